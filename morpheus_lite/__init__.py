@@ -1,0 +1,42 @@
+"""Per-pixel morphological classification of deep astronomical images.
+
+The names below are the public interface; they are imported on first use, so that ``import morpheus_lite``
+loads neither Keras nor matplotlib.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_PUBLIC = {
+    "CLASSES": "classes",
+    "Classification": "classification",
+    "InputError": "errors",
+    "ModelError": "errors",
+    "MorpheusError": "errors",
+    "OptionError": "errors",
+    "OutputError": "errors",
+    "PixelFlag": "flags",
+    "SkyImage": "image",
+    "SourceFlag": "flags",
+    "decode_flags": "flags",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+try:
+    __version__ = version("morpheus-lite")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,64 @@
+"""Bit flags of pixels and of sources, and their decoder."""
+
+from enum import IntFlag
+
+
+class PixelFlag(IntFlag):
+    """Bits of the ``FLAGS`` image."""
+
+    INVALID = 1
+    """Non-finite, zero weight or flagged in at least one band; not classified."""
+    NOT_CLASSIFIED = 2
+    """No window gave this pixel a value (the border, with ``edges="leave"``)."""
+    LOW_COVERAGE = 4
+    """Fewer than half of the windows that an interior pixel gets."""
+    NEAR_INVALID = 8
+    """At least one window that classified the pixel held an invalid pixel."""
+
+
+class SourceFlag(IntFlag):
+    """Bits of the catalogue's ``flags`` column."""
+
+    EDGE = 1
+    """The segment touches the edge of the image."""
+    INVALID_PIXELS = 2
+    """Invalid pixels lie inside or next to the segment."""
+    SATURATED = 4
+    """The segment holds saturated pixels."""
+    BLENDED = 8
+    """The segment touches a neighbour, or was split from one."""
+    DEBLEND_CHILD = 16
+    """The segment is a child of a deblended parent."""
+    NEGATIVE_FLUX = 32
+    """The summed flux is not positive in at least one band."""
+    LOW_COVERAGE = 64
+    """Pixels of the segment were seen by fewer windows than an interior pixel."""
+    OUTSIDE_DOMAIN = 128
+    """The image lies outside the range the model was trained on."""
+    TOO_LARGE = 256
+    """The segment is larger than the stated limit; some measurements are missing."""
+    CROWDED = 512
+    """Another source lies inside the photometric aperture."""
+
+
+def decode_flags(value: int, kind: type[IntFlag] = SourceFlag) -> tuple[str, ...]:
+    """Names of the bits set in a flag value.
+
+    Parameters
+    ----------
+    value : int
+        A value of the ``flags`` column or of the ``FLAGS`` image.
+    kind : {SourceFlag, PixelFlag}
+        Whose bits they are.
+
+    Returns
+    -------
+    tuple of str
+        Lower-case names, lowest bit first; empty for 0.
+
+    Examples
+    --------
+    >>> decode_flags(17)
+    ('edge', 'deblend_child')
+    """
+    return tuple(flag.name.lower() for flag in kind if flag & int(value))
