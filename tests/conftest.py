@@ -10,7 +10,12 @@ SHARED = Path(os.environ.get("MORPHEUS_SHARED", Path(__file__).parents[2] / "sha
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder with the real data and golden outputs that are not part of the project; skips without it."""
-    if not (SHARED / "golden").is_dir():
-        pytest.skip("no shared data beside the checkout")
-    return SHARED
+    """Folder with the real data and golden outputs that are not part of the project; skips without it.
+
+    With ``MORPHEUS_REQUIRE_SHARED`` set, as on a machine that has the folder, its absence is a failure.
+    """
+    if (SHARED / "golden").is_dir():
+        return SHARED
+    if os.environ.get("MORPHEUS_REQUIRE_SHARED"):
+        pytest.fail(f"{SHARED} is required here and is not there")
+    pytest.skip("no shared data beside the checkout")
