@@ -1,0 +1,159 @@
+"""The pieces a network is made of: block operation, block, upsampling.
+
+A *block operation* is batch normalisation, then a 3 x 3 convolution with Q filters and a bias, then ReLU. A *block*
+is P block operations with Q filters each. (P, Q) is how Hausen & Robertson (2020) describe every stage of their
+network, so these are the names used here.
+"""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # read once, when Keras is first imported
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
+
+MOMENTUM = 0.99
+EPSILON = 1e-3
+KERNEL = 3
+
+UPSAMPLING = ("bicubic_aligned", "bilinear", "nearest")
+"""Kinds of upsampling that `upsample` knows."""
+
+_BICUBIC_A = -0.75
+_BICUBIC_STEPS = 1024
+
+
+def block_operation(x: KerasTensor, q: int, name: str) -> KerasTensor:
+    """Batch normalisation, 3 x 3 convolution with ``q`` filters ("same" padding, bias), ReLU.
+
+    Parameters
+    ----------
+    x : keras.KerasTensor
+        Shape ``(n, y, x, band)``.
+    q : int
+        Number of filters.
+    name : str
+        Prefix of the layers' names: ``<name>_norm``, ``<name>_conv``.
+
+    Returns
+    -------
+    keras.KerasTensor
+        Shape ``(n, y, x, q)``.
+    """
+    x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")(x)
+    return layers.Conv2D(q, KERNEL, padding="same", activation="relu", name=f"{name}_conv")(x)
+
+
+def block(x: KerasTensor, p: int, q: int, name: str) -> KerasTensor:
+    """A block: ``p`` block operations with ``q`` filters each.
+
+    Parameters
+    ----------
+    x : keras.KerasTensor
+        Shape ``(n, y, x, band)``.
+    p, q : int
+        Number of block operations, and of filters in each.
+    name : str
+        Prefix of the layers' names: operation ``i`` is ``<name>_<i>``.
+
+    Returns
+    -------
+    keras.KerasTensor
+        Shape ``(n, y, x, q)``.
+    """
+    for i in range(p):
+        x = block_operation(x, q, f"{name}_{i}")
+    return x
+
+
+def upsample(x: KerasTensor, kind: str, name: str) -> KerasTensor:
+    """Twice as many rows and columns.
+
+    Parameters
+    ----------
+    x : keras.KerasTensor
+        Shape ``(n, y, x, band)``.
+    kind : {"bicubic_aligned", "bilinear", "nearest"}
+        ``"bicubic_aligned"`` is that of the published network (`BicubicUpsampling`) and needs a fixed size;
+        the others take any size.
+    name : str
+        Name of the layer.
+
+    Returns
+    -------
+    keras.KerasTensor
+        Shape ``(n, 2 y, 2 x, band)``.
+    """
+    if kind == "bicubic_aligned":
+        return BicubicUpsampling(name=name)(x)
+    if kind not in UPSAMPLING:
+        raise ValueError(f"upsampling {kind!r}: expected one of {', '.join(UPSAMPLING)}")
+    return layers.UpSampling2D(2, interpolation=kind, name=name)(x)
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class BicubicUpsampling(layers.Layer):
+    """Bicubic interpolation to twice the size with the corners aligned, as TensorFlow 1 does it.
+
+    Row ``i`` of the output lies at ``i (n - 1) / (2 n - 1)`` of the input's rows, so that first and last rows of input
+    and output coincide. This is no option of today's ``keras.ops.image.resize`` (half-pixel centres). The
+    interpolation is linear and separable, hence two products with fixed matrices.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the two matrices; the size must be known."""
+        height, width = input_shape[1:3]
+        if height is None or width is None:
+            raise ValueError(
+                f"{self.name}: input of shape {input_shape}; bicubic upsampling needs a fixed height and width"
+            )
+        self._rows, self._columns = bicubic_matrix(height), bicubic_matrix(width)
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        """Interpolate along y, then along x."""
+        height, width, channels = x.shape[1:]
+        rows, columns = (ops.convert_to_tensor(m, dtype=x.dtype) for m in (self._rows, self._columns))
+        x = ops.matmul(rows, ops.reshape(x, (-1, height, width * channels)))
+        x = ops.matmul(columns, ops.reshape(x, (-1, width, channels)))
+        return ops.reshape(x, (-1, 2 * height, 2 * width, channels))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Twice as many rows and columns."""
+        n, height, width, channels = input_shape
+        return n, 2 * height, 2 * width, channels
+
+
+def bicubic_matrix(size: int) -> np.ndarray:
+    """Weights of aligned bicubic interpolation from ``size`` to ``2 size`` points.
+
+    Parameters
+    ----------
+    size : int
+        Number of points of the input.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(2 size, size)``; every row sums to 1.
+
+    Notes
+    -----
+    Keys' cubic convolution kernel with a = -0.75. Points beyond the ends are those at the ends. TensorFlow rounds the
+    fractional position to 1/1024, and so does this.
+    """
+    matrix = np.zeros((2 * size, size))
+    position = np.arange(2 * size, dtype=np.float32) * np.float32((size - 1) / (2 * size - 1))
+    left = np.floor(position).astype(int)
+    fraction = np.rint((position - left) * _BICUBIC_STEPS) / _BICUBIC_STEPS
+    for offset in (-1, 0, 1, 2):
+        column = np.clip(left + offset, 0, size - 1)
+        np.add.at(matrix, (np.arange(2 * size), column), _keys(np.abs(fraction - offset)))
+    return matrix.astype(np.float32)
+
+
+def _keys(distance: np.ndarray) -> np.ndarray:
+    a, d = _BICUBIC_A, distance
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
