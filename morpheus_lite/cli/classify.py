@@ -1,0 +1,179 @@
+"""``morpheus classify``."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, verbosity
+from morpheus_lite.errors import MorpheusError, OptionError
+from morpheus_lite.options import CATALOG_FORMATS, DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
+from morpheus_lite.tiling import EDGES
+
+
+@click.command("classify", short_help="Classify images.")
+@click.argument("images", nargs=-1, metavar="[IMAGE.fits[EXT]]...")
+@click.option(
+    "--band", "bands", multiple=True, metavar="NAME=FILE[EXT]", help="One band of an image kept in several files."
+)
+@click.option("--band-names", metavar="A,B,...", help="Names of the bands, in order, when the file has none.")
+@click.option("--rms", multiple=True, metavar="[NAME=]FILE", help="Noise (standard deviation) plane.")
+@click.option("--weight", multiple=True, metavar="[NAME=]FILE", help="Inverse-variance plane.")
+@click.option("--dq", multiple=True, metavar="[NAME=]FILE", help="Flag plane; anything but 0 is a bad pixel.")
+@click.option("--zero-point", multiple=True, metavar="NAME=MAG", help="AB magnitude of one data unit.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=".", help="Directory for products."
+)
+@click.option("--name", help="First part of the products' names (default: the image's).")
+@click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Shipped model or model directory.")
+@click.option("--stride", type=click.IntRange(min=1), help="Pixels between windows (default: the model's).")
+@click.option(
+    "--edges",
+    type=click.Choice(EDGES),
+    default=EDGES[0],
+    show_default=True,
+    help="Classify the border pixels, or leave them as the published package does.",
+)
+@click.option(
+    "--segmentation",
+    type=click.Choice(SEGMENTATION_METHODS),
+    default=SEGMENTATION_METHODS[0],
+    show_default=True,
+    help="How sources are found.",
+)
+@click.option("--products", default=",".join(PRODUCTS), show_default=True, help="What to write.")
+@click.option("--catalog-format", type=click.Choice(CATALOG_FORMATS), default=CATALOG_FORMATS[0], show_default=True)
+@click.option("--compress", is_flag=True, help="Tile-compress the maps.")
+@click.option("--overwrite", is_flag=True, help="Replace products that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@config_option
+@verbosity
+def command(
+    images: tuple[str, ...], bands: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, **chosen: Any
+) -> int:
+    """Classify every pixel of each IMAGE, and write class maps, catalogue and picture.
+
+    \b
+    One file with all bands:      morpheus classify goods.fits -o products
+    One file for each band:       morpheus classify --band F160W=h.fits --band F125W=j.fits[SCI] ...
+
+    Bands are matched by name (FILTER, EXTNAME, --band, --band-names). Noise, weight and flag planes in the
+    same file are found by themselves (ERR, RMS, WHT, DQ, <FILTER>_RMS).
+    """
+    set_up_logging(verbose=verbose, quiet=quiet)
+    sources: list[Any] = list(images)
+    if bands:
+        sources.append(pairs("--band", bands))
+    if not sources:
+        raise click.UsageError("no image: give IMAGE.fits, or one --band NAME=FILE for each band")
+    if chosen["name"] and len(sources) > 1:
+        raise click.UsageError(f"--name names one image, and {len(sources)} were given")
+    options, reading = split_options(chosen)
+    failures: list[tuple[Any, MorpheusError]] = []
+    records = []
+    for source in sources:
+        try:
+            record = classify_one(source, chosen, options, reading, quiet=quiet)
+        except MorpheusError as error:
+            if len(sources) == 1:
+                raise
+            failures.append((source, error))
+            click.echo(f"morpheus: {source}: {error}", err=True)
+            continue
+        records.append(record)
+        if not as_json:
+            report(record)
+    if as_json:
+        failed = [{"image": str(source), "error": str(error)} for source, error in failures]
+        click.echo(json.dumps({"images": records, "failed": failed}, indent=2))
+    return 4 if failures else 0
+
+
+def classify_one(source: Any, chosen: dict, options: ClassifyOptions, reading: dict, *, quiet: bool) -> dict[str, Any]:
+    """Run the pipeline on one image; what is worth printing, as plain values."""
+    from morpheus_lite.pipeline import classify_file
+
+    label = source if isinstance(source, str) else ", ".join(source)
+    with progress_bar(Path(label).name, quiet=quiet) as progress:
+        products = classify_file(
+            source, chosen["output"], options, name=chosen["name"], reading=reading, progress=progress
+        )
+    table = products.table
+    counts = {str(kind): int((table["morphology"] == kind).sum()) for kind in sorted(set(table["morphology"]))}
+    return {
+        "image": label,
+        "shape": list(products.shape),
+        "model": products.provenance.get("model"),
+        "products": {name: str(path) for name, path in products.paths.items()},
+        "n_sources": len(table),
+        "classes": counts,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in products.seconds.items()},
+    }
+
+
+def report(record: dict[str, Any]) -> None:
+    """Print what was made, for a person."""
+    counts = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in record["classes"].items())
+    height, width = record["shape"]
+    click.echo(
+        f"{record['image']}: {height} x {width} px, {record['n_sources']} sources"
+        f"{f' ({counts})' if counts else ''} in {sum(record['seconds'].values()):.1f} s"
+    )
+    for name, path in record["products"].items():
+        click.echo(f"  {name:<8} {path}")
+
+
+def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, Any]]:
+    """The command's options as those of the pipeline and those of the reader."""
+    options = ClassifyOptions(
+        products=tuple(part.strip() for part in chosen["products"].split(",") if part.strip()),
+        **{
+            key: chosen[key]
+            for key in ("model", "stride", "edges", "segmentation", "catalog_format", "compress", "overwrite")
+        },
+    )
+    reading: dict[str, Any] = {}
+    if chosen["band_names"]:
+        reading["bands"] = [name.strip() for name in chosen["band_names"].split(",")]
+    for plane in ("rms", "weight", "dq"):
+        if chosen[plane]:
+            reading[plane] = plane_option(f"--{plane}", chosen[plane])
+    if chosen["zero_point"]:
+        reading["zero_points"] = {
+            band: number(f"--zero-point {band}", text)
+            for band, text in pairs("--zero-point", chosen["zero_point"]).items()
+        }
+    return options, reading
+
+
+def plane_option(option: str, values: tuple[str, ...]) -> str | dict[str, str]:
+    """One plane for all bands, or one for each: ``FILE`` or ``NAME=FILE ...``."""
+    if len(values) == 1 and "=" not in values[0]:
+        return values[0]
+    return pairs(option, values)
+
+
+def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
+    """``("A=x", "B=y")`` as a dict, each name once."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, separator, item = value.partition("=")
+        if not separator or not name or not item:
+            raise OptionError(f"{option} {value}: expected NAME=VALUE, such as {option} F160W=...")
+        if name in found:
+            raise OptionError(f"{option} names {name} twice: {found[name]} and {item}")
+        found[name] = item
+    return found
+
+
+def number(option: str, text: str) -> float:
+    """A finite number, or an error that quotes the text."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise OptionError(f"{option}={text}: expected a finite number")
+    return value

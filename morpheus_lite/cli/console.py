@@ -1,0 +1,89 @@
+"""What the commands share: verbosity, progress with the time left, options from a TOML file."""
+
+import logging
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+Progress = Callable[[int, int], None]
+
+
+def verbosity(command: Callable) -> Callable:
+    """Add ``-v`` and ``-q``."""
+    command = click.option("-q", "--quiet", is_flag=True, help="No progress, only errors.")(command)
+    return click.option("-v", "--verbose", count=True, help="Say more (-vv: everything).")(command)
+
+
+def set_up_logging(*, verbose: int, quiet: bool) -> None:
+    """Send the library's log to stderr at the level asked for."""
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="morpheus: %(message)s", force=True)
+    logging.getLogger("morpheus_lite").setLevel(level)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.DEBUG if verbose > 1 else logging.ERROR)
+
+
+@contextmanager
+def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
+    """A progress callable drawn on stderr, or None when nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance
+
+
+def config_option(command: Callable) -> Callable:
+    """Add ``--config FILE.toml``: keys are the long options; the command line has the last word."""
+
+    def load(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+        if value is None:
+            return
+        try:
+            table: dict[str, Any] = tomllib.loads(value.read_text())
+        except tomllib.TOMLDecodeError as error:
+            raise click.BadParameter(f"{value} is not valid TOML: {error}") from error
+        known = {name.lstrip("-"): option.name for option in context.command.params for name in option.opts}
+        unknown = sorted(set(table) - set(known))
+        if unknown:
+            raise click.BadParameter(
+                f"{value} sets {', '.join(unknown)}, which this command does not have; its options: "
+                f"{', '.join(sorted(name for name in known if len(name) > 1))}"
+            )
+        context.default_map = {**(context.default_map or {}), **{known[key]: item for key, item in table.items()}}
+
+    return click.option(
+        "--config",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        callback=load,
+        is_eager=True,
+        expose_value=False,
+        help="TOML file with options by their long names; the command line wins.",
+    )(command)

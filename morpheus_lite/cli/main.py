@@ -1,0 +1,81 @@
+"""Entry point of ``morpheus``: the list of commands, and which error ends with which exit code."""
+
+import os
+import signal
+import sys
+from importlib import import_module
+
+import click
+
+from morpheus_lite import __version__
+from morpheus_lite.errors import InputError, ModelError, MorpheusError, OptionError
+
+COMMANDS = {
+    "classify": "Classify images: class maps, segmentation, catalogue, picture.",
+    "models": "List the models that are installed.",
+    "info": "Say what is in a product, and how it was made.",
+}
+"""Name of each command, which is its module here, and the line that ``morpheus --help`` shows."""
+
+EXIT_RUNTIME, EXIT_USAGE, EXIT_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is run or asked for its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"morpheus_lite.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", prog_name="morpheus")
+def cli() -> None:
+    """Per-pixel morphology of deep astronomical images.
+
+    Every pixel becomes spheroid, disk, irregular, point source or background; the pixels become a
+    segmentation map and a source catalogue. Start with: morpheus classify image.fits
+
+    Exit codes: 0 ok, 1 runtime error, 2 usage, 3 bad input, 4 some images failed, 130 interrupted.
+    """
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that stands for an error."""
+    if isinstance(error, InputError | ModelError):
+        return EXIT_INPUT
+    if isinstance(error, OptionError):
+        return EXIT_USAGE
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return EXIT_INTERRUPTED
+    return EXIT_RUNTIME
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``morpheus`` with the given arguments (default: those of the process) and return its exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not for our users
+    # A job killed by its scheduler cleans up like one stopped by Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return cli.main(args=arguments, prog_name="morpheus", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as error:
+        click.echo("morpheus: interrupted; no half-written product was left", err=True)
+        return exit_code(error)
+    except MorpheusError as error:
+        click.echo(f"morpheus: {error}", err=True)
+        return exit_code(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

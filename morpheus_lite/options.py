@@ -1,0 +1,50 @@
+"""What a user may choose when an image becomes products: the options of a run, checked at the door."""
+
+from dataclasses import dataclass
+
+from morpheus_lite.errors import OptionError
+
+DEFAULT_MODEL = "hausen2020"
+PRODUCTS = ("maps", "catalog", "picture")
+CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv")
+SEGMENTATION_METHODS = ("paper",)
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Options of `classify_file`.
+
+    Parameters
+    ----------
+    model : str
+        Name of a shipped model, or a model directory.
+    stride, edges, batch_size
+        As in `classify`.
+    segmentation : str
+        Method of `segment` and `deblend`.
+    products : tuple of str
+        Which of ``PRODUCTS`` to write.
+    catalog_format : {"ecsv", "fits", "parquet", "csv"}
+        Format of the catalogue.
+    compress : bool
+        Write tile-compressed maps.
+    overwrite : bool
+        Replace products that exist.
+    """
+
+    model: str = DEFAULT_MODEL
+    stride: int | None = None
+    edges: str = "classify"
+    batch_size: int | None = None
+    segmentation: str = "paper"
+    products: tuple[str, ...] = PRODUCTS
+    catalog_format: str = "ecsv"
+    compress: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.products if name not in PRODUCTS]
+        if unknown or not self.products:
+            raise OptionError(f"products {', '.join(unknown) or '(none)'}: choose one or more of {', '.join(PRODUCTS)}")
+        if self.catalog_format not in CATALOG_FORMATS:
+            raise OptionError(f"catalogue format {self.catalog_format!r}: choose one of {', '.join(CATALOG_FORMATS)}")
