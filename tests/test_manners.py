@@ -1,0 +1,70 @@
+"""The package behaves: quick to import, quiet, complete."""
+
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+import morpheus_lite
+
+ROOT = Path(morpheus_lite.__file__).parent
+HEAVY = {"keras", "tensorflow", "dask", "distributed", "matplotlib", "galsim", "photutils", "skimage"}
+
+
+def loaded_by(statement):
+    """Top-level modules in a fresh interpreter after a statement."""
+    code = f"import sys\n{statement}\nprint(' '.join({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("statement", ["import morpheus_lite", "import morpheus_lite.cli.main"])
+def test_import_is_light(statement):
+    assert not loaded_by(statement) & HEAVY
+
+
+def test_help_does_not_load_the_heavy_libraries():
+    statement = "from morpheus_lite.cli import main\nimport contextlib, io\n"
+    statement += "with contextlib.redirect_stdout(io.StringIO()): main(['--help'])"
+    assert not loaded_by(statement) & HEAVY
+
+
+def test_only_model_training_and_pretrained_need_keras():
+    statement = "import morpheus_lite.engine, morpheus_lite.catalog, morpheus_lite.io, morpheus_lite.segmentation"
+    assert not loaded_by(statement) & {"keras", "tensorflow", "matplotlib", "dask"}
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in morpheus_lite.__all__:
+        assert getattr(morpheus_lite, name) is not None
+        if callable(getattr(morpheus_lite, name)):
+            assert getattr(morpheus_lite, name).__doc__, f"{name} has no docstring"
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        morpheus_lite.nonsense
+
+
+def test_every_subpackage_is_in_the_distribution():
+    setup = ROOT.parent / "setup.cfg"
+    if not setup.is_file():
+        pytest.skip("not running from a checkout")
+    parser = ConfigParser()
+    parser.read(setup)
+    listed = set(parser["options"]["packages"].split())
+    present = {
+        ".".join(init.parent.relative_to(ROOT.parent).parts) for init in ROOT.rglob("__init__.py")
+    } | {"morpheus_lite._weights"}
+    assert listed == present
+
+
+def test_files_stay_small():
+    too_long = {
+        str(path.relative_to(ROOT)): count
+        for path in ROOT.rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 400
+    }
+    assert not too_long
