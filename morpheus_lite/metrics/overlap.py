@@ -1,0 +1,111 @@
+"""Two label maps of the same pixels: which segments meet, and whether they split the image alike."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from morpheus_lite.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """How many pixels each pair of labels of two maps shares; only pairs that meet, sky (0) included.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        int32, shape ``(n_pairs,)``: label in either map, sorted by the first, then the second.
+    count : numpy.ndarray
+        int64, shape ``(n_pairs,)``: pixels in both.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    count: np.ndarray
+
+    def partner(self) -> dict[int, tuple[int, int]]:
+        """For each source of the first map the source of the second with which it shares most pixels, and how many.
+
+        Labels of the first that only meet sky are absent; of equal partners the lowest label is taken.
+        """
+        order = np.lexsort((self.second, -self.count, self.first))
+        order = order[(self.first[order] > 0) & (self.second[order] > 0)]
+        _, lead = np.unique(self.first[order], return_index=True)
+        rows = order[lead]
+        return {int(self.first[i]): (int(self.second[i]), int(self.count[i])) for i in rows}
+
+    def swapped(self) -> "Overlap":
+        """The same counts seen from the second map."""
+        order = np.lexsort((self.first, self.second))
+        return Overlap(self.second[order], self.first[order], self.count[order])
+
+
+def overlap_areas(first: np.ndarray, second: np.ndarray, valid: np.ndarray | None = None) -> Overlap:
+    """Pixels shared by every pair of labels of two maps.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        int, shape ``(y, x)``; negative labels count as sky.
+    valid : numpy.ndarray, optional
+        bool, shape ``(y, x)``: pixels to count; all when None.
+    """
+    if first.shape != second.shape:
+        raise InputError(f"label maps of shape {first.shape} and {second.shape}; both must cover the same pixels")
+    chosen = slice(None) if valid is None else valid
+    one, two = (np.maximum(labels[chosen].ravel(), 0).astype(np.int64) for labels in (first, second))
+    width = int(two.max(initial=0)) + 1
+    pair, count = np.unique(one * width + two, return_counts=True)
+    return Overlap((pair // width).astype(np.int32), (pair % width).astype(np.int32), count.astype(np.int64))
+
+
+def intersection_over_union(first: np.ndarray, second: np.ndarray, valid: np.ndarray | None = None) -> float:
+    """Shared part of two masks: pixels in both over pixels in either, of shape ``(y, x)``; NaN if both are empty."""
+    chosen = slice(None) if valid is None else valid
+    one, two = first[chosen].astype(bool), second[chosen].astype(bool)
+    union = np.count_nonzero(one | two)
+    return np.count_nonzero(one & two) / union if union else float("nan")
+
+
+def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two label maps split the image alike, whatever numbers the segments carry.
+
+    Zero and negative values keep their meaning: sky must be sky and unclassified (-1) unclassified in both.
+
+    Examples
+    --------
+    >>> same_partition(np.array([[0, 7, 7]]), np.array([[0, 2, 2]]))
+    True
+    """
+    if first.shape != second.shape or not np.array_equal(np.minimum(first, 0), np.minimum(second, 0)):
+        return False
+    if not np.array_equal(first > 0, second > 0):
+        return False
+    pairs = overlap_areas(first, second)
+    return len(pairs.first) == len(np.unique(pairs.first)) == len(np.unique(pairs.second))
+
+
+def partition_information(
+    first: np.ndarray, second: np.ndarray, valid: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Variation of information between two label maps, in its two parts.
+
+    Returns
+    -------
+    split, merged : float
+        Bits. ``split`` is what the second map adds by cutting segments of the first, ``merged`` what it loses by
+        joining them; their sum is a metric, 0 for equal partitions. Sky counts as one segment.
+
+    Notes
+    -----
+    Conditional entropies H(second | first) and H(first | second): Meila 2007, J. Multivariate Anal. 98, 873.
+    """
+    pairs = overlap_areas(first, second, valid)
+    share = pairs.count / pairs.count.sum()
+    return _conditional_entropy(share, pairs.first), _conditional_entropy(share, pairs.second)
+
+
+def _conditional_entropy(share: np.ndarray, given: np.ndarray) -> float:
+    _, index = np.unique(given, return_inverse=True)
+    margin = np.bincount(index, share)[index]
+    return float(max(-(share * np.log2(share / margin)).sum(), 0.0))

@@ -1,0 +1,155 @@
+"""Whether probabilities mean what they say: reliability diagrams, calibration error, proper scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from morpheus_lite.errors import InputError
+
+N_BINS = 15
+"""Bins of equal width of a reliability diagram, as in Guo et al. 2017."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Sums behind a reliability diagram, over bins of equal width between 0 and 1; they add over fields.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray
+        float64, shape ``(n_bins,)``: weight of the predictions in each bin (their number, without weights).
+    confidence, outcome : numpy.ndarray
+        float64, shape ``(n_bins,)``: weighted sums of the probability given, and of what happened (0 to 1).
+    """
+
+    weight: np.ndarray
+    confidence: np.ndarray
+    outcome: np.ndarray
+
+    @property
+    def total(self) -> float:
+        """Weight of all predictions."""
+        return float(self.weight.sum())
+
+    @property
+    def mean_confidence(self) -> np.ndarray:
+        """float64, shape ``(n_bins,)``; NaN in an empty bin."""
+        return self.confidence / np.where(self.weight > 0, self.weight, np.nan)
+
+    @property
+    def mean_outcome(self) -> np.ndarray:
+        """float64, shape ``(n_bins,)``; NaN in an empty bin."""
+        return self.outcome / np.where(self.weight > 0, self.weight, np.nan)
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance of probability and frequency, weighted by bin; NaN if empty."""
+        return float(np.abs(self.confidence - self.outcome).sum() / self.total) if self.total > 0 else float("nan")
+
+    @property
+    def overconfidence(self) -> float:
+        """Mean probability minus frequency over all predictions; NaN if empty."""
+        return float((self.confidence - self.outcome).sum() / self.total) if self.total > 0 else float("nan")
+
+    def __add__(self, other: "Reliability") -> "Reliability":
+        return Reliability(self.weight + other.weight, self.confidence + other.confidence, self.outcome + other.outcome)
+
+
+def reliability(
+    confidence: np.ndarray, outcome: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
+) -> Reliability:
+    """Bin predictions by the probability they gave.
+
+    Parameters
+    ----------
+    confidence : numpy.ndarray
+        float, shape ``(n,)``, 0 to 1. NaN is left out.
+    outcome : numpy.ndarray
+        bool or float, shape ``(n,)``: whether it happened, or the true probability that it does (soft labels).
+    weight : numpy.ndarray, optional
+        float, shape ``(n,)``; 1 each when None.
+    n_bins : int
+        Bins of equal width.
+
+    Notes
+    -----
+    Guo et al. 2017, ICML, equations 2 to 5.
+    """
+    known = np.isfinite(confidence)
+    value = np.asarray(confidence, dtype=np.float64)[known]
+    share = np.ones(len(value)) if weight is None else np.asarray(weight, dtype=np.float64)[known]
+    place = np.minimum((value * n_bins).astype(np.int64), n_bins - 1)
+    happened = np.asarray(outcome, dtype=np.float64)[known]
+    sums = (np.bincount(place, share * what, minlength=n_bins) for what in (np.ones(len(value)), value, happened))
+    return Reliability(*sums)
+
+
+def top_label_reliability(
+    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
+) -> Reliability:
+    """Reliability of the most probable class.
+
+    Parameters
+    ----------
+    probability : numpy.ndarray
+        float, shape ``(n, class)``. Rows with NaN are left out.
+    truth : numpy.ndarray
+        float, shape ``(n, class)``: 1 for the true class and 0 for others, or soft labels that sum to 1.
+    weight : numpy.ndarray, optional
+        float, shape ``(n,)``.
+    """
+    _check_rows(probability, truth)
+    known = np.isfinite(probability).all(axis=1)
+    chosen = probability[known].argmax(axis=1)
+    rows = np.arange(len(chosen))
+    return reliability(
+        probability[known][rows, chosen],
+        truth[known][rows, chosen],
+        weight=None if weight is None else weight[known],
+        n_bins=n_bins,
+    )
+
+
+def classwise_reliability(
+    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
+) -> tuple[Reliability, ...]:
+    """Reliability of the probability of each class, in the order of the classes; as `top_label_reliability`."""
+    _check_rows(probability, truth)
+    return tuple(
+        reliability(probability[:, k], truth[:, k], weight=weight, n_bins=n_bins) for k in range(probability.shape[1])
+    )
+
+
+def proper_scores(
+    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Logarithmic and Brier score of class probabilities: both lowest, on average, for the true probabilities.
+
+    Parameters
+    ----------
+    probability, truth, weight : numpy.ndarray
+        As for `top_label_reliability`.
+
+    Returns
+    -------
+    log_loss : float
+        Mean of ``-sum(truth * log(probability))``, in nats; probabilities below 1e-7 count as 1e-7.
+    brier : float
+        Mean of ``sum((probability - truth) ** 2)``, 0 to 2.
+    """
+    _check_rows(probability, truth)
+    known = np.isfinite(probability).all(axis=1)
+    p, t = probability[known].astype(np.float64), truth[known].astype(np.float64)
+    share = np.ones(len(p)) if weight is None else np.asarray(weight, dtype=np.float64)[known]
+    if share.sum() <= 0:
+        return float("nan"), float("nan")
+    log_loss = -(t * np.log(np.maximum(p, 1e-7))).sum(axis=1)
+    return float(np.average(log_loss, weights=share)), float(np.average(((p - t) ** 2).sum(axis=1), weights=share))
+
+
+def _check_rows(probability: np.ndarray, truth: np.ndarray) -> None:
+    if probability.ndim != 2 or probability.shape != truth.shape:
+        raise InputError(
+            f"probabilities of shape {probability.shape} and truth of shape {truth.shape}; expected both (n, class): "
+            "give maps as map.reshape(-1, class)"
+        )
