@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+DATA = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("MORPHEUS_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -19,3 +20,9 @@ def shared() -> Path:
     if os.environ.get("MORPHEUS_REQUIRE_SHARED"):
         pytest.fail(f"{SHARED} is required here and is not there")
     pytest.skip("no shared data beside the checkout")
+
+
+@pytest.fixture(scope="session")
+def sim_field() -> Path:
+    """A simulated four-band field of 120 x 130 px, for which the published package's outputs are known."""
+    return DATA / "golden" / "sim_a.fits"

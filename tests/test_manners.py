@@ -55,9 +55,9 @@ def test_every_subpackage_is_in_the_distribution():
     parser = ConfigParser()
     parser.read(setup)
     listed = set(parser["options"]["packages"].split())
-    present = {
-        ".".join(init.parent.relative_to(ROOT.parent).parts) for init in ROOT.rglob("__init__.py")
-    } | {"morpheus_lite._weights"}
+    present = {".".join(init.parent.relative_to(ROOT.parent).parts) for init in ROOT.rglob("__init__.py")} | {
+        "morpheus_lite._weights"
+    }
     assert listed == present
 
 

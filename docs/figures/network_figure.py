@@ -1,6 +1,7 @@
 """Draws the P x Q network of a `UNetConfig`: ``python docs/figures/network_figure.py OUT.svg``."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ def draw(path: Path, config: UNetConfig = HAUSEN2020) -> None:
     for x, level, (p, q), title in places:
         box(ax, x, level, p, q, config.window >> level, title)
     depth = len(config.down)
-    for first, second in zip(places[:-1], places[1:], strict=True):
+    for first, second in pairwise(places):
         colour = POOL if second[1] > first[1] else GROW
         arrow(ax, (first[0] + 0.45, -first[1]), (second[0] - 0.45, -second[1]), colour)
     for level in range(depth):
