@@ -99,6 +99,11 @@ class SkyImage:
         return self.valid.all(axis=2)
 
     @property
+    def detection_band(self) -> str:
+        """The band that sources are split and located in unless another is asked for: F160W, else the first."""
+        return "F160W" if "F160W" in self.bands else self.bands[0]
+
+    @property
     def pixel_scale(self) -> float | None:
         """Side of a pixel in arcseconds (geometric mean), None without a celestial WCS."""
         if self.wcs is None or not self.wcs.has_celestial:

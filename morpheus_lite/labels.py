@@ -1,0 +1,106 @@
+"""Label maps: which pixel belongs to which source. int32, shape ``(y, x)``; 0 is sky."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from morpheus_lite.errors import InputError
+
+
+def check_labels(labels: Any, shape: tuple[int, int]) -> np.ndarray:
+    """A label map as the rest of the package takes it.
+
+    Parameters
+    ----------
+    labels : array_like of int
+        Shape ``(y, x)``. Negative labels (unclassified, in maps of the published package) become sky.
+    shape : (int, int)
+        Height and width of the image that the labels belong to.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape ``(y, x)``.
+
+    Raises
+    ------
+    InputError
+        Not whole numbers, another shape, or labels too large for int32.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise InputError(
+            f"the label map holds {labels.dtype} values; expected whole numbers (0 is sky): convert it with .astype(int)"
+        )
+    if labels.shape != tuple(shape):
+        raise InputError(f"the label map has shape {labels.shape}, the image {tuple(shape)}; expected the same (y, x)")
+    largest = int(labels.max(initial=0))
+    if largest > np.iinfo(np.int32).max:
+        raise InputError(f"label {largest} does not fit int32; renumber the sources")
+    return np.maximum(labels, 0).astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPixels:
+    """The pixels of every source, gathered once so that sums over sources need no loop.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the label map.
+    labels : numpy.ndarray
+        int32, shape ``(source,)``, ascending.
+    pixels : numpy.ndarray
+        int64, shape ``(n,)``: flat indices of the labelled pixels, by source, in raster order within one.
+    starts : numpy.ndarray
+        int64, shape ``(source,)``: where each source begins in ``pixels``.
+    """
+
+    shape: tuple[int, int]
+    labels: np.ndarray
+    pixels: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def gather(cls, labels: np.ndarray) -> "LabelledPixels":
+        """Sort the labelled pixels of a checked map by source."""
+        flat = labels.ravel()
+        pixels = np.flatnonzero(flat)
+        pixels = pixels[np.argsort(flat[pixels], kind="stable")]
+        names, starts = np.unique(flat[pixels], return_index=True)
+        return cls(labels.shape, names, pixels, starts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int64, shape ``(source,)``: pixels of each source."""
+        return np.diff(self.starts, append=len(self.pixels))
+
+    def take(self, plane: np.ndarray) -> np.ndarray:
+        """Values of a ``(y, x)`` array on the labelled pixels: shape ``(n,)``."""
+        return plane.reshape(-1)[self.pixels]
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """One value a source, repeated for its pixels: shape ``(n,)``."""
+        return np.repeat(values, self.sizes)
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Sums over each source of ``(n,)`` values: float64, shape ``(source,)``."""
+        if not len(self):
+            return np.zeros(0)
+        return np.add.reduceat(values, self.starts, dtype=np.float64)
+
+    def any(self, mask: np.ndarray) -> np.ndarray:
+        """Whether a ``(y, x)`` mask is True anywhere on a source: bool, shape ``(source,)``."""
+        return self.sum(self.take(mask)) > 0
+
+    def brightest(self, values: np.ndarray) -> np.ndarray:
+        """Position in ``pixels`` of each source's largest value, the first in raster order: shape ``(source,)``."""
+        if not len(self):
+            return np.zeros(0, dtype=np.int64)
+        largest = self.spread(np.maximum.reduceat(values, self.starts))
+        candidates = np.flatnonzero(values == largest)
+        return candidates[np.searchsorted(candidates, self.starts)]
