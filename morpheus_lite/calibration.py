@@ -1,0 +1,192 @@
+"""Probabilities that mean what they say: temperature and bias fitted where the truth is known."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from morpheus_lite.errors import InputError
+
+FLOOR = 1e-7
+"""Probabilities below this count as this, so that their logarithm is finite."""
+
+SHARPNESS = (0.02, 50.0)
+"""Range searched for the inverse temperature."""
+
+ROWS = 1 << 18
+"""Pixels worked on at once: 10 MB of float64 for five classes."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A correction of class probabilities: ``softmax(log(p) / temperature + bias)``.
+
+    Parameters
+    ----------
+    temperature : float
+        Above 1 softens, below 1 sharpens. Without a bias the order of the classes in a pixel never changes.
+    bias : tuple of float
+        Added to the logarithm of each class, in the order of the maps; it corrects the shares of the classes in the
+        training patches for those on the sky. Empty for none.
+    fitted : dict
+        What it was fitted on and how good it is: for the model's card.
+
+    Examples
+    --------
+    >>> Calibration(temperature=2.0).apply(np.array([0.9, 0.1])).round(2)
+    array([0.75, 0.25])
+    """
+
+    temperature: float = 1.0
+    bias: tuple[float, ...] = ()
+    fitted: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.temperature) and self.temperature > 0 and np.isfinite(self.bias).all()):
+            raise InputError(
+                f"calibration with temperature {self.temperature} and bias {self.bias}: expected a positive finite "
+                "temperature and finite biases"
+            )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        return self.temperature == 1 and not any(self.bias)
+
+    def apply(self, probability: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities.
+
+        Parameters
+        ----------
+        probability : numpy.ndarray
+            float, shape ``(..., class)``, 0 to 1. A pixel with a NaN in it comes out NaN in every class.
+
+        Returns
+        -------
+        numpy.ndarray
+            Same shape and type; classes sum to 1.
+        """
+        n_classes = probability.shape[-1]
+        if self.bias and len(self.bias) != n_classes:
+            raise InputError(f"this calibration is for {len(self.bias)} classes, the probabilities have {n_classes}")
+        rows = probability.reshape(-1, n_classes)
+        calibrated = np.empty_like(rows)
+        for first in range(0, len(rows), ROWS):
+            part = slice(first, first + ROWS)
+            calibrated[part] = _softmax(_log(rows[part]) / self.temperature + (np.array(self.bias) if self.bias else 0))
+        return calibrated.reshape(probability.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored in a model's ``config.json``."""
+        return {"temperature": self.temperature, "bias": list(self.bias), "fitted": self.fitted}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> "Calibration":
+        """The inverse of `to_dict`."""
+        return cls(
+            temperature=float(stored.get("temperature", 1.0)),
+            bias=tuple(float(value) for value in stored.get("bias", ())),
+            fitted=dict(stored.get("fitted", {})),
+        )
+
+
+def fit_temperature(
+    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, bias: bool = False
+) -> Calibration:
+    """The calibration under which the truth is most likely.
+
+    Parameters
+    ----------
+    probability : numpy.ndarray
+        float, shape ``(n, class)``: what the model said of pixels that it was not trained on. Rows with NaN are
+        left out.
+    truth : numpy.ndarray
+        float, shape ``(n, class)``: 1 for the true class and 0 for others, or soft labels that sum to 1.
+    weight : numpy.ndarray, optional
+        float, shape ``(n,)``, not negative; 1 each when None.
+    bias : bool
+        Whether to fit a bias for each class as well. Its mean over the classes is 0.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    InputError
+        Shapes disagree, nothing is left to fit, or the truth sets no limit to the temperature (every prediction
+        right, or none better than chance).
+
+    Notes
+    -----
+    Minimises the weighted mean of ``-sum(truth * log(calibrated))``, which is convex in the inverse temperature and
+    the biases: Guo et al. 2017, ICML (temperature); Alexandari et al. 2020, ICML (with biases).
+    """
+    logarithm, truth, weight = _checked(probability, truth, weight)
+    n_classes = truth.shape[1]
+    n_free = n_classes + 1 if bias else 1
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _log_loss(logarithm, truth, weight, parameters[0], parameters[1:] if bias else 0.0)
+        return value, slope[:n_free]
+
+    start = np.zeros(n_free)
+    start[0] = 1
+    bounds = [SHARPNESS, *[(-30.0, 30.0)] * (n_free - 1)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-8})
+    sharpness, shifts = found.x[0], found.x[1:] - found.x[1:].mean() if bias else ()
+    # Where every prediction is right, the loss falls for ever along the way the search went, ever more slowly.
+    if not SHARPNESS[0] * 1.01 < sharpness < SHARPNESS[1] * 0.99 or loss(10 * found.x)[0] <= found.fun:
+        raise InputError(
+            f"the temperature runs off to {1 / sharpness:.3g}: {len(truth)} rows of truth do not limit it (every "
+            "prediction right, or none better than chance); use more fields, or fainter and more varied sources"
+        )
+    return Calibration(
+        temperature=float(1 / sharpness),
+        bias=tuple(float(shift) for shift in shifts),
+        fitted={
+            "n_pixels": len(truth),
+            "log_loss_before": round(loss(start)[0], 6),
+            "log_loss_after": round(float(found.fun), 6),
+        },
+    )
+
+
+def _checked(
+    probability: np.ndarray, truth: np.ndarray, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logarithms, truth and normalised weights of the rows that count, float64."""
+    if probability.ndim != 2 or probability.shape != truth.shape:
+        raise InputError(
+            f"probabilities of shape {probability.shape} and truth of shape {truth.shape}; expected both (n, class): "
+            "give maps as map.reshape(-1, class)"
+        )
+    share = np.ones(len(truth)) if weight is None else np.asarray(weight, dtype=np.float64)
+    known = np.isfinite(probability).all(axis=1) & np.isfinite(truth).all(axis=1) & (share > 0)
+    if not known.any():
+        raise InputError(f"none of {len(truth)} rows has finite probabilities, truth and a positive weight")
+    share = share[known] / share[known].sum()
+    return _log(probability[known]), truth[known].astype(np.float64), share
+
+
+def _log_loss(
+    logarithm: np.ndarray, truth: np.ndarray, weight: np.ndarray, sharpness: float, bias: np.ndarray | float
+) -> tuple[float, np.ndarray]:
+    """Weighted logarithmic loss, and its slope by the inverse temperature and by each bias."""
+    score = sharpness * logarithm + bias
+    peak = score.max(axis=1)
+    exponential = np.exp(score - peak[:, None])
+    total = exponential.sum(axis=1)
+    loss = weight @ (truth.sum(axis=1) * (peak + np.log(total)) - (truth * score).sum(axis=1))
+    excess = weight[:, None] * (exponential / total[:, None] * truth.sum(axis=1, keepdims=True) - truth)
+    return float(loss), np.append((excess * logarithm).sum(), excess.sum(axis=0))
+
+
+def _log(probability: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probability.astype(np.float64), FLOOR))
+
+
+def _softmax(score: np.ndarray) -> np.ndarray:
+    exponential = np.exp(score - score.max(axis=-1, keepdims=True))
+    return exponential / exponential.sum(axis=-1, keepdims=True)
