@@ -1,0 +1,308 @@
+"""Networks that classify a whole tile in one pass: bands in units of their noise, several stretches, a U-Net.
+
+They are translation-equivariant up to their pooling, and a pixel's result depends on the pixels within `halo` of it and
+on no others; so tiles that are cut with that margin, on multiples of the pooling, fit together without seams.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from morpheus_lite.classes import CLASSES
+from morpheus_lite.errors import ModelError
+from morpheus_lite.model.blocks import KERNEL, block, upsample
+
+Stage = tuple[int, int]
+"""(P, Q): how many block operations, and how many filters in each."""
+
+_UPSAMPLING = ("nearest", "bilinear")
+
+
+@dataclass(frozen=True)
+class OnePassConfig:
+    """The shape of a one-pass network.
+
+    Parameters
+    ----------
+    down : tuple of (int, int)
+        (P, Q) of the stages of the way down, at full size first; each is followed by 2 x 2 max pooling.
+    intermediate : (int, int)
+        (P, Q) at the bottom.
+    up : tuple of (int, int)
+        (P, Q) of the way up, at the smallest size first, as many as ``down``.
+    bands : tuple of str
+        Bands of the input, in their order; empty for a network that takes any number of bands in any order.
+    stretches : tuple of float
+        Every band is shown once for each: ``asinh(S/N / stretch)``.
+    stem : (int, int)
+        (P, Q) of the block that looks at each band alone before the bands are pooled; only without ``bands``.
+    upsampling : {"nearest", "bilinear"}
+        How maps grow on the way up.
+
+    Raises
+    ------
+    ModelError
+        The numbers do not make a network.
+    """
+
+    down: tuple[Stage, ...]
+    intermediate: Stage
+    up: tuple[Stage, ...]
+    bands: tuple[str, ...] = ()
+    stretches: tuple[float, ...] = (1.0, 8.0, 64.0)
+    stem: Stage = (1, 16)
+    upsampling: str = "nearest"
+
+    def __post_init__(self) -> None:
+        for label in ("down", "up"):
+            object.__setattr__(self, label, tuple(_stage(s, label) for s in getattr(self, label)))
+        for label in ("intermediate", "stem"):
+            object.__setattr__(self, label, _stage(getattr(self, label), label))
+        object.__setattr__(self, "bands", tuple(self.bands))
+        object.__setattr__(self, "stretches", tuple(float(s) for s in self.stretches))
+        if not self.down or len(self.down) != len(self.up):
+            raise ModelError(f"{len(self.down)} stages down and {len(self.up)} up: expected as many, at least one")
+        if not self.stretches or min(self.stretches) <= 0:
+            raise ModelError(f"stretches={self.stretches}: expected positive numbers, at least one")
+        if self.upsampling not in _UPSAMPLING:
+            raise ModelError(f"upsampling={self.upsampling!r}: expected one of {', '.join(_UPSAMPLING)}")
+
+    @property
+    def factor(self) -> int:
+        """Tiles start at, and are as large as, multiples of this many pixels: ``2 ** len(down)``."""
+        return 2 ** len(self.down)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "OnePassConfig":
+        """The configuration that `to_dict` wrote.
+
+        Raises
+        ------
+        ModelError
+            A field is missing, unknown or impossible.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        missing = {"down", "intermediate", "up"} - set(values)
+        if unknown or missing:
+            raise ModelError(
+                f"one-pass configuration: missing {', '.join(sorted(missing)) or 'nothing'}, "
+                f"unknown {', '.join(sorted(unknown)) or 'nothing'}"
+            )
+        return cls(**values)
+
+
+def halo(config: OnePassConfig) -> int:
+    """How far a pixel's influence reaches: pixels on each side of a tile that are spoilt by its border.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        The network.
+
+    Returns
+    -------
+    int
+        A multiple of ``config.factor``; a result does not depend on input farther away than this, in rows or in
+        columns, if tiles start at multiples of ``config.factor``.
+    """
+    reach = config.stem[0] if not config.bands else 0
+    size = 1
+    for p, _ in config.down:
+        reach += p * size
+        size *= 2
+    reach += config.intermediate[0] * size
+    for p, _ in config.up:
+        if config.upsampling == "bilinear":
+            reach += size
+        size //= 2
+        reach += p * size
+    reach += 1  # the last convolution
+    reach += config.factor - 1  # a pooled pixel stands for a block of pixels
+    return -(-reach // config.factor) * config.factor
+
+
+def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float:
+    """Multiply-adds of the convolutions per pixel of the image.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        The network.
+    n_bands : int, optional
+        How many bands the image has; needed where the network takes any number.
+    """
+    n_bands = len(config.bands) or n_bands or 1
+    channels, total = (len(config.stretches) + 1) * n_bands, 0.0
+    if not config.bands:
+        total, channels = _cost(len(config.stretches) + 1, config.stem), 2 * config.stem[1]
+        total *= n_bands
+    area, skips = 1.0, []
+    for stage in config.down:
+        total += _cost(channels, stage) * area
+        channels = stage[1]
+        skips.append(channels)
+        area /= 4
+    total += _cost(channels, config.intermediate) * area
+    channels = config.intermediate[1]
+    for stage in config.up:
+        area *= 4
+        total += _cost(channels + skips.pop(), stage) * area
+        channels = stage[1]
+    return total + _cost(channels, (1, len(CLASSES)))
+
+
+def build_onepass(config: OnePassConfig, *, folded: bool = False) -> keras.Model:
+    """The network, with fresh weights.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        Its shape.
+    folded : bool
+        Without batch normalisation, for `fold`.
+
+    Returns
+    -------
+    keras.Model
+        From ``snr`` and ``valid``, both float32 ``(n, y, x, band)`` (see `morpheus_lite.normalization`), y and x
+        multiples of ``config.factor``, to *logits* ``(n, y, x, class)``.
+    """
+    n_bands = len(config.bands) or None
+    snr = keras.Input((None, None, n_bands), name="snr")
+    valid = keras.Input((None, None, n_bands), name="valid")
+    operation = _folded_block if folded else block
+    if config.bands:
+        x = Stretch(config.stretches, name="stretch")([snr, valid])
+    else:
+        x = BandsToBatch(name="bands_to_batch")([snr, valid])
+        x = Stretch(config.stretches, name="stretch")([x[..., :1], x[..., 1:]])
+        x = operation(x, *config.stem, "stem")
+        x = PoolBands(name="pool_bands")([x, valid])
+    skips = []
+    for i, (p, q) in enumerate(config.down):
+        x = operation(x, p, q, f"down_{i}")
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"down_{i}_pool")(x)
+    x = operation(x, *config.intermediate, "intermediate")
+    for i, (p, q) in enumerate(config.up):
+        x = upsample(x, config.upsampling, f"up_{i}_upsample")
+        x = layers.Concatenate(name=f"up_{i}_concat")([x, skips.pop()])
+        x = operation(x, p, q, f"up_{i}")
+    logits = layers.Conv2D(len(CLASSES), KERNEL, padding="same", name="final_conv")(x)
+    return keras.Model([snr, valid], logits, name="onepass")
+
+
+def fold(model: keras.Model, config: OnePassConfig) -> keras.Model:
+    """The same network with its batch normalisation folded into the convolutions, for inference.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_onepass`.
+    config : OnePassConfig
+        Its configuration.
+
+    Returns
+    -------
+    keras.Model
+        Equal results, except within `halo` of the border of the input, where "same" padding differs.
+    """
+    folded = build_onepass(config, folded=True)
+    for layer in folded.layers:
+        if not isinstance(layer, layers.Conv2D):
+            continue
+        kernel, bias = (np.asarray(w, np.float64) for w in model.get_layer(layer.name).get_weights())
+        if layer.name.removesuffix("_conv") != "final":
+            norm = model.get_layer(layer.name.removesuffix("_conv") + "_norm")
+            gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in norm.get_weights())
+            scale = gamma / np.sqrt(variance + norm.epsilon)
+            bias = bias + np.einsum("yxio,i->o", kernel, beta - mean * scale)
+            kernel = kernel * scale[:, None]
+        layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return folded
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class Stretch(layers.Layer):
+    """S/N of each band at several stretches, and its validity, as channels; 0 where not valid.
+
+    ``asinh(S/N / stretch)``, written with a logarithm: five times faster on a CPU than TensorFlow's asinh.
+    """
+
+    def __init__(self, stretches: Sequence[float], **options: Any) -> None:
+        super().__init__(**options)
+        self.stretches = tuple(stretches)
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """From S/N and validity ``(n, y, x, band)`` to ``(n, y, x, (stretches + 1) bands)``."""
+        snr, valid = inputs
+        scaled = [snr / stretch for stretch in self.stretches]
+        size = [ops.absolute(x) for x in scaled]
+        asinh = [ops.sign(x) * ops.log(a + ops.sqrt(a * a + 1)) for x, a in zip(scaled, size, strict=True)]
+        return ops.concatenate([*(x * valid for x in asinh), valid], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the layer anew."""
+        return {**super().get_config(), "stretches": self.stretches}
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class BandsToBatch(layers.Layer):
+    """Every band as an image of its own: ``(n, y, x, band)`` twice to ``(n band, y, x, 2)``."""
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Stack S/N and validity, and move the bands into the batch."""
+        x = ops.stack(inputs, axis=-1)
+        shape = ops.shape(x)
+        x = ops.transpose(x, (0, 3, 1, 2, 4))
+        return ops.reshape(x, (-1, shape[1], shape[2], 2))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Bands join the batch."""
+        return None, *input_shape[0][1:3], 2
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class PoolBands(layers.Layer):
+    """Mean and maximum over the valid bands: ``(n band, y, x, q)`` to ``(n, y, x, 2 q)``; 0 where no band is valid."""
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Undo `BandsToBatch` and pool."""
+        x, valid = inputs
+        shape, q = ops.shape(valid), x.shape[-1]
+        x = ops.reshape(x, (shape[0], shape[3], shape[1], shape[2], q))
+        weight = ops.expand_dims(ops.transpose(valid, (0, 3, 1, 2)), -1)
+        x = x * weight  # never negative after ReLU, so the maximum needs no other mask
+        mean = ops.sum(x, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)
+        return ops.concatenate([mean, ops.max(x, axis=1)], axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Twice the channels."""
+        features, valid = input_shape
+        return valid[0], valid[1], valid[2], 2 * features[-1]
+
+
+def _folded_block(x: Any, p: int, q: int, name: str) -> Any:
+    for i in range(p):
+        x = layers.Conv2D(q, KERNEL, padding="same", activation="relu", name=f"{name}_{i}_conv")(x)
+    return x
+
+
+def _cost(channels: int, stage: Stage) -> float:
+    p, q = stage
+    return KERNEL * KERNEL * q * (channels + (p - 1) * q)
+
+
+def _stage(value: Any, label: str) -> Stage:
+    pair = tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
+        raise ModelError(f"{label}: {value!r} is no (P, Q): expected two whole numbers, at least 1")
+    return pair[0], pair[1]
