@@ -26,6 +26,47 @@ def canonical_band(name: str) -> str:
     return BAND_ALIASES.get(name, name)
 
 
+def match_bands(available: Sequence[str], bands: Sequence[str], name: str) -> tuple[tuple[str, ...], list[int]]:
+    """Which of the bands of an image are those wanted.
+
+    Parameters
+    ----------
+    available : sequence of str
+        Bands of the image, canonical; all numbers where they have no names, and then matched by position.
+    bands : sequence of str
+        Bands wanted.
+    name : str
+        What to call the image.
+
+    Returns
+    -------
+    wanted : tuple of str
+        Canonical names of the bands wanted.
+    indices : list of int
+        Position of each in ``available``.
+
+    Raises
+    ------
+    InputError
+        A band is missing, or unnamed bands are not as many as those wanted.
+    """
+    wanted = tuple(canonical_band(band) for band in bands)
+    missing = [band for band in wanted if band not in available]
+    if missing and all(band.isdigit() for band in available):
+        if len(wanted) != len(available):
+            raise InputError(
+                f"{name} has {len(available)} band(s) without names, but {len(wanted)} are needed: "
+                f"{', '.join(wanted)}; name the bands (--band F160W=FILE, or FILTER in the headers)"
+            )
+        return wanted, list(range(len(wanted)))
+    if missing:
+        raise InputError(
+            f"{name} has no band {', '.join(missing)}: it has {', '.join(available)}, "
+            f"and {', '.join(wanted)} are needed; add the band, or choose a model for the bands you have"
+        )
+    return wanted, [list(available).index(band) for band in wanted]
+
+
 @dataclass(frozen=True, eq=False)
 class SkyImage:
     """An image of the sky in memory.
@@ -134,23 +175,8 @@ class SkyImage:
         InputError
             A band is missing, or unnamed bands are not as many as those wanted.
         """
-        wanted = tuple(canonical_band(band) for band in bands)
-        if wanted == self.bands:
-            return self
-        if not self.has_band_names:
-            if len(wanted) != self.n_bands:
-                raise InputError(
-                    f"{self.name} has {self.n_bands} band(s) without names, but {len(wanted)} are needed: "
-                    f"{', '.join(wanted)}; name the bands (--band F160W=FILE, or FILTER in the headers)"
-                )
-            return replace(self, bands=wanted)
-        missing = [band for band in wanted if band not in self.bands]
-        if missing:
-            raise InputError(
-                f"{self.name} has no band {', '.join(missing)}: it has {', '.join(self.bands)}, "
-                f"and {', '.join(wanted)} are needed; add the band, or choose a model for the bands you have"
-            )
-        return self.take([self.bands.index(band) for band in wanted])
+        wanted, indices = match_bands(self.bands, bands, self.name)
+        return self if wanted == self.bands else replace(self.take(indices), bands=wanted)
 
     def take(self, indices: Sequence[int]) -> "SkyImage":
         """The image with the bands at these positions."""

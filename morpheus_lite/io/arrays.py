@@ -1,0 +1,143 @@
+"""Bands from arrays in memory: NumPy, masked, Quantity, NDData and CCDData, SkyImage."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
+from astropy.wcs import WCS
+
+from morpheus_lite.errors import InputError
+from morpheus_lite.image import SkyImage
+from morpheus_lite.io.naming import filter_of
+from morpheus_lite.io.photometry_keywords import zero_point
+from morpheus_lite.io.planes import ArrayPlane, Band, NoisePlane
+
+_UNCERTAINTIES = {StdDevUncertainty: "rms", VarianceUncertainty: "variance", InverseVariance: "weight"}
+
+
+def bands_of_array(array: Any, origin: str, *, numbers_only: bool = True) -> list[Band]:
+    """Bands of an array of shape ``(y, x)`` or ``(y, x, band)``, without names.
+
+    Parameters
+    ----------
+    array : array_like, numpy.ma.MaskedArray or astropy.units.Quantity
+        Masked elements are invalid; the unit is kept.
+    origin : str
+        What to call it in messages.
+    numbers_only : bool
+        False where bool is welcome, in masks.
+
+    Raises
+    ------
+    InputError
+        Not real numbers, or of another shape.
+    """
+    unit = array.unit if isinstance(array, u.Quantity) else None
+    mask = np.ma.getmask(array)
+    cube = _cube(np.ma.getdata(array), origin)
+    if numbers_only and cube.dtype == bool:
+        raise InputError(f"{origin} is of type bool; expected real numbers (a mask is given as dq=)")
+    masks = None if mask is np.ma.nomask else _cube(mask, f"mask of {origin}")
+    return [
+        _band(cube[:, :, k], origin, unit, None, {}, (), () if masks is None else (ArrayPlane(masks[:, :, k], "mask"),))
+        for k in range(cube.shape[2])
+    ]
+
+
+def bands_of_nddata(nddata: NDData, origin: str) -> list[Band]:
+    """Bands of an NDData or CCDData: its mask, uncertainty, unit, WCS and header are used."""
+    cube = _cube(np.asarray(nddata.data), origin)
+    header = nddata.meta if isinstance(nddata.meta, Mapping) else {}
+    wcs = _celestial(nddata.wcs, origin)
+    masks = None if nddata.mask is None else _cube(np.broadcast_to(nddata.mask, nddata.data.shape), "mask")
+    noise = None
+    if nddata.uncertainty is not None:
+        kind = next((kind for one, kind in _UNCERTAINTIES.items() if isinstance(nddata.uncertainty, one)), None)
+        if kind is None:
+            name = type(nddata.uncertainty).__name__
+            raise InputError(
+                f"{origin}: uncertainty {name} is not understood; expected StdDev, Variance or InverseVariance"
+            )
+        noise = kind, _cube(np.asarray(nddata.uncertainty.array), f"uncertainty of {origin}")
+    return [
+        _band(
+            cube[:, :, k],
+            origin,
+            nddata.unit,
+            wcs,
+            header,
+            () if noise is None else (NoisePlane(ArrayPlane(noise[1][:, :, k], "uncertainty"), noise[0]),),
+            () if masks is None else (ArrayPlane(masks[:, :, k], "mask"),),
+        )
+        for k in range(cube.shape[2])
+    ]
+
+
+def bands_of_image(image: SkyImage) -> list[Band]:
+    """Bands of a SkyImage."""
+    return [
+        Band(
+            name=name if image.has_band_names else None,
+            data=ArrayPlane(image.data[:, :, k], image.name),
+            noise=() if image.rms is None else (NoisePlane(ArrayPlane(image.rms[:, :, k], "rms"), "known_rms"),),
+            masks=(ArrayPlane(~image.valid[:, :, k], "mask"),),
+            unit=image.units[k],
+            zero_point=image.zero_points[k],
+            wcs=image.wcs,
+            meta=image.meta.get("bands", {}).get(name, {}),
+        )
+        for k, name in enumerate(image.bands)
+    ]
+
+
+def _band(
+    data: np.ndarray,
+    origin: str,
+    unit: u.UnitBase | None,
+    wcs: WCS | None,
+    header: Mapping,
+    noise: tuple[NoisePlane, ...],
+    masks: tuple[ArrayPlane, ...],
+) -> Band:
+    text = None if unit is None or unit == u.dimensionless_unscaled else unit.to_string()
+    area = None if wcs is None else wcs.proj_plane_pixel_area().to_value("sr")
+    calibration = zero_point(header, text, area)
+    return Band(
+        name=filter_of(header),
+        data=ArrayPlane(data, origin),
+        noise=noise,
+        masks=masks,
+        unit=text,
+        zero_point=None if calibration is None else calibration.value,
+        wcs=wcs,
+        meta={"origin": origin, "zero_point_source": None if calibration is None else calibration.source, "header": {}},
+    )
+
+
+def _celestial(wcs: Any, origin: str) -> WCS | None:
+    if wcs is None:
+        return None
+    if isinstance(wcs, WCS) and wcs.has_celestial and wcs.naxis == 2:
+        return wcs
+    warnings.warn(f"{origin}: its WCS is not a two-dimensional FITS celestial one, and is left out", stacklevel=3)
+    return None
+
+
+def _cube(array: Any, origin: str) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{origin} has values of type {array.dtype}; expected real numbers")
+    if array.ndim not in (2, 3):
+        raise InputError(f"{origin} has shape {array.shape}; expected (y, x) or (y, x, band)")
+    if 0 in array.shape:
+        raise InputError(f"{origin} has shape {array.shape}: it is empty; expected an image")
+    cube = array if array.ndim == 3 else array[:, :, np.newaxis]
+    if cube.shape[2] > 8 >= cube.shape[0]:
+        raise InputError(
+            f"{origin} has shape {array.shape}, as if its bands came first; arrays have them last, (y, x, band): "
+            "write numpy.moveaxis(cube, 0, -1)"
+        )
+    return cube

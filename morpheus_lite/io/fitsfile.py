@@ -1,0 +1,167 @@
+"""Open FITS files, find HDUs in them and read pixels by section; every failure becomes an `InputError`."""
+
+import bz2
+import gzip
+import io
+import lzma
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from morpheus_lite.errors import InputError
+from morpheus_lite.io.location import Extension, Location
+from morpheus_lite.tiling import Window
+
+_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError, lzma.LZMAError)
+_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+def open_fits(path: str) -> fits.HDUList:
+    """Open a file and check that it is a whole FITS file.
+
+    A file compressed as a whole (.gz, .bz2, .xz) is decompressed into memory, because it has no sections;
+    every other file stays on disk.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is not FITS, or it is truncated.
+    """
+    Location(path).require_file()
+    hdus = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Pixels stay as they are stored (do_not_scale): `read_section` scales them, in memory of its own.
+            hdus = fits.open(_content(path), memmap=False, do_not_scale_image_data=True)
+            n_hdus = len(hdus)
+            complete = all(_is_complete(hdus[i], _length(hdus, path)) for i in range(n_hdus))
+    except _BROKEN as error:
+        if hdus is not None:
+            hdus.close()
+        raise InputError(f"{path} cannot be read as FITS: {_reason(error)}") from error
+    if not complete:
+        hdus.close()
+        raise InputError(f"{path} is truncated: it ends before its last pixel; copy or download it again")
+    return hdus
+
+
+def _content(path: str) -> str | io.BytesIO:
+    with Path(path).open("rb") as file:
+        magic = file.read(8)
+    for start, opener in _COMPRESSED.items():
+        if magic.startswith(start):
+            with opener(path, "rb") as file:
+                return io.BytesIO(file.read())
+    return path
+
+
+def _length(hdus: fits.HDUList, path: str) -> int:
+    file = hdus.fileinfo(0)["file"]
+    return file.size if file.file_like else Path(path).stat().st_size
+
+
+def _is_complete(hdu: fits.hdu.base._BaseHDU, length: int) -> bool:
+    # The padding of the last block may be missing; the pixels may not.
+    where = hdu.fileinfo()
+    return where["datLoc"] + (where["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size) <= length
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, EOFError) or "Compressed file ended" in str(error):
+        return "the compressed file is truncated; copy or download it again"
+    text = str(error).strip()
+    if "SIMPLE" in text:
+        return "it is not a FITS file (it does not begin with SIMPLE)"
+    if "Empty or corrupt" in text:
+        return "the file is empty or truncated"
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def describe_hdus(hdus: Sequence[fits.hdu.base._BaseHDU]) -> str:
+    """One line an HDU, for messages: number, name, version, type and shape in ``(y, x)`` order."""
+    lines = []
+    for number, hdu in enumerate(hdus):
+        shape = " x ".join(str(n) for n in hdu.shape) if is_image(hdu) else "no image"
+        version = f",{hdu.ver}" if hdu.ver != 1 else ""
+        lines.append(f"  [{number}] {hdu.name or 'no name'}{version}: {shape}")
+    return "\n".join(lines)
+
+
+def is_image(hdu: fits.hdu.base._BaseHDU) -> bool:
+    """Whether an HDU holds pixels in at least one dimension."""
+    return bool(getattr(hdu, "is_image", False)) and bool(hdu.shape) and 0 not in hdu.shape
+
+
+def find_hdu(hdus: Sequence[fits.hdu.base._BaseHDU], ext: Extension, path: str) -> int:
+    """Number of the HDU that was asked for.
+
+    Raises
+    ------
+    InputError
+        There is none, or several, or it holds no image.
+    """
+    if isinstance(ext, int):
+        found = [ext] if ext < len(hdus) else []
+    else:
+        name, version = ext if isinstance(ext, tuple) else (ext, None)
+        found = [
+            number for number, hdu in enumerate(hdus) if hdu.name.upper() == name.upper() and version in (None, hdu.ver)
+        ]
+    wanted = Location(path, ext)
+    if len(found) > 1:
+        raise InputError(f"{wanted} is ambiguous; give the HDU's number. {path} has\n{describe_hdus(hdus)}")
+    if not found:
+        raise InputError(f"{wanted}: there is no such HDU. {path} has\n{describe_hdus(hdus)}")
+    if not is_image(hdus[found[0]]):
+        raise InputError(f"{wanted} holds no image. {path} has\n{describe_hdus(hdus)}")
+    return found[0]
+
+
+def read_section(hdu: fits.hdu.base._BaseHDU, index: tuple[int, ...], window: Window) -> np.ndarray:
+    """Pixels of one window of one plane, scaled.
+
+    An uncompressed image on disk is memory-mapped for the length of this call only, so that pages of a huge
+    file do not stay in memory; a tile-compressed one is decompressed just where the window is.
+
+    Parameters
+    ----------
+    hdu : astropy.io.fits image HDU
+        Opened by `open_fits`.
+    index : tuple of int
+        Position on the axes before the last two.
+    window : Window
+        Which part to read.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(y, x)``, big-endian if stored so; BSCALE and BZERO applied, BLANK replaced by NaN.
+    """
+    where = (*index, *window.slices)
+    file = hdu.fileinfo()["file"]
+    if isinstance(hdu, fits.CompImageHDU) or file.file_like:
+        stored = hdu.section[where]
+    else:
+        dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
+        mapped = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)
+        stored = np.array(mapped[where])
+    return _scaled(stored, hdu.header)
+
+
+def _scaled(stored: np.ndarray, header: fits.Header) -> np.ndarray:
+    scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
+    if stored.dtype.kind not in "iu":
+        blank = None
+    if (scale, zero, blank) == (1, 0, None):
+        return stored
+    scaled = stored * np.float64(scale) + zero
+    if blank is not None:
+        scaled[stored == blank] = np.nan
+    return scaled
