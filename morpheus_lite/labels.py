@@ -31,7 +31,7 @@ def check_labels(labels: Any, shape: tuple[int, int]) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise InputError(
-            f"the label map holds {labels.dtype} values; expected whole numbers (0 is sky): convert it with .astype(int)"
+            f"the label map holds {labels.dtype} values; expected whole numbers, 0 for sky (convert: .astype(int))"
         )
     if labels.shape != tuple(shape):
         raise InputError(f"the label map has shape {labels.shape}, the image {tuple(shape)}; expected the same (y, x)")
@@ -51,15 +51,16 @@ class LabelledPixels:
         Height and width of the label map.
     labels : numpy.ndarray
         int32, shape ``(source,)``, ascending.
-    pixels : numpy.ndarray
-        int64, shape ``(n,)``: flat indices of the labelled pixels, by source, in raster order within one.
+    y, x : numpy.ndarray
+        int64, shape ``(n,)``: rows and columns of the labelled pixels, by source, in raster order within one.
     starts : numpy.ndarray
-        int64, shape ``(source,)``: where each source begins in ``pixels``.
+        int64, shape ``(source,)``: where each source begins in ``y`` and ``x``.
     """
 
     shape: tuple[int, int]
     labels: np.ndarray
-    pixels: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
     starts: np.ndarray
 
     @classmethod
@@ -69,7 +70,8 @@ class LabelledPixels:
         pixels = np.flatnonzero(flat)
         pixels = pixels[np.argsort(flat[pixels], kind="stable")]
         names, starts = np.unique(flat[pixels], return_index=True)
-        return cls(labels.shape, names, pixels, starts)
+        y, x = np.divmod(pixels, labels.shape[1])
+        return cls(labels.shape, names, y, x, starts)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,11 +79,11 @@ class LabelledPixels:
     @property
     def sizes(self) -> np.ndarray:
         """int64, shape ``(source,)``: pixels of each source."""
-        return np.diff(self.starts, append=len(self.pixels))
+        return np.diff(self.starts, append=len(self.y))
 
     def take(self, plane: np.ndarray) -> np.ndarray:
         """Values of a ``(y, x)`` array on the labelled pixels: shape ``(n,)``."""
-        return plane.reshape(-1)[self.pixels]
+        return plane[self.y, self.x]
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """One value a source, repeated for its pixels: shape ``(n,)``."""
@@ -98,7 +100,7 @@ class LabelledPixels:
         return self.sum(self.take(mask)) > 0
 
     def brightest(self, values: np.ndarray) -> np.ndarray:
-        """Position in ``pixels`` of each source's largest value, the first in raster order: shape ``(source,)``."""
+        """Index in ``y`` and ``x`` of each source's largest value, the first in raster order: shape ``(source,)``."""
         if not len(self):
             return np.zeros(0, dtype=np.int64)
         largest = self.spread(np.maximum.reduceat(values, self.starts))
