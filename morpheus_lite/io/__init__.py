@@ -1,7 +1,23 @@
 """Reading images and writing products."""
 
+from morpheus_lite.io.atomic import check_writable, written_whole
+from morpheus_lite.io.maps import read_maps, write_maps
 from morpheus_lite.io.planes import ImageDescription
+from morpheus_lite.io.products import describe_product
 from morpheus_lite.io.reader import open_image, read_image
 from morpheus_lite.io.source import ImageSource
+from morpheus_lite.io.tables import read_catalog, write_catalog
 
-__all__ = ["ImageDescription", "ImageSource", "open_image", "read_image"]
+__all__ = [
+    "ImageDescription",
+    "ImageSource",
+    "check_writable",
+    "describe_product",
+    "open_image",
+    "read_catalog",
+    "read_image",
+    "read_maps",
+    "write_catalog",
+    "write_maps",
+    "written_whole",
+]

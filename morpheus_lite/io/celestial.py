@@ -115,3 +115,10 @@ def _largest_offset(first: WCS, other: WCS, shape: tuple[int, int]) -> tuple[flo
     offsets = np.hypot(there[0] - x, there[1] - y)
     worst = int(np.nanargmax(offsets)) if np.isfinite(offsets).any() else 0
     return float(x[worst]), float(y[worst]), float(offsets[worst])
+
+
+def header_of_wcs(wcs: WCS) -> fits.Header:
+    """Keywords of a WCS, with its SIP or TPV distortion."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return wcs.to_header(relax=True)

@@ -1,0 +1,95 @@
+"""The record of a run in a FITS header: cards for people, and the whole of it as JSON for programs."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+RECORD = "MORPHRUN"
+"""Keyword of the whole record, as JSON."""
+
+_RESERVED = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "END", "COMMENT", "HISTORY", "CONTINUE", "HIERARCH")
+_MAX_TEXT = 200
+
+
+def header_of_run(provenance: Mapping[str, Any]) -> fits.Header:
+    """Cards that record a run.
+
+    Parameters
+    ----------
+    provenance : mapping
+        Text, numbers, and mappings or lists of these; anything else is recorded as text.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        One card a value, the path to it in the comment, long texts cut, what is not ASCII escaped. The card
+        `RECORD` holds all of it.
+
+    Examples
+    --------
+    >>> header_of_run({"model": "hausen2020", "options": {"stride": 3}})["STRIDE"]
+    3
+    """
+    record = plain(provenance)
+    header = fits.Header()
+    for path, value in _leaves(record):
+        keyword = path[-1].upper()
+        if not _fits(keyword) or keyword in header:
+            # A HIERARCH card cannot be continued: keyword and value share 80 characters.
+            keyword = "HIERARCH MORPHEUS " + _printable(" ".join(path).upper(), 36)
+            header[keyword] = _card_value(value, 16)
+        else:
+            header[keyword] = _card_value(value, _MAX_TEXT), _printable(".".join(path), 24)
+    header[RECORD] = json.dumps(record, ensure_ascii=True, allow_nan=True)
+    return header
+
+
+def run_of_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance that `header_of_run` recorded; empty where there is none."""
+    try:
+        record = json.loads(header.get(RECORD, "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def plain(value: Any) -> Any:
+    """A value made of what JSON knows: mappings, lists, text, numbers, booleans and None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray | list | tuple | set | frozenset):
+        return [plain(one) for one in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+
+
+def _leaves(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _fits(keyword: str) -> bool:
+    allowed = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+    return 0 < len(keyword) <= 8 and set(keyword) <= allowed and not keyword.startswith(_RESERVED)
+
+
+def _card_value(value: Any, length: int) -> str | bool | int | float:
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return _printable("none" if value is None else str(value), length)
+
+
+def _printable(text: str, length: int) -> str:
+    text = text.encode("ascii", "backslashreplace").decode()
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,124 @@
+"""Write a FITS file of image planes by section: laid out in full first, then filled in any order."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+from astropy.io import fits
+
+from morpheus_lite.errors import OptionError
+from morpheus_lite.tiling import Window
+
+BLOCK = 2880
+"""FITS headers and data come in blocks of this many bytes."""
+
+
+class SectionWriter:
+    """A FITS file with an empty primary HDU and one image HDU a plane, all of one shape.
+
+    The whole file is reserved on the disk when it is opened, so that a disk that is too small is noticed before
+    the work starts. Pixels that are never written read as 0.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; replaced if it exists.
+    primary : astropy.io.fits.Header
+        Cards of the primary header.
+    planes : sequence of (str, dtype, astropy.io.fits.Header)
+        Name, dtype and further cards of each plane.
+    shape : (int, int)
+        Height and width in pixels.
+
+    Raises
+    ------
+    OSError
+        There is no room or no permission.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        primary: fits.Header,
+        planes: Sequence[tuple[str, np.dtype, fits.Header]],
+        shape: tuple[int, int],
+    ) -> None:
+        self.shape = shape
+        self._dtypes = {name: np.dtype(dtype).newbyteorder(">") for name, dtype, _ in planes}
+        self._starts: dict[str, int] = {}
+        blocks = [(0, fits.PrimaryHDU(header=primary).header.tostring())]
+        end = len(blocks[0][1])
+        for name, dtype, cards in planes:
+            text = plane_header(name, dtype, shape, cards).tostring()
+            blocks.append((end, text))
+            self._starts[name] = end + len(text)
+            n_bytes = shape[0] * shape[1] * self._dtypes[name].itemsize
+            end = self._starts[name] + -(-n_bytes // BLOCK) * BLOCK
+        self._file = path.open("wb")
+        try:
+            _reserve(self._file, end)
+            for start, text in blocks:
+                self._file.seek(start)
+                self._file.write(text.encode("ascii"))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
+        """Write a part of a plane.
+
+        Parameters
+        ----------
+        name : str
+            The plane.
+        pixels : numpy.ndarray
+            Shape ``(y, x)`` of the window; converted to the plane's dtype.
+        window : Window or None
+            Where they belong; None for the whole plane.
+
+        Raises
+        ------
+        OptionError
+            The pixels do not have the shape of the window.
+        """
+        window = window or Window(0, 0, *self.shape)
+        if pixels.shape != window.shape:
+            raise OptionError(f"{name}: pixels of shape {pixels.shape} do not fill {window}")
+        dtype = self._dtypes[name]
+        width = self.shape[1]
+        # Rows of the file that are written as a whole need one call for many of them.
+        step = max(1, (1 << 22) // (width * dtype.itemsize)) if window.width == width else 1
+        for row in range(0, window.height, step):
+            start = (window.y + row) * width + window.x
+            self._file.seek(self._starts[name] + start * dtype.itemsize)
+            self._file.write(np.ascontiguousarray(pixels[row : row + step], dtype=dtype).data)
+
+    def close(self) -> None:
+        """Write what is buffered and close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "SectionWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def plane_header(name: str, dtype: np.dtype, shape: tuple[int, int], cards: fits.Header) -> fits.Header:
+    """Header of an image HDU without its pixels."""
+    pixel = np.zeros((1, 1), np.dtype(dtype))
+    hdu = fits.ImageHDU(np.broadcast_to(pixel, shape), header=cards, name=name)
+    return hdu.header
+
+
+def _reserve(file: BinaryIO, length: int) -> None:
+
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, length)
+    else:
+        file.truncate(length)

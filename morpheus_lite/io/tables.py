@@ -1,0 +1,215 @@
+"""Catalogues as ECSV, FITS, Parquet, VOTable or CSV, by the ending of the name."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Column, MaskedColumn, QTable, Table
+from astropy.utils.exceptions import AstropyWarning
+
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io.atomic import written_whole
+from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
+
+CATALOG_FORMATS = {
+    ".ecsv": "ascii.ecsv",
+    ".fits": "fits",
+    ".parquet": "parquet",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".csv": "ascii.csv",
+}
+"""Endings that are understood, and what astropy calls their formats."""
+
+
+def catalog_format(path: str | Path) -> str:
+    """Format of a catalogue, by the ending of its name.
+
+    Raises
+    ------
+    OptionError
+        The ending is none of `CATALOG_FORMATS`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in CATALOG_FORMATS:
+        raise OptionError(f"{path}: a catalogue ends in {', '.join(CATALOG_FORMATS)}, not in {suffix or 'nothing'}")
+    return CATALOG_FORMATS[suffix]
+
+
+def write_catalog(path: str | Path, table: Table, *, overwrite: bool = False) -> Path:
+    """Write a catalogue in the format that the ending of its name says.
+
+    Units, descriptions and metadata are kept by ECSV, FITS, Parquet and VOTable; CSV has only the values.
+
+    Parameters
+    ----------
+    path : path
+        ``*.ecsv``, ``*.fits``, ``*.parquet``, ``*.vot``, ``*.xml`` or ``*.csv``.
+    table : astropy.table.QTable or Table
+        The catalogue. It may have no rows.
+    overwrite : bool
+        Replace a file that exists.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    OptionError
+        The ending is not understood.
+    OutputError
+        The file exists, or cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    kind = catalog_format(path)
+    plain_table = table.copy(copy_data=False)
+    plain_table.meta = plain(table.meta)
+    writer = {"fits": _write_fits, "parquet": _write_parquet, "votable": _write_votable}.get(kind)
+    with written_whole(path, overwrite=overwrite) as temporary:
+        if writer is not None:
+            writer(temporary, plain_table)
+        else:
+            plain_table.write(temporary, format=kind)
+    return path
+
+
+def read_catalog(path: str | Path) -> QTable:
+    """Read a catalogue back, with its units and metadata.
+
+    Parameters
+    ----------
+    path : path
+        As for `write_catalog`.
+
+    Returns
+    -------
+    astropy.table.QTable
+        The catalogue.
+
+    Raises
+    ------
+    OptionError
+        The ending is not understood.
+    InputError
+        There is no such file, or it is no catalogue of this format.
+    """
+    path = Path(path)
+    kind = catalog_format(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a catalogue")
+    reader = {"fits": _read_fits, "votable": _read_votable}.get(kind)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            table = Table.read(path, format=kind) if reader is None else reader(path)
+            return QTable(_without_masks(table))
+    # Each of the five readers has its own exceptions for a broken file.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path} cannot be read as a catalogue ({kind}): {reason}") from error
+
+
+def _without_masks(table: Table) -> Table:
+    """Missing numbers as NaN, not as a mask that half of the functions would ignore."""
+    for name in table.colnames:
+        column = table[name]
+        if isinstance(column, MaskedColumn) and (column.dtype.kind == "f" or not np.any(column.mask)):
+            table[name] = column.filled(np.nan) if column.dtype.kind == "f" else Column(column)
+    return table
+
+
+def _write_fits(path: Path, table: Table) -> None:
+    run = header_of_run(table.meta)
+    table.meta = {}
+    for name in [column.info.name for column in table.itercols() if column.dtype.kind == "U"]:
+        # FITS text is ASCII: other letters are escaped.
+        table[name] = np.char.encode(table[name], "ascii", "backslashreplace") if len(table) else np.array([], "S1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        hdu = fits.table_to_hdu(table, name="CATALOG")
+    for number, column in enumerate(table.itercols(), 1):
+        if column.info.unit is not None and f"TUNIT{number}" not in hdu.header:
+            # Not a unit of the FITS standard, such as electron / s.
+            hdu.header[f"TUNIT{number}"] = _ascii(str(column.info.unit))
+        if column.info.description:
+            hdu.header[f"TCOMM{number}"] = _ascii(column.info.description)
+    with path.open("wb") as file:
+        fits.HDUList([fits.PrimaryHDU(header=run), hdu]).writeto(file)
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
+
+
+def _read_fits(path: Path) -> Table:
+    with fits.open(path) as hdus:
+        number = next((k for k, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)), None)
+        if number is None:
+            raise ValueError("there is no table in it")
+        run, header = run_of_header(hdus[0].header), hdus[number].header.copy()
+    table = Table.read(path, format="fits", hdu=number, mask_invalid=False)
+    for k, name in enumerate(table.colnames, 1):
+        column = table[name]
+        if column.dtype.kind == "S":
+            column = np.char.decode(column, "ascii")
+        table[name] = Column(
+            np.asarray(column, column.dtype.newbyteorder("=")),
+            unit=_unit(header.get(f"TUNIT{k}")),
+            description=header.get(f"TCOMM{k}"),
+        )
+    table.meta = run
+    return table
+
+
+def _unit(text: str | None) -> u.UnitBase | None:
+    if not text:
+        return None
+    try:
+        return u.Unit(text, format="fits")
+    except ValueError:
+        return u.Unit(text, parse_strict="silent")
+
+
+def _write_parquet(path: Path, table: Table) -> None:
+    from pyarrow import parquet
+
+    table.write(path, format="parquet")
+    # astropy keeps units for itself only; here each field also says its unit, for readers such as pyarrow.
+    stored = parquet.read_table(path)
+    fields = []
+    for field in stored.schema:
+        info = table[field.name].info if field.name in table.colnames else None
+        facts = {} if info is None else {"unit": info.unit, "description": info.description}
+        fields.append(field.with_metadata({key: str(value) for key, value in facts.items() if value is not None}))
+    schema = stored.schema.empty_table().schema
+    for k, field in enumerate(fields):
+        schema = schema.set(k, field)
+    parquet.write_table(stored.cast(schema.with_metadata(stored.schema.metadata)), path)
+
+
+def _write_votable(path: Path, table: Table) -> None:
+    from astropy.io.votable import from_table
+    from astropy.io.votable.tree import Info
+
+    record = header_of_run(table.meta)
+    table.meta = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        document = from_table(table)
+        document.resources[0].infos.append(Info(name=RECORD, value=record[RECORD]))
+        with path.open("wb") as file:
+            document.to_xml(file)
+
+
+def _read_votable(path: Path) -> Table:
+    from astropy.io.votable import parse
+
+    document = parse(str(path))
+    table = document.get_first_table().to_table(use_names_over_ids=True)
+    infos = {info.name: info.value for info in document.resources[0].infos}
+    table.meta = run_of_header(infos)
+    return table
