@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from morpheus_lite.io.weights import with_weight_scale
 _KINDS = {"rms": ("rms", "variance"), "weight": ("weight", "exposure")}
 
 
-def attach_planes(bands: list[Band], role: str, planes: list[Band] | bool | None) -> list[Band]:
+def attach_planes(bands: list[Band], role: str, planes: list[Band] | Literal[False] | None) -> list[Band]:
     """Bands with the RMS, weight or mask planes given by option in place of those found.
 
     Parameters
@@ -41,7 +41,7 @@ def attach_planes(bands: list[Band], role: str, planes: list[Band] | bool | None
 
 def _match(bands: list[Band], planes: list[Band], role: str) -> dict[str | None, Band]:
     names = [band.name for band in bands]
-    named = {plane.name: plane for plane in planes if plane.name}
+    named: dict[str | None, Band] = {plane.name: plane for plane in planes if plane.name}
     if len(planes) == 1 and (not named or len(bands) == 1):
         return dict.fromkeys(names, planes[0])
     if not named and len(planes) == len(bands):
@@ -116,7 +116,7 @@ def with_zero_points(
     """
     names = description.band_names
     if isinstance(zero_points, Mapping):
-        given = {canonical_band(band): value for band, value in zero_points.items()}
+        given: dict[str, Any] = {canonical_band(band): value for band, value in zero_points.items()}
         unknown = [band for band in given if band not in names]
         if unknown:
             raise OptionError(f"zero-point for {', '.join(unknown)}, but the bands are {', '.join(names)}")

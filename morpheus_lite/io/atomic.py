@@ -52,15 +52,15 @@ def check_writable(paths: Iterable[str | Path], overwrite: bool = False) -> None
     OutputError
         A product exists, or there is no permission.
     """
-    paths = [Path(path) for path in paths]
-    taken = [path for path in paths if os.path.lexists(path)]
+    wanted = [Path(path) for path in paths]
+    taken = [path for path in wanted if os.path.lexists(path)]
     folders = [str(path) for path in taken if path.is_dir()]
     if folders:
         raise OutputError(f"{', '.join(folders)}: a directory has the name of a product; move it away")
     if taken and not overwrite:
         verb = "exists" if len(taken) == 1 else "exist"
         raise OutputError(f"{', '.join(map(str, taken))} {verb} already; give another place, or overwrite on purpose")
-    for directory in dict.fromkeys(path.parent for path in paths):
+    for directory in dict.fromkeys(path.parent for path in wanted):
         _check_directory(directory)
         clear_abandoned(directory)
 

@@ -5,8 +5,9 @@ import gzip
 import io
 import lzma
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -15,7 +16,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.io.location import Extension, Location
 from morpheus_lite.tiling import Window
 
-_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError, lzma.LZMAError)
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
@@ -24,7 +25,7 @@ def open_fits(path: str) -> fits.HDUList:
     """Open a file and check that it is a whole FITS file.
 
     A file compressed as a whole (.gz, .bz2, .xz) is decompressed into memory, because it has no sections;
-    every other file stays on disk.
+    every other file stays where it is. URLs are opened with fsspec.
 
     Raises
     ------
@@ -38,8 +39,7 @@ def open_fits(path: str) -> fits.HDUList:
             warnings.simplefilter("ignore")
             # Pixels stay as they are stored (do_not_scale): `read_section` scales them, in memory of its own.
             hdus = fits.open(_content(path), memmap=False, do_not_scale_image_data=True)
-            n_hdus = len(hdus)
-            complete = all(_is_complete(hdus[i], _length(hdus, path)) for i in range(n_hdus))
+            complete = all(_is_complete(hdus[i]) for i in range(len(hdus)))
     except _BROKEN as error:
         if hdus is not None:
             hdus.close()
@@ -50,25 +50,32 @@ def open_fits(path: str) -> fits.HDUList:
     return hdus
 
 
-def _content(path: str) -> str | io.BytesIO:
-    with Path(path).open("rb") as file:
-        magic = file.read(8)
-    for start, opener in _COMPRESSED.items():
-        if magic.startswith(start):
-            with opener(path, "rb") as file:
-                return io.BytesIO(file.read())
-    return path
+def _content(path: str) -> str | BinaryIO:
+    """What astropy opens: the path itself, an open URL, or the decompressed bytes."""
+    remote = Location(path).is_remote
+    with _remote(path) if remote else Path(path).open("rb") as stream:
+        magic = stream.read(8)
+        stream.seek(0)
+        for start, opener in _COMPRESSED.items():
+            if magic.startswith(start):
+                with opener(stream, "rb") as file:
+                    return io.BytesIO(file.read())
+    return _remote(path) if remote else path
 
 
-def _length(hdus: fits.HDUList, path: str) -> int:
-    file = hdus.fileinfo(0)["file"]
-    return file.size if file.file_like else Path(path).stat().st_size
+def _remote(url: str) -> BinaryIO:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise InputError(f"{url}: reading URLs needs the package fsspec; install it") from error
+    return fsspec.open(url, "rb").open()
 
 
-def _is_complete(hdu: fits.hdu.base._BaseHDU, length: int) -> bool:
+def _is_complete(hdu: Any) -> bool:
     # The padding of the last block may be missing; the pixels may not.
     where = hdu.fileinfo()
-    return where["datLoc"] + (where["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size) <= length
+    size = where["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size
+    return where["datLoc"] + size <= where["file"].size
 
 
 def _reason(error: BaseException) -> str:
@@ -84,7 +91,7 @@ def _reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def describe_hdus(hdus: Sequence[fits.hdu.base._BaseHDU]) -> str:
+def describe_hdus(hdus: Sequence[Any]) -> str:
     """One line an HDU, for messages: number, name, version, type and shape in ``(y, x)`` order."""
     lines = []
     for number, hdu in enumerate(hdus):
@@ -94,12 +101,12 @@ def describe_hdus(hdus: Sequence[fits.hdu.base._BaseHDU]) -> str:
     return "\n".join(lines)
 
 
-def is_image(hdu: fits.hdu.base._BaseHDU) -> bool:
+def is_image(hdu: Any) -> bool:
     """Whether an HDU holds pixels in at least one dimension."""
     return bool(getattr(hdu, "is_image", False)) and bool(hdu.shape) and 0 not in hdu.shape
 
 
-def find_hdu(hdus: Sequence[fits.hdu.base._BaseHDU], ext: Extension, path: str) -> int:
+def find_hdu(hdus: Sequence[Any], ext: Extension, path: str) -> int:
     """Number of the HDU that was asked for.
 
     Raises
@@ -124,7 +131,7 @@ def find_hdu(hdus: Sequence[fits.hdu.base._BaseHDU], ext: Extension, path: str) 
     return found[0]
 
 
-def read_section(hdu: fits.hdu.base._BaseHDU, index: tuple[int, ...], window: Window) -> np.ndarray:
+def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray:
     """Pixels of one window of one plane, scaled.
 
     An uncompressed image on disk is memory-mapped for the length of this call only, so that pages of a huge
@@ -142,16 +149,17 @@ def read_section(hdu: fits.hdu.base._BaseHDU, index: tuple[int, ...], window: Wi
     Returns
     -------
     numpy.ndarray
-        Shape ``(y, x)``, big-endian if stored so; BSCALE and BZERO applied, BLANK replaced by NaN.
+        Shape ``(y, x)``, big-endian if stored so; BSCALE and BZERO applied, BLANK replaced by NaN. It may be a view of
+        the file: take a copy of what is kept.
     """
-    where = (*index, *window.slices)
+    where: tuple[Any, ...] = (*index, *window.slices)
     file = hdu.fileinfo()["file"]
     if isinstance(hdu, fits.CompImageHDU) or file.file_like:
         stored = hdu.section[where]
     else:
         dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
         mapped = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)
-        stored = np.array(mapped[where])
+        stored = mapped[where]
     return _scaled(stored, hdu.header)
 
 

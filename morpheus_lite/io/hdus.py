@@ -164,7 +164,8 @@ def _companions(
     def of_role(role: str) -> list[_Candidate]:
         same = [one for one in candidates if one.role == role and one not in chosen]
         nameless = [one for one in same if not one.names]
-        by_name = [one for one in same if one.names & science.names or (one.names and len(chosen) == 1 == len(same))]
+        lone = len(same) == len(chosen) == 1 and not science.names
+        by_name = [one for one in same if one.names and (one.names & science.names or lone)]
         if by_name or len(nameless) == 1:
             return by_name or nameless
         return [one for one in nameless if one.hdu.ver == science.hdu.ver]

@@ -2,7 +2,8 @@
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 from morpheus_lite.errors import InputError, OptionError
@@ -30,7 +31,7 @@ class Location:
     ext: Extension | None = None
 
     @classmethod
-    def parse(cls, source: str | os.PathLike, ext: Extension | None = None) -> "Location":
+    def parse(cls, source: str | os.PathLike) -> "Location":
         """Read a path with an optional ``[EXT]``, ``[1]`` or ``[NAME,ver]`` behind it.
 
         A file whose name really ends in brackets is taken as it is.
@@ -38,7 +39,7 @@ class Location:
         Raises
         ------
         OptionError
-            The HDU is named twice, or the brackets hold something else.
+            The brackets hold something else.
 
         Examples
         --------
@@ -50,18 +51,19 @@ class Location:
             raise OptionError(f"path {source!r}: expected text, not bytes")
         match = _SUFFIX.match(text)
         if match is None or Path(text).exists():
-            return cls(text, None if ext is None else parse_extension(ext))
-        if ext is not None:
-            raise OptionError(f"{text} names an HDU, and ext={ext!r} another; leave one of them out")
+            return cls(text)
         return cls(match["path"], parse_extension(match["ext"]))
 
-    def at(self, ext: Extension) -> "Location":
-        """The same file, another HDU."""
-        return replace(self, ext=ext)
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is a URL, such as ``s3://bucket/img.fits``."""
+        return "://" in self.path
 
     def require_file(self) -> None:
-        """Raise `InputError` unless there is a file."""
+        """Raise `InputError` unless there is a file; of a URL nothing is known before it is opened."""
         path = Path(self.path)
+        if self.is_remote:
+            return
         if path.is_dir():
             raise InputError(f"{path} is a directory; expected a FITS file (a batch of images is another command)")
         if not path.exists():
@@ -88,10 +90,10 @@ def parse_extension(ext: object) -> Extension:
     OptionError
         It is none of these.
     """
-    if isinstance(ext, int) and not isinstance(ext, bool) and ext >= 0:
-        return ext
-    if isinstance(ext, tuple) and len(ext) == 2 and isinstance(ext[0], str) and isinstance(ext[1], int):
-        return ext
+    if isinstance(ext, Integral) and not isinstance(ext, bool) and int(ext) >= 0:
+        return int(ext)
+    if isinstance(ext, tuple) and len(ext) == 2 and isinstance(ext[0], str) and isinstance(ext[1], Integral):
+        return ext[0], int(ext[1])
     if isinstance(ext, str) and ext.strip():
         name, _, version = (part.strip() for part in ext.strip().rpartition(","))
         if name and version.isdigit() and "," not in name:

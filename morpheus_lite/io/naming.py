@@ -84,9 +84,9 @@ def plane_filters(header: Mapping, n_planes: int) -> tuple[str, ...] | None:
             return tuple(canonical_band(str(value)) for value in values)
     for keyword in ("FILTER", "FILTERS", "BAND", "BANDS", "EXTNAME"):
         value = header.get(keyword)
-        values = [part for part in re.split(r"[,;|/ ]+", value.strip()) if part] if isinstance(value, str) else []
-        if len(values) == n_planes:
-            return tuple(canonical_band(part) for part in values)
+        parts = [part for part in re.split(r"[,;|/ ]+", value.strip()) if part] if isinstance(value, str) else []
+        if len(parts) == n_planes:
+            return tuple(canonical_band(part) for part in parts)
     return None
 
 

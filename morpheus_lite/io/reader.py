@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from astropy.io import fits
 from astropy.nddata import NDData
@@ -153,7 +153,9 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
     """The one place that looks at the type of an input."""
     wanted = [] if ext is None else [parse_extension(one) for one in (ext if isinstance(ext, list) else [ext])]
     if isinstance(source, str | os.PathLike):
-        location = Location.parse(source, None if len(wanted) != 1 else wanted[0])
+        location = Location.parse(source)
+        if wanted and location.ext is not None:
+            raise OptionError(f"{location} names an HDU, and ext={ext!r} another; leave one of them out")
         wanted = wanted or ([] if location.ext is None else [location.ext])
         return bands_of_hdus(files.get(location.path), location.path, ext=wanted, role=role)
     if isinstance(source, Mapping):
@@ -162,7 +164,7 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
         return bands_of_hdus(source, None, ext=wanted, role=role)
     if ext is not None:
         raise OptionError(f"ext={ext!r} chooses HDUs of a FITS file, but a {type(source).__name__} came")
-    if isinstance(source, fits.hdu.base._BaseHDU):
+    if isinstance(source, fits.PrimaryHDU | fits.ImageHDU):
         return bands_of_hdus([source], None, ext=[0], role=role)
     if isinstance(source, SkyImage):
         return bands_of_image(source)
@@ -190,7 +192,7 @@ def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str) ->
     return bands
 
 
-def _planes_by_band(option: Any, role: str, files: OpenFiles) -> list[Band] | bool | None:
+def _planes_by_band(option: Any, role: str, files: OpenFiles) -> list[Band] | Literal[False] | None:
     if option is None or option is False:
         return option
     found = _bands(option, files, role=role)

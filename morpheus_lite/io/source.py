@@ -161,22 +161,25 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
         sigma, usable = _read_noise(noise, window, files)
         valid &= usable
         rms = sigma if rms is None else rms
+    data[~valid] = 0
     if rms is not None:
-        rms = np.where(valid, rms, np.float32(0))
-    return np.where(valid, data, np.float32(0)), valid, rms
+        rms[~valid] = 0
+    return data, valid, rms
 
 
 def _read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviation of the noise, and where it can be used."""
-    values = _read(noise.plane, window, files).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = _read(noise.plane, window, files).astype(np.float32)
     if noise.kind == "known_rms":
         return values, np.ones(values.shape, bool)
     usable = np.isfinite(values) & (values > 0)
-    values = np.where(usable, values, np.float32(1))
-    sigma = {"rms": values, "variance": np.sqrt(values)}.get(noise.kind)
-    if sigma is None:
-        sigma = 1 / np.sqrt(values)
-    return sigma * np.float32(noise.scale), usable
+    values[~usable] = 1
+    if noise.kind != "rms":
+        values = np.sqrt(values)
+    if noise.kind == "weight":
+        values = np.float32(noise.scale) / values
+    return values, usable
 
 
 def _read(plane: Any, window: Window, files: OpenFiles) -> np.ndarray:
