@@ -1,0 +1,25 @@
+"""Simulated fields of galaxies and stars with truth, drawn with GalSim (the extra ``simulation``)."""
+
+from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
+from morpheus_lite.simulation.observation import (
+    Conditions,
+    Observation,
+    class_map,
+    draw_conditions,
+    observe,
+    plain_conditions,
+)
+from morpheus_lite.simulation.scene import Sky
+
+__all__ = [
+    "HST_BANDS",
+    "Conditions",
+    "Field",
+    "Observation",
+    "Sky",
+    "class_map",
+    "draw_conditions",
+    "observe",
+    "plain_conditions",
+    "simulate_field",
+]

@@ -1,0 +1,235 @@
+"""From a noise-free field to an image as an archive would deliver it, with the truth at that depth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+
+from morpheus_lite.errors import OptionError
+from morpheus_lite.image import SkyImage
+from morpheus_lite.simulation.blemishes import cosmic_rays, hot_pixels, invalid_areas, saturate, trails
+from morpheus_lite.simulation.field import Field, reference_noise
+from morpheus_lite.simulation.rendering import ZERO_POINT
+
+DETECTION = 1.0
+"""A pixel belongs to its owner where the noise-free S/N of all bands together is above this."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a field is observed. Tuples have one entry a band.
+
+    Parameters
+    ----------
+    sigma : tuple of float
+        Standard deviation of the noise in a pixel, nJy, correlated or not.
+    correlation : tuple of float
+        Sigma in pixels of the Gaussian that the white noise is smoothed with (drizzling, PSF-matching); 0 for white.
+    offset : tuple of float
+        Constant added to the sky, nJy per pixel.
+    unevenness : tuple of float
+        Amplitude of a smooth large-scale error of the sky, nJy per pixel.
+    depth_step : tuple of float or None
+        Factors on `sigma` on the far side of a straight line across the field; None for even depth.
+    saturation : tuple of float
+        nJy per pixel above which the detector gives wrong values; infinity for none.
+    saturation_style : str
+        What a saturated core looks like: ``"clip"``, ``"hole"``, ``"ring"`` or ``"invalid"``.
+    bleed : float
+        Length of the bleeding trails along columns, in units of the diameter of the saturated core.
+    cosmic_rays, hot_pixels : float
+        Expected number per million pixels and band.
+    trails : float
+        Probability of a satellite trail in each band.
+    invalid : float
+        Probability that part of the field has no data.
+    rms_factor : tuple of float
+        The RMS plane states the noise times this: real ones are off, PSF-matched ones by 2-3.
+    """
+
+    sigma: tuple[float, ...]
+    correlation: tuple[float, ...]
+    offset: tuple[float, ...]
+    unevenness: tuple[float, ...]
+    depth_step: tuple[float, ...] | None = None
+    saturation: tuple[float, ...] = ()
+    saturation_style: str = "clip"
+    bleed: float = 0.0
+    cosmic_rays: float = 0.0
+    hot_pixels: float = 0.0
+    trails: float = 0.0
+    invalid: float = 0.0
+    rms_factor: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """A noisy image and what is really in it.
+
+    Parameters
+    ----------
+    image : SkyImage
+        nJy per pixel, with RMS planes; no WCS.
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``: `Field.owner` where the source stands out at this depth (`DETECTION`), else 0.
+    signal : numpy.ndarray
+        float32, shape ``(y, x)``: noise-free S/N of all bands together, ``sqrt(sum((flux / sigma) ** 2))``.
+    """
+
+    image: SkyImage
+    labels: np.ndarray
+    signal: np.ndarray
+
+
+def plain_conditions(field: Field, *, depth: float = 1.0) -> Conditions:
+    """GOODS-S deep noise, white, times ``depth``, and nothing else wrong with the image."""
+    sigma = depth * reference_noise(field.bands) * field.pixel_scale / 0.06
+    zeros = (0.0,) * len(field.bands)
+    return Conditions(sigma=tuple(float(value) for value in sigma), correlation=zeros, offset=zeros, unevenness=zeros)
+
+
+def draw_conditions(rng: np.random.Generator, field: Field, *, tidy: float = 0.3) -> Conditions:
+    """Random conditions, wide enough to hold the deepest and the shallowest public images.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Where the randomness comes from.
+    field : Field
+        For its bands and pixel scale.
+    tidy : float, optional
+        Probability of an image with noise and saturation only.
+    """
+    n = len(field.bands)
+    depth = 10 ** (rng.uniform(-1.0, 0.7) + rng.normal(0, 0.25, n))
+    sigma = depth * reference_noise(field.bands) * field.pixel_scale / 0.06
+    style = rng.choice(["white", "drizzled", "matched"], p=[0.3, 0.45, 0.25])
+    correlation = {
+        "white": np.zeros(n),
+        "drizzled": rng.uniform(0.35, 0.9) * rng.uniform(0.8, 1.2, n),
+        "matched": np.array(field.psf_fwhm) * rng.uniform(0.2, 0.45) * rng.uniform(0.7, 1.1, n),
+    }[style]
+    level = 10 ** rng.uniform(3.6, 5.2) * 10 ** rng.normal(0, 0.3, n)
+    blemished = rng.uniform() > tidy
+    return Conditions(
+        sigma=tuple(sigma),
+        correlation=tuple(correlation),
+        offset=tuple(sigma * rng.normal(0, 0.15, n)),
+        unevenness=tuple(sigma * blemished * rng.exponential(0.15, n)),
+        depth_step=tuple(10 ** rng.uniform(-0.5, 0.5, n)) if blemished and rng.uniform() < 0.35 else None,
+        saturation=tuple(np.where(rng.uniform(size=n) < 0.25, np.inf, level)),
+        saturation_style=str(rng.choice(["clip", "hole", "ring", "invalid"], p=[0.4, 0.2, 0.3, 0.1])),
+        bleed=float(rng.exponential(1.0)) if rng.uniform() < 0.3 else 0.0,
+        cosmic_rays=float(blemished * (rng.uniform() < 0.4) * 10 ** rng.uniform(0.5, 2.7)),
+        hot_pixels=float(blemished * (rng.uniform() < 0.4) * 10 ** rng.uniform(0.5, 2.7)),
+        trails=0.04 * blemished,
+        invalid=0.2 * blemished,
+        rms_factor=tuple(rng.choice([1.0, 2.3], p=[0.8, 0.2]) * 10 ** rng.normal(0, 0.06, n)),
+    )
+
+
+def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> Observation:
+    """One noisy realisation of a field, or of a cutout of one.
+
+    Parameters
+    ----------
+    field : Field
+        What is in the sky.
+    conditions : Conditions
+        How it is observed.
+    rng : numpy.random.Generator
+        Where the randomness comes from.
+
+    Returns
+    -------
+    Observation
+
+    Raises
+    ------
+    OptionError
+        The conditions are for another number of bands.
+    """
+    if len(conditions.sigma) != len(field.bands):
+        raise OptionError(
+            f"the conditions give the noise of {len(conditions.sigma)} band(s), the field has {len(field.bands)} "
+            f"({', '.join(field.bands)})"
+        )
+    sigma = noise_level(field.shape, conditions, rng)
+    data = field.flux + noise(field.shape, conditions.correlation, rng) * sigma
+    data += np.array(conditions.offset, dtype=np.float32)
+    if any(conditions.unevenness):
+        data += uneven_sky(field.shape, len(field.bands), rng) * np.array(conditions.unevenness, dtype=np.float32)
+    valid = np.ones(data.shape, dtype=bool)
+    if conditions.saturation:
+        saturate(data, valid, np.array(conditions.saturation), conditions.saturation_style, conditions.bleed, rng)
+    cosmic_rays(data, sigma, conditions.cosmic_rays, rng)
+    hot_pixels(data, sigma, conditions.hot_pixels, rng)
+    trails(data, sigma, conditions.trails, rng)
+    invalid_areas(valid, conditions.invalid, rng)
+    data[~valid] = 0
+    signal = np.sqrt(np.square(field.flux / sigma).sum(axis=2))
+    factor = np.array(conditions.rms_factor or 1.0, dtype=np.float32)
+    image = SkyImage(
+        data=data,
+        bands=field.bands,
+        valid=valid,
+        rms=sigma * factor,
+        zero_points=(ZERO_POINT,) * len(field.bands),
+        units=("nJy",) * len(field.bands),
+        name="simulated field",
+    )
+    return Observation(image, np.where(signal > DETECTION, field.owner, 0).astype(np.int32), signal)
+
+
+def noise_level(shape: tuple[int, int], conditions: Conditions, rng: np.random.Generator) -> np.ndarray:
+    """float32 ``(y, x, band)``: standard deviation of the noise, with the depth step where there is one."""
+    sigma = np.broadcast_to(np.array(conditions.sigma, dtype=np.float32), (*shape, len(conditions.sigma)))
+    if conditions.depth_step is None:
+        return sigma
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.ogrid[-0.5 : 0.5 : shape[0] * 1j, -0.5 : 0.5 : shape[1] * 1j]
+    far = x * np.cos(angle) + y * np.sin(angle) > rng.uniform(-0.3, 0.3)
+    return np.where(far[..., None], sigma * np.array(conditions.depth_step, dtype=np.float32), sigma)
+
+
+def noise(shape: tuple[int, int], correlation: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """float32 ``(y, x, band)`` Gaussian noise of unit variance, smoothed by ``correlation`` pixels in each band."""
+    white = rng.standard_normal((len(correlation), *shape), dtype=np.float32)
+    for plane, length in zip(white, correlation, strict=True):
+        if length > 0.1:
+            kernel = np.exp(-0.5 * (np.arange(-4, 5) / length) ** 2).astype(np.float32)
+            if length > 1.3:
+                reach = int(np.ceil(3 * length))
+                kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / length) ** 2).astype(np.float32)
+            kernel /= np.sqrt(np.square(kernel).sum())
+            rows = scipy.ndimage.convolve1d(plane, kernel, axis=0, mode="wrap")
+            scipy.ndimage.convolve1d(rows, kernel, axis=1, mode="wrap", output=plane)
+    return np.ascontiguousarray(np.moveaxis(white, 0, -1))
+
+
+def uneven_sky(shape: tuple[int, int], n_bands: int, rng: np.random.Generator) -> np.ndarray:
+    """float32 ``(y, x, band)``: a smooth surface of amplitude about 1, a quadratic in both coordinates."""
+    y, x = np.linspace(-1, 1, shape[0])[:, None, None], np.linspace(-1, 1, shape[1])[None, :, None]
+    a, b, c, d, e = rng.normal(0, 0.6, (5, n_bands))
+    return (a * x + b * y + c * (x * x - 0.33) + d * (y * y - 0.33) + e * x * y).astype(np.float32)
+
+
+def class_map(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Class probabilities per pixel that follow from the truth.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int, shape ``(y, x)``: row + 1 in ``sources``, 0 for sky.
+    sources : numpy.ndarray
+        `Field.sources`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(y, x, 5)`` in the order of `morpheus_lite.classes.CLASSES`; sky is pure background.
+    """
+    table = np.zeros((len(sources) + 1, 5), dtype=np.float32)
+    table[0, 4] = 1
+    table[1:, :4] = sources["soft"]
+    return table[labels]

@@ -1,0 +1,210 @@
+"""What is in the sky: magnitudes, sizes, shapes, colours and kinds of sources, drawn from fitted distributions."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+
+from morpheus_lite.classes import SOURCE_CLASSES
+
+KINDS = SOURCE_CLASSES
+"""What can be drawn: spheroid, disk, irregular, point_source."""
+
+FAINT_LIMIT = 27.5
+"""Faintest H magnitude (AB) drawn."""
+
+REFERENCE_WAVELENGTH = 1.537
+"""Micron; magnitudes and sizes refer to F160W."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source as drawn: everything its picture follows from, except its position.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    magnitude : float
+        Total AB magnitude in F160W.
+    radius : float
+        Half-light semi-major axis in arcsec; 0 for a point source.
+    sersic : float
+        Sersic index (of the disk or body, where there is a bulge too).
+    bulge : float
+        Share of the light in the bulge, 0-1; 1 for a spheroid, 0 for irregulars and points.
+    axis_ratio : float
+        Minor over major axis.
+    angle : float
+        Position angle in radians, from the x axis to the y axis.
+    asymmetry : float
+        0 for a symmetric source, about 1 for the most disturbed.
+    structure : str
+        What was drawn on top: ``"smooth"``, ``"spiral"``, ``"flocculent"``, ``"clumpy"``, ``"chain"``, ``"tadpole"``,
+        ``"merger"``, ``"lopsided"`` or ``"star"``.
+    colours : tuple of float
+        ``m - H`` at the wavelengths of the fit (0.43 to 1.25 micron).
+    seed : int
+        Seed of the details.
+    """
+
+    kind: str
+    magnitude: float
+    radius: float
+    sersic: float
+    bulge: float
+    axis_ratio: float
+    angle: float
+    asymmetry: float
+    structure: str
+    colours: tuple[float, ...]
+    seed: int
+
+
+@lru_cache(maxsize=1)
+def distributions() -> dict:
+    """The fitted numbers of ``distributions.json`` (made by ``weights/fit_populations.py``)."""
+    text = resources.files("morpheus_lite.simulation").joinpath("distributions.json").read_text()
+    return json.loads(text)
+
+
+def counts(magnitude: np.ndarray) -> np.ndarray:
+    """Sources per arcmin2 and magnitude at an H magnitude (AB)."""
+    fit = distributions()["counts"]
+    x = np.minimum(magnitude, fit["limit"]) - fit["pivot"]
+    slope = 2 * fit["quadratic"] * (fit["limit"] - fit["pivot"]) + fit["linear"]
+    beyond = slope * np.maximum(magnitude - fit["limit"], 0)
+    return 10 ** (fit["quadratic"] * x**2 + fit["linear"] * x + fit["constant"] + beyond)
+
+
+def draw_magnitudes(
+    rng: np.random.Generator, area: float, *, boost: float = 1.0, limit: float = FAINT_LIMIT
+) -> np.ndarray:
+    """H magnitudes of the sources in ``area`` arcmin2: Poisson numbers, ``boost`` times as many brighter than 25."""
+    edges = np.arange(16.5, limit + 1e-6, 0.1)
+    middle = (edges[1:] + edges[:-1]) / 2
+    factor = 1 + (boost - 1) / (1 + np.exp((middle - 24.75) / 0.25))
+    numbers = rng.poisson(counts(middle) * 0.1 * area * factor)
+    return rng.permutation(np.repeat(edges[:-1], numbers) + rng.uniform(0, 0.1, numbers.sum()))
+
+
+def kind_shares(magnitude: float) -> np.ndarray:
+    """Expected share of each of `KINDS` at an H magnitude.
+
+    The shares of the visual classifications (H < 24.5) hold at H = 23; stars are more common among the bright
+    and irregular galaxies among the faint.
+    """
+    share = np.array(distributions()["votes"]["share"])
+    steps = magnitude - 23.0
+    share = share * np.array([1.0, 1.0, 10 ** (0.12 * np.clip(steps, -4, 3)), 10 ** (-0.17 * np.clip(steps, -4, 4.5))])
+    return share / share.sum()
+
+
+def draw_source(rng: np.random.Generator, magnitude: float, *, balance: float = 0.0) -> Source:
+    """One source of a given H magnitude.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Where the randomness comes from.
+    magnitude : float
+        H magnitude (AB).
+    balance : float, optional
+        0 for the class shares of the real sky, 1 for equal shares, between is mixed.
+    """
+    share = (1 - balance) * kind_shares(magnitude) + balance / len(KINDS)
+    kind = KINDS[rng.choice(len(KINDS), p=share)]
+    return draw_kind(rng, kind, magnitude)
+
+
+def draw_kind(rng: np.random.Generator, kind: str, magnitude: float, *, radius: float | None = None) -> Source:
+    """One source of a given kind and H magnitude, its size drawn unless given (arcsec)."""
+    colours = draw_colours(rng, magnitude, kind)
+    seed = int(rng.integers(2**31))
+    angle = float(rng.uniform(0, np.pi))
+    if kind == "point_source":
+        return Source(kind, magnitude, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, "star", colours, seed)
+    group = "concentrated" if kind == "spheroid" else "diffuse"
+    size, sersic, ratio = draw_shape(rng, magnitude, group)
+    size = size if radius is None else radius
+    bulge, asymmetry, structure = 0.0, abs(rng.normal(0, 0.04)), "smooth"
+    if kind == "spheroid":
+        bulge, ratio = 1.0, max(ratio, rng.uniform(0.45, 0.75))
+    elif kind == "disk":
+        bulge = draw_bulge(rng, magnitude)
+        sersic = float(np.clip(rng.normal(1.0, 0.15), 0.6, 1.5))
+        structure = rng.choice(["smooth", "spiral", "flocculent"], p=[0.25, 0.45, 0.3])
+        asymmetry = abs(rng.normal(0, 0.12))
+    else:
+        structure = rng.choice(["clumpy", "chain", "tadpole", "merger", "lopsided"], p=[0.38, 0.12, 0.12, 0.2, 0.18])
+        asymmetry, sersic = rng.uniform(0.35, 1.0), float(np.clip(rng.normal(0.8, 0.2), 0.5, 1.3))
+        size, ratio = 1.15 * size, max(ratio, 0.35)
+    return Source(
+        kind,
+        magnitude,
+        float(size),
+        sersic,
+        bulge,
+        float(ratio),
+        angle,
+        float(asymmetry),
+        str(structure),
+        colours,
+        seed,
+    )
+
+
+def draw_bulge(rng: np.random.Generator, magnitude: float) -> float:
+    """Bulge share of a disk: often none among the faint, up to a half."""
+    if rng.uniform() < np.clip(0.15 + 0.08 * (magnitude - 20), 0.15, 0.6):
+        return 0.0
+    return float(0.5 * rng.beta(1.3, 2.2))
+
+
+def draw_shape(rng: np.random.Generator, magnitude: float, group: str) -> tuple[float, float, float]:
+    """Half-light semi-major axis (arcsec), Sersic index and axis ratio at an H magnitude.
+
+    Beyond the faintest node sizes go on shrinking at the rate of the last two magnitudes.
+    """
+    table = distributions()["shapes"]
+    nodes, fit = table["magnitude"], table[group]
+    at = {name: float(np.interp(magnitude, nodes, values)) for name, values in fit.items()}
+    slope = (fit["log_re"][-1] - fit["log_re"][-3]) / (nodes[-1] - nodes[-3])
+    at["log_re"] += slope * max(magnitude - nodes[-1], 0) - 0.12 * min(magnitude - nodes[0], 0)
+    first, second = rng.normal(size=2)
+    second = at["correlation"] * first + np.sqrt(1 - at["correlation"] ** 2) * second
+    log_re = np.clip(at["log_re"] + at["log_re_std"] * np.clip(first, -2.5, 2.5), np.log10(0.02), np.log10(3.6))
+    limits = (2.0, 6.0) if group == "concentrated" else (0.4, 2.5)
+    sersic = np.clip(10 ** (at["log_n"] + at["log_n_std"] * second), *limits)
+    ratio = np.clip(rng.beta(at["q_a"], at["q_b"]), 0.12, 0.98)
+    return float(10**log_re), float(sersic), float(ratio)
+
+
+def draw_colours(rng: np.random.Generator, magnitude: float, kind: str) -> tuple[float, ...]:
+    """Colours ``m - H`` at the fitted wavelengths: two Gaussian populations, red and blue.
+
+    A spheroid is red somewhat more often than others of its magnitude, as in the real sky, and no more.
+    """
+    fit = distributions()["colours"]
+    share = np.interp(magnitude, fit["red_share"]["magnitude"], fit["red_share"]["share"])
+    share = np.clip(share * {"spheroid": 1.8, "disk": 0.9, "irregular": 0.5, "point_source": 1.5}[kind] + 0.05, 0, 0.9)
+    population = fit["red" if rng.uniform() < share else "blue"]
+    mean = np.array(population["mean"]) + np.array(population["slope"]) * np.clip(magnitude - fit["pivot"], -4, 2)
+    colours = rng.multivariate_normal(mean, population["covariance"])
+    return tuple(float(colour) for colour in np.clip(colours, -1.5, 5.5))
+
+
+def magnitude_at(source: Source, wavelength: float) -> float:
+    """Total AB magnitude at a wavelength in micron: linear in its logarithm between the fitted colours.
+
+    Redward of 1.54 micron the slope of the reddest colour goes on, halved; blueward of 0.43 that of the bluest.
+    """
+    nodes = np.log([*distributions()["colours"]["wavelengths"]])
+    values = np.array([*source.colours, 0.0])
+    x = np.log(wavelength)
+    if x > nodes[-1]:
+        slope = np.clip((values[-1] - values[-3]) / (nodes[-1] - nodes[-3]), -1.5, 1.5)
+        return source.magnitude + 0.5 * slope * (x - nodes[-1])
+    return source.magnitude + float(np.interp(x, nodes, values))

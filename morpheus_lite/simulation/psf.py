@@ -1,0 +1,241 @@
+"""Point spread functions drawn from a description of the telescope: no data files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+
+from morpheus_lite.errors import OptionError
+from morpheus_lite.simulation.instruments import FILTERS, Filter, Telescope
+
+OVERSAMPLING = 2
+"""Samples per pixel along each axis at which everything is drawn before it is convolved."""
+
+REACH = 256
+"""Half the side, in pixels, of the square on which a PSF is drawn: the spikes of bright stars are long."""
+
+FWHM_TO_SIGMA = 1 / 2.3548
+
+VARIANTS = 12
+"""How many PSFs (roll angle, aberrations, focus) a filter has; a field uses one of them."""
+
+ROLLS = {
+    "acs": (1, 1, 2, 1, 1, 3, 1, 2, 1, 1, 1, 2),
+    "ir": (1, 4, 1, 9, 2, 1, 9, 1, 6, 2, 1, 9),
+    "nircam": (1, 1, 2, 1, 1, 1, 3, 1, 1, 2, 1, 1),
+    "other": (1,) * 12,
+}
+"""Over how many roll angles the images of a camera are averaged in each variant."""
+
+
+@dataclass(frozen=True, eq=False)
+class Psf:
+    """A point spread function with the pixel response in it.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        float32, square of side ``2 * REACH * OVERSAMPLING``, sum 1, centred on the middle sample.
+    fwhm : float
+        Full width at half maximum in pixels.
+    """
+
+    image: np.ndarray
+    fwhm: float
+    _transforms: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def transform(self, n: int) -> np.ndarray:
+        """Half-plane Fourier transform on ``n`` pixels a side, the centre at the origin, unit at zero frequency.
+
+        Wings beyond ``n / 2`` pixels are tapered off, so that no square edge shows.
+        """
+        if n not in self._transforms:
+            part = central_square(self.image, n * OVERSAMPLING)
+            part = part * round_taper(part.shape[0], start=0.85)
+            self._transforms[n] = scipy.fft.rfft2(scipy.fft.ifftshift(part / part.sum())).astype(np.complex64)
+        return self._transforms[n]
+
+
+def central_square(image: np.ndarray, side: int) -> np.ndarray:
+    """The middle ``side`` samples of a square image along each axis, padded with zeros where it is smaller."""
+    have = image.shape[0]
+    if side <= have:
+        start = have // 2 - side // 2
+        return image[start : start + side, start : start + side]
+    pad = side // 2 - have // 2
+    return np.pad(image, (pad, side - have - pad))
+
+
+def round_taper(side: int, *, start: float) -> np.ndarray:
+    """float32 ``(side, side)``: 1 inside ``start`` of the inscribed circle, falling smoothly to 0 at its edge."""
+    axis = (np.arange(side, dtype=np.float32) - side // 2) / (side / 2)
+    radius = np.hypot(axis[:, None], axis[None, :])
+    ramp = np.clip((1 - radius) / (1 - start), 0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+
+
+def hexagonal_pupil(telescope: Telescope, n: int = 512) -> tuple[np.ndarray, float]:
+    """Pupil of 18 hexagons with three struts, and the metres per sample (padded to twice the diameter)."""
+    scale = 2 * telescope.diameter / n
+    axis = (np.arange(n) - n // 2) * scale
+    x, y = np.meshgrid(axis, axis)
+    flat = telescope.diameter / 5
+    gap = 0.012 * flat
+    pupil = np.zeros((n, n), dtype=bool)
+    for i in range(-2, 3):
+        for j in range(-2, 3):
+            if (i, j) == (0, 0) or abs(i + j) > 2:
+                continue
+            u, v = x - flat * (i + j / 2), y - flat * j * np.sqrt(3) / 2
+            sides = [np.abs(u * np.cos(a) + v * np.sin(a)) for a in (0, np.pi / 3, 2 * np.pi / 3)]
+            pupil |= np.max(sides, axis=0) < (flat - gap) / 2
+    for angle in (np.pi / 2, np.pi / 2 + 2.44, np.pi / 2 - 2.44):
+        along, across = x * np.cos(angle) + y * np.sin(angle), x * np.sin(angle) - y * np.cos(angle)
+        pupil &= ~((along > 0) & (np.abs(across) < telescope.strut / 2 * telescope.diameter))
+    return pupil, scale
+
+
+def optics(band: Filter, variant: int):
+    """GalSim profile of the telescope in one filter, averaged over three wavelengths of its band."""
+    galsim = require_galsim()
+    telescope = band.telescope
+    rng = np.random.default_rng([variant, 7])
+    roll = 180.0 * variant / VARIANTS * galsim.degrees
+    wavefront = np.concatenate([np.zeros(4), rng.normal(0, telescope.aberration, 8)]) * 0.6 / band.wavelength
+    parameters = galsim.GSParams(maximum_fft_size=16384, folding_threshold=5e-3)
+    profiles = []
+    for factor in (1 - 0.35 * band.width, 1.0, 1 + 0.35 * band.width):
+        wavelength = band.wavelength * factor
+        shared = {"lam": wavelength * 1e3, "diam": telescope.diameter, "gsparams": parameters}
+        if telescope.segmented:
+            pupil, scale = hexagonal_pupil(telescope)
+            shared |= {"pupil_plane_im": pupil.astype(float), "pupil_plane_scale": scale, "pupil_angle": roll}
+        else:
+            shared |= {
+                "obscuration": telescope.obscuration,
+                "nstruts": telescope.struts,
+                "strut_thick": telescope.strut,
+                "strut_angle": roll,
+                "pupil_plane_scale": wavelength * 1e-6 / (band.reach / 206265),
+            }
+        profiles.append(galsim.OpticalPSF(aberrations=list(wavefront), suppress_warning=True, **shared))
+    return galsim.Sum(profiles).withFlux(1.0)
+
+
+@lru_cache(maxsize=160)
+def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
+    """PSF of a filter of `FILTERS` on pixels of ``pixel_scale`` arcsec, before any matching: see `Psf.image`."""
+    galsim = require_galsim()
+    band = FILTERS[name]
+    rng = np.random.default_rng([variant, 11])
+    parts = [galsim.Pixel(max(band.native_pixel, 0.6 * pixel_scale)), galsim.Pixel(0.6 * pixel_scale)]
+    if band.telescope.seeing:
+        fwhm = rng.uniform(*band.telescope.seeing) * band.wavelength**-0.2
+        parts = [galsim.Moffat(beta=rng.uniform(2.3, 4.5), fwhm=fwhm), galsim.Pixel(pixel_scale)]
+    else:
+        jitter = galsim.Gaussian(sigma=band.blur * rng.uniform(0.8, 1.2))
+        halo = galsim.Moffat(beta=2.2, half_light_radius=band.halo_radius * rng.uniform(0.7, 1.4))
+        share = band.halo * rng.uniform(0.5, 1.5)
+        parts += [galsim.Sum([optics(band, variant) * (1 - share), galsim.Convolve(jitter, halo) * share]), jitter]
+    profile = galsim.Convolve(parts, gsparams=galsim.GSParams(maximum_fft_size=16384))
+    side = 2 * REACH * OVERSAMPLING
+    image = galsim.ImageF(side, side, scale=pixel_scale / OVERSAMPLING)
+    offset = galsim.PositionD(0.5, 0.5)
+    profile.drawImage(image, method="no_pixel", offset=offset)
+    turned = roll_average(image.array, ROLLS[band.camera][variant % VARIANTS], np.random.default_rng([variant, 13]))
+    clean = np.clip(turned, 0, None) * round_taper(side, start=0.8)
+    clean /= clean.sum()
+    clean.flags.writeable = False
+    return clean
+
+
+def roll_average(image: np.ndarray, rolls: int, rng: np.random.Generator) -> np.ndarray:
+    """Mean of an image over ``rolls`` orientations of the telescope, the given one included.
+
+    Deep images are made of visits at many roll angles; then the spikes of stars smear into a round halo.
+    """
+    middle = np.full(2, image.shape[0] // 2)
+    turned = [image]
+    for angle in rng.uniform(0, np.pi, rolls - 1):
+        matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned.append(scipy.ndimage.affine_transform(image, matrix, middle - matrix @ middle, order=1))
+    return np.mean(turned, axis=0, dtype=np.float32)
+
+
+def width_of(image: np.ndarray) -> float:
+    """FWHM in pixels of a PSF image, from the mean profile around its centre."""
+    part = central_square(image, 64)
+    y, x = np.indices(part.shape) - 32
+    radius = np.hypot(x, y).ravel()
+    order = np.argsort(radius)
+    bins = np.round(radius[order] * 2).astype(int)
+    profile = np.bincount(bins, part.ravel()[order]) / np.maximum(np.bincount(bins), 1)
+    distance = np.bincount(bins, radius[order]) / np.maximum(np.bincount(bins), 1)
+    kept = np.bincount(bins) > 0
+    profile, distance = profile[kept], distance[kept]
+    first = int(np.argmax(profile < profile[0] / 2))
+    inner, outer = profile[first - 1], profile[first]
+    fraction = (inner - profile[0] / 2) / (inner - outer)
+    return float(2 * (distance[first - 1] + fraction * (distance[first] - distance[first - 1])) / OVERSAMPLING)
+
+
+def make_psfs(names: Sequence[str], pixel_scale: float, *, variant: int = 0, matched: float = 0.0) -> list[Psf]:
+    """PSFs of several filters on one pixel grid.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Filters of `FILTERS`.
+    pixel_scale : float
+        Arcseconds per pixel.
+    variant : int, optional
+        Which roll angle and aberrations, below `VARIANTS`; all filters of a field share it.
+    matched : float, optional
+        0 keeps each band's own width, 1 blurs every band to that of the widest, between is partly matched.
+
+    Raises
+    ------
+    OptionError
+        A filter is unknown.
+    """
+    unknown = [name for name in names if name not in FILTERS]
+    if unknown:
+        raise OptionError(f"unknown filter {', '.join(unknown)}; known are {', '.join(FILTERS)}")
+    images = [native_image(name, float(pixel_scale), variant % VARIANTS) for name in names]
+    widths = [width_of(image) for image in images]
+    widest = max(widths)
+    psfs = []
+    for image, width in zip(images, widths, strict=True):
+        goal = width + matched * (widest - width)
+        extra = np.sqrt(max(goal**2 - width**2, 0.0)) * FWHM_TO_SIGMA
+        blurred = blur(image, extra * OVERSAMPLING) if extra > 0.05 else image
+        psfs.append(Psf(blurred, width_of(blurred)))
+    return psfs
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """A square image convolved with a round Gaussian of ``sigma`` samples, by FFT."""
+    side = image.shape[0]
+    ky, kx = scipy.fft.fftfreq(side), scipy.fft.rfftfreq(side)
+    gauss = np.exp(-2 * (np.pi * sigma) ** 2 * (ky[:, None] ** 2 + kx[None, :] ** 2)).astype(np.float32)
+    return np.clip(scipy.fft.irfft2(scipy.fft.rfft2(image) * gauss, s=image.shape), 0, None)
+
+
+def require_galsim():
+    """The GalSim package.
+
+    Raises
+    ------
+    OptionError
+        GalSim is not installed.
+    """
+    try:
+        import galsim
+    except ImportError as error:
+        raise OptionError(
+            "simulating needs GalSim, which is not installed: pip install 'morpheus-lite[simulation]'"
+        ) from error
+    return galsim
