@@ -147,7 +147,7 @@ def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path, table):
 def test_a_file_that_exists_is_kept(tmp_path, table):
     path = tmp_path / "a.reg"
     path.write_text("mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already; give another"):
         write_regions(path, table, frame="image")
     assert path.read_text() == "mine"
     write_regions(path, table, frame="image", overwrite=True)

@@ -8,7 +8,8 @@ import numpy as np
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from morpheus_lite.errors import InputError, OptionError, OutputError
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io.atomic import check_writable, written_whole
 from morpheus_lite.outlines import trace_outlines
 
 ELLIPSE_SCALE = 3.0
@@ -71,8 +72,8 @@ def write_regions(
     Sources without a finite position or size are left out. On the sky an ellipse is the image of the pixel ellipse
     under the WCS linearised at its centre; its angle is the position angle plus 90 degrees, DS9's convention.
     """
-    path = Path(path)
-    _check(path, table, wcs, frame, scale, overwrite)
+    check_writable([path], overwrite)
+    _check(table, wcs, frame, scale)
     if labels is None:
         shapes = _ellipses(table, wcs if frame == "sky" else None, scale)
     else:
@@ -80,17 +81,12 @@ def write_regions(
     properties = _properties(table, colors or {})
     lines = ["# Region file format: DS9 version 4.1", "icrs" if frame == "sky" else "image"]
     lines += [f"{shape} # {properties[row]}" for row, shape in shapes]
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with written_whole(path, overwrite=overwrite) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}") from error
-    return path
+    return Path(path)
 
 
-def _check(path: Path, table: QTable, wcs: WCS | None, frame: str, scale: float, overwrite: bool) -> None:
+def _check(table: QTable, wcs: WCS | None, frame: str, scale: float) -> None:
     if frame not in ("sky", "image"):
         raise OptionError(f"frame {frame!r}: choose 'sky' (ICRS) or 'image' (pixels)")
     if not (np.isfinite(scale) and scale > 0):
@@ -99,8 +95,6 @@ def _check(path: Path, table: QTable, wcs: WCS | None, frame: str, scale: float,
         raise InputError("regions on the sky need a celestial WCS, and the image has none: use frame='image'")
     if "label" not in table.colnames:
         raise InputError(f"the catalogue has no column label: it has {', '.join(table.colnames)}")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already: choose another name, or overwrite it on purpose")
 
 
 def _ellipses(table: QTable, wcs: WCS | None, scale: float) -> Iterator[tuple[int, str]]:

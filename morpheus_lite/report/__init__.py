@@ -1,0 +1,5 @@
+"""Reports that people look at: one self-contained HTML page a run, and the inputs of FitsMap for larger mosaics."""
+
+from morpheus_lite.report.page import write_report
+
+__all__ = ["write_report"]
