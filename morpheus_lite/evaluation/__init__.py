@@ -1,0 +1,29 @@
+"""Score any segmentation map and catalogue against truth; calibrate probabilities with it."""
+
+from morpheus_lite.evaluation.recalibration import calibrate_files, calibrate_results
+from morpheus_lite.evaluation.report import evaluate_files, write_report
+from morpheus_lite.evaluation.result import Result, make_result, read_result
+from morpheus_lite.evaluation.scores import EvaluationOptions, Scores, pool_scores
+from morpheus_lite.evaluation.scoring import evaluate
+from morpheus_lite.evaluation.summary import format_scores, summarise
+from morpheus_lite.evaluation.truth import Truth, make_truth, read_truth, truth_of_simulation
+
+__all__ = [
+    "EvaluationOptions",
+    "Result",
+    "Scores",
+    "Truth",
+    "calibrate_files",
+    "calibrate_results",
+    "evaluate",
+    "evaluate_files",
+    "format_scores",
+    "make_result",
+    "make_truth",
+    "pool_scores",
+    "read_result",
+    "read_truth",
+    "summarise",
+    "truth_of_simulation",
+    "write_report",
+]

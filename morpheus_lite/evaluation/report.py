@@ -1,0 +1,120 @@
+"""From files to scores, and from scores to files: tables, JSON, figures."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from morpheus_lite.errors import OptionError
+from morpheus_lite.evaluation.result import read_result
+from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
+from morpheus_lite.evaluation.scoring import evaluate
+from morpheus_lite.evaluation.summary import format_scores, summarise
+from morpheus_lite.evaluation.truth import read_truth
+from morpheus_lite.io.atomic import check_writable, written_whole
+from morpheus_lite.io.tables import write_catalog
+
+FILES = {
+    "json": "scores.json",
+    "markdown": "scores.md",
+    "detection": "completeness_purity.png",
+    "reliability": "reliability.png",
+    "residuals": "residuals.png",
+}
+"""Files that a report always has, by name, except for ``reliability`` where no tool gives probabilities."""
+
+
+def evaluate_files(
+    truth: str | Path,
+    results: Sequence[str | Path],
+    directory: str | Path | None = None,
+    *,
+    options: EvaluationOptions | None = None,
+    image: str | Path | None = None,
+    names: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> list[Scores]:
+    """Score the results of one or more tools in a field, and write tables, JSON and figures.
+
+    Parameters
+    ----------
+    truth : path
+        Truth file: see `read_truth`.
+    results : sequence of path
+        What the tools wrote: see `read_result`.
+    directory : path, optional
+        Where the report goes; created when it does not exist. Nothing is written when None.
+    options : EvaluationOptions, optional
+        Match radius, magnitude bins, band, margin.
+    image : path, optional
+        The image, where it is not in the truth file.
+    names : sequence of str, optional
+        What to call the tools, one a result; by default the names of their files.
+    overwrite : bool
+        Replace files that exist.
+
+    Returns
+    -------
+    list of Scores
+        In the order of the results.
+    """
+    if not results or (names is not None and len(names) != len(results)):
+        raise OptionError(f"{len(results)} result(s) and {len(names or ())} name(s): expected one name a result")
+    if directory is not None:
+        check_writable([Path(directory) / file for file in FILES.values()], overwrite)
+    field = read_truth(truth, image=image)
+    scores: list[Scores] = []
+    for k, path in enumerate(results):
+        result = read_result(path, name=names[k] if names else None)
+        scores.append(evaluate(field, result, options=options))
+    if directory is not None:
+        write_report(scores, directory, overwrite=overwrite)
+    return scores
+
+
+def write_report(scores: Sequence[Scores], directory: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
+    """Write scores of several tools in the same fields: ``scores.json``, ``scores.md``, figures, tables of sources.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One a tool.
+    directory : path
+        Created when it does not exist.
+    overwrite : bool
+        Replace files that exist.
+
+    Returns
+    -------
+    dict
+        What was written, by name: ``json``, ``markdown``, ``detection``, ``residuals``, ``reliability``, and for each
+        tool ``confusion_<tool>``, ``sources_<tool>`` and ``detections_<tool>``.
+    """
+    # matplotlib takes a second to load, and only figures need it.
+    from morpheus_lite.evaluation import plots
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = {key: directory / file for key, file in FILES.items()}
+    check_writable(paths.values(), overwrite)
+    with written_whole(paths["json"], overwrite=overwrite) as temporary:
+        temporary.write_text(json.dumps([summarise(one) for one in scores], indent=1) + "\n")
+    with written_whole(paths["markdown"], overwrite=overwrite) as temporary:
+        temporary.write_text(format_scores(scores))
+    plots.plot_detection(scores, paths["detection"], overwrite=overwrite)
+    plots.plot_residuals(scores, paths["residuals"], overwrite=overwrite)
+    if plots.plot_reliability(scores, paths["reliability"], overwrite=overwrite) is None:
+        del paths["reliability"]
+    for one, tool in zip(scores, _file_names([one.name for one in scores]), strict=True):
+        confusion = plots.plot_confusion(one, directory / f"confusion_{tool}.png", overwrite=overwrite)
+        paths.update({} if confusion is None else {f"confusion_{tool}": confusion})
+        for kind, rows in (("sources", one.truth_sources), ("detections", one.detections)):
+            path = directory / f"{kind}_{tool}.ecsv"
+            paths[f"{kind}_{tool}"] = write_catalog(path, rows, overwrite=overwrite)
+    return paths
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Names that can be part of a file's, all different."""
+    plain = [re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("_") or "result" for name in names]
+    return [one if plain.count(one) == 1 else f"{one}_{k + 1}" for k, one in enumerate(plain)]

@@ -1,0 +1,73 @@
+"""A truth and a result of one field, side by side, and look-ups in both."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from morpheus_lite.errors import InputError
+from morpheus_lite.evaluation.result import Result
+from morpheus_lite.evaluation.scores import EvaluationOptions
+from morpheus_lite.evaluation.truth import Truth
+
+PREFERRED_BAND = "F160W"
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A truth and a result of one field, with what scoring needs of both."""
+
+    truth: Truth
+    result: Result
+    options: EvaluationOptions
+    band: str | None
+    light: np.ndarray | None
+    """float32, shape ``(y, x)``: the image in that band, 0 where invalid; None without an image."""
+    zero_point: float | None
+    scored: np.ndarray
+    """bool, shape ``(y, x)``: pixels that count."""
+    scale: float
+    """Arcseconds per pixel, 1 where not known."""
+
+
+def make_scene(truth: Truth, result: Result, options: EvaluationOptions) -> Scene:
+    """Check that truth and result cover the same pixels, and choose the band and the pixels that count."""
+    if truth.shape != result.shape:
+        raise InputError(
+            f"{result.name} covers {result.shape[0]} x {result.shape[1]} px (y, x), the truth {truth.name} "
+            f"{truth.shape[0]} x {truth.shape[1]}; score a result of the same field, not resampled or cut"
+        )
+    known = truth.bands or (truth.image.bands if truth.image is not None else ())
+    band = options.band or (PREFERRED_BAND if PREFERRED_BAND in known else next(iter(known), None))
+    light = zero_point = None
+    if truth.image is not None and band is not None:
+        k = truth.image.index(band)
+        light, zero_point = truth.image.data[:, :, k], truth.image.zero_points[k]
+    scored = truth.valid.copy()
+    if options.margin:
+        frame = np.zeros_like(scored)
+        frame[options.margin : -options.margin, options.margin : -options.margin] = True
+        scored &= frame
+    return Scene(truth, result, options, band, light, zero_point, scored, truth.pixel_scale or 1.0)
+
+
+def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: object) -> np.ndarray:
+    """Values kept by ascending label, looked up for the labels wanted."""
+    wanted = np.asarray(wanted)
+    if len(label) == 0:
+        return np.full((len(wanted), *value.shape[1:]), missing, dtype=np.result_type(value, missing))
+    place = np.searchsorted(label, wanted).clip(max=len(label) - 1)
+    there = (label[place] == wanted).reshape(-1, *(1,) * (value.ndim - 1))
+    return np.where(there, value[place], missing)
+
+
+def pixel_of(shape: tuple[int, int], rows: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row and column of the pixel of each position (clipped), and whether it lies in the field."""
+    x, y = (np.round(np.nan_to_num(np.asarray(rows[axis], np.float64), nan=-9)) for axis in ("x", "y"))
+    inside = (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
+    return y.clip(0, shape[0] - 1).astype(int), x.clip(0, shape[1] - 1).astype(int), inside
+
+
+def inside(scored: np.ndarray, rows: Table) -> np.ndarray:
+    at_row, at_column, within = pixel_of(scored.shape, rows)
+    return within & scored[at_row, at_column]

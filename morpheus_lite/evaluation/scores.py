@@ -1,0 +1,242 @@
+"""Scores: how a result compares with the truth, kept so that fields add up and every figure can be derived."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from morpheus_lite.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.metrics import Fractions, OperatingPoint, Reliability, binned_fractions, confusion_counts
+from morpheus_lite.metrics import purity_threshold as lowest_pure_threshold
+
+TRUTH_FATES = ("matched", "blended", "displaced", "undetected")
+FATES = ("matched", "split", "displaced", "spurious")
+NOT_MATCHED = len(SOURCE_CLASSES)
+"""Column of the confusion matrix for true sources without a detection."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What counts as found, and how it is binned.
+
+    Parameters
+    ----------
+    radius : float
+        Largest distance of a detection from its true source, in arcseconds (in pixels where the pixel scale is not
+        known).
+    band : str or None
+        Band of the magnitudes and of the light that weighs pixels; None takes F160W, else the first.
+    magnitudes : tuple of float
+        Edges of the magnitude bins, ascending.
+    margin : int
+        Pixels along the edges of the field in which sources do not count: where they are cut, they have no centre.
+    """
+
+    radius: float = 0.3
+    band: str | None = None
+    magnitudes: tuple[float, ...] = (18.0, 20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0, 28.0)
+    margin: int = 16
+
+    def __post_init__(self) -> None:
+        if not self.radius > 0 or self.margin < 0:
+            raise OptionError(f"radius {self.radius} and margin {self.margin}: expected > 0 and >= 0")
+        if len(self.magnitudes) < 2 or not np.all(np.diff(self.magnitudes) > 0):
+            raise OptionError(f"magnitude edges {self.magnitudes}: expected at least two, ascending")
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How a result compares with the truth, in one field or several.
+
+    Parameters
+    ----------
+    name : str
+        The tool.
+    options : EvaluationOptions
+        What was asked.
+    truth_sources : astropy.table.Table
+        One row a true source in the scored area: ``field, label, x, y, magnitude, area``, ``match`` (label of its
+        detection, 0 for none), ``distance`` (arcsec), ``fate`` (of ``TRUTH_FATES``), ``overlap_match``, ``iou``,
+        ``true_class``, ``called_class`` (of the matched detection) and ``class_in_place`` (of the class maps over the
+        true segment): index into ``CLASSES``, -1 unknown; ``flux_residual`` (flux in the segment over the true flux,
+        minus 1) and ``area_ratio`` (segment over true segment).
+    detections : astropy.table.Table
+        One row a detection in the scored area: ``field, label, x, y, magnitude`` (of the flux in its segment),
+        ``area``, ``match`` (label of the true source), ``fate`` (of ``FATES``), ``score_<name>`` where there are any.
+    n_fields, n_pixels : int
+        Fields, and pixels scored in them.
+    chance_match : float
+        Probability that a position at random has a true source within the radius.
+    source_sky : numpy.ndarray
+        int64, shape ``(2, 2)``: pixels by truth (sky, source) and label map (sky, source).
+    source_sky_maps : numpy.ndarray or None
+        The same for the class maps, source where the probability of sky is below one half; None without maps.
+    pixel_classes : numpy.ndarray or None
+        int64, shape ``(5, 5)``: pixels by true class and most probable class.
+    reliability : dict
+        Name to `~morpheus_lite.metrics.Reliability`; empty without probabilities.
+    """
+
+    name: str
+    options: EvaluationOptions
+    truth_sources: Table
+    detections: Table
+    n_fields: int
+    n_pixels: int
+    chance_match: float
+    source_sky: np.ndarray
+    source_sky_maps: np.ndarray | None = None
+    pixel_classes: np.ndarray | None = None
+    reliability: dict[str, Reliability] = field(default_factory=dict)
+
+    @property
+    def completeness(self) -> Fractions:
+        """Share of the true sources that are matched, in bins of true magnitude."""
+        rows = self.truth_sources
+        return binned_fractions(rows["magnitude"], rows["match"] > 0, self.options.magnitudes)
+
+    @property
+    def overlap_completeness(self) -> Fractions:
+        """Share of the true sources with pixels whose segment a detection shares more than any other source."""
+        rows = self.truth_sources[self.truth_sources["area"] > 0]
+        return binned_fractions(rows["magnitude"], rows["overlap_match"] > 0, self.options.magnitudes)
+
+    @property
+    def purity(self) -> float:
+        """Share of all detections that are matched to a true source; NaN without detections."""
+        return float(np.mean(self.detections["match"] > 0)) if len(self.detections) else float("nan")
+
+    @property
+    def binned_purity(self) -> Fractions:
+        """Share of the detections that are matched, in bins of the magnitude measured in their segments."""
+        rows = self.detections
+        return binned_fractions(rows["magnitude"], rows["match"] > 0, self.options.magnitudes)
+
+    @property
+    def faint_purity(self) -> Fractions:
+        """The same for detections beyond the faintest bin, or without positive flux, as one bin."""
+        rows = self.detections
+        edge = self.options.magnitudes[-1]
+        rest = rows[~(np.asarray(rows["magnitude"]) < edge)]
+        return binned_fractions(np.full(len(rest), edge + 0.5), rest["match"] > 0, np.array([edge, edge + 1]))
+
+    def fates(self) -> dict[str, dict[str, int]]:
+        """How many true sources and detections had each fate."""
+        return {
+            "truth": {fate: int(np.sum(self.truth_sources["fate"] == fate)) for fate in TRUTH_FATES},
+            "detections": {fate: int(np.sum(self.detections["fate"] == fate)) for fate in FATES},
+        }
+
+    def confusion(self, low: float = -np.inf, high: float = np.inf, *, column: str = "called_class") -> np.ndarray:
+        """Sources by true class (row) and class given (column; the last one is: not matched), in a magnitude range.
+
+        Parameters
+        ----------
+        low, high : float
+            Magnitudes: ``low <= magnitude < high``.
+        column : {"called_class", "class_in_place"}
+            Which verdict.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, shape ``(4, 5)``.
+        """
+        rows = self.truth_sources
+        inside = (
+            (rows["magnitude"] >= low) & (rows["magnitude"] < high) if np.isfinite([low, high]).any() else slice(None)
+        )
+        rows = rows[inside]
+        given = np.asarray(rows[column])
+        if column == "called_class":
+            given = np.where(rows["match"] > 0, given, NOT_MATCHED)
+        return confusion_counts(rows["true_class"], given, (len(SOURCE_CLASSES), NOT_MATCHED + 1))
+
+    def class_accuracy(self, edges: Sequence[float], *, column: str = "called_class") -> Fractions:
+        """Share of the sources with a verdict that got the right class, in bins of true magnitude."""
+        rows = self.truth_sources
+        judged = (rows["true_class"] >= 0) & (rows[column] >= 0)
+        if column == "called_class":
+            judged &= rows["match"] > 0
+        rows = rows[judged]
+        return binned_fractions(rows["magnitude"], rows["true_class"] == rows[column], np.asarray(edges))
+
+    def purity_threshold(self, score: str, purity: float = 0.98) -> OperatingPoint:
+        """The lowest threshold on one of the detections' scores that gives a purity: see `metrics.purity_threshold`.
+
+        Parameters
+        ----------
+        score : str
+            Name of the score: column ``score_<name>`` of ``detections``.
+        purity : float
+            Share of true sources wanted.
+        """
+        column = f"score_{score}"
+        if column not in self.detections.colnames:
+            have = [one.removeprefix("score_") for one in self.detections.colnames if one.startswith("score_")]
+            raise InputError(
+                f"{self.name}: the detections have no score {score!r}; they have {', '.join(have) or 'none'}"
+            )
+        return lowest_pure_threshold(self.detections[column], self.detections["match"] > 0, purity)
+
+    def ious(self) -> dict[str, float]:
+        """Intersection over union of pixels: ``source``, ``sky`` (label map), ``source_maps`` and each class (maps)."""
+        found = {"source": iou_of(self.source_sky, 1), "sky": iou_of(self.source_sky, 0)}
+        if self.source_sky_maps is not None:
+            found["source_maps"] = iou_of(self.source_sky_maps, 1)
+        if self.pixel_classes is not None:
+            found.update({one: iou_of(self.pixel_classes, k) for k, one in enumerate(CLASSES) if k != BACKGROUND})
+        return found
+
+
+def iou_of(counts: np.ndarray, index: int) -> float:
+    """Intersection over union of one class of a square confusion matrix; NaN if neither side has it."""
+    union = counts[index].sum() + counts[:, index].sum() - counts[index, index]
+    return float(counts[index, index] / union) if union else float("nan")
+
+
+def pool_scores(scores: Sequence[Scores], name: str | None = None) -> Scores:
+    """The scores of one tool in several fields, as if they were one.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        With the same options.
+    name : str, optional
+        What to call the tool; by default as in the first.
+
+    Raises
+    ------
+    InputError
+        Nothing to pool, or the options differ.
+    """
+    if not scores or any(one.options != scores[0].options for one in scores):
+        options = {str(asdict(one.options)) for one in scores}
+        raise InputError(f"{len(scores)} scores with {len(options)} sets of options; expected one or more, all alike")
+    n_pixels = sum(one.n_pixels for one in scores)
+    return replace(
+        scores[0],
+        name=name or scores[0].name,
+        truth_sources=vstack([one.truth_sources for one in scores], metadata_conflicts="silent"),
+        detections=vstack([one.detections for one in scores], metadata_conflicts="silent"),
+        n_fields=sum(one.n_fields for one in scores),
+        n_pixels=n_pixels,
+        chance_match=sum(one.chance_match * one.n_pixels for one in scores) / max(n_pixels, 1),
+        source_sky=_sum([one.source_sky for one in scores]),
+        source_sky_maps=_sum([one.source_sky_maps for one in scores]),
+        pixel_classes=_sum([one.pixel_classes for one in scores]),
+        reliability={key: reduce(add, [one.reliability[key] for one in scores]) for key in _shared_keys(scores)},
+    )
+
+
+def _sum(counts: Sequence[np.ndarray | None]) -> Any:
+    return None if any(one is None for one in counts) else np.sum(counts, axis=0)
+
+
+def _shared_keys(scores: Sequence[Scores]) -> list[str]:
+    return [key for key in scores[0].reliability if all(key in one.reliability for one in scores)]

@@ -1,0 +1,171 @@
+"""Label maps and source tables of any tool: FITS, ECSV, CSV, Parquet, SExtractor's catalogues."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from morpheus_lite.classes import SOURCE_CLASSES
+from morpheus_lite.errors import InputError
+
+COLUMN_NAMES = {
+    "label": ("label", "id", "number", "source_id"),
+    "x": ("x", "x_centroid", "xcentroid", "xwin_image", "x_image", "xcen"),
+    "y": ("y", "y_centroid", "ycentroid", "ywin_image", "y_image", "ycen"),
+    "class": ("class", "morphology", "kind", "class_name"),
+}
+"""Names under which tools keep a quantity, lower case, the preferred first."""
+
+ONE_BASED = ("xwin_image", "x_image", "ywin_image", "y_image")
+"""SExtractor counts pixels from 1."""
+
+_FORMATS = {
+    ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".parquet": "parquet", ".cat": "ascii.sextractor",
+    ".fits": "fits", ".fit": "fits", ".ldac": "fits",
+}  # fmt: skip
+
+
+def read_rows(source: Table | Mapping[str, Any] | np.ndarray | str | Path, name: str) -> Table:
+    """A table from a table, columns, a structured array or a file, the format told by its suffix."""
+    if isinstance(source, Table):
+        return source
+    if not isinstance(source, str | Path):
+        return Table(source)
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise InputError(f"{path}: unknown kind of catalogue {suffix!r}; expected one of {', '.join(_FORMATS)}")
+    if not path.is_file():
+        raise InputError(f"{name}: there is no catalogue {path}")
+    try:
+        if _FORMATS[suffix] != "fits":
+            return Table.read(path, format=_FORMATS[suffix])
+        with open_hdus(path) as hdus:
+            return _first_table(hdus, path)
+    except InputError:
+        raise
+    # The readers raise dozens of types on broken files.
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as a catalogue ({_FORMATS[suffix]}): {error}") from error
+
+
+def _first_table(hdus: Sequence[Any], path: Path) -> Table:
+    tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)]
+    # FITS_LDAC keeps the image's header in a table of its own, before the sources.
+    tables = [hdu for hdu in tables if hdu.name != "LDAC_IMHEAD"]
+    if not tables:
+        raise InputError(f"{path} holds no table")
+    return Table.read(tables[0])
+
+
+@contextmanager
+def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
+    """The HDUs of a FITS file, pixels read when asked for."""
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        hdus = fits.open(path, memmap=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as FITS: {error}") from error
+    with hdus:
+        yield hdus
+
+
+def label_plane(hdus: Sequence[Any], path: str | Path, names: Sequence[str]) -> np.ndarray:
+    """The label map in a file: by name, else the only two-dimensional image of whole numbers.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape ``(y, x)``, as stored (negative values kept).
+    """
+    images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 2]
+    named = [hdu for name in names for hdu in images if hdu.name == name]
+    whole = [hdu for hdu in images if hdu.header.get("BITPIX", 0) > 0 and not hdu.header.get("BSCALE", 1) % 1]
+    chosen = named[:1] or whole
+    # A map of labels kept as float is common: numpy's default type is easily written.
+    chosen = chosen or [hdu for hdu in images if len(images) == 1]
+    if len(chosen) != 1:
+        have = ", ".join(f"{hdu.name or 'no name'} {hdu.shape}" for hdu in images) or "no image"
+        raise InputError(
+            f"{path}: expected one label map, named {', '.join(names)} or the only image of integers; it has {have}"
+        )
+    labels = np.asarray(chosen[0].data)
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
+        raise InputError(f"{path}[{chosen[0].name}] is not a label map: it holds {labels.dtype} with fractions")
+    return labels.astype(np.int64)
+
+
+def find_column(table: Table, quantity: str, name: str, *, required: bool = True) -> np.ndarray | None:
+    """A quantity of a table, whatever tool named it; positions are 0-based pixels.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        The table.
+    quantity : {"label", "x", "y", "class"}
+        What is wanted.
+    name : str
+        What to call the table in messages.
+    required : bool
+        Whether its absence is an error.
+    """
+    lower = {column.lower(): column for column in table.colnames}
+    for spelling in COLUMN_NAMES[quantity]:
+        if spelling in lower:
+            column = table[lower[spelling]]
+            if quantity not in ("x", "y"):
+                return np.asarray(column) if not hasattr(column, "mask") else column
+            return np.asarray(column, dtype=np.float64) - (1 if spelling in ONE_BASED else 0)
+    if not required:
+        return None
+    raise InputError(
+        f"{name}: the table has no {quantity} ({', '.join(COLUMN_NAMES[quantity])}); it has {', '.join(table.colnames)}"
+    )
+
+
+def class_shares(table: Table, name: str) -> np.ndarray | None:
+    """Class probabilities of the sources of a table.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        With ``p_<class>`` for every source class, one column ``soft`` of them all, or a column of classes (names, or
+        indices into ``CLASSES``).
+    name : str
+        What to call it in messages.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        float64, shape ``(n, 4)``, sums to 1; NaN where not known. None when the table does not tell.
+    """
+    lower = {column.lower(): column for column in table.colnames}
+    wanted = [f"p_{one}" for one in SOURCE_CLASSES]
+    if all(one in lower for one in wanted):
+        soft = np.column_stack([np.asarray(table[lower[one]], dtype=np.float64) for one in wanted])
+        total = soft.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(total > 0, soft / total, np.nan)
+    if "soft" in lower and np.shape(table[lower["soft"]])[1:] == (len(SOURCE_CLASSES),):
+        return np.asarray(table[lower["soft"]], dtype=np.float64)
+    column = find_column(table, "class", name, required=False)
+    return None if column is None else np.array([_one_hot(value, name) for value in column]).reshape(-1, 4)
+
+
+def _one_hot(value: Any, name: str) -> np.ndarray:
+    if isinstance(value, bytes):
+        value = value.decode()
+    if isinstance(value, str):
+        value = value.strip().lower().replace(" ", "_").replace("-", "_")
+        known = value in SOURCE_CLASSES
+        index = SOURCE_CLASSES.index(value) if known else -1
+        if not known and value not in ("", "unknown", "--", "background"):
+            raise InputError(f"{name}: unknown class {value!r}; expected one of {', '.join(SOURCE_CLASSES)}")
+    else:
+        index = -1 if np.ma.is_masked(value) else int(value)
+    return np.eye(len(SOURCE_CLASSES))[index] if 0 <= index < len(SOURCE_CLASSES) else np.full(4, np.nan)
