@@ -24,8 +24,8 @@ _BICUBIC_A = -0.75
 _BICUBIC_STEPS = 1024
 
 
-def block_operation(x: KerasTensor, q: int, name: str) -> KerasTensor:
-    """Batch normalisation, 3 x 3 convolution with ``q`` filters ("same" padding, bias), ReLU.
+def block_operation(x: KerasTensor, q: int, name: str, *, padding: str = "same") -> KerasTensor:
+    """Batch normalisation, 3 x 3 convolution with ``q`` filters and a bias, ReLU.
 
     Parameters
     ----------
@@ -35,17 +35,19 @@ def block_operation(x: KerasTensor, q: int, name: str) -> KerasTensor:
         Number of filters.
     name : str
         Prefix of the layers' names: ``<name>_norm``, ``<name>_conv``.
+    padding : {"same", "valid"}
+        Zeros beyond the border, or one pixel less on each side.
 
     Returns
     -------
     keras.KerasTensor
-        Shape ``(n, y, x, q)``.
+        Shape ``(n, y, x, q)``, or ``(n, y - 2, x - 2, q)`` with ``padding="valid"``.
     """
     x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")(x)
-    return layers.Conv2D(q, KERNEL, padding="same", activation="relu", name=f"{name}_conv")(x)
+    return layers.Conv2D(q, KERNEL, padding=padding, activation="relu", name=f"{name}_conv")(x)
 
 
-def block(x: KerasTensor, p: int, q: int, name: str) -> KerasTensor:
+def block(x: KerasTensor, p: int, q: int, name: str, *, padding: str = "same") -> KerasTensor:
     """A block: ``p`` block operations with ``q`` filters each.
 
     Parameters
@@ -56,14 +58,16 @@ def block(x: KerasTensor, p: int, q: int, name: str) -> KerasTensor:
         Number of block operations, and of filters in each.
     name : str
         Prefix of the layers' names: operation ``i`` is ``<name>_<i>``.
+    padding : {"same", "valid"}
+        As in `block_operation`.
 
     Returns
     -------
     keras.KerasTensor
-        Shape ``(n, y, x, q)``.
+        Shape ``(n, y, x, q)``; with ``padding="valid"``, ``2 p`` rows and columns less.
     """
     for i in range(p):
-        x = block_operation(x, q, f"{name}_{i}")
+        x = block_operation(x, q, f"{name}_{i}", padding=padding)
     return x
 
 
