@@ -18,18 +18,19 @@ ROWS = 512
 
 def map_reliability(scene: Scene) -> dict[str, Reliability]:
     """Diagrams of the class maps, block of rows by block of rows."""
-    if scene.result.probability is None:
+    maps = scene.result.probability
+    if maps is None:
         return {}
     total: dict[str, Reliability] = {}
     for first in range(0, scene.truth.shape[0], ROWS):
-        for key, diagram in _block_reliability(scene, slice(first, first + ROWS)).items():
+        for key, diagram in _block_reliability(scene, maps, slice(first, first + ROWS)).items():
             total[key] = total[key] + diagram if key in total else diagram
     return total
 
 
-def _block_reliability(scene: Scene, rows: slice) -> dict[str, Reliability]:
+def _block_reliability(scene: Scene, maps: np.ndarray, rows: slice) -> dict[str, Reliability]:
     chosen = scene.scored[rows]
-    p = scene.result.probability[rows][chosen].astype(np.float64)
+    p = maps[rows][chosen].astype(np.float64)
     owned = scene.truth.labels[rows][chosen] > 0
     diagrams = {"source": reliability(1 - p[:, BACKGROUND], owned)}
     if not scene.truth.has_classes:

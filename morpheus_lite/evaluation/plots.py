@@ -184,19 +184,18 @@ def _plot_fractions(axes: Axes, binned: Fractions, k: int, offset: float, label:
 def _plot_percentiles(
     axes: Axes, magnitude: np.ndarray, value: np.ndarray, edges: np.ndarray, k: int, offset: float, label: str
 ) -> None:
-    middle, low, median, high = [], [], [], []
+    middle: list[float] = []
+    percentiles: list[np.ndarray] = []
     for start, stop in itertools.pairwise(edges):
         inside = value[(magnitude >= start) & (magnitude < stop) & np.isfinite(value)]
         if len(inside) >= 3:
-            ends = np.percentile(inside, [16, 50, 84])
-            for column, end in zip((low, median, high), ends, strict=True):
-                column.append(end)
+            percentiles.append(np.percentile(inside, [16, 50, 84]))
             middle.append((start + stop) / 2 + offset)
-    bars = np.array([np.subtract(median, low), np.subtract(high, median)]).reshape(2, -1)
+    low, median, high = np.reshape(percentiles, (-1, 3)).T
     axes.errorbar(
         middle,
         median,
-        bars,
+        [median - low, high - median],
         color=COLOURS[k % len(COLOURS)],
         marker=MARKERS[k % len(MARKERS)],
         markersize=4,
@@ -208,17 +207,18 @@ def _plot_percentiles(
 
 def _plot_diagram(upper: Axes, lower: Axes, diagram: Reliability, k: int, name: str) -> None:
     shown = diagram.weight > 0
-    style = {"color": COLOURS[k % len(COLOURS)], "linewidth": _STYLE["line"]}
+    colour = COLOURS[k % len(COLOURS)]
     upper.plot(
         diagram.mean_confidence[shown],
         diagram.mean_outcome[shown],
         marker=MARKERS[k % len(MARKERS)],
         markersize=4,
         label=f"{name}: ECE {diagram.error:.3f}",
-        **style,
+        color=colour,
+        linewidth=_STYLE["line"],
     )
     edges = np.linspace(0, 1, len(diagram.weight) + 1)
-    lower.stairs(diagram.weight / diagram.total, edges, **style)
+    lower.stairs(diagram.weight / diagram.total, edges, color=colour, linewidth=_STYLE["line"])
 
 
 def _plot_matrix(axes: Axes, counts: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """A truth and a result of one field, side by side, and look-ups in both."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -51,7 +52,7 @@ def make_scene(truth: Truth, result: Result, options: EvaluationOptions) -> Scen
     return Scene(truth, result, options, band, light, zero_point, scored, truth.pixel_scale or 1.0)
 
 
-def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: object) -> np.ndarray:
+def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: Any) -> np.ndarray:
     """Values kept by ascending label, looked up for the labels wanted."""
     wanted = np.asarray(wanted)
     if len(label) == 0:

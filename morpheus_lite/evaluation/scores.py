@@ -235,7 +235,8 @@ def pool_scores(scores: Sequence[Scores], name: str | None = None) -> Scores:
 
 
 def _sum(counts: Sequence[np.ndarray | None]) -> Any:
-    return None if any(one is None for one in counts) else np.sum(counts, axis=0)
+    known = [one for one in counts if one is not None]
+    return np.sum(known, axis=0) if len(known) == len(counts) else None
 
 
 def _shared_keys(scores: Sequence[Scores]) -> list[str]:

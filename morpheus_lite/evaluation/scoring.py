@@ -186,21 +186,23 @@ def _shares(scene: Scene, detections: Table) -> np.ndarray | None:
     if own is not None or scene.result.probability is None:
         return own
     found = measure_segments(scene.result.labels).label
-    return by_label(found, _mean_shares(scene, scene.result.labels), detections["label"], np.nan)
+    return by_label(
+        found, _mean_shares(scene, scene.result.probability, scene.result.labels), detections["label"], np.nan
+    )
 
 
 def _classes_in_place(scene: Scene) -> np.ndarray:
     label = np.asarray(scene.truth.sources["label"])
     if scene.result.probability is None:
         return np.full(len(label), -1, np.int8)
-    shares = _mean_shares(scene, scene.truth.labels)
+    shares = _mean_shares(scene, scene.result.probability, scene.truth.labels)
     known = np.isfinite(shares).all(axis=1)
     best = np.where(known, np.nan_to_num(shares).argmax(axis=1), -1).astype(np.int8)
     return by_label(measure_segments(scene.truth.labels).label, best, label, np.int8(-1))
 
 
-def _mean_shares(scene: Scene, labels: np.ndarray) -> np.ndarray:
-    means = segment_means(labels, scene.result.probability[:, :, :BACKGROUND], scene.light)
+def _mean_shares(scene: Scene, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    means = segment_means(labels, maps[:, :, :BACKGROUND], scene.light)
     with np.errstate(invalid="ignore", divide="ignore"):
         return means / means.sum(axis=1, keepdims=True)
 

@@ -144,11 +144,10 @@ def make_truth(
         What to call the field.
     """
     labels = np.maximum(labels, 0).astype(np.int32)
-    if valid is None:
-        valid = np.ones(labels.shape, bool) if image is None else image.valid.any(axis=2)
+    known = np.ones(labels.shape, bool) if image is None else np.asarray(image.valid.any(axis=2))
     table = _measured(labels, image) if sources is None else _standard(read_rows(sources, name), name)
     scale = pixel_scale or (image.pixel_scale if image is not None else None)
-    return Truth(labels, table, np.asarray(valid, dtype=bool), image, scale, name)
+    return Truth(labels, table, known if valid is None else np.asarray(valid, dtype=bool), image, scale, name)
 
 
 def truth_of_simulation(field: "Field", observation: "Observation", *, name: str = "simulated field") -> Truth:

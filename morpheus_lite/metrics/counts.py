@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 CONFIDENCE = 0.95
@@ -38,7 +39,7 @@ class Fractions:
 
 
 def wilson_interval(
-    n_success: np.ndarray | int, n_tried: np.ndarray | int, *, confidence: float = CONFIDENCE
+    n_success: ArrayLike, n_tried: ArrayLike, *, confidence: float = CONFIDENCE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval for a fraction, sensible down to no success, and to one try.
 
@@ -73,7 +74,7 @@ def wilson_interval(
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
-def binned_fractions(value: np.ndarray, success: np.ndarray, edges: np.ndarray) -> Fractions:
+def binned_fractions(value: np.ndarray, success: np.ndarray, edges: ArrayLike) -> Fractions:
     """Fraction of successes in bins of a value.
 
     Parameters
