@@ -1,0 +1,165 @@
+"""What a training run is told: one frozen configuration, read from TOML."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.model.losses import LOSSES
+from morpheus_lite.model.onepass import OnePassConfig
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What a batch is made of.
+
+    Parameters
+    ----------
+    patch : int
+        Side of a patch in pixels, a multiple of the network's pooling.
+    batch : int
+        Patches a step.
+    per_scene : int
+        Patches cut from one noise realisation of one field.
+    pool : int
+        Patches kept in memory and shuffled.
+    bright, faint, large, anywhere : float
+        Shares of patches centred on a source bright enough to classify (drawn with equal shares of the classes), on a
+        faint one, on one of the largest, or at random.
+    bright_snr : float
+        Signal-to-noise ratio of a source, all bands together, from which its class can be told.
+    drop_bands : float
+        Share of patches with one or more bands missing.
+    """
+
+    patch: int = 160
+    batch: int = 8
+    per_scene: int = 8
+    pool: int = 96
+    bright: float = 0.62
+    faint: float = 0.18
+    large: float = 0.07
+    anywhere: float = 0.13
+    bright_snr: float = 40.0
+    drop_bands: float = 0.45
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the weights.
+    model : OnePassConfig
+        The network.
+    fields, validation : tuple of str
+        Glob patterns of the simulated fields (``.npz``) to train on, and of those to validate on, relative to the
+        configuration file.
+    sampling : SamplingConfig
+        What a batch is made of.
+    loss : {"factored", "cross_entropy_dice"}
+        See `morpheus_lite.model.losses`.
+    steps : int
+        Batches in all; the learning rate falls to 1 % of ``learning_rate`` over them, along a cosine.
+    warmup : int
+        Steps over which the learning rate rises at the start.
+    learning_rate : float
+        Peak learning rate of Adam.
+    average : float
+        Decay per step of the running mean of the weights, which is what is validated and kept.
+    checkpoint_every : int
+        Steps between checkpoints with validation.
+    patience : int
+        Checkpoints without a better validation loss before training stops.
+    seed : int
+        Seed of weights, patches and noise.
+    start : str or None
+        Weights directory to start from, for fine-tuning.
+    """
+
+    name: str
+    model: OnePassConfig
+    fields: tuple[str, ...]
+    validation: tuple[str, ...]
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    loss: str = "factored"
+    steps: int = 6000
+    warmup: int = 200
+    learning_rate: float = 1.5e-3
+    average: float = 0.998
+    checkpoint_every: int = 500
+    patience: int = 6
+    seed: int = 1
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise OptionError(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")
+        if self.sampling.patch % self.model.factor:
+            raise OptionError(f"patch={self.sampling.patch}: expected a multiple of {self.model.factor} px")
+        for label in ("steps", "checkpoint_every", "patience"):
+            if getattr(self, label) < 1:
+                raise OptionError(f"{label}={getattr(self, label)}: expected at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingConfig":
+        """The configuration in a mapping such as TOML gives.
+
+        Raises
+        ------
+        OptionError
+            An option is missing or unknown.
+        """
+        values = dict(values)
+        known = {f.name for f in fields(cls)}
+        unknown, missing = set(values) - known, {"name", "model", "fields", "validation"} - set(values)
+        if unknown or missing:
+            raise OptionError(
+                f"training configuration: missing {', '.join(sorted(missing)) or 'nothing'}, "
+                f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected {', '.join(sorted(known))}"
+            )
+        values["model"] = OnePassConfig.from_dict(values["model"])
+        values["sampling"] = _sampling(values.get("sampling", {}))
+        for label in ("fields", "validation"):
+            values[label] = (values[label],) if isinstance(values[label], str) else tuple(values[label])
+        return cls(**values)
+
+
+def read_config(path: str | Path) -> TrainingConfig:
+    """A training configuration from a TOML file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is no TOML.
+    OptionError
+        An option is missing, unknown or impossible.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: no training configuration ({error}); expected a TOML file") from error
+    config = TrainingConfig.from_dict(values)
+    # patterns are relative to the file, so that a configuration can be run from anywhere
+    anchored = {
+        label: tuple(str(path.parent / pattern) for pattern in getattr(config, label))
+        for label in ("fields", "validation")
+    }
+    return TrainingConfig(**{f.name: anchored.get(f.name, getattr(config, f.name)) for f in fields(config)})
+
+
+def _sampling(values: Mapping[str, Any]) -> SamplingConfig:
+    known = {f.name for f in fields(SamplingConfig)}
+    unknown = set(values) - known
+    if unknown:
+        raise OptionError(f"sampling: unknown {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
+    return SamplingConfig(**values)

@@ -1,0 +1,197 @@
+"""Batches of patches from simulated fields, made while the network trains."""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from glob import glob
+
+import numpy as np
+
+from morpheus_lite.errors import InputError
+from morpheus_lite.normalization import measure_noise, normalize
+from morpheus_lite.simulation import Field, observe
+from morpheus_lite.training.conditions import correlated_scatter, draw_style
+from morpheus_lite.training.config import SamplingConfig
+from morpheus_lite.training.targets import Scene, make_scene, targets
+
+logger = logging.getLogger(__name__)
+
+_RMS_SHARE = 0.3
+_FAINT_SNR = 5.0
+_N_LARGE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one training step sees.
+
+    Parameters
+    ----------
+    snr, valid : numpy.ndarray
+        float32, shape ``(n, y, x, band)``: the network's inputs.
+    target : numpy.ndarray
+        float32, shape ``(n, y, x, class)``.
+    weight : numpy.ndarray
+        float32, shape ``(n, y, x, 2)``.
+    """
+
+    snr: np.ndarray
+    valid: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+def find_fields(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Paths of the field files that match glob patterns, sorted.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    paths = sorted({path for pattern in patterns for path in glob(pattern)})
+    if not paths:
+        raise InputError(f"no fields match {', '.join(patterns)}; make some with `morpheus simulate`")
+    return tuple(paths)
+
+
+def draw_scene(rng: np.random.Generator, field: Field, *, style: str | None = None) -> Scene:
+    """A field under random conditions (see `draw_style`), normalised as any image would be."""
+    conditions = draw_style(rng, field, style)
+    image = observe(field, conditions, rng).image
+    sigma = image.rms / np.array(conditions.rms_factor or 1, np.float32)
+    # noise as it counts on scales of several pixels: correlation hides part of it from the scatter of single pixels
+    sigma = sigma / correlated_scatter(np.array(conditions.correlation)).astype(np.float32)
+    if rng.uniform() > _RMS_SHARE:
+        image = replace(image, rms=None)
+    snr, valid = normalize(image, measure_noise(image))
+    position = np.stack([field.sources["y"], field.sources["x"]], axis=1).astype(np.float64)
+    return make_scene(snr, valid, field.flux / sigma, field.owner, field.sources["soft"], position)
+
+
+def batches(patterns: Sequence[str], sampling: SamplingConfig, seed: int) -> Iterator[Batch]:
+    """Batches without end.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+        Glob patterns of the field files; looked up again now and then, so that fields made while training are used.
+    sampling : SamplingConfig
+        What a batch is made of.
+    seed : int
+        Seed of every choice.
+    """
+    rng = np.random.default_rng(seed)
+    pool: list[tuple[np.ndarray, ...]] = []
+    paths: list[str] = []
+    while True:
+        while len(pool) < sampling.pool:
+            if not paths:
+                paths = [str(path) for path in rng.permutation(find_fields(patterns))]
+            scene = draw_scene(rng, Field.load(paths.pop()))
+            pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
+        chosen = rng.choice(len(pool), sampling.batch, replace=False)
+        arrays = [np.stack(column) for column in zip(*(pool[i] for i in chosen), strict=True)]
+        for i in sorted(chosen, reverse=True):
+            pool[i] = pool[-1]
+            pool.pop()
+        yield Batch(*arrays)
+
+
+def draw_patch(rng: np.random.Generator, scene: Scene, sampling: SamplingConfig) -> tuple[np.ndarray, ...]:
+    """One patch: the four arrays of a `Batch` without the first axis."""
+    bands = _draw_bands(rng, scene.snr.shape[2], sampling.drop_bands)
+    center = _draw_center(rng, scene, bands, sampling)
+    window = _window_around(rng, center, scene.owner.shape, sampling.patch)
+    target, weight = targets(scene, window, bands)
+    valid = (scene.valid[window] & bands).astype(np.float32)
+    snr = scene.snr[window] * valid
+    turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+    return tuple(_turned(array, turns, mirrored) for array in (snr, valid, target, weight))
+
+
+@contextmanager
+def prefetched(iterator: Iterator[Batch], depth: int = 6) -> Iterator[Iterator[Batch]]:
+    """The same batches, made ahead in a background thread that ends with the ``with`` block."""
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: Batch | BaseException) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in iterator:
+                put(item)
+                if stop.is_set():
+                    return
+        except BaseException as error:  # handed to the thread that waits for it
+            put(error)
+
+    def drain() -> Iterator[Batch]:
+        while True:
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = threading.Thread(target=work, daemon=True, name="patches")
+    thread.start()
+    try:
+        yield drain()
+    finally:
+        stop.set()
+        thread.join(timeout=30)
+
+
+def _draw_bands(rng: np.random.Generator, n_bands: int, share: float) -> np.ndarray:
+    bands = np.ones(n_bands, bool)
+    if n_bands > 1 and rng.uniform() < share:
+        n_dropped = int(rng.choice(np.arange(1, n_bands)))
+        bands[rng.choice(n_bands, n_dropped, replace=False)] = False
+    return bands
+
+
+def _draw_center(
+    rng: np.random.Generator, scene: Scene, bands: np.ndarray, sampling: SamplingConfig
+) -> tuple[float, float]:
+    height, width = scene.owner.shape
+    y, x = scene.position.T
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    total = np.sqrt(scene.power @ bands)
+    bright = np.flatnonzero(inside & (total >= sampling.bright_snr))
+    faint = np.flatnonzero(inside & (total >= _FAINT_SNR) & (total < sampling.bright_snr))
+    kinds = np.array([sampling.bright, sampling.faint, sampling.large, sampling.anywhere])
+    kind = rng.choice(["bright", "faint", "large", "anywhere"], p=kinds / kinds.sum())
+    if kind == "bright" and len(bright):
+        classes = scene.soft[bright].argmax(axis=1)
+        chosen = rng.choice(bright[classes == rng.choice(np.unique(classes))])
+    elif kind == "faint" and len(faint):
+        chosen = rng.choice(faint)
+    elif kind == "large" and len(bright):
+        chosen = rng.choice(bright[np.argsort(scene.area[bright])[-_N_LARGE:]])
+    else:
+        return rng.uniform(0, height), rng.uniform(0, width)
+    return float(y[chosen]), float(x[chosen])
+
+
+def _window_around(
+    rng: np.random.Generator, center: tuple[float, float], shape: tuple[int, int], side: int
+) -> tuple[slice, slice]:
+    if min(shape) < side:
+        raise InputError(f"a field of {shape[0]} x {shape[1]} px is smaller than a patch of {side} px")
+    corner = [int(c + rng.uniform(-0.35, 0.35) * side) - side // 2 for c in center]
+    corner = [min(max(c, 0), length - side) for c, length in zip(corner, shape, strict=True)]
+    return slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
+
+
+def _turned(array: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
+    array = np.rot90(array, turns, axes=(0, 1))
+    return np.ascontiguousarray(array[:, ::-1] if mirrored else array)

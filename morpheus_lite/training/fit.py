@@ -1,0 +1,194 @@
+"""The training loop: batches to weights, with checkpoints, validation and early stopping."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from morpheus_lite.errors import OptionError
+from morpheus_lite.model.losses import get_loss
+from morpheus_lite.model.onepass import OnePassConfig, build_onepass
+from morpheus_lite.training.checkpoint import append_row, load_state, save_state
+from morpheus_lite.training.config import TrainingConfig
+from morpheus_lite.training.dataset import Batch, batches, prefetched
+from morpheus_lite.training.validation import Scores, validation_scenes, validate
+
+logger = logging.getLogger(__name__)
+
+STATE = "state.npz"
+BEST = "best.npz"
+LOG = "log.csv"
+MODEL = "model.json"
+TRAINING = "training.json"
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(eq=False)
+class Run:
+    """A training run in progress: the network, its running mean, and where it stands."""
+
+    config: TrainingConfig
+    model: keras.Model
+    mean: list[tf.Variable]
+    optimizer: keras.optimizers.Optimizer
+    step: int = 0
+    best: float = math.inf
+    since_best: int = 0
+    seconds: float = 0.0
+    recent: list[float] = field(default_factory=list)
+
+    def mean_weights(self) -> list[np.ndarray]:
+        """The running mean of all weights, in the order of ``model.get_weights()``."""
+        return [variable.numpy() for variable in self.mean]
+
+
+def train(config: TrainingConfig, directory: str | Path, *, progress: Progress | None = None) -> keras.Model:
+    """Train a network, or go on where an earlier run into the same directory stopped.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        What to train and how.
+    directory : str or Path
+        Where checkpoints (``state.npz``, ``best.npz``) and the log (``log.csv``) go.
+    progress : callable, optional
+        Called with the row of the log at each checkpoint.
+
+    Returns
+    -------
+    keras.Model
+        The network with the weights (running mean) of the checkpoint with the least validation loss.
+
+    Notes
+    -----
+    Patches after a resumption are drawn from a seed made of ``config.seed`` and the step, so a run that was interrupted
+    is as good as one that was not, but not identical to it; nor are two runs on different hardware.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    _record(config, directory)
+    run = _start(config, directory)
+    scenes = validation_scenes(config.validation, seed=config.seed)
+    take_step = _step_function(run)
+    source = batches(config.fields, config.sampling, seed=config.seed * 1_000_003 + run.step)
+    with prefetched(source) as stream:
+        while run.step < config.steps and run.since_best < config.patience:
+            _train_until(run, stream, take_step, min(run.step + config.checkpoint_every, config.steps))
+            scores = validate(_with_mean(run), scenes, get_loss(config.loss))
+            row = _checkpoint(run, directory, scores)
+            if progress:
+                progress(row)
+    model = build_onepass(config.model)
+    model.set_weights(load_state(directory / BEST)[0]["weights"])
+    return model
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Learning rate at a step: a linear rise, then a cosine down to 1 %."""
+    rise = min(1.0, (step + 1) / max(config.warmup, 1))
+    fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / config.steps, 1.0)))
+    return config.learning_rate * rise * fall
+
+
+def _record(config: TrainingConfig, directory: Path) -> None:
+    """Write the configurations beside the checkpoints, and refuse checkpoints of another network."""
+    path, model = directory / MODEL, config.model.to_dict()
+    if (directory / STATE).exists() and path.exists() and OnePassConfig.from_dict(_read(path)) != config.model:
+        raise OptionError(
+            f"{directory} holds checkpoints of another network; use another directory, or delete {STATE} there"
+        )
+    path.write_text(json.dumps(model, indent=2))
+    (directory / TRAINING).write_text(json.dumps(config.to_dict(), indent=2))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def _start(config: TrainingConfig, directory: Path) -> Run:
+    keras.utils.set_random_seed(config.seed)
+    model = build_onepass(config.model)
+    optimizer = keras.optimizers.Adam(config.learning_rate, global_clipnorm=2.0)
+    optimizer.build(model.trainable_variables)
+    run = Run(config, model, [tf.Variable(w, trainable=False) for w in model.get_weights()], optimizer)
+    if (directory / STATE).exists():
+        groups, numbers = load_state(directory / STATE)
+        model.set_weights(groups["weights"])
+        for variable, value in zip(run.mean, groups["mean"], strict=True):
+            variable.assign(value)
+        for variable, value in zip(optimizer.variables, groups["optimizer"], strict=True):
+            variable.assign(value)
+        run.step, run.best = int(numbers["step"]), numbers["best"]
+        run.since_best, run.seconds = int(numbers["since_best"]), numbers["seconds"]
+        logger.info("going on at step %d", run.step)
+    return run
+
+
+def _step_function(run: Run) -> Callable[[Batch], float]:
+    loss_of, model, decay = get_loss(run.config.loss), run.model, run.config.average
+
+    @tf.function(reduce_retracing=True)
+    def step(snr: tf.Tensor, valid: tf.Tensor, target: tf.Tensor, weight: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = loss_of(model([snr, valid], training=True), target, weight)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        run.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        for mean, now in zip(run.mean, model.weights, strict=True):
+            mean.assign(keep * mean + (1 - keep) * now)
+        return loss
+
+    def take(batch: Batch) -> float:
+        keep = min(decay, (1 + run.step) / (10 + run.step))  # short memory at first
+        arrays = (batch.snr, batch.valid, batch.target, batch.weight)
+        return float(step(*(tf.convert_to_tensor(a) for a in arrays), tf.constant(keep, tf.float32)))
+
+    return take
+
+
+def _train_until(run: Run, stream: Iterator[Batch], take_step: Callable[[Batch], float], last: int) -> None:
+    started = time.monotonic()
+    run.recent.clear()
+    while run.step < last:
+        run.optimizer.learning_rate = learning_rate(run.config, run.step)
+        loss = take_step(next(stream))
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss became {loss} at step {run.step}; lower the learning rate")
+        run.recent.append(loss)
+        run.step += 1
+    run.seconds += time.monotonic() - started
+
+
+def _with_mean(run: Run) -> keras.Model:
+    model = build_onepass(run.config.model)
+    model.set_weights(run.mean_weights())
+    return model
+
+
+def _checkpoint(run: Run, directory: Path, scores: Scores) -> dict[str, Any]:
+    better = scores.loss < run.best
+    run.best, run.since_best = (scores.loss, 0) if better else (run.best, run.since_best + 1)
+    numbers = {"step": run.step, "best": run.best, "since_best": run.since_best, "seconds": run.seconds}
+    groups = {"weights": run.model.get_weights(), "mean": run.mean_weights()}
+    groups["optimizer"] = [np.asarray(v) for v in run.optimizer.variables]
+    save_state(directory / STATE, groups, numbers)
+    if better:
+        save_state(directory / BEST, {"weights": run.mean_weights()}, {"step": run.step, "loss": scores.loss})
+    row = {
+        "step": run.step,
+        "minutes": run.seconds / 60,
+        "learning_rate": learning_rate(run.config, run.step),
+        "training_loss": float(np.mean(run.recent)) if run.recent else math.nan,
+        **scores.row(),
+    }
+    append_row(directory / LOG, row)
+    logger.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores.loss)
+    return row

@@ -1,0 +1,127 @@
+"""What a network should answer for a field seen at some depth, and how much each pixel counts.
+
+A simulated field knows who owns a pixel down to surface brightnesses that no exposure shows. Whether a pixel is source
+or sky is therefore decided against the noise of the bands at hand: at least `SOURCE_LEVEL` sigma (root of the sum of
+squares over the bands, noise as it counts on scales of several pixels).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from morpheus_lite.classes import BACKGROUND, CLASSES
+
+SOURCE_LEVEL = 0.8
+"""Signal over noise of one pixel, all bands together, from which it is source rather than sky."""
+
+_DOUBTFUL = (0.5, 1.1)  # between these, source or sky is a matter of taste and counts less
+_UNSEEN = (3.0, 5.0)  # total S/N of a source: nothing is asked below the first, everything above the second
+_SHAPELESS, _SHAPED = 8.0, 40.0  # total S/N between which classes begin to count
+_DETECTION_AREA, _CLASS_AREA = 150.0, 400.0  # px: sources of this size have weight 1, smaller ones more
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A field under some conditions, ready for patches to be cut from it.
+
+    Parameters
+    ----------
+    snr : numpy.ndarray
+        float32, shape ``(y, x, band)``: what the network sees.
+    valid : numpy.ndarray
+        bool, shape ``(y, x, band)``.
+    signal : numpy.ndarray
+        float32, shape ``(y, x, band)``: light without noise over the noise.
+    owner : numpy.ndarray
+        int32, shape ``(y, x)``: 0 for sky, else 1 + row of ``soft``.
+    soft : numpy.ndarray
+        float32, shape ``(source, 4)``: class probabilities of each source.
+    power : numpy.ndarray
+        float64, shape ``(source, band)``: sum over a source's pixels of the squared signal.
+    area : numpy.ndarray
+        int64, shape ``(source,)``: pixels above `SOURCE_LEVEL`, all bands together.
+    position : numpy.ndarray
+        float64, shape ``(source, 2)``: y, x.
+    """
+
+    snr: np.ndarray
+    valid: np.ndarray
+    signal: np.ndarray
+    owner: np.ndarray
+    soft: np.ndarray
+    power: np.ndarray
+    area: np.ndarray
+    position: np.ndarray
+
+
+def make_scene(
+    snr: np.ndarray, valid: np.ndarray, signal: np.ndarray, owner: np.ndarray, soft: np.ndarray, position: np.ndarray
+) -> Scene:
+    """A `Scene` with the power and the visible area of every source measured."""
+    n_sources, n_bands = len(soft), snr.shape[2]
+    flat = owner.ravel()
+    squares = np.where(valid, signal, 0) ** 2
+    power = [
+        np.bincount(flat, weights=squares[:, :, b].ravel(), minlength=n_sources + 1)[1 : n_sources + 1]
+        for b in range(n_bands)
+    ]
+    visible = (squares.sum(axis=2) >= SOURCE_LEVEL**2).ravel()
+    area = np.bincount(flat[visible], minlength=n_sources + 1)[1 : n_sources + 1]
+    return Scene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position)
+
+
+def targets(scene: Scene, window: tuple[slice, slice], bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities and weights of the pixels of a window, when only some bands are seen.
+
+    Parameters
+    ----------
+    scene : Scene
+        The field.
+    window : (slice, slice)
+        Rows and columns.
+    bands : numpy.ndarray
+        bool, shape ``(band,)``: which bands are seen.
+
+    Returns
+    -------
+    target : numpy.ndarray
+        float32, shape ``(y, x, class)``; rows sum to 1.
+    weight : numpy.ndarray
+        float32, shape ``(y, x, 2)``: for source against sky, and for the classes (see `morpheus_lite.model.losses`).
+    """
+    owner, seen = scene.owner[window], scene.valid[window] & bands
+    level = np.sqrt(np.where(seen, scene.signal[window], 0).astype(np.float32) ** 2 @ np.ones(len(bands), np.float32))
+    source = (owner > 0) & (level >= SOURCE_LEVEL)
+    soft = np.concatenate([np.zeros((1, BACKGROUND), np.float32), scene.soft.astype(np.float32)])
+    target = np.zeros((*owner.shape, len(CLASSES)), np.float32)
+    target[..., :BACKGROUND] = soft[np.where(source, owner, 0)]
+    target[..., BACKGROUND] = ~source
+    total = np.concatenate([[0.0], np.sqrt(scene.power @ bands)])
+    area = np.concatenate([[1.0], np.maximum(scene.area, 1)])
+    weight = np.stack(
+        [_detection_weight(owner, source, level, total, area), _class_weight(owner, source, level, total, area)],
+        axis=-1,
+    )
+    weight *= seen.any(axis=-1)[..., None]
+    return target, weight.astype(np.float32)
+
+
+def _detection_weight(
+    owner: np.ndarray, source: np.ndarray, level: np.ndarray, total: np.ndarray, area: np.ndarray
+) -> np.ndarray:
+    small = np.clip(np.sqrt(_DETECTION_AREA / area), 0.6, 4.0)
+    known = np.clip((total - _UNSEEN[0]) / (_UNSEEN[1] - _UNSEEN[0]), 0, 1)
+    weight = np.where(source, (small * known)[owner], 1.0)
+    doubtful = (owner > 0) & (level > _DOUBTFUL[0]) & (level < _DOUBTFUL[1])
+    weight = np.where(doubtful, 0.3 * weight, weight)
+    # the light of a source that can be found, but that is too thinly spread for any of its pixels to count as source
+    spread = (owner > 0) & ~source & ((area <= 4) & (total > _UNSEEN[0]))[owner]
+    return np.where(spread, 0.0, weight)
+
+
+def _class_weight(
+    owner: np.ndarray, source: np.ndarray, level: np.ndarray, total: np.ndarray, area: np.ndarray
+) -> np.ndarray:
+    small = np.clip(np.sqrt(_CLASS_AREA / area), 0.25, 5.0)
+    known = np.clip((total - _SHAPELESS) / (_SHAPED - _SHAPELESS), 0.03, 1)
+    return np.where(source, (small * known)[owner] * np.clip(level / 2.5, 0.35, 1), 0.0)

@@ -1,0 +1,179 @@
+"""How good a network is on fields it was not trained on, in a few seconds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from scipy import ndimage
+
+from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.model.losses import Loss
+from morpheus_lite.simulation import Field
+from morpheus_lite.training.dataset import draw_scene, find_fields
+from morpheus_lite.training.targets import Scene, targets
+
+BRIGHT = 40.0
+"""Total S/N above which the class of a source is scored."""
+
+_FAINT = (8.0, 40.0)
+_N_BINS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationScene:
+    """A field under fixed conditions, with what the network should answer.
+
+    Parameters
+    ----------
+    scene : Scene
+        What is seen.
+    magnitude : numpy.ndarray
+        H magnitude (AB) of each source.
+    target, weight : numpy.ndarray
+        See `morpheus_lite.training.targets.targets`.
+    """
+
+    scene: Scene
+    magnitude: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores over all validation scenes; fractions 0-1, NaN where nothing could be scored.
+
+    Parameters
+    ----------
+    loss : float
+        The training loss.
+    iou : float
+        Intersection over union of source pixels, at a probability of one half.
+    ece : float
+        Expected calibration error of the most probable class, over pixels.
+    recall : tuple of float
+        Per class of source: share of sources with S/N > `BRIGHT` whose flux-weighted class is right.
+    by_magnitude : tuple of float
+        Share of right classes at H < 23, 23-24, 24-25, whatever their S/N.
+    completeness : float
+        Share of sources with a total S/N of 8 to 40 of which some pixel is called source.
+    spurious : float
+        Regions called source that hold no source of S/N > 3, per million pixels.
+    """
+
+    loss: float
+    iou: float
+    ece: float
+    recall: tuple[float, ...]
+    by_magnitude: tuple[float, ...]
+    completeness: float
+    spurious: float
+
+    def row(self) -> dict[str, float]:
+        """The scores as columns of a log."""
+        row = {"loss": self.loss, "iou": self.iou, "ece": self.ece}
+        row |= {f"recall_{name}": value for name, value in zip(SOURCE_CLASSES, self.recall, strict=True)}
+        row |= {f"right_{name}": v for name, v in zip(("H<23", "23-24", "24-25"), self.by_magnitude, strict=True)}
+        return row | {"completeness": self.completeness, "spurious_per_Mpx": self.spurious}
+
+
+def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 12) -> list[ValidationScene]:
+    """Validation fields, every other one at the depth of GOODS-S deep and the rest at random, always the same.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+        Glob patterns of field files.
+    seed : int
+        Seed of noise and conditions.
+    limit : int
+        At most so many fields.
+    """
+    scenes = []
+    for i, path in enumerate(find_fields(patterns)[:limit]):
+        field = Field.load(path)
+        scene = draw_scene(np.random.default_rng([seed, i]), field, style=None if i % 2 else "deep")
+        whole = tuple(slice(0, length) for length in scene.owner.shape)
+        target, weight = targets(scene, whole, np.ones(len(field.bands), bool))
+        scenes.append(ValidationScene(scene, np.asarray(field.sources["h_mag"]), target, weight))
+    return scenes
+
+
+def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> Scores:
+    """Score a network on scenes of sides that are multiples of its pooling."""
+    results = [_score_scene(model, scene, loss) for scene in scenes]
+    right, kind, magnitude, bright, faint, found = (
+        np.concatenate([result["sources"][i] for result in results]) for i in range(6)
+    )
+    counts = np.sum([result["counts"] for result in results], axis=0)
+    bins = np.sum([result["bins"] for result in results], axis=0)
+    n_pixels = sum(scene.scene.owner.size for scene in scenes)
+    edges = ((0, 23), (23, 24), (24, 25))
+    return Scores(
+        loss=float(np.mean([result["loss"] for result in results])),
+        iou=float(counts[0] / max(counts[1], 1)),
+        ece=float(np.abs(bins[1] - bins[2]).sum() / bins[0].sum()),
+        recall=tuple(_share(right[bright & (kind == k)]) for k in range(BACKGROUND)),
+        by_magnitude=tuple(_share(right[(magnitude >= a) & (magnitude < b)]) for a, b in edges),
+        completeness=_share(found[faint]),
+        spurious=float(counts[2] / n_pixels * 1e6),
+    )
+
+
+def predict_probability(model: keras.Model, snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Class probabilities of one image whose sides are multiples of the pooling: float32 ``(y, x, class)``."""
+    logits = np.asarray(model([snr[None], valid[None].astype(np.float32)], training=False))[0]
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return odds / odds.sum(axis=-1, keepdims=True)
+
+
+def _score_scene(model: keras.Model, item: ValidationScene, loss: Loss) -> dict:
+    scene = item.scene
+    probability = predict_probability(model, scene.snr, scene.valid)
+    logits = np.log(np.maximum(probability, 1e-9))
+    used = item.weight[..., 0] > 0
+    source, said = item.target[..., BACKGROUND] < 0.5, probability[..., BACKGROUND] < 0.5
+    counts = np.array([(source & said & used).sum(), ((source | said) & used).sum(), _n_spurious(scene, said, used)])
+    return {
+        "loss": float(loss(logits[None], item.target[None], item.weight[None])),
+        "counts": counts,
+        "bins": _calibration_bins(probability[used], item.target[used]),
+        "sources": _source_scores(item, probability, said),
+    }
+
+
+def _source_scores(item: ValidationScene, probability: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, ...]:
+    scene, n = item.scene, len(item.scene.soft)
+    owner = np.where(item.target[..., BACKGROUND] < 0.5, scene.owner, 0).ravel()
+    flux = np.where(scene.valid, scene.signal, 0).sum(axis=2).ravel()
+    given = probability[..., :BACKGROUND].reshape(-1, BACKGROUND)
+    given = given / given.sum(axis=1, keepdims=True)
+    mean = [np.bincount(owner, weights=flux * given[:, k], minlength=n + 1)[1 : n + 1] for k in range(BACKGROUND)]
+    top, kind = np.argmax(mean, axis=0), scene.soft.argmax(axis=1)
+    seen = np.bincount(owner, minlength=n + 1)[1 : n + 1] > 0
+    total = np.sqrt(scene.power.sum(axis=1))
+    found = np.bincount(owner, weights=said.ravel(), minlength=n + 1)[1 : n + 1] > 0
+    faint = seen & (total >= _FAINT[0]) & (total < _FAINT[1])
+    magnitude = np.where(seen & (total > _FAINT[0]), item.magnitude, np.nan)
+    return top == kind, kind, magnitude, seen & (total >= BRIGHT), faint, found
+
+
+def _n_spurious(scene: Scene, said: np.ndarray, used: np.ndarray) -> int:
+    regions, n_regions = ndimage.label(said & used)
+    total = np.concatenate([[0.0], np.sqrt(scene.power.sum(axis=1))])
+    best = ndimage.maximum(total[scene.owner], regions, index=np.arange(1, n_regions + 1)) if n_regions else []
+    return int(np.sum(np.asarray(best) <= 3))
+
+
+def _calibration_bins(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
+    top = probability.argmax(axis=1)
+    confidence = np.take_along_axis(probability, top[:, None], 1)[:, 0]
+    truth = np.take_along_axis(target, top[:, None], 1)[:, 0]
+    index = np.minimum((confidence * _N_BINS).astype(int), _N_BINS - 1)
+    sums: Callable = lambda w: np.bincount(index, weights=w, minlength=_N_BINS)  # noqa: E731
+    return np.stack([sums(np.ones_like(confidence)), sums(confidence), sums(truth)])
+
+
+def _share(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
