@@ -114,10 +114,10 @@ def save_summary(
     path = Path(path)
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name, or allow it to be replaced (overwrite=True)")
-    figure = plot_classification(image, classification, labels, table, palette=palette)
     kind = path.suffix.lower().lstrip(".")
-    if kind not in figure.canvas.get_supported_filetypes():
+    if kind not in FigureCanvasAgg.get_supported_filetypes():
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
+    figure = plot_classification(image, classification, labels, table, palette=palette)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         figure.savefig(temporary, format=kind, dpi=dpi)
