@@ -7,6 +7,7 @@ itself with the same result, however the image is cut.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def measure_noise(image: SkyImage) -> NoiseMap:
 def strips(shape: tuple[int, int]) -> tuple[Window, ...]:
     """The rows of mesh boxes of an image, as windows over its whole width, top to bottom."""
     rows = _edges(shape[0])
-    return tuple(Window(int(a), 0, int(b - a), shape[1]) for a, b in zip(rows[:-1], rows[1:], strict=True))
+    return tuple(Window(int(a), 0, int(b - a), shape[1]) for a, b in pairwise(rows))
 
 
 def measure_row(strip: SkyImage, shape: tuple[int, int]) -> np.ndarray:
@@ -97,7 +98,7 @@ def measure_row(strip: SkyImage, shape: tuple[int, int]) -> np.ndarray:
         raise InputError(f"a strip is {strip.shape[1]} px wide, the image {shape[1]} px: give strips of full width")
     columns = _edges(shape[1])
     row = np.empty((2, len(columns) - 1, strip.n_bands), np.float32)
-    for i, (a, b) in enumerate(zip(columns[:-1], columns[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(columns)):
         part = (slice(0, None, _STEP), slice(int(a), int(b), _STEP))
         values = _whitened(strip, part)
         row[:, i] = _clipped_statistics(values.reshape(-1, strip.n_bands).T)
@@ -241,11 +242,12 @@ def _smoothed(mesh: np.ndarray) -> np.ndarray:
         median = np.full(mesh.shape, np.nan, np.float32)
         median[~empty] = np.nanmedian(around[~empty], axis=-1)
         result = median if result is mesh else np.where(np.isnan(result), median, result)
-        if not np.isnan(result).any() or np.isnan(result).all(axis=(0, 1)).any() and _only_dead_bands(result):
+        if _only_dead_bands(result):
             break
     return result.astype(np.float32)
 
 
 def _only_dead_bands(mesh: np.ndarray) -> bool:
+    """Whether every hole lies in a band that is nothing but holes."""
     holes = np.isnan(mesh)
     return bool((holes.any(axis=(0, 1)) == holes.all(axis=(0, 1))).all())

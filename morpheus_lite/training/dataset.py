@@ -52,7 +52,7 @@ def find_fields(patterns: Sequence[str]) -> tuple[str, ...]:
     InputError
         There are none.
     """
-    paths = sorted({path for pattern in patterns for path in glob(pattern)})
+    paths = sorted({path for pattern in patterns for path in glob(pattern)})  # noqa: PTH207 (patterns may be absolute)
     if not paths:
         raise InputError(f"no fields match {', '.join(patterns)}; make some with `morpheus simulate`")
     return tuple(paths)
@@ -122,9 +122,10 @@ def prefetched(iterator: Iterator[Batch], depth: int = 6) -> Iterator[Iterator[B
     def put(item: Batch | BaseException) -> None:
         while not stop.is_set():
             try:
-                return ready.put(item, timeout=0.2)
+                ready.put(item, timeout=0.2)
             except queue.Full:
                 continue
+            return
 
     def work() -> None:
         try:

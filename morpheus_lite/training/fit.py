@@ -19,7 +19,7 @@ from morpheus_lite.model.onepass import OnePassConfig, build_onepass
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, prefetched
-from morpheus_lite.training.validation import Scores, validation_scenes, validate
+from morpheus_lite.training.validation import Scores, validate, validation_scenes
 
 logger = logging.getLogger(__name__)
 

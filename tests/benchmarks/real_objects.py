@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from morpheus_lite.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.image import SkyImage
 from morpheus_lite.model.onepass import OnePassConfig, build_onepass, halo
 from morpheus_lite.normalization import measure_noise, normalize
@@ -113,7 +113,10 @@ def check_xdf(image: SkyImage, predict: Predict, views: dict[str, np.ndarray]) -
             share = class_shares(probability, flux, (x - x0) ** 2 + (y - y0) ** 2 < radius**2)
             right = SOURCE_CLASSES[share.argmax()] in accepted
             n_right += right
-            print(f"    {'  ' if right else 'X '}{name:13s}", " ".join(f"{c} {s:.2f}" for c, s in zip(CLASSES, share)))
+            print(
+                f"    {'  ' if right else 'X '}{name:13s}",
+                " ".join(f"{c} {s:.2f}" for c, s in zip(SOURCE_CLASSES, share, strict=True)),
+            )
         print(f"    {n_right} of {len(XDF_OBJECTS)}")
         right_of_all = n_right if view == "all" else right_of_all
     return right_of_all
