@@ -31,11 +31,14 @@ CAMERAS = (
 
 
 def training_sky(rng: np.random.Generator, area: float) -> Sky:
-    """A sky with more bright sources, and classes more evenly mixed, than the real one; ``area`` in arcmin2."""
+    """A sky with more bright sources, and classes more evenly mixed, than the real one; ``area`` in arcmin2.
+
+    Half of the fields go deeper than H = 27.5, because in the deepest images the sky is full of such sources.
+    """
     return Sky(
         density_boost=float(np.clip(rng.uniform(1.5, 3.0) * np.sqrt(0.26 / area), 0.8, 6.0)),
         balance=float(rng.choice([0.3, 0.6, 0.8])),
-        limit=26.0 if area > 1 else 27.5,
+        limit=26.0 if area > 1 else float(rng.choice([27.5, 28.3, 29.0], p=[0.5, 0.3, 0.2])),
         pair_share=float(rng.choice([0.03, 0.08])),
         cluster=bool(rng.uniform() < 0.15),
         spirals=int(rng.choice([0, 1, 2], p=[0.45, 0.4, 0.15])),

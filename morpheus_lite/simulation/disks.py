@@ -21,22 +21,22 @@ def disk_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.nd
     """
     rng = np.random.default_rng(source.seed)
     shape = {"axis_ratio": source.axis_ratio, "angle": source.angle}
-    total = np.zeros((wavelengths.size, grid.side, grid.side // 2 + 1), dtype=complex)
-    disk_share = (1 - source.bulge) * np.ones(wavelengths.size)
+    total = np.zeros((wavelengths.size, grid.side, grid.side // 2 + 1), dtype=np.complex64)
+    disk_share = (1 - source.bulge) * np.ones(wavelengths.size, dtype=np.float32)
     if source.structure == "smooth" or source.radius < RESOLVED * grid.pixel_scale:
         total += disk_share[:, None, None] * sersic_transform(grid, index=source.sersic, radius=source.radius, **shape)
     else:
         planes = structured_disk(source, grid, wavelengths, rng)
         reference = planes[np.argmin(np.abs(wavelengths - 1.537))].sum()
         for plane, whole in zip(total, planes, strict=True):
-            plane += (1 - source.bulge) * grid.transform(whole) * (whole.sum() / reference)
+            plane += np.float32(1 - source.bulge) * grid.transform(whole) * np.float32(whole.sum() / reference)
     if source.bulge > 0:
         size = source.radius * rng.uniform(0.1, 0.3)
         roundness = 1 - (1 - source.axis_ratio) * rng.uniform(0.2, 0.7)
         bulge = sersic_transform(
             grid, index=rng.uniform(1, 4), radius=max(size, 0.02), axis_ratio=roundness, angle=source.angle
         )
-        total += (source.bulge * tint(rng.uniform(-0.8, 0.2), wavelengths))[:, None, None] * bulge
+        total += (np.float32(source.bulge) * tint(rng.uniform(-0.8, 0.2), wavelengths))[:, None, None] * bulge
     return total / total[:, :1, :1].real
 
 

@@ -46,13 +46,15 @@ class Grid:
 
     def transform(self, image: np.ndarray) -> np.ndarray:
         """Half-plane Fourier transform of an image on this grid, centre at the origin, scaled to unit flux."""
-        return scipy.fft.rfft2(scipy.fft.ifftshift(image, axes=(-2, -1)) / image.sum())
+        centred = scipy.fft.ifftshift(image, axes=(-2, -1)).astype(np.float32)
+        return scipy.fft.rfft2(centred) / np.complex64(image.sum(dtype=np.float64))
 
     def shift(self, x: float, y: float) -> np.ndarray:
         """Factor in Fourier space that moves an image by ``(x, y)`` arcsec."""
         fx = scipy.fft.rfftfreq(self.side, self.step)
         fy = scipy.fft.fftfreq(self.side, self.step)
-        return np.exp(-2j * np.pi * fy * y)[:, None] * np.exp(-2j * np.pi * fx * x)[None, :]
+        in_y, in_x = np.exp(-2j * np.pi * fy * y), np.exp(-2j * np.pi * fx * x)
+        return in_y.astype(np.complex64)[:, None] * in_x.astype(np.complex64)[None, :]
 
 
 def sersic_transform(
@@ -79,8 +81,11 @@ def sersic_transform(
     profile = galsim.Sersic(n=index, half_light_radius=radius * np.sqrt(axis_ratio))
     profile = profile.shear(q=axis_ratio, beta=angle * galsim.radians).shift(x, y)
     scale = 2 * np.pi / (grid.side * grid.step)
-    full = profile.drawKImage(nx=grid.side, ny=grid.side, scale=scale).array
-    return scipy.fft.ifftshift(full)[:, : grid.side // 2 + 1]
+    full = profile.drawKImage(galsim.ImageCF(grid.side, grid.side, scale=scale)).array
+    half = np.empty((grid.side, grid.side // 2 + 1), dtype=np.complex64)
+    half[:, :-1] = full[:, grid.side // 2 :]
+    half[:, -1] = full[:, 0]
+    return scipy.fft.ifftshift(half, axes=0)
 
 
 def gaussians(grid: Grid, x: np.ndarray, y: np.ndarray, sigma: np.ndarray, flux: np.ndarray) -> np.ndarray:
@@ -104,4 +109,4 @@ def random_texture(grid: Grid, rng: np.random.Generator, length: float) -> np.nd
 
 def tint(slope: float, wavelengths: np.ndarray) -> np.ndarray:
     """Relative brightness of a component in each band: ``(wavelength / 1.54 micron) ** -slope``; positive is blue."""
-    return (wavelengths / 1.537) ** -slope
+    return ((wavelengths / 1.537) ** -slope).astype(np.float32)

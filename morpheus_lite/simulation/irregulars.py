@@ -16,9 +16,9 @@ def irregular_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> 
     """
     rng = np.random.default_rng(source.seed)
     drawing = {"clumpy": clumpy, "chain": chain, "tadpole": tadpole, "merger": merger, "lopsided": lopsided}
-    total = np.zeros((wavelengths.size, grid.side, grid.side // 2 + 1), dtype=complex)
+    total = np.zeros((wavelengths.size, grid.side, grid.side // 2 + 1), dtype=np.complex64)
     for part, flux, colour in drawing[source.structure](source, grid, rng):
-        total += (flux * tint(colour, wavelengths))[:, None, None] * part
+        total += (np.float32(flux) * tint(colour, wavelengths))[:, None, None] * part
     return total / total[:, :1, :1].real
 
 

@@ -25,11 +25,11 @@ ZERO_POINT = 31.4
 def spheroid_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.ndarray:
     """Fourier transform of a spheroid in each band, unit flux: a Sersic profile, at times a halo or a weak disk."""
     rng = np.random.default_rng(source.seed)
-    ones = np.ones(wavelengths.size)
+    ones = np.ones(wavelengths.size, dtype=np.float32)
     main = sersic_transform(
         grid, index=source.sersic, radius=source.radius, axis_ratio=source.axis_ratio, angle=source.angle
     )
-    total = (source.bulge * ones)[:, None, None] * main
+    total = (np.float32(source.bulge) * ones)[:, None, None] * main
     if source.bulge < 1:
         second = sersic_transform(
             grid,
@@ -38,7 +38,9 @@ def spheroid_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> n
             axis_ratio=max(source.axis_ratio * rng.uniform(0.5, 1.0), 0.2),
             angle=source.angle + rng.normal(0, 0.15),
         )
-        total = total + ((1 - source.bulge) * tint(rng.uniform(-0.1, 0.6), wavelengths))[:, None, None] * second
+        total = (
+            total + (np.float32(1 - source.bulge) * tint(rng.uniform(-0.1, 0.6), wavelengths))[:, None, None] * second
+        )
     return total / total[:, :1, :1].real
 
 

@@ -1,0 +1,225 @@
+"""Simulated images and their truth as FITS files."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from morpheus_lite import __version__
+from morpheus_lite.classes import CLASSES
+from morpheus_lite.errors import OptionError, OutputError
+from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
+from morpheus_lite.simulation.observation import (
+    DETECTION,
+    Conditions,
+    Observation,
+    class_map,
+    draw_conditions,
+    observe,
+    plain_conditions,
+)
+from morpheus_lite.simulation.populations import KINDS
+from morpheus_lite.simulation.rendering import ZERO_POINT
+from morpheus_lite.simulation.scene import Sky
+
+CENTRE = (53.16, -27.79)
+"""Right ascension and declination (degrees) that simulated fields are put at."""
+
+
+def field_wcs(shape: tuple[int, int], pixel_scale: float) -> WCS:
+    """Tangential WCS, north up and east left, of a simulated field."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = CENTRE
+    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+    wcs.wcs.cdelt = [-pixel_scale / 3600, pixel_scale / 3600]
+    wcs.wcs.radesys = "ICRS"
+    return wcs
+
+
+def image_hdus(observation: Observation, pixel_scale: float, zero_points: Sequence[float] | None) -> fits.HDUList:
+    """The observed image: per band its data, ``<BAND>_RMS``, and ``<BAND>_DQ`` where pixels are invalid.
+
+    ``zero_points`` are the AB magnitudes of one electron/s in each band; without them the unit is nJy.
+    """
+    image = observation.image
+    unit = "nJy" if zero_points is None else "electron/s"
+    zero_points = [ZERO_POINT] * image.n_bands if zero_points is None else list(zero_points)
+    wcs = field_wcs(image.shape, pixel_scale).to_header()
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    for index, (band, zero_point) in enumerate(zip(image.bands, zero_points, strict=True)):
+        factor = np.float32(10 ** (0.4 * (zero_point - ZERO_POINT)))
+        header = fits.Header(wcs, copy=True)
+        header.update({"FILTER": band, "BUNIT": unit, "ABZP": (zero_point, "AB magnitude of one unit")})
+        hdus.append(fits.ImageHDU(image.data[..., index] * factor, header, name=band))
+        if image.rms is not None:
+            hdus.append(fits.ImageHDU(image.rms[..., index] * factor, header, name=f"{band}_RMS"))
+        if not image.valid[..., index].all():
+            header.remove("BUNIT")
+            header.remove("ABZP")
+            flagged = (~image.valid[..., index]).astype(np.uint8)
+            hdus.append(fits.ImageHDU(flagged, header, name=f"{band}_DQ"))
+    return hdus
+
+
+def truth_table(field: Field, labels: np.ndarray) -> Table:
+    """The sources with their class, magnitudes, and the pixels each owns at the depth of ``labels``."""
+    names = ("id", "x", "y", "h_mag", "half_light_radius", "sersic", "bulge", "axis_ratio", "angle", "asymmetry")
+    table = Table({name: field.sources[name] for name in (*names, "structure")})
+    sky = field_wcs(field.shape, field.pixel_scale).pixel_to_world(table["x"], table["y"])
+    table["ra"], table["dec"] = sky.ra.deg, sky.dec.deg
+    table["class"] = np.array(KINDS)[field.sources["kind"]]
+    for index, kind in enumerate(KINDS):
+        table[f"p_{kind}"] = field.sources["soft"][:, index]
+    for index, band in enumerate(field.bands):
+        table[f"mag_{band}"] = ZERO_POINT - 2.5 * np.log10(field.sources["flux"][:, index])
+    table["n_pixels"] = np.bincount(labels.ravel(), minlength=len(table) + 1)[1:].astype(np.int32)
+    for name, unit in {"x": "pix", "y": "pix", "half_light_radius": "arcsec", "ra": "deg", "dec": "deg"}.items():
+        table[name].unit = unit
+    return table
+
+
+def truth_hdus(field: Field, observation: Observation) -> fits.HDUList:
+    """``LABELS`` (source ids, 0 is sky), ``CLASS`` (index into the five classes) and ``SOURCES`` (table)."""
+    header = field_wcs(field.shape, field.pixel_scale).to_header()
+    classes = class_map(observation.labels, field.sources).argmax(axis=2).astype(np.uint8)
+    class_header = fits.Header(header, copy=True)
+    class_header.update({f"CLASS{index}": name for index, name in enumerate(CLASSES)})
+    table = fits.table_to_hdu(truth_table(field, observation.labels))
+    table.name = "SOURCES"
+    return fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(observation.labels, header, name="LABELS"),
+            fits.ImageHDU(classes, class_header, name="CLASS"),
+            table,
+        ]
+    )
+
+
+def record(hdus: fits.HDUList, field: Field) -> None:
+    """Note in the primary header what made the file."""
+    hdus[0].header.update(
+        {
+            "CREATOR": f"morpheus_lite {__version__}",
+            "SEED": (field.seed, "of the simulated field"),
+            "PIXSCALE": (field.pixel_scale, "arcsec"),
+            "DETSN": (DETECTION, "S/N per pixel above which a source owns it"),
+        }
+    )
+    for index, (band, width) in enumerate(zip(field.bands, field.psf_fwhm, strict=True)):
+        hdus[0].header[f"FWHM{index}"] = (round(width, 3), f"pixels, {band}")
+
+
+def write_hdus(hdus: fits.HDUList, path: Path, overwrite: bool) -> Path:
+    """Write under a temporary name, then move into place."""
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists; choose another name, or allow overwriting")
+    partial = path.with_name(path.name + ".part")
+    hdus.writeto(partial, overwrite=True, output_verify="exception")
+    partial.replace(path)
+    return path
+
+
+def write_field(
+    field: Field,
+    observation: Observation,
+    folder: str | Path,
+    *,
+    name: str = "field",
+    zero_points: Sequence[float] | None = None,
+    overwrite: bool = False,
+) -> tuple[Path, Path]:
+    """Write an observed field and its truth as two FITS files.
+
+    Parameters
+    ----------
+    field : Field
+        What is in the sky.
+    observation : Observation
+        The image of it.
+    folder : str or pathlib.Path
+        Where; made if it is not there.
+    name : str, optional
+        The files are ``NAME.fits`` and ``NAME_truth.fits``.
+    zero_points : sequence of float, optional
+        AB magnitude of one electron/s in each band; without, the image is in nJy.
+    overwrite : bool, optional
+        Replace files that exist.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        Image and truth.
+
+    Raises
+    ------
+    OutputError
+        A file exists.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    image = image_hdus(observation, field.pixel_scale, zero_points)
+    truth = truth_hdus(field, observation)
+    for hdus in (image, truth):
+        record(hdus, field)
+    paths = folder / f"{name}.fits", folder / f"{name}_truth.fits"
+    if not overwrite and any(path.exists() for path in paths):
+        raise OutputError(f"{paths[0]} or its truth exists; choose another name, or allow overwriting")
+    return write_hdus(image, paths[0], overwrite), write_hdus(truth, paths[1], overwrite)
+
+
+def simulate(
+    folder: str | Path,
+    *,
+    seed: int,
+    shape: tuple[int, int] = (512, 512),
+    pixel_scale: float = 0.06,
+    bands: Sequence[str] = HST_BANDS,
+    matched: float = 0.0,
+    depth: float = 1.0,
+    sky: Sky = Sky(),  # noqa: B008  (frozen)
+    conditions: Conditions | str = "plain",
+    name: str | None = None,
+    overwrite: bool = False,
+) -> tuple[Path, Path]:
+    """Simulate one field and write image and truth: what ``morpheus simulate`` does.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        Where the two files go.
+    seed : int
+        Everything, the noise included, follows from it.
+    shape, pixel_scale, bands, matched, sky
+        As in `simulate_field`.
+    depth : float, optional
+        Noise relative to GOODS-S deep, for ``conditions="plain"``.
+    conditions : Conditions or {"plain", "random"}, optional
+        How it is observed: Gaussian noise only, or as drawn for training.
+    name : str, optional
+        Stem of the file names; ``field_SEED`` by default.
+    overwrite : bool, optional
+        Replace files that exist.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        Image and truth.
+    """
+    field = simulate_field(seed, shape=shape, pixel_scale=pixel_scale, bands=bands, matched=matched, sky=sky)
+    rng = np.random.default_rng([seed, 2])
+    if conditions == "plain":
+        conditions = plain_conditions(field, depth=depth)
+    elif conditions == "random":
+        conditions = draw_conditions(rng, field)
+    elif not isinstance(conditions, Conditions):
+        raise OptionError(f"conditions={conditions!r}: give 'plain', 'random' or a Conditions")
+    observation = observe(field, conditions, rng)
+    observation = replace(observation, image=replace(observation.image, name=name or f"field_{seed}"))
+    return write_field(field, observation, folder, name=name or f"field_{seed}", overwrite=overwrite)
