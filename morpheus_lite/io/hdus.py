@@ -79,7 +79,8 @@ def bands_of_hdus(
         noise, masks = _companions(candidate, candidates, chosen) if role == "science" else ((), ())
         for k, name in enumerate(names):
             bands.append(_band(candidate, k, name, path, hdus, noise, masks))
-    _warn_of_unused(candidates, chosen, path, role)
+    if role == "science" and not ext:
+        _warn_of_unused(candidates, chosen, path)
     return bands
 
 
@@ -116,9 +117,9 @@ def _check_unambiguous(chosen: list[_Candidate], hdus: Sequence[Any], where: str
     if len(chosen) == 1:
         return
     names = [candidate.filter or candidate.band for candidate in chosen]
-    shapes = {candidate.hdu.shape for candidate in chosen}
+    shapes = {_stack_shape(candidate, where) for candidate in chosen}
     problem = None
-    if len(shapes) > 1 or max(map(len, shapes)) > 2:
+    if len(shapes) > 1 or max(shape[0] for shape in shapes) > 1:
         problem = "images of different shapes, or several cubes"
     elif None in names and any(names):
         problem = "images with and without a band's name"
@@ -174,9 +175,7 @@ def _companions(
     return noise, of_role("mask")
 
 
-def _warn_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path: str | None, role: str) -> None:
-    if role != "science":
-        return
+def _warn_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path: str | None) -> None:
     used = {one.number for science in chosen for group in _companions(science, candidates, chosen) for one in group}
     wanted = {science for one in chosen for science in one.names}
     unused = [
