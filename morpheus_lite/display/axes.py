@@ -98,7 +98,7 @@ def plot_scale_bar(ax: Axes, image: SkyImage) -> None:
     """Draw a bar of a round length, in arcseconds or arcminutes with a WCS, in pixels without one."""
     height, width = image.shape
     scale = image.pixel_scale or 1.0
-    length = _BAR_LENGTHS[max(np.searchsorted(_BAR_LENGTHS, 0.25 * width * scale) - 1, 0)]
+    length = _BAR_LENGTHS[max(int(np.searchsorted(_BAR_LENGTHS, 0.25 * width * scale)) - 1, 0)]
     pixels = length / scale
     angle = f"{length:g}″" if length < 60 else f"{length / 60:.3g}′"
     name = f"{length:g} px" if image.pixel_scale is None else angle

@@ -20,7 +20,7 @@ def plot_names(ax: Axes, table: QTable, *, n_most: int = 40, size: float = 7) ->
     Parameters
     ----------
     ax : matplotlib.axes.Axes
-        Where; its figure must have an Agg canvas and a final layout.
+        Where; its figure must have its final size and layout.
     table : astropy.table.QTable
         Catalogue: ``label, x_centroid, y_centroid, semimajor_axis, area``.
     n_most : int
@@ -33,8 +33,8 @@ def plot_names(ax: Axes, table: QTable, *, n_most: int = 40, size: float = 7) ->
     int
         How many names found a place: next to their source, inside the axes, and over no other name or source's centre.
     """
-    canvas = ax.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
+    figure = ax.get_figure(root=True)
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
     frame = ax.get_window_extent(renderer)
     order = np.argsort(-np.asarray(table["area"]), kind="stable")[:n_most]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from astropy.table import QTable
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -143,7 +142,7 @@ def _title(image: SkyImage, classification: Classification) -> str:
     return "   ".join([image.name, "+".join(image.bands), *([f"model {model}"] if model else [])])
 
 
-def _trim(ax: Axes, *, celestial: bool, inner: bool) -> None:
+def _trim(ax: Any, *, celestial: bool, inner: bool) -> None:
     """Small ticks; the vertical axis is named only once in a row of panels."""
     if not celestial:
         ax.tick_params(labelsize=7, colors=_INK, labelleft=not inner)
