@@ -1,6 +1,7 @@
 """Names of sources on a picture, placed so that none covers another."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from astropy.table import QTable
@@ -33,7 +34,7 @@ def plot_names(ax: Axes, table: QTable, *, n_most: int = 40, size: float = 7) ->
     int
         How many names found a place: next to their source, inside the axes, and over no other name or source's centre.
     """
-    figure = ax.get_figure(root=True)
+    figure: Any = ax.get_figure(root=True)
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
     frame = ax.get_window_extent(renderer)
