@@ -11,6 +11,7 @@ from typing import Any
 _PUBLIC = {
     "CLASSES": "classes",
     "Classification": "classification",
+    "ClassifyOptions": "options",
     "InputError": "errors",
     "ModelError": "errors",
     "MorpheusError": "errors",
@@ -19,7 +20,23 @@ _PUBLIC = {
     "PixelFlag": "flags",
     "SkyImage": "image",
     "SourceFlag": "flags",
+    "classify": "pipeline",
+    "classify_file": "pipeline",
+    "colorize": "display",
+    "deblend": "deblending",
     "decode_flags": "flags",
+    "list_models": "pretrained",
+    "load_model": "pretrained",
+    "measure": "catalog",
+    "open_image": "io",
+    "read_catalog": "io",
+    "read_image": "io",
+    "read_maps": "io",
+    "segment": "segmentation",
+    "write_catalog": "io",
+    "write_maps": "io",
+    "write_regions": "io",
+    "write_report": "report",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

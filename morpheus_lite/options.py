@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from morpheus_lite.errors import OptionError
 
 DEFAULT_MODEL = "hausen2020"
-PRODUCTS = ("maps", "catalog", "picture")
-CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv")
+PRODUCTS = ("maps", "catalog", "picture", "regions", "report")
+DEFAULT_PRODUCTS = ("maps", "catalog", "picture")
+CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv", "vot")
 SEGMENTATION_METHODS = ("paper",)
 
 
@@ -24,8 +25,8 @@ class ClassifyOptions:
         Method of `segment` and `deblend`.
     products : tuple of str
         Which of ``PRODUCTS`` to write.
-    catalog_format : {"ecsv", "fits", "parquet", "csv"}
-        Format of the catalogue.
+    catalog_format : str
+        Suffix of the catalogue, one of ``CATALOG_FORMATS``.
     compress : bool
         Write tile-compressed maps.
     overwrite : bool
@@ -37,7 +38,7 @@ class ClassifyOptions:
     edges: str = "classify"
     batch_size: int | None = None
     segmentation: str = "paper"
-    products: tuple[str, ...] = PRODUCTS
+    products: tuple[str, ...] = DEFAULT_PRODUCTS
     catalog_format: str = "ecsv"
     compress: bool = False
     overwrite: bool = False

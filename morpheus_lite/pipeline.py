@@ -17,9 +17,10 @@ from morpheus_lite.deblending import deblend
 from morpheus_lite.display import save_summary
 from morpheus_lite.engine import classify_windows
 from morpheus_lite.image import SkyImage
-from morpheus_lite.io import check_writable, read_image, write_catalog, write_maps
+from morpheus_lite.io import check_writable, read_image, write_catalog, write_maps, write_regions
 from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model
+from morpheus_lite.report import write_report
 from morpheus_lite.segmentation import segment
 
 Progress = Callable[[int, int], None]
@@ -112,6 +113,8 @@ def product_paths(name: str, directory: Path, options: ClassifyOptions) -> dict[
         "maps": f"{name}_morpheus.fits",
         "catalog": f"{name}_catalog.{options.catalog_format}",
         "picture": f"{name}_summary.png",
+        "regions": f"{name}_sources.reg",
+        "report": f"{name}_report.html",
     }
     return {product: directory / files[product] for product in options.products}
 
@@ -176,11 +179,15 @@ def classify_file(
         )
     result.provenance.update(run_record(image, options))
     with clock("segmentation"):
-        labels = deblend(segment(result, method=options.segmentation), image, method=options.segmentation)
+        parents = segment(result, method=options.segmentation)
+        labels = deblend(parents, image, method=options.segmentation)
     with clock("catalog"):
-        table = measure(labels, image, result)
+        table = measure(labels, image, result, parents=parents)
     with clock("writing"):
-        write_products(paths, image, result, labels, table, options)
+        write_products(paths, image, result, labels, table, overwrite=options.overwrite, compress=options.compress)
+        if "report" in paths:
+            run = {**result.provenance, "timings": clock.seconds}
+            write_report(paths["report"], image, result, labels, table, overwrite=options.overwrite, run=run)
     return Products(paths, table, image.shape, clock.seconds, result.provenance)
 
 
@@ -190,17 +197,22 @@ def write_products(
     result: Classification,
     labels: np.ndarray,
     table: QTable,
-    options: ClassifyOptions,
+    *,
+    overwrite: bool,
+    compress: bool,
 ) -> None:
     """Write the products that have a path; each appears under its name when it is whole."""
     for path in paths.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     if "maps" in paths:
-        write_maps(paths["maps"], image, result, labels=labels, overwrite=options.overwrite, compress=options.compress)
+        write_maps(paths["maps"], image, result, labels=labels, overwrite=overwrite, compress=compress)
     if "catalog" in paths:
-        write_catalog(paths["catalog"], table, overwrite=options.overwrite)
+        write_catalog(paths["catalog"], table, overwrite=overwrite)
     if "picture" in paths:
-        save_summary(paths["picture"], image, result, labels, table, overwrite=options.overwrite)
+        save_summary(paths["picture"], image, result, labels, table, overwrite=overwrite)
+    if "regions" in paths:
+        frame = "image" if image.pixel_scale is None else "sky"
+        write_regions(paths["regions"], table, labels=labels, wcs=image.wcs, frame=frame, overwrite=overwrite)
 
 
 def run_record(image: SkyImage, options: ClassifyOptions) -> dict[str, Any]:

@@ -9,7 +9,14 @@ import click
 
 from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, verbosity
 from morpheus_lite.errors import MorpheusError, OptionError
-from morpheus_lite.options import CATALOG_FORMATS, DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
+from morpheus_lite.options import (
+    CATALOG_FORMATS,
+    DEFAULT_MODEL,
+    DEFAULT_PRODUCTS,
+    PRODUCTS,
+    SEGMENTATION_METHODS,
+    ClassifyOptions,
+)
 from morpheus_lite.tiling import EDGES
 
 
@@ -43,7 +50,12 @@ from morpheus_lite.tiling import EDGES
     show_default=True,
     help="How sources are found.",
 )
-@click.option("--products", default=",".join(PRODUCTS), show_default=True, help="What to write.")
+@click.option(
+    "--products",
+    default=",".join(DEFAULT_PRODUCTS),
+    show_default=True,
+    help=f"What to write: any of {', '.join(PRODUCTS)}.",
+)
 @click.option("--catalog-format", type=click.Choice(CATALOG_FORMATS), default=CATALOG_FORMATS[0], show_default=True)
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
 @click.option("--overwrite", is_flag=True, help="Replace products that exist.")

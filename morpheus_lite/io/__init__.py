@@ -5,6 +5,7 @@ from morpheus_lite.io.maps import read_maps, write_maps
 from morpheus_lite.io.planes import ImageDescription
 from morpheus_lite.io.products import describe_product
 from morpheus_lite.io.reader import open_image, read_image
+from morpheus_lite.io.regions import write_regions
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.io.tables import read_catalog, write_catalog
 
@@ -19,5 +20,6 @@ __all__ = [
     "read_maps",
     "write_catalog",
     "write_maps",
+    "write_regions",
     "written_whole",
 ]
