@@ -1,7 +1,7 @@
 """Where windows lie on an image: pure functions of shapes, no pixels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -28,6 +28,33 @@ class Window:
     def shape(self) -> tuple[int, int]:
         """``(height, width)`` in pixels."""
         return self.height, self.width
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Many windows of one size, as arrays: where each starts, and which part of its prediction counts.
+
+    Parameters
+    ----------
+    y, x : numpy.ndarray
+        int64, shape ``(n,)``: first row and first column of each window.
+    top, bottom, left, right : numpy.ndarray
+        int64, shape ``(n,)``: rows ``top`` to ``bottom`` and columns ``left`` to ``right`` of its prediction count.
+    """
+
+    y: np.ndarray
+    x: np.ndarray
+    top: np.ndarray
+    bottom: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, which: np.ndarray | slice) -> "Windows":
+        """Some of the windows: by index, mask or slice."""
+        return Windows(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,46 @@ class Tiling:
         first = 0 if classify and start == 0 else self.margin
         last = self.window if classify and start + self.window == length else self.window - self.margin
         return slice(first, last)
+
+    def windows(self, region: Window | None = None) -> Windows:
+        """The windows that give pixels of a region (the whole image if not given) a value, row by row."""
+        region = region or Window(0, 0, *self.shape)
+        y, top, bottom = self._along(self.shape[0], region.y, region.height)
+        x, left, right = self._along(self.shape[1], region.x, region.width)
+        n_rows, n_columns = len(y), len(x)
+        return Windows(
+            np.repeat(y, n_columns),
+            np.tile(x, n_rows),
+            np.repeat(top, n_columns),
+            np.repeat(bottom, n_columns),
+            np.tile(left, n_rows),
+            np.tile(right, n_rows),
+        )
+
+    def reach(self, region: Window) -> Window:
+        """The pixels that must be there to classify a region: all that the windows of the region see.
+
+        Raises
+        ------
+        OptionError
+            No window gives any pixel of the region a value (it lies in the border that ``edges="leave"`` leaves).
+        """
+        y, x = (
+            self._along(length, start, size)[0]
+            for length, start, size in zip(self.shape, (region.y, region.x), region.shape, strict=True)
+        )
+        if not len(y) or not len(x):
+            raise OptionError(f"no window gives a pixel of {region} a value; choose a region off the image's border")
+        return Window(int(y[0]), int(x[0]), int(y[-1] - y[0]) + self.window, int(x[-1] - x[0]) + self.window)
+
+    def _along(self, length: int, start: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Along one axis: starts of the windows that give pixels ``start`` to ``start + size`` a value; kept parts."""
+        starts = _starts(length, self.window, self.stride)
+        classify = self.edges == "classify"
+        first = np.where(classify & (starts == 0), 0, self.margin)
+        last = np.where(classify & (starts + self.window == length), self.window, self.window - self.margin)
+        touching = (starts + first < start + size) & (starts + last > start)
+        return starts[touching], first[touching], last[touching]
 
     def coverage(self) -> np.ndarray:
         """How many windows give each pixel a value: int32, shape ``(y, x)``, in closed form."""

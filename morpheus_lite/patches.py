@@ -1,0 +1,83 @@
+"""Windows of pixels: gathered from an image, and prepared for a network."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def gather(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:
+    """Copy square windows out of an image.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Shape ``(y, x, band)``.
+    rows, columns : numpy.ndarray
+        int, shape ``(n,)``: first row and first column of each window.
+    size : int
+        Side of a window, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(n, size, size, band)``, contiguous, of the dtype of the data.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(data, (size, size, data.shape[2]))
+    return windows[rows, columns, 0]
+
+
+def standardize(windows: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Standardise each window on its own, jointly over all its pixels and bands.
+
+    Parameters
+    ----------
+    windows : numpy.ndarray
+        float, shape ``(n, y, x, band)``, in the units the network was trained on.
+    valid : numpy.ndarray, optional
+        bool, of the same shape: True where a value may be used. None means everywhere. Each window should hold at
+        least one value that may be used; one that does not becomes all 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(n, y, x, band)``: ``(x - mean) / max(std, 1 / sqrt(N))``, N being the number of values of
+        a window.
+
+    Notes
+    -----
+    Hausen & Robertson (2020); the floor of the divisor is in units of the image and keeps blank sky from being
+    blown up to unit variance.
+
+    With invalid values, mean and standard deviation are those of the valid ones, the floor stays as it is, and each
+    invalid value becomes the mean of the window's valid values in its band: the network then sees a featureless patch
+    of the local colour, where 0 or NaN would make an edge. Where a band has no valid value in the window, it is the
+    mean of all bands, that is 0 after standardisation. A window without invalid values gives the same numbers with
+    ``valid`` as without.
+    """
+    n, size = len(windows), windows[0].size
+    values = windows.reshape(n, size).astype(np.float64)
+    values -= values.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.einsum("ij,ij->i", values, values) / size)[:, None]  # without a copy of the batch
+    holed = np.zeros(n, bool) if valid is None else ~valid.reshape(n, size).all(axis=1)
+    if holed.any():
+        shape = (-1, size // windows.shape[3], windows.shape[3])
+        centred, deviation[holed] = _centred_with_holes(windows[holed].reshape(shape), valid[holed].reshape(shape))
+        values[holed] = centred.reshape(-1, size)
+    values /= np.maximum(deviation, size**-0.5)
+    return values.astype(np.float32).reshape(windows.shape)
+
+
+PREPARATIONS: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {"standardize": standardize}
+"""Ways to prepare windows, by the name a model's configuration gives them."""
+
+
+def _centred_with_holes(windows: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows ``(n, pixel, band)`` minus their mean, invalid values filled; and their deviation, ``(n, 1)``."""
+    values = np.where(valid, windows, 0.0)
+    in_band = valid.sum(axis=1, keepdims=True)
+    in_all = np.maximum(in_band.sum(axis=2, keepdims=True), 1)
+    mean = values.sum(axis=(1, 2), keepdims=True) / in_all
+    colour = np.where(in_band > 0, values.sum(axis=1, keepdims=True) / np.maximum(in_band, 1), mean)
+    centred = np.where(valid, values, colour) - mean
+    deviation = np.sqrt(np.where(valid, np.square(centred), 0.0).sum(axis=(1, 2), keepdims=True) / in_all)
+    return centred, deviation[:, :, 0]
