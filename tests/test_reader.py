@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inputs import BANDS, FLAVOURS, SHAPE, TRUTH, Case
 
 from morpheus_lite.io import open_image, read_image
 from morpheus_lite.tiling import Window
-from inputs import BANDS, FLAVOURS, SHAPE, TRUTH, Case
 
 
 @pytest.fixture(params=FLAVOURS)

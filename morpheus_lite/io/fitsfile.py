@@ -39,14 +39,20 @@ def open_fits(path: str) -> fits.HDUList:
             warnings.simplefilter("ignore")
             # Pixels stay as they are stored (do_not_scale): `read_section` scales them, in memory of its own.
             hdus = fits.open(_content(path), memmap=False, do_not_scale_image_data=True)
-            complete = all(_is_complete(hdus[i]) for i in range(len(hdus)))
+            missing = _missing_bytes(hdus)
     except _BROKEN as error:
         if hdus is not None:
             hdus.close()
         raise InputError(f"{path} cannot be read as FITS: {_reason(error)}") from error
-    if not complete:
+    if missing > 0:
         hdus.close()
         raise InputError(f"{path} is truncated: it ends before its last pixel; copy or download it again")
+    if missing < 0:
+        warnings.warn(
+            f"{path} ends within a block of 2880 bytes; unless it was written so, it is truncated and HDUs are missing",
+            UserWarning,
+            stacklevel=2,
+        )
     return hdus
 
 
@@ -71,11 +77,17 @@ def _remote(url: str) -> BinaryIO:
     return fsspec.open(url, "rb").open()
 
 
-def _is_complete(hdu: Any) -> bool:
-    # The padding of the last block may be missing; the pixels may not.
-    where = hdu.fileinfo()
-    size = where["datSpan"] if isinstance(hdu, fits.CompImageHDU) else hdu.size
-    return where["datLoc"] + size <= where["file"].size
+def _missing_bytes(hdus: fits.HDUList) -> int:
+    """How much of the last HDU is missing: 0 if nothing, positive if pixels are, negative if only padding is."""
+    last = hdus[len(hdus) - 1]
+    where = last.fileinfo()
+    length, end = where["file"].size, where["datLoc"] + where["datSpan"]
+    if length > end:
+        where["file"].seek(end)
+        # Of an HDU whose header is cut off, astropy says nothing.
+        return 1 if where["file"].read(8) == b"XTENSION" else 0
+    pixels = where["datSpan"] if isinstance(last, fits.CompImageHDU) else last.size
+    return max(0, where["datLoc"] + pixels - length) or length - end
 
 
 def _reason(error: BaseException) -> str:

@@ -185,7 +185,7 @@ def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str) ->
         same = [band for band in found if band.name == name]
         if len(found) > 1 and len(same) != 1:
             raise InputError(
-                f"band {name}: {value!r:.80} holds {len(found)} images, and {len(same)} of them named {name}; "
+                f"band {name}: {found[0].data} and others are {len(found)} images, {len(same)} of them named {name}; "
                 "name the HDU, as in FILE[1] or FILE[SCI]"
             )
         bands.append(replace((same if len(found) > 1 else found)[0], name=name))
