@@ -1,0 +1,134 @@
+"""Completeness of several detectors at one purity, on the same simulated fields, in one run.
+
+    python tests/benchmarks/compare_detection.py 'fields/valid/hst_*.npz' --model hausen2020 --out comparison
+
+Fields are those of `weights/make_fields.py`, seen at the depth of GOODS-S deep (times --depth), in electrons/s. Every
+detector is run at the threshold that its users take, and at the lowest threshold that gives the purity on these fields
+(on those of --tune, where given). Tables go to stdout; figures, JSON and tables of sources to the directory of --out.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from detectors import Detector, morpheus, photutils_on, sep_on_stack
+
+from morpheus_lite.errors import InputError
+from morpheus_lite.evaluation import (
+    EvaluationOptions,
+    Scores,
+    Truth,
+    evaluate,
+    format_scores,
+    pool_scores,
+    truth_of_simulation,
+    write_report,
+)
+from morpheus_lite.image import SkyImage
+from morpheus_lite.metrics import OperatingPoint, search_purity
+from morpheus_lite.simulation import Field, observe, plain_conditions
+
+ZERO_POINTS = {"F160W": 25.946, "F125W": 26.230, "F606W": 26.505, "F850LP": 24.867}
+"""AB magnitude of 1 electron/s, for models that want these units; simulated fields are in nJy."""
+
+NANOJANSKY = 31.4
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fields", nargs="+", help="field files, or patterns of them")
+    parser.add_argument("--tune", nargs="*", default=[], help="fields to choose the thresholds on")
+    parser.add_argument("--model", action="append", default=[], help="model of this package (may be repeated)")
+    parser.add_argument("--score", default="log_odds", help="score of our detections that the threshold is on")
+    parser.add_argument("--stride", type=int, default=None)
+    parser.add_argument("--purity", type=float, default=0.98)
+    parser.add_argument("--depth", type=float, default=1.0, help="noise, in units of GOODS-S deep")
+    parser.add_argument(
+        "--correlation", type=float, default=0.0, help="sigma in px of the kernel that smooths the noise"
+    )
+    parser.add_argument("--limit", type=int, default=None, help="at most so many fields")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--out", type=Path, default=None)
+    return parser.parse_args()
+
+
+def observed(patterns: Sequence[str], chosen: argparse.Namespace) -> list[Truth]:
+    """The fields with noise, and what is in them."""
+    found = {path for pattern in patterns for path in Path(pattern).parent.glob(Path(pattern).name)}
+    paths = sorted(found)[: chosen.limit]
+    if not paths:
+        raise SystemExit(f"no field matches {' '.join(patterns)}")
+    return [observe_field(path, np.random.default_rng([chosen.seed, k]), chosen) for k, path in enumerate(paths)]
+
+
+def observe_field(path: Path, rng: np.random.Generator, chosen: argparse.Namespace) -> Truth:
+    """One field in electrons/s."""
+    field = Field.load(path)
+    conditions = plain_conditions(field, depth=chosen.depth)
+    conditions = replace(conditions, correlation=(chosen.correlation,) * len(field.bands))
+    observation = observe(field, conditions, rng)
+    truth = truth_of_simulation(field, observation, name=path.stem)
+    return replace(truth, image=in_electrons(observation.image))
+
+
+def in_electrons(image: SkyImage) -> SkyImage:
+    """The image in electrons/s, where the zero-points of all its bands are known."""
+    if not set(image.bands) <= set(ZERO_POINTS):
+        return image
+    points = tuple(ZERO_POINTS[band] for band in image.bands)
+    factor = 10 ** (0.4 * (np.array(points) - NANOJANSKY)).astype(np.float32)
+    units = ("electron / s",) * image.n_bands
+    return replace(image, data=image.data * factor, rms=image.rms * factor, zero_points=points, units=units)
+
+
+def scored(detector: Detector, threshold: float, fields: Sequence[Truth], name: str) -> Scores:
+    """A detector's scores over all fields."""
+    options = EvaluationOptions()
+    scores = [evaluate(field, detector(field.image, threshold), options=options) for field in fields]
+    return pool_scores(scores, name)
+
+
+def pure_threshold(detector: Detector, fields: Sequence[Truth], purity: float) -> OperatingPoint:
+    """The lowest threshold at which the detector is pure enough on some fields."""
+
+    def count(threshold: float) -> tuple[int, int]:
+        detections = scored(detector, threshold, fields, detector.name).detections
+        return len(detections), int(np.sum(detections["match"] > 0))
+
+    return search_purity(count, detector.thresholds, purity)[0]
+
+
+def main() -> None:
+    """Run the comparison."""
+    chosen = arguments()
+    fields = observed(chosen.fields, chosen)
+    tuning = observed(chosen.tune, chosen) if chosen.tune else fields
+    detectors = [sep_on_stack("variance"), sep_on_stack("noise"), photutils_on("F160W"), photutils_on(None)]
+    detectors += [morpheus(model, score=chosen.score, stride=chosen.stride) for model in chosen.model]
+    usual, pure, record = [], [], []
+    for detector in detectors:
+        usual.append(scored(detector, detector.usual, fields, f"{detector.name}, usual"))
+        try:
+            point = pure_threshold(detector, tuning, chosen.purity)
+        except InputError as error:
+            print(f"{detector.name}: {error}", file=sys.stderr)
+            continue
+        pure.append(scored(detector, point.threshold, fields, f"{detector.name} at {point.threshold:.3g}"))
+        record.append(
+            {"name": detector.name, "threshold": point.threshold, "seconds": float(np.median(detector.seconds))}
+        )
+        print(f"{detector.name}: {record[-1]['seconds']:.2f} s a field", file=sys.stderr)
+    print(f"At the thresholds that users take.\n\n{format_scores(usual)}")
+    print(f"At the lowest threshold with a purity of {chosen.purity:g}.\n\n{format_scores(pure)}")
+    if chosen.out is not None:
+        write_report(pure, chosen.out, overwrite=True)
+        (chosen.out / "thresholds.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
