@@ -1,0 +1,56 @@
+"""A network made ready to predict: compiled once, NumPy in and out."""
+
+import logging
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+logger = logging.getLogger(__name__)
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def compiled(network: keras.Model) -> Predict:
+    """A function that gives the probabilities of a batch.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From ``(n, y, x, band)`` to logits ``(n, y, x, class)``.
+
+    Returns
+    -------
+    callable
+        From float32 ``(n, y, x, band)`` to float32 ``(n, y, x, class)``, softmax over the last axis. It may be
+        called from several threads at once. Each new n compiles anew (about 2 s for the published network).
+
+    Notes
+    -----
+    XLA fuses what lies between the convolutions: one CPU second does 625 windows of the published network with it,
+    530 without.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)], jit_compile=True)
+    def probabilities(batch: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(network(batch, training=False))
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        return probabilities(tf.constant(batch, tf.float32)).numpy()
+
+    return predict
+
+
+def one_thread_a_call() -> None:
+    """Let every call of a network run in one thread, if TensorFlow has not started yet.
+
+    How TensorFlow cuts a product of matrices, and so how its sums are rounded, depends on the number of threads it may
+    use. With one thread a call and several calls at once, all cores are as busy, and the result does not depend on
+    how many there are. Once TensorFlow has started (in a process that trains) the number stays as it is: results then
+    agree to about 1e-6 for a window.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        logger.debug("TensorFlow is running already: its number of threads stays as it is")
