@@ -68,7 +68,7 @@ BAD_FILES = {
     "text": (text_file, r"notes.fits cannot be read as FITS: it is not a FITS file"),
     "empty": (empty_file, r"empty.fits cannot be read as FITS: the file is empty"),
     "truncated pixels": (lambda folder: truncated(folder, 0.97), r"truth.fits is truncated"),
-    "truncated second header": (lambda folder: truncated(folder, 0.14), r"truth.fits is truncated"),
+    "truncated second header": (lambda folder: truncated(folder, 0.155), r"truth.fits is truncated"),
     "truncated first header": (lambda folder: truncated(folder, 0.02), r"truth.fits (is truncated|cannot be read)"),
     "half a gzip": (half_a_gzip, r"truth.fits.gz cannot be read as FITS: the compressed file is truncated"),
     "gzipped text": (gzipped_text, r"notes.fits.gz cannot be read as FITS"),

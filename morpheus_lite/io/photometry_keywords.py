@@ -1,6 +1,9 @@
 """AB zero-point of an image from what its header and unit say."""
 
+import contextlib
 import math
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +27,12 @@ ZERO_POINT_KEYWORDS = (
 )
 """Keywords taken as the AB magnitude of one data unit, the first found counts."""
 
+_SPELLINGS = (
+    (r"nano-?jansky", "nJy"),
+    (r"micro-?jansky", "uJy"),
+    (r"jansky", "Jy"),
+    (r"(electron|count)s\b", r"\1"),
+)
 _PER_SECOND = ("/S", "S-1", "S**-1", "S^-1", "PER S", "CPS", "DN/SEC")
 
 
@@ -83,7 +92,7 @@ def _from_unit(header: Mapping[str, Any], unit: str | None, pixel_area: float | 
         area = _number(header, "PIXAR_SR") or pixel_area
         if not area:
             return None
-        parsed, source = parsed * (area * u.sr), source + " and the area of a pixel"
+        parsed, source = parsed * u.Unit(area * u.sr), source + " and the area of a pixel"
     wavelength = _number(header, "PHOTPLAM")
     equivalencies = u.spectral_density(wavelength * u.AA) if wavelength else []
     if not parsed.is_equivalent(u.Jy, equivalencies):
@@ -116,7 +125,7 @@ def _zero_point_of_flux(jansky: float, source: str) -> ZeroPoint:
 
 
 def _is_plain_count(unit: str | None) -> bool:
-    text = (unit or "").strip().upper()
+    text = (unit or "").upper().replace(" ", "")
     counts = text.startswith(("ELECTRON", "COUNT", "DN", "ADU", "E-"))
     return counts and not any(rate in text for rate in _PER_SECOND)
 
@@ -128,15 +137,16 @@ def parse_unit(unit: str | None) -> u.UnitBase | None:
     """
     if not unit or not unit.strip():
         return None
-    text = unit.strip()
-    plain = text.lower().replace("jansky", "Jy").replace("nanoj", "nJ").replace("microj", "uJ")
-    for spelling in (text, plain, plain.replace("nanomaggies", "nmgy").replace("nanomaggy", "nmgy")):
-        try:
-            with u.add_enabled_units([u.ABflux, u.Unit("nmgy", 1e-9 * AB_ZERO_FLUX * u.Jy)]):
-                parsed = u.Unit(spelling)
-        except (ValueError, TypeError):
-            continue
-        return parsed
+    known = unit.strip().lower()
+    if known in ("nanomaggy", "nanomaggies", "nanomaggie", "nmgy"):
+        return u.Unit(1e-9 * AB_ZERO_FLUX * u.Jy)
+    for pattern, spelling in _SPELLINGS:
+        known = re.sub(pattern, spelling, known)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        for text in (unit.strip(), known):
+            with contextlib.suppress(ValueError, TypeError):
+                return u.Unit(text)
     return None
 
 

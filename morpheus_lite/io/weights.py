@@ -41,7 +41,11 @@ def with_weight_scale(band: Band, files: OpenFiles) -> Band:
     """
     if not any(noise.kind in ("weight", "exposure") for noise in band.noise):
         return band
-    noise = tuple(_scaled(one, band, files) for one in band.noise)
+    # Only the first gives the RMS; the others are only asked where they are positive.
+    noise = tuple(
+        _scaled(one, band, files) if k == 0 else replace(one, kind=one.kind.replace("exposure", "weight"))
+        for k, one in enumerate(band.noise)
+    )
     return replace(band, noise=noise, meta={**band.meta, "noise": [f"{one.kind} x {one.scale:.4g}" for one in noise]})
 
 
