@@ -23,6 +23,7 @@ from morpheus_lite.evaluation import (
     read_result,
     read_truth,
     summarise,
+    truth_of_simulation,
 )
 from morpheus_lite.evaluation.recalibration import sample_pixels
 from morpheus_lite.image import SkyImage
@@ -309,6 +310,33 @@ def test_files_become_a_report(truth, tmp_path):
     assert sorted(out.iterdir()) == before
     evaluate_files(path, results[1:], tmp_path / "plain")
     assert not list((tmp_path / "plain").glob("reliability*")) and not list((tmp_path / "plain").glob("confusion*"))
+
+
+def test_what_the_simulator_writes_is_read(tmp_path):
+    pytest.importorskip("galsim")
+    from morpheus_lite.simulation import Field, observe, plain_conditions
+    from morpheus_lite.simulation.field import source_table
+    from morpheus_lite.simulation.products import write_field
+
+    owner = np.zeros((40, 48), np.int32)
+    owner[disc(owner.shape, 15, 20, 6)], owner[disc(owner.shape, 35, 22, 4)] = 1, 2
+    sources = np.zeros(3, source_table([], np.ones(1), 0.1).dtype)
+    sources["id"], sources["x"], sources["y"], sources["kind"] = [1, 2, 3], [15, 35, 60], [20, 22, 5], [1, 3, 0]
+    sources["soft"] = np.eye(4)[[1, 3, 0]]
+    sources["flux"] = np.array([[500.0], [200.0], [50.0]])
+    light = np.where(owner > 0, 10.0, 0.0).astype(np.float32)[:, :, None]
+    field = Field(light, ("F160W",), 0.06, (3.0,), owner, sources, 1)
+    seen = observe(field, plain_conditions(field), np.random.default_rng(0))
+    image, path = write_field(field, seen, tmp_path, zero_points=[25.946])
+    written, direct = read_truth(path), truth_of_simulation(field, seen)
+    assert written.name == "field" and written.pixel_scale == 0.06 and written.image.units == ("electron/s",)
+    for truth in (written, direct):
+        np.testing.assert_allclose(truth.magnitude(), 31.4 - 2.5 * np.log10([500, 200, 50]), atol=1e-4)
+        assert truth.source_class.tolist() == [1, 3, 0] and truth.bands == ("F160W",)
+        np.testing.assert_array_equal(truth.labels, owner)
+        scores = evaluate(truth, make_result(owner, probability=maps_of(truth)), options=OPTIONS)
+        assert scores.purity == 1 and len(scores.truth_sources) == 2
+    assert read_truth(path, image=image, name="other").name == "other"
 
 
 def test_bad_files_are_named(truth, tmp_path):

@@ -180,7 +180,7 @@ def read_truth(path: str | Path, *, image: Any = None, name: str | None = None) 
         table of its sources (HDU SOURCES, else the first table; optional), the image in its bands (optional), and
         a mask VALID (optional, 1 where the truth holds).
     image : anything `read_image` takes, optional
-        The image, where it is not in the same file.
+        The image, where it is not in the same file; by default ``NAME.fits`` beside ``NAME_truth.fits``.
     name : str, optional
         What to call the field; by default the file's name.
     """
@@ -191,14 +191,21 @@ def read_truth(path: str | Path, *, image: Any = None, name: str | None = None) 
         valid = [np.asarray(hdu.data) > 0 for hdu in hdus if hdu.name in VALID_HDUS]
         bands = [hdu.name for hdu in hdus if _is_band(hdu)]
         scale = hdus[0].header.get("PIXSCALE")
-    if image is None and bands:
-        image = {band: f"{path}[{band}]" for band in bands}
+    if image is None:
+        image = {band: f"{path}[{band}]" for band in bands} if bands else _image_of(path)
     found = read_image(image) if image is not None else None
-    stem = name or path.name.split(".")[0]
+    stem = name or path.name.split(".")[0].removesuffix("_truth")
     truth = make_truth(labels, table, image=found, pixel_scale=scale, name=stem)
     if not valid:
         return truth
     return make_truth(labels, table, image=found, valid=truth.valid & valid[0], pixel_scale=scale, name=stem)
+
+
+def _image_of(path: Path) -> Path | None:
+    """The image beside a truth file, as the simulator writes them."""
+    stem, ending = path.name.split(".", 1)
+    image = path.with_name(f"{stem.removesuffix('_truth')}.{ending}")
+    return image if image != path and image.is_file() else None
 
 
 def _is_band(hdu: Any) -> bool:
