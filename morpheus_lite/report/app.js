@@ -34,9 +34,11 @@ class App {
     this.statistics = new Statistics($("panel-statistics"));
     this.buildLayers();
     this.buildControls();
+    $("layers").open = $("stage").clientWidth > 520;
     attachGestures(this.viewer, {
       onplace: (x, y) => this.place(x, y), onpick: (x, y) => this.pick(x, y), onkey: (key) => this.key(key),
     });
+    this.viewer.onview = () => this.place(...(this.cursor || [null, null]));
     buildRunPanel($("panel-run"));
     this.buildTabs();
     this.refilter();
@@ -61,7 +63,7 @@ class App {
     const probability = (name) => ({ label: nameText(name), make: () => planeLayer(`p_${name}`), full: 1, about: `probability of ${nameText(name)}` });
     this.entries = [
       { id: "field", name: "Field", isOn: true, opacity: 1, variants: [{ label: "field", layer: field.layer }] },
-      { id: "classes", name: "Classes", isOn: false, opacity: 0.85, variants: [{ label: "most probable", make: classLayer }, ...SOURCE_CLASSES.map(probability)] },
+      { id: "classes", name: "Classes", isOn: false, opacity: 0.75, variants: [{ label: "most probable", make: classLayer }, ...SOURCE_CLASSES.map(probability)] },
       { id: "uncertainty", name: "Uncertainty", isOn: false, opacity: 0.85, variants: payload.classmap.planes.map(({ name, label, full, about }) => ({ label, full, about, make: () => planeLayer(name) })) },
       { id: "segments", name: "Segments", isOn: false, opacity: 0.45, variants: [{ label: "by source", make: () => segmentLayer(fillBySource) }, { label: "by class", make: () => segmentLayer(fillByClass) }] },
       { id: "outlines", name: "Outlines", isOn: true, opacity: 1, variants: [{ label: "by class", layer: this.outlines }] },
@@ -137,8 +139,9 @@ class App {
   place(stageX, stageY) {
     const isAway = stageX === null;
     const [x, y] = isAway ? [this.viewer.stage.clientWidth / 2, this.viewer.stage.clientHeight / 2] : [stageX, stageY];
+    this.cursor = isAway ? null : [x, y];
     const pixel = this.viewer.pixelAt(x, y);
-    showReadout(pixel.x, pixel.y);
+    showReadout(pixel.x, pixel.y, isAway || this.viewer.showsCentre ? "(centre)" : "");
     const row = isAway ? -1 : rowAt(pixel.x, pixel.y);
     const hovered = row >= 0 && row < N_ROWS && this.isShown[row] ? row : -1;
     if (hovered !== this.viewer.hovered || this.viewer.showsCentre) {
@@ -214,8 +217,12 @@ class App {
     $("count").textContent = n === N_ROWS ? `${n.toLocaleString("en")} sources` : `${n.toLocaleString("en")} of ${N_ROWS.toLocaleString("en")} sources`;
     this.statistics.update(this.table.rows);
     if (!changed) return;
-    this.outlines.clear();
-    this.viewer.redraw();
+    // While a filter is being typed the table follows every letter, the picture every pause.
+    clearTimeout(this.redrawing);
+    this.redrawing = setTimeout(() => {
+      this.outlines.clear();
+      this.viewer.redraw();
+    }, 120);
   }
 
   goTo(text) {

@@ -40,7 +40,7 @@ def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, dict[str, Any]], s
         shuffled = array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize).T
         parts.append(np.ascontiguousarray(shuffled).tobytes())
         offset += array.nbytes
-    return index, base64.b64encode(zlib.compress(b"".join(parts), 6)).decode("ascii")
+    return index, base64.b64encode(zlib.compress(b"".join(parts), 4)).decode("ascii")
 
 
 def script_json(value: Any) -> str:
@@ -62,7 +62,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
     Anything else becomes its ``str``; nesting beyond a dozen levels too.
     """
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray | np.generic) and not hasattr(value, "unit"):
         value = value.tolist()
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")

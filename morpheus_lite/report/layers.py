@@ -31,6 +31,9 @@ MAX_LOSSLESS_PIXELS = 1600**2
 TILE = 1024
 """Side of the field's tiles in pixels."""
 
+MAX_SAMPLES = 1_000_000
+"""Pixels from which the noise of a band is measured."""
+
 MISSING = 255
 """Code of a pixel without a value in the uint8 planes, whose values run from 0 to 254."""
 
@@ -63,12 +66,14 @@ def block_mean(plane: np.ndarray, step: int) -> np.ndarray:
     """
     if step == 1:
         return plane
-    finite = np.isfinite(plane)
-    rows, columns = (np.arange(0, size, step) for size in plane.shape)
-    total, count = (
-        np.add.reduceat(np.add.reduceat(array, rows, axis=0, dtype=np.float32), columns, axis=1, dtype=np.float32)
-        for array in (np.where(finite, plane, np.float32(0)), finite)
-    )
+    shape = tuple(-(-size // step) for size in plane.shape)
+    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for first, second in np.ndindex(step, step):
+        part = plane[first::step, second::step]
+        finite = np.isfinite(part)
+        here = tuple(slice(size) for size in part.shape)
+        total[here] += np.where(finite, part, np.float32(0))
+        count[here] += finite
     return np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
 
 
@@ -188,12 +193,14 @@ def pixel_values(image: SkyImage) -> tuple[dict[str, Any], dict[str, np.ndarray]
 
 def _noise(image: SkyImage, index: int) -> float:
     """Standard deviation of the noise of a band: median RMS, else from the median absolute deviation."""
-    valid = image.valid[:, :, index]
+    step = block_step(math.prod(image.shape), MAX_SAMPLES)
+    sample = np.s_[::step, ::step, index]
+    valid = image.valid[sample]
     if image.rms is not None:
-        rms = image.rms[:, :, index][valid]
+        rms = image.rms[sample][valid]
         if (rms > 0).any():
             return float(np.median(rms[rms > 0]))
-    values = image.data[:, :, index][valid]
+    values = image.data[sample][valid]
     if not values.size:
         return 1.0
     spread = 1.4826 * float(np.median(np.abs(values - np.median(values)))) or float(np.std(values))

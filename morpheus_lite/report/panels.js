@@ -60,10 +60,10 @@ function ramp(full, about) {
 
 // ---- read-out --------------------------------------------------------------------------------------------------
 
-function showReadout(x, y) {
+function showReadout(x, y, where) {
   const isInside = x >= -0.5 && y >= -0.5 && x < NX - 0.5 && y < NY - 0.5;
   const place = isInside ? skyAt(x, y) : null;
-  $("at-pixel").textContent = isInside ? `x ${x.toFixed(1)}   y ${y.toFixed(1)}  px` : "outside the image";
+  $("at-pixel").replaceChildren(isInside ? `x ${x.toFixed(1)}   y ${y.toFixed(1)}  px` : "outside the image", make("small", {}, ` ${where}`));
   $("at-sky").replaceChildren();
   if (place) {
     $("at-sky").append(skyText(place), make("br"), `${place.ra.toFixed(6)}  ${place.dec.toFixed(6)}°`.replace("-", "−"));

@@ -27,7 +27,7 @@ class SourceTable {
 
   setColumns(shown) {
     this.shown = shown;
-    this.grid.style.setProperty("--columns", shown.map((column) => `${columnWidth(column)}px`).join(" "));
+    this.grid.style.setProperty("--columns", shown.map((column) => `${columnWidth(column, this.grid)}px`).join(" "));
     this.grid.setAttribute("aria-colcount", shown.length);
     this.head.replaceChildren(...shown.map((column) => this.headerCell(column)));
     this.pool = [];
@@ -163,12 +163,19 @@ function fillCell(cell, column, row) {
   if (column.isFlags) cell.title = flagNames(column.data[row]).map(nameText).join(", ") || "no flag";
 }
 
-function columnWidth(column) {
-  let longest = Math.max(1.12 * column.name.length + 2, column.unit.length);
+const ruler = newCanvas(1, 1).getContext("2d");
+
+// Pixels that the header and the cells of a column want.
+function columnWidth(column, grid) {
+  const { fontSize, fontFamily } = getComputedStyle(grid);
+  ruler.font = `600 ${fontSize} ${fontFamily}`;
+  let widest = Math.max(ruler.measureText(`${column.name} ▼`).width, ruler.measureText(column.unit).width);
+  ruler.font = `${fontSize} ${fontFamily}`;
+  const extra = column === classColumn ? 20 : 0;
   for (let row = 0; row < N_ROWS; row += Math.max(1, Math.floor(N_ROWS / 200))) {
-    longest = Math.max(longest, cellText(column, row).length + (column === classColumn ? 3 : 0));
+    widest = Math.max(widest, ruler.measureText(cellText(column, row)).width + extra);
   }
-  return Math.round(Math.min(Math.max(longest, 5), 26) * 7.3 + 18);
+  return Math.round(Math.min(Math.max(widest, 30), 220) + 18);
 }
 
 // What most want to see first; all others are one click away.
