@@ -239,17 +239,18 @@ def test_scores_that_are_nan_are_never_kept():
         metrics.purity_threshold(np.array([np.nan]), np.array([True]))
 
 
-def test_search_stops_at_the_first_pure_threshold():
+def test_sweep_stops_at_the_first_pure_threshold():
     asked = []
 
     def detect(threshold):
         asked.append(threshold)
         return (0, 0) if threshold > 4 else (100, int(90 + 3 * threshold))
 
-    point, tried = metrics.search_purity(detect, [3.0, 1.0, 2.0, 9.0], 0.98)
-    assert point.threshold == 3.0 and asked == [1.0, 2.0, 3.0] and len(tried) == 3
-    with pytest.raises(InputError, match=r"best is 0\.930"):
-        metrics.search_purity(detect, [1.0, 9.0], 0.98)
+    tried = metrics.sweep_purity(detect, [3.0, 1.0, 2.0, 9.0], 0.98)
+    assert asked == [1.0, 2.0, 3.0] and [point.threshold for point in tried] == asked
+    assert [point.purity for point in tried] == pytest.approx([0.93, 0.96, 0.99])
+    never = metrics.sweep_purity(detect, [1.0, 9.0], 0.98)
+    assert len(never) == 2 and np.isnan(never[-1].purity)
 
 
 # -- probabilities -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from morpheus_lite.metrics.overlap import (
     partition_information,
     same_partition,
 )
-from morpheus_lite.metrics.purity import OperatingPoint, purity_curve, purity_threshold, search_purity
+from morpheus_lite.metrics.purity import OperatingPoint, purity_curve, purity_threshold, sweep_purity
 from morpheus_lite.metrics.regions import Segments, fill_labels, measure_segments, segment_means
 from morpheus_lite.metrics.reliability import (
     Reliability,
@@ -45,8 +45,8 @@ __all__ = [
     "purity_threshold",
     "reliability",
     "same_partition",
-    "search_purity",
     "segment_means",
+    "sweep_purity",
     "top_label_reliability",
     "wilson_interval",
 ]

@@ -100,10 +100,10 @@ def purity_threshold(score: np.ndarray, matched: np.ndarray, purity: float = 0.9
     return OperatingPoint(float(threshold[lowest]), int(n_detected[lowest]), int(n_matched[lowest]))
 
 
-def search_purity(
+def sweep_purity(
     detect: Callable[[float], tuple[int, int]], thresholds: Iterable[float], purity: float = 0.98
-) -> tuple[OperatingPoint, tuple[OperatingPoint, ...]]:
-    """The lowest of some thresholds at which a detector reaches a purity.
+) -> tuple[OperatingPoint, ...]:
+    """Try thresholds from the lowest until a detector is pure enough.
 
     For a detector whose segments change with its threshold, so that it must run anew for each.
 
@@ -112,28 +112,18 @@ def search_purity(
     detect : callable
         Takes a threshold, returns how many sources it detects and how many of them are true.
     thresholds : iterable of float
-        Tried from the lowest, until one is pure enough.
+        Those to try.
     purity : float
         Share of true sources wanted, 0 to 1.
 
     Returns
     -------
-    OperatingPoint
-        The first that is pure enough.
     tuple of OperatingPoint
-        All that were tried, ascending.
-
-    Raises
-    ------
-    InputError
-        None of them is.
+        Those tried, ascending. The last is the only one that is pure enough; if it is not either, none is.
     """
     tried: list[OperatingPoint] = []
     for threshold in sorted(thresholds):
         tried.append(OperatingPoint(float(threshold), *detect(float(threshold))))
         if tried[-1].n_detected and tried[-1].purity >= purity - 1e-9:
-            return tried[-1], tuple(tried)
-    best = max((point.purity for point in tried if point.n_detected), default=float("nan"))
-    raise InputError(
-        f"none of {len(tried)} thresholds gives a purity of {purity:g}: the best is {best:.3f}; try higher thresholds"
-    )
+            break
+    return tuple(tried)

@@ -95,7 +95,7 @@ def photutils_on(band: str | None) -> Detector:
         found = finder(smooth, threshold)
         return make_result(np.zeros(image.shape, np.int32) if found is None else found.data)
 
-    return Detector(f"photutils, {band or 'stack'}", run, np.arange(0.5, 3.01, 0.1), 1.5)
+    return Detector(f"photutils, {band or 'stack'}", run, np.arange(0.75, 4.01, 0.25), 1.5)
 
 
 def morpheus(model: str, *, score: str = "log_odds", stride: int | None = None) -> Detector:
