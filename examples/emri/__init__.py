@@ -1,0 +1,7 @@
+"""Finding extreme mass ratio inspirals in TianQin data with a convolutional network.
+
+A self-contained example after Zhang et al. 2022 (Phys. Rev. D 105, 123027). It shows how a detection problem is built
+end to end: signal, instrument, noise, data, network, baseline, and alarm rates with their uncertainties. Read the
+modules in this order: `orbit`, `harmonics`, `waveform`, `tianqin`, `noise`, `population`, `templates`, `batches`,
+`network`, `training`, `power`, `alarms`, `groups`, `evaluation`, `figures`.
+"""

@@ -1,0 +1,130 @@
+"""The analytic kludge's signal in TianQin's two channels, from a binary and the state of its orbit at time zero."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import harmonics, tianqin
+from .constants import ASTRONOMICAL_UNIT, GIGAPARSEC, SOLAR_MASS, YEAR
+from .orbit import Binary, evolve, pericentre_rate
+
+SAMPLES_PER_KNOT = 128  # amplitudes follow the orbit, not its phase: about an hour between knots at 30 s
+
+
+@dataclass(frozen=True)
+class Inspiral:
+    """A binary, the state ``(e, nu, Phi, gamma, alpha)`` of its orbit at time zero, and when it plunges (seconds)."""
+
+    binary: Binary
+    start: tuple[float, float, float, float, float]
+    plunge: float = np.inf
+
+
+def unit_vector(theta: float, phi: float) -> np.ndarray:
+    """Unit vector of a colatitude and a longitude."""
+    return np.array([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)])
+
+
+class Orientation:
+    """Direction of the orbital angular momentum ``L``, which precesses around the spin with the angle alpha.
+
+    ``L = u0 + u1 cos(alpha) + u2 sin(alpha)``, so every product of ``L`` with a fixed vector costs three numbers.
+    """
+
+    def __init__(self, binary: Binary, alpha: np.ndarray) -> None:
+        self.binary = binary
+        self.source = unit_vector(binary.theta_s, binary.phi_s)
+        self.spin = unit_vector(binary.theta_k, binary.phi_k)
+        pole = np.array([0.0, 0.0, 1.0])
+        sin_k, cos_k = np.sin(binary.theta_k), np.cos(binary.theta_k)
+        sin_l, cos_l = np.sin(binary.inclination), np.cos(binary.inclination)
+        self.basis = np.stack(
+            [self.spin * cos_l, sin_l * (pole - self.spin * cos_k) / sin_k, sin_l * np.cross(self.spin, pole) / sin_k]
+        )
+        self.cos_alpha, self.sin_alpha = np.cos(alpha), np.sin(alpha)
+
+    def along(self, vector: np.ndarray) -> np.ndarray:
+        """Product of ``L`` with a fixed vector, shape (n,)."""
+        u0, u1, u2 = self.basis @ vector
+        return u0 + u1 * self.cos_alpha + u2 * self.sin_alpha
+
+    def pericentre_offset(self) -> np.ndarray:
+        """Angle beta from the direction the precession is counted from to the principal axis of the polarisation."""
+        binary = self.binary
+        sin_l, cos_l = np.sin(binary.inclination), np.cos(binary.inclination)
+        if abs(sin_l) < 1e-12:
+            return np.zeros_like(self.cos_alpha)
+        spin_source = self.spin @ self.source
+        across = np.sin(binary.theta_s) * np.sin(binary.phi_k - binary.phi_s) * sin_l
+        towards = (np.cos(binary.theta_k) * spin_source - np.cos(binary.theta_s)) / np.sin(binary.theta_k) * sin_l
+        return np.arctan2(
+            cos_l * self.along(self.source) - spin_source, across * self.cos_alpha + towards * self.sin_alpha
+        )
+
+
+def sum_harmonics(binary: Binary, times: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums over harmonics of a, b and c (each shape (n,)), without those above the Nyquist frequency.
+
+    Bessel functions are evaluated at knots and interpolated linearly; the phase of each harmonic follows from the one
+    before by one complex multiplication. A harmonic whose frequency exceeds the Nyquist frequency would alias into
+    the band as a false signal, so it is left out while it does.
+    """
+    e, nu, phase = states[:3]
+    step = times[1] - times[0]
+    delay = (
+        ASTRONOMICAL_UNIT * np.sin(binary.theta_s) * np.cos(2 * np.pi * times / YEAR - binary.phi_s)
+    )  # light travel time from the Earth to the plane through the Sun
+    precession = pericentre_rate(binary, e, nu)
+    turn = np.exp(1j * (phase + 2 * np.pi * nu * delay))
+    harmonic = np.exp(2j * precession * delay)
+    knots = np.unique(np.append(np.arange(0, len(times), SAMPLES_PER_KNOT), len(times) - 1))
+    scale = (2 * np.pi * nu[knots] * binary.mass * SOLAR_MASS) ** (2 / 3)
+    scale *= binary.companion * SOLAR_MASS / (binary.distance * GIGAPARSEC)
+    a, b, c = np.zeros((3, len(times)))
+    for n in range(1, harmonics.count(e[0]) + 1):
+        harmonic = harmonic * turn
+        heard = n * nu + precession / np.pi < 1 / (2 * step)
+        if not heard.any():
+            break
+        at_knots = [factor * scale for factor in harmonics.amplitudes(n, e[knots])]
+        factor_a, factor_b, factor_c = (np.interp(times, times[knots], values) for values in at_knots)
+        cosine = harmonic.real * heard
+        a += factor_a * cosine
+        b += factor_b * harmonic.imag * heard
+        c += factor_c * cosine
+    return a, b, c
+
+
+def polarisations(inspiral: Inspiral, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, Orientation]:
+    """Plus and cross polarisations until the plunge, and the orbit's orientation they refer to."""
+    states = evolve(inspiral.binary, inspiral.start, times)
+    a, b, c = sum_harmonics(inspiral.binary, times, states)
+    orientation = Orientation(inspiral.binary, states[4])
+    towards = orientation.along(orientation.source)
+    gamma = states[3] + orientation.pericentre_offset()
+    cosine, sine = np.cos(2 * gamma), np.sin(2 * gamma)
+    plus = -(1 + towards**2) * (a * cosine - b * sine) + (1 - towards**2) * c
+    cross = 2 * towards * (b * cosine + a * sine)
+    return plus, cross, orientation
+
+
+def observe(inspiral: Inspiral, times: np.ndarray) -> np.ndarray:
+    """Strain in TianQin's channels I and II, shape (2, n); zero after the plunge.
+
+    Parameters
+    ----------
+    inspiral : Inspiral
+    times : (n,) array
+        Evenly spaced times in seconds from ``times[0]``, at which the inspiral has its start state.
+    """
+    before = times[times < inspiral.plunge]
+    strain = np.zeros((2, len(times)))
+    if len(before) < 2:
+        return strain
+    plus, cross, orientation = polarisations(inspiral, before)
+    normal, source = tianqin.frame()[2], orientation.source
+    strain[:, : len(before)] = tianqin.observe(
+        plus, cross, before, source,
+        orientation.along(normal), orientation.along(source), orientation.along(np.cross(normal, source)),
+    )  # fmt: skip
+    return strain
