@@ -62,8 +62,6 @@ class Filter:
         Share of the light in a wide scattered halo.
     halo_radius : float
         Half-light radius in arcsec of that halo.
-    reach : float
-        Side in arcsec of the square on which the diffraction pattern is computed.
     """
 
     name: str
@@ -74,7 +72,6 @@ class Filter:
     blur: float
     halo: float = 0.01
     halo_radius: float = 0.8
-    reach: float = 31.0
 
     @property
     def camera(self) -> str:

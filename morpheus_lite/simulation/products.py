@@ -58,13 +58,18 @@ def image_hdus(observation: Observation, pixel_scale: float, zero_points: Sequen
         header.update({"FILTER": band, "BUNIT": unit, "ABZP": (zero_point, "AB magnitude of one unit")})
         hdus.append(fits.ImageHDU(image.data[..., index] * factor, header, name=band))
         if image.rms is not None:
-            hdus.append(fits.ImageHDU(image.rms[..., index] * factor, header, name=f"{band}_RMS"))
+            hdus.append(packed(image.rms[..., index] * factor, header, f"{band}_RMS"))
         if not image.valid[..., index].all():
             header.remove("BUNIT")
             header.remove("ABZP")
             flagged = (~image.valid[..., index]).astype(np.uint8)
-            hdus.append(fits.ImageHDU(flagged, header, name=f"{band}_DQ"))
+            hdus.append(packed(flagged, header, f"{band}_DQ"))
     return hdus
+
+
+def packed(plane: np.ndarray, header: fits.Header, name: str) -> fits.CompImageHDU:
+    """A plane compressed without loss: planes that are nearly constant shrink to nothing, noisy ones would not."""
+    return fits.CompImageHDU(plane, header, name=name, compression_type="GZIP_2", quantize_level=0)
 
 
 def truth_table(field: Field, labels: np.ndarray) -> Table:
@@ -95,8 +100,8 @@ def truth_hdus(field: Field, observation: Observation) -> fits.HDUList:
     return fits.HDUList(
         [
             fits.PrimaryHDU(),
-            fits.ImageHDU(observation.labels, header, name="LABELS"),
-            fits.ImageHDU(classes, class_header, name="CLASS"),
+            packed(observation.labels, header, "LABELS"),
+            packed(classes, class_header, "CLASS"),
             table,
         ]
     )

@@ -9,7 +9,8 @@ import scipy.fft
 import scipy.ndimage
 
 from morpheus_lite.errors import OptionError
-from morpheus_lite.simulation.instruments import FILTERS, Filter, Telescope
+from morpheus_lite.simulation.instruments import FILTERS
+from morpheus_lite.simulation.optics import diffraction
 
 OVERSAMPLING = 2
 """Samples per pixel along each axis at which everything is drawn before it is convolved."""
@@ -77,79 +78,45 @@ def round_taper(side: int, *, start: float) -> np.ndarray:
     return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
 
 
-def hexagonal_pupil(telescope: Telescope, n: int = 512) -> tuple[np.ndarray, float]:
-    """Pupil of 18 hexagons with three struts, and the metres per sample (padded to twice the diameter)."""
-    scale = 2 * telescope.diameter / n
-    axis = (np.arange(n) - n // 2) * scale
-    x, y = np.meshgrid(axis, axis)
-    flat = telescope.diameter / 5
-    gap = 0.012 * flat
-    pupil = np.zeros((n, n), dtype=bool)
-    for i in range(-2, 3):
-        for j in range(-2, 3):
-            if (i, j) == (0, 0) or abs(i + j) > 2:
-                continue
-            u, v = x - flat * (i + j / 2), y - flat * j * np.sqrt(3) / 2
-            sides = [np.abs(u * np.cos(a) + v * np.sin(a)) for a in (0, np.pi / 3, 2 * np.pi / 3)]
-            pupil |= np.max(sides, axis=0) < (flat - gap) / 2
-    for angle in (np.pi / 2, np.pi / 2 + 2.44, np.pi / 2 - 2.44):
-        along, across = x * np.cos(angle) + y * np.sin(angle), x * np.sin(angle) - y * np.cos(angle)
-        pupil &= ~((along > 0) & (np.abs(across) < telescope.strut / 2 * telescope.diameter))
-    return pupil, scale
-
-
-def optics(band: Filter, variant: int):
-    """GalSim profile of the telescope in one filter, averaged over three wavelengths of its band."""
-    galsim = require_galsim()
-    telescope = band.telescope
-    rng = np.random.default_rng([variant, 7])
-    roll = 180.0 * variant / VARIANTS * galsim.degrees
-    wavefront = np.concatenate([np.zeros(4), rng.normal(0, telescope.aberration, 8)]) * 0.6 / band.wavelength
-    parameters = galsim.GSParams(maximum_fft_size=16384, folding_threshold=5e-3)
-    profiles = []
-    for factor in (1 - 0.35 * band.width, 1.0, 1 + 0.35 * band.width):
-        wavelength = band.wavelength * factor
-        shared = {"lam": wavelength * 1e3, "diam": telescope.diameter, "gsparams": parameters}
-        if telescope.segmented:
-            pupil, scale = hexagonal_pupil(telescope)
-            shared |= {"pupil_plane_im": pupil.astype(float), "pupil_plane_scale": scale, "pupil_angle": roll}
-        else:
-            shared |= {
-                "obscuration": telescope.obscuration,
-                "nstruts": telescope.struts,
-                "strut_thick": telescope.strut,
-                "strut_angle": roll,
-                "pupil_plane_scale": wavelength * 1e-6 / (band.reach / 206265),
-            }
-        profiles.append(galsim.OpticalPSF(aberrations=list(wavefront), suppress_warning=True, **shared))
-    return galsim.Sum(profiles).withFlux(1.0)
-
-
 @lru_cache(maxsize=160)
 def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
     """PSF of a filter of `FILTERS` on pixels of ``pixel_scale`` arcsec, before any matching: see `Psf.image`."""
-    galsim = require_galsim()
     band = FILTERS[name]
     rng = np.random.default_rng([variant, 11])
-    parts = [galsim.Pixel(max(band.native_pixel, 0.6 * pixel_scale)), galsim.Pixel(0.6 * pixel_scale)]
+    side, step = 2 * REACH * OVERSAMPLING, pixel_scale / OVERSAMPLING
     if band.telescope.seeing:
         fwhm = rng.uniform(*band.telescope.seeing) * band.wavelength**-0.2
-        parts = [galsim.Moffat(beta=rng.uniform(2.3, 4.5), fwhm=fwhm), galsim.Pixel(pixel_scale)]
+        image = smooth_profile(rng.uniform(2.3, 4.5), side, step, fwhm=fwhm, pixel=pixel_scale)
     else:
-        jitter = galsim.Gaussian(sigma=band.blur * rng.uniform(0.8, 1.2))
-        halo = galsim.Moffat(beta=2.2, half_light_radius=band.halo_radius * rng.uniform(0.7, 1.4))
-        share = band.halo * rng.uniform(0.5, 1.5)
-        parts += [galsim.Sum([optics(band, variant) * (1 - share), galsim.Convolve(jitter, halo) * share]), jitter]
-    profile = galsim.Convolve(parts, gsparams=galsim.GSParams(maximum_fft_size=16384))
-    side = 2 * REACH * OVERSAMPLING
-    image = galsim.ImageF(side, side, scale=pixel_scale / OVERSAMPLING)
-    offset = galsim.PositionD(0.5, 0.5)
-    profile.drawImage(image, method="no_pixel", offset=offset)
-    turned = roll_average(image.array, ROLLS[band.camera][variant % VARIANTS], np.random.default_rng([variant, 13]))
-    clean = np.clip(turned, 0, None) * round_taper(side, start=0.8)
-    clean /= clean.sum()
+        blurring = band.blur * rng.uniform(0.8, 1.2)
+        halo_radius, share = band.halo_radius * rng.uniform(0.7, 1.4), band.halo * rng.uniform(0.5, 1.5)
+        wavefront = np.concatenate(
+            [np.zeros(3), np.random.default_rng([variant, 7]).normal(0, band.telescope.aberration, 8)]
+        )
+        image = diffraction(
+            band,
+            step=step,
+            side=side,
+            roll=np.pi * variant / VARIANTS,
+            wavefront=wavefront,
+            smoothing=(blurring, max(band.native_pixel, 0.6 * pixel_scale), 0.6 * pixel_scale),
+        )
+        halo = smooth_profile(2.2, side, step, half_light_radius=halo_radius, pixel=pixel_scale)
+        image = (1 - share) * image + share * halo
+        image = roll_average(image, ROLLS[band.camera][variant % VARIANTS], np.random.default_rng([variant, 13]))
+    clean = (np.clip(image, 0, None) * round_taper(side, start=0.8)).astype(np.float32)
+    clean /= clean.sum(dtype=np.float64)
     clean.flags.writeable = False
     return clean
+
+
+def smooth_profile(beta: float, side: int, step: float, *, pixel: float, **size: float) -> np.ndarray:
+    """Image of a Moffat profile of unit flux seen through square pixels, drawn by GalSim."""
+    galsim = require_galsim()
+    profile = galsim.Convolve(galsim.Moffat(beta=beta, **size), galsim.Pixel(pixel))
+    image = galsim.ImageF(side, side, scale=step)
+    profile.drawImage(image, method="no_pixel", offset=galsim.PositionD(0.5, 0.5))
+    return image.array
 
 
 def roll_average(image: np.ndarray, rolls: int, rng: np.random.Generator) -> np.ndarray:
