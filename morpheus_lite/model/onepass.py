@@ -19,8 +19,6 @@ from morpheus_lite.model.blocks import KERNEL, block, upsample
 Stage = tuple[int, int]
 """(P, Q): how many block operations, and how many filters in each."""
 
-_UPSAMPLING = ("nearest", "bilinear")
-
 
 @dataclass(frozen=True)
 class OnePassConfig:
@@ -44,8 +42,6 @@ class OnePassConfig:
         Every band is shown once for each: ``asinh(S/N / stretch)``.
     stem : (int, int)
         (P, Q) of the block that looks at each band alone before the bands are pooled; only without ``bands``.
-    upsampling : {"nearest", "bilinear"}
-        How maps grow on the way up.
 
     Raises
     ------
@@ -60,7 +56,6 @@ class OnePassConfig:
     bands: tuple[str, ...] = ()
     stretches: tuple[float, ...] = (1.0, 8.0, 64.0)
     stem: Stage = (1, 16)
-    upsampling: str = "nearest"
 
     def __post_init__(self) -> None:
         for label in ("down", "up"):
@@ -75,8 +70,6 @@ class OnePassConfig:
             raise ModelError(f"stretches={self.stretches}: expected positive numbers, at least one")
         if isinstance(self.cell, bool) or not isinstance(self.cell, int) or self.cell < 1:
             raise ModelError(f"cell={self.cell!r}: expected a whole number of pixels, at least 1")
-        if self.upsampling not in _UPSAMPLING:
-            raise ModelError(f"upsampling={self.upsampling!r}: expected one of {', '.join(_UPSAMPLING)}")
 
     @property
     def factor(self) -> int:
@@ -127,8 +120,6 @@ def halo(config: OnePassConfig) -> int:
         size *= 2
     reach += config.intermediate[0] * size
     for p, _ in config.up:
-        if config.upsampling == "bilinear":
-            reach += size
         size //= 2
         reach += p * size
     reach += size  # the last convolution
@@ -201,7 +192,7 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False) -> keras.Model
         x = layers.MaxPooling2D(2, name=f"down_{i}_pool")(x)
     x = operation(x, *config.intermediate, "intermediate")
     for i, (p, q) in enumerate(config.up):
-        x = upsample(x, config.upsampling, f"up_{i}_upsample")
+        x = upsample(x, "nearest", f"up_{i}_upsample")
         x = layers.Concatenate(name=f"up_{i}_concat")([x, skips.pop()])
         x = operation(x, p, q, f"up_{i}")
     x = layers.Conv2D(len(CLASSES) * config.cell**2, KERNEL, padding="same", name="final_conv")(x)

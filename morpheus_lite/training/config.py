@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from morpheus_lite.model.onepass import OnePassConfig
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """What a batch is made of.
+    """What a batch is made of, in one stage of training.
 
     Parameters
     ----------
+    until : int or None
+        Step at which the next stage begins; None for the rest of the training.
     patch : int
         Side of a patch in pixels, a multiple of the network's pooling.
     batch : int
@@ -34,6 +36,7 @@ class SamplingConfig:
         Share of patches with one or more bands missing.
     """
 
+    until: int | None = None
     patch: int = 160
     batch: int = 8
     per_scene: int = 8
@@ -59,8 +62,8 @@ class TrainingConfig:
     fields, validation : tuple of str
         Glob patterns of the simulated fields (``.npz``) to train on, and of those to validate on, relative to the
         configuration file.
-    sampling : SamplingConfig
-        What a batch is made of.
+    stages : tuple of SamplingConfig
+        What batches are made of, one stage after the other; ``[[stages]]`` in TOML.
     loss : {"factored", "cross_entropy_dice"}
         See `morpheus_lite.model.losses`.
     steps : int
@@ -78,14 +81,15 @@ class TrainingConfig:
     seed : int
         Seed of weights, patches and noise.
     start : str or None
-        Weights directory to start from, for fine-tuning.
+        Name or directory of a model to start from, for fine-tuning; arrays that its network does not have, or has in
+        another shape, start at random.
     """
 
     name: str
     model: OnePassConfig
     fields: tuple[str, ...]
     validation: tuple[str, ...]
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    stages: tuple[SamplingConfig, ...] = (SamplingConfig(),)
     loss: str = "factored"
     steps: int = 6000
     warmup: int = 200
@@ -99,8 +103,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise OptionError(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")
-        if self.sampling.patch % self.model.factor:
-            raise OptionError(f"patch={self.sampling.patch}: expected a multiple of {self.model.factor} px")
+        for stage in self.stages:
+            if stage.patch % self.model.factor:
+                raise OptionError(f"patch={stage.patch}: expected a multiple of {self.model.factor} px")
+        ends = [stage.until for stage in self.stages]
+        if not ends or ends[-1] is not None or None in ends[:-1] or ends[:-1] != sorted(set(ends[:-1])):
+            raise OptionError(f"until={ends}: expected rising steps, and none in the last stage")
         for label in ("steps", "checkpoint_every", "patience"):
             if getattr(self, label) < 1:
                 raise OptionError(f"{label}={getattr(self, label)}: expected at least 1")
@@ -127,7 +135,7 @@ class TrainingConfig:
                 f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected {', '.join(sorted(known))}"
             )
         values["model"] = OnePassConfig.from_dict(values["model"])
-        values["sampling"] = _sampling(values.get("sampling", {}))
+        values["stages"] = tuple(_stage(stage) for stage in values.get("stages", [{}]))
         for label in ("fields", "validation"):
             values[label] = (values[label],) if isinstance(values[label], str) else tuple(values[label])
         return cls(**values)
@@ -157,9 +165,9 @@ def read_config(path: str | Path) -> TrainingConfig:
     return TrainingConfig(**{f.name: anchored.get(f.name, getattr(config, f.name)) for f in fields(config)})
 
 
-def _sampling(values: Mapping[str, Any]) -> SamplingConfig:
+def _stage(values: Mapping[str, Any]) -> SamplingConfig:
     known = {f.name for f in fields(SamplingConfig)}
     unknown = set(values) - known
     if unknown:
-        raise OptionError(f"sampling: unknown {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
+        raise OptionError(f"stages: unknown {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
     return SamplingConfig(**values)

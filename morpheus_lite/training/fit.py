@@ -16,6 +16,8 @@ import tensorflow as tf
 from morpheus_lite.errors import OptionError
 from morpheus_lite.model.losses import get_loss
 from morpheus_lite.model.onepass import OnePassConfig, build_onepass
+from morpheus_lite.model.weights import network_weights
+from morpheus_lite.pretrained import load_network
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, prefetched
@@ -79,14 +81,16 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: Progress |
     run = _start(config, directory)
     scenes = validation_scenes(config.validation, seed=config.seed)
     take_step = _step_function(run)
-    source = batches(config.fields, config.sampling, seed=config.seed * 1_000_003 + run.step)
-    with prefetched(source) as stream:
-        while run.step < config.steps and run.since_best < config.patience:
-            _train_until(run, stream, take_step, min(run.step + config.checkpoint_every, config.steps))
-            scores = validate(_with_mean(run), scenes, get_loss(config.loss))
-            row = _checkpoint(run, directory, scores)
-            if progress:
-                progress(row)
+    for stage in config.stages:
+        last = min(stage.until or config.steps, config.steps)
+        source = batches(config.fields, stage, seed=config.seed * 1_000_003 + run.step)
+        with prefetched(source) as stream:
+            while run.step < last and run.since_best < config.patience:
+                _train_until(run, stream, take_step, min(run.step + config.checkpoint_every, last))
+                scores = validate(_with_mean(run), scenes, get_loss(config.loss))
+                row = _checkpoint(run, directory, scores)
+                if progress:
+                    progress(row)
     model = build_onepass(config.model)
     model.set_weights(load_state(directory / BEST)[0]["weights"])
     return model
@@ -117,6 +121,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _start(config: TrainingConfig, directory: Path) -> Run:
     keras.utils.set_random_seed(config.seed)
     model = build_onepass(config.model)
+    if config.start:
+        _start_from(model, config.start)
     optimizer = keras.optimizers.Adam(config.learning_rate, global_clipnorm=2.0)
     optimizer.build(model.trainable_variables)
     run = Run(config, model, [tf.Variable(w, trainable=False) for w in model.get_weights()], optimizer)
@@ -131,6 +137,17 @@ def _start(config: TrainingConfig, directory: Path) -> Run:
         run.since_best, run.seconds = int(numbers["since_best"]), numbers["seconds"]
         logger.info("going on at step %d", run.step)
     return run
+
+
+def _start_from(model: keras.Model, name_or_path: str) -> None:
+    """Give a network the weights of another wherever name and shape agree."""
+    arrays = network_weights(load_network(name_or_path)[1])
+    same = [v for v in model.variables if v.path in arrays and arrays[v.path].shape == tuple(v.shape)]
+    if not same:
+        raise OptionError(f"start={name_or_path!r}: its network shares no array with the one to train")
+    for variable in same:
+        variable.assign(arrays[variable.path])
+    logger.info("%d of %d arrays start from %s", len(same), len(model.variables), name_or_path)
 
 
 def _step_function(run: Run) -> Callable[[Batch], float]:
@@ -164,6 +181,8 @@ def _train_until(run: Run, stream: Iterator[Batch], take_step: Callable[[Batch],
             raise FloatingPointError(f"the loss became {loss} at step {run.step}; lower the learning rate")
         run.recent.append(loss)
         run.step += 1
+        if run.step % 25 == 0:
+            logger.debug("step %d: loss %.4f", run.step, np.mean(run.recent[-25:]))
     run.seconds += time.monotonic() - started
 
 

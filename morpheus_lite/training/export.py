@@ -1,0 +1,92 @@
+"""From the directory of a training run to a model that can be loaded by name or path."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from morpheus_lite.calibration import Calibration, fit_temperature
+from morpheus_lite.classes import CLASSES
+from morpheus_lite.model.info import ModelInfo
+from morpheus_lite.model.onepass import build_onepass, halo
+from morpheus_lite.model.weights import network_weights
+from morpheus_lite.pretrained import save_model
+from morpheus_lite.training.checkpoint import load_state
+from morpheus_lite.training.config import TrainingConfig
+from morpheus_lite.training.validation import predict_probability, validation_scenes
+
+BEST, LOG = "best.npz", "log.csv"
+_PIXELS_A_SCENE = 20_000
+KIND = "onepass"
+
+
+def export(
+    config: TrainingConfig,
+    run: str | Path,
+    directory: str | Path,
+    *,
+    description: str = "",
+    card: str = "",
+    overwrite: bool = False,
+) -> ModelInfo:
+    """Write the model of a run's best checkpoint, calibrated on the validation fields.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Configuration of the run.
+    run : str or Path
+        Directory of the run.
+    directory : str or Path
+        Directory of the model; the run's log goes there too.
+    description : str
+        One line.
+    card : str
+        Markdown.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Returns
+    -------
+    ModelInfo
+        What was written.
+    """
+    run, directory = Path(run), Path(directory)
+    groups, numbers = load_state(run / BEST)
+    network = build_onepass(config.model)
+    network.set_weights(groups["weights"])
+    calibration = calibrate(config, network)
+    info = ModelInfo(
+        name=config.name,
+        kind=KIND,
+        description=description or f"One-pass network trained on simulated fields ({config.name})",
+        bands=config.model.bands,
+        classes=CLASSES,
+        network=json.loads(json.dumps(config.model.to_dict())),
+        licence="BSD-3-Clause",
+        settings={
+            "halo": halo(config.model),
+            "factor": config.model.factor,
+            "calibration": calibration.to_dict(),
+            "step": int(numbers["step"]),
+            "validation_loss": numbers["loss"],
+        },
+    )
+    info = save_model(directory, info, network_weights(network), card=card, overwrite=overwrite)
+    shutil.copyfile(run / LOG, directory / "training_log.csv")
+    return info
+
+
+def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
+    """Temperature of the class probabilities, from pixels of the validation fields under noise of their own."""
+    rng = np.random.default_rng(config.seed)
+    probability, truth = [], []
+    for item in validation_scenes(config.validation, seed=config.seed + 1):
+        given = predict_probability(network, item.scene.snr, item.scene.valid)
+        used = np.flatnonzero(item.weight[..., 0].ravel() > 0)
+        chosen = rng.choice(used, min(_PIXELS_A_SCENE, len(used)), replace=False)
+        probability.append(given.reshape(-1, len(CLASSES))[chosen])
+        truth.append(item.target.reshape(-1, len(CLASSES))[chosen])
+    return fit_temperature(np.concatenate(probability), np.concatenate(truth))
