@@ -15,6 +15,7 @@ function attachGestures(viewer, { onplace, onpick, onkey }) {
     pointers.set(event.pointerId, placeOfEvent(event));
     if (pointers.size === 1) travelled = 0;
     pinch = null;
+    if (pointers.size === 2) pinched([...pointers.values()]);
   });
 
   surface.addEventListener("pointermove", (event) => {
