@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,8 +27,8 @@ def header_of_run(provenance: Mapping[str, Any]) -> fits.Header:
     Returns
     -------
     astropy.io.fits.Header
-        One card a value, the path to it in the comment, long texts cut, what is not ASCII escaped. The card
-        `RECORD` holds all of it.
+        One card a value, the path to it in the comment, long texts cut, what is not ASCII escaped; of values whose
+        keywords would be the same, the first has a card. The card `RECORD` holds all of it.
 
     Examples
     --------
@@ -37,13 +38,12 @@ def header_of_run(provenance: Mapping[str, Any]) -> fits.Header:
     record = plain(provenance)
     header = fits.Header()
     for path, value in _leaves(record):
-        keyword = path[-1].upper()
-        if not _fits(keyword) or keyword in header:
-            # A HIERARCH card cannot be continued: keyword and value share 80 characters.
-            keyword = "HIERARCH MORPHEUS " + _printable(" ".join(path).upper(), 36)
-            header[keyword] = _card_value(value, 16)
-        else:
-            header[keyword] = _card_value(value, _MAX_TEXT), _printable(".".join(path), 24)
+        keyword, length = _keyword(path)
+        if keyword.removeprefix("HIERARCH ") in header:
+            continue
+        text = _card_value(value, length)
+        comment = _printable(".".join(path), 24) if length > 20 and len(repr(text)) < 36 else ""
+        header[keyword] = text, comment
     header[RECORD] = json.dumps(record, ensure_ascii=True, allow_nan=True)
     return header
 
@@ -76,9 +76,17 @@ def _leaves(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[t
             yield (*path, key), value
 
 
-def _fits(keyword: str) -> bool:
-    allowed = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-    return 0 < len(keyword) <= 8 and set(keyword) <= allowed and not keyword.startswith(_RESERVED)
+def _keyword(path: tuple[str, ...]) -> tuple[str, int]:
+    """Keyword of a value, and how long its text may be."""
+    last = _letters(path[-1])
+    if len(last) <= 8 and not last.startswith((*_RESERVED, RECORD)):
+        return last, _MAX_TEXT
+    # A HIERARCH card cannot be continued: keyword and value share 80 characters.
+    return "HIERARCH MORPHEUS " + " ".join(_letters(part) for part in path)[:36].strip(), 16
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^A-Z0-9_-]", "_", text.upper()) or "_"
 
 
 def _card_value(value: Any, length: int) -> str | bool | int | float:

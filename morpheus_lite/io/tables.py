@@ -101,22 +101,25 @@ def read_catalog(path: str | Path) -> QTable:
     kind = catalog_format(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a catalogue")
-    reader = {"fits": _read_fits, "votable": _read_votable}.get(kind)
+    reader = {"fits": _read_fits, "votable": _read_votable, "ascii.csv": _read_csv}.get(kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             table = Table.read(path, format=kind) if reader is None else reader(path)
-            return QTable(_without_masks(table))
+            return QTable(_tidy(table))
     # Each of the five readers has its own exceptions for a broken file.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path} cannot be read as a catalogue ({kind}): {reason}") from error
 
 
-def _without_masks(table: Table) -> Table:
-    """Missing numbers as NaN, not as a mask that half of the functions would ignore."""
+def _tidy(table: Table) -> Table:
+    """Missing numbers as NaN, not as a mask that half of the functions would ignore; units as astropy has them."""
     for name in table.colnames:
         column = table[name]
+        if column.unit is not None:
+            # VOTable makes units of its own of those outside its standard, such as electron.
+            column.unit = u.Unit(column.unit.to_string(), parse_strict="silent")
         if isinstance(column, MaskedColumn) and (column.dtype.kind == "f" or not np.any(column.mask)):
             table[name] = column.filled(np.nan) if column.dtype.kind == "f" else Column(column)
     return table
@@ -172,6 +175,14 @@ def _unit(text: str | None) -> u.UnitBase | None:
         return u.Unit(text, format="fits")
     except ValueError:
         return u.Unit(text, parse_strict="silent")
+
+
+def _read_csv(path: Path) -> Table:
+    table = Table.read(path, format="ascii.csv")
+    for name in table.colnames:
+        if table[name].dtype.kind == "U" and set(table[name]) <= {"True", "False"} and len(table):
+            table[name] = table[name] == "True"
+    return table
 
 
 def _write_parquet(path: Path, table: Table) -> None:

@@ -1,0 +1,420 @@
+"""Products: whole or not at all, and the same when read back."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.wcs import WCS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inputs import SHAPE, TRUTH
+from test_reader_sky import sip_header, tpv_header
+
+from morpheus_lite.classes import CLASSES
+from morpheus_lite.classification import Classification
+from morpheus_lite.errors import InputError, OptionError, OutputError
+from morpheus_lite.flags import PixelFlag
+from morpheus_lite.io import check_writable, describe_product, read_maps, write_catalog, write_maps, written_whole
+from morpheus_lite.io.atomic import FOREIGN_AGE, SUFFIX, clear_abandoned, temporary_path
+from morpheus_lite.io.celestial import celestial_wcs
+from morpheus_lite.io.maps import PLANES, map_planes
+from morpheus_lite.io.run_header import RECORD, header_of_run, run_of_header
+from morpheus_lite.io.sections import SectionWriter
+from morpheus_lite.tiling import Window
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+PROVENANCE = {
+    "version": "0.1.0",
+    "model": "hausen2020",
+    "sha256": "ab" * 32,
+    "image": "gödel's <script>\n",
+    "options": {"stride": 3, "edges": "leave", "batch_size": None, "segmentation": "paper"},
+    "long": "x" * 500,
+    "naxis": 7,
+    "NAXIS": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def result() -> Classification:
+    rng = np.random.default_rng(2)
+    probability = rng.dirichlet(np.ones(5), SHAPE).astype(np.float32)
+    probability[:5] = np.nan
+    coverage = np.where(np.isnan(probability[:, :, 0]), 0, 900).astype(np.int32)
+    flags = np.where(coverage == 0, PixelFlag.NOT_CLASSIFIED, 0).astype(np.uint8)
+    flags[2, 3] |= PixelFlag.INVALID
+    valid = (flags & PixelFlag.INVALID) == 0
+    vote = np.where(np.isnan(probability), np.nan, np.round(probability, 2)).astype(np.float32)
+    return Classification(probability, coverage, valid, probability**2, vote, flags, TRUTH.wcs, PROVENANCE)
+
+
+@pytest.fixture(scope="module")
+def labels() -> np.ndarray:
+    made = np.zeros(SHAPE, np.int64)
+    made[10:14, 20:25] = 1
+    made[30:33, 5:9] = 70_000
+    return made
+
+
+def assert_same_maps(one: Classification, two: Classification) -> None:
+    for name in ("probability", "variance", "vote", "coverage", "flags", "valid"):
+        first, second = getattr(one, name), getattr(two, name)
+        assert first.dtype == second.dtype
+        assert first.dtype.isnative
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_maps_come_back(compress, result, labels, tmp_path):
+    path = write_maps(tmp_path / "maps.fits", TRUTH, result, labels=labels, compress=compress)
+    again, again_labels, provenance = read_maps(path)
+    assert_same_maps(again, result)
+    assert again_labels.dtype == np.int32
+    np.testing.assert_array_equal(again_labels, labels)
+    assert provenance == PROVENANCE == again.provenance
+    assert names(tmp_path) == ["maps.fits"]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_maps_open_with_plain_astropy(compress, result, labels, tmp_path):
+    path = write_maps(tmp_path / "maps.fits", TRUTH, result, labels=labels, compress=compress)
+    upper = [name.upper() for name in CLASSES]
+    expected = [*upper, *(f"{name}_VAR" for name in upper), *(f"{name}_VOTE" for name in upper)]
+    with warnings.catch_warnings(), fits.open(path) as hdus:
+        warnings.simplefilter("error")
+        hdus.verify("exception")
+        assert [hdu.name for hdu in hdus[1:]] == [*expected, "N", "SEGMENTATION", "FLAGS"]
+        assert hdus[0].data is None
+        assert hdus[0].header["MODEL"] == "hausen2020"
+        assert hdus[0].header["SHA256"] == "ab" * 32
+        assert hdus[0].header["STRIDE"] == 3
+        types = {hdu.name: hdu.data.dtype.newbyteorder("=") for hdu in hdus[1:]}
+        for hdu in hdus[1:]:
+            assert hdu.shape == SHAPE
+            sky = WCS(hdu.header).all_pix2world([3.0], [40.0], 0)
+            np.testing.assert_allclose(sky, TRUTH.wcs.all_pix2world([3.0], [40.0], 0), rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(hdus["DISK"].data, result.plane("disk"))
+    assert types["DISK"] == types["DISK_VAR"] == types["DISK_VOTE"] == np.float32
+    assert types["N"] == types["SEGMENTATION"] == np.int32
+    assert types["FLAGS"] == np.uint8
+
+
+def test_compression_makes_files_smaller(result, labels, tmp_path):
+    plain = write_maps(tmp_path / "plain.fits", TRUTH, result, labels=labels)
+    small = write_maps(tmp_path / "small.fits", TRUTH, result, planes=["segmentation"], labels=labels, compress=True)
+    one = write_maps(tmp_path / "one.fits", TRUTH, result, planes=["segmentation"], labels=labels)
+    assert small.stat().st_size < one.stat().st_size < plain.stat().st_size
+
+
+def test_writing_changes_nothing_and_is_the_same_every_time(result, labels, tmp_path):
+    before = result.probability.copy()
+    one = write_maps(tmp_path / "one.fits", TRUTH, result, labels=labels)
+    two = write_maps(tmp_path / "two.fits", TRUTH, result, labels=labels)
+    assert one.read_bytes() == two.read_bytes()
+    np.testing.assert_array_equal(result.probability, before)
+    assert len(one.read_bytes()) % 2880 == 0
+
+
+def test_only_the_planes_there_are(result, tmp_path):
+    bare = replace(result, variance=None, vote=None, flags=None, wcs=None)
+    image = replace(TRUTH, wcs=None)
+    path = write_maps(tmp_path / "maps.fits", image, bare)
+    again, labels, _ = read_maps(path)
+    assert labels is None and again.variance is None and again.vote is None and again.flags is None
+    assert again.wcs is None
+    np.testing.assert_array_equal(again.valid, result.coverage > 0)
+    with pytest.raises(OptionError, match="map planes vote, segmentation were asked for"):
+        write_maps(tmp_path / "more.fits", image, bare, planes=["mean", "vote", "segmentation"])
+    assert names(tmp_path) == ["maps.fits"]
+
+
+def test_chosen_planes_are_in_the_order_of_the_file():
+    chosen = [plane.name for plane in map_planes(["flags", "mean"])]
+    assert chosen == [*(name.upper() for name in CLASSES), "FLAGS"]
+    with pytest.raises(OptionError, match="map planes colour: choose one or more of mean, variance"):
+        map_planes(["colour"])
+    with pytest.raises(OptionError, match=r"\(none\)"):
+        map_planes([])
+    assert len(map_planes(PLANES)) == 18
+
+
+@pytest.mark.parametrize("build", [sip_header, tpv_header])
+@pytest.mark.parametrize("compress", [False, True])
+def test_distortion_survives_in_every_plane(build, compress, result, labels, tmp_path):
+    wcs = celestial_wcs(build(), SHAPE, "test")
+    path = write_maps(tmp_path / "maps.fits", TRUTH, replace(result, wcs=wcs), labels=labels, compress=compress)
+    x, y = np.array([0.0, 51, 20]), np.array([0.0, 43, 11])
+    expected = np.array(wcs.all_pix2world(x, y, 0))
+    assert np.hypot(*(expected - TRUTH.wcs.all_pix2world(x, y, 0))).max() > 1e-7
+    with fits.open(path) as hdus:
+        for hdu in hdus[1:]:
+            np.testing.assert_allclose(WCS(hdu.header).all_pix2world(x, y, 0), expected, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(read_maps(path)[0].wcs.all_pix2world(x, y, 0), expected, rtol=0, atol=1e-11)
+
+
+def test_other_files_are_no_maps(tmp_path):
+    path = tmp_path / "t.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((3, 3)), name="DISK")]).writeto(path)
+    with pytest.raises(InputError, match=r"t.fits holds no class maps; expected image HDUs SPHEROID, DISK"):
+        read_maps(path)
+
+
+# --- the record of the run
+
+_texts = st.text(max_size=120)
+_records = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.floats(allow_nan=False) | _texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(_texts, _records, max_size=6))
+def test_any_record_comes_back_from_a_valid_header(record):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hdu = fits.PrimaryHDU(header=header_of_run(record))
+        hdu.verify("exception")
+        text = hdu.header.tostring()
+    assert text.isascii() and text.isprintable()
+    assert run_of_header(fits.Header.fromstring(text)) == record
+
+
+def test_cards_for_people():
+    header = header_of_run(PROVENANCE)
+    assert header["EDGES"] == "leave"
+    assert header.comments["EDGES"] == "options.edges"
+    assert header["MORPHEUS OPTIONS SEGMENTATION"] == "paper"
+    assert header["MORPHEUS NAXIS"] == 7
+    assert header["IMAGE"] == "g\\xf6del's <script>"
+    assert run_of_header({}) == {}
+    assert run_of_header({RECORD: "{half"}) == {}
+
+
+# --- sections
+
+
+@st.composite
+def cuts(draw, length):
+    inner = draw(st.sets(st.integers(1, length - 1), max_size=4))
+    return [0, *sorted(inner), length]
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts(SHAPE[0]), cuts(SHAPE[1]), st.randoms(use_true_random=False))
+def test_sections_in_any_order_make_the_same_file(tmp_path_factory, rows, columns, random):
+    folder = tmp_path_factory.mktemp("sections")
+    rng = np.random.default_rng(5)
+    planes = {"A": rng.normal(size=SHAPE).astype("f4"), "B": rng.integers(0, 9, SHAPE).astype("i4")}
+    layout = [(name, array.dtype, fits.Header({"CARD": name})) for name, array in planes.items()]
+    hdus = [fits.ImageHDU(array, fits.Header({"CARD": name}), name=name) for name, array in planes.items()]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(folder / "whole.fits")
+    windows = [
+        (name, Window(y, x, y_end - y, x_end - x))
+        for name in planes
+        for y, y_end in pairwise(rows)
+        for x, x_end in pairwise(columns)
+    ]
+    random.shuffle(windows)
+    with SectionWriter(folder / "cut.fits", fits.Header(), layout, SHAPE) as file:
+        for name, window in windows:
+            file.write(name, planes[name][window.slices], window)
+    assert fits.FITSDiff(str(folder / "whole.fits"), str(folder / "cut.fits")).identical
+    assert (folder / "cut.fits").stat().st_size == (folder / "whole.fits").stat().st_size
+
+
+def test_sections_of_another_shape_are_refused(tmp_path):
+    with (
+        SectionWriter(tmp_path / "t.fits", fits.Header(), [("A", np.dtype("f4"), fits.Header())], SHAPE) as file,
+        pytest.raises(OptionError, match=r"A: pixels of shape \(2, 2\) do not fill"),
+    ):
+        file.write("A", np.zeros((2, 2)), Window(0, 0, 3, 2))
+
+
+# --- whole or not at all
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_an_interrupted_write_leaves_nothing(error, tmp_path):
+    with pytest.raises(error), written_whole(tmp_path / "a.fits") as path:
+        path.write_text("half")
+        raise error
+    assert not names(tmp_path)
+
+
+def test_an_interrupted_overwrite_leaves_the_old_file(tmp_path):
+    target = tmp_path / "a.fits"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), written_whole(target, overwrite=True) as path:
+        path.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    with written_whole(target, overwrite=True) as path:
+        assert target.read_text() == "old"
+        path.write_text("new")
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["a.fits"]
+
+
+@pytest.mark.parametrize("when", ["maps", "compressed maps", "catalogue"])
+def test_interrupted_products_leave_nothing(when, result, labels, tmp_path, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SectionWriter, "write", interrupt)
+    monkeypatch.setattr(fits.HDUList, "writeto", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        if when == "catalogue":
+            write_catalog(tmp_path / "t.fits", QTable({"label": [1]}))
+        else:
+            write_maps(tmp_path / "t.fits", TRUTH, result, labels=labels, compress=when != "maps")
+    assert not names(tmp_path)
+
+
+def test_nothing_is_replaced_unasked(result, tmp_path):
+    for name in ("maps.fits", "table.ecsv"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="exists already; give another place, or overwrite on purpose"):
+        write_maps(tmp_path / "maps.fits", TRUTH, result)
+    with pytest.raises(OutputError, match="exists already"):
+        write_catalog(tmp_path / "table.ecsv", QTable({"label": [1]}))
+    assert all(path.read_text() == "mine" for path in tmp_path.iterdir())
+    with pytest.raises(OutputError, match=r"maps.fits, .*table.ecsv exist already"):
+        check_writable([tmp_path / "maps.fits", tmp_path / "table.ecsv", tmp_path / "new"])
+    check_writable([tmp_path / "maps.fits"], overwrite=True)
+
+
+def test_a_file_that_appears_meanwhile_is_left(tmp_path):
+    with pytest.raises(OutputError, match="has appeared while"), written_whole(tmp_path / "a") as path:
+        path.write_text("mine")
+        (tmp_path / "a").write_text("theirs")
+    assert (tmp_path / "a").read_text() == "theirs"
+    assert names(tmp_path) == ["a"]
+
+
+def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.fits").mkdir()
+    with pytest.raises(OutputError, match="is not a directory, so nothing can be written in"):
+        check_writable([tmp_path / "file" / "deep" / "a.fits"])
+    with pytest.raises(OutputError, match="a directory has the name of a product"):
+        check_writable([tmp_path / "folder.fits"], overwrite=True)
+    check_writable([tmp_path / "not" / "yet" / "a.fits"])
+    monkeypatch.setattr(os, "access", lambda *args: False)
+    with pytest.raises(OutputError, match="no permission to write in"):
+        check_writable([tmp_path / "a.fits"])
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.ENOSPC, "there is no space left on the disk"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EACCES, "no permission"),
+        (errno.EROFS, "read-only"),
+    ],
+)
+def test_a_disk_that_refuses(code, message, tmp_path):
+    with (
+        pytest.raises(OutputError, match=f"a.fits cannot be written: .*{message}"),
+        written_whole(tmp_path / "a.fits") as p,
+    ):
+        p.write_text("half")
+        raise OSError(code, "what the system says")
+    assert not names(tmp_path)
+
+
+def test_astropy_on_a_full_disk(tmp_path):
+    with pytest.raises(OutputError, match="no space left"), written_whole(tmp_path / "a.fits"):
+        raise OSError("Not enough space on disk: requested 10, available 3. [Errno 28] ...")
+
+
+def test_other_errors_pass(tmp_path):
+    with pytest.raises(FileExistsError), written_whole(tmp_path / "a.fits"):
+        raise FileExistsError(errno.EEXIST, "not the disk's fault")
+
+
+def test_no_directory_is_an_output_error(tmp_path):
+    with (
+        pytest.raises(OutputError, match="the directory does not exist"),
+        written_whole(tmp_path / "none" / "a.fits") as path,
+    ):
+        path.write_text("x")
+
+
+def test_temporary_files_look_like_no_product(tmp_path):
+    path = temporary_path(tmp_path / "maps.fits")
+    assert path.parent == tmp_path
+    assert path.name.startswith(".") and path.name.endswith(SUFFIX)
+    assert path != temporary_path(tmp_path / "maps.fits")
+    assert len(temporary_path(tmp_path / ("x" * 240 + ".fits")).name) < 255
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    program = (
+        "import os, sys, time\n"
+        "from morpheus_lite.io import written_whole\n"
+        "with written_whole(sys.argv[1]) as path:\n"
+        "    path.write_text('half')\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.fits")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "writing\n"
+        assert len(names(tmp_path)) == 1
+        check_writable([tmp_path / "b.fits"])
+        assert len(names(tmp_path)) == 1, "the writer is still at work"
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(names(tmp_path)) == 1
+    check_writable([tmp_path / "b.fits"])
+    assert not names(tmp_path)
+
+
+def test_unfinished_files_of_other_machines_are_cleared_when_old(tmp_path):
+    name = temporary_path(tmp_path / "a.fits").name
+    parts = name.rsplit(".", 2)
+    theirs = tmp_path / f"{parts[0]}.elsewhere-1-0123abcd-0123abcd{SUFFIX}"
+    theirs.write_text("half")
+    ours = tmp_path / name
+    ours.write_text("half")
+    assert clear_abandoned(tmp_path) == []
+    os.utime(theirs, (time.time() - FOREIGN_AGE - 9,) * 2)
+    assert clear_abandoned(tmp_path) == [theirs]
+    assert names(tmp_path) == [name]
+
+
+def test_what_a_product_says_of_itself(result, labels, tmp_path):
+    write_maps(tmp_path / "maps.fits", TRUTH, result, labels=labels)
+    table = QTable({"label": [1, 2], "flux": [1.0, 2.0] * u.nJy}, meta=PROVENANCE)
+    table["flux"].info.description = "how bright"
+    for name in ("table.ecsv", "table.fits", "table.parquet"):
+        record = describe_product(write_catalog(tmp_path / name, table))
+        assert record["run"]["options.stride"] == 3
+        assert record["contents"] == ["2 sources, 2 columns", "label", "flux [nJy]: how bright"]
+    record = describe_product(tmp_path / "maps.fits")
+    assert record["run"]["model"] == "hausen2020"
+    assert "DISK: 44 x 52 px (y, x), mean probability of disk" in record["contents"]
+    assert "SEGMENTATION: 44 x 52 px (y, x), label of the source, 0 is sky, 2 sources" in record["contents"]
+    with pytest.raises(InputError, match="no such file"):
+        describe_product(tmp_path / "none.fits")

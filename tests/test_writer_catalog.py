@@ -1,0 +1,159 @@
+"""Catalogues in every format come back, and open with the tools people use."""
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable, Table
+
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io import read_catalog, write_catalog
+from morpheus_lite.io.tables import CATALOG_FORMATS
+
+META = {"version": "0.1", "model": "hausen2020", "options": {"stride": 3, "note": "naïve <b>\n"}, "none": None}
+
+
+@pytest.fixture
+def table() -> QTable:
+    made = QTable(
+        {
+            "label": np.array([1, 2, 70_000], np.int32),
+            "x_centroid": [1.5, 2.25, np.nan] * u.pix,
+            "ra": [53.1, 53.2, 53.3] * u.deg,
+            "segment_flux_F160W": [0.125, np.nan, -3.5] * u.nJy,
+            "kron_flux_F160W": np.array([1, 2, 3], np.float32) * (u.electron / u.s),
+            "kron_mag_F160W": [20.0, np.nan, 22.0] * u.mag,
+            "morphology": ["disk", "point_source", "Ünknown"],
+            "is_primary": [True, False, True],
+            "flags": np.array([0, 17, 512], np.int64),
+        },
+        meta=META,
+    )
+    made["ra"].info.description = "right ascension (ICRS)"
+    made["label"].description = "label in the segmentation map"
+    return made
+
+
+def columns_equal(one, two):
+    one, two = (np.asarray(getattr(column, "value", column)) for column in (one, two))
+    if one.dtype.kind == "f":
+        np.testing.assert_array_equal(one, two)
+    else:
+        assert one.tolist() == two.tolist()
+
+
+@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+def test_catalogues_come_back(suffix, table, tmp_path):
+    table["morphology"] = ["disk", "point_source", "unknown"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = read_catalog(write_catalog(tmp_path / f"catalog{suffix}", table))
+    assert again.colnames == table.colnames
+    for name in table.colnames:
+        columns_equal(again[name], table[name])
+    if suffix == ".csv":
+        return
+    assert again.meta == META
+    for name in table.colnames:
+        assert again[name].unit == table[name].unit, name
+        assert again[name].info.description == table[name].info.description, name
+        assert again[name].dtype.kind == table[name].dtype.kind, name
+        assert again[name].dtype.isnative
+
+
+@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+def test_catalogues_without_sources(suffix, table, tmp_path):
+    again = read_catalog(write_catalog(tmp_path / f"catalog{suffix}", table[:0]))
+    assert len(again) == 0
+    assert again.colnames == table.colnames
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".parquet", ".vot", ".csv"])
+def test_letters_beyond_ascii_are_kept(suffix, table, tmp_path):
+    again = read_catalog(write_catalog(tmp_path / f"catalog{suffix}", table))
+    assert again["morphology"][2] == "Ünknown"
+
+
+def test_letters_beyond_ascii_are_escaped_in_fits(table, tmp_path):
+    again = read_catalog(write_catalog(tmp_path / "catalog.fits", table))
+    assert again["morphology"][2] == "\\xdcnknown"
+
+
+@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+def test_the_same_catalogue_gives_the_same_bytes(suffix, table, tmp_path):
+    one, two = (write_catalog(tmp_path / f"{name}{suffix}", table).read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_the_table_is_not_changed(table, tmp_path):
+    before, meta = table.copy(), dict(table.meta)
+    for suffix in CATALOG_FORMATS:
+        write_catalog(tmp_path / f"catalog{suffix}", table)
+    assert table.meta == meta
+    assert (table["morphology"] == before["morphology"]).all()
+    assert table.colnames == before.colnames
+
+
+def test_parquet_opens_with_pandas_and_pyarrow(table, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    from pyarrow import parquet
+
+    path = write_catalog(tmp_path / "catalog.parquet", table)
+    frame = pandas.read_parquet(path)
+    assert frame["label"].tolist() == [1, 2, 70_000]
+    assert frame["morphology"].tolist() == ["disk", "point_source", "Ünknown"]
+    assert frame["is_primary"].dtype == bool
+    schema = parquet.read_schema(path)
+    assert schema.field("segment_flux_F160W").metadata[b"unit"] == b"nJy"
+    assert schema.field("ra").metadata == {b"unit": b"deg", b"description": b"right ascension (ICRS)"}
+    assert Table.read(path)["ra"].unit == u.deg
+
+
+def test_fits_opens_with_plain_astropy(table, tmp_path):
+    from astropy.io import fits
+
+    path = write_catalog(tmp_path / "catalog.fits", table)
+    with fits.open(path) as hdus:
+        hdus.verify("exception")
+        assert hdus[0].header["MODEL"] == "hausen2020"
+        header = hdus["CATALOG"].header
+        assert header["TUNIT3"] == "deg"
+        assert header["TCOMM3"] == "right ascension (ICRS)"
+        assert hdus["CATALOG"].data["label"].tolist() == [1, 2, 70_000]
+
+
+def test_votable_is_valid_and_opens_with_plain_astropy(table, tmp_path):
+    path = write_catalog(tmp_path / "catalog.vot", table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert Table.read(path, format="votable")["ra"].unit == u.deg
+
+
+@pytest.mark.parametrize("name", ["catalog.txt", "catalog", "catalog.fits.gz", "catalog.hdf5"])
+def test_unknown_endings_are_refused(name, table, tmp_path):
+    with pytest.raises(OptionError, match=r"a catalogue ends in .ecsv, .fits, .parquet, .vot, .xml, .csv, not in"):
+        write_catalog(tmp_path / name, table)
+    with pytest.raises(OptionError, match=r"a catalogue ends in"):
+        read_catalog(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+def test_broken_catalogues(suffix, tmp_path):
+    path = tmp_path / f"catalog{suffix}"
+    with pytest.raises(InputError, match="no such file; expected a catalogue"):
+        read_catalog(path)
+    path.write_bytes(b"\x00\x01 broken")
+    if suffix == ".csv":
+        return
+    with pytest.raises(InputError, match=r"cannot be read as a catalogue \("):
+        read_catalog(path)
+
+
+def test_big_catalogues_are_quick(tmp_path):
+    rng = np.random.default_rng(0)
+    big = QTable({f"c{k}": rng.normal(size=50_000) * u.nJy for k in range(20)})
+    path = write_catalog(tmp_path / "catalog.parquet", big)
+    again = read_catalog(path)
+    np.testing.assert_array_equal(again["c7"].value, big["c7"].value)
