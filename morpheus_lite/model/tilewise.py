@@ -1,0 +1,73 @@
+"""A one-pass network made ready to predict: folded, calibrated, compiled once, NumPy in and out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from morpheus_lite.errors import ModelError
+from morpheus_lite.model.info import ModelInfo
+from morpheus_lite.model.onepass import OnePassConfig, fold, halo
+
+PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OnePassModel(ModelInfo):
+    """A model that classifies a whole tile at once: its description, its network, and how it is applied.
+
+    Parameters
+    ----------
+    keras_network : keras.Model
+        From S/N and validity to logits, for training further.
+    halo : int
+        Pixels on each side of a tile that its border spoils.
+    factor : int
+        Tiles start at, and are as large as, multiples of this.
+    predict : callable
+        ``predict(snr, valid)``: float32 and bool ``(n, y, x, band)``, see `morpheus_lite.normalization`, to calibrated
+        probabilities, float32 ``(n, y, x, class)``. May be called from several threads.
+    """
+
+    keras_network: keras.Model
+    halo: int
+    factor: int
+    predict: PredictTile
+
+
+def ready(info: ModelInfo, network: keras.Model) -> OnePassModel:
+    """A description and a network with its weights, as what `morpheus_lite.pretrained.load_model` returns.
+
+    Raises
+    ------
+    ModelError
+        Bands of the model are not those of its network.
+    """
+    config = OnePassConfig.from_dict(info.network)
+    if info.bands != config.bands:
+        raise ModelError(f"{info.name}: bands {info.bands} of the model are not those of its network, {config.bands}")
+    calibration = info.settings.get("calibration", {})
+    temperature, bias = float(calibration.get("temperature", 1.0)), calibration.get("bias") or 0.0
+    return OnePassModel(
+        **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
+        keras_network=network,
+        halo=halo(config),
+        factor=config.factor,
+        predict=_compiled(fold(network, config), temperature, bias),
+    )
+
+
+def _compiled(network: keras.Model, temperature: float, bias: float | list[float]) -> PredictTile:
+    specification = [tf.TensorSpec((None, None, None, network.input_shape[0][-1]), tf.float32)] * 2
+
+    @tf.function(input_signature=specification)
+    def probabilities(snr: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        logits = network([snr, valid], training=False)
+        return tf.nn.softmax(logits / temperature + tf.constant(bias, tf.float32))
+
+    def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        return probabilities(tf.constant(snr, tf.float32), tf.constant(valid, tf.float32)).numpy()
+
+    return predict
