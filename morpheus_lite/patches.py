@@ -46,7 +46,8 @@ def standardize(windows: np.ndarray, valid: np.ndarray | None = None) -> np.ndar
     Notes
     -----
     Hausen & Robertson (2020); the floor of the divisor is in units of the image and keeps blank sky from being
-    blown up to unit variance.
+    blown up to unit variance. Sums run in single precision, band by band, as in the published package: windows without
+    invalid values come out the same to the last bit.
 
     With invalid values, mean and standard deviation are those of the valid ones, the floor stays as it is, and each
     invalid value becomes the mean of the window's valid values in its band: the network then sees a featureless patch
@@ -54,17 +55,20 @@ def standardize(windows: np.ndarray, valid: np.ndarray | None = None) -> np.ndar
     mean of all bands, that is 0 after standardisation. A window without invalid values gives the same numbers with
     ``valid`` as without.
     """
-    n, size = len(windows), windows[0].size
-    values = windows.reshape(n, size).astype(np.float64)
-    values -= values.mean(axis=1, keepdims=True)
-    deviation = np.sqrt(np.einsum("ij,ij->i", values, values) / size)[:, None]  # without a copy of the batch
-    holed = np.zeros(n, bool) if valid is None else ~valid.reshape(n, size).all(axis=1)
+    n, height, width, n_bands = windows.shape
+    values = np.moveaxis(windows, 3, 1).reshape(n, -1).astype(np.float32, copy=False)
+    values = values - values.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.square(values).mean(axis=1, keepdims=True)).astype(np.float64)
+    holed = np.zeros(n, bool) if valid is None else ~valid.all(axis=(1, 2, 3))
     if holed.any():
-        shape = (-1, size // windows.shape[3], windows.shape[3])
-        centred, deviation[holed] = _centred_with_holes(windows[holed].reshape(shape), valid[holed].reshape(shape))
-        values[holed] = centred.reshape(-1, size)
-    values /= np.maximum(deviation, size**-0.5)
-    return values.astype(np.float32).reshape(windows.shape)
+        by_band = (-1, n_bands, height * width)
+        usable = np.moveaxis(valid[holed], 3, 1).reshape(by_band)
+        with_holes = np.moveaxis(windows[holed], 3, 1).reshape(by_band)
+        values[holed], deviation[holed] = _centred_with_holes(with_holes, usable)
+    # In double precision for the floor's sake; for the rest it is the single-precision quotient.
+    standardized = values / np.maximum(deviation, values.shape[1] ** -0.5)
+    standardized = standardized.astype(np.float32).reshape(n, n_bands, height, width)
+    return np.ascontiguousarray(np.moveaxis(standardized, 1, 3))
 
 
 PREPARATIONS: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {"standardize": standardize}
@@ -72,12 +76,12 @@ PREPARATIONS: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] =
 
 
 def _centred_with_holes(windows: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Windows ``(n, pixel, band)`` minus their mean, invalid values filled; and their deviation, ``(n, 1)``."""
-    values = np.where(valid, windows, 0.0)
-    in_band = valid.sum(axis=1, keepdims=True)
-    in_all = np.maximum(in_band.sum(axis=2, keepdims=True), 1)
+    """Windows ``(n, band, pixel)`` minus their mean, holes filled, as ``(n, value)``; their deviation, ``(n, 1)``."""
+    values = np.where(valid, windows, 0.0).astype(np.float64)
+    in_band = valid.sum(axis=2, keepdims=True)
+    in_all = np.maximum(in_band.sum(axis=1, keepdims=True), 1)
     mean = values.sum(axis=(1, 2), keepdims=True) / in_all
-    colour = np.where(in_band > 0, values.sum(axis=1, keepdims=True) / np.maximum(in_band, 1), mean)
+    colour = np.where(in_band > 0, values.sum(axis=2, keepdims=True) / np.maximum(in_band, 1), mean)
     centred = np.where(valid, values, colour) - mean
     deviation = np.sqrt(np.where(valid, np.square(centred), 0.0).sum(axis=(1, 2), keepdims=True) / in_all)
-    return centred, deviation[:, :, 0]
+    return centred.reshape(len(windows), -1), deviation[:, :, 0]

@@ -67,7 +67,7 @@ def _build_unet(network: Mapping[str, Any]) -> "keras.Model":
 
 def _ready_unet(info: ModelInfo, network: "keras.Model") -> Model:
     from morpheus_lite.model.inference import compiled
-    from morpheus_lite.model.unet import UNetConfig, build_unet
+    from morpheus_lite.model.unet import UNetConfig, trim_unet
 
     config = UNetConfig.from_dict(info.network)
     if (info.window, len(info.bands), len(info.classes)) != (config.window, config.n_bands, config.n_classes):
@@ -79,14 +79,12 @@ def _ready_unet(info: ModelInfo, network: "keras.Model") -> Model:
     for label in ("margin", "stride"):
         if not isinstance(getattr(info, label), int):
             raise ModelError(f"{info.name}: {label} is {getattr(info, label)!r}, expected a number of pixels")
-    inner = build_unet(config, trim=info.margin)
-    inner.set_weights(network.get_weights())
     return Model(
         **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
         keras_network=network,
         prepare=PREPARATIONS[info.preprocessing],
         predict=compiled(network),
-        predict_inner=compiled(inner),
+        predict_inner=compiled(trim_unet(network, config, info.margin)),
     )
 
 

@@ -24,8 +24,8 @@ _BICUBIC_A = -0.75
 _BICUBIC_STEPS = 1024
 
 
-def block_operation(x: KerasTensor, q: int, name: str, *, padding: str = "same") -> KerasTensor:
-    """Batch normalisation, 3 x 3 convolution with ``q`` filters and a bias, ReLU.
+def block_operation(x: KerasTensor, q: int, name: str, *, folded: bool = False) -> KerasTensor:
+    """Batch normalisation, 3 x 3 convolution with ``q`` filters, "same" padding and a bias, ReLU.
 
     Parameters
     ----------
@@ -35,19 +35,22 @@ def block_operation(x: KerasTensor, q: int, name: str, *, padding: str = "same")
         Number of filters.
     name : str
         Prefix of the layers' names: ``<name>_norm``, ``<name>_conv``.
-    padding : {"same", "valid"}
-        Zeros beyond the border, or one pixel less on each side.
+    folded : bool
+        For inference: no normalisation, since the weights of the convolution hold it (`fold`), and no padding, since
+        only then is that exact.
 
     Returns
     -------
     keras.KerasTensor
-        Shape ``(n, y, x, q)``, or ``(n, y - 2, x - 2, q)`` with ``padding="valid"``.
+        Shape ``(n, y, x, q)``; folded, two rows and two columns less.
     """
-    x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")(x)
+    if not folded:
+        x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")(x)
+    padding = "valid" if folded else "same"
     return layers.Conv2D(q, KERNEL, padding=padding, activation="relu", name=f"{name}_conv")(x)
 
 
-def block(x: KerasTensor, p: int, q: int, name: str, *, padding: str = "same") -> KerasTensor:
+def block(x: KerasTensor, p: int, q: int, name: str, *, folded: bool = False) -> KerasTensor:
     """A block: ``p`` block operations with ``q`` filters each.
 
     Parameters
@@ -58,17 +61,40 @@ def block(x: KerasTensor, p: int, q: int, name: str, *, padding: str = "same") -
         Number of block operations, and of filters in each.
     name : str
         Prefix of the layers' names: operation ``i`` is ``<name>_<i>``.
-    padding : {"same", "valid"}
+    folded : bool
         As in `block_operation`.
 
     Returns
     -------
     keras.KerasTensor
-        Shape ``(n, y, x, q)``; with ``padding="valid"``, ``2 p`` rows and columns less.
+        Shape ``(n, y, x, q)``; folded, ``2 p`` rows and columns less.
     """
     for i in range(p):
-        x = block_operation(x, q, f"{name}_{i}", padding=padding)
+        x = block_operation(x, q, f"{name}_{i}", folded=folded)
     return x
+
+
+def fold(norm: layers.BatchNormalization, convolution: layers.Conv2D) -> list[np.ndarray]:
+    """Weights of one convolution that does the work of a normalisation and a convolution, as in inference.
+
+    Parameters
+    ----------
+    norm : keras.layers.BatchNormalization
+        The normalisation.
+    convolution : keras.layers.Conv2D
+        The convolution after it.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Kernel, float32 ``(3, 3, band, q)``, and bias, float32 ``(q,)``. Equal to the two up to rounding wherever the
+        convolution sees no padding (zeros *after* the normalisation).
+    """
+    gamma, beta, mean, variance = (np.asarray(values, np.float64) for values in norm.get_weights())
+    kernel, bias = (np.asarray(values, np.float64) for values in convolution.get_weights())
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    bias = bias + np.einsum("yxio,i->o", kernel, beta - mean * scale)
+    return [(kernel * scale[:, None]).astype(np.float32), bias.astype(np.float32)]
 
 
 def upsample(x: KerasTensor, kind: str, name: str) -> KerasTensor:
