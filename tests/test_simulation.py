@@ -1,6 +1,10 @@
 """Simulated fields: fluxes, owners, classes, PSFs, noise, and that everything follows from the seed."""
 
+import json
+import runpy
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +36,7 @@ from morpheus_lite.simulation.psf import make_psfs, width_of
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
 from morpheus_lite.simulation.votes import ambiguity, soft_label
 
+ROOT = Path(__file__).parents[1]
 BANDS = ("F160W", "F850LP")
 SKY = Sky(density_boost=4, balance=0.7, stars=1)
 
@@ -290,3 +295,33 @@ def test_simulate_is_reproducible(tmp_path):
         assert one[0].header["SEED"] == 12
     with pytest.raises(OptionError, match="plain"):
         simulate(tmp_path, seed=1, shape=(48, 48), bands=("F160W",), conditions="stormy")
+
+
+def test_the_bundled_demo_field_is_what_its_script_makes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["make_demo_field.py", str(tmp_path)])
+    runpy.run_path(str(ROOT / "examples/make_demo_field.py"), run_name="__main__")
+    for name, planes in {"demo_field.fits": ("F160W", "F606W", "F850LP_RMS"), "demo_truth.fits": ("LABELS",)}.items():
+        with fits.open(tmp_path / name) as made, fits.open(ROOT / "examples/data" / name) as bundled:
+            for plane in planes:
+                scale = np.abs(bundled[plane].data).max()
+                differing = np.abs(made[plane].data - bundled[plane].data) > 1e-5 * scale
+                assert differing.mean() < 1e-3, f"{name}[{plane}]"
+
+
+@pytest.mark.shared
+def test_the_distributions_are_what_the_fit_gives(shared, tmp_path, monkeypatch):
+    catalogs = shared / "data/catalogs"
+    inputs = (
+        catalogs / "vanderwel_cosmos_3dhst.v4.1_f160w.galfit.gz",
+        catalogs / "goodss-3dhst-example.fits",
+        shared / "data/labels/kartaltepe2015_gds.csv",
+    )
+    output = tmp_path / "distributions.json"
+    monkeypatch.setattr(sys, "argv", ["fit_populations.py", *map(str, inputs), "-o", str(output)])
+    runpy.run_path(str(ROOT / "weights/fit_populations.py"), run_name="__main__")
+    fitted = json.loads(output.read_text())
+    shipped = json.loads((ROOT / "morpheus_lite/simulation/distributions.json").read_text())
+    assert fitted["counts"] == pytest.approx(shipped["counts"], abs=2e-3)
+    assert fitted["votes"]["share"] == pytest.approx(shipped["votes"]["share"], abs=1e-3)
+    for group in ("concentrated", "diffuse"):
+        assert fitted["shapes"][group]["log_re"] == pytest.approx(shipped["shapes"][group]["log_re"], abs=2e-3)

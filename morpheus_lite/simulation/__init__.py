@@ -9,6 +9,7 @@ from morpheus_lite.simulation.observation import (
     observe,
     plain_conditions,
 )
+from morpheus_lite.simulation.products import simulate, write_field
 from morpheus_lite.simulation.scene import Sky
 
 __all__ = [
@@ -21,5 +22,7 @@ __all__ = [
     "draw_conditions",
     "observe",
     "plain_conditions",
+    "simulate",
     "simulate_field",
+    "write_field",
 ]

@@ -78,7 +78,7 @@ class Field:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the field as ``.npz``: flux as float16 of asinh-free nJy is too coarse, so float32, compressed."""
+        """Write the field as a compressed ``.npz``, under a temporary name until it is whole."""
         path = Path(path)
         partial = path.with_name(path.name + ".part")
         with partial.open("wb") as handle:

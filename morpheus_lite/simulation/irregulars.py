@@ -47,7 +47,8 @@ def spots(source: Source, grid: Grid, along, across, sigma, flux) -> np.ndarray:
 
 def clumpy(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     """A faint body with bright clumps of two colours."""
-    parts = [(body(source, grid, rng, *placed(source, *rng.normal(0, 0.2, 2))), 1.0, rng.uniform(-0.4, 0.3))]
+    x, y = placed(source, *rng.normal(0, 0.2, 2))
+    parts = [(body(source, grid, rng, float(x), float(y)), 1.0, rng.uniform(-0.4, 0.3))]
     share = 0.25 + 0.9 * source.asymmetry * rng.uniform(0.4, 1.2)
     for colour in (rng.uniform(0.3, 1.5), rng.uniform(-0.6, 0.6)):
         count = int(rng.integers(2, 7))
@@ -115,9 +116,8 @@ def merger(source: Source, grid: Grid, rng: np.random.Generator) -> list:
         )
         parts.append((tail, 0.5 * source.asymmetry * rng.uniform(0.15, 0.8), rng.uniform(-0.2, 0.9)))
     count = int(rng.integers(2, 7))
-    burst = spots(
-        source, grid, *rng.normal(0, 0.5, (2, count)), rng.uniform(0.06, 0.2, count), rng.uniform(0.2, 1, count)
-    )
+    along, across = rng.normal(0, 0.5, (2, count))
+    burst = spots(source, grid, along, across, rng.uniform(0.06, 0.2, count), rng.uniform(0.2, 1, count))
     return [*parts, (burst, rng.uniform(0, 0.4), rng.uniform(0.4, 1.6))]
 
 

@@ -8,8 +8,9 @@ from morpheus_lite.simulation.instruments import Filter, Telescope
 ARCSEC = 206264.8
 """Arcsec in a radian."""
 
-COLOURS = (-0.35, 0.0, 0.35)
-"""Wavelengths at which a pattern is computed, in units of the width of the band from its middle."""
+COLOURS = (-0.43, -0.29, -0.14, 0.0, 0.14, 0.29, 0.43)
+"""Wavelengths at which a pattern is computed, in units of the width of the band from its middle: with three, the
+spikes of a broad band break up into dots."""
 
 
 def diffraction(

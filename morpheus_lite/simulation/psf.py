@@ -129,7 +129,7 @@ def roll_average(image: np.ndarray, rolls: int, rng: np.random.Generator) -> np.
     for angle in rng.uniform(0, np.pi, rolls - 1):
         matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         turned.append(scipy.ndimage.affine_transform(image, matrix, middle - matrix @ middle, order=1))
-    return np.mean(turned, axis=0, dtype=np.float32)
+    return np.stack(turned).mean(axis=0, dtype=np.float32)
 
 
 def width_of(image: np.ndarray) -> float:

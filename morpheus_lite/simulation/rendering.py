@@ -12,7 +12,7 @@ from morpheus_lite.simulation.irregulars import irregular_transform
 from morpheus_lite.simulation.populations import Source, magnitude_at
 from morpheus_lite.simulation.psf import OVERSAMPLING, REACH, Psf, round_taper
 
-SIDES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
+SIDES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 """Sides of stamps in pixels: few, so that the transform of the PSF is computed once for each."""
 
 FAINT_BRIGHTNESS = 30.5
@@ -99,7 +99,7 @@ def render(
     magnitudes = np.array([magnitude_at(source, wavelength) for wavelength in wavelengths])
     flux = 10 ** (-0.4 * (magnitudes - ZERO_POINT))
     if source.kind == "point_source":
-        half = point_radius(flux, psfs, pixel_scale)
+        half = 1.0 * point_radius(flux, psfs, pixel_scale)
     else:
         half = profile_radius(source, magnitudes.min()) / pixel_scale + 4 * max(psf.fwhm for psf in psfs)
     grid = Grid(choose_side(2 * half), pixel_scale)

@@ -32,6 +32,7 @@ def ramp(value: float, low: float, high: float) -> float:
 
 def ambiguity(source: Source) -> float:
     """How much people would disagree about what was drawn, 0 (not at all) to 1."""
+    doubts: tuple[float, ...] = (0.0,)
     if source.kind == "spheroid":
         doubts = (ramp(source.bulge, 0.8, 0.5), ramp(source.axis_ratio, 0.5, 0.3), ramp(source.sersic, 2.5, 1.8))
     elif source.kind == "disk":
@@ -39,8 +40,6 @@ def ambiguity(source: Source) -> float:
         doubts = (ramp(source.bulge, 0.3, 0.55), featureless, ramp(source.asymmetry, 0.2, 0.5))
     elif source.kind == "irregular":
         doubts = (ramp(source.asymmetry, 0.5, 0.25),)
-    else:
-        doubts = (0.0,)
     return max(doubts)
 
 
