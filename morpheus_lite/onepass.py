@@ -1,6 +1,8 @@
 """One-pass classification of an image in memory: tiles with a halo, each pixel classified once, no seams."""
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -33,7 +35,12 @@ class TileModel(Protocol):
 
 
 def classify_tiles(
-    image: SkyImage, model: TileModel, *, tile: int = TILE, progress: Progress | None = None
+    image: SkyImage,
+    model: TileModel,
+    *,
+    tile: int = TILE,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Classification:
     """Class maps of an image with a one-pass model.
 
@@ -47,6 +54,8 @@ def classify_tiles(
     tile : int
         Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``. The result does not
         depend on it beyond rounding.
+    workers : int, optional
+        Tiles in work at once, each in a thread; as many as there are cores if not given.
     progress : callable, optional
         Called with (tiles done, tiles in all).
 
@@ -66,11 +75,15 @@ def classify_tiles(
     noise = measure_noise(image)
     probability = np.full((*image.shape, len(model.classes)), np.nan, np.float32)
     tiles = list(tile_windows(image.shape, -(-tile // model.factor) * model.factor))
-    for done, window in enumerate(tiles, start=1):
+
+    def work(window: Window) -> None:
         if image.valid[window.slices].any():
             probability[window.slices] = predict_tile(image, noise, window, model)
-        if progress:
-            progress(done, len(tiles))
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for done, _ in enumerate(pool.map(work, tiles), start=1):
+            if progress:
+                progress(done, len(tiles))
     classified = image.valid.any(axis=2)
     probability[~classified] = np.nan
     flags = np.where(image.valid_in_all, 0, int(PixelFlag.INVALID)).astype(np.uint8)

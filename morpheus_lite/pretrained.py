@@ -88,7 +88,19 @@ def _ready_unet(info: ModelInfo, network: "keras.Model") -> Model:
     )
 
 
-KINDS: dict[str, Kind] = {"unet": Kind(_build_unet, _ready_unet)}
+def _build_onepass(network: Mapping[str, Any]) -> "keras.Model":
+    from morpheus_lite.model.onepass import OnePassConfig, build_onepass
+
+    return build_onepass(OnePassConfig.from_dict(network))
+
+
+def _ready_onepass(info: ModelInfo, network: "keras.Model") -> Any:
+    from morpheus_lite.model.tilewise import ready
+
+    return ready(info, network)
+
+
+KINDS: dict[str, Kind] = {"unet": Kind(_build_unet, _ready_unet), "onepass": Kind(_build_onepass, _ready_onepass)}
 """Kinds of models, by the ``kind`` of their configuration."""
 
 

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.errors import ModelError
 from morpheus_lite.model.blocks import KERNEL, block, upsample
+from morpheus_lite.model.blocks import fold as fold_operation
 
 Stage = tuple[int, int]
 """(P, Q): how many block operations, and how many filters in each."""
@@ -218,14 +218,12 @@ def fold(model: keras.Model, config: OnePassConfig) -> keras.Model:
     for layer in folded.layers:
         if not isinstance(layer, layers.Conv2D):
             continue
-        kernel, bias = (np.asarray(w, np.float64) for w in model.get_layer(layer.name).get_weights())
+        convolution = model.get_layer(layer.name)
+        weights = convolution.get_weights()
         if layer.name.removesuffix("_conv") != "final":
             norm = model.get_layer(layer.name.removesuffix("_conv") + "_norm")
-            gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in norm.get_weights())
-            scale = gamma / np.sqrt(variance + norm.epsilon)
-            bias = bias + np.einsum("yxio,i->o", kernel, beta - mean * scale)
-            kernel = kernel * scale[:, None]
-        layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+            weights = fold_operation(norm, convolution)
+        layer.set_weights(weights)
     return folded
 
 
