@@ -37,9 +37,10 @@ def _block_reliability(scene: Scene, maps: np.ndarray, rows: slice) -> dict[str,
         return diagrams
     soft = scene.truth.soft_pixels(rows)[chosen].astype(np.float64)
     known = np.isfinite(soft).all(axis=1)
-    p, soft, owned = p[known], soft[known], owned[known]
+    p, soft = p[known], soft[known]
     hard = np.eye(len(CLASSES))[soft.argmax(axis=1)]
-    shown = owned | (p[:, BACKGROUND] < 0.5)
+    # Chosen by what the model says alone: chosen by the truth, even true probabilities would look wrong.
+    shown = p[:, BACKGROUND] < 0.5
     diagrams["pixels"] = top_label_reliability(p, soft)
     diagrams["pixels_hard"] = top_label_reliability(p, hard)
     diagrams["source_pixels"] = top_label_reliability(p[shown], soft[shown])

@@ -79,25 +79,29 @@ def plot_reliability(
     overwrite : bool
         Replace a file that exists.
     """
-    keys = [key for key in keys if any(key in one.reliability for one in scores)]
+    filled = [{key for key, diagram in one.reliability.items() if diagram.total > 0} for one in scores]
+    keys = [key for key in keys if any(key in known for known in filled)]
     if not keys:
         return None
-    figure = Figure(figsize=(2.7 * len(keys) + 0.6, 3.9), layout="constrained")
+    figure = Figure(figsize=(2.7 * len(keys) + 0.6, 4.4), layout="constrained")
     grid = figure.subplots(2, len(keys), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1))
     for column, key in enumerate(keys):
         upper, lower = grid[:, column]
         upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=1)
         for k, one in enumerate(scores):
-            if key in one.reliability:
+            if key in filled[k]:
                 _plot_diagram(upper, lower, one.reliability[key], k, one.name)
-        upper.set_title(key.replace("_", " "), fontsize=_STYLE["font"])
+                ece = f"{'ECE ' if k == 0 else ''}{one.reliability[key].error:.3f}"
+                place = {"transform": upper.transAxes, "fontsize": _STYLE["small"], "va": "bottom"}
+                upper.text(0.24 * k + 0.14 * (k > 0), 1.02, ece, color=COLOURS[k % len(COLOURS)], **place)
+        upper.set_title(key.replace("_", " "), fontsize=_STYLE["font"], pad=16)
         upper.set(xlim=(0, 1), ylim=(0, 1.03))
-        upper.legend(fontsize=_STYLE["small"], frameon=False, loc="upper left")
         lower.set(xlabel="probability given", yscale="log")
         for axes in (upper, lower):
             _tidy(axes)
     grid[0, 0].set_ylabel("frequency")
     grid[1, 0].set_ylabel("share")
+    _legend_below(figure, max(grid[0], key=lambda axes: len(axes.get_legend_handles_labels()[1])))
     return _save(figure, path, overwrite)
 
 
@@ -213,7 +217,7 @@ def _plot_diagram(upper: Axes, lower: Axes, diagram: Reliability, k: int, name: 
         diagram.mean_outcome[shown],
         marker=MARKERS[k % len(MARKERS)],
         markersize=4,
-        label=f"{name}: ECE {diagram.error:.3f}",
+        label=name,
         color=colour,
         linewidth=_STYLE["line"],
     )

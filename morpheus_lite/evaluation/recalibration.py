@@ -134,7 +134,7 @@ def sample_pixels(
 
 def _figures(probability: np.ndarray, soft: np.ndarray, weight: np.ndarray) -> dict[str, Any]:
     log_loss, brier = proper_scores(probability, soft, weight=weight)
-    shown = (soft[:, BACKGROUND] < 0.5) | (probability[:, BACKGROUND] < 0.5)
+    shown = probability[:, BACKGROUND] < 0.5
     values = {
         "log_loss": log_loss,
         "brier": brier,
