@@ -4,11 +4,9 @@ Run by ``make demo``; by hand: ``python examples/demo.py --output demo``.
 """
 
 import argparse
-import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+from morpheus_lite.cli.console import start_network
 from morpheus_lite.options import ClassifyOptions
 from morpheus_lite.pipeline import classify_file
 
@@ -20,6 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo"), help="directory for the products")
     directory = parser.parse_args().output
+    start_network()
     products = classify_file(FIELD, directory, ClassifyOptions(overwrite=True))
     print(
         f"Classified {FIELD.name} ({products.shape[0]} x {products.shape[1]} px) in "

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, verbosity
+from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, start_network, verbosity
 from morpheus_lite.errors import MorpheusError, OptionError
 from morpheus_lite.options import (
     CATALOG_FORMATS,
@@ -83,6 +83,7 @@ def command(
     if chosen["name"] and len(sources) > 1:
         raise click.UsageError(f"--name names one image, and {len(sources)} were given")
     options, reading = split_options(chosen)
+    start_network()
     failures: list[tuple[Any, MorpheusError]] = []
     records = []
     for source in sources:

@@ -1,10 +1,12 @@
 """What the commands share: verbosity, progress with the time left, options from a TOML file."""
 
 import logging
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,24 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total)
 
         yield advance
+
+
+def start_network() -> None:
+    """Import TensorFlow without its start-up notes.
+
+    They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
+    without a GPU that it has none.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import_module("keras")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def config_option(command: Callable) -> Callable:
