@@ -16,12 +16,15 @@ from morpheus_lite.classification import Classification
 from morpheus_lite.deblending import deblend
 from morpheus_lite.display import save_summary
 from morpheus_lite.engine import classify_windows
+from morpheus_lite.errors import OptionError
 from morpheus_lite.image import SkyImage
 from morpheus_lite.io import check_writable, read_image, write_catalog, write_maps, write_regions
+from morpheus_lite.onepass import classify_tiles
 from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model
 from morpheus_lite.report import write_report
 from morpheus_lite.segmentation import segment
+from morpheus_lite.tiling import EDGES
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +47,7 @@ def classify(
     model : Model, str or path
         A loaded model, the name of a shipped one, or a model directory.
     stride : int, optional
-        Step between windows in pixels; None takes the model's own default.
+        Step between windows in pixels; None takes the model's own default. One-pass models have none.
     edges : {"classify", "leave"}
         Whether pixels closer to the edge than the model's margin get a value.
     batch_size : int, optional
@@ -62,7 +65,7 @@ def classify(
     InputError
         A band that the model needs is missing, or the image is smaller than a window.
     OptionError
-        The stride would leave holes.
+        The stride would leave holes, or the model knows no stride.
     ModelError
         The model is unknown or damaged.
 
@@ -75,8 +78,12 @@ def classify(
     >>> result.probability.shape
     (48, 48, 5)
     """
-    if not isinstance(model, Model):
+    if isinstance(model, str | Path):
         model = load_model(model)
+    if model.kind == "onepass":
+        if stride is not None or edges != EDGES[0]:
+            raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
+        return classify_tiles(image, model, progress=progress)
     return classify_windows(
         image.select(model.bands), model, stride=stride, edges=edges, batch_size=batch_size, progress=progress
     )
@@ -167,7 +174,8 @@ def classify_file(
         check_writable(paths.values(), overwrite=options.overwrite)
     with clock("model"):
         model = load_model(options.model)
-        image = image.select(model.bands)
+        if model.bands and not image.has_band_names:
+            image = image.select(model.bands)
     with clock("network"):
         result = classify(
             image,
