@@ -1,6 +1,7 @@
 """Segments and catalogue as the page holds them: runs of labelled pixels, outlines, and columns."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import astropy.units as u
@@ -8,7 +9,6 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, QTable
 
-from morpheus_lite.catalog.columns import light_unit
 from morpheus_lite.outlines import trace_outlines
 
 MAX_SPLIT = 8
@@ -151,14 +151,16 @@ def unit_text(unit: u.UnitBase | str | None) -> str:
 
     Examples
     --------
-    >>> unit_text("ELECTRONS/S"), unit_text(None)
-    ('electron s⁻¹', '')
+    >>> unit_text("ELECTRONS/S"), unit_text("DN/mystery"), unit_text(None)
+    ('e⁻ s⁻¹', 'DN/mystery', '')
     """
-    known = light_unit(unit) if isinstance(unit, str) else unit
-    try:
-        return "" if known is None else known.to_string("unicode")
-    except (AttributeError, ValueError):
-        return str(unit)
+    if unit is None:
+        return ""
+    spellings = [unit, unit.lower().replace("electrons", "electron")] if isinstance(unit, str) else [unit]
+    for spelling in spellings:
+        with suppress(ValueError, TypeError):
+            return u.Unit(spelling).to_string("unicode")
+    return str(unit)
 
 
 def _values(column: Any) -> np.ndarray:
