@@ -26,8 +26,10 @@ def saturate(
     rng : numpy.random.Generator
         Where the randomness comes from.
     """
-    for band in np.flatnonzero((data.max(axis=(0, 1)) > level) & np.isfinite(level)):
+    for band in np.flatnonzero(np.isfinite(level)):
         plane, top = data[..., band], level[band]
+        if plane.max() <= top:
+            continue
         core = plane > top
         if bleed > 0:
             core |= bled(core, bleed)

@@ -167,7 +167,8 @@ def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> O
     trails(data, sigma, conditions.trails, rng)
     invalid_areas(valid, conditions.invalid, rng)
     data[~valid] = 0
-    signal = np.sqrt(np.square(field.flux / sigma).sum(axis=2))
+    ratio = field.flux / sigma
+    signal = np.sqrt(np.einsum("yxb,yxb->yx", ratio, ratio))
     factor = np.array(conditions.rms_factor or 1.0, dtype=np.float32)
     image = SkyImage(
         data=data,
@@ -209,9 +210,12 @@ def noise(shape: tuple[int, int], correlation: tuple[float, ...], rng: np.random
 
 def uneven_sky(shape: tuple[int, int], n_bands: int, rng: np.random.Generator) -> np.ndarray:
     """float32 ``(y, x, band)``: a smooth surface of amplitude about 1, a quadratic in both coordinates."""
-    y, x = np.linspace(-1, 1, shape[0])[:, None, None], np.linspace(-1, 1, shape[1])[None, :, None]
+    y, x = np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1])
     a, b, c, d, e = rng.normal(0, 0.6, (5, n_bands))
-    return (a * x + b * y + c * (x * x - 0.33) + d * (y * y - 0.33) + e * x * y).astype(np.float32)
+    along = (np.outer(x, a) + np.outer(x * x - 0.33, c)).astype(np.float32)
+    up = (np.outer(y, b) + np.outer(y * y - 0.33, d)).astype(np.float32)
+    tilt = np.outer(x, e).astype(np.float32)
+    return up[:, None, :] + along[None] + y.astype(np.float32)[:, None, None] * tilt[None]
 
 
 def class_map(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
