@@ -243,6 +243,24 @@ def file_per_band_with_extensions_and_aliases(folder: Path) -> Case:
 
 
 @flavour
+def file_per_band_with_one_extension_option(folder: Path) -> Case:
+    def hdus(k: int) -> list:
+        return [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(np.ones((3, 3)), name="OTHER"),
+            fits.ImageHDU(plane(k), header(k), name="SCI"),
+            fits.ImageHDU(rms_plane(k), name="ERR"),
+        ]
+
+    return Case(_per_band(folder, hdus), {"ext": "SCI"})
+
+
+@flavour
+def url(folder: Path) -> Case:
+    return Case(sci_and_rms_pairs(folder).source.as_uri())
+
+
+@flavour
 def file_per_band_with_rms_files(folder: Path) -> Case:
     (folder / "rms").mkdir()
     science = _per_band(folder, lambda k: [fits.PrimaryHDU(plane(k), header(k))])

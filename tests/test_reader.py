@@ -15,6 +15,8 @@ from morpheus_lite.tiling import Window
 @pytest.fixture(params=FLAVOURS)
 def case(request, tmp_path) -> Case:
     """One kind of input."""
+    if request.param == "url":
+        pytest.importorskip("fsspec")
     return FLAVOURS[request.param](tmp_path)
 
 

@@ -1,6 +1,5 @@
 """Reading images and writing products."""
 
-from morpheus_lite.io.atomic import check_writable, written_whole
 from morpheus_lite.io.maps import read_maps, write_maps
 from morpheus_lite.io.planes import ImageDescription
 from morpheus_lite.io.products import describe_product
@@ -12,7 +11,6 @@ from morpheus_lite.io.tables import read_catalog, write_catalog
 __all__ = [
     "ImageDescription",
     "ImageSource",
-    "check_writable",
     "describe_product",
     "open_image",
     "read_catalog",
@@ -21,5 +19,4 @@ __all__ = [
     "write_catalog",
     "write_maps",
     "write_regions",
-    "written_whole",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from morpheus_lite.classification import Classification
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.flags import PixelFlag
 from morpheus_lite.image import SkyImage
-from morpheus_lite.io.atomic import written_whole
+from morpheus_lite.atomic import written_whole
 from morpheus_lite.io.celestial import celestial_wcs, header_of_wcs
 from morpheus_lite.io.fitsfile import describe_hdus, open_fits, read_section
 from morpheus_lite.io.run_header import header_of_run, run_of_header
@@ -183,14 +184,18 @@ def _write_compressed(
     cards: dict[str, fits.Header],
     arrays: dict[str, np.ndarray | None],
 ) -> None:
-    hdus = fits.HDUList([fits.PrimaryHDU(header=primary)])
-    for plane in planes:
-        pixels = np.ascontiguousarray(_pixels(plane, arrays), dtype=plane.dtype)
-        lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if plane.dtype == "f4" else {}
-        tile = tuple(min(_TILE, length) for length in pixels.shape)
-        hdus.append(fits.CompImageHDU(pixels, cards[plane.name], plane.name, tile_shape=tile, **lossless))
+    empty = len(fits.PrimaryHDU().header.tostring())
     with path.open("wb") as file:
-        hdus.writeto(file)
+        file.write(fits.PrimaryHDU(header=primary).header.tostring().encode("ascii"))
+        for plane in planes:
+            pixels = np.ascontiguousarray(_pixels(plane, arrays), dtype=plane.dtype)
+            lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if plane.dtype == "f4" else {}
+            tile = tuple(min(_TILE, length) for length in pixels.shape)
+            hdu = fits.CompImageHDU(pixels, cards[plane.name], plane.name, tile_shape=tile, **lossless)
+            # One plane at a time, so that no more than one is in memory twice.
+            buffer = BytesIO()
+            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)
+            file.write(buffer.getbuffer()[empty:])
 
 
 def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What an image consists of, before any pixel is read: planes, bands, and the description of a whole image."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -15,10 +16,14 @@ from morpheus_lite.tiling import Window
 
 
 class OpenFiles:
-    """FITS files that are open, by path: each is opened on first use."""
+    """FITS files that are open, by path: each is opened on first use.
+
+    Hold ``lock`` while reading: an open file has one position.
+    """
 
     def __init__(self) -> None:
         self._hdus: dict[str, fits.HDUList] = {}
+        self.lock = threading.Lock()
 
     def get(self, path: str) -> fits.HDUList:
         """The HDUs of a file."""

@@ -1,5 +1,6 @@
 """Write a FITS file of image planes by section: laid out in full first, then filled in any order."""
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,8 +118,12 @@ def plane_header(name: str, dtype: np.dtype, shape: tuple[int, int], cards: fits
 
 
 def _reserve(file: BinaryIO, length: int) -> None:
+    """Give the file its length, and the disk space for it where the file system can promise that."""
 
+    file.truncate(length)
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, length)
-    else:
-        file.truncate(length)
+        try:
+            os.posix_fallocate(file.fileno(), 0, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise

@@ -1,6 +1,5 @@
 """ImageSource: an image that is read by section, without loading the rest."""
 
-import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -31,7 +30,6 @@ class ImageSource:
     def __init__(self, description: ImageDescription, files: OpenFiles | None = None) -> None:
         self.description = description
         self._files = files or OpenFiles()
-        self._lock = threading.Lock()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -103,7 +101,7 @@ class ImageSource:
         valid = np.empty(shape, bool)
         has_noise = any(band.noise for band in description.bands)
         rms = np.zeros(shape, np.float32) if has_noise else None
-        with self._lock:
+        with self._files.lock:
             for k, band in enumerate(description.bands):
                 data[:, :, k], valid[:, :, k], noise = _read_band(band, window, self._files)
                 if rms is not None and noise is not None:
@@ -128,7 +126,7 @@ class ImageSource:
 
     def close(self) -> None:
         """Close the files."""
-        with self._lock:
+        with self._files.lock:
             self._files.close()
 
     def __enter__(self) -> "ImageSource":

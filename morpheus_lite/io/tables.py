@@ -10,7 +10,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.exceptions import AstropyWarning
 
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.io.atomic import written_whole
+from morpheus_lite.atomic import written_whole
 from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
 
 CATALOG_FORMATS = {
