@@ -56,6 +56,8 @@ def standardize(windows: np.ndarray, valid: np.ndarray | None = None) -> np.ndar
     ``valid`` as without.
     """
     n, height, width, n_bands = windows.shape
+    if valid is not None:
+        windows = np.where(valid, windows, np.float32(0))
     values = np.moveaxis(windows, 3, 1).reshape(n, -1).astype(np.float32, copy=False)
     values = values - values.mean(axis=1, keepdims=True)
     deviation = np.sqrt(np.square(values).mean(axis=1, keepdims=True)).astype(np.float64)
@@ -76,8 +78,8 @@ PREPARATIONS: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] =
 
 
 def _centred_with_holes(windows: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Windows ``(n, band, pixel)`` minus their mean, holes filled, as ``(n, value)``; their deviation, ``(n, 1)``."""
-    values = np.where(valid, windows, 0.0).astype(np.float64)
+    """Windows ``(n, band, pixel)``, 0 in holes, minus their mean, holes filled, as ``(n, value)``; their deviation."""
+    values = windows.astype(np.float64)
     in_band = valid.sum(axis=2, keepdims=True)
     in_all = np.maximum(in_band.sum(axis=1, keepdims=True), 1)
     mean = values.sum(axis=(1, 2), keepdims=True) / in_all
