@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite import __version__
+from morpheus_lite.atomic import check_writable
 from morpheus_lite.catalog import measure
 from morpheus_lite.classification import Classification
 from morpheus_lite.deblending import deblend
@@ -18,7 +19,7 @@ from morpheus_lite.display import save_summary
 from morpheus_lite.engine import classify_windows
 from morpheus_lite.errors import OptionError
 from morpheus_lite.image import SkyImage
-from morpheus_lite.io import check_writable, read_image, write_catalog, write_maps, write_regions
+from morpheus_lite.io import read_image, write_catalog, write_maps, write_regions
 from morpheus_lite.onepass import classify_tiles
 from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model

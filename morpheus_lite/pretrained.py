@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from morpheus_lite.atomic import check_writable, written_whole
 from morpheus_lite.errors import ModelError, OutputError
-from morpheus_lite.io.atomic import check_writable, written_whole
 from morpheus_lite.model.info import ModelInfo
 from morpheus_lite.patches import PREPARATIONS
 

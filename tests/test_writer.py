@@ -21,12 +21,19 @@ from hypothesis import strategies as st
 from inputs import SHAPE, TRUTH
 from test_reader_sky import sip_header, tpv_header
 
+from morpheus_lite.atomic import (
+    FOREIGN_AGE,
+    SUFFIX,
+    check_writable,
+    clear_abandoned,
+    temporary_path,
+    written_whole,
+)
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.classification import Classification
 from morpheus_lite.errors import InputError, OptionError, OutputError
 from morpheus_lite.flags import PixelFlag
-from morpheus_lite.io import check_writable, describe_product, read_maps, write_catalog, write_maps, written_whole
-from morpheus_lite.io.atomic import FOREIGN_AGE, SUFFIX, clear_abandoned, temporary_path
+from morpheus_lite.io import describe_product, read_maps, write_catalog, write_maps
 from morpheus_lite.io.celestial import celestial_wcs
 from morpheus_lite.io.maps import PLANES, map_planes
 from morpheus_lite.io.run_header import RECORD, header_of_run, run_of_header
@@ -370,7 +377,7 @@ def test_temporary_files_look_like_no_product(tmp_path):
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     program = (
         "import os, sys, time\n"
-        "from morpheus_lite.io import written_whole\n"
+        "from morpheus_lite.atomic import written_whole\n"
         "with written_whole(sys.argv[1]) as path:\n"
         "    path.write_text('half')\n"
         "    print('writing', flush=True)\n"

@@ -1,6 +1,5 @@
 """The summary of a run as one figure: the field, the class map with its legend, outlines and names."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from morpheus_lite.atomic import check_writable, written_whole
 from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.classification import Classification
 from morpheus_lite.display.axes import plot_class_map, plot_field, plot_outlines, plot_scale_bar, shown_maps
@@ -111,20 +111,13 @@ def save_summary(
         The file exists, has a suffix that is no picture's, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another name, or allow it to be replaced (overwrite=True)")
+    check_writable([path], overwrite)
     kind = path.suffix.lower().lstrip(".")
     if kind not in FigureCanvasAgg.get_supported_filetypes():
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
     figure = plot_classification(image, classification, labels, table, palette=palette)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(temporary, format=kind, dpi=dpi)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path, overwrite=overwrite) as partial:
+        figure.savefig(partial, format=kind, dpi=dpi)
     return path
 
 

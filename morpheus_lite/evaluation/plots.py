@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from morpheus_lite.atomic import written_whole
 from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.evaluation.scores import Scores
-from morpheus_lite.io.atomic import written_whole
 from morpheus_lite.metrics import Fractions, Reliability
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

@@ -10,12 +10,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from morpheus_lite.atomic import written_whole
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.classification import Classification
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.flags import PixelFlag
 from morpheus_lite.image import SkyImage
-from morpheus_lite.atomic import written_whole
 from morpheus_lite.io.celestial import celestial_wcs, header_of_wcs
 from morpheus_lite.io.fitsfile import describe_hdus, open_fits, read_section
 from morpheus_lite.io.run_header import header_of_run, run_of_header

@@ -8,8 +8,8 @@ import numpy as np
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.atomic import check_writable, written_whole
+from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.outlines import trace_outlines
 
 ELLIPSE_SCALE = 3.0

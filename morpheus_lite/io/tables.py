@@ -9,8 +9,8 @@ from astropy.io import fits
 from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.exceptions import AstropyWarning
 
-from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.atomic import written_whole
+from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
 
 CATALOG_FORMATS = {

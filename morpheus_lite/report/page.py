@@ -14,12 +14,12 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite import __version__
+from morpheus_lite.atomic import check_writable, written_whole
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.classification import Classification
 from morpheus_lite.errors import InputError
 from morpheus_lite.flags import SourceFlag
 from morpheus_lite.image import SkyImage
-from morpheus_lite.io import check_writable, written_whole
 from morpheus_lite.labels import check_labels
 from morpheus_lite.report.blocks import pack, script_json
 from morpheus_lite.report.layers import class_planes, field_tiles, pixel_values

@@ -10,8 +10,9 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from morpheus_lite import __version__
+from morpheus_lite.atomic import check_writable, written_whole
 from morpheus_lite.classes import CLASSES
-from morpheus_lite.errors import OptionError, OutputError
+from morpheus_lite.errors import OptionError
 from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
 from morpheus_lite.simulation.observation import (
     DETECTION,
@@ -123,11 +124,8 @@ def record(hdus: fits.HDUList, field: Field) -> None:
 
 def write_hdus(hdus: fits.HDUList, path: Path, overwrite: bool) -> Path:
     """Write under a temporary name, then move into place."""
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another name, or allow overwriting")
-    partial = path.with_name(path.name + ".part")
-    hdus.writeto(partial, overwrite=True, output_verify="exception")
-    partial.replace(path)
+    with written_whole(path, overwrite=overwrite) as partial:
+        hdus.writeto(partial, overwrite=True, output_verify="exception")
     return path
 
 
@@ -174,8 +172,7 @@ def write_field(
     for hdus in (image, truth):
         record(hdus, field)
     paths = folder / f"{name}.fits", folder / f"{name}_truth.fits"
-    if not overwrite and any(path.exists() for path in paths):
-        raise OutputError(f"{paths[0]} or its truth exists; choose another name, or allow overwriting")
+    check_writable(paths, overwrite)
     return write_hdus(image, paths[0], overwrite), write_hdus(truth, paths[1], overwrite)
 
 

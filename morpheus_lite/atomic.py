@@ -1,0 +1,170 @@
+"""Write, then move: a product appears under its name when it is whole, or not at all."""
+
+import errno
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from morpheus_lite.errors import OutputError
+
+SUFFIX = ".morpheus-part"
+"""Ending of files that are being written."""
+
+FOREIGN_AGE = 24 * 3600.0
+"""Seconds without a change after which the unfinished file of another machine is taken to be abandoned."""
+
+_RUN = secrets.token_hex(4)
+_HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32] or "host"
+_NAME = re.compile(r"^\..+\.(?P<host>[A-Za-z0-9]+)-(?P<pid>\d+)-(?P<run>[0-9a-f]{8})-[0-9a-f]{8}" + re.escape(SUFFIX))
+_REASONS = {
+    errno.ENOSPC: "there is no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "no permission to write there",
+    errno.EROFS: "the file system is read-only",
+    errno.EFBIG: "the file would be too large for the file system",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the disk reports an error",
+    errno.ENOTDIR: "a part of the path is not a directory",
+    errno.ENOENT: "the directory does not exist",
+}
+
+
+def check_writable(paths: Iterable[str | Path], overwrite: bool = False) -> None:
+    """Make sure, before the work starts, that products can be written; clear what a killed run left behind.
+
+    Directories need not exist yet.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        The products.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Raises
+    ------
+    OutputError
+        A product exists, or there is no permission.
+    """
+    wanted = [Path(path) for path in paths]
+    taken = [path for path in wanted if os.path.lexists(path)]
+    folders = [str(path) for path in taken if path.is_dir()]
+    if folders:
+        raise OutputError(f"{', '.join(folders)}: a directory has the name of a product; move it away")
+    if taken and not overwrite:
+        verb = "exists" if len(taken) == 1 else "exist"
+        raise OutputError(f"{', '.join(map(str, taken))} {verb} already; give another place, or overwrite on purpose")
+    for directory in dict.fromkeys(path.parent for path in wanted):
+        _check_directory(directory)
+        clear_abandoned(directory)
+
+
+def _check_directory(directory: Path) -> None:
+    existing = next(parent for parent in (directory, *directory.absolute().parents) if os.path.lexists(parent))
+    if not existing.is_dir():
+        raise OutputError(f"{existing} is not a directory, so nothing can be written in {directory}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"no permission to write in {existing}; choose another directory")
+
+
+@contextmanager
+def written_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary path in the same directory, which becomes ``path`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    path : path
+        The product; its directory exists.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Yields
+    ------
+    pathlib.Path
+        Write here. The name is hidden and ends in `SUFFIX`: give writers the format, not the suffix.
+
+    Raises
+    ------
+    OutputError
+        The product exists, or cannot be written; nothing is left behind then, nor after any other exception.
+    """
+    path = Path(path)
+    check_writable([path], overwrite)
+    temporary = temporary_path(path)
+    try:
+        yield temporary
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(f"{path} has appeared while it was being written; it is left as it is")
+        temporary.replace(path)
+    except OSError as error:
+        reason = write_failure(error)
+        if reason is None:
+            raise
+        raise OutputError(f"{path} cannot be written: {reason}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """A hidden name beside ``path`` that says who is writing: host, process and run."""
+    owner = f"{_HOST}-{os.getpid()}-{_RUN}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name[:100]}.{owner}{SUFFIX}")
+
+
+def clear_abandoned(directory: Path) -> list[Path]:
+    """Remove unfinished files in a directory whose writer is no more.
+
+    A writer on this machine is no more when its process is not running; of another machine's, when the file
+    has not changed for `FOREIGN_AGE` seconds.
+
+    Returns
+    -------
+    list of pathlib.Path
+        What was removed.
+    """
+    removed = []
+    with suppress(OSError):
+        for entry in os.scandir(directory):
+            match = _NAME.match(entry.name) if entry.name.endswith(SUFFIX) else None
+            if match and _is_abandoned(match, entry):
+                with suppress(OSError):
+                    Path(entry.path).unlink()
+                    removed.append(Path(entry.path))
+    return removed
+
+
+def _is_abandoned(match: re.Match, entry: os.DirEntry) -> bool:
+    if match["host"] != _HOST:
+        return time.time() - entry.stat().st_mtime > FOREIGN_AGE
+    pid = int(match["pid"])
+    if pid == os.getpid():
+        # In a container a new run often has the number of the one that was killed.
+        return match["run"] != _RUN
+    if os.name == "nt":
+        # There is no harmless way to ask for a process, but a file in use cannot be removed there.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def write_failure(error: BaseException | None) -> str | None:
+    """Why the disk refused, in words; None where the error is not the disk's."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _REASONS:
+            return _REASONS[error.errno]
+        if "Not enough space on disk" in str(error):
+            return _REASONS[errno.ENOSPC]
+        error = error.__cause__ or error.__context__
+    return None
