@@ -44,7 +44,8 @@ def header_of_run(provenance: Mapping[str, Any]) -> fits.Header:
         text = _card_value(value, length)
         comment = _printable(".".join(path), 24) if length > 20 and len(repr(text)) < 36 else ""
         header[keyword] = text, comment
-    header[RECORD] = json.dumps(record, ensure_ascii=True, allow_nan=True)
+    # An apostrophe before a slash is read back as the end of the text and the start of a comment.
+    header[RECORD] = json.dumps(record, ensure_ascii=True, allow_nan=True).replace("'", r"\u0027")
     return header
 
 
