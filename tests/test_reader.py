@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inputs import BANDS, FLAVOURS, SHAPE, TRUTH, Case
+from input_flavours import FLAVOURS
+from inputs import BANDS, SHAPE, TRUTH, Case
 
 from morpheus_lite.io import open_image, read_image
 from morpheus_lite.tiling import Window

@@ -9,7 +9,8 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.nddata.nduncertainty import UnknownUncertainty
-from inputs import BANDS, FLAVOURS, SHAPE, TRUTH, header, plane, sky_wcs, write
+from input_flavours import FLAVOURS
+from inputs import BANDS, SHAPE, TRUTH, header, plane, sky_wcs, write
 
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.io import open_image, read_image
@@ -108,6 +109,14 @@ BAD_FILES = {
     "shapes in one file": (
         lambda folder: write(folder / "t.fits", image_hdu(name="H"), fits.ImageHDU(np.ones((9, 9)), name="J")),
         r"images of different shapes",
+    ),
+    "number of noise planes": (
+        lambda folder: write(
+            folder / "t.fits",
+            fits.ImageHDU(np.ones((4, *SHAPE)), name="SCI"),
+            fits.ImageHDU(np.ones((3, *SHAPE)), name="ERR"),
+        ),
+        r"t.fits\[2\] ERR has 3 planes for 4 band\(s\); expected one, or one a band",
     ),
     "noise of another shape": (
         lambda folder: write(folder / "t.fits", image_hdu(name="H"), fits.ImageHDU(np.ones((9, 9)), name="H_RMS")),

@@ -79,6 +79,14 @@ def test_rms_from_another_file_by_band(science, tmp_path):
     assert not one[:, :, [0, 2, 3]].any()
 
 
+def test_a_variance_given_as_rms_is_a_variance(science, tmp_path):
+    path = write(tmp_path / "sci.fits", science[0])
+    noise = write(tmp_path / "noise.fits", fits.ImageHDU(np.full(SHAPE, 4.0), name="VAR"))
+    assert (read_image(path, rms=noise).rms == 2).all()
+    assert (read_image(path, rms=f"{noise}[VAR]").rms == 2).all()
+    assert (read_image(path, rms=f"{noise}[1]").rms == 2).all()
+
+
 def test_rms_is_trusted_more_than_weights_but_both_invalidate(science, tmp_path):
     weight = np.full(SHAPE, 1 / 9)
     weight[4] = 0

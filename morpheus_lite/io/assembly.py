@@ -59,8 +59,14 @@ def _attach(band: Band, role: str, plane: Band | None) -> Band:
     if role == "mask":
         return replace(band, masks=() if plane is None else (plane.data,))
     kept = tuple(noise for noise in band.noise if noise.kind not in _KINDS[role])
-    given = () if plane is None else (NoisePlane(plane.data, role),)
+    given = () if plane is None else (_noise_of(plane, role),)
     return replace(band, noise=given + kept)
+
+
+def _noise_of(plane: Band, role: str) -> NoisePlane:
+    # An HDU whose name says more (VAR, EXP) brings its kind along.
+    said = [noise for noise in plane.noise if noise.plane is plane.data]
+    return said[0] if said else NoisePlane(plane.data, role)
 
 
 def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription:

@@ -23,6 +23,7 @@ KEPT_KEYWORDS = (
 )  # fmt: skip
 """Keywords of a band's header that are kept in `SkyImage.meta`."""
 
+_EXPOSURE_UNITS = ("S", "SEC", "SECOND", "SECONDS", "COUNTS", "ELECTRONS")
 _HINT = "choose by number or name, as in FILE[1] or FILE[SCI], or give each band its own: {'F160W': 'FILE[1]', ...}"
 
 
@@ -71,14 +72,16 @@ def bands_of_hdus(
     """
     candidates = [_candidate(number, hdu) for number, hdu in enumerate(hdus) if is_image(hdu)]
     chosen = _choose(candidates, hdus, path, ext, role)
-    single = len(chosen) == 1
-    header_zero = hdus[0].header
+    inherited = hdus[0].header if len(chosen) == 1 else {}
     bands = []
     for candidate in chosen:
-        names = _names(candidate, header_zero if single else {})
-        noise, masks = _companions(candidate, candidates, chosen) if role == "science" else ((), ())
-        for k, name in enumerate(names):
-            bands.append(_band(candidate, k, name, path, hdus, noise, masks))
+        names = _names(candidate, inherited)
+        if role != "science":
+            bands += [_noise_band(candidate, k, name, path, role) for k, name in enumerate(names)]
+            continue
+        noise, masks = _companions(candidate, candidates, chosen)
+        _check_planes(noise + masks, len(names), path)
+        bands += [_band(candidate, k, name, path, hdus, noise, masks) for k, name in enumerate(names)]
     if role == "science" and not ext:
         _warn_of_unused(candidates, chosen, path)
     return bands
@@ -196,6 +199,23 @@ def _warn_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path
         )
 
 
+def _check_planes(companions: list[_Candidate], n_planes: int, path: str | None) -> None:
+    for one in companions:
+        planes = _stack_shape(one, path or "HDU ")[0]
+        if planes not in (1, n_planes):
+            raise InputError(
+                f"{path or 'HDU '}[{one.number}] {one.hdu.name} has {planes} planes for {n_planes} band(s); expected "
+                "one, or one a band (rms=False, weight=False or dq=False leaves it out)"
+            )
+
+
+def _noise_band(candidate: _Candidate, k: int, name: str | None, path: str | None, role: str) -> Band:
+    """A plane given by option; what its name says of it (VAR, EXP) counts where it fits the option."""
+    data = _plane(candidate, k, path)
+    kind = _noise_kind(candidate) if _family(candidate.role) == role else role
+    return Band(name, data, noise=() if role == "mask" else (NoisePlane(data, kind),))
+
+
 def _band(
     candidate: _Candidate,
     k: int,
@@ -235,15 +255,12 @@ def _noise_kind(candidate: _Candidate) -> str:
     return candidate.role
 
 
-_EXPOSURE_UNITS = ("S", "SEC", "SECOND", "SECONDS", "COUNTS", "ELECTRONS")
-
-
 def _plane(candidate: _Candidate, k: int, path: str | None) -> Plane:
     shape = candidate.hdu.shape
     n_planes, height, width = _stack_shape(candidate, path or "HDU ")
     leading = len(shape) - 2
     # A noise plane may serve all planes of a cube.
-    index = () if not leading else (0,) * (leading - 1) + (min(k, n_planes - 1),)
+    index = () if not leading else (0,) * (leading - 1) + (k if n_planes > 1 else 0,)
     if path is not None:
         return FilePlane(path, candidate.number, index, (height, width))
     return ArrayPlane(
