@@ -99,6 +99,6 @@ def _card_value(value: Any, length: int) -> str | bool | int | float:
 
 
 def _printable(text: str, length: int) -> str:
-    text = text.encode("ascii", "backslashreplace").decode()
+    text = text.encode("ascii", "backslashreplace").decode().replace("'", "`")
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return text if len(text) <= length else text[: length - 3] + "..."
