@@ -34,7 +34,10 @@ class App {
     this.statistics = new Statistics($("panel-statistics"));
     this.buildLayers();
     this.buildControls();
-    $("layers").open = $("stage").clientWidth > 520;
+    const narrow = matchMedia("(max-width: 900px)");
+    const unfold = () => ($("layers").open = !narrow.matches);
+    narrow.addEventListener("change", unfold);
+    unfold();
     attachGestures(this.viewer, {
       onplace: (x, y) => this.place(x, y), onpick: (x, y) => this.pick(x, y), onkey: (key) => this.key(key),
     });

@@ -48,7 +48,7 @@ function binning(column) {
   let [low, high] = [transform(at(0.005)), transform(at(0.995))];
   if (!(high > low)) [low, high] = [low - 0.5, high + 0.5];
   const ticks = niceTicks(low, high, 6);
-  const n = Math.max(8, Math.min(40, Math.round(2 * Math.cbrt(finite.length))));
+  const n = Math.max(8, Math.min(40, Math.round(3 * Math.cbrt(finite.length))));
   return { isLog, transform, low, high, n, ticks, finite, median: at(0.5) };
 }
 

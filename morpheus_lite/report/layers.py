@@ -141,7 +141,7 @@ def class_planes(classification: Classification) -> tuple[dict[str, Any], dict[s
     step = block_step(math.prod(classification.shape), MAX_PLANE_PIXELS)
     arrays = {f"p_{name}": _codes(classification.plane(name), step, 1.0) for name in SOURCE_CLASSES}
     layers = []
-    arrays["entropy"] = _codes(_entropy(classification.probability), step, 1.0)
+    arrays["entropy"] = _codes(class_entropy(classification.probability), step, 1.0)
     layers.append(("entropy", "Entropy of the class", 1.0, "entropy of the mean class probabilities over log 5"))
     if classification.variance is not None:
         arrays["scatter"] = _codes(np.sqrt(classification.variance.max(axis=2)), step, 0.5)
@@ -159,8 +159,8 @@ def _codes(plane: np.ndarray, step: int, full: float) -> np.ndarray:
     return np.where(np.isfinite(plane), codes, np.uint8(MISSING))
 
 
-def _entropy(probability: np.ndarray) -> np.ndarray:
-    """Shannon entropy of the class probabilities over its largest value: float32, shape ``(y, x)``; NaN kept."""
+def class_entropy(probability: np.ndarray) -> np.ndarray:
+    """Shannon entropy of class probabilities ``(y, x, class)`` over its largest value, log 5: float32; NaN kept."""
     entropy = np.zeros(probability.shape[:2], np.float32)
     for index in range(len(CLASSES)):
         p = probability[:, :, index]

@@ -24,7 +24,7 @@ function buildLayerControl(entries, changed, recolored) {
       entry.opacity = Number(slider.value) / 100;
       changed(entry);
     });
-    list.append(label, make("span", {}, choice), slider);
+    list.append(make("span", {}, label, choice, slider));
   }
   const palette = make("select", { "aria-label": "Colours of the classes", id: "palette" },
     ...Object.keys(payload.palettes).map((name) => make("option", { value: name }, name)));
@@ -32,7 +32,7 @@ function buildLayerControl(entries, changed, recolored) {
     choosePalette(palette.value);
     recolored();
   });
-  list.append(make("span", { class: "palette" }, "Colours"), make("span", {}, palette), "");
+  list.append(make("span", {}, "Colours", palette));
 }
 
 function showLegend(entries) {
@@ -55,7 +55,7 @@ function ramp(full, about) {
     context.fillStyle = `rgb(${color.join(" ")})`;
     context.fillRect(x, 0, 1, 1);
   });
-  return make("div", { class: "ramp", title: about }, "0", canvas, String(full));
+  return make("div", { class: "ramp" }, "0", canvas, `${full}  ${about}`);
 }
 
 // ---- read-out --------------------------------------------------------------------------------------------------
