@@ -35,7 +35,12 @@ numpydoc_xref_param_type = False
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-doctest_global_setup = "import numpy as np\nimport morpheus_lite as ml\n"
+doctest_global_setup = """
+import numpy as np
+import morpheus_lite as ml
+from morpheus_lite import *
+from morpheus_lite.model.unet import HAUSEN2020, build_unet
+"""
 doctest_test_doctest_blocks = "default"
 
 network_figure.draw(Path(__file__).parent / "_static" / "network.svg")

@@ -1,5 +1,6 @@
 """The stories: an image in memory becomes class maps; a file becomes every product."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from morpheus_lite.segmentation import segment
 from morpheus_lite.tiling import EDGES
 
 Progress = Callable[[int, int], None]
+
+log = logging.getLogger(__name__)
 
 
 def classify(
@@ -177,6 +180,7 @@ def classify_file(
         model = load_model(options.model)
         if model.bands and not image.has_band_names:
             image = image.select(model.bands)
+    log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
     with clock("network"):
         result = classify(
             image,

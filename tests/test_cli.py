@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -165,21 +164,12 @@ def test_models_lists_the_published_one(capsys):
 
 def test_interrupted_run_leaves_nothing(sim_field, tmp_path):
     output = tmp_path / "products"
-    command = [
-        sys.executable,
-        "-m",
-        "morpheus_lite.cli.main",
-        "classify",
-        str(sim_field),
-        "-o",
-        str(output),
-        "--stride",
-        "1",
-    ]
+    arguments = ["classify", str(sim_field), "-o", str(output), "--stride", "1", "-v"]
+    command = [sys.executable, "-m", "morpheus_lite.cli.main", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(6)
+        assert any("120 x 130 px" in line for line in process.stderr), "it never came to the network"
         process.send_signal(signal.SIGINT)
-        _, message = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "interrupted" in message
     assert not output.exists() or not list(output.iterdir())
