@@ -11,14 +11,16 @@ from photutils.segmentation import SegmentationImage, SourceCatalog
 from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage, SourceFlag, decode_flags
-from morpheus_lite.catalog import measure
-from morpheus_lite.catalog.columns import light_unit
+from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
+from morpheus_lite.catalog.light_columns import light_unit
 from morpheus_lite.catalog.morphology import measure_morphology
 from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.labels import LabelledPixels
 
 SHAPE = (60, 70)
 BANDS = ("F160W", "F606W")
+INDEPENDENT = dict.fromkeys(BANDS, CorrelatedNoise(0.05))
+PAPER = MeasureOptions.paper()
 
 
 def sky_wcs():
@@ -66,9 +68,10 @@ def shares(row):
     return np.array([float(row[f"p_{name}"]) for name in SOURCE_CLASSES])
 
 
-def test_rows_are_sums_over_masks():
+@pytest.mark.parametrize("options", [None, PAPER])
+def test_rows_are_sums_over_masks(options):
     labels, image, result = field()
-    table = measure(labels, image, result)
+    table = measure(labels, image, result, options=options, noise=INDEPENDENT)
     assert table["label"].tolist() == [1, 2, 4, 9]
     for row in table:
         mask = labels == row["label"]
@@ -128,7 +131,7 @@ def test_no_sources_is_an_empty_table_with_the_same_columns(with_noise):
 
 def test_every_column_is_described_and_has_the_right_unit():
     table = measure(*field())
-    plain = {"label", "morphology", "flags", "parent_label"}
+    plain = {"label", "morphology", "flags", "parent_label", "n_children"}
     for name in table.colnames:
         assert table[name].info.description, name
         assert (table[name].unit is None) == (name in plain), name
@@ -181,7 +184,7 @@ def test_invalid_pixels_do_not_count():
     clean = replace(image, valid=valid, data=np.where(valid, image.data, 0))
     dirty = replace(image, valid=valid, data=np.where(valid, image.data, 1e6).astype(np.float32))
     result = replace(result, valid=valid.all(axis=2))
-    one, other = measure(labels, clean, result), measure(labels, dirty, result)
+    one, other = (measure(labels, each, result, noise=INDEPENDENT) for each in (clean, dirty))
     for name in one.colnames:
         np.testing.assert_array_equal(one[name], other[name])
     assert [bool(flags & SourceFlag.INVALID_PIXELS) for flags in one["flags"]] == [False, False, True, False]
@@ -207,7 +210,7 @@ def test_unknown_noise_counts_as_the_mean_of_the_known():
     labels, image, result = field()
     rms = np.full_like(image.rms, 0.05)
     rms[30:40, 30:40] = 0
-    row = measure(labels, replace(image, rms=rms), result)[2]
+    row = measure(labels, replace(image, rms=rms), result, noise=INDEPENDENT)[2]
     assert row["segment_fluxerr_F160W"].value == pytest.approx(0.05 * np.sqrt(150), rel=1e-6)
 
 
@@ -232,13 +235,18 @@ class TestFlags:
         return {int(row["label"]): set(decode_flags(row["flags"])) for row in table}
 
     def test_neighbours_touch(self):
-        assert self.flags(*field()) == {1: {"blended"}, 2: {"blended"}, 4: set(), 9: set()}
+        assert self.flags(*field()) == {
+            1: {"blended", "crowded"},
+            2: {"blended", "crowded"},
+            4: set(),
+            9: set(),
+        }
 
     def test_children_know_their_parent(self):
         labels, image, result = field()
         parents = np.where(labels == 2, 1, labels)
         parents[7:9, 19:21] = 0
-        assert self.flags(labels, image, result, parents=parents)[2] == {"blended", "deblend_child"}
+        assert self.flags(labels, image, result, parents=parents)[2] == {"blended", "deblend_child", "crowded"}
         assert measure(labels, image, result, parents=parents)["parent_label"].tolist() == [1, 1, 4, 9]
 
     def test_the_edge_of_the_image(self):
@@ -297,8 +305,11 @@ def test_unknown_units_are_kept_as_text(tmp_path):
 def test_one_band_without_noise_or_sky():
     labels, image, result = field()
     single = replace(image.select(["F606W"]), rms=None, wcs=None)
-    table = measure(labels, single, result)
+    table = measure(labels, single, result, options=PAPER)
     assert [name for name in table.colnames if "flux" in name] == ["segment_flux_F606W"]
+    full = measure(labels, single, result)
+    assert {"kron_flux_F606W", "aper_flux_3px_F606W"} <= set(full.colnames)
+    assert np.isfinite(full["segment_fluxerr_F606W"]).all(), "from the scatter of the sky"
 
 
 def test_what_does_not_fit_is_refused():

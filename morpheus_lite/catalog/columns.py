@@ -1,6 +1,5 @@
 """The columns of the catalogue: name, unit and meaning, in order."""
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -8,32 +7,12 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, QTable
 
+from morpheus_lite.catalog.light_columns import ColumnDefinition, extent_columns, light_columns
+from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.image import SkyImage
 
 _RATIO = u.dimensionless_unscaled
-
-
-@dataclass(frozen=True)
-class ColumnDefinition:
-    """One column of the catalogue.
-
-    Parameters
-    ----------
-    name : str
-        Name in the table.
-    kind : str
-        NumPy type of the values.
-    unit : astropy.units.UnitBase or None
-        None for names, labels and bit fields, and for light in an unknown unit.
-    description : str
-        Meaning, in one line.
-    """
-
-    name: str
-    kind: str
-    unit: u.UnitBase | None
-    description: str
 
 
 _PLACE = (
@@ -58,58 +37,37 @@ _VERDICT = (
     ColumnDefinition("morphology", "U12", None, "class with the largest p_<class>; empty if nothing is known"),
     ColumnDefinition("flags", "i4", None, "sum of the bits of SourceFlag; read them with decode_flags"),
     ColumnDefinition("parent_label", "i4", None, "label of the source before deblending"),
+    ColumnDefinition("n_children", "i4", None, "pieces that the parent was split into; 0 if it was not"),
+)
+_NATURE = (
+    ColumnDefinition("p_source", "f8", _RATIO, "light-weighted mean of 1 - P(background): how sure the source is real"),
+    ColumnDefinition("entropy", "f8", _RATIO, "entropy of p_<class> over its largest: 0 one class, 1 all alike"),
+    ColumnDefinition("bulge_fraction", "f8", _RATIO, "light in pixels whose most probable source class is spheroid"),
+    ColumnDefinition("disk_fraction", "f8", _RATIO, "light in pixels whose most probable source class is disk"),
 )
 
 
-def light_unit(text: str | None) -> u.UnitBase | None:
-    """The unit of a band: FITS spelling, or what HST headers write; None where unknown.
-
-    Examples
-    --------
-    >>> light_unit("ELECTRONS/S")
-    Unit("electron / s")
-    """
-    if not text or not text.strip():
-        return None
-    for spelling in (text, text.lower().replace("electrons", "electron").replace("counts", "ct").replace("sec", "s")):
-        try:
-            return u.Unit(spelling)
-        except ValueError:
-            continue
-    return u.Unit(text, parse_strict="silent")
-
-
-def catalogue_columns(image: SkyImage, *, with_errors: bool) -> list[ColumnDefinition]:
+def catalogue_columns(image: SkyImage, settings: MeasureOptions, *, with_errors: bool) -> list[ColumnDefinition]:
     """Every column of an image's catalogue, in order.
 
     Parameters
     ----------
     image : SkyImage
-        Its bands, their units, and whether there are noise planes and a WCS, decide.
+        Its bands, their units and zero-points, and whether there are noise planes and a WCS, decide.
+    settings : MeasureOptions
+        What is measured.
     with_errors : bool
         Whether the class maps have variances.
     """
     sky = _SKY if image.pixel_scale is not None else ()
-    fluxes = (
-        _flux_columns(band, text, image.rms is not None) for band, text in zip(image.bands, image.units, strict=True)
-    )
+    light = chain.from_iterable(light_columns(image, index, settings) for index in range(image.n_bands))
     shares = [ColumnDefinition(f"p_{name}", "f8", _RATIO, f"light-weighted share of {name}") for name in SOURCE_CLASSES]
     errors = [
         ColumnDefinition(f"p_{name}_err", "f8", _RATIO, f"scatter of p_{name} between windows, fully correlated")
         for name in SOURCE_CLASSES
         if with_errors
     ]
-    return [*_PLACE, *sky, *_SHAPE, *chain.from_iterable(fluxes), *shares, *errors, *_VERDICT]
-
-
-def _flux_columns(band: str, text: str | None, with_noise: bool) -> list[ColumnDefinition]:
-    unit = light_unit(text)
-    known = "" if unit is not None else "; in the unit of the image, which does not state it"
-    flux = ColumnDefinition(f"segment_flux_{band}", "f8", unit, f"sum of the valid pixels in {band}{known}")
-    error = ColumnDefinition(
-        f"segment_fluxerr_{band}", "f8", unit, f"noise of segment_flux_{band}, pixels independent{known}"
-    )
-    return [flux, error] if with_noise else [flux]
+    return [*_PLACE, *sky, *_SHAPE, *extent_columns(settings), *light, *shares, *errors, *_NATURE, *_VERDICT]
 
 
 def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], meta: dict[str, Any]) -> QTable:

@@ -1,21 +1,25 @@
 """Flags of sources: what a reader of the catalogue must know before trusting a row."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.classification import Classification
 from morpheus_lite.flags import PixelFlag, SourceFlag
+from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
 
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
+_FLAT = 4
 
 
 def flag_sources(
     labels: np.ndarray,
     sources: LabelledPixels,
     classification: Classification,
-    parents: np.ndarray,
-    negative: np.ndarray,
+    n_children: np.ndarray,
+    others: dict[SourceFlag, np.ndarray | bool],
 ) -> np.ndarray:
     """Flags that follow from where a source lies.
 
@@ -27,10 +31,10 @@ def flag_sources(
         The pixels of ``labels``.
     classification : Classification
         Tells invalid, unclassified and rarely seen pixels.
-    parents : numpy.ndarray
-        int32, shape ``(source,)``: label of each source's parent.
-    negative : numpy.ndarray
-        bool, shape ``(source,)``: True where the flux is not positive in a band.
+    n_children : numpy.ndarray
+        int, shape ``(source,)``: pieces that each source's parent was split into, 0 if it was not.
+    others : dict
+        Flags that were found elsewhere: bool, shape ``(source,)``, or one value for all.
 
     Returns
     -------
@@ -38,17 +42,56 @@ def flag_sources(
         int32, shape ``(source,)``: bits of `~morpheus_lite.flags.SourceFlag`.
     """
     invalid = ndimage.binary_dilation(~classification.valid, _WITH_CORNERS)
-    _, family, n_children = np.unique(parents, return_inverse=True, return_counts=True)
-    child = n_children[family] > 1
+    child = n_children > 1
     bits = {
         SourceFlag.EDGE: sources.any(_edge_pixels(classification)),
         SourceFlag.INVALID_PIXELS: sources.any(invalid),
         SourceFlag.BLENDED: sources.any(_contact_pixels(labels)) | child,
         SourceFlag.DEBLEND_CHILD: child,
-        SourceFlag.NEGATIVE_FLUX: negative,
         SourceFlag.LOW_COVERAGE: sources.any(_rarely_seen(classification)),
+        **others,
     }
-    return sum((int(flag) * on.astype(np.int32) for flag, on in bits.items()), np.zeros(len(sources), np.int32))
+    return sum(
+        (int(flag) * np.asarray(on, dtype=np.int32) for flag, on in bits.items()), np.zeros(len(sources), np.int32)
+    )
+
+
+def find_saturated(
+    sources: LabelledPixels, image: SkyImage, level: float | None, faintest: Sequence[float]
+) -> np.ndarray:
+    """Which sources hold saturated pixels, or what saturation leaves behind.
+
+    Parameters
+    ----------
+    sources : LabelledPixels
+        The pixels of each source.
+    image : SkyImage
+        The image.
+    level : float or None
+        Data value from which a pixel is saturated, None where nothing says.
+    faintest : sequence of float
+        For each band, the value below which a flat top or a hole is no sign of saturation.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape ``(source,)``: True where, in any band, a pixel reaches ``level``, four pixels share the
+        largest value, or the brightest pixel lies beside invalid ones.
+    """
+    found = np.zeros(len(sources), dtype=bool)
+    if not len(sources):
+        return found
+    for index, faint in enumerate(faintest):
+        valid = image.valid[:, :, index]
+        light = np.where(sources.take(valid), sources.take(image.data[:, :, index]), -np.inf)
+        peak = sources.brightest(light)
+        largest = light[peak]
+        flat = sources.sum(light == sources.spread(largest)) >= _FLAT
+        beside = ndimage.binary_dilation(~valid, _WITH_CORNERS)[sources.y[peak], sources.x[peak]]
+        found |= (flat | beside) & (largest > faint) & np.isfinite(largest)
+        if level is not None:
+            found |= largest >= level
+    return found
 
 
 def _edge_pixels(classification: Classification) -> np.ndarray:

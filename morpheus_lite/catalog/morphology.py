@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morpheus_lite.classes import SOURCE_CLASSES
+from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.labels import LabelledPixels
 
 _N = len(SOURCE_CLASSES)
@@ -28,6 +28,12 @@ class Morphology:
     share: np.ndarray
     error: np.ndarray | None
     unweighted: np.ndarray
+
+    @property
+    def entropy(self) -> np.ndarray:
+        """float64, shape ``(source,)``: entropy of the shares in units of its largest; NaN where nothing is known."""
+        terms = np.where(self.share > 0, self.share * np.log(np.where(self.share > 0, self.share, 1)), self.share)
+        return np.abs(terms.sum(axis=1)) / np.log(_N)
 
     @property
     def name(self) -> np.ndarray:
@@ -81,6 +87,40 @@ def measure_morphology(
         share = sums / total
         error = None if variance is None else _errors(share, _scatter(sources, variance, weight) / total)
     return Morphology(share, error, unweighted)
+
+
+def measure_nature(
+    sources: LabelledPixels, probability: np.ndarray, light: np.ndarray, usable: np.ndarray
+) -> dict[str, np.ndarray]:
+    """How sure each source is real, and how much of its light looks like a bulge and like a disk.
+
+    Parameters
+    ----------
+    sources : LabelledPixels
+        The pixels of each source.
+    probability : numpy.ndarray
+        float32, shape ``(y, x, class)``: mean probabilities, NaN where not classified.
+    light, usable : numpy.ndarray
+        Detection band and where it may be used, shape ``(y, x)``.
+
+    Returns
+    -------
+    dict
+        ``p_source, bulge_fraction, disk_fraction``: float64, shape ``(source,)``, in [0, 1]; NaN where no pixel is
+        known. Pixels weigh by their positive light; all the same in a source without any.
+    """
+    classes = sources.take(probability)
+    known = sources.take(usable) & np.isfinite(classes[:, 0])
+    weight = np.where(known, np.maximum(sources.take(light), 0), 0).astype(np.float64)
+    weight = np.where(sources.spread(sources.sum(weight) <= 0), known, weight)
+    top = np.nan_to_num(classes[:, :_N]).argmax(axis=1)
+    real = np.where(known, 1 - np.nan_to_num(classes[:, BACKGROUND]), 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = sources.sum(weight)
+        nature = {"p_source": np.clip(sources.sum(weight * real) / total, 0, 1)}
+        for column, name in (("bulge_fraction", "spheroid"), ("disk_fraction", "disk")):
+            nature[column] = sources.sum(weight * (top == SOURCE_CLASSES.index(name))) / total
+    return nature
 
 
 def _class_sums(sources: LabelledPixels, maps: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -1,0 +1,108 @@
+"""The columns of light, size and structure: name, unit and meaning."""
+
+from dataclasses import dataclass
+
+import astropy.units as u
+
+from morpheus_lite.catalog.settings import MeasureOptions
+from morpheus_lite.image import SkyImage
+
+_RATIO = u.dimensionless_unscaled
+
+
+@dataclass(frozen=True)
+class ColumnDefinition:
+    """One column of the catalogue.
+
+    Parameters
+    ----------
+    name : str
+        Name in the table.
+    kind : str
+        NumPy type of the values.
+    unit : astropy.units.UnitBase or None
+        None for names, labels and bit fields, and for light in an unknown unit.
+    description : str
+        Meaning, in one line.
+    """
+
+    name: str
+    kind: str
+    unit: u.UnitBase | None
+    description: str
+
+
+_EXTENT = (
+    ColumnDefinition("x_centroid_win", "f8", u.pix, "centroid under a Gaussian as wide as the source, first column 0"),
+    ColumnDefinition("y_centroid_win", "f8", u.pix, "centroid under a Gaussian as wide as the source, first row 0"),
+    ColumnDefinition("x_centroid_win_err", "f8", u.pix, "noise of x_centroid_win"),
+    ColumnDefinition("y_centroid_win_err", "f8", u.pix, "noise of y_centroid_win"),
+    ColumnDefinition("kron_radius", "f8", _RATIO, "first moment of the light, in units of the semi-axes"),
+    ColumnDefinition("half_light_radius", "f8", u.pix, "circle with half of the Kron flux of the detection band"),
+)
+_STRUCTURE = (
+    ColumnDefinition("r_petrosian", "f8", u.pix, "circular Petrosian radius, eta = 0.2"),
+    ColumnDefinition("concentration", "f8", _RATIO, "5 log10(r80 / r20) within 1.5 r_petrosian"),
+    ColumnDefinition("asymmetry", "f8", _RATIO, "light not alike after half a turn, noise taken off, 1.5 r_petrosian"),
+    ColumnDefinition("gini", "f8", _RATIO, "Gini coefficient of the light; 1 if one pixel has it all"),
+    ColumnDefinition("m20", "f8", _RATIO, "log10 of the second moment of the brightest 20 % relative to the whole"),
+)
+
+
+def light_unit(text: str | None) -> u.UnitBase | None:
+    """The unit of a band: FITS spelling, or what HST headers write; None where unknown.
+
+    Examples
+    --------
+    >>> light_unit("ELECTRONS/S")
+    Unit("electron / s")
+    """
+    if not text or not text.strip():
+        return None
+    for spelling in (text, text.lower().replace("electrons", "electron").replace("counts", "ct").replace("sec", "s")):
+        try:
+            return u.Unit(spelling)
+        except ValueError:
+            continue
+    return u.Unit(text, parse_strict="silent")
+
+
+def extent_columns(settings: MeasureOptions) -> list[ColumnDefinition]:
+    """Columns of size and structure, from the detection band."""
+    extent = list(_EXTENT) if settings.photometry else []
+    return extent + (list(_STRUCTURE) if settings.photometry and settings.structure else [])
+
+
+def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list[ColumnDefinition]:
+    """Columns of the light in one band."""
+    band, unit = image.bands[index], light_unit(image.units[index])
+    note = "" if unit is not None else "; in the unit of the image, which does not state it"
+    if not settings.photometry:
+        noise = f"noise of segment_flux_{band}, pixels independent{note}"
+        columns = [ColumnDefinition(f"segment_flux_{band}", "f8", unit, f"sum of the valid pixels in {band}{note}")]
+        return columns + [ColumnDefinition(f"segment_fluxerr_{band}", "f8", unit, noise)] * (image.rms is not None)
+    zero_point = image.zero_points[index]
+    note += "; not calibrated, no zero-point is known" if zero_point is None else f"; AB zero-point {zero_point:.4g}"
+    pairs = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
+    pairs[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}"
+    for name in settings.aperture_names(image.pixel_scale):
+        number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")
+        radius = f"{number.replace('p', '.')} {unit_name}"
+        pairs[f"aper_flux_{name}_{band}"] = f"light within a radius of {radius} in {band}"
+    columns = []
+    for name, meaning in pairs.items():
+        columns.append(ColumnDefinition(name, "f8", unit, meaning + note))
+        error = name.replace("_flux_", "_fluxerr_")
+        columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{note}"))
+    if settings.local_background:
+        columns.append(ColumnDefinition(f"local_background_{band}", "f8", unit, f"sky subtracted, a pixel{note}"))
+    return columns + (_calibrated_columns(band) if zero_point is not None else [])
+
+
+def _calibrated_columns(band: str) -> list[ColumnDefinition]:
+    return [
+        ColumnDefinition(f"kron_mag_{band}", "f8", u.mag, f"AB magnitude of kron_flux_{band}; NaN if not positive"),
+        ColumnDefinition(f"kron_magerr_{band}", "f8", u.mag, f"noise of kron_mag_{band}"),
+        ColumnDefinition(f"kron_fnu_{band}", "f8", u.nJy, f"flux density of kron_flux_{band}"),
+        ColumnDefinition(f"kron_fnuerr_{band}", "f8", u.nJy, f"noise of kron_fnu_{band}"),
+    ]

@@ -1,0 +1,163 @@
+"""Stamps: the surroundings of one source, with its neighbours taken out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.stats import mad_std
+from photutils.geometry import elliptical_overlap_grid
+
+from morpheus_lite.catalog.noise import CorrelatedNoise
+from morpheus_lite.image import SkyImage
+
+_FEWEST = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Ellipse:
+    """Where a source is and which way it lies.
+
+    Parameters
+    ----------
+    y, x : float
+        Centre in pixels.
+    a, b : float
+        Semi-axes in pixels: standard deviations of the light along them.
+    theta : float
+        Major axis, counter-clockwise from the x axis, in radians.
+    """
+
+    y: float
+    x: float
+    a: float
+    b: float
+    theta: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stamp:
+    """Light around one source.
+
+    Parameters
+    ----------
+    light : numpy.ndarray
+        float64, shape ``(y, x, band)``. Pixels of neighbours and invalid ones hold what lies opposite
+        the centre, or 0 where that cannot be used either.
+    variance : numpy.ndarray
+        float64, shape ``(y, x, band)``: of the noise of a pixel.
+    own, foreign, sky : numpy.ndarray
+        bool, shape ``(y, x)``: pixels of the source, of other sources, and valid ones of none.
+    usable : numpy.ndarray
+        bool, shape ``(y, x, band)``: valid pixels.
+    ellipse : Ellipse
+        The source, its centre in pixels of the stamp.
+    corner : (int, int)
+        Column and row of the image that the stamp begins at.
+    """
+
+    light: np.ndarray
+    variance: np.ndarray
+    own: np.ndarray
+    foreign: np.ndarray
+    sky: np.ndarray
+    usable: np.ndarray
+    ellipse: Ellipse
+    corner: tuple[int, int]
+
+    def ellipse_overlap(self, scale: float) -> np.ndarray:
+        """Share of each pixel inside ``scale`` times the ellipse: float64, shape ``(y, x)``."""
+        a, b = scale * self.ellipse.a, scale * self.ellipse.b
+        return self._overlap(self.ellipse.y, self.ellipse.x, a, b, self.ellipse.theta)
+
+    def circle_overlap(self, y: float, x: float, radius: float) -> np.ndarray:
+        """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
+        return self._overlap(y, x, radius, radius, 0.0)
+
+    def _overlap(self, y: float, x: float, a: float, b: float, theta: float) -> np.ndarray:
+        height, width = self.own.shape
+        corners = (-0.5 - x, width - 0.5 - x, -0.5 - y, height - 0.5 - y)
+        return elliptical_overlap_grid(*corners, width, height, a, b, theta, 1, 1)
+
+    @property
+    def elliptical_radius(self) -> np.ndarray:
+        """float64, shape ``(y, x)``: distance from the centre in units of the ellipse."""
+        along, across = self.axes
+        return np.hypot(along / self.ellipse.a, across / self.ellipse.b)
+
+    @property
+    def axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distances from the centre along the major and the minor axis, in pixels: float64, shape ``(y, x)``."""
+        y, x = np.ogrid[: self.own.shape[0], : self.own.shape[1]]
+        dy, dx = y - self.ellipse.y, x - self.ellipse.x
+        cosine, sine = np.cos(self.ellipse.theta), np.sin(self.ellipse.theta)
+        return dx * cosine + dy * sine, dy * cosine - dx * sine
+
+
+def cut_stamp(
+    labels: np.ndarray,
+    image: SkyImage,
+    noise: dict[str, CorrelatedNoise],
+    label: int,
+    box: tuple[slice, slice],
+    ellipse: Ellipse,
+    margin: int,
+) -> Stamp:
+    """The stamp of one source.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    image : SkyImage
+        The image.
+    noise : dict
+        Noise of each band, for pixels whose RMS is not known and too little sky around.
+    label : int
+        Which source.
+    box : (slice, slice)
+        Its bounding box.
+    ellipse : Ellipse
+        Its centre, in pixels of the image, and shape.
+    margin : int
+        Pixels around the box to take.
+    """
+    window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
+    here = Ellipse(ellipse.y - window[0].start, ellipse.x - window[1].start, ellipse.a, ellipse.b, ellipse.theta)
+    near = labels[window]
+    usable = image.valid[window]
+    light = np.where(usable, image.data[window], 0).astype(np.float64)
+    foreign = (near != label) & (near != 0)
+    sky = (near == 0) & usable.all(axis=2)
+    rms = None if image.rms is None else np.where(usable, image.rms[window], 0)
+    variance = _variance(rms, light, sky, [noise[band].sigma for band in image.bands])
+    good = usable & ~foreign[:, :, None]
+    corner = window[1].start, window[0].start
+    return Stamp(_mirrored(light, good, here), variance, near == label, foreign, sky, usable, here, corner)
+
+
+def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas: list[float]) -> np.ndarray:
+    """Variance of each pixel; unknown ones as the mean of the known, else from the scatter of the sky around."""
+    variance = np.zeros(light.shape) if rms is None else rms.astype(np.float64) ** 2
+    for index, sigma in enumerate(sigmas):
+        plane = variance[:, :, index]
+        known = plane > 0
+        if known.any():
+            plane[~known] = plane[known].mean()
+        else:
+            around = light[sky, index]
+            plane[:] = (mad_std(around) if len(around) >= _FEWEST else sigma) ** 2
+    return variance
+
+
+def _mirrored(light: np.ndarray, good: np.ndarray, ellipse: Ellipse) -> np.ndarray:
+    """The light with what is not good replaced by its opposite, or 0."""
+    if good.all():
+        return light
+    y, x, band = np.nonzero(~good)
+    opposite_y, opposite_x = np.rint(2 * ellipse.y - y).astype(int), np.rint(2 * ellipse.x - x).astype(int)
+    height, width = light.shape[:2]
+    inside = (opposite_y >= 0) & (opposite_y < height) & (opposite_x >= 0) & (opposite_x < width)
+    opposite_y, opposite_x = np.clip(opposite_y, 0, height - 1), np.clip(opposite_x, 0, width - 1)
+    inside &= good[opposite_y, opposite_x, band]
+    filled = light.copy()
+    filled[y, x, band] = np.where(inside, light[opposite_y, opposite_x, band], 0)
+    return filled

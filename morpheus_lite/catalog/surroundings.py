@@ -1,0 +1,137 @@
+"""What the surroundings of each source give: photometry and structure, one stamp at a time."""
+
+import numpy as np
+from scipy import ndimage
+
+from morpheus_lite.catalog.noise import CorrelatedNoise
+from morpheus_lite.catalog.photometry import Photometry, measure_photometry
+from morpheus_lite.catalog.settings import MeasureOptions
+from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
+from morpheus_lite.catalog.structure import Structure, measure_structure
+from morpheus_lite.image import SkyImage
+from morpheus_lite.labels import LabelledPixels
+
+STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
+NANOJANSKY_ZERO_POINT = 31.4
+"""AB magnitude of 1 nJy (to 1e-4; Oke & Gunn 1983)."""
+
+_MAGNITUDE = 2.5 / np.log(10)
+
+
+def box_sides(labels: np.ndarray, sources: LabelledPixels) -> np.ndarray:
+    """Longer side of each source's bounding box: int64, shape ``(source,)``."""
+    boxes = ndimage.find_objects(labels)
+    sides = [max(side.stop - side.start for side in boxes[label - 1]) for label in sources.labels]
+    return np.array(sides, dtype=np.int64)
+
+
+def measure_surroundings(
+    labels: np.ndarray,
+    sources: LabelledPixels,
+    image: SkyImage,
+    detection: int,
+    shapes: dict[str, np.ndarray],
+    noise: dict[str, CorrelatedNoise],
+    options: MeasureOptions,
+) -> dict[str, np.ndarray]:
+    """Photometry and structure of every source.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    sources : LabelledPixels
+        The pixels of ``labels``.
+    image : SkyImage
+        The image.
+    detection : int
+        Index of the detection band.
+    shapes : dict
+        Centroid and ellipse of each source, as `~morpheus_lite.catalog.light.measure_shapes` gives them.
+    noise : dict
+        Noise of each band.
+    options : MeasureOptions
+        What to measure.
+
+    Returns
+    -------
+    dict
+        Column name to float64 values, shape ``(source,)``; NaN for sources that are too large. ``crowded`` is bool.
+
+    Notes
+    -----
+    The row of a source depends on the pixels of its bounding box and `MeasureOptions.margin` around it, and on
+    ``noise``; on nothing else.
+    """
+    radii = options.aperture_radii_in_pixels(image.pixel_scale)
+    bands = [noise[band] for band in image.bands]
+    boxes = ndimage.find_objects(labels)
+    found: list[tuple[Photometry, Structure] | None] = []
+    for row, label in enumerate(sources.labels.tolist()):
+        box = boxes[label - 1]
+        height, width = (side.stop - side.start for side in box)
+        if max(height, width) > options.largest_side:
+            found.append(None)
+            continue
+        margin = options.margin(height, width, image.pixel_scale)
+        stamp = cut_stamp(labels, image, noise, label, box, _ellipse(shapes, row), margin)
+        photometry = measure_photometry(stamp, detection, bands, radii, options)
+        photometry.centroid[:] += stamp.corner
+        found.append((photometry, measure_structure(stamp, detection) if options.structure else Structure()))
+    return _columns(found, image, options)
+
+
+def _ellipse(shapes: dict[str, np.ndarray], row: int) -> Ellipse:
+    """The ellipse of a row; a small circle where there was no positive light to measure one."""
+    a, b, angle = (float(shapes[name][row]) for name in ("semimajor_axis", "semiminor_axis", "orientation"))
+    if not (np.isfinite([a, b, angle]).all() and b > 0):
+        a = b = max(float(np.sqrt(shapes["area"][row] / np.pi)) / 2, 1.0)
+        angle = 0.0
+    return Ellipse(float(shapes["y_centroid"][row]), float(shapes["x_centroid"][row]), a, b, np.deg2rad(angle))
+
+
+def _columns(
+    found: list[tuple[Photometry, Structure] | None], image: SkyImage, options: MeasureOptions
+) -> dict[str, np.ndarray]:
+    """Values of all sources by column name."""
+    names = options.aperture_names(image.pixel_scale)
+    nothing = np.full((2 + len(names), image.n_bands), np.nan)
+    light = [one[0] if one else None for one in found]
+    shape = (len(found), *nothing.shape)
+    flux, error = (
+        np.array([getattr(one, name) if one else nothing for one in light]).reshape(shape) for name in ("flux", "error")
+    )
+    values = {
+        "kron_radius": np.array([one.kron_radius if one else np.nan for one in light]),
+        "half_light_radius": np.array([one.half_light_radius if one else np.nan for one in light]),
+        "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
+    }
+    for index, axis in enumerate("xy"):
+        values[f"{axis}_centroid_win"] = np.array([one.centroid[index] if one else np.nan for one in light])
+        values[f"{axis}_centroid_win_err"] = np.array([one.centroid_error[index] if one else np.nan for one in light])
+    for name in STRUCTURE:
+        values[name] = np.array([getattr(one[1], name) if one else np.nan for one in found])
+    for index, band in enumerate(image.bands):
+        for kind, part in zip(("segment", "kron", *names), range(2 + len(names)), strict=True):
+            prefix = kind if part < 2 else "aper"
+            suffix = band if part < 2 else f"{kind}_{band}"
+            values[f"{prefix}_flux_{suffix}"] = flux[:, part, index]
+            values[f"{prefix}_fluxerr_{suffix}"] = error[:, part, index]
+        values[f"local_background_{band}"] = np.array([one.background[index] if one else np.nan for one in light])
+        if (zero_point := image.zero_points[index]) is not None:
+            values |= calibrated(flux[:, 1, index], error[:, 1, index], float(zero_point), band)
+    return values
+
+
+def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, band: str) -> dict[str, np.ndarray]:
+    """AB magnitude and nJy of Kron fluxes; magnitudes are NaN where the flux is not positive."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        magnitude = np.where(flux > 0, zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), np.nan)
+        magnitude_error = np.where(flux > 0, _MAGNITUDE * error / flux, np.nan)
+    factor = 10 ** (-0.4 * (zero_point - NANOJANSKY_ZERO_POINT))
+    return {
+        f"kron_mag_{band}": magnitude,
+        f"kron_magerr_{band}": magnitude_error,
+        f"kron_fnu_{band}": flux * factor,
+        f"kron_fnuerr_{band}": error * factor,
+    }
