@@ -9,14 +9,12 @@ from morpheus_lite.simulation import Conditions, Field, draw_conditions, plain_c
 STYLES = ("deep", "matched", "free")
 """Like CANDELS GOODS-S deep; like the XDF with all bands convolved to the PSF of F160W; anything."""
 
-_SHARES = (0.35, 0.15, 0.5)
-
 # Measured in the XDF with matched PSFs: noise of a pixel (nJy), and the Gaussian (px) that makes white noise like it
 _MATCHED_SIGMA = {"F160W": 0.35, "F125W": 0.245, "F606W": 0.027, "F850LP": 0.055}
 _MATCHED_CORRELATION = {"F160W": 0.5, "F125W": 0.6, "F606W": 1.25, "F850LP": 1.15}
 
 
-def draw_style(rng: np.random.Generator, field: Field, style: str | None = None) -> Conditions:
+def draw_style(rng: np.random.Generator, field: Field, style: str = "free") -> Conditions:
     """Random conditions in one of the `STYLES`.
 
     Parameters
@@ -25,10 +23,9 @@ def draw_style(rng: np.random.Generator, field: Field, style: str | None = None)
         Where the randomness comes from.
     field : Field
         For its bands and pixel scale.
-    style : str, optional
-        One of `STYLES`; drawn if not given. ``"matched"`` knows the four HST bands only, and is ``"free"`` for others.
+    style : str
+        One of `STYLES`. ``"matched"`` knows the four HST bands only, and is ``"free"`` for others.
     """
-    style = style or str(rng.choice(STYLES, p=_SHARES))
     drawn = draw_conditions(rng, field)
     if style == "matched" and not set(field.bands) <= set(_MATCHED_SIGMA):
         style = "free"

@@ -28,10 +28,14 @@ class SamplingConfig:
     pool : int
         Patches kept in memory and shuffled.
     bright, faint, large, anywhere : float
-        Shares of patches centred on a source bright enough to classify (drawn with equal shares of the classes), on a
-        faint one, on one of the largest, or at random.
+        Shares of patches centred on a source bright enough to classify, on a faint one, on one of the largest, or at
+        random.
+    classes : tuple of float
+        Shares of the four classes of source among the bright centres.
     bright_snr : float
         Signal-to-noise ratio of a source, all bands together, from which its class can be told.
+    styles : tuple of float
+        Shares of the conditions ``"deep"``, ``"matched"`` and ``"free"`` (see `morpheus_lite.training.conditions`).
     drop_bands : float
         Share of patches with one or more bands missing.
     """
@@ -45,7 +49,9 @@ class SamplingConfig:
     faint: float = 0.18
     large: float = 0.07
     anywhere: float = 0.13
+    classes: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     bright_snr: float = 40.0
+    styles: tuple[float, ...] = (0.35, 0.15, 0.5)
     drop_bands: float = 0.45
 
 

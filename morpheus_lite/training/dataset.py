@@ -13,7 +13,7 @@ import numpy as np
 from morpheus_lite.errors import InputError
 from morpheus_lite.normalization import measure_noise, normalize
 from morpheus_lite.simulation import Field, observe
-from morpheus_lite.training.conditions import correlated_scatter, draw_style
+from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style
 from morpheus_lite.training.config import SamplingConfig
 from morpheus_lite.training.targets import Scene, make_scene, targets
 
@@ -58,7 +58,7 @@ def find_fields(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def draw_scene(rng: np.random.Generator, field: Field, *, style: str | None = None) -> Scene:
+def draw_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -> Scene:
     """A field under random conditions (see `draw_style`), normalised as any image would be."""
     conditions = draw_style(rng, field, style)
     image = observe(field, conditions, rng).image
@@ -91,7 +91,8 @@ def batches(patterns: Sequence[str], sampling: SamplingConfig, seed: int) -> Ite
         while len(pool) < sampling.pool:
             if not paths:
                 paths = [str(path) for path in rng.permutation(find_fields(patterns))]
-            scene = draw_scene(rng, Field.load(paths.pop()))
+            shares = np.array(sampling.styles) / np.sum(sampling.styles)
+            scene = draw_scene(rng, Field.load(paths.pop()), style=str(rng.choice(STYLES, p=shares)))
             pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
         chosen = rng.choice(len(pool), sampling.batch, replace=False)
         arrays = [np.stack(column) for column in zip(*(pool[i] for i in chosen), strict=True)]
@@ -172,8 +173,10 @@ def _draw_center(
     kinds = np.array([sampling.bright, sampling.faint, sampling.large, sampling.anywhere])
     kind = rng.choice(["bright", "faint", "large", "anywhere"], p=kinds / kinds.sum())
     if kind == "bright" and len(bright):
-        classes = scene.soft[bright].argmax(axis=1)
-        chosen = rng.choice(bright[classes == rng.choice(np.unique(classes))])
+        kinds = scene.soft[bright].argmax(axis=1)
+        there = np.unique(kinds)
+        shares = np.array(sampling.classes)[there]
+        chosen = rng.choice(bright[kinds == rng.choice(there, p=shares / shares.sum())])
     elif kind == "faint" and len(faint):
         chosen = rng.choice(faint)
     elif kind == "large" and len(bright):

@@ -93,7 +93,7 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 12) ->
     scenes = []
     for i, path in enumerate(find_fields(patterns)[:limit]):
         field = Field.load(path)
-        scene = draw_scene(np.random.default_rng([seed, i]), field, style=None if i % 2 else "deep")
+        scene = draw_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
         whole = tuple(slice(0, length) for length in scene.owner.shape)
         target, weight = targets(scene, whole, np.ones(len(field.bands), bool))
         scenes.append(ValidationScene(scene, np.asarray(field.sources["h_mag"]), target, weight))
