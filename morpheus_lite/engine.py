@@ -28,20 +28,37 @@ Progress = Callable[[int, int], None]
 class WindowModel(Protocol):
     """What the loop needs of a model: `morpheus_lite.pretrained.Model` is one, and so is anything with these."""
 
-    name: str
-    sha256: str
-    classes: tuple[str, ...]
-    window: int
-    margin: int
-    stride: int
+    @property
+    def name(self) -> str:
+        """What the model is called."""
 
-    def prepare(self, windows: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the output, in order."""
+
+    @property
+    def window(self) -> int:
+        """Side of a window, in pixels."""
+
+    @property
+    def margin(self) -> int:
+        """Border of a prediction that does not count, in pixels."""
+
+    @property
+    def stride(self) -> int:
+        """Default step between windows, in pixels."""
+
+    def prepare(self, windows: np.ndarray, valid: np.ndarray | None, /) -> np.ndarray:
         """Windows ``(n, y, x, band)`` as ``predict`` takes them."""
 
-    def predict(self, batch: np.ndarray) -> np.ndarray:
+    def predict(self, batch: np.ndarray, /) -> np.ndarray:
         """Probabilities ``(n, y, x, class)`` of a batch ``(n, y, x, band)``; called from several threads."""
 
-    def predict_inner(self, batch: np.ndarray) -> np.ndarray:
+    def predict_inner(self, batch: np.ndarray, /) -> np.ndarray:
         """The same without the margin: ``(n, y - 2 margin, x - 2 margin, class)``."""
 
 
@@ -254,7 +271,7 @@ def _assembled(
         probability=np.where(valid[..., None], mean.value, np.float32(np.nan)),
         coverage=coverage,
         valid=valid,
-        variance=np.where(valid[..., None], mean.variance, np.float32(np.nan)),
+        variance=None if mean.variance is None else np.where(valid[..., None], mean.variance, np.float32(np.nan)),
         vote=np.where(valid[..., None], vote.value, np.float32(np.nan)),
         flags=flags.astype(np.uint8),
         wcs=image.wcs,

@@ -61,4 +61,4 @@ def decode_flags(value: int, kind: type[IntFlag] = SourceFlag) -> tuple[str, ...
     >>> decode_flags(17)
     ('edge', 'deblend_child')
     """
-    return tuple(flag.name.lower() for flag in kind if flag & int(value))
+    return tuple(str(flag.name).lower() for flag in kind if flag & int(value))

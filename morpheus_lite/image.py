@@ -137,7 +137,7 @@ class SkyImage:
     @property
     def valid_in_all(self) -> np.ndarray:
         """bool, shape ``(y, x)``: True where a pixel may be used in every band."""
-        return self.valid.all(axis=2)
+        return np.asarray(self.valid.all(axis=2))
 
     @property
     def detection_band(self) -> str:

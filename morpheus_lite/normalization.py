@@ -108,13 +108,13 @@ def measure_row(strip: SkyImage, shape: tuple[int, int]) -> np.ndarray:
 def noise_from_rows(shape: tuple[int, int], rows: Iterable[np.ndarray]) -> NoiseMap:
     """The noise map from the statistics of its rows of boxes, top to bottom."""
     mesh = np.stack(list(rows), axis=1)
-    edges = tuple(_edges(length) for length in shape)
-    centers = tuple((e[:-1] + e[1:] - 1) / 2 for e in edges)
+    rows_at, columns_at = ((edges[:-1] + edges[1:] - 1) / 2 for edges in map(_edges, shape))
+    centers = rows_at, columns_at
     expected = (2, len(centers[0]), len(centers[1]))
     if mesh.shape[:3] != expected:
         raise InputError(f"rows of boxes have shape {mesh.shape[:3]}; an image of {shape} needs {expected}")
     background, sigma = (_smoothed(plane) for plane in mesh)
-    return NoiseMap(tuple(shape), centers, np.nan_to_num(background), np.nan_to_num(sigma))
+    return NoiseMap(shape, centers, np.nan_to_num(background), np.nan_to_num(sigma))
 
 
 def normalize(image: SkyImage, noise: NoiseMap, *, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -23,14 +23,31 @@ Progress = Callable[[int, int], None]
 class TileModel(Protocol):
     """What one-pass classification needs of a model."""
 
-    name: str
-    sha256: str
-    bands: tuple[str, ...]
-    classes: tuple[str, ...]
-    halo: int
-    factor: int
+    @property
+    def name(self) -> str:
+        """What the model is called."""
 
-    def predict(self, snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of the input, in order; empty for any."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the output, in order."""
+
+    @property
+    def halo(self) -> int:
+        """Pixels on each side of a tile that its border spoils."""
+
+    @property
+    def factor(self) -> int:
+        """Tiles start at, and are as large as, multiples of this many pixels."""
+
+    def predict(self, snr: np.ndarray, valid: np.ndarray, /) -> np.ndarray:
         """Probabilities ``(n, y, x, class)`` of S/N and validity ``(n, y, x, band)``."""
 
 
@@ -84,13 +101,13 @@ def classify_tiles(
         for done, _ in enumerate(pool.map(work, tiles), start=1):
             if progress:
                 progress(done, len(tiles))
-    classified = image.valid.any(axis=2)
+    classified = np.asarray(image.valid.any(axis=2))
     probability[~classified] = np.nan
     flags = np.where(image.valid_in_all, 0, int(PixelFlag.INVALID)).astype(np.uint8)
     flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
     return Classification(
         probability=probability,
-        coverage=classified.astype(np.int32),
+        coverage=np.asarray(classified, np.int32),
         valid=classified,
         flags=flags,
         wcs=image.wcs,

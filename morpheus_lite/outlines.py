@@ -90,11 +90,13 @@ def _boundary_sides(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     inside = padded[1:-1, 1:-1]
     neighbours = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
     corner_of_pixel = ((0, 0), (1, 0), (1, 1), (0, 1))
-    starts, directions, side_labels = [], [], []
-    for direction, (neighbour, corner) in enumerate(zip(neighbours, corner_of_pixel, strict=True)):
+    starts: list[np.ndarray] = []
+    directions: list[np.ndarray] = []
+    side_labels: list[np.ndarray] = []
+    for heading, (neighbour, corner) in enumerate(zip(neighbours, corner_of_pixel, strict=True)):
         y, x = np.nonzero((inside != neighbour) & (inside > 0))
         starts.append(np.stack([x + corner[0], y + corner[1]], axis=1))
-        directions.append(np.full(len(x), direction))
+        directions.append(np.full(len(x), heading))
         side_labels.append(inside[y, x])
     start, direction, label = (np.concatenate(parts) for parts in (starts, directions, side_labels))
     order = np.lexsort((direction, start[:, 0], start[:, 1], label))

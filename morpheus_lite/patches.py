@@ -62,7 +62,7 @@ def standardize(windows: np.ndarray, valid: np.ndarray | None = None) -> np.ndar
     values = values - values.mean(axis=1, keepdims=True)
     deviation = np.sqrt(np.square(values).mean(axis=1, keepdims=True)).astype(np.float64)
     holed = np.zeros(n, bool) if valid is None else ~valid.all(axis=(1, 2, 3))
-    if holed.any():
+    if valid is not None and holed.any():
         by_band = (-1, n_bands, height * width)
         usable = np.moveaxis(valid[holed], 3, 1).reshape(by_band)
         with_holes = np.moveaxis(windows[holed], 3, 1).reshape(by_band)

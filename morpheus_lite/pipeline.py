@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from astropy.table import QTable
@@ -21,7 +21,7 @@ from morpheus_lite.engine import classify_windows
 from morpheus_lite.errors import OptionError
 from morpheus_lite.image import SkyImage
 from morpheus_lite.io import read_image, write_catalog, write_maps, write_regions
-from morpheus_lite.onepass import classify_tiles
+from morpheus_lite.onepass import TileModel, classify_tiles
 from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model
 from morpheus_lite.report import write_report
@@ -87,7 +87,7 @@ def classify(
     if model.kind == "onepass":
         if stride is not None or edges != EDGES[0]:
             raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
-        return classify_tiles(image, model, progress=progress)
+        return classify_tiles(image, cast(TileModel, model), progress=progress)
     return classify_windows(
         image.select(model.bands), model, stride=stride, edges=edges, batch_size=batch_size, progress=progress
     )

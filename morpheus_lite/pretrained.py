@@ -44,6 +44,9 @@ class Model(ModelInfo):
         The same for all but the margin, ``(n, y - 2 margin, x - 2 margin, class)``, for less work.
     """
 
+    window: int
+    margin: int
+    stride: int
     keras_network: "keras.Model"
     prepare: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     predict: Callable[[np.ndarray], np.ndarray]
@@ -84,7 +87,7 @@ def _ready_unet(info: ModelInfo, network: "keras.Model") -> Model:
         keras_network=network,
         prepare=PREPARATIONS[info.preprocessing],
         predict=compiled(network),
-        predict_inner=compiled(trim_unet(network, config, info.margin)),
+        predict_inner=compiled(trim_unet(network, config, int(info.margin or 0))),
     )
 
 

@@ -46,7 +46,7 @@ def test_published_coverage_is_900_inside():
 
 
 def test_a_stride_that_leaves_holes_is_refused():
-    with pytest.raises(OptionError, match="stride 31 leaves holes.*between 1 and 30"):
+    with pytest.raises(OptionError, match=r"stride 31 leaves holes.*between 1 and 30"):
         Tiling((100, 100), 40, 31, 5)
 
 

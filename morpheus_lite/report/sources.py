@@ -119,7 +119,7 @@ def _flat_parts(name: str, column: Any) -> Sequence[tuple[str, Any]] | None:
     if isinstance(column, SkyCoord):
         sky = column.icrs
         return [(f"{name}.ra", Column(sky.ra.deg, unit="deg")), (f"{name}.dec", Column(sky.dec.deg, unit="deg"))]
-    shape = getattr(column, "shape", (len(column),))
+    shape: tuple[int, ...] = getattr(column, "shape", (len(column),))
     if len(shape) == 1:
         return [(name, column)]
     if len(shape) == 2 and shape[1] <= MAX_SPLIT:
