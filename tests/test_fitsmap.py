@@ -92,6 +92,12 @@ def test_fitsmap_makes_a_map_of_the_inputs(inputs, tmp_path):
     index = build_fitsmap(inputs, tmp_path / "map")
     layers = {path.name for path in (tmp_path / "map").iterdir() if path.is_dir()}
     assert {"field", "classes", "band_F160W", "uncertainty", "sources"} <= layers
-    assert "field" in index.read_text("utf-8")
+    assert index.is_file() and "band_F160W" in (index.parent / "js" / "index.js").read_text("utf-8")
+    # Pictures and FITS images lie on each other only if both stand upright.
+    field, band = (
+        np.asarray(Image.open(tmp_path / "map" / name / "0/0/0.png"), float) for name in ("field", "band_F160W")
+    )
+    shown = band[:, :, 3] > 0
+    assert np.corrcoef(field[:, :, 0][shown], band[:, :, 0][shown])[0, 1] > 0.9
     with pytest.raises(OutputError, match="not empty"):
         build_fitsmap(inputs, tmp_path / "map")

@@ -108,7 +108,9 @@ def write_fitsmap_inputs(
         pictures=tuple(directory / name for name in names[:-1]),
         catalog=directory / "sources.cat" if n_sources else None,
         wcs=directory / "uncertainty.fits" if image.pixel_scale is not None else None,
-        stretches={name: {"stretch": "asinh", "min_percent": 1.0, "max_percent": 99.8} for name in bands},
+        # FitsMap takes the whole mapping for the stretch of a FITS file that it does not name.
+        stretches={name: {"stretch": "asinh", "min_percent": 1.0, "max_percent": 99.8} for name in bands}
+        | {"uncertainty.fits": {"vmin": 0.0, "vmax": 1.0}},
         title=re.sub(r"[^\w .+-]", "_", image.name),
     )
 
