@@ -14,7 +14,7 @@ from morpheus_lite.errors import InputError, ModelError
 from morpheus_lite.flags import PixelFlag
 from morpheus_lite.image import SkyImage
 from morpheus_lite.patches import gather
-from morpheus_lite.stitch import MeanVariance, RankVote, Stitched
+from morpheus_lite.stitch import MeanVariance, Moments, RankVote, Stitched
 from morpheus_lite.tiling import Tiling, Window, Windows
 
 BATCH = 48
@@ -149,7 +149,8 @@ def classify_region(
     useful = holes < model.window**2
     windows, holed = windows.take(useful), holes[useful] > 0
     batch_size = batch_size or BATCH
-    mean, vote = (kind(image.shape, len(model.classes)) for kind in (MeanVariance, RankVote))
+    n_classes = len(model.classes)
+    mean, vote = MeanVariance(image.shape, n_classes), RankVote(image.shape, n_classes)
     done = 0
     batches = _batches(windows, holed, model, batch_size)
     for batch, values in _predictions(image, model, batches, batch_size, workers or usable_cores()):
@@ -255,7 +256,7 @@ def _touched(windows: Windows, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _assembled(
-    image: SkyImage, model: WindowModel, tiling: Tiling, mean: Stitched, vote: Stitched, near: np.ndarray
+    image: SkyImage, model: WindowModel, tiling: Tiling, mean: Moments, vote: Stitched, near: np.ndarray
 ) -> Classification:
     """The maps of a region, from its cutout of the image; values of invalid pixels are taken out."""
     valid = image.valid_in_all
@@ -271,7 +272,7 @@ def _assembled(
         probability=np.where(valid[..., None], mean.value, np.float32(np.nan)),
         coverage=coverage,
         valid=valid,
-        variance=None if mean.variance is None else np.where(valid[..., None], mean.variance, np.float32(np.nan)),
+        variance=np.where(valid[..., None], mean.variance, np.float32(np.nan)),
         vote=np.where(valid[..., None], vote.value, np.float32(np.nan)),
         flags=flags.astype(np.uint8),
         wcs=image.wcs,

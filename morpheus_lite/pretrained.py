@@ -79,15 +79,14 @@ def _ready_unet(info: ModelInfo, network: "keras.Model") -> Model:
         raise ModelError(
             f"{info.name}: preprocessing {info.preprocessing!r} is unknown; expected one of {', '.join(PREPARATIONS)}"
         )
-    for label in ("margin", "stride"):
-        if not isinstance(getattr(info, label), int):
-            raise ModelError(f"{info.name}: {label} is {getattr(info, label)!r}, expected a number of pixels")
+    if not isinstance(info.margin, int) or not isinstance(info.stride, int):
+        raise ModelError(f"{info.name}: margin {info.margin!r}, stride {info.stride!r}: expected numbers of pixels")
     return Model(
         **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
         keras_network=network,
         prepare=PREPARATIONS[info.preprocessing],
         predict=compiled(network),
-        predict_inner=compiled(trim_unet(network, config, int(info.margin or 0))),
+        predict_inner=compiled(trim_unet(network, config, info.margin)),
     )
 
 

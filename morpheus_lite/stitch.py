@@ -27,13 +27,23 @@ class Stitched:
         float32, shape ``(y, x, class)``: mean probability, or share of the votes; NaN where ``count`` is 0.
     count : numpy.ndarray
         int32, shape ``(y, x)``: how many values each pixel got.
-    variance : numpy.ndarray or None
-        float32, shape ``(y, x, class)``: population variance of the values; NaN where ``count`` is 0.
     """
 
     value: np.ndarray
     count: np.ndarray
-    variance: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Moments(Stitched):
+    """Mean (``value``) and variance.
+
+    Parameters
+    ----------
+    variance : numpy.ndarray
+        float32, shape ``(y, x, class)``: population variance of the values; NaN where ``count`` is 0.
+    """
+
+    variance: np.ndarray
 
 
 class MeanVariance:
@@ -85,13 +95,13 @@ class MeanVariance:
         self._square += other._square
         self._count += other._count
 
-    def result(self, region: Window | None = None) -> Stitched:
+    def result(self, region: Window | None = None) -> Moments:
         """Mean, variance and count of what was added so far, of a region of the map or all of it."""
         here = region.slices if region else np.s_[:, :]
         scale = _positive(self._count[here]) * SCALE
         mean = self._sum[here] / scale
         variance = np.maximum(self._square[here] / scale - mean * mean, 0.0)
-        return Stitched(mean.astype(np.float32), self._count[here].copy(), variance.astype(np.float32))
+        return Moments(mean.astype(np.float32), self._count[here].copy(), variance.astype(np.float32))
 
 
 class RankVote:

@@ -160,7 +160,7 @@ def test_pickled_objects_are_not_executed(copy, tmp_path):
         ({"network": []}, "network is .., expected Mapping"),
         ({"bands": ["F160W"]}, "window, bands and classes of the model are not those of its network"),
         ({"preprocessing": "magic"}, "preprocessing 'magic' is unknown; expected one of standardize"),
-        ({"margin": "wide"}, "margin is 'wide', expected a number of pixels"),
+        ({"margin": "wide"}, "margin 'wide', stride 5: expected numbers of pixels"),
         ({"network": {"down": [[4, 8]]}}, "U-Net configuration: missing"),
     ],
 )

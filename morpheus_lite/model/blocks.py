@@ -148,7 +148,7 @@ class BicubicUpsampling(layers.Layer):
         x = ops.matmul(columns, ops.reshape(x, (-1, width, channels)))
         return ops.reshape(x, (-1, 2 * height, 2 * width, channels))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Twice as many rows and columns."""
         n, height, width, channels = input_shape
         return n, 2 * height, 2 * width, channels
