@@ -62,7 +62,9 @@ def roc(noise: np.ndarray, signal: np.ndarray, n_points: int = 60) -> dict[str, 
     # The FAP of the k-th largest noise score is distributed as Beta(k, n - k + 1).
     least, most = beta.interval(CONFIDENCE, exceeding, n - exceeding + 1)
     hits = [
-        len(signal) - np.searchsorted(signal, np.quantile(noise, 1 - share), side="right")
+        np.where(
+            share < 1, len(signal) - np.searchsorted(signal, np.quantile(noise, 1 - share), side="right"), len(signal)
+        )
         for share in (fap, least, most)
     ]
     return {

@@ -1,10 +1,11 @@
 """The convolutional network of the paper, its score, and its weights on disk."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from .sizes import FULL_LENGTH, Size
+from .sizes import FULL_LENGTH, SCALED, Size
 
 
 def build(n_samples: int = FULL_LENGTH):
@@ -46,7 +47,7 @@ class Scorer:
     def __init__(self, model) -> None:
         import keras
 
-        self.logits = keras.Model(model.inputs, model.get_layer("logits").output)
+        self.logits = keras.Model(model.input, model.get_layer("logits").output)
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         """Scores (n,) of data (n, n_samples, 2)."""
@@ -76,3 +77,55 @@ def load_weights(model, path: Path) -> None:
     if [w.shape for w in weights] != expected:
         raise ValueError(f"{path} holds {[w.shape for w in weights]}; this network needs {expected}")
     model.set_weights(weights)
+
+
+def digest(path: Path) -> str:
+    """Short hash of a weights file; scores are kept under it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def limit_threads(n: int) -> None:
+    """Let TensorFlow use ``n`` cores; to be called before it computes anything."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(n)
+    tf.config.threading.set_inter_op_parallelism_threads(n)
+
+
+def inflate_scaled(model) -> None:
+    """Start a network of any length from the stored weights of the scaled one: see `inflate`."""
+    small = build(SCALED.n_samples)
+    load_weights(small, weights_path(SCALED))
+    inflate(small, model)
+
+
+def inflate(small, large, *, n_noise: int = 32, seed: int = 0) -> None:
+    """Set the weights of a network for longer data from one for shorter data.
+
+    The convolutions are taken as they are. The first dense layer sums features over positions: the large one gets the
+    small one's weights averaged over positions and repeated, divided by the root of the ratio of lengths. Signals of
+    equal difficulty are weaker per sample in longer data by just that much in power, and to the lowest order a feature
+    responds to power, so its sum stays as significant as it was; the bias makes up for the features' mean in noise.
+    """
+    for name in ("conv1", "conv2", "conv3", "dense2", "logits"):
+        large.get_layer(name).set_weights(small.get_layer(name).get_weights())
+    kernel, bias = small.get_layer("dense1").get_weights()
+    n_features = small.get_layer("features").output.shape[2]
+    n_small, n_large = (model.get_layer("features").output.shape[1] for model in (small, large))
+    by_position = kernel.reshape(n_small, n_features, -1)
+    mean_kernel = by_position.mean(axis=0)
+    scale = np.sqrt(n_small / n_large)
+    features = noise_features(small, n_noise, seed)
+    shift = np.einsum("pf,pfu->u", features, by_position) - scale * n_large * features.mean(axis=0) @ mean_kernel
+    inflated = np.broadcast_to(mean_kernel * scale, (n_large, *mean_kernel.shape)).reshape(n_large * n_features, -1)
+    large.get_layer("dense1").set_weights([inflated, bias + shift])
+
+
+def noise_features(model, n: int, seed: int) -> np.ndarray:
+    """Mean output of the convolutional part on noise alone, shape (positions, features)."""
+    import keras
+
+    convolutions = keras.Model(model.input, model.get_layer("features").output)
+    shape = (n, *model.input_shape[1:])
+    noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    return np.asarray(convolutions(noise, training=False)).mean(axis=0)

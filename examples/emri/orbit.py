@@ -123,21 +123,23 @@ def start_before_plunge(
     Raises `OrbitError` where the post-Newtonian series does not describe an inspiral all the way.
     """
     at_plunge = np.array([eccentricity, plunge_frequency(binary, eccentricity, cutoff=cutoff)])
-    if rates(binary, at_plunge)[1] <= 0:
+    rate_at_plunge = rates(binary, at_plunge)[1]
+    if rate_at_plunge <= 0:
         raise OrbitError(f"the frequency does not rise at plunge: {binary}")
 
     def backwards(_, state):
         return [-rate for rate in rates(binary, state)[:2]]
 
     def leaves_domain(_, state):
-        return min(state[0] + 1e-9, MAXIMUM_ECCENTRICITY - state[0], state[1] - 1e-6)
+        rises = rates(binary, state)[1] / rate_at_plunge
+        return min(state[0] + 1e-9, MAXIMUM_ECCENTRICITY - state[0], rises)
 
     leaves_domain.terminal = True
     solution = solve_ivp(
         backwards, (0.0, time), at_plunge, method="DOP853", rtol=RELATIVE_TOLERANCE, atol=1e-14, events=leaves_domain
     )
     e, nu = solution.y[:, -1]
-    if not solution.success or solution.status == 1 or not np.all(np.diff(solution.y[1]) < 0):
+    if solution.status != 0:
         raise OrbitError(f"no inspiral {time:.4g} s before plunge (e = {e:.3f}, nu = {nu:.3e} Hz): {binary}")
     return float(e), float(nu)
 

@@ -1,5 +1,6 @@
 """The analytic kludge's signal in TianQin's two channels, from a binary and the state of its orbit at time zero."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,37 @@ class Inspiral:
 def unit_vector(theta: float, phi: float) -> np.ndarray:
     """Unit vector of a colatitude and a longitude."""
     return np.array([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)])
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What the harmonics are made of, at every time: arrays of shape (n,).
+
+    Attributes
+    ----------
+    e, nu : array
+        Eccentricity and radial frequency in Hz.
+    phase, gamma, alpha : array
+        Mean anomaly, direction of pericentre and angle of the orbital plane's precession, radians.
+    precession : array
+        Rate of gamma, rad / s.
+    pace : array
+        Frequency in Hz that sets the amplitude: ``nu`` in the analytic kludge.
+    """
+
+    e: np.ndarray
+    nu: np.ndarray
+    phase: np.ndarray
+    gamma: np.ndarray
+    alpha: np.ndarray
+    precession: np.ndarray
+    pace: np.ndarray
+
+
+def move(inspiral: Inspiral, times: np.ndarray) -> Motion:
+    """Motion by the analytic kludge's equations."""
+    e, nu, phase, gamma, alpha = evolve(inspiral.binary, inspiral.start, times)
+    return Motion(e, nu, phase, gamma, alpha, pericentre_rate(inspiral.binary, e, nu), nu)
 
 
 class Orientation:
@@ -62,28 +94,25 @@ class Orientation:
         )
 
 
-def sum_harmonics(binary: Binary, times: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sum_harmonics(binary: Binary, times: np.ndarray, motion: Motion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums over harmonics of a, b and c (each shape (n,)), without those above the Nyquist frequency.
 
     Bessel functions are evaluated at knots and interpolated linearly; the phase of each harmonic follows from the one
     before by one complex multiplication. A harmonic whose frequency exceeds the Nyquist frequency would alias into
     the band as a false signal, so it is left out while it does.
     """
-    e, nu, phase = states[:3]
-    step = times[1] - times[0]
-    delay = (
-        ASTRONOMICAL_UNIT * np.sin(binary.theta_s) * np.cos(2 * np.pi * times / YEAR - binary.phi_s)
-    )  # light travel time from the Earth to the plane through the Sun
-    precession = pericentre_rate(binary, e, nu)
-    turn = np.exp(1j * (phase + 2 * np.pi * nu * delay))
-    harmonic = np.exp(2j * precession * delay)
+    e, step = motion.e, times[1] - times[0]
+    # Light travel time between the Earth and the plane through the Sun across the line of sight.
+    delay = ASTRONOMICAL_UNIT * np.sin(binary.theta_s) * np.cos(2 * np.pi * times / YEAR - binary.phi_s)
+    turn = np.exp(1j * (motion.phase + 2 * np.pi * motion.nu * delay))
+    harmonic = np.exp(2j * motion.precession * delay)
     knots = np.unique(np.append(np.arange(0, len(times), SAMPLES_PER_KNOT), len(times) - 1))
-    scale = (2 * np.pi * nu[knots] * binary.mass * SOLAR_MASS) ** (2 / 3)
+    scale = (2 * np.pi * motion.pace[knots] * binary.mass * SOLAR_MASS) ** (2 / 3)
     scale *= binary.companion * SOLAR_MASS / (binary.distance * GIGAPARSEC)
     a, b, c = np.zeros((3, len(times)))
     for n in range(1, harmonics.count(e[0]) + 1):
         harmonic = harmonic * turn
-        heard = n * nu + precession / np.pi < 1 / (2 * step)
+        heard = n * motion.nu + motion.precession / np.pi < 1 / (2 * step)
         if not heard.any():
             break
         at_knots = [factor * scale for factor in harmonics.amplitudes(n, e[knots])]
@@ -95,20 +124,22 @@ def sum_harmonics(binary: Binary, times: np.ndarray, states: np.ndarray) -> tupl
     return a, b, c
 
 
-def polarisations(inspiral: Inspiral, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, Orientation]:
+def polarisations(
+    inspiral: Inspiral, times: np.ndarray, mover: Callable = move
+) -> tuple[np.ndarray, np.ndarray, Orientation]:
     """Plus and cross polarisations until the plunge, and the orbit's orientation they refer to."""
-    states = evolve(inspiral.binary, inspiral.start, times)
-    a, b, c = sum_harmonics(inspiral.binary, times, states)
-    orientation = Orientation(inspiral.binary, states[4])
+    motion = mover(inspiral, times)
+    a, b, c = sum_harmonics(inspiral.binary, times, motion)
+    orientation = Orientation(inspiral.binary, motion.alpha)
     towards = orientation.along(orientation.source)
-    gamma = states[3] + orientation.pericentre_offset()
+    gamma = motion.gamma + orientation.pericentre_offset()
     cosine, sine = np.cos(2 * gamma), np.sin(2 * gamma)
     plus = -(1 + towards**2) * (a * cosine - b * sine) + (1 - towards**2) * c
     cross = 2 * towards * (b * cosine + a * sine)
     return plus, cross, orientation
 
 
-def observe(inspiral: Inspiral, times: np.ndarray) -> np.ndarray:
+def observe(inspiral: Inspiral, times: np.ndarray, mover: Callable = move) -> np.ndarray:
     """Strain in TianQin's channels I and II, shape (2, n); zero after the plunge.
 
     Parameters
@@ -116,12 +147,14 @@ def observe(inspiral: Inspiral, times: np.ndarray) -> np.ndarray:
     inspiral : Inspiral
     times : (n,) array
         Evenly spaced times in seconds from ``times[0]``, at which the inspiral has its start state.
+    mover : callable
+        ``(inspiral, times) -> Motion``; the analytic kludge unless another is given.
     """
     before = times[times < inspiral.plunge]
     strain = np.zeros((2, len(times)))
     if len(before) < 2:
         return strain
-    plus, cross, orientation = polarisations(inspiral, before)
+    plus, cross, orientation = polarisations(inspiral, before, mover)
     normal, source = tianqin.frame()[2], orientation.source
     strain[:, : len(before)] = tianqin.observe(
         plus, cross, before, source,
