@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, OptionError
 
 FLOOR = 1e-7
 """Probabilities below this count as this, so that their logarithm is finite."""
 
 SHARPNESS = (0.02, 50.0)
 """Range searched for the inverse temperature."""
+
+BIASES = ("none", "sky", "classes")
+"""What a bias may be fitted for."""
 
 ROWS = 1 << 18
 """Pixels worked on at once: 10 MB of float64 for five classes."""
@@ -92,7 +95,7 @@ class Calibration:
 
 
 def fit_temperature(
-    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, bias: bool = False
+    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, bias: str = "none"
 ) -> Calibration:
     """The calibration under which the truth is most likely.
 
@@ -105,8 +108,10 @@ def fit_temperature(
         float, shape ``(n, class)``: 1 for the true class and 0 for others, or soft labels that sum to 1.
     weight : numpy.ndarray, optional
         float, shape ``(n,)``, not negative; 1 each when None.
-    bias : bool
-        Whether to fit a bias for each class as well. Its mean over the classes is 0.
+    bias : {"none", "sky", "classes"}
+        What to fit beside the temperature. ``"none"``: the most probable class of a pixel never changes. ``"sky"``: one
+        number for the last class against all others, whose order never changes: networks trained on patches around
+        sources see too much sky as source. ``"classes"``: a number for each class; their mean is 0.
 
     Returns
     -------
@@ -123,19 +128,21 @@ def fit_temperature(
     Minimises the weighted mean of ``-sum(truth * log(calibrated))``, which is convex in the inverse temperature and
     the biases: Guo et al. 2017, ICML (temperature); Alexandari et al. 2020, ICML (with biases).
     """
+    if bias not in BIASES:
+        raise OptionError(f"bias={bias!r}: expected one of {', '.join(BIASES)}")
     logarithm, truth, weight = _checked(probability, truth, weight)
-    n_classes = truth.shape[1]
-    n_free = n_classes + 1 if bias else 1
+    free = {"none": np.eye(0, truth.shape[1]), "sky": np.eye(truth.shape[1])[-1:], "classes": np.eye(truth.shape[1])}
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _log_loss(logarithm, truth, weight, parameters[0], parameters[1:] if bias else 0.0)
-        return value, slope[:n_free]
+        value, slope = _log_loss(logarithm, truth, weight, parameters[0], parameters[1:] @ free[bias])
+        return value, np.append(slope[0], free[bias] @ slope[1:])
 
-    start = np.zeros(n_free)
-    start[0] = 1
-    bounds = [SHARPNESS, *[(-30.0, 30.0)] * (n_free - 1)]
+    start = np.append(1.0, np.zeros(len(free[bias])))
+    bounds = [SHARPNESS, *[(-30.0, 30.0)] * len(free[bias])]
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-8})
-    sharpness, shifts = found.x[0], found.x[1:] - found.x[1:].mean() if bias else ()
+    sharpness, shifts = found.x[0], found.x[1:] @ free[bias]
+    if bias == "classes":
+        shifts -= shifts.mean()
     # Where every prediction is right, the loss falls for ever along the way the search went, ever more slowly.
     if not SHARPNESS[0] * 1.01 < sharpness < SHARPNESS[1] * 0.99 or loss(10 * found.x)[0] <= found.fun:
         raise InputError(
@@ -144,7 +151,7 @@ def fit_temperature(
         )
     return Calibration(
         temperature=float(1 / sharpness),
-        bias=tuple(float(shift) for shift in shifts),
+        bias=() if bias == "none" else tuple(float(shift) for shift in shifts),
         fitted={
             "n_pixels": len(truth),
             "log_loss_before": round(loss(start)[0], 6),
@@ -171,7 +178,7 @@ def _checked(
 
 
 def _log_loss(
-    logarithm: np.ndarray, truth: np.ndarray, weight: np.ndarray, sharpness: float, bias: np.ndarray | float
+    logarithm: np.ndarray, truth: np.ndarray, weight: np.ndarray, sharpness: float, bias: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Weighted logarithmic loss, and its slope by the inverse temperature and by each bias."""
     score = sharpness * logarithm + bias

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morpheus_lite.calibration import Calibration, fit_temperature
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.metrics import proper_scores, top_label_reliability
 
 
@@ -51,13 +51,25 @@ def test_a_known_bias_is_recovered(world):
     score, outcome = world
     shift = np.array([0.0, 0.5, -0.5, 1.5, -1.5])
     said = softmax((score - shift) / 0.6)
-    fitted = fit_temperature(said, outcome, bias=True)
+    fitted = fit_temperature(said, outcome, bias="classes")
     assert fitted.temperature == pytest.approx(1 / 0.6, rel=0.03)
     # the score was shifted before the temperature, and the correction adds after it
     np.testing.assert_allclose(fitted.bias, shift, atol=0.06)
     plain = fit_temperature(said, outcome)
     errors = [top_label_reliability(c.apply(said), outcome).error for c in (plain, fitted)]
     assert errors[1] < 0.01 < errors[0]
+
+
+def test_too_little_sky_in_training_is_made_up_for(world):
+    score, outcome = world
+    shift = np.array([0.0, 0.0, 0.0, 0.0, 1.3])
+    said = softmax((score - shift) * 1.3)
+    fitted = fit_temperature(said, outcome, bias="sky")
+    assert fitted.temperature == pytest.approx(1.3, rel=0.03)
+    np.testing.assert_allclose(fitted.bias, shift, atol=0.05)
+    calibrated = fitted.apply(said)
+    assert top_label_reliability(calibrated, outcome).error < 0.01 < top_label_reliability(said, outcome).error
+    np.testing.assert_array_equal(calibrated[:, :4].argmax(axis=1), said[:, :4].argmax(axis=1))
 
 
 @given(st.floats(0.1, 8), st.integers(0, 99))
@@ -92,7 +104,7 @@ def test_identity_changes_nothing():
 
 
 def test_it_survives_json(world):
-    fitted = fit_temperature(softmax(world[0] * 1.4), world[1], bias=True)
+    fitted = fit_temperature(softmax(world[0] * 1.4), world[1], bias="classes")
     stored = json.loads(json.dumps(fitted.to_dict()))
     assert Calibration.from_dict(stored) == fitted and Calibration.from_dict(stored).fitted == fitted.fitted
     assert Calibration.from_dict({}) == Calibration()
@@ -108,6 +120,8 @@ def test_truth_that_cannot_limit_it_is_refused():
         fit_temperature(np.full((2, 2), np.nan), np.ones((2, 2)))
     with pytest.raises(InputError, match="expected both"):
         fit_temperature(np.ones((4, 4, 5)), np.ones((4, 4, 5)))
+    with pytest.raises(OptionError, match="none, sky, classes"):
+        fit_temperature(right, right, bias="yes")
     with pytest.raises(InputError, match="positive finite"):
         Calibration(temperature=0.0)
     with pytest.raises(InputError, match="for 2 classes"):

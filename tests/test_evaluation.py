@@ -377,7 +377,7 @@ def overconfident(truth, power, seed=0):
 
 def test_calibration_on_fields_undoes_overconfidence(truth):
     pairs = [overconfident(truth, 2.0, seed) for seed in range(4)]
-    fitted = calibrate_results(pairs, bias=False, n_pixels=6000)
+    fitted = calibrate_results(pairs, bias="none", n_pixels=6000)
     assert fitted.temperature == pytest.approx(2.0, rel=0.06)
     before, after = fitted.fitted["before"], fitted.fitted["after"]
     assert after["ece_pixels"] < 0.02 < before["ece_pixels"] and after["log_loss"] < before["log_loss"]

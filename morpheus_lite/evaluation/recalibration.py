@@ -22,7 +22,7 @@ def calibrate_files(
     truths: Sequence[str | Path],
     results: Sequence[str | Path],
     *,
-    bias: bool = True,
+    bias: str = "sky",
     n_pixels: int = N_PIXELS,
     seed: int = 0,
 ) -> Calibration:
@@ -45,7 +45,7 @@ def calibrate_files(
 
 
 def calibrate_results(
-    pairs: Iterable[tuple[Truth, Result]], *, bias: bool = True, n_pixels: int = N_PIXELS, seed: int = 0
+    pairs: Iterable[tuple[Truth, Result]], *, bias: str = "sky", n_pixels: int = N_PIXELS, seed: int = 0
 ) -> Calibration:
     """Fit a calibration to fields whose truth is known.
 
@@ -53,9 +53,9 @@ def calibrate_results(
     ----------
     pairs : iterable of (Truth, Result)
         Fields with class maps of one model.
-    bias : bool
-        Whether to correct the shares of the classes as well as the sharpness. The most probable class of a pixel can
-        then change; with a temperature alone it never does.
+    bias : {"none", "sky", "classes"}
+        What to fit beside the temperature: see `fit_temperature`. With ``"classes"`` the pixels of large galaxies, of
+        which a field has few, decide on the classes of small ones; prefer ``"sky"`` unless there are many fields.
     n_pixels : int
         Pixels drawn from each field, with weights that make up for drawing more sources than there are.
     seed : int
