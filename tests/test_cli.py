@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 
 from morpheus_lite.cli import main
+from morpheus_lite.cli.main import COMMANDS
 
 FAST = ["--stride", "30", "--products", "catalog"]
 
@@ -32,7 +33,7 @@ def test_help_lists_the_commands(capsys):
     assert "Exit codes" in out
 
 
-@pytest.mark.parametrize("name", ["classify", "models", "info"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name, capsys):
     assert main([name, "--help"]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 3

@@ -12,6 +12,10 @@ from morpheus_lite.errors import InputError, ModelError, MorpheusError, OptionEr
 
 COMMANDS = {
     "classify": "Classify images: class maps, segmentation, catalogue, picture.",
+    "simulate": "Simulate fields of galaxies and stars with truth.",
+    "train": "Train or fine-tune a network.",
+    "evaluate": "Score segmentation maps and catalogues against truth.",
+    "calibrate": "Fit a calibration of the probabilities.",
     "models": "List the models that are installed.",
     "info": "Say what is in a product, and how it was made.",
 }
