@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
+    "sphinx_click",
 ]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 exclude_patterns = ["_build"]
