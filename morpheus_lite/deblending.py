@@ -1,6 +1,5 @@
 """Deblending: split sources that hold more than one peak of light."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,16 +7,27 @@ from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
+from morpheus_lite.classification import Classification
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import check_labels
+from morpheus_lite.multithreshold import MultithresholdOptions, split_at_levels
+from morpheus_lite.significance import significance
 
+DEBLENDING_METHODS = ("paper", "multithreshold")
 _MOST_PEAKS = 20
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 
 
 def deblend(
-    labels: Any, image: SkyImage | np.ndarray, *, method: str = "paper", band: str | None = None, min_distance: int = 20
+    labels: Any,
+    image: SkyImage | np.ndarray,
+    *,
+    method: str = "paper",
+    band: str | None = None,
+    min_distance: int = 20,
+    classification: Classification | None = None,
+    options: MultithresholdOptions | None = None,
 ) -> np.ndarray:
     """Split blended sources of a label map.
 
@@ -27,13 +37,18 @@ def deblend(
         Shape ``(y, x)``, 0 is sky: what `segment` returns, or any tool's segmentation map. Not changed.
     image : SkyImage or numpy.ndarray
         The image, or the light of one band, shape ``(y, x)``.
-    method : {"paper"}
+    method : {"paper", "multithreshold"}
         How sources are split; see Notes.
     band : str, optional
-        The band whose light decides; None takes F160W, or the first band of an image without it.
+        The band whose light decides. None takes F160W, or the first band of an image without it, for ``"paper"``; and
+        all bands added up in units of their noise for ``"multithreshold"``.
     min_distance : int
-        Smallest distance between two peaks along either axis, in pixels. Peaks closer than this to the
+        For ``"paper"``: smallest distance between two peaks along either axis, in pixels. Peaks closer than this to the
         side of their source's bounding box do not count, so sources up to twice as wide stay whole.
+    classification : Classification, optional
+        For ``"multithreshold"``: class maps, which tell the clumps of one galaxy from its neighbours.
+    options : MultithresholdOptions, optional
+        For ``"multithreshold"``: when to split and when to join; None takes the defaults.
 
     Returns
     -------
@@ -45,7 +60,8 @@ def deblend(
     Raises
     ------
     InputError
-        Labels that are not whole numbers or of another shape; a band that the image does not have.
+        Labels that are not whole numbers or of another shape; a band that the image does not have; class
+        maps of another shape.
     OptionError
         Unknown method, or a distance below one pixel.
 
@@ -55,13 +71,25 @@ def deblend(
     ``min_distance`` apart, then a watershed of the inverted light. As in the published package, sky enclosed by
     a source that is split goes to the pieces; unlike there, an enclosed neighbour, invalid pixels, and
     a source all of whose peaks lie outside of it are left alone.
+
+    ``"multithreshold"`` splits at the saddles of the smoothed light as SExtractor does (photutils' deblender), then
+    joins touching pieces again: where the saddle is no deeper than the noise allows, and, with class maps, where both
+    are disk or irregular light and the fainter is a clump of the brighter. A star is never joined with a
+    galaxy. The pieces of a source cover exactly its pixels.
     """
-    if method not in _METHODS:
-        raise OptionError(f"deblending method {method!r}: choose one of {', '.join(_METHODS)}")
+    if method not in DEBLENDING_METHODS:
+        raise OptionError(f"deblending method {method!r}: choose one of {', '.join(DEBLENDING_METHODS)}")
     if min_distance < 1:
         raise OptionError(f"min_distance {min_distance}: expected at least 1 pixel")
     light, usable = _light(image, band)
-    return _METHODS[method](check_labels(labels, light.shape), light, usable, min_distance)
+    labels = check_labels(labels, light.shape)
+    if method == "paper":
+        return _split_at_peaks(labels, light, usable, min_distance)
+    if classification is not None and classification.shape != labels.shape:
+        raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {labels.shape}")
+    if isinstance(image, SkyImage):
+        light = significance(image if band is None else image.take([image.index(band)]), labels)
+    return split_at_levels(labels, light.astype(np.float64), classification, options or MultithresholdOptions())
 
 
 def _light(image: SkyImage | np.ndarray, band: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +140,3 @@ def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndar
         nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
         pieces[left] = pieces[tuple(nearest[:, left])]
     return pieces
-
-
-_METHODS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]] = {"paper": _split_at_peaks}

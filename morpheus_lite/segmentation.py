@@ -1,6 +1,6 @@
 """Segmentation: from class maps to a label map of sources against the sky."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -9,23 +9,70 @@ from skimage.segmentation import watershed
 
 from morpheus_lite.classes import BACKGROUND
 from morpheus_lite.classification import Classification
-from morpheus_lite.errors import OptionError
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.image import SkyImage
+from morpheus_lite.significance import significance
+
+DETECTION_METHODS = ("paper", "probability")
 
 _SKY, _SOURCE = 1, 2
 
 
-def segment(classification: Classification, *, method: str = "paper", threshold: float | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class DetectionOptions:
+    """Options of the method ``"probability"``; a model may state its own, chosen for a purity.
+
+    Parameters
+    ----------
+    core : float
+        Source probability that at least one pixel of a source has.
+    wings : float
+        Source probability down to which pixels that touch belong to it.
+    min_area : int
+        Smallest source in pixels.
+    min_significance : float
+        Smallest signal-to-noise ratio of a source's light, all bands in units of their noise, for independent
+        pixels; needs the image. 0 asks for none.
+    """
+
+    core: float = 0.7
+    wings: float = 0.4
+    min_area: int = 5
+    min_significance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.wings <= self.core <= 1:
+            raise OptionError(f"wings {self.wings} and core {self.core}: expected 0 < wings <= core <= 1")
+        if self.min_area < 1:
+            raise OptionError(f"min_area {self.min_area}: expected at least 1 pixel")
+        if not self.min_significance >= 0:
+            raise OptionError(f"min_significance {self.min_significance}: expected 0 or more")
+
+
+def segment(
+    classification: Classification,
+    *,
+    method: str = "paper",
+    threshold: float | None = None,
+    image: SkyImage | None = None,
+    options: DetectionOptions | None = None,
+) -> np.ndarray:
     """Find sources in class maps.
 
     Parameters
     ----------
     classification : Classification
         Class maps; the method ``"paper"`` needs their rank votes.
-    method : {"paper"}
+    method : {"paper", "probability"}
         How sources are found; see Notes.
     threshold : float, optional
         Largest background value of a pixel that certainly belongs to a source, in [0, 1). None takes the
-        method's own: 0 for ``"paper"``, which asks for unanimous votes against the background.
+        method's own: 0 for ``"paper"``, which asks for unanimous votes against the background, and 1 - ``core`` for
+        ``"probability"``.
+    image : SkyImage, optional
+        For ``"probability"`` with a smallest significance: the image and its noise.
+    options : DetectionOptions, optional
+        For ``"probability"``: thresholds and smallest size; None takes the defaults.
 
     Returns
     -------
@@ -46,6 +93,10 @@ def segment(classification: Classification, *, method: str = "paper", threshold:
     no flood reaches (an island without any certain pixel) are sky here; the published package makes them a
     source.
 
+    ``"probability"`` takes the mean probability of being source, 1 - background: pixels of at least ``wings`` that are
+    connected with one of at least ``core``, ``min_area`` of them or more. Sources that touch
+    are for `~morpheus_lite.deblending.deblend` to split.
+
     Examples
     --------
     >>> import numpy as np
@@ -59,9 +110,16 @@ def segment(classification: Classification, *, method: str = "paper", threshold:
     >>> int(labels.max()), int((labels == 1).sum())
     (1, 30)
     """
-    if method not in _METHODS:
-        raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(_METHODS)}")
-    return _METHODS[method](classification, threshold)
+    if method not in DETECTION_METHODS:
+        raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(DETECTION_METHODS)}")
+    if method == "paper":
+        return _segment_by_votes(classification, threshold)
+    options = options or DetectionOptions()
+    if threshold is not None:
+        if not 0 <= threshold < 1:
+            raise OptionError(f"threshold {threshold}: expected a background probability of at least 0 and below 1")
+        options = replace(options, core=1 - threshold, wings=min(options.wings, 1 - threshold))
+    return _segment_by_probability(classification, options, image)
 
 
 def _segment_by_votes(classification: Classification, threshold: float | None) -> np.ndarray:
@@ -82,4 +140,26 @@ def _segment_by_votes(classification: Classification, threshold: float | None) -
     return labels.astype(np.int32, copy=False)
 
 
-_METHODS: dict[str, Callable[[Classification, float | None], np.ndarray]] = {"paper": _segment_by_votes}
+def _segment_by_probability(
+    classification: Classification, options: DetectionOptions, image: SkyImage | None
+) -> np.ndarray:
+    source = np.where(classification.classified, classification.source_probability, np.float32(0))
+    labels, n_found = ndimage.label(source >= options.wings)
+    core = np.bincount(labels[source >= options.core], minlength=n_found + 1) > 0
+    keep = core & (np.bincount(labels.ravel(), minlength=n_found + 1) >= options.min_area)
+    keep[0] = False
+    if options.min_significance > 0:
+        keep &= _significances(labels, keep, image) >= options.min_significance
+    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    return numbers[labels]
+
+
+def _significances(labels: np.ndarray, keep: np.ndarray, image: SkyImage | None) -> np.ndarray:
+    """Signal-to-noise ratio of the light of each label, pixels independent: float64, shape ``(label + 1,)``."""
+    if image is None:
+        raise OptionError("min_significance compares light with its noise: give the image")
+    if image.shape != labels.shape:
+        raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {labels.shape}")
+    light = significance(image, keep[labels].astype(np.int32))
+    sums = np.bincount(labels.ravel(), weights=light.ravel(), minlength=len(keep))
+    return sums / np.sqrt(np.maximum(np.bincount(labels.ravel(), minlength=len(keep)), 1))

@@ -1,5 +1,7 @@
 """Segmentation: votes become labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from morpheus_lite import Classification, InputError, OptionError
+from morpheus_lite import Classification, InputError, OptionError, SkyImage
 from morpheus_lite.labels import LabelledPixels, check_labels
-from morpheus_lite.segmentation import segment
+from morpheus_lite.segmentation import DetectionOptions, segment
+from morpheus_lite.tiling import Window
 
 
 def votes(background, seen=None):
@@ -137,3 +140,72 @@ class TestLabelMaps:
         first = [np.argmax(np.where(labels == name, plane, -np.inf)) for name in names]
         peak = sources.brightest(values)
         np.testing.assert_array_equal(sources.y[peak] * 11 + sources.x[peak], first)
+
+
+class TestProbability:
+    """The method "probability": a certain core, and wings down to a lower probability."""
+
+    def maps(self, source, seen=None):
+        probability = np.zeros((*np.shape(source), 5), dtype=np.float32)
+        probability[..., 1] = source
+        probability[..., 4] = 1 - np.asarray(source)
+        seen = np.ones(np.shape(source), dtype=bool) if seen is None else seen
+        probability[~seen] = np.nan
+        return Classification(probability=probability, coverage=seen.astype(np.int32), valid=seen)
+
+    def source(self):
+        source = np.full((40, 50), 0.05)
+        source[10:16, 10:16] = 0.5
+        source[12:14, 12:14] = 0.9  # a core with wings
+        source[30:36, 10:16] = 0.5  # wings without a core
+        source[20, 30] = 0.95  # too small
+        source[5:8, 40:43] = 0.8
+        return source
+
+    def test_cores_with_their_wings_without_votes(self):
+        labels = segment(self.maps(self.source()), method="probability")
+        assert labels.dtype == np.int32
+        assert (labels[5:8, 40:43] == 1).all()
+        assert (labels[10:16, 10:16] == 2).all()
+        assert np.count_nonzero(labels) == 9 + 36
+
+    def test_thresholds_are_options(self):
+        maps = self.maps(self.source())
+        assert segment(maps, method="probability", threshold=0.5).max() == 3
+        tight = DetectionOptions(wings=0.6, min_area=1)
+        labels = segment(maps, method="probability", options=tight)
+        assert np.count_nonzero(labels) == 9 + 4 + 1
+
+    def test_pixels_not_classified_are_sky(self):
+        seen = np.ones((40, 50), dtype=bool)
+        seen[:, 13] = False
+        labels = segment(self.maps(self.source(), seen), method="probability")
+        assert not labels[:, 13].any()
+
+    def test_the_light_must_be_significant(self):
+        rng = np.random.default_rng(0)
+        data = rng.normal(size=(40, 50, 2)).astype(np.float32)
+        data[10:16, 10:16] += 3
+        image = SkyImage(data, ("F160W", "F606W"), np.ones(data.shape, bool), rms=np.ones_like(data))
+        options = DetectionOptions(min_significance=5)
+        labels = segment(self.maps(self.source()), method="probability", image=image, options=options)
+        assert labels.max() == 1
+        assert (labels[10:16, 10:16] == 1).all()
+        blind = replace(image, rms=None)
+        np.testing.assert_array_equal(
+            labels, segment(self.maps(self.source()), method="probability", image=blind, options=options)
+        )
+        with pytest.raises(OptionError, match="give the image"):
+            segment(self.maps(self.source()), method="probability", options=options)
+        with pytest.raises(InputError, match="does not fit"):
+            segment(
+                self.maps(self.source()), method="probability", options=options, image=image.cutout(Window(0, 0, 9, 9))
+            )
+
+    def test_nothing_is_an_empty_map(self):
+        assert not segment(self.maps(np.zeros((20, 20))), method="probability").any()
+
+    @pytest.mark.parametrize("wrong", [{"core": 0.2}, {"wings": 0}, {"min_area": 0}, {"min_significance": np.nan}])
+    def test_impossible_options(self, wrong):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            DetectionOptions(**wrong)

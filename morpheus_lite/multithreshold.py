@@ -1,0 +1,219 @@
+"""Multi-threshold deblending: pieces by light (photutils), put back together where light and classes say so."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.stats import mad_std
+from astropy.utils.exceptions import AstropyUserWarning
+from photutils.segmentation import SegmentationImage, deblend_sources
+from scipy import ndimage
+
+from morpheus_lite.classes import CLASSES
+from morpheus_lite.classification import Classification
+from morpheus_lite.errors import OptionError
+
+_WITH_CORNERS = np.ones((3, 3), dtype=bool)
+_POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
+
+
+@dataclass(frozen=True)
+class MultithresholdOptions:
+    """Options of multi-threshold deblending.
+
+    Parameters
+    ----------
+    n_levels : int
+        Levels between the sky's noise and the brightest pixel of each source, evenly spaced in the logarithm.
+    contrast : float
+        Smallest share of a source's light that a piece may have.
+    min_area : int
+        Smallest piece in pixels.
+    smoothing : float
+        Standard deviation in pixels of the Gaussian that the light is smoothed with.
+    min_depth : float
+        How far the saddle between two pieces must lie below the peak of the fainter, in units of the
+        noise of the smoothed light; shallower ones are one piece.
+    clump_saddle : float
+        With class maps: two touching pieces of disk or irregular light whose saddle is at least this
+        share of the fainter peak are one galaxy: its arms and clumps.
+    clump_contrast : float
+        With class maps: a piece of a disk or irregular galaxy with less than this share of the light of the
+        piece that it touches is a clump of it, unless it is a point source or of another class.
+    point_probability : float
+        Light-weighted probability of ``point_source`` from which a piece is a star, and is never put back.
+    """
+
+    n_levels: int = 32
+    contrast: float = 0.001
+    min_area: int = 5
+    smoothing: float = 0.8
+    min_depth: float = 4.0
+    clump_saddle: float = 0.7
+    clump_contrast: float = 0.06
+    point_probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.n_levels < 1 or self.min_area < 1:
+            raise OptionError(f"n_levels {self.n_levels}, min_area {self.min_area}: expected at least 1")
+        for name in ("contrast", "clump_saddle", "clump_contrast", "point_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
+        if self.smoothing < 0 or self.min_depth < 0:
+            raise OptionError(f"smoothing {self.smoothing}, min_depth {self.min_depth}: expected 0 or more")
+
+
+def split_at_levels(
+    labels: np.ndarray, light: np.ndarray, classification: Classification | None, options: MultithresholdOptions
+) -> np.ndarray:
+    """Split sources at saddles of their light, then join what is one galaxy.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    light : numpy.ndarray
+        float64, shape ``(y, x)``, finite.
+    classification : Classification or None
+        Class maps, which tell clumps of one galaxy from a neighbour, and a star from either.
+    options : MultithresholdOptions
+        When to split and when to join.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape ``(y, x)``: pieces of sources that are split have labels above the largest of the input,
+        the brightest first; the pieces of a source cover exactly its pixels. Of a source in several parts, as other
+        tools make them, the largest is split, and the others go to the nearest piece.
+    """
+    result = labels.copy()
+    if not labels.any():
+        return result
+    smooth = ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
+    empty = smooth[labels == 0]
+    noise = float(mad_std(empty)) if len(empty) else 0.0
+    # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
+    floored = np.maximum(smooth, noise if noise > 0 else np.finfo(np.float32).tiny)
+    with warnings.catch_warnings():
+        # Said of sources with hundreds of candidate pieces, which it then splits at fewer levels.
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        pieces = deblend_sources(
+            floored,
+            SegmentationImage(_largest_parts(labels)),
+            options.min_area,
+            n_levels=options.n_levels,
+            contrast=options.contrast,
+            relabel=False,
+            progress_bar=False,
+        ).data
+    largest = int(labels.max())
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        own = labels[box] == label
+        planes = None if classification is None else classification.probability[box]
+        joined = _join(np.where(own, pieces[box], 0), smooth[box], noise, planes, options)
+        n_pieces = int(joined.max())
+        if n_pieces > 1:
+            result[box][own] = (_nearest(joined) + largest)[own]
+            largest += n_pieces
+    return result
+
+
+def _largest_parts(labels: np.ndarray) -> np.ndarray:
+    """Only the largest connected part of each source."""
+    largest = labels.copy()
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        parts, n_parts = ndimage.label(labels[box] == label, _WITH_CORNERS)
+        if n_parts > 1:
+            most = np.bincount(parts.ravel())[1:].argmax() + 1
+            largest[box][(parts > 0) & (parts != most)] = 0
+    return largest
+
+
+def _nearest(pieces: np.ndarray) -> np.ndarray:
+    """Every pixel as the piece nearest to it."""
+    if (pieces > 0).all():
+        return pieces
+    nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
+    return pieces[tuple(nearest)]
+
+
+def _join(
+    pieces: np.ndarray, smooth: np.ndarray, noise: float, planes: np.ndarray | None, options: MultithresholdOptions
+) -> np.ndarray:
+    """Pieces of one source after joining: int, 1, 2, ... with the most light first."""
+    names = np.unique(pieces[pieces > 0])
+    pieces = np.where(pieces > 0, np.searchsorted(names, pieces) + 1, 0)
+    while pieces.max() > 1:
+        saddles = _saddles(pieces, smooth)
+        peaks, fluxes = (
+            function(smooth, pieces, np.arange(pieces.max() + 1)) for function in (ndimage.maximum, ndimage.sum_labels)
+        )
+        kinds = _kinds(pieces, smooth, planes)
+        # The highest saddle first, in units of the fainter peak.
+        order = sorted(saddles, key=lambda pair: -saddles[pair] / max(min(peaks[list(pair)]), 1e-30))
+        pair = next(
+            (p for p in order if _one_galaxy(p, saddles[p], peaks, fluxes, kinds, noise=noise, options=options)), None
+        )
+        if pair is None:
+            break
+        pieces = np.where(pieces == pair[1], pair[0], pieces)
+        pieces = np.where(pieces > pair[1], pieces - 1, pieces)
+    fluxes = ndimage.sum_labels(smooth, pieces, np.arange(1, pieces.max() + 1))
+    rank = np.empty(len(fluxes) + 1, dtype=np.int32)
+    rank[0], rank[1 + np.argsort(-fluxes, kind="stable")] = 0, np.arange(1, len(fluxes) + 1)
+    return rank[pieces]
+
+
+def _one_galaxy(
+    pair: tuple[int, int],
+    saddle: float,
+    peaks: np.ndarray,
+    fluxes: np.ndarray,
+    kinds: np.ndarray | None,
+    *,
+    noise: float,
+    options: MultithresholdOptions,
+) -> bool:
+    """Whether two touching pieces are one source."""
+    faint, bright = sorted(pair, key=lambda piece: fluxes[piece])
+    peak = min(peaks[faint], peaks[bright])
+    shallow = peak - saddle < options.min_depth * noise
+    if kinds is None:
+        return bool(shallow)
+    stars = kinds[[faint, bright], _POINT] >= options.point_probability
+    if stars[0] != stars[1]:
+        return False
+    extended = all(kinds[piece].argmax() in (_DISK, _IRREGULAR) for piece in (faint, bright))
+    clump = saddle >= options.clump_saddle * peak or fluxes[faint] < options.clump_contrast * fluxes[bright]
+    return bool(shallow or (extended and clump))
+
+
+def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:
+    """Highest light at which each two touching pieces meet: the fainter of the two pixels at their border."""
+    found: dict[tuple[int, int], float] = {}
+    height, width = pieces.shape
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        one = np.s_[: height - dy, max(-dx, 0) : width - max(dx, 0)]
+        other = np.s_[dy:, max(dx, 0) : width + min(dx, 0)]
+        meet = (pieces[one] != pieces[other]) & (pieces[one] > 0) & (pieces[other] > 0)
+        low, high = (np.where(meet, f(pieces[one], pieces[other]), 0)[meet] for f in (np.minimum, np.maximum))
+        level = np.minimum(smooth[one], smooth[other])[meet]
+        for first, second in set(zip(low.tolist(), high.tolist(), strict=True)):
+            top = float(level[(low == first) & (high == second)].max())
+            found[first, second] = max(found.get((first, second), -np.inf), top)
+    return found
+
+
+def _kinds(pieces: np.ndarray, smooth: np.ndarray, planes: np.ndarray | None) -> np.ndarray | None:
+    """Light-weighted share of each source class in each piece: float64, shape ``(piece + 1, class)``; None unknown."""
+    if planes is None:
+        return None
+    weight = np.where(np.isfinite(planes[:, :, 0]), np.maximum(smooth, 0), 0)
+    index = np.arange(pieces.max() + 1)
+    sums = [ndimage.sum_labels(weight * np.nan_to_num(planes[:, :, k]), pieces, index) for k in range(len(CLASSES) - 1)]
+    kinds = np.stack(sums, axis=1)
+    return kinds / np.maximum(kinds.sum(axis=1, keepdims=True), 1e-30)

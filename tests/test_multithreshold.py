@@ -1,0 +1,128 @@
+"""Multi-threshold deblending: neighbours part, clumps and noise do not."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage
+from morpheus_lite.deblending import deblend
+from morpheus_lite.multithreshold import MultithresholdOptions
+from morpheus_lite.significance import significance
+
+SHAPE = (70, 90)
+Y, X = np.indices(SHAPE)
+
+
+def blob(y, x, width, peak):
+    return peak * np.exp(-((Y - y) ** 2 + (X - x) ** 2) / (2 * width**2))
+
+
+def disk(y, x, scale, peak):
+    return peak * np.exp(-np.hypot(Y - y, X - x) / scale)
+
+
+def segment_of(light, level=3.0):
+    return (light > level).astype(np.int32)
+
+
+def maps(**planes):
+    """Class maps with the share of each class's light."""
+    probability = np.full((*SHAPE, 5), 1e-3)
+    for name, plane in planes.items():
+        probability[..., CLASSES.index(name)] += plane
+    probability[..., 4] += 1
+    probability /= probability.sum(axis=2, keepdims=True)
+    everywhere = np.ones(SHAPE, dtype=bool)
+    return Classification(probability.astype(np.float32), everywhere.astype(np.int32), everywhere)
+
+
+def split(labels, light, **options):
+    return deblend(labels, light, method="multithreshold", **options)
+
+
+def test_a_close_pair_is_two():
+    clean = blob(35, 40, 2.5, 60) + blob(35, 49, 2.5, 30)
+    labels = segment_of(clean)
+    pieces = split(labels, clean + np.random.default_rng(0).normal(size=SHAPE))
+    assert labels.max() == 1
+    assert pieces[35, 40] == 2, "the brighter one comes first"
+    assert pieces[35, 49] == 3
+    np.testing.assert_array_equal(pieces > 0, labels > 0)
+
+
+def test_noise_on_a_plateau_does_not_split():
+    clean = disk(35, 45, 10, 40)
+    for seed in range(5):
+        light = clean + np.random.default_rng(seed).normal(size=SHAPE)
+        assert split(segment_of(clean), light).max() == 1
+
+
+class TestClassMaps:
+    """What class maps add to the light."""
+
+    def test_clumps_of_a_disk_stay_one_galaxy(self):
+        clean = disk(35, 45, 8, 100) + blob(35, 55, 1.2, 40) + blob(27, 42, 1.2, 40)
+        light, labels = clean + np.random.default_rng(1).normal(size=SHAPE), segment_of(clean)
+        assert len(np.unique(split(labels, light))) > 2, "by light alone they are pieces"
+        assert split(labels, light, classification=maps(disk=clean)).max() == 1
+
+    def test_a_star_on_a_disk_is_split_off(self):
+        galaxy, star = disk(35, 45, 8, 100), blob(35, 55, 1.2, 120)
+        light, labels = galaxy + star + np.random.default_rng(1).normal(size=SHAPE), segment_of(galaxy + star)
+        pieces = split(labels, light, classification=maps(disk=galaxy, point_source=star))
+        assert len(np.unique(pieces)) == 3
+        assert pieces[35, 55] != pieces[35, 45]
+
+    def test_a_spheroid_beside_a_disk_is_a_neighbour(self):
+        galaxy, neighbour = disk(35, 38, 6, 100), blob(35, 56, 2.5, 60)
+        light = galaxy + neighbour + np.random.default_rng(1).normal(size=SHAPE)
+        pieces = split(segment_of(galaxy + neighbour), light, classification=maps(disk=galaxy, spheroid=neighbour))
+        assert pieces[35, 56] != pieces[35, 38]
+
+    def test_pixels_without_a_class_do_no_harm(self):
+        clean = blob(35, 40, 2.5, 60) + blob(35, 52, 2.5, 30)
+        result = maps(spheroid=clean)
+        result.probability[30:40, 30:48] = np.nan
+        assert len(np.unique(split(segment_of(clean), clean, classification=result))) == 3
+
+    def test_maps_of_another_shape(self):
+        with pytest.raises(InputError, match="do not fit"):
+            split(np.zeros((5, 5), int), np.zeros((5, 5)), classification=maps())
+
+
+@settings(max_examples=25, deadline=None)
+@given(hnp.arrays(np.int32, (16, 18), elements=st.sampled_from([0, 0, 1, 1, 1, 2, 5])), st.integers(0, 5))
+def test_children_cover_their_parent_exactly(labels, seed):
+    light = np.random.default_rng(seed).gamma(1, 20, labels.shape)
+    options = MultithresholdOptions(min_area=1, smoothing=0.5, min_depth=0.5)
+    pieces = split(labels, light, options=options)
+    np.testing.assert_array_equal(pieces > 0, labels > 0)
+    for name in np.unique(pieces[pieces > 0]):
+        parents = np.unique(labels[pieces == name])
+        assert len(parents) == 1, "a piece lies in one parent"
+        if name <= labels.max():
+            assert name == parents[0]
+            np.testing.assert_array_equal(pieces == name, labels == name)
+
+
+def test_all_bands_count():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(*SHAPE, 3)).astype(np.float32) * (1, 5, 0.1)
+    labels = np.zeros(SHAPE, np.int32)
+    image = SkyImage(data, ("A", "B", "C"), np.ones(data.shape, bool), rms=np.ones_like(data) * (1, 5, 0.1))
+    assert significance(image, labels).std() == pytest.approx(1, abs=0.03)
+    blind = SkyImage(data, ("A", "B", "C"), np.ones(data.shape, bool))
+    assert significance(blind, labels).std() == pytest.approx(1, abs=0.03)
+
+
+def test_no_sources_and_no_light():
+    assert not split(np.zeros(SHAPE, int), np.zeros(SHAPE)).any()
+    assert split(np.ones(SHAPE, int), np.zeros(SHAPE)).max() == 1
+
+
+@pytest.mark.parametrize("wrong", [{"contrast": 2}, {"n_levels": 0}, {"smoothing": -1}])
+def test_impossible_options(wrong):
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        MultithresholdOptions(**wrong)
