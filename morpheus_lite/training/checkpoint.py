@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.atomic import written_whole
 from morpheus_lite.errors import InputError
 
 
@@ -23,10 +24,9 @@ def save_state(path: Path, groups: Mapping[str, Sequence[np.ndarray]], numbers: 
         Numbers.
     """
     arrays = {f"{name}/{i}": np.asarray(array) for name, group in groups.items() for i, array in enumerate(group)}
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as handle:
-        np.savez(handle, **arrays, **{f"number/{name}": np.float64(value) for name, value in numbers.items()})
-    partial.replace(path)
+    arrays |= {f"number/{name}": np.asarray(value, np.float64) for name, value in numbers.items()}
+    with written_whole(path, overwrite=True) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, **arrays)
 
 
 def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float]]:

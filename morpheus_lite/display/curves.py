@@ -1,0 +1,53 @@
+"""The course of a training run, drawn from its log."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from morpheus_lite.atomic import written_whole
+from morpheus_lite.errors import InputError
+
+_PANELS = {
+    "loss": ("training_loss", "loss"),
+    "share of right classes": ("right_H<23", "right_23-24", "right_24-25"),
+    "recall, S/N > 40": ("recall_spheroid", "recall_disk", "recall_irregular", "recall_point_source"),
+    "detection": ("iou", "completeness"),
+}
+
+
+def save_training_curves(log: str | Path, path: str | Path) -> None:
+    """Draw loss, classes and detection against the steps of a training run.
+
+    Parameters
+    ----------
+    log : str or Path
+        The run's ``log.csv``.
+    path : str or Path
+        PNG to write; replaced if it exists.
+
+    Raises
+    ------
+    InputError
+        The log cannot be read, or has no rows.
+    """
+    try:
+        with Path(log).open(newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except OSError as error:
+        raise InputError(f"{log} cannot be read ({error}); expected the log.csv of a training run") from error
+    if not rows or "step" not in rows[0]:
+        raise InputError(f"{log} has no rows with a step; expected the log.csv of a training run")
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    steps = np.array([float(row["step"]) for row in rows])
+    for axis, (title, columns) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
+        for column in (name for name in columns if name in rows[0]):
+            axis.plot(steps, [float(row[column]) for row in rows], label=column, marker=".")
+        axis.set(title=title, xlabel="step")
+        axis.legend(fontsize="small")
+        axis.grid(alpha=0.3)
+    with written_whole(Path(path), overwrite=True) as temporary:
+        figure.savefig(temporary, dpi=100, format="png")
