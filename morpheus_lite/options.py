@@ -8,7 +8,9 @@ DEFAULT_MODEL = "hausen2020"
 PRODUCTS = ("maps", "catalog", "picture", "regions", "report")
 DEFAULT_PRODUCTS = ("maps", "catalog", "picture")
 CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv", "vot")
-SEGMENTATION_METHODS = ("paper",)
+SEGMENTATION_METHODS = ("paper", "probability")
+DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
+"""Which method of `deblend` goes with each method of `segment`."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class ClassifyOptions:
     stride, edges, batch_size
         As in `classify`.
     segmentation : str
-        Method of `segment` and `deblend`.
+        Method of `segment`; `deblend` takes the one of ``DEBLENDING_OF``.
     products : tuple of str
         Which of ``PRODUCTS`` to write.
     catalog_format : str

@@ -22,7 +22,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.image import SkyImage
 from morpheus_lite.io import read_image, write_catalog, write_maps, write_regions
 from morpheus_lite.onepass import TileModel, classify_tiles
-from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
+from morpheus_lite.options import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model
 from morpheus_lite.report import write_report
 from morpheus_lite.segmentation import segment
@@ -193,9 +193,10 @@ def classify_file(
     result.provenance.update(run_record(image, options))
     with clock("segmentation"):
         parents = segment(result, method=options.segmentation)
-        labels = deblend(parents, image, method=options.segmentation)
+        labels = deblend(parents, image, method=DEBLENDING_OF[options.segmentation], classification=result)
     with clock("catalog"):
-        table = measure(labels, image, result, parents=parents)
+        maps = "vote" if options.segmentation == "paper" else "probability"
+        table = measure(labels, image, result, parents=parents, maps=maps)
     with clock("writing"):
         write_products(paths, image, result, labels, table, overwrite=options.overwrite, compress=options.compress)
         if "report" in paths:

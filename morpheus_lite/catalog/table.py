@@ -115,6 +115,8 @@ def measure(
     values["flags"] = flag_sources(labels, sources, classification, values["n_children"], others)
     columns = catalogue_columns(image, options, with_errors=classification.variance is not None)
     meta = {**classification.provenance, "detection_band": image.bands[image.index(band)], "morphology_maps": maps}
+    if options.photometry:
+        meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
     return build_table(columns, values, meta)
 
 
