@@ -47,6 +47,7 @@ class App {
     this.refilter();
     this.place(null, null);
     $("summary").textContent = this.summary();
+    // For scripts and tests: the view, and what the page knows of a place.
     window.morpheusReport = { viewer: this.viewer, skyAt, pixelOf, rowAt, valuesAt, classProbabilities, select: (row) => this.select(row, "table") };
   }
 
