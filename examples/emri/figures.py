@@ -46,13 +46,14 @@ def signal_figure(path: Path) -> None:
     white = noise.whiten(strain, STEP)
     white *= 50 / np.sqrt(np.sum(white**2))
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-    days, some = FULL.times / 86400, slice(100000, 108192)
-    left.plot(days[some], strain[0, some] / 1e-22, color=COLOURS[0], lw=0.4)
-    left.set(xlabel="time (days)", ylabel="strain, channel I ($10^{-22}$)", title="signal at 1 Gpc")
-    data = white[0, some] + np.random.default_rng(0).standard_normal(8192)
-    middle.plot(days[some], data, color="0.75", lw=0.3, label="data")
-    middle.plot(days[some], white[0, some], color=COLOURS[1], lw=0.4, label="signal of SNR 50")
-    middle.set(xlabel="time (days)", ylabel="whitened, in noise deviations", title="what the network sees")
+    hours, some = FULL.times / 3600, slice(100000, 100480)
+    left.plot(hours[some] - hours[some][0], strain[0, some] / 1e-22, color=COLOURS[0], lw=0.8)
+    left.set(xlabel="time (hours, of three months)", ylabel="strain, channel I ($10^{-22}$)", title="signal at 1 Gpc")
+    data = white[0, some] + np.random.default_rng(0).standard_normal(480)
+    middle.plot(hours[some] - hours[some][0], data, color="0.75", lw=0.8, label="data")
+    middle.plot(hours[some] - hours[some][0], white[0, some], color=COLOURS[1], lw=0.8, label="signal of SNR 50 in it")
+    middle.set(xlabel="time (hours, of three months)", ylabel="channel I (deviations of the noise)", ylim=(-4, 5))
+    middle.set_title("what the network sees")
     middle.legend(loc="upper right", fontsize=8)
     frequency = np.fft.rfftfreq(FULL.n_samples, STEP)[1:]
     spectrum = np.abs(np.fft.rfft(strain[0])[1:] * STEP)
@@ -60,7 +61,8 @@ def signal_figure(path: Path) -> None:
     right.loglog(frequency, np.sqrt(frequency * noise.density(frequency)), color="k", label="TianQin")
     right.set(xlabel="frequency (Hz)", ylabel="characteristic strain", xlim=(2e-4, 1 / 60), ylim=(1e-23, 1e-18))
     right.set_title("against the noise")
-    right.legend(fontsize=8)
+    for line in right.legend(fontsize=8).get_lines():
+        line.set_linewidth(1.5)
     save(figure, path)
 
 

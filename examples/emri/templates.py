@@ -63,7 +63,10 @@ def draw_audible(rng: np.random.Generator, prior: Prior, size: Size, signal: Cal
     """Draw inspirals until one leaves a signal in the band: the white signal and its row of the table."""
     for _ in range(1000):
         inspiral = draw(rng, prior, size.duration)
-        white, snr = make(inspiral, size, signal)
+        try:
+            white, snr = make(inspiral, size, signal)
+        except OrbitError:  # another model than the one it was drawn for may not reach it
+            continue
         if snr >= MINIMUM_SNR:
             binary = inspiral.binary
             row = (snr, binary.mass, binary.spin, binary.inclination, *inspiral.start[:2], inspiral.plunge)
