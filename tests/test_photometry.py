@@ -277,6 +277,13 @@ class TestFlags:
         found = self.flags(data, labels, options=MeasureOptions(saturation=900))
         assert found == [{"saturated"}, set(), set(), set()]
 
+    def test_the_header_tells_the_level(self):
+        data, labels, _ = grid(5000, n=2)
+        data[22, 22] = 1000
+        image = sky(data, meta={"bands": {"F160W": {"header": {"SATURATE": 900.0}}}})
+        table = measure(labels, image, maps_of(labels.shape), noise=WHITE)
+        assert [set(decode_flags(flags)) for flags in table["flags"]] == [{"saturated"}, set(), set(), set()]
+
     def test_a_flat_top_is_saturated(self):
         data, labels, _ = grid(5000, n=2)
         assert self.flags(np.where(labels == 3, np.minimum(data, 90), data), labels)[2] == {"saturated"}

@@ -57,7 +57,7 @@ def flag_sources(
 
 
 def find_saturated(
-    sources: LabelledPixels, image: SkyImage, level: float | None, faintest: Sequence[float]
+    sources: LabelledPixels, image: SkyImage, levels: Sequence[float | None], faintest: Sequence[float]
 ) -> np.ndarray:
     """Which sources hold saturated pixels, or what saturation leaves behind.
 
@@ -67,21 +67,21 @@ def find_saturated(
         The pixels of each source.
     image : SkyImage
         The image.
-    level : float or None
-        Data value from which a pixel is saturated, None where nothing says.
+    levels : sequence of (float or None)
+        Data value of each band from which a pixel is saturated, None where nothing says.
     faintest : sequence of float
         For each band, the value below which a flat top or a hole is no sign of saturation.
 
     Returns
     -------
     numpy.ndarray
-        bool, shape ``(source,)``: True where, in any band, a pixel reaches ``level``, four pixels share the
+        bool, shape ``(source,)``: True where, in any band, a pixel reaches the level, four pixels share the
         largest value, or the brightest pixel lies beside invalid ones.
     """
     found = np.zeros(len(sources), dtype=bool)
     if not len(sources):
         return found
-    for index, faint in enumerate(faintest):
+    for index, (level, faint) in enumerate(zip(levels, faintest, strict=True)):
         valid = image.valid[:, :, index]
         light = np.where(sources.take(valid), sources.take(image.data[:, :, index]), -np.inf)
         peak = sources.brightest(light)

@@ -33,7 +33,7 @@ class MeasureOptions:
     local_background : bool
         Subtract the median of the sky around each source from Kron and aperture fluxes.
     saturation : float, optional
-        Data value from which a pixel is saturated. None takes ``SATURATE`` of the image's ``meta``, if there.
+        Data value from which a pixel is saturated. None takes ``SATURATE`` of each band's header, if there.
     largest_side : int
         Sources whose bounding box is longer get NaN for everything beyond the segment, and the flag TOO_LARGE.
     outside_domain : bool
@@ -118,10 +118,14 @@ class MeasureOptions:
         needed = max(_SMALLEST_MARGIN, height, width, *(math.ceil(radius) + 2 for radius in radii))
         return min(needed, LARGEST_MARGIN)
 
-    def saturation_level(self, image: SkyImage) -> float | None:
-        """Data value from which a pixel is saturated, None where nothing says."""
+    def saturation_levels(self, image: SkyImage) -> list[float | None]:
+        """Data value of each band from which a pixel is saturated, None where nothing says."""
         if self.saturation is not None:
-            return self.saturation
-        level = image.meta.get("SATURATE")
-        usable = isinstance(level, int | float) and not isinstance(level, bool) and math.isfinite(level) and level > 0
-        return float(level) if usable and level is not None else None
+            return [self.saturation] * image.n_bands
+        headers = (image.meta.get("bands", {}).get(band, {}).get("header", {}) for band in image.bands)
+        return [_positive(header.get("SATURATE")) for header in headers]
+
+
+def _positive(level: object) -> float | None:
+    usable = isinstance(level, int | float) and not isinstance(level, bool) and math.isfinite(level) and level > 0
+    return float(level) if usable else None  # type: ignore[arg-type]

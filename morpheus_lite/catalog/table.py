@@ -144,7 +144,7 @@ def _light(
         faintest = [np.nan_to_num(_BRIGHT * noise[name].sigma, nan=np.inf) for name in image.bands]
         found[SourceFlag.CROWDED] = values.pop("crowded")
         found[SourceFlag.TOO_LARGE] = box_sides(labels, sources) > options.largest_side
-    found[SourceFlag.SATURATED] = find_saturated(sources, image, options.saturation_level(image), faintest)
+    found[SourceFlag.SATURATED] = find_saturated(sources, image, options.saturation_levels(image), faintest)
     return values | {"found": found}
 
 

@@ -1,0 +1,94 @@
+"""morpheus catalog: image, segmentation map and class maps that exist become a catalogue."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from test_photometry import grid, maps_of, sky
+
+from morpheus_lite.cli.main import main
+from morpheus_lite.io import read_catalog, write_maps
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Image, class maps with labels, and label maps good and bad; with a WCS or without."""
+    data, labels, _ = grid(2000, n=2)
+    image = replace(sky(data, units=("electron/s",)), name="field")
+    write_maps(tmp_path / "maps.fits", image, maps_of(labels.shape), labels=labels)
+    write_maps(tmp_path / "bare.fits", image, maps_of(labels.shape))
+    header = fits.Header({"FILTER": "F160W", "BUNIT": "electron/s", "ABZP": 25.0})
+    fits.writeto(tmp_path / "field.fits", data.astype("f4"), header)
+    for name, plane in {
+        "seg": labels.astype("i2"),
+        "float": labels.astype("f4"),
+        "half": labels + 0.5,
+        "cut": labels[:-1],
+        "cube": labels[None],
+        "none": np.zeros_like(labels),
+    }.items():
+        fits.writeto(tmp_path / f"{name}.fits", plane)
+    return tmp_path
+
+
+def run(files, *arguments, maps="maps.fits", output="out.ecsv"):
+    named = [str(files / item) if item.endswith((".fits", "]")) else item for item in arguments]
+    return main(["catalog", str(files / "field.fits"), "--maps", str(files / maps), "-o", str(files / output), *named])
+
+
+def test_the_labels_of_the_maps(files, capsys):
+    assert run(files, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n_sources"] == 4
+    table = read_catalog(files / "out.ecsv")
+    assert np.isfinite(table["kron_mag_F160W"]).all()
+    assert "ra" not in table.colnames, "there is no WCS"
+    assert run(files) == 1, "it exists"
+    assert "exists" in capsys.readouterr().err
+    assert run(files, "--overwrite") == 0
+
+
+@pytest.mark.parametrize("segmentation", ["seg.fits", "float.fits", "seg.fits[0]", "maps.fits"])
+def test_the_segmentation_map_of_any_tool(files, segmentation):
+    assert run(files, "--segmentation", segmentation, maps="bare.fits") == 0
+    assert len(read_catalog(files / "out.ecsv")) == 4
+
+
+def test_options_reach_the_measurement(files):
+    options = ["--apertures", "4", "--aperture-unit", "pixel", "--columns", "sextractor", "--local-background"]
+    assert run(files, *options, "--zero-point", "F160W=26", output="out.fits") == 0
+    table = read_catalog(files / "out.fits")
+    assert {"FLUX_APER_4PX", "MAG_AUTO", "BACKGROUND"} <= set(table.colnames)
+    np.testing.assert_allclose(table["MAG_AUTO"].value, 26 - 2.5 * np.log10(table["FLUX_AUTO"].value), rtol=1e-6)
+
+
+def test_no_sources_is_a_valid_catalogue(files):
+    assert run(files, "--segmentation", "none.fits") == 0
+    table = read_catalog(files / "out.ecsv")
+    assert len(table) == 0
+    assert "kron_flux_F160W" in table.colnames
+
+
+@pytest.mark.parametrize(
+    ("arguments", "maps", "code", "message"),
+    [
+        (["--segmentation", "cut.fits"], "maps.fits", 3, "the label map has shape"),
+        (["--segmentation", "half.fits"], "maps.fits", 3, "not whole numbers"),
+        (["--segmentation", "cube.fits"], "maps.fits", 3, "dimensions"),
+        (["--segmentation", "absent.fits"], "maps.fits", 3, "no such file"),
+        ([], "bare.fits", 3, "no segmentation map"),
+        ([], "seg.fits", 3, "no class maps"),
+        (["--zero-point", "F160W=bright"], "maps.fits", 2, "bright"),
+        (["--zero-point", "F160W=inf"], "maps.fits", 2, "inf"),
+        (["--apertures", "0.5,x"], "maps.fits", 2, "x"),
+        (["--apertures", "0.5"], "maps.fits", 2, "no WCS"),
+        (["--columns", "cake"], "maps.fits", 2, "cake"),
+    ],
+)
+def test_bad_input_gives_a_code_a_message_and_no_file(files, capsys, arguments, maps, code, message):
+    assert run(files, *arguments, maps=maps) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert not (files / "out.ecsv").exists()
