@@ -116,10 +116,14 @@ def morpheus(model: str, *, score: str = "log_odds", stride: int | None = None) 
     seen: dict[int, Result] = {}
 
     def detect(image: SkyImage) -> Result:
-        classified = ml.classify(image.select(loaded.bands), loaded, stride=stride)
-        labels = ml.deblend(ml.segment(classified), image)
-        table = ml.measure(labels, image, classified)
-        return make_result(labels, table, probability=classified.probability)
+        seen_image = image.select(loaded.bands) if loaded.bands else image
+        maps = ml.classify(seen_image, loaded, stride=stride)
+        if maps.vote is not None:
+            labels = ml.deblend(ml.segment(maps, method="paper"), image, method="paper")
+        else:
+            found = ml.segment(maps, method="probability", image=image)
+            labels = ml.deblend(found, image, method="multithreshold", classification=maps)
+        return make_result(labels, ml.measure(labels, image, maps), probability=maps.probability)
 
     def run(image: SkyImage, threshold: float) -> Result:
         # The threshold only picks from what was found: the network runs once a field.
