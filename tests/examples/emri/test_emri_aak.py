@@ -1,0 +1,39 @@
+"""The augmented kludge: its map of phases always, its trajectories where the optional package is installed."""
+
+import numpy as np
+import pytest
+from emri import aak, orbit, templates, waveform
+from emri.orbit import Binary
+from emri.sizes import SCALED
+from emri.waveform import Inspiral
+
+BINARY = Binary(1e6, 10.0, 0.5, 0.6, theta_s=1.0, phi_s=2.0, theta_k=0.8, phi_k=1.5)
+
+
+def inspiral() -> Inspiral:
+    plunge = 100 * 86400.0
+    return Inspiral(BINARY, (*orbit.start_before_plunge(BINARY, 0.1, plunge), 0.2, 0.3, 0.4), plunge)
+
+
+def test_the_map_of_phases_gives_the_kludge_back_its_own():
+    """Phases of geodesics made from the kludge's angles come back as those angles and their rates."""
+    knots = np.linspace(0, SCALED.duration, 500)
+    e, _, phase, gamma, alpha = orbit.evolve(BINARY, inspiral().start, knots)
+    mapped = aak.motion(SCALED.times, knots, e, phase, gamma + phase, alpha + gamma + phase, (0.0, 0.0, 0.0))
+    expected = waveform.move(inspiral(), SCALED.times)
+    for name in ("e", "nu", "phase", "gamma", "alpha", "precession"):
+        assert getattr(mapped, name) == pytest.approx(getattr(expected, name), rel=1e-6), name
+    assert np.all(mapped.pace > expected.pace)  # the azimuthal frequency includes both precessions
+
+
+def test_trajectories_of_the_optional_package():
+    pytest.importorskip("few", reason=aak.MISSING)
+    motion = aak.move(inspiral(), SCALED.times)
+    kludge = waveform.move(inspiral(), SCALED.times)
+    assert np.all(np.diff(motion.pace) > 0)
+    assert motion.e[0] == pytest.approx(kludge.e[0], abs=1e-3)
+    # The same binary as long before its plunge: the radial frequency agrees to some ten per cent.
+    assert motion.nu[0] == pytest.approx(kludge.nu[0], rel=0.3)
+    white, snr = templates.make(inspiral(), SCALED, aak.observe)
+    assert snr > 1
+    assert np.all(np.isfinite(white))
