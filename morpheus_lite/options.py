@@ -23,8 +23,9 @@ class ClassifyOptions:
         Name of a shipped model, or a model directory.
     stride, edges, batch_size
         As in `classify`.
-    segmentation : str
-        Method of `segment`; `deblend` takes the one of ``DEBLENDING_OF``.
+    segmentation : str, optional
+        Method of `segment`; `deblend` takes the one of ``DEBLENDING_OF``. None takes the paper's where there are
+        rank votes, and ``"probability"`` for models that see the image in one pass.
     products : tuple of str
         Which of ``PRODUCTS`` to write.
     catalog_format : str
@@ -39,7 +40,7 @@ class ClassifyOptions:
     stride: int | None = None
     edges: str = "classify"
     batch_size: int | None = None
-    segmentation: str = "paper"
+    segmentation: str | None = None
     products: tuple[str, ...] = DEFAULT_PRODUCTS
     catalog_format: str = "ecsv"
     compress: bool = False
@@ -49,5 +50,7 @@ class ClassifyOptions:
         unknown = [name for name in self.products if name not in PRODUCTS]
         if unknown or not self.products:
             raise OptionError(f"products {', '.join(unknown) or '(none)'}: choose one or more of {', '.join(PRODUCTS)}")
+        if self.segmentation not in (None, *SEGMENTATION_METHODS):
+            raise OptionError(f"segmentation {self.segmentation!r}: choose one of {', '.join(SEGMENTATION_METHODS)}")
         if self.catalog_format not in CATALOG_FORMATS:
             raise OptionError(f"catalogue format {self.catalog_format!r}: choose one of {', '.join(CATALOG_FORMATS)}")

@@ -192,10 +192,11 @@ def classify_file(
         )
     result.provenance.update(run_record(image, options))
     with clock("segmentation"):
-        parents = segment(result, method=options.segmentation)
-        labels = deblend(parents, image, method=DEBLENDING_OF[options.segmentation], classification=result)
+        method = options.segmentation or ("probability" if result.vote is None else "paper")
+        parents = segment(result, method=method)
+        labels = deblend(parents, image, method=DEBLENDING_OF[method], classification=result)
     with clock("catalog"):
-        maps = "vote" if options.segmentation == "paper" else "probability"
+        maps = "vote" if method == "paper" else "probability"
         table = measure(labels, image, result, parents=parents, maps=maps)
     with clock("writing"):
         write_products(paths, image, result, labels, table, overwrite=options.overwrite, compress=options.compress)

@@ -46,9 +46,7 @@ from morpheus_lite.tiling import EDGES
 @click.option(
     "--segmentation",
     type=click.Choice(SEGMENTATION_METHODS),
-    default=SEGMENTATION_METHODS[0],
-    show_default=True,
-    help="How sources are found.",
+    help="How sources are found (default: the paper's way where the model votes, else by probability).",
 )
 @click.option(
     "--products",
