@@ -47,7 +47,7 @@ class Scorer:
     def __init__(self, model) -> None:
         import keras
 
-        self.logits = keras.Model(model.input, model.get_layer("logits").output)
+        self.logits = keras.Model(model.inputs[0], model.get_layer("logits").output)
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         """Scores (n,) of data (n, n_samples, 2)."""
@@ -125,7 +125,7 @@ def noise_features(model, n: int, seed: int) -> np.ndarray:
     """Mean output of the convolutional part on noise alone, shape (positions, features)."""
     import keras
 
-    convolutions = keras.Model(model.input, model.get_layer("features").output)
+    convolutions = keras.Model(model.inputs[0], model.get_layer("features").output)
     shape = (n, *model.input_shape[1:])
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     return np.asarray(convolutions(noise, training=False)).mean(axis=0)
