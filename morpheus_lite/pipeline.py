@@ -13,10 +13,10 @@ from astropy.table import QTable
 
 from morpheus_lite import __version__
 from morpheus_lite.atomic import check_writable
-from morpheus_lite.catalog import measure
+from morpheus_lite.catalog import measure, sextractor_columns
 from morpheus_lite.classification import Classification
 from morpheus_lite.deblending import deblend
-from morpheus_lite.display import save_summary
+from morpheus_lite.display import hex_colours, save_summary
 from morpheus_lite.engine import classify_windows
 from morpheus_lite.errors import OptionError
 from morpheus_lite.image import SkyImage
@@ -199,7 +199,7 @@ def classify_file(
         maps = "vote" if method == "paper" else "probability"
         table = measure(labels, image, result, parents=parents, maps=maps)
     with clock("writing"):
-        write_products(paths, image, result, labels, table, overwrite=options.overwrite, compress=options.compress)
+        write_products(paths, image, result, labels, table, options)
         if "report" in paths:
             run = {**result.provenance, "timings": clock.seconds}
             write_report(paths["report"], image, result, labels, table, overwrite=options.overwrite, run=run)
@@ -212,22 +212,30 @@ def write_products(
     result: Classification,
     labels: np.ndarray,
     table: QTable,
-    *,
-    overwrite: bool,
-    compress: bool,
+    options: ClassifyOptions,
 ) -> None:
     """Write the products that have a path; each appears under its name when it is whole."""
+    overwrite = options.overwrite
     for path in paths.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     if "maps" in paths:
-        write_maps(paths["maps"], image, result, labels=labels, overwrite=overwrite, compress=compress)
+        write_maps(paths["maps"], image, result, labels=labels, overwrite=overwrite, compress=options.compress)
     if "catalog" in paths:
-        write_catalog(paths["catalog"], table, overwrite=overwrite)
+        named = sextractor_columns(table) if options.columns == "sextractor" else table
+        write_catalog(paths["catalog"], named, overwrite=overwrite)
     if "picture" in paths:
         save_summary(paths["picture"], image, result, labels, table, overwrite=overwrite)
     if "regions" in paths:
         frame = "image" if image.pixel_scale is None else "sky"
-        write_regions(paths["regions"], table, labels=labels, wcs=image.wcs, frame=frame, overwrite=overwrite)
+        write_regions(
+            paths["regions"],
+            table,
+            labels=labels,
+            wcs=image.wcs,
+            frame=frame,
+            colors=hex_colours("legible"),
+            overwrite=overwrite,
+        )
 
 
 def run_record(image: SkyImage, options: ClassifyOptions) -> dict[str, Any]:

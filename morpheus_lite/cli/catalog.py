@@ -8,6 +8,7 @@ import click
 
 from morpheus_lite.cli.classify import number, pairs, plane_option
 from morpheus_lite.cli.console import config_option, set_up_logging, verbosity
+from morpheus_lite.options import COLUMN_NAMES
 
 
 @click.command("catalog", short_help="Measure the sources of a segmentation map.")
@@ -20,7 +21,7 @@ from morpheus_lite.cli.console import config_option, set_up_logging, verbosity
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="*.ecsv, *.fits, *.parquet ...",
+    help="File to write; its suffix says the format: .ecsv, .fits, .parquet, .csv, .vot.",
 )
 @click.option(
     "--band", "bands", multiple=True, metavar="NAME=FILE[EXT]", help="One band of an image kept in several files."
@@ -35,7 +36,7 @@ from morpheus_lite.cli.console import config_option, set_up_logging, verbosity
 @click.option("--aperture-unit", type=click.Choice(("arcsec", "pixel")), default="arcsec", show_default=True)
 @click.option("--local-background", is_flag=True, help="Subtract the sky around each source.")
 @click.option("--saturation", type=float, help="Data value from which a pixel is saturated (default: SATURATE).")
-@click.option("--columns", type=click.Choice(("photutils", "sextractor")), default="photutils", show_default=True)
+@click.option("--columns", type=click.Choice(COLUMN_NAMES), default=COLUMN_NAMES[0], show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a catalogue that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @config_option

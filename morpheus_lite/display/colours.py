@@ -29,6 +29,18 @@ def class_colours(palette: str) -> np.ndarray:
     return np.array(PALETTES[palette], dtype=np.float32)
 
 
+def hex_colours(palette: str) -> dict[str, str]:
+    """Colours of a palette as the web and DS9 write them.
+
+    Examples
+    --------
+    >>> hex_colours("paper")["spheroid"]
+    '#ff0000'
+    """
+    rounded = np.rint(255 * class_colours(palette)).astype(int)
+    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in zip(SOURCE_CLASSES, rounded, strict=True)}
+
+
 def colorize(classification: Classification, *, palette: str = "paper", maps: str = "vote") -> np.ndarray:
     """Class maps as one colour picture.
 

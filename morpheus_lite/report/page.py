@@ -4,7 +4,7 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -126,7 +126,7 @@ def build_page(
 
 def _summary(image: SkyImage, classification: Classification, run: Mapping[str, Any]) -> dict[str, Any]:
     """What the page tells beside arrays."""
-    from morpheus_lite.display import PALETTES  # loads matplotlib
+    from morpheus_lite.display import hex_colours  # loads matplotlib
 
     bands = zip(image.bands, map(unit_text, image.units), image.zero_points, strict=True)
     return {
@@ -135,7 +135,7 @@ def _summary(image: SkyImage, classification: Classification, run: Mapping[str, 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "shape": list(image.shape),
         "classes": CLASSES,
-        "palettes": {name: [_hex(color) for color in PALETTES[name]] for name in ("legible", "paper")},
+        "palettes": {name: list(hex_colours(name).values()) for name in ("legible", "paper")},
         "bands": [{"name": band, "unit": unit, "zero_point": zero_point} for band, unit, zero_point in bands],
         "flags": {str(int(flag)): str(flag.name).lower() for flag in SourceFlag},
         "run": {**classification.provenance, **run},
@@ -143,10 +143,6 @@ def _summary(image: SkyImage, classification: Classification, run: Mapping[str, 
         "invalid_fraction": float(1 - np.mean(classification.valid)),
         "unclassified_fraction": float(1 - np.mean(classification.classified)),
     }
-
-
-def _hex(color: Sequence[float]) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
 
 
 def _assemble(title: str, payload: Mapping[str, Any], blocks: Mapping[str, str]) -> str:
