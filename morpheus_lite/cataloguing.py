@@ -11,8 +11,7 @@ from morpheus_lite.catalog import MeasureOptions, measure, sextractor_columns
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import read_image, read_maps, write_catalog
 from morpheus_lite.io.labelmap import read_labels
-
-COLUMN_NAMES = ("photutils", "sextractor")
+from morpheus_lite.options import COLUMN_NAMES
 
 
 def catalog_file(

@@ -8,6 +8,7 @@ DEFAULT_MODEL = "hausen2020"
 PRODUCTS = ("maps", "catalog", "picture", "regions", "report")
 DEFAULT_PRODUCTS = ("maps", "catalog", "picture")
 CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv", "vot")
+COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
@@ -30,6 +31,8 @@ class ClassifyOptions:
         Which of ``PRODUCTS`` to write.
     catalog_format : str
         Suffix of the catalogue, one of ``CATALOG_FORMATS``.
+    columns : str
+        Whose names the columns of the catalogue have, one of ``COLUMN_NAMES``.
     compress : bool
         Write tile-compressed maps.
     overwrite : bool
@@ -43,6 +46,7 @@ class ClassifyOptions:
     segmentation: str | None = None
     products: tuple[str, ...] = DEFAULT_PRODUCTS
     catalog_format: str = "ecsv"
+    columns: str = "photutils"
     compress: bool = False
     overwrite: bool = False
 
@@ -54,3 +58,5 @@ class ClassifyOptions:
             raise OptionError(f"segmentation {self.segmentation!r}: choose one of {', '.join(SEGMENTATION_METHODS)}")
         if self.catalog_format not in CATALOG_FORMATS:
             raise OptionError(f"catalogue format {self.catalog_format!r}: choose one of {', '.join(CATALOG_FORMATS)}")
+        if self.columns not in COLUMN_NAMES:
+            raise OptionError(f"columns {self.columns!r}: choose one of {', '.join(COLUMN_NAMES)}")

@@ -92,3 +92,12 @@ def test_bad_input_gives_a_code_a_message_and_no_file(files, capsys, arguments, 
     assert message in captured.err
     assert "Traceback" not in captured.err
     assert not (files / "out.ecsv").exists()
+
+
+def test_classify_with_the_new_detector_and_sextractors_names(sim_field, tmp_path):
+    arguments = ["--segmentation", "probability", "--columns", "sextractor", "--products", "catalog", "--stride", "30"]
+    assert main(["classify", str(sim_field), "-o", str(tmp_path), *arguments]) == 0
+    table = read_catalog(next(tmp_path.glob("*_catalog.ecsv")))
+    assert len(table) > 0
+    assert {"FLUX_AUTO", "FLAGS", "P_DISK"} <= set(table.colnames)
+    assert table.meta["options"]["segmentation"] == "probability"

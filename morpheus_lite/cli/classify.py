@@ -11,6 +11,7 @@ from morpheus_lite.cli.console import config_option, progress_bar, set_up_loggin
 from morpheus_lite.errors import MorpheusError, OptionError
 from morpheus_lite.options import (
     CATALOG_FORMATS,
+    COLUMN_NAMES,
     DEFAULT_MODEL,
     DEFAULT_PRODUCTS,
     PRODUCTS,
@@ -55,6 +56,7 @@ from morpheus_lite.tiling import EDGES
     help=f"What to write: any of {', '.join(PRODUCTS)}.",
 )
 @click.option("--catalog-format", type=click.Choice(CATALOG_FORMATS), default=CATALOG_FORMATS[0], show_default=True)
+@click.option("--columns", type=click.Choice(COLUMN_NAMES), default=COLUMN_NAMES[0], show_default=True)
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
 @click.option("--overwrite", is_flag=True, help="Replace products that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -142,7 +144,16 @@ def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, An
         products=tuple(part.strip() for part in chosen["products"].split(",") if part.strip()),
         **{
             key: chosen[key]
-            for key in ("model", "stride", "edges", "segmentation", "catalog_format", "compress", "overwrite")
+            for key in (
+                "model",
+                "stride",
+                "edges",
+                "segmentation",
+                "catalog_format",
+                "columns",
+                "compress",
+                "overwrite",
+            )
         },
     )
     reading: dict[str, Any] = {}
