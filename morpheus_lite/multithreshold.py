@@ -39,7 +39,8 @@ class MultithresholdOptions:
         share of the fainter peak are one galaxy: its arms and clumps.
     clump_contrast : float
         With class maps: a piece of a disk or irregular galaxy with less than this share of the light of the
-        piece that it touches is a clump of it, unless it is a point source or of another class.
+        piece that it touches is a clump of it, unless it is a point source or of another class; and a
+        piece of a point source with less than this share of the light of another is one of its spikes.
     point_probability : float
         Light-weighted probability of ``point_source`` from which a piece is a star, and is never put back.
     """
@@ -188,8 +189,11 @@ def _one_galaxy(
     if stars[0] != stars[1]:
         return False
     extended = all(kinds[piece].argmax() in (_DISK, _IRREGULAR) for piece in (faint, bright))
-    clump = saddle >= options.clump_saddle * peak or fluxes[faint] < options.clump_contrast * fluxes[bright]
-    return bool(shallow or (extended and clump))
+    minor = fluxes[faint] < options.clump_contrast * fluxes[bright]
+    if stars.all():
+        # Diffraction spikes and bits of the halo of a star look like stars themselves.
+        return bool(shallow or minor)
+    return bool(shallow or (extended and (minor or saddle >= options.clump_saddle * peak)))
 
 
 def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:

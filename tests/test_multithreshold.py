@@ -75,6 +75,12 @@ class TestClassMaps:
         assert len(np.unique(pieces)) == 3
         assert pieces[35, 55] != pieces[35, 45]
 
+    def test_the_spikes_of_a_star_stay_with_it(self):
+        star = blob(35, 45, 2, 2000) + blob(35, 58, 1.5, 60) + blob(22, 45, 1.5, 60) + disk(35, 45, 6, 60)
+        light, labels = star + np.random.default_rng(1).normal(size=SHAPE), segment_of(star)
+        assert len(np.unique(split(labels, light))) > 2, "by light alone they are pieces"
+        assert split(labels, light, classification=maps(point_source=star)).max() == 1
+
     def test_a_spheroid_beside_a_disk_is_a_neighbour(self):
         galaxy, neighbour = disk(35, 38, 6, 100), blob(35, 56, 2.5, 60)
         light = galaxy + neighbour + np.random.default_rng(1).normal(size=SHAPE)
