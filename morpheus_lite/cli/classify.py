@@ -55,8 +55,20 @@ from morpheus_lite.tiling import EDGES
     show_default=True,
     help=f"What to write: any of {', '.join(PRODUCTS)}.",
 )
-@click.option("--catalog-format", type=click.Choice(CATALOG_FORMATS), default=CATALOG_FORMATS[0], show_default=True)
-@click.option("--columns", type=click.Choice(COLUMN_NAMES), default=COLUMN_NAMES[0], show_default=True)
+@click.option(
+    "--catalog-format",
+    type=click.Choice(CATALOG_FORMATS),
+    default=CATALOG_FORMATS[0],
+    show_default=True,
+    help="Format of the catalogue.",
+)
+@click.option(
+    "--columns",
+    type=click.Choice(COLUMN_NAMES),
+    default=COLUMN_NAMES[0],
+    show_default=True,
+    help="Whose names the columns of the catalogue have.",
+)
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
 @click.option("--overwrite", is_flag=True, help="Replace products that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
