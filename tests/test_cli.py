@@ -1,5 +1,6 @@
 """The command as a user runs it: in process, and as a real process that can be interrupted."""
 
+import functools
 import json
 import signal
 import subprocess
@@ -167,7 +168,9 @@ def test_interrupted_run_leaves_nothing(sim_field, tmp_path):
     output = tmp_path / "products"
     arguments = ["classify", str(sim_field), "-o", str(output), "--stride", "1", "-v"]
     command = [sys.executable, "-m", "morpheus_lite.cli.main", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # A job in the background of a shell without job control ignores SIGINT, and so would its children.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         assert any("120 x 130 px" in line for line in process.stderr), "it never came to the network"
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=120)
