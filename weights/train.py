@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="directory of checkpoints and log")
     parser.add_argument("--save", type=Path, help="directory of the weights to write")
     parser.add_argument("--card", type=Path, help="Markdown file that becomes the card")
+    parser.add_argument("--pixel-scale", type=float, help="of the fields, in arcsec, for the record")
     parser.add_argument("--steps", type=int, help="instead of the configuration's")
     parser.add_argument("--threads", type=int, default=0, help="threads of TensorFlow (0: as many as cores)")
     options = parser.parse_args()
@@ -37,7 +38,7 @@ def main() -> None:
     train(config, options.run, progress=lambda row: print(row, flush=True))
     if options.save:
         card = options.card.read_text() if options.card else ""
-        export(config, options.run, options.save, card=card)
+        export(config, options.run, options.save, pixel_scale=options.pixel_scale, card=card)
 
 
 if __name__ == "__main__":

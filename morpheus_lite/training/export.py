@@ -8,14 +8,15 @@ import keras
 import numpy as np
 
 from morpheus_lite.calibration import Calibration, fit_temperature
-from morpheus_lite.classes import CLASSES
+from morpheus_lite.classes import BACKGROUND, CLASSES
 from morpheus_lite.model.info import ModelInfo
 from morpheus_lite.model.onepass import build_onepass, halo
 from morpheus_lite.model.weights import network_weights
 from morpheus_lite.pretrained import save_model
+from morpheus_lite.simulation.observation import DETECTION
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.config import TrainingConfig
-from morpheus_lite.training.validation import predict_probability, validation_scenes
+from morpheus_lite.training.validation import ValidationScene, predict_probability, validation_scenes
 
 BEST, LOG = "best.npz", "log.csv"
 _PIXELS_A_SCENE = 20_000
@@ -28,6 +29,7 @@ def export(
     directory: str | Path,
     *,
     description: str = "",
+    pixel_scale: float | None = None,
     card: str = "",
     overwrite: bool = False,
 ) -> ModelInfo:
@@ -43,6 +45,8 @@ def export(
         Directory of the model; the run's log goes there too.
     description : str
         One line.
+    pixel_scale : float, optional
+        Of the fields, in arcseconds.
     card : str
         Markdown.
     overwrite : bool
@@ -65,6 +69,7 @@ def export(
         bands=config.model.bands,
         classes=CLASSES,
         network=json.loads(json.dumps(config.model.to_dict())),
+        pixel_scale=pixel_scale,
         licence="BSD-3-Clause",
         settings={
             "halo": halo(config.model),
@@ -80,7 +85,11 @@ def export(
 
 
 def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
-    """Temperature of the class probabilities, from pixels of the validation fields under noise of their own."""
+    """Temperature and class biases, from pixels of the validation fields under noise of their own.
+
+    Here a pixel is source from `morpheus_lite.simulation.observation.DETECTION` on, as in every evaluation; training
+    asks for somewhat fainter light (`morpheus_lite.training.targets.SOURCE_LEVEL`).
+    """
     rng = np.random.default_rng(config.seed)
     probability, truth = [], []
     for item in validation_scenes(config.validation, seed=config.seed + 1):
@@ -88,5 +97,11 @@ def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
         used = np.flatnonzero(item.weight[..., 0].ravel() > 0)
         chosen = rng.choice(used, min(_PIXELS_A_SCENE, len(used)), replace=False)
         probability.append(given.reshape(-1, len(CLASSES))[chosen])
-        truth.append(item.target.reshape(-1, len(CLASSES))[chosen])
-    return fit_temperature(np.concatenate(probability), np.concatenate(truth))
+        truth.append(_truth(item).reshape(-1, len(CLASSES))[chosen])
+    return fit_temperature(np.concatenate(probability), np.concatenate(truth), bias="classes")
+
+
+def _truth(item: ValidationScene) -> np.ndarray:
+    level = np.sqrt((np.where(item.scene.valid, item.scene.signal, 0) ** 2).sum(axis=2))
+    sky = np.arange(len(CLASSES)) == BACKGROUND
+    return np.where((level < DETECTION)[..., None], sky, item.target)

@@ -20,6 +20,7 @@ from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.image import SkyImage
 from morpheus_lite.model.onepass import OnePassConfig, build_onepass, halo
 from morpheus_lite.normalization import measure_noise, normalize
+from morpheus_lite.onepass import classify_tiles
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.validation import predict_probability
 
@@ -46,11 +47,10 @@ def load(path: Path) -> tuple[OnePassConfig, Predict]:
         from morpheus_lite.pretrained import load_model
 
         model = load_model(str(path))
-        config, network = model.config, model.network
-    else:
-        config = OnePassConfig.from_dict(json.loads((path / "model.json").read_text()))
-        network = build_onepass(config)
-        network.set_weights(load_state(path / "state.npz")[0]["mean"])
+        return OnePassConfig.from_dict(model.network), lambda image: classify_tiles(image, model).probability
+    config = OnePassConfig.from_dict(json.loads((path / "model.json").read_text()))
+    network = build_onepass(config)
+    network.set_weights(load_state(path / "state.npz")[0]["mean"])
 
     def predict(image: SkyImage) -> np.ndarray:
         snr, valid = normalize(image, measure_noise(image))
