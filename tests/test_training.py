@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from morpheus_lite.classes import BACKGROUND, CLASSES
+from morpheus_lite.display.curves import save_training_curves
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.model.onepass import OnePassConfig
+from morpheus_lite.pretrained import load_model
 from morpheus_lite.simulation import HST_BANDS, Field
 from morpheus_lite.training import TrainingConfig, read_config
 from morpheus_lite.training.checkpoint import load_state, save_state
 from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style
 from morpheus_lite.training.config import SamplingConfig
 from morpheus_lite.training.dataset import batches, draw_patch, draw_scene, find_fields, prefetched
+from morpheus_lite.training.export import export
 from morpheus_lite.training.fit import learning_rate, train
 from morpheus_lite.training.targets import SOURCE_LEVEL, make_scene, targets
 from morpheus_lite.training.validation import validation_scenes
@@ -224,3 +227,26 @@ def test_configuration_is_checked(tmp_path, folder):
             read_config(path)
     with pytest.raises(InputError, match="no fields match"):
         find_fields([str(tmp_path / "none_*.npz")])
+
+
+def test_a_run_becomes_a_model_that_loads(folder, tmp_path):
+    config = replace(read_config(folder / "tiny.toml"), steps=4, checkpoint_every=4)
+    train(config, tmp_path / "run")
+    info = export(config, tmp_path / "run", tmp_path / "model", description="tiny", card="# tiny\n")
+    model = load_model(tmp_path / "model")
+    assert (model.sha256, model.bands, model.factor) == (info.sha256, HST_BANDS, 8)
+    snr = np.random.default_rng(0).standard_normal((1, 64, 64, 4)).astype(np.float32)
+    probability = model.predict(snr, np.ones(snr.shape, bool))
+    np.testing.assert_allclose(probability.sum(axis=-1), 1, atol=1e-5)
+    again = replace(config, steps=1, start=str(tmp_path / "model"), learning_rate=1e-9, average=0.0)
+    weights = train(again, tmp_path / "again").get_weights()
+    kernel = model.keras_network.get_layer("final_conv").get_weights()[0]
+    assert any(w.shape == kernel.shape and np.allclose(w, kernel, atol=1e-6) for w in weights)
+
+
+def test_curves_are_drawn_from_the_log(tmp_path):
+    (tmp_path / "log.csv").write_text("step,training_loss,loss,iou\n10,1.5,1.4,0.5\n20,1.0,1.1,0.7\n")
+    save_training_curves(tmp_path / "log.csv", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="cannot be read"):
+        save_training_curves(tmp_path / "none.csv", tmp_path / "curves.png")

@@ -44,10 +44,12 @@ def save_training_curves(log: str | Path, path: str | Path) -> None:
     FigureCanvasAgg(figure)
     steps = np.array([float(row["step"]) for row in rows])
     for axis, (title, columns) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
-        for column in (name for name in columns if name in rows[0]):
+        there = [column for column in columns if column in rows[0]]
+        for column in there:
             axis.plot(steps, [float(row[column]) for row in rows], label=column, marker=".")
         axis.set(title=title, xlabel="step")
-        axis.legend(fontsize="small")
+        if there:
+            axis.legend(fontsize="small")
         axis.grid(alpha=0.3)
     with written_whole(Path(path), overwrite=True) as temporary:
         figure.savefig(temporary, dpi=100, format="png")

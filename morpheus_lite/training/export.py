@@ -1,6 +1,7 @@
 """From the directory of a training run to a model that can be loaded by name or path."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from morpheus_lite.calibration import Calibration, fit_temperature
 from morpheus_lite.classes import BACKGROUND, CLASSES
+from morpheus_lite.errors import InputError
 from morpheus_lite.model.info import ModelInfo
 from morpheus_lite.model.onepass import build_onepass, halo
 from morpheus_lite.model.weights import network_weights
@@ -17,6 +19,8 @@ from morpheus_lite.simulation.observation import DETECTION
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.validation import ValidationScene, predict_probability, validation_scenes
+
+logger = logging.getLogger(__name__)
 
 BEST, LOG = "best.npz", "log.csv"
 _PIXELS_A_SCENE = 20_000
@@ -61,7 +65,11 @@ def export(
     groups, numbers = load_state(run / BEST)
     network = build_onepass(config.model)
     network.set_weights(groups["weights"])
-    calibration = calibrate(config, network)
+    try:
+        calibration = calibrate(config, network)
+    except InputError as error:
+        logger.warning("%s is not calibrated: %s", config.name, error)
+        calibration = Calibration()
     info = ModelInfo(
         name=config.name,
         kind=KIND,

@@ -17,7 +17,7 @@ SOURCE_LEVEL = 0.8
 _DOUBTFUL = (0.5, 1.1)  # between these, source or sky is a matter of taste and counts less
 _UNSEEN = (3.0, 5.0)  # total S/N of a source: nothing is asked below the first, everything above the second
 _SHAPELESS, _SHAPED = 10.0, 150.0  # total S/N between which classes begin to count
-_CLASS_BALANCE = np.array([1.0, 1.2, 1.2, 1.0], np.float32)  # disks are the commonest, irregulars the hardest
+_CLASS_BALANCE = np.array([1.1, 1.0, 1.3, 1.0], np.float32)  # irregulars are the rarest and the hardest
 _DETECTION_AREA, _CLASS_AREA = 150.0, 400.0  # px: sources of this size have weight 1, smaller ones more
 
 
