@@ -63,7 +63,7 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
 
 
 def start_network() -> None:
-    """Import TensorFlow without its start-up notes.
+    """Import TensorFlow, and let it look for devices, without its start-up notes.
 
     They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
     without a GPU that it has none.
@@ -74,6 +74,7 @@ def start_network() -> None:
     try:
         os.dup2(nowhere, 2)
         import_module("keras")
+        import_module("tensorflow").config.list_physical_devices()
     finally:
         os.dup2(kept, 2)
         os.close(kept)
