@@ -114,3 +114,22 @@ def test_products_of_two_runs_are_the_same_bytes(sim_field, tmp_path):
     one, two = (classify_file(sim_field, tmp_path / name, options) for name in ("one", "two"))
     for product, path in one.paths.items():
         assert path.read_bytes() == two.paths[product].read_bytes()
+
+
+def test_one_pass_model_gives_the_same_products_without_votes(sim_field, tmp_path):
+    products = classify_file(sim_field, tmp_path, ClassifyOptions(model="hst"))
+    with fits.open(products.paths["maps"]) as hdus:
+        names = {hdu.name for hdu in hdus[1:]}
+    assert names == {*CLASS_HDUS, "N", "SEGMENTATION", "FLAGS"}
+    assert len(products.table) > 3
+    assert set(products.table["morphology"]) <= set(ml.CLASSES)
+
+
+def test_one_pass_model_knows_no_stride(image):
+    with pytest.raises(ml.OptionError, match="one pass"):
+        ml.classify(image, "hst", stride=3)
+
+
+def test_one_pass_model_does_without_a_band(image):
+    result = ml.classify(image.take([0, 2, 3]), "hst")
+    np.testing.assert_allclose(result.probability.sum(axis=2), 1, atol=1e-5)
