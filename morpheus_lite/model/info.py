@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from morpheus_lite.errors import ModelError
+from morpheus_lite.model.stages import check_fields
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,11 +103,6 @@ class ModelInfo:
         known = {f.name for f in fields(ModelInfo)}
         if not isinstance(values, dict):
             raise ModelError(f"{origin} holds {type(values).__name__}, expected an object with the fields of a model")
-        missing = {"name", "kind", "description", "bands", "classes", "network", "sha256"} - set(values)
-        unknown = set(values) - known
-        if missing or unknown:
-            raise ModelError(
-                f"{origin}: missing {', '.join(sorted(missing)) or 'nothing'}, unknown "
-                f"{', '.join(sorted(unknown)) or 'nothing'}; expected the fields {', '.join(sorted(known))}"
-            )
+        required = {"name", "kind", "description", "bands", "classes", "network", "sha256"}
+        check_fields(values, known, required, str(origin))
         return ModelInfo(**values)

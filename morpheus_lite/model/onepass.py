@@ -15,9 +15,7 @@ from morpheus_lite.classes import CLASSES
 from morpheus_lite.errors import ModelError
 from morpheus_lite.model.blocks import KERNEL, block, upsample
 from morpheus_lite.model.blocks import fold as fold_operation
-
-Stage = tuple[int, int]
-"""(P, Q): how many block operations, and how many filters in each."""
+from morpheus_lite.model.stages import Stage, check_fields, read_stage
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ class OnePassConfig:
 
     def __post_init__(self) -> None:
         for label in ("down", "up"):
-            object.__setattr__(self, label, tuple(_stage(s, label) for s in getattr(self, label)))
+            object.__setattr__(self, label, tuple(read_stage(s, label) for s in getattr(self, label)))
         for label in ("intermediate", "stem"):
-            object.__setattr__(self, label, _stage(getattr(self, label), label))
+            object.__setattr__(self, label, read_stage(getattr(self, label), label))
         object.__setattr__(self, "bands", tuple(self.bands))
         object.__setattr__(self, "stretches", tuple(float(s) for s in self.stretches))
         if not self.down or len(self.down) != len(self.up):
@@ -89,13 +87,8 @@ class OnePassConfig:
         ModelError
             A field is missing, unknown or impossible.
         """
-        unknown = set(values) - {f.name for f in fields(cls)}
-        missing = {"down", "intermediate", "up"} - set(values)
-        if unknown or missing:
-            raise ModelError(
-                f"one-pass configuration: missing {', '.join(sorted(missing)) or 'nothing'}, "
-                f"unknown {', '.join(sorted(unknown)) or 'nothing'}"
-            )
+        known = {f.name for f in fields(cls)}
+        check_fields(values, known, ("down", "intermediate", "up"), "one-pass configuration")
         return cls(**values)
 
 
@@ -341,10 +334,3 @@ def _folded_block(x: Any, p: int, q: int, name: str) -> Any:
 def _cost(channels: int, stage: Stage) -> float:
     p, q = stage
     return KERNEL * KERNEL * q * (channels + (p - 1) * q)
-
-
-def _stage(value: Any, label: str) -> Stage:
-    pair = tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
-        raise ModelError(f"{label}: {value!r} is no (P, Q): expected two whole numbers, at least 1")
-    return pair[0], pair[1]

@@ -9,28 +9,7 @@ from keras import layers
 
 from morpheus_lite.errors import ModelError
 from morpheus_lite.model.blocks import KERNEL, UPSAMPLING, block, fold, upsample
-
-Stage = tuple[int, int]
-"""(P, Q): how many block operations, and how many filters in each."""
-
-
-def _sequence(value: Any, label: str) -> tuple:
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise ModelError(f"{label}={value!r}: expected a list of (P, Q)")
-
-
-def _stage(value: Any, label: str) -> Stage:
-    pair = _sequence(value, label)
-    if len(pair) != 2:
-        raise ModelError(f"{label}: {value!r} is no (P, Q): expected two whole numbers")
-    return _positive(pair[0], f"P of {label}"), _positive(pair[1], f"Q of {label}")
-
-
-def _positive(value: Any, label: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ModelError(f"{label} is {value!r}: expected a whole number, at least 1")
-    return value
+from morpheus_lite.model.stages import Stage, check_fields, positive, read_stage, sequence
 
 
 @dataclass(frozen=True)
@@ -71,14 +50,14 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         for label in ("down", "up"):
-            object.__setattr__(self, label, tuple(_stage(s, label) for s in _sequence(getattr(self, label), label)))
-        object.__setattr__(self, "intermediate", _stage(self.intermediate, "intermediate"))
+            object.__setattr__(self, label, tuple(read_stage(s, label) for s in sequence(getattr(self, label), label)))
+        object.__setattr__(self, "intermediate", read_stage(self.intermediate, "intermediate"))
         if not self.down or len(self.down) != len(self.up):
             raise ModelError(
                 f"{len(self.down)} stage(s) down and {len(self.up)} up: expected the same number, at least one"
             )
         for label in ("n_bands", "n_classes", "window"):
-            _positive(getattr(self, label), label)
+            positive(getattr(self, label), label)
         if self.window % self.factor:
             raise ModelError(
                 f"window={self.window}: {len(self.down)} stages of pooling need a multiple of {self.factor} px"
@@ -110,13 +89,7 @@ class UNetConfig:
             A field is missing, unknown or impossible.
         """
         known = {f.name for f in fields(cls)}
-        missing = known - set(values) - {"upsampling"}
-        unknown = set(values) - known
-        if missing or unknown:
-            raise ModelError(
-                f"U-Net configuration: missing {', '.join(sorted(missing)) or 'nothing'}, "
-                f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected the fields {', '.join(sorted(known))}"
-            )
+        check_fields(values, known, known - {"upsampling"}, "U-Net configuration")
         return cls(**values)
 
 

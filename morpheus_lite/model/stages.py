@@ -1,0 +1,44 @@
+"""The (P, Q) of a network's stages, and the checks that every network's configuration needs."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from morpheus_lite.errors import ModelError
+
+Stage = tuple[int, int]
+"""(P, Q): how many block operations, and how many filters in each."""
+
+
+def sequence(value: Any, label: str) -> tuple:
+    """A list or tuple as a tuple, or a `ModelError`."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise ModelError(f"{label}={value!r}: expected a list of (P, Q)")
+
+
+def read_stage(value: Any, label: str) -> Stage:
+    """One (P, Q), or a `ModelError`."""
+    pair = sequence(value, label)
+    if len(pair) != 2:
+        raise ModelError(f"{label}: {value!r} is no (P, Q): expected two whole numbers")
+    try:
+        return positive(pair[0], f"P of {label}"), positive(pair[1], f"Q of {label}")
+    except ModelError as error:
+        raise ModelError(f"{label}: {value!r} is no (P, Q): {error}") from None
+
+
+def positive(value: Any, label: str) -> int:
+    """A whole number of at least 1, or a `ModelError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ModelError(f"{label} is {value!r}: expected a whole number, at least 1")
+    return value
+
+
+def check_fields(values: Mapping[str, Any], known: Collection[str], required: Collection[str], origin: str) -> None:
+    """Raise a `ModelError` where a required field is missing or one is unknown."""
+    missing, unknown = set(required) - set(values), set(values) - set(known)
+    if missing or unknown:
+        raise ModelError(
+            f"{origin}: missing {', '.join(sorted(missing)) or 'nothing'}, "
+            f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected the fields {', '.join(sorted(known))}"
+        )
