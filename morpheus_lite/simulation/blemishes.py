@@ -48,16 +48,25 @@ def saturate(
 def ring(plane: np.ndarray, core: np.ndarray, top: float, rng: np.random.Generator) -> None:
     """Add the bright and dark ringing that resampling and PSF-matching leave around saturated cores, in place.
 
-    In PSF-matched deep fields it reaches about ten pixels and a few per cent of the peak, of both signs.
+    In PSF-matched deep fields it reaches about ten pixels and a few per cent of the peak, of both signs; at times in
+    the square that the matching kernel covers.
     """
-    far = scipy.ndimage.distance_transform_edt(~core)
+    square = rng.uniform() < 0.4
+    far = scipy.ndimage.distance_transform_cdt(~core) if square else scipy.ndimage.distance_transform_edt(~core)
     where, wide = rng.uniform(2, 9), rng.uniform(1.5, 4)
-    near = np.nonzero(far < where + 3 * wide)
     grain = scipy.ndimage.gaussian_filter(rng.standard_normal(plane.shape, dtype=np.float32), rng.uniform(0.5, 1.2))
-    waves = np.cos(2 * np.pi * far / rng.uniform(2.5, 5.0) + rng.uniform(0, 6.3))
+    period, phase = rng.uniform(2.5, 5.0), rng.uniform(0, 6.3)
+    if square:  # a kernel is a square of pixels, and ends sharply; what it leaves is stronger on one side
+        y, x = np.indices(plane.shape)
+        waves = np.cos(2 * np.pi * x / period + phase) * np.cos(2 * np.pi * y / period + phase) - rng.uniform(-0.3, 0.8)
+        lean = rng.normal(0, 0.1, 2)
+        fade = (far < where + wide) * (1 + np.tanh(lean[0] * (y - y[core].mean()) + lean[1] * (x - x[core].mean())))
+    else:
+        waves = np.cos(2 * np.pi * far / period + phase)
+        fade = np.exp(-0.5 * ((far - where) / wide) ** 2)
+    near = np.nonzero(far < where + 3 * wide)
     pattern = grain / grain.std() + rng.uniform(0, 1.5) * waves
-    size = top * 10 ** rng.uniform(-2.7, -1.2) * np.exp(-0.5 * ((far - where) / wide) ** 2)
-    plane[near] += (size * pattern)[near]
+    plane[near] += (top * 10 ** rng.uniform(-2.7, -1.2) * fade * pattern)[near]
 
 
 def bled(core: np.ndarray, length: float) -> np.ndarray:

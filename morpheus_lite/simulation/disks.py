@@ -57,7 +57,7 @@ def structured_disk(source: Source, grid: Grid, wavelengths: np.ndarray, rng: np
     old = base * (1 + rng.uniform(0.1, 0.5) * arms)
     share = rng.uniform(0.2, 0.75)
     parts = [(old, 1 - share, rng.uniform(-0.4, 0.1)), (young, share, rng.uniform(0.2, 1.2))]
-    parts.append((knots(source, grid, young, rng), rng.uniform(0.01, 0.12), rng.uniform(0.6, 1.8)))
+    parts.append((knots(source, grid, young, rng), rng.uniform(0.01, 0.08), rng.uniform(0.6, 1.8)))
     if rng.uniform() < 0.5:
         parts.append((bar(along, across, scale, rng), rng.uniform(0.05, 0.2), rng.uniform(-0.6, 0.1)))
     if rng.uniform() < 0.2:
@@ -98,7 +98,7 @@ def patches(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -> np
     angle = (phi - winding * log_radius) / (2 * np.pi) * 128
     depth = np.clip((log_radius + 2.3) / 4.2, 0, 1) * 63
     noise = scipy.ndimage.map_coordinates(table, [np.mod(angle, 128), depth], order=1, mode="grid-wrap")
-    return np.exp(rng.uniform(0.4, 1.2) * noise).astype(np.float32)
+    return np.exp(rng.uniform(0.3, 0.9) * noise).astype(np.float32)
 
 
 def knots(source: Source, grid: Grid, young: np.ndarray, rng: np.random.Generator) -> np.ndarray:

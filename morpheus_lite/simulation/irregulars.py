@@ -47,9 +47,9 @@ def spots(source: Source, grid: Grid, along, across, sigma, flux) -> np.ndarray:
 
 def clumpy(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     """A faint body with bright clumps of two colours."""
-    x, y = placed(source, *rng.normal(0, 0.2, 2))
+    x, y = placed(source, *rng.normal(0, 0.35, 2))
     parts = [(body(source, grid, rng, float(x), float(y)), 1.0, rng.uniform(-0.4, 0.3))]
-    share = 0.25 + 0.9 * source.asymmetry * rng.uniform(0.4, 1.2)
+    share = 0.4 + 1.0 * source.asymmetry * rng.uniform(0.5, 1.3)
     for colour in (rng.uniform(0.3, 1.5), rng.uniform(-0.6, 0.6)):
         count = int(rng.integers(2, 7))
         along, across = rng.normal(0, 0.75, count), rng.normal(0, 0.75 * max(source.axis_ratio, 0.5), count)

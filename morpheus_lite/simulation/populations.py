@@ -112,9 +112,14 @@ def draw_source(rng: np.random.Generator, magnitude: float, *, balance: float = 
     magnitude : float
         H magnitude (AB).
     balance : float, optional
-        0 for the class shares of the real sky, 1 for equal shares, between is mixed.
+        0 for the class shares of the real sky, 1 for equal shares (faint point sources excepted, which stay rare),
+        between is mixed.
     """
-    share = (1 - balance) * kind_shares(magnitude) + balance / len(KINDS)
+    natural = kind_shares(magnitude)
+    even = np.full(len(KINDS), 1 / len(KINDS))
+    # Faint stars are rare in the real sky, and faint compact galaxies are not: balance must not teach the contrary.
+    even[-1] = np.interp(magnitude, (21.5, 23.5), (even[-1], natural[-1]))
+    share = (1 - balance) * natural + balance * even / even.sum()
     kind = KINDS[rng.choice(len(KINDS), p=share)]
     return draw_kind(rng, kind, magnitude)
 
@@ -131,15 +136,16 @@ def draw_kind(rng: np.random.Generator, kind: str, magnitude: float, *, radius: 
     size = size if radius is None else radius
     bulge, asymmetry, structure = 0.0, abs(rng.normal(0, 0.04)), "smooth"
     if kind == "spheroid":
-        bulge, ratio = 1.0, max(ratio, rng.uniform(0.45, 0.75))
+        bulge = 1.0 if rng.uniform() < 0.7 else rng.uniform(0.6, 1.0)
+        ratio = max(ratio, rng.uniform(0.45, 0.75))
     elif kind == "disk":
         bulge = draw_bulge(rng, magnitude)
         sersic = float(np.clip(rng.normal(1.0, 0.15), 0.6, 1.5))
         structure = rng.choice(["smooth", "spiral", "flocculent"], p=[0.25, 0.45, 0.3])
-        asymmetry = abs(rng.normal(0, 0.12))
+        asymmetry = abs(rng.normal(0, 0.08))
     else:
-        structure = rng.choice(["clumpy", "chain", "tadpole", "merger", "lopsided"], p=[0.38, 0.12, 0.12, 0.2, 0.18])
-        asymmetry, sersic = rng.uniform(0.35, 1.0), float(np.clip(rng.normal(0.8, 0.2), 0.5, 1.3))
+        structure = rng.choice(["clumpy", "chain", "tadpole", "merger", "lopsided"], p=[0.4, 0.12, 0.14, 0.22, 0.12])
+        asymmetry, sersic = rng.uniform(0.45, 1.1), float(np.clip(rng.normal(0.8, 0.2), 0.5, 1.3))
         size, ratio = 1.15 * size, max(ratio, 0.35)
     return Source(
         kind,

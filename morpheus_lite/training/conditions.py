@@ -1,5 +1,6 @@
 """Under what conditions training shows a field: mostly at random, and at times like two well-known surveys."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,26 @@ def draw_style(rng: np.random.Generator, field: Field, style: str = "free") -> C
         offset=tuple((np.array(drawn.offset) * ratio).tolist()),
         unevenness=tuple((np.array(drawn.unevenness) * ratio).tolist()),
     )
+
+
+def style_shares(field: Field, shares: Sequence[float]) -> np.ndarray:
+    """Shares of the `STYLES` for one field: a field whose bands share one PSF is shown as the XDF is more often.
+
+    Parameters
+    ----------
+    field : Field
+        For its PSFs.
+    shares : sequence of float
+        For the average field, in the order of `STYLES`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(3,)``, sum 1.
+    """
+    is_matched = len(field.bands) > 1 and max(field.psf_fwhm) < 1.25 * min(field.psf_fwhm)
+    weighted = np.array(shares) * (1, 3 if is_matched else 0.4, 1)
+    return weighted / weighted.sum()
 
 
 def correlated_scatter(sigma: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from morpheus_lite.errors import InputError
 from morpheus_lite.normalization import measure_noise, normalize
 from morpheus_lite.simulation import Field, observe
-from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style
+from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style, style_shares
 from morpheus_lite.training.config import SamplingConfig
 from morpheus_lite.training.targets import Scene, make_scene, targets
 
@@ -91,8 +91,9 @@ def batches(patterns: Sequence[str], sampling: SamplingConfig, seed: int) -> Ite
         while len(pool) < sampling.pool:
             if not paths:
                 paths = [str(path) for path in rng.permutation(find_fields(patterns))]
-            shares = np.array(sampling.styles) / np.sum(sampling.styles)
-            scene = draw_scene(rng, Field.load(paths.pop()), style=str(rng.choice(STYLES, p=shares)))
+            field = Field.load(paths.pop())
+            style = str(rng.choice(STYLES, p=style_shares(field, sampling.styles)))
+            scene = draw_scene(rng, field, style=style)
             pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
         chosen = rng.choice(len(pool), sampling.batch, replace=False)
         arrays = [np.stack(column) for column in zip(*(pool[i] for i in chosen), strict=True)]
