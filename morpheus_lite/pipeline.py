@@ -40,6 +40,7 @@ def classify(
     stride: int | None = None,
     edges: str = "classify",
     batch_size: int | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Classification:
     """Class maps of an image.
@@ -56,6 +57,8 @@ def classify(
         Whether pixels closer to the edge than the model's margin get a value.
     batch_size : int, optional
         Windows in one call of the network; the result does not depend on it beyond rounding.
+    workers : int, optional
+        Calls of the network at the same time; as many as there are cores if not given.
     progress : callable, optional
         Called with (windows done, windows in all).
 
@@ -87,9 +90,15 @@ def classify(
     if model.kind == "onepass":
         if stride is not None or edges != EDGES[0]:
             raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
-        return classify_tiles(image, cast(TileModel, model), progress=progress)
+        return classify_tiles(image, cast(TileModel, model), workers=workers, progress=progress)
     return classify_windows(
-        image.select(model.bands), model, stride=stride, edges=edges, batch_size=batch_size, progress=progress
+        image.select(model.bands),
+        model,
+        stride=stride,
+        edges=edges,
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
     )
 
 
@@ -137,6 +146,8 @@ def classify_file(
     *,
     name: str | None = None,
     reading: dict[str, Any] | None = None,
+    model: Model | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Products:
     """Classify one image and write its products.
@@ -153,6 +164,10 @@ def classify_file(
         First part of the products' file names; None takes the image's own.
     reading : dict, optional
         Keyword arguments of `read_image`: ``bands, rms, weight, dq, zero_points``.
+    model : Model, optional
+        The model of ``options`` where it is loaded already, as by a process that classifies many images.
+    workers : int, optional
+        Calls of the network at the same time; as many as there are cores if not given.
     progress : callable, optional
         Called with (windows done, windows in all).
 
@@ -177,7 +192,7 @@ def classify_file(
         paths = product_paths(name, directory, options)
         check_writable(paths.values(), overwrite=options.overwrite)
     with clock("model"):
-        model = load_model(options.model)
+        model = model or load_model(options.model)
         if model.bands and not image.has_band_names:
             image = image.select(model.bands)
     log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
@@ -188,6 +203,7 @@ def classify_file(
             stride=options.stride,
             edges=options.edges,
             batch_size=options.batch_size,
+            workers=workers,
             progress=progress,
         )
     result.provenance.update(run_record(image, options))
