@@ -1,6 +1,7 @@
 """Multi-threshold deblending: pieces by light (photutils), put back together where light and classes say so."""
 
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,10 @@ from scipy import ndimage
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.classification import Classification
 from morpheus_lite.errors import OptionError
+from morpheus_lite.sampling import sample_windows
+
+LARGEST_BOX = 1 << 23
+"""Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes a pixel."""
 
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
@@ -65,7 +70,12 @@ class MultithresholdOptions:
 
 
 def split_at_levels(
-    labels: np.ndarray, light: np.ndarray, classification: Classification | None, options: MultithresholdOptions
+    labels: np.ndarray,
+    light: np.ndarray,
+    classification: Classification | None,
+    options: MultithresholdOptions,
+    *,
+    noise: float | None = None,
 ) -> np.ndarray:
     """Split sources at saddles of their light, then join what is one galaxy.
 
@@ -79,59 +89,113 @@ def split_at_levels(
         Class maps, which tell clumps of one galaxy from a neighbour, and a star from either.
     options : MultithresholdOptions
         When to split and when to join.
+    noise : float, optional
+        What `light_noise` said of the whole image, where these are pieces of it.
 
     Returns
     -------
     numpy.ndarray
         int32, shape ``(y, x)``: pieces of sources that are split have labels above the largest of the input,
         the brightest first; the pieces of a source cover exactly its pixels. Of a source in several parts, as other
-        tools make them, the largest is split, and the others go to the nearest piece.
+        tools make them, the largest is split, and the others go to the nearest piece. Sources whose bounding box has
+        more than `LARGEST_BOX` pixels stay whole.
     """
     result = labels.copy()
     if not labels.any():
         return result
-    smooth = ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
-    empty = smooth[labels == 0]
-    noise = float(mad_std(empty)) if len(empty) else 0.0
+    smooth = smoothed(light, options)
+    if noise is None:
+        noise = light_noise((smooth[w.slices], labels[w.slices]) for w in sample_windows(labels.shape))
+    largest = int(labels.max())
+    planes = None if classification is None else classification.probability
+    for label, box, pieces in split_sources(labels, smooth, planes, options, noise=noise):
+        own = labels[box] == label
+        result[box][own] = (pieces + largest)[own]
+        largest += int(pieces.max())
+    return result
+
+
+def smoothed(light: np.ndarray, options: MultithresholdOptions) -> np.ndarray:
+    """The light in which saddles are sought."""
+    return ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
+
+
+def smoothing_reach(options: MultithresholdOptions) -> int:
+    """Pixels from which `smoothed` draws on each side."""
+    return int(4 * options.smoothing + 0.5)
+
+
+def light_noise(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Scatter of the smoothed light in empty sky, from its and the labels' part in each window of the sample."""
+    empty = np.concatenate([smooth[labels == 0] for smooth, labels in pieces])
+    return float(mad_std(empty)) if len(empty) else 0.0
+
+
+def split_sources(
+    labels: np.ndarray,
+    smooth: np.ndarray,
+    planes: np.ndarray | None,
+    options: MultithresholdOptions,
+    *,
+    noise: float,
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """The sources that are several, each with its pieces.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    smooth : numpy.ndarray
+        float64, shape ``(y, x)``: smoothed light.
+    planes : numpy.ndarray or None
+        float32, shape ``(y, x, class)``: mean probabilities.
+    options : MultithresholdOptions
+        When to split and when to join.
+    noise : float
+        Scatter of the smoothed light.
+
+    Yields
+    ------
+    label, box, pieces
+        int; (slice, slice); int32 of the box's shape: 1, 2, ... with the brightest first, every pixel of the
+        box as the piece nearest to it. A source's pieces depend on the pixels in its box alone.
+    """
     # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
-    floored = np.maximum(smooth, noise if noise > 0 else np.finfo(np.float32).tiny)
+    floor = noise if noise > 0 else np.finfo(np.float32).tiny
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None or np.prod([side.stop - side.start for side in box]) > LARGEST_BOX:
+            continue
+        own = labels[box] == label
+        pieces = _candidates(np.maximum(smooth[box], floor), own, options)
+        if pieces is None:
+            continue
+        joined = _join(pieces, smooth[box], noise, None if planes is None else planes[box], options)
+        if joined.max() > 1:
+            yield label, box, _nearest(joined)
+
+
+def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> np.ndarray | None:
+    """Pieces of the largest connected part of one source before any are joined: int32, 0 outside; None if it is one."""
+    part = _largest_part(own).astype(np.int32)
     with warnings.catch_warnings():
         # Said of sources with hundreds of candidate pieces, which it then splits at fewer levels.
         warnings.simplefilter("ignore", AstropyUserWarning)
         pieces = deblend_sources(
-            floored,
-            SegmentationImage(_largest_parts(labels)),
+            light,
+            SegmentationImage(part),
             options.min_area,
             n_levels=options.n_levels,
             contrast=options.contrast,
             relabel=False,
             progress_bar=False,
         ).data
-    largest = int(labels.max())
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        own = labels[box] == label
-        planes = None if classification is None else classification.probability[box]
-        joined = _join(np.where(own, pieces[box], 0), smooth[box], noise, planes, options)
-        n_pieces = int(joined.max())
-        if n_pieces > 1:
-            result[box][own] = (_nearest(joined) + largest)[own]
-            largest += n_pieces
-    return result
+    return pieces if pieces.max() > 1 else None
 
 
-def _largest_parts(labels: np.ndarray) -> np.ndarray:
-    """Only the largest connected part of each source."""
-    largest = labels.copy()
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        parts, n_parts = ndimage.label(labels[box] == label, _WITH_CORNERS)
-        if n_parts > 1:
-            most = np.bincount(parts.ravel())[1:].argmax() + 1
-            largest[box][(parts > 0) & (parts != most)] = 0
-    return largest
+def _largest_part(own: np.ndarray) -> np.ndarray:
+    """Only the largest connected part of a source."""
+    parts, n_parts = ndimage.label(own, _WITH_CORNERS)
+    return own if n_parts < 2 else parts == np.bincount(parts.ravel())[1:].argmax() + 1
 
 
 def _nearest(pieces: np.ndarray) -> np.ndarray:

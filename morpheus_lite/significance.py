@@ -1,12 +1,15 @@
 """All bands of an image as one plane, in units of their noise."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from astropy.stats import mad_std
 
 from morpheus_lite.image import SkyImage
+from morpheus_lite.sampling import sample_windows
 
 
-def significance(image: SkyImage, labels: np.ndarray) -> np.ndarray:
+def significance(image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | None, ...] | None = None) -> np.ndarray:
     """All bands added up, each in units of its own noise.
 
     Parameters
@@ -15,25 +18,60 @@ def significance(image: SkyImage, labels: np.ndarray) -> np.ndarray:
         The image; a band without RMS has the scatter of its pixels outside of ``labels``.
     labels : numpy.ndarray
         int32, shape ``(y, x)``.
+    scatter : tuple of (float or None), optional
+        What `band_scatter` said of the whole image, where ``image`` is a piece of it.
 
     Returns
     -------
     numpy.ndarray
         float64, shape ``(y, x)``: of scatter 1 where there is only independent noise; 0 where no band is valid.
     """
+    if scatter is None:
+        windows = sample_windows(image.shape)
+        scatter = band_scatter((image.cutout(window), labels[window.slices]) for window in windows)
     total, n_used = np.zeros(image.shape), np.zeros(image.shape)
-    for index in range(image.n_bands):
+    for index, sigma in enumerate(scatter):
         usable = image.valid[:, :, index]
-        sigma = _sigma(image, index, labels, usable)
-        usable = usable & (sigma > 0)
-        total += np.where(usable, image.data[:, :, index] / np.where(sigma > 0, sigma, 1), 0)
+        if sigma is None:
+            noise = np.zeros(image.shape) if image.rms is None else image.rms[:, :, index].astype(np.float64)
+        else:
+            noise = np.full(image.shape, sigma)
+        usable = usable & (noise > 0)
+        total += np.where(usable, image.data[:, :, index] / np.where(noise > 0, noise, 1), 0)
         n_used += usable
     return total / np.sqrt(np.maximum(n_used, 1))
 
 
-def _sigma(image: SkyImage, index: int, labels: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    if image.rms is not None and (image.rms[:, :, index] > 0).any():
-        return image.rms[:, :, index].astype(np.float64)
-    empty = usable & (labels == 0)
-    pixels = image.data[:, :, index][empty if empty.any() else usable]
-    return np.full(image.shape, mad_std(pixels) if len(pixels) else 0.0)
+def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float | None, ...]:
+    """Scatter of the empty sky in each band.
+
+    Parameters
+    ----------
+    pieces : iterable of (SkyImage, numpy.ndarray)
+        The image and its labels inside each of `~morpheus_lite.sampling.sample_windows`.
+
+    Returns
+    -------
+    tuple of (float or None)
+        None for a band whose noise the RMS plane tells.
+    """
+    known: list[bool] = []
+    sky: list[list[np.ndarray]] = []
+    anything: list[list[np.ndarray]] = []
+    for image, labels in pieces:
+        known = known or [False] * image.n_bands
+        sky, anything = (lists or [[] for _ in image.bands] for lists in (sky, anything))
+        for index in range(image.n_bands):
+            known[index] |= image.rms is not None and bool((image.rms[:, :, index] > 0).any())
+            usable = image.valid[:, :, index]
+            sky[index].append(image.data[:, :, index][usable & (labels == 0)])
+            anything[index].append(image.data[:, :, index][usable])
+    return tuple(
+        None if rms else _scatter(*map(np.concatenate, planes))
+        for rms, *planes in zip(known, sky, anything, strict=True)
+    )
+
+
+def _scatter(sky: np.ndarray, anything: np.ndarray) -> float:
+    pixels = sky if len(sky) else anything
+    return float(mad_std(pixels)) if len(pixels) else 0.0

@@ -1,12 +1,15 @@
 """Noise of sums over pixels: measured in empty sky, where drizzling makes neighbours alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
 from morpheus_lite.image import SkyImage
+from morpheus_lite.sampling import sample_windows
 
 _SIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _FEWEST = 60
@@ -72,32 +75,66 @@ def measure_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNo
     variances, is 1 for independent pixels and a right RMS plane; it exceeds 1 where neighbours are correlated
     or the RMS plane is too low, and includes sources too faint to be detected. Sizes with fewer than 60 empty squares
     do not count; without any, the noise is taken as independent. Where few squares are empty, the factor follows
-    that of the next smaller side.
+    that of the next smaller side. Of large images a sample is measured (`~morpheus_lite.sampling.sample_windows`).
     """
-    covered = ndimage.binary_dilation(labels > 0, np.ones((3, 3), dtype=bool), iterations=_KEEP_OFF)
-    return {band: _fit(image, index, covered) for index, band in enumerate(image.bands)}
+    windows = sample_windows(image.shape)
+    return noise_of_pieces([(image.cutout(window), labels[window.slices]) for window in windows])
 
 
-def _fit(image: SkyImage, index: int, covered: np.ndarray) -> CorrelatedNoise:
-    empty = image.valid[:, :, index] & ~covered
-    data = np.where(empty, image.data[:, :, index], 0).astype(np.float64)
-    if image.rms is not None:
-        empty &= image.rms[:, :, index] > 0
-    if np.count_nonzero(empty) < _FEWEST:
+def noise_of_pieces(pieces: Sequence[tuple[SkyImage, np.ndarray]]) -> dict[str, CorrelatedNoise]:
+    """`measure_noise` of an image of which only these pieces are at hand.
+
+    Parameters
+    ----------
+    pieces : sequence of (SkyImage, numpy.ndarray)
+        The image and its labels inside each of `~morpheus_lite.sampling.sample_windows`.
+    """
+    around = np.ones((3, 3), dtype=bool)
+    covered = [ndimage.binary_dilation(labels > 0, around, iterations=_KEEP_OFF) for _, labels in pieces]
+    images = [image for image, _ in pieces]
+    return {band: _fit(images, index, covered) for index, band in enumerate(images[0].bands)}
+
+
+def _fit(images: list[SkyImage], index: int, covered: list[np.ndarray]) -> CorrelatedNoise:
+    patches = [_patch(image, index, hidden) for image, hidden in zip(images, covered, strict=True)]
+    sky = np.concatenate([patch.data[patch.empty] for patch in patches])
+    if len(sky) < _FEWEST:
         return CorrelatedNoise(np.nan)
-    sigma = float(mad_std(data[empty]))
+    sigma = float(mad_std(sky))
     if not sigma > 0:
         return CorrelatedNoise(np.nan)
-    variance = np.full(data.shape, sigma**2) if image.rms is None else image.rms[:, :, index].astype(np.float64) ** 2
     sides, factors, errors = [], [], []
     for side in _SIDES:
-        pulls, n_apart = _pulls(data, variance, empty, side)
+        pulls, n_apart = _pulls(patches, sigma, side)
         if len(pulls) >= _FEWEST and (scatter := float(mad_std(pulls))) > 0:
             sides.append(float(side))
             factors.append(scatter)
             errors.append(_ERROR / np.sqrt(n_apart))
     smooth = _filtered(np.array(sides), np.array(factors), np.array(errors))
     return CorrelatedNoise(sigma, tuple(sides), tuple(smooth.tolist()), _slope(np.array(sides), smooth))
+
+
+class _Patch(NamedTuple):
+    """Light and empty pixels of one piece, and sums over rectangles from its corner: light, empty pixels, variance."""
+
+    data: np.ndarray
+    empty: np.ndarray
+    totals: tuple[np.ndarray, ...]
+
+
+def _patch(image: SkyImage, index: int, covered: np.ndarray) -> _Patch:
+    empty = image.valid[:, :, index] & ~covered
+    data = np.where(empty, image.data[:, :, index], 0).astype(np.float64)
+    variance = None
+    if image.rms is not None:
+        variance = image.rms[:, :, index].astype(np.float64) ** 2
+        empty &= variance > 0
+    planes = (data, empty.astype(np.float64)) if variance is None else (data, empty.astype(np.float64), variance)
+    return _Patch(data, empty, tuple(map(_total, planes)))
+
+
+def _total(plane: np.ndarray) -> np.ndarray:
+    return np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
 
 
 def _filtered(sides: np.ndarray, factors: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -120,20 +157,24 @@ def _slope(sides: np.ndarray, factors: np.ndarray) -> float:
     return float(np.clip(np.polyfit(np.log(sides[last]), np.log(factors[last]), 1)[0], 0, 1))
 
 
-def _pulls(data: np.ndarray, variance: np.ndarray, empty: np.ndarray, side: int) -> tuple[np.ndarray, float]:
+def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, float]:
     """Sums in empty squares in units of independent noise, and how many squares apart from each other these are."""
     step = max(side // 2, 1)
-    sums = [_square_sums(plane, side)[::step, ::step] for plane in (data, variance, empty.astype(np.float64))]
-    full = sums[2] > side**2 - 0.5
-    pulls = sums[0][full] / np.sqrt(sums[1][full])
+    pulls = np.concatenate([_patch_pulls(patch, sigma, side, step) for patch in patches])
     n_apart = max(len(pulls) * (step / side) ** 2, 1.0)
     # Evenly thinned: a million squares tell no more, and take their time in the median.
     return pulls[:: max(len(pulls) // _MOST, 1)], min(n_apart, _MOST)
 
 
-def _square_sums(plane: np.ndarray, side: int) -> np.ndarray:
-    """Sums of all squares of ``side`` pixels, by their first corner."""
-    if min(plane.shape) < side:
+def _patch_pulls(patch: _Patch, sigma: float, side: int, step: int) -> np.ndarray:
+    light, n_empty, *variance = (_square_sums(total, side, step) for total in patch.totals)
+    full = n_empty > side**2 - 0.5
+    return light[full] / (np.sqrt(variance[0][full]) if variance else sigma * side)
+
+
+def _square_sums(total: np.ndarray, side: int, step: int) -> np.ndarray:
+    """Sums of the squares of ``side`` pixels that begin at every ``step``-th pixel, from sums of rectangles."""
+    if min(total.shape) <= side:
         return np.zeros((0, 0))
-    total = np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    return total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    begin, end = slice(None, -side, step), slice(side, None, step)
+    return total[end, end] - total[begin, end] - total[end, begin] + total[begin, begin]
