@@ -96,7 +96,8 @@ def batches(patterns: Sequence[str], sampling: SamplingConfig, seed: int) -> Ite
             scene = draw_scene(rng, field, style=style)
             pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
         chosen = rng.choice(len(pool), sampling.batch, replace=False)
-        arrays = [np.stack(column) for column in zip(*(pool[i] for i in chosen), strict=True)]
+        n_bands = max(pool[i][0].shape[-1] for i in chosen)
+        arrays = [np.stack(column) for column in zip(*(_widened(pool[i], n_bands) for i in chosen), strict=True)]
         for i in sorted(chosen, reverse=True):
             pool[i] = pool[-1]
             pool.pop()
@@ -195,6 +196,13 @@ def _window_around(
     corner = [int(c + rng.uniform(-0.35, 0.35) * side) - side // 2 for c in center]
     corner = [min(max(c, 0), length - side) for c, length in zip(corner, shape, strict=True)]
     return slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
+
+
+def _widened(patch: tuple[np.ndarray, ...], n_bands: int) -> tuple[np.ndarray, ...]:
+    """A patch with as many bands as others of its batch: the new ones hold no valid pixel."""
+    snr, valid, *rest = patch
+    missing = [(0, 0), (0, 0), (0, n_bands - snr.shape[-1])]
+    return np.pad(snr, missing), np.pad(valid, missing), *rest
 
 
 def _turned(array: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
