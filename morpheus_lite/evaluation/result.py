@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation.tables import class_shares, find_column, label_plane, open_hdus, read_rows
+from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 from morpheus_lite.metrics import measure_segments, segment_means
 
 LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")

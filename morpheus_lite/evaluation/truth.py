@@ -11,9 +11,9 @@ from astropy.table import Table
 
 from morpheus_lite.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation.tables import class_shares, find_column, label_plane, open_hdus, read_rows
 from morpheus_lite.image import SkyImage, canonical_band
 from morpheus_lite.io import read_image
+from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 from morpheus_lite.metrics import fill_labels, measure_segments
 
 if TYPE_CHECKING:  # the simulator needs GalSim, an extra
