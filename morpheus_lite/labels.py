@@ -55,6 +55,8 @@ class LabelledPixels:
         int64, shape ``(n,)``: rows and columns of the labelled pixels, by source, in raster order within one.
     starts : numpy.ndarray
         int64, shape ``(source,)``: where each source begins in ``y`` and ``x``.
+    row, column : numpy.ndarray
+        int64, shape ``(n,)``: rows and columns of the pixels in the whole image, where the label map is a piece of one.
     """
 
     shape: tuple[int, int]
@@ -62,19 +64,35 @@ class LabelledPixels:
     y: np.ndarray
     x: np.ndarray
     starts: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
 
     @classmethod
-    def gather(cls, labels: np.ndarray) -> "LabelledPixels":
-        """Sort the labelled pixels of a checked map by source."""
+    def gather(cls, labels: np.ndarray, *, origin: tuple[int, int] = (0, 0)) -> "LabelledPixels":
+        """Sort the labelled pixels of a checked map, whose first pixel is ``origin`` of the whole image, by source."""
         flat = labels.ravel()
         pixels = np.flatnonzero(flat)
         pixels = pixels[np.argsort(flat[pixels], kind="stable")]
         names, starts = np.unique(flat[pixels], return_index=True)
         y, x = np.divmod(pixels, labels.shape[1])
-        return cls(labels.shape, names, y, x, starts)
+        return cls(labels.shape, names, y, x, starts, y + origin[0], x + origin[1])
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the whole image that the label map begins at."""
+        return (int(self.row[0] - self.y[0]), int(self.column[0] - self.x[0])) if len(self) else (0, 0)
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """int64, shape ``(source, 4)``: first row, first column, last row + 1, last column + 1 in the whole image."""
+        if not len(self):
+            return np.zeros((0, 4), dtype=np.int64)
+        first = [np.minimum.reduceat(place, self.starts) for place in (self.row, self.column)]
+        last = [np.maximum.reduceat(place, self.starts) + 1 for place in (self.row, self.column)]
+        return np.stack([*first, *last], axis=1)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -93,7 +111,7 @@ class LabelledPixels:
         """Sums over each source of ``(n,)`` values: float64, shape ``(source,)``."""
         if not len(self):
             return np.zeros(0)
-        return np.add.reduceat(values, self.starts, dtype=np.float64)
+        return np.add.reduceat(np.asarray(values, dtype=np.float64), self.starts)
 
     def any(self, mask: np.ndarray) -> np.ndarray:
         """Whether a ``(y, x)`` mask is True anywhere on a source: bool, shape ``(source,)``."""

@@ -1,6 +1,7 @@
 """Flags of sources: what a reader of the catalogue must know before trusting a row."""
 
 from collections.abc import Sequence
+from enum import IntFlag
 
 import numpy as np
 from scipy import ndimage
@@ -14,25 +15,65 @@ _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _FLAT = 4
 
 
-def flag_sources(
-    labels: np.ndarray,
-    sources: LabelledPixels,
-    classification: Classification,
-    n_children: np.ndarray,
-    others: dict[SourceFlag, np.ndarray | bool],
+class PixelMark(IntFlag):
+    """What the place of a pixel says of the source that it belongs to."""
+
+    EDGE = 1
+    INVALID = 2
+    CONTACT = 4
+    RARELY_SEEN = 8
+    FIRST_BAND = 16
+    """This bit and those above it: beside an invalid pixel of the first band, of the second, ..."""
+
+
+def mark_pixels(
+    labels: np.ndarray, valid: np.ndarray, classification: Classification, *, usual_coverage: int | None = None
 ) -> np.ndarray:
-    """Flags that follow from where a source lies.
+    """Pixels whose place matters for the flags of their source.
 
     Parameters
     ----------
     labels : numpy.ndarray
         int32, shape ``(y, x)``.
-    sources : LabelledPixels
-        The pixels of ``labels``.
+    valid : numpy.ndarray
+        bool, shape ``(y, x, band)``.
     classification : Classification
         Tells invalid, unclassified and rarely seen pixels.
-    n_children : numpy.ndarray
-        int, shape ``(source,)``: pieces that each source's parent was split into, 0 if it was not.
+    usual_coverage : int, optional
+        Largest coverage of the whole image, where these are pieces of it.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape ``(y, x)``: bits of `PixelMark`. Of a piece of an image, the outermost pixels count as its edge.
+    """
+    planes = {
+        PixelMark.EDGE: _edge_pixels(classification),
+        PixelMark.INVALID: _beside(~classification.valid),
+        PixelMark.CONTACT: _contact_pixels(labels),
+        PixelMark.RARELY_SEEN: _rarely_seen(classification, usual_coverage),
+    }
+    marks = np.zeros(labels.shape, dtype=np.int32)
+    for mark, plane in planes.items():
+        marks[plane] |= int(mark)
+    for index in range(valid.shape[2]):
+        marks[_beside(~valid[:, :, index])] |= int(PixelMark.FIRST_BAND) << index
+    return marks
+
+
+def _beside(mask: np.ndarray) -> np.ndarray:
+    return ndimage.binary_dilation(mask, _WITH_CORNERS) if mask.any() else mask
+
+
+def flag_sources(sources: LabelledPixels, marks: np.ndarray, others: dict[SourceFlag, np.ndarray | bool]) -> np.ndarray:
+    """Flags that follow from where a source lies.
+
+    Parameters
+    ----------
+    sources : LabelledPixels
+        The pixels of each source.
+    marks : numpy.ndarray
+        int32, shape ``(y, x)``: what `mark_pixels` found.
     others : dict
         Flags that were found elsewhere: bool, shape ``(source,)``, or one value for all.
 
@@ -41,23 +82,30 @@ def flag_sources(
     numpy.ndarray
         int32, shape ``(source,)``: bits of `~morpheus_lite.flags.SourceFlag`.
     """
-    invalid = ndimage.binary_dilation(~classification.valid, _WITH_CORNERS)
-    child = n_children > 1
+    taken = sources.take(marks)
+
+    def on(mark: PixelMark) -> np.ndarray:
+        return sources.sum((taken & int(mark)) > 0) > 0
+
     bits = {
-        SourceFlag.EDGE: sources.any(_edge_pixels(classification)),
-        SourceFlag.INVALID_PIXELS: sources.any(invalid),
-        SourceFlag.BLENDED: sources.any(_contact_pixels(labels)) | child,
-        SourceFlag.DEBLEND_CHILD: child,
-        SourceFlag.LOW_COVERAGE: sources.any(_rarely_seen(classification)),
+        SourceFlag.EDGE: on(PixelMark.EDGE),
+        SourceFlag.INVALID_PIXELS: on(PixelMark.INVALID),
+        SourceFlag.BLENDED: on(PixelMark.CONTACT),
+        SourceFlag.LOW_COVERAGE: on(PixelMark.RARELY_SEEN),
         **others,
     }
     return sum(
-        (int(flag) * np.asarray(on, dtype=np.int32) for flag, on in bits.items()), np.zeros(len(sources), np.int32)
+        (int(flag) * np.asarray(value, dtype=np.int32) for flag, value in bits.items()),
+        np.zeros(len(sources), np.int32),
     )
 
 
 def find_saturated(
-    sources: LabelledPixels, image: SkyImage, levels: Sequence[float | None], faintest: Sequence[float]
+    sources: LabelledPixels,
+    image: SkyImage,
+    marks: np.ndarray,
+    levels: Sequence[float | None],
+    faintest: Sequence[float],
 ) -> np.ndarray:
     """Which sources hold saturated pixels, or what saturation leaves behind.
 
@@ -67,6 +115,8 @@ def find_saturated(
         The pixels of each source.
     image : SkyImage
         The image.
+    marks : numpy.ndarray
+        int32, shape ``(y, x)``: what `mark_pixels` found.
     levels : sequence of (float or None)
         Data value of each band from which a pixel is saturated, None where nothing says.
     faintest : sequence of float
@@ -87,7 +137,7 @@ def find_saturated(
         peak = sources.brightest(light)
         largest = light[peak]
         flat = sources.sum(light == sources.spread(largest)) >= _FLAT
-        beside = ndimage.binary_dilation(~valid, _WITH_CORNERS)[sources.y[peak], sources.x[peak]]
+        beside = (marks[sources.y[peak], sources.x[peak]] & int(PixelMark.FIRST_BAND) << index) > 0
         found |= (flat | beside) & (largest > faint) & np.isfinite(largest)
         if level is not None:
             found |= largest >= level
@@ -110,8 +160,9 @@ def _contact_pixels(labels: np.ndarray) -> np.ndarray:
     return contact
 
 
-def _rarely_seen(classification: Classification) -> np.ndarray:
+def _rarely_seen(classification: Classification, usual_coverage: int | None) -> np.ndarray:
     """Pixels that fewer than half of the usual windows saw."""
     if classification.flags is not None:
         return (classification.flags & np.uint8(PixelFlag.LOW_COVERAGE)) > 0
-    return 2 * classification.coverage < classification.coverage.max(initial=0)
+    usual = classification.coverage.max(initial=0) if usual_coverage is None else usual_coverage
+    return 2 * classification.coverage < usual

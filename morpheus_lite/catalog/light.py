@@ -1,51 +1,72 @@
 """Where the light of sources is, how it is spread, and how much there is of it in each band."""
 
 import numpy as np
-from photutils.segmentation import SegmentationImage, SourceCatalog
 
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
 
-_SHAPE = ("semimajor_axis", "semiminor_axis", "orientation", "ellipticity")
+_THINNEST = 1 / 12
+"""Variance of a pixel's own width, in pixels squared."""
 
 
-def measure_shapes(
-    labels: np.ndarray, sources: LabelledPixels, light: np.ndarray, usable: np.ndarray
-) -> dict[str, np.ndarray]:
+def measure_shapes(sources: LabelledPixels, light: np.ndarray, usable: np.ndarray) -> dict[str, np.ndarray]:
     """Area, centroid, peak and ellipse of each source.
 
     Parameters
     ----------
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``.
     sources : LabelledPixels
-        The pixels of ``labels``.
+        The pixels of each source.
     light, usable : numpy.ndarray
         Detection band and where it may be used, shape ``(y, x)``.
 
     Returns
     -------
     dict
-        Column name to float64 or int values, shape ``(source,)``. A source without positive light has the mean
-        of its pixels as centroid, and NaN for its ellipse.
+        Column name to float64 or int values, shape ``(source,)``, positions in pixels of the whole image. A source
+        without positive light has the mean of its pixels as centroid, and NaN for its ellipse.
+
+    Notes
+    -----
+    Moments of the positive light about the corner of the bounding box, so that they have the same bits in whatever
+    piece of the image the source is measured. Ellipses thinner than a pixel are widened by 1/12 pixel squared along
+    both axes until they are not, as SExtractor and photutils do.
     """
+    flux, usable_pixels = sources.take(light), sources.take(usable)
     # Invalid pixels cannot be the brightest, unless a source has no others.
-    seen = np.where(sources.take(usable), sources.take(light), -np.inf)
-    peak = sources.brightest(seen)
-    shapes = {"area": sources.sizes, "x_peak": sources.x[peak], "y_peak": sources.y[peak]}
-    middle = {
-        "x_centroid": sources.sum(sources.x) / sources.sizes,
-        "y_centroid": sources.sum(sources.y) / sources.sizes,
+    peak = sources.brightest(np.where(usable_pixels, flux, -np.inf))
+    shapes = {"area": sources.sizes, "x_peak": sources.column[peak], "y_peak": sources.row[peak]}
+    weight = np.where(usable_pixels, np.maximum(flux, 0), 0).astype(np.float64)
+    total = sources.sum(weight)
+    corner = sources.boxes[:, :2]
+    away, away_squared = [], []
+    for axis, (name, place) in enumerate((("y_centroid", sources.row), ("x_centroid", sources.column))):
+        inside = (place - sources.spread(corner[:, axis])).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            middle = np.where(total > 0, sources.sum(weight * inside) / total, sources.sum(inside) / sources.sizes)
+        shapes[name] = middle + corner[:, axis]
+        away.append(inside - sources.spread(middle))
+        away_squared.append(sources.sum(weight * away[axis] ** 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        yy, xx, xy = (moment / total for moment in (*away_squared, sources.sum(weight * away[0] * away[1])))
+    return shapes | _ellipses(xx, yy, xy)
+
+
+def _ellipses(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> dict[str, np.ndarray]:
+    """Ellipses of sources from their second central moments."""
+    wider = np.zeros(len(xx))
+    while (thin := (xx + wider) * (yy + wider) - xy**2 < _THINNEST**2).any():
+        wider[thin] += _THINNEST
+    xx, yy = xx + wider, yy + wider
+    middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    major = np.sqrt(middle + half)
+    # The product of the eigenvalues is the determinant: their difference would lose digits.
+    minor = np.sqrt((xx * yy - xy**2) / (middle + half))
+    return {
+        "semimajor_axis": major,
+        "semiminor_axis": minor,
+        "orientation": np.rad2deg(0.5 * np.arctan2(2 * xy, xx - yy)) % 360,
+        "ellipticity": 1 - minor / major,
     }
-    if not len(sources):
-        return shapes | middle | dict.fromkeys(_SHAPE, np.zeros(0))
-    catalog = SourceCatalog(light, SegmentationImage(labels), mask=~usable)
-    for name in _SHAPE:
-        shapes[name] = getattr(getattr(catalog, name), "value", getattr(catalog, name))
-    for name, fallback in middle.items():
-        centroid = getattr(catalog, name)
-        shapes[name] = np.where(np.isfinite(centroid), centroid, fallback)
-    return shapes
 
 
 def measure_fluxes(sources: LabelledPixels, image: SkyImage) -> dict[str, np.ndarray]:

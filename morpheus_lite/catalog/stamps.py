@@ -51,7 +51,7 @@ class Stamp:
     ellipse : Ellipse
         The source, its centre in pixels of the stamp.
     corner : (int, int)
-        Column and row of the image that the stamp begins at.
+        Column and row of the whole image that the stamp begins at.
     """
 
     light: np.ndarray
@@ -100,6 +100,8 @@ def cut_stamp(
     box: tuple[slice, slice],
     ellipse: Ellipse,
     margin: int,
+    *,
+    origin: tuple[int, int] = (0, 0),
 ) -> Stamp:
     """The stamp of one source.
 
@@ -116,12 +118,15 @@ def cut_stamp(
     box : (slice, slice)
         Its bounding box.
     ellipse : Ellipse
-        Its centre, in pixels of the image, and shape.
+        Its centre, in pixels of the whole image, and shape.
     margin : int
         Pixels around the box to take.
+    origin : (int, int)
+        Row and column of the whole image that ``labels`` and ``image`` begin at.
     """
     window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
-    here = Ellipse(ellipse.y - window[0].start, ellipse.x - window[1].start, ellipse.a, ellipse.b, ellipse.theta)
+    corner = window[1].start + origin[1], window[0].start + origin[0]
+    here = Ellipse(ellipse.y - corner[1], ellipse.x - corner[0], ellipse.a, ellipse.b, ellipse.theta)
     near = labels[window]
     usable = image.valid[window]
     light = np.where(usable, image.data[window], 0).astype(np.float64)
@@ -130,7 +135,6 @@ def cut_stamp(
     rms = None if image.rms is None else np.where(usable, image.rms[window], 0)
     variance = _variance(rms, light, sky, [noise[band].sigma for band in image.bands])
     good = usable & ~foreign[:, :, None]
-    corner = window[1].start, window[0].start
     return Stamp(_mirrored(light, good, here), variance, near == label, foreign, sky, usable, here, corner)
 
 

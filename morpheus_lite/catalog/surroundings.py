@@ -1,7 +1,6 @@
 """What the surroundings of each source give: photometry and structure, one stamp at a time."""
 
 import numpy as np
-from scipy import ndimage
 
 from morpheus_lite.catalog.noise import CorrelatedNoise
 from morpheus_lite.catalog.photometry import Photometry, measure_photometry
@@ -18,11 +17,10 @@ NANOJANSKY_ZERO_POINT = 31.4
 _MAGNITUDE = 2.5 / np.log(10)
 
 
-def box_sides(labels: np.ndarray, sources: LabelledPixels) -> np.ndarray:
+def box_sides(sources: LabelledPixels) -> np.ndarray:
     """Longer side of each source's bounding box: int64, shape ``(source,)``."""
-    boxes = ndimage.find_objects(labels)
-    sides = [max(side.stop - side.start for side in boxes[label - 1]) for label in sources.labels]
-    return np.array(sides, dtype=np.int64)
+    boxes = sources.boxes
+    return (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
 
 
 def measure_surroundings(
@@ -43,7 +41,7 @@ def measure_surroundings(
     sources : LabelledPixels
         The pixels of ``labels``.
     image : SkyImage
-        The image.
+        The image, or a piece of it; with the WCS of the whole image.
     detection : int
         Index of the detection band.
     shapes : dict
@@ -63,18 +61,18 @@ def measure_surroundings(
     The row of a source depends on the pixels of its bounding box and `MeasureOptions.margin` around it, and on
     ``noise``; on nothing else.
     """
-    radii = options.aperture_radii_in_pixels(image.pixel_scale)
+    scale, origin = image.pixel_scale, sources.origin
+    radii = options.aperture_radii_in_pixels(scale)
     bands = [noise[band] for band in image.bands]
-    boxes = ndimage.find_objects(labels)
     found: list[tuple[Photometry, Structure] | None] = []
-    for row, label in enumerate(sources.labels.tolist()):
-        box = boxes[label - 1]
-        height, width = (side.stop - side.start for side in box)
-        if max(height, width) > options.largest_side:
+    places = zip(sources.labels.tolist(), sources.boxes.tolist(), strict=True)
+    for row, (label, (top, left, bottom, right)) in enumerate(places):
+        if max(bottom - top, right - left) > options.largest_side:
             found.append(None)
             continue
-        margin = options.margin(height, width, image.pixel_scale)
-        stamp = cut_stamp(labels, image, noise, label, box, _ellipse(shapes, row), margin)
+        margin = options.margin(bottom - top, right - left, scale)
+        box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
+        stamp = cut_stamp(labels, image, noise, label, box, _ellipse(shapes, row), margin, origin=origin)
         photometry = measure_photometry(stamp, detection, bands, radii, options)
         photometry.centroid[:] += stamp.corner
         found.append((photometry, measure_structure(stamp, detection) if options.structure else Structure()))

@@ -6,21 +6,14 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.columns import build_table, catalogue_columns
-from morpheus_lite.catalog.flagging import find_saturated, flag_sources
-from morpheus_lite.catalog.light import measure_fluxes, measure_shapes
-from morpheus_lite.catalog.morphology import Morphology, measure_morphology, measure_nature
 from morpheus_lite.catalog.noise import CorrelatedNoise, measure_noise
+from morpheus_lite.catalog.rows import RowSettings, measure_rows
 from morpheus_lite.catalog.settings import MeasureOptions
-from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings
-from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.classification import Classification
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError
 from morpheus_lite.flags import SourceFlag
 from morpheus_lite.image import SkyImage
-from morpheus_lite.labels import LabelledPixels, check_labels
-
-_BRIGHT = 20.0
-"""Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
+from morpheus_lite.labels import check_labels
 
 
 def measure(
@@ -100,76 +93,56 @@ def measure(
     for name, zero_point in zip(image.bands, image.zero_points, strict=True):
         if zero_point is not None and not np.isfinite(zero_point):
             raise InputError(f"zero-point {zero_point} of {name}: expected a finite AB magnitude, or None if unknown")
-    band = band or image.detection_band
-    light, usable = (plane[:, :, image.index(band)] for plane in (image.data, image.valid))
-    sources = LabelledPixels.gather(labels)
-    morphology = measure_morphology(sources, _class_maps(classification, maps), classification.variance, light, usable)
-    values: dict[str, Any] = {"label": sources.labels, **measure_shapes(labels, sources, light, usable)}
-    values |= _light(labels, sources, image, image.index(band), values, noise, options)
-    values |= _sky_positions(image, values["x_centroid"], values["y_centroid"])
-    values |= _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
-    values |= {"morphology": morphology.name, "entropy": morphology.entropy}
-    values |= _families(_parent_labels(sources, parents))
-    others: dict[SourceFlag, Any] = values.pop("found")
-    others[SourceFlag.NEGATIVE_FLUX] |= morphology.unweighted
-    values["flags"] = flag_sources(labels, sources, classification, values["n_children"], others)
-    columns = catalogue_columns(image, options, with_errors=classification.variance is not None)
-    meta = {**classification.provenance, "detection_band": image.bands[image.index(band)], "morphology_maps": maps}
+    settings = RowSettings(
+        band=image.bands[image.index(band or image.detection_band)],
+        maps=maps,
+        options=options,
+        noise=(noise or measure_noise(image, labels)) if options.photometry else {},
+    )
+    before = None if parents is None else check_labels(parents, labels.shape)
+    rows = measure_rows(labels, image, classification, settings, parents=before)
+    with_errors = classification.variance is not None
+    return finish_table(rows, image, settings, provenance=classification.provenance, with_errors=with_errors)
+
+
+def finish_table(
+    rows: dict[str, np.ndarray],
+    image: SkyImage,
+    settings: RowSettings,
+    *,
+    provenance: dict[str, Any],
+    with_errors: bool,
+) -> QTable:
+    """The catalogue from the rows of all sources: what needs all of them, or the sky, is added.
+
+    Parameters
+    ----------
+    rows : dict
+        What `measure_rows` found, ordered by label.
+    image : SkyImage
+        Bands, units, zero-points and WCS of the whole image; its pixels do not matter.
+    settings : RowSettings
+        How the rows were measured.
+    provenance : dict
+        Of the class maps.
+    with_errors : bool
+        Whether the class maps have variances.
+    """
+    values = rows | _sky_positions(image, rows["x_centroid"], rows["y_centroid"]) | _families(rows["parent_label"])
+    child = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD)
+    values["flags"] = rows["flags"] | np.where(values["n_children"] > 1, child, 0).astype(np.int32)
+    options = settings.options
+    columns = catalogue_columns(image, options, with_errors=with_errors)
+    meta = {**provenance, "detection_band": settings.band, "morphology_maps": settings.maps}
     if options.photometry:
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
     return build_table(columns, values, meta)
-
-
-def _light(
-    labels: np.ndarray,
-    sources: LabelledPixels,
-    image: SkyImage,
-    detection: int,
-    shapes: dict[str, np.ndarray],
-    noise: dict[str, CorrelatedNoise] | None,
-    options: MeasureOptions,
-) -> dict[str, Any]:
-    """Fluxes, sizes and structure by column name; ``found`` holds the flags that come with them."""
-    values: dict[str, Any] = measure_fluxes(sources, image)
-    found: dict[SourceFlag, Any] = {
-        SourceFlag.NEGATIVE_FLUX: np.any([values[f"segment_flux_{name}"] <= 0 for name in image.bands], axis=0),
-        SourceFlag.OUTSIDE_DOMAIN: options.outside_domain,
-    }
-    # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
-    faintest = [np.inf] * image.n_bands
-    if options.photometry:
-        noise = noise or measure_noise(image, labels)
-        segment_fluxes = {name: value for name, value in values.items() if name.startswith("segment_flux_")}
-        values |= measure_surroundings(labels, sources, image, detection, shapes, noise, options) | segment_fluxes
-        faintest = [np.nan_to_num(_BRIGHT * noise[name].sigma, nan=np.inf) for name in image.bands]
-        found[SourceFlag.CROWDED] = values.pop("crowded")
-        found[SourceFlag.TOO_LARGE] = box_sides(labels, sources) > options.largest_side
-    found[SourceFlag.SATURATED] = find_saturated(sources, image, options.saturation_levels(image), faintest)
-    return values | {"found": found}
 
 
 def _families(origin: np.ndarray) -> dict[str, np.ndarray]:
     """Parents of the sources, and how many pieces each was split into (0 if it was not)."""
     _, family, n_pieces = np.unique(origin, return_inverse=True, return_counts=True)
     return {"parent_label": origin, "n_children": np.where(n_pieces[family] > 1, n_pieces[family], 0)}
-
-
-def _class_maps(classification: Classification, maps: str) -> np.ndarray:
-    if maps not in ("vote", "probability"):
-        raise OptionError(f"maps={maps!r}: expected 'vote' or 'probability'")
-    chosen = getattr(classification, maps)
-    if chosen is None:
-        raise OptionError("these class maps have no rank votes; take the mean probabilities with maps='probability'")
-    return chosen
-
-
-def _parent_labels(sources: LabelledPixels, parents: Any) -> np.ndarray:
-    """Label before deblending of each source: the largest on its pixels (holes filled since then are sky there)."""
-    if parents is None or not len(sources):
-        return sources.labels
-    before = sources.take(check_labels(parents, sources.shape))
-    found = np.maximum.reduceat(before, sources.starts)
-    return np.where(found > 0, found, sources.labels)
 
 
 def _sky_positions(image: SkyImage, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -179,10 +152,3 @@ def _sky_positions(image: SkyImage, x: np.ndarray, y: np.ndarray) -> dict[str, n
         return {"ra": x, "dec": y}
     place = image.wcs.celestial.pixel_to_world(x, y).icrs
     return {"ra": place.ra.deg, "dec": place.dec.deg}
-
-
-def _shares(morphology: Morphology) -> dict[str, np.ndarray]:
-    shares = {f"p_{name}": morphology.share[:, k] for k, name in enumerate(SOURCE_CLASSES)}
-    if morphology.error is not None:
-        shares |= {f"p_{name}_err": morphology.error[:, k] for k, name in enumerate(SOURCE_CLASSES)}
-    return shares

@@ -1,0 +1,156 @@
+"""The rows of a catalogue, before they are a table: everything that a source's own surroundings tell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from morpheus_lite.catalog.flagging import find_saturated, flag_sources, mark_pixels
+from morpheus_lite.catalog.light import measure_fluxes, measure_shapes
+from morpheus_lite.catalog.morphology import Morphology, measure_morphology, measure_nature
+from morpheus_lite.catalog.noise import CorrelatedNoise
+from morpheus_lite.catalog.settings import MeasureOptions
+from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings
+from morpheus_lite.classes import SOURCE_CLASSES
+from morpheus_lite.classification import Classification
+from morpheus_lite.errors import OptionError
+from morpheus_lite.flags import SourceFlag
+from morpheus_lite.image import SkyImage
+from morpheus_lite.labels import LabelledPixels
+
+_BRIGHT = 20.0
+"""Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowSettings:
+    """What holds for every row of one catalogue.
+
+    Parameters
+    ----------
+    band : str
+        Detection band, as the image calls it.
+    maps : {"vote", "probability"}
+        Which class maps are summed to morphologies.
+    options : MeasureOptions
+        What to measure.
+    noise : dict
+        Noise of each band of the whole image; not needed without photometry.
+    usual_coverage : int, optional
+        Largest coverage of the whole image; None takes that of the class maps at hand.
+    """
+
+    band: str
+    maps: str
+    options: MeasureOptions
+    noise: dict[str, CorrelatedNoise]
+    usual_coverage: int | None = None
+
+
+def measure_rows(
+    labels: np.ndarray,
+    image: SkyImage,
+    classification: Classification,
+    settings: RowSettings,
+    *,
+    parents: np.ndarray | None = None,
+    wanted: np.ndarray | None = None,
+    origin: tuple[int, int] = (0, 0),
+) -> dict[str, np.ndarray]:
+    """Rows of the sources of an image, or of a piece of it.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    image : SkyImage
+        The same pixels; with the WCS of the whole image.
+    classification : Classification
+        Class maps of the same pixels.
+    settings : RowSettings
+        What holds for all rows.
+    parents : numpy.ndarray, optional
+        int32, shape ``(y, x)``: labels before deblending.
+    wanted : numpy.ndarray, optional
+        int, shape ``(n,)``: the sources to measure; the others are only neighbours. None for all.
+    origin : (int, int)
+        Row and column of the whole image that the piece begins at.
+
+    Returns
+    -------
+    dict
+        Column name to values, shape ``(source,)``, ordered by label, in pixels of the whole image.
+
+    Notes
+    -----
+    A row has the same bits for the whole image and for any piece that holds the source's bounding box and
+    `MeasureOptions.margin` around it (one pixel without photometry), where the image does not end before.
+    """
+    own = labels if wanted is None else np.where(np.isin(labels, wanted), labels, 0)
+    sources = LabelledPixels.gather(own, origin=origin)
+    marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage)
+    return measure_sources(sources, labels, image, classification, marks, settings, parents=parents)
+
+
+def measure_sources(
+    sources: LabelledPixels,
+    labels: np.ndarray,
+    image: SkyImage,
+    classification: Classification,
+    marks: np.ndarray,
+    settings: RowSettings,
+    *,
+    parents: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Rows of sources whose pixels are gathered; only those that fit into a stamp need the pixels around."""
+    index, options = image.index(settings.band), settings.options
+    light, usable = image.data[:, :, index], image.valid[:, :, index]
+    maps = _class_maps(classification, settings.maps)
+    morphology = measure_morphology(sources, maps, classification.variance, light, usable)
+    values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, light, usable)}
+    fluxes = measure_fluxes(sources, image)
+    negative = np.any([fluxes[f"segment_flux_{name}"] <= 0 for name in image.bands], axis=0)
+    others: dict[SourceFlag, Any] = {
+        SourceFlag.NEGATIVE_FLUX: negative | morphology.unweighted,
+        SourceFlag.OUTSIDE_DOMAIN: options.outside_domain,
+    }
+    # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
+    faintest = [np.inf] * image.n_bands
+    if options.photometry:
+        values |= measure_surroundings(labels, sources, image, index, values, settings.noise, options)
+        faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
+        others[SourceFlag.CROWDED] = values.pop("crowded")
+        others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side
+        fluxes = {name: flux for name, flux in fluxes.items() if name.startswith("segment_flux_")}
+    levels = options.saturation_levels(image)
+    others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
+    values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
+    values |= {"morphology": morphology.name, "entropy": morphology.entropy}
+    return values | {
+        "parent_label": _parent_labels(sources, parents),
+        "flags": flag_sources(sources, marks, others),
+    }
+
+
+def _class_maps(classification: Classification, maps: str) -> np.ndarray:
+    if maps not in ("vote", "probability"):
+        raise OptionError(f"maps={maps!r}: expected 'vote' or 'probability'")
+    chosen = getattr(classification, maps)
+    if chosen is None:
+        raise OptionError("these class maps have no rank votes; take the mean probabilities with maps='probability'")
+    return chosen
+
+
+def _parent_labels(sources: LabelledPixels, parents: np.ndarray | None) -> np.ndarray:
+    """Label before deblending of each source: the largest on its pixels (holes filled since then are sky there)."""
+    if parents is None or not len(sources):
+        return sources.labels
+    found = np.maximum.reduceat(sources.take(parents), sources.starts)
+    return np.where(found > 0, found, sources.labels)
+
+
+def _shares(morphology: Morphology) -> dict[str, np.ndarray]:
+    shares = {f"p_{name}": morphology.share[:, k] for k, name in enumerate(SOURCE_CLASSES)}
+    if morphology.error is not None:
+        shares |= {f"p_{name}_err": morphology.error[:, k] for k, name in enumerate(SOURCE_CLASSES)}
+    return shares
