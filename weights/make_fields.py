@@ -2,7 +2,8 @@
 
     python weights/make_fields.py train FOLDER --count 500
     python weights/make_fields.py valid FOLDER --count 24
-    python weights/make_fields.py test FOLDER --count 12
+    python weights/make_fields.py valid FOLDER --natural --skip 60000 --count 24     # to calibrate on
+    python weights/make_fields.py test FOLDER --skip 10000 --count 60 --only hst
 
 Each field follows from its seed alone. Training seeds are 0-99,999, validation 100,000-199,999 and test fields from
 200,000 on, so no field is ever in two sets. About 70 % are the four HST bands at 0.06 arcsec (``hst_SEED.npz``); the
@@ -57,8 +58,8 @@ def file_name(seed: int) -> str:
     return f"{'hst' if is_hst(seed) else 'any'}_{seed:06d}.npz"
 
 
-def make_field(seed: int, split: str, side: int) -> Field:
-    """The field with this seed; test fields hold the real sky's counts and classes."""
+def make_field(seed: int, *, natural: bool, side: int) -> Field:
+    """The field with this seed, with the real sky's counts and classes or with those of `training_sky`."""
     rng = np.random.default_rng([seed, 1])
     bands, scale = HST_BANDS, 0.06
     if not is_hst(seed):
@@ -67,7 +68,7 @@ def make_field(seed: int, split: str, side: int) -> Field:
         chosen = np.sort(rng.choice(len(filters), count, replace=False))
         bands, scale = tuple(filters[index] for index in chosen), float(rng.choice(scales))
     matched = float(rng.choice([0.0, 1.0, rng.uniform()], p=[0.5, 0.3, 0.2]))
-    sky = Sky() if split == "test" else training_sky(rng, (side * scale / 60) ** 2)
+    sky = Sky() if natural else training_sky(rng, (side * scale / 60) ** 2)
     return simulate_field(seed, shape=(side, side), pixel_scale=scale, bands=bands, matched=matched, sky=sky)
 
 
@@ -79,6 +80,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--skip", type=int, default=0, help="start this many seeds into the split's range")
     parser.add_argument("--side", type=int, default=512, help="pixels")
+    parser.add_argument(
+        "--natural", action="store_true", help="counts and classes of the real sky, as test fields have anyway"
+    )
     parser.add_argument("--only", choices=("hst", "any"), default="", help="make just these")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +92,7 @@ def main() -> None:
         if (options.folder / name).exists() or not name.startswith(options.only):
             continue
         start = time.perf_counter()
-        field = make_field(seed, options.split, options.side)
+        field = make_field(seed, natural=options.natural or options.split == "test", side=options.side)
         field.save(options.folder / name)
         seconds = time.perf_counter() - start
         print(f"{name}: {len(field.sources)} sources, {'+'.join(field.bands)}, {seconds:.1f} s", flush=True)
