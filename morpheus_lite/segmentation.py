@@ -11,7 +11,8 @@ from morpheus_lite.classes import BACKGROUND
 from morpheus_lite.classification import Classification
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.image import SkyImage
-from morpheus_lite.significance import significance
+from morpheus_lite.sampling import sample_windows
+from morpheus_lite.significance import countable, noise_of_light, signal_to_noise, significance
 
 DETECTION_METHODS = ("paper", "probability")
 
@@ -31,8 +32,8 @@ class DetectionOptions:
     min_area : int
         Smallest source in pixels.
     min_significance : float
-        Smallest signal-to-noise ratio of a source's light, all bands in units of their noise, for independent
-        pixels; needs the image. 0 asks for none.
+        Smallest signal-to-noise ratio of a source's light, all bands in units of their noise; needs the image. The
+        noise is that of sums over as many pixels of empty sky, correlated as it is. 0 asks for none.
     """
 
     core: float = 0.7
@@ -128,16 +129,55 @@ def _segment_by_votes(classification: Classification, threshold: float | None) -
         raise OptionError(f"threshold {threshold}: expected a background vote of at least 0 and below 1")
     if classification.vote is None:
         raise OptionError("method 'paper' counts rank votes, and these class maps have none; classify with votes")
-    classified = classification.classified
+    background = np.where(classification.classified, classification.vote[:, :, BACKGROUND], np.float32(np.nan))
+    labels, _ = ndimage.label((background <= threshold) | flood(background, uncertain_pixels(background, threshold)))
+    return labels.astype(np.int32, copy=False)
+
+
+def uncertain_pixels(background: np.ndarray, threshold: float) -> np.ndarray:
+    """Pixels that are neither certainly sky nor certainly source: bool, shape ``(y, x)``."""
+    return (background > threshold) & (background != 1)
+
+
+def flood(background: np.ndarray, uncertain: np.ndarray) -> np.ndarray:
+    """Which uncertain pixels belong to sources, by a watershed from the certain ones beside them.
+
+    Parameters
+    ----------
+    background : numpy.ndarray
+        float32, shape ``(y, x)``: background vote, NaN where not classified.
+    uncertain : numpy.ndarray
+        bool, shape ``(y, x)``: the pixels to decide on: one or more whole connected regions of uncertain pixels.
+        The two pixels around a region count, others do not.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape ``(y, x)``: uncertain pixels that a flood from a source reached first.
+
+    Notes
+    -----
+    The flood rises along the Sobel gradient of the background vote. Where certain pixels of the same gradient compete,
+    the first in raster order goes first: skimage's own order among equals depends on every other pixel of the image.
+    So each region is decided on by itself, as floods do not cross certain pixels.
+    """
+    certain = np.isfinite(background) & ~uncertain & ndimage.binary_dilation(uncertain)
+    markers = np.where(background == 1, np.int32(_SKY), np.int32(_SOURCE))
+    markers[~certain] = 0
     # Unclassified pixels count as vote 0 in the gradient, as in the published package: the order in which
     # pixels beside them are flooded depends on it.
-    background = np.where(classified, classification.vote[:, :, BACKGROUND], np.float32(0))
-    markers = np.zeros(classification.shape, dtype=np.int32)
-    markers[classified & (background == 1)] = _SKY
-    markers[classified & (background <= threshold)] = _SOURCE
-    flooded = watershed(sobel(background), markers, mask=classified)
-    labels, _ = ndimage.label(flooded == _SOURCE)
-    return labels.astype(np.int32, copy=False)
+    gradient = sobel(np.nan_to_num(background, nan=0.0))
+    flooded = watershed(_in_raster_order(gradient, markers), markers, mask=uncertain | certain)
+    return uncertain & (flooded == _SOURCE)
+
+
+def _in_raster_order(gradient: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """The gradient as ranks that no two markers share: float64, shape ``(y, x)``."""
+    _, rank = np.unique(gradient, return_inverse=True)
+    first = np.flatnonzero(markers)
+    ranks = rank.ravel() * float(len(first) + 1) + len(first)
+    ranks[first] -= np.arange(len(first), 0, -1)
+    return ranks.reshape(gradient.shape)
 
 
 def _segment_by_probability(
@@ -155,11 +195,14 @@ def _segment_by_probability(
 
 
 def _significances(labels: np.ndarray, keep: np.ndarray, image: SkyImage | None) -> np.ndarray:
-    """Signal-to-noise ratio of the light of each label, pixels independent: float64, shape ``(label + 1,)``."""
+    """Signal-to-noise ratio of the light of each label: float64, shape ``(label + 1,)``."""
     if image is None:
         raise OptionError("min_significance compares light with its noise: give the image")
     if image.shape != labels.shape:
         raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {labels.shape}")
-    light = significance(image, keep[labels].astype(np.int32))
-    sums = np.bincount(labels.ravel(), weights=light.ravel(), minlength=len(keep))
-    return sums / np.sqrt(np.maximum(np.bincount(labels.ravel(), minlength=len(keep)), 1))
+    kept = keep[labels].astype(np.int32)
+    light = significance(image, kept)
+    windows = sample_windows(image.shape)
+    noise = noise_of_light([(light[w.slices], image.valid[w.slices], kept[w.slices]) for w in windows])
+    sums = np.bincount(labels.ravel(), weights=countable(light).ravel(), minlength=len(keep))
+    return signal_to_noise(sums, np.bincount(labels.ravel(), minlength=len(keep)), noise)

@@ -7,6 +7,9 @@ from astropy.stats import mad_std
 
 from morpheus_lite.image import SkyImage
 from morpheus_lite.sampling import sample_windows
+from morpheus_lite.skynoise import CorrelatedNoise, noise_of_pieces
+
+_UNIT = 2.0**16
 
 
 def significance(image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | None, ...] | None = None) -> np.ndarray:
@@ -75,3 +78,31 @@ def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float |
 def _scatter(sky: np.ndarray, anything: np.ndarray) -> float:
     pixels = sky if len(sky) else anything
     return float(mad_std(pixels)) if len(pixels) else 0.0
+
+
+def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> CorrelatedNoise:
+    """Noise of sums over pixels of the light that `significance` gives.
+
+    Parameters
+    ----------
+    pieces : iterable of (numpy.ndarray, numpy.ndarray, numpy.ndarray)
+        The light ``(y, x)``, the valid pixels ``(y, x, band)`` and the labels ``(y, x)`` inside each of
+        `~morpheus_lite.sampling.sample_windows`.
+    """
+    images = [
+        (SkyImage(light[:, :, None], ("light",), valid.any(axis=2, keepdims=True)), labels)
+        for light, valid, labels in pieces
+    ]
+    return noise_of_pieces(images)["light"]
+
+
+def countable(light: np.ndarray) -> np.ndarray:
+    """Light in whole numbers of 2**-16, so that sums do not depend on the order of the pixels."""
+    return np.rint(light * _UNIT)
+
+
+def signal_to_noise(sums: np.ndarray, area: np.ndarray, noise: CorrelatedNoise) -> np.ndarray:
+    """Signal-to-noise ratio of sums of `countable` light over ``area`` pixels; independent ones if no sky is known."""
+    area = np.maximum(area, 1)
+    sigma = noise.sigma if np.isfinite(noise.sigma) else 1.0
+    return sums / _UNIT / (sigma * np.sqrt(area) * noise.factor(area))

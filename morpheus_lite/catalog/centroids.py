@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from morpheus_lite.catalog.noise import CorrelatedNoise
 from morpheus_lite.catalog.stamps import Stamp
+from morpheus_lite.skynoise import CorrelatedNoise
 
 _HALF_LIGHT = 1.1774
 _REACH = 4.0

@@ -7,9 +7,9 @@ import numpy as np
 
 from morpheus_lite.catalog.centroids import windowed_centroid
 from morpheus_lite.catalog.growth import grow
-from morpheus_lite.catalog.noise import CorrelatedNoise
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Stamp
+from morpheus_lite.skynoise import CorrelatedNoise
 
 _REACH = 6.0
 _LARGEST_MOMENT = 4.0

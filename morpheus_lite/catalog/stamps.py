@@ -6,8 +6,8 @@ import numpy as np
 from astropy.stats import mad_std
 from photutils.geometry import elliptical_overlap_grid
 
-from morpheus_lite.catalog.noise import CorrelatedNoise
 from morpheus_lite.image import SkyImage
+from morpheus_lite.skynoise import CorrelatedNoise
 
 _FEWEST = 100
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from morpheus_lite.catalog.noise import CorrelatedNoise
 from morpheus_lite.catalog.photometry import Photometry, measure_photometry
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
 from morpheus_lite.catalog.structure import Structure, measure_structure
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
+from morpheus_lite.skynoise import CorrelatedNoise
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4

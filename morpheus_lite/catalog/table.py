@@ -6,7 +6,6 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.columns import build_table, catalogue_columns
-from morpheus_lite.catalog.noise import CorrelatedNoise, measure_noise
 from morpheus_lite.catalog.rows import RowSettings, measure_rows
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.classification import Classification
@@ -14,6 +13,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.flags import SourceFlag
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import check_labels
+from morpheus_lite.skynoise import CorrelatedNoise, measure_noise
 
 
 def measure(
