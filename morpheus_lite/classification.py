@@ -1,12 +1,32 @@
 """Classification: what a model says of every pixel of an image."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.wcs import WCS
 
 from morpheus_lite.classes import BACKGROUND, CLASSES
+
+
+class Classifier(Protocol):
+    """What every kind of model says of itself, whether it sees windows or tiles."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of the input, in order; empty for any."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the output, in order."""
 
 
 @dataclass(frozen=True, eq=False)

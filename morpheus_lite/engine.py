@@ -1,19 +1,19 @@
 """The loop: windows of an image go through a model in batches, and their predictions are stitched to maps."""
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from morpheus_lite.classification import Classification
+from morpheus_lite.classification import Classification, Classifier
 from morpheus_lite.errors import InputError, ModelError
 from morpheus_lite.flags import PixelFlag
 from morpheus_lite.image import SkyImage
 from morpheus_lite.patches import gather
+from morpheus_lite.resources import Progress, usable_cores
 from morpheus_lite.stitch import MeanVariance, Moments, RankVote, Stitched
 from morpheus_lite.tiling import Tiling, Window, Windows
 
@@ -22,23 +22,9 @@ BATCH = 48
 products in Eigen. With 64 the last window of a batch is rounded differently from the others; with 48 a window's
 result is the same, to the bit, wherever in the batch it is. Larger batches are no faster (they leave the cache)."""
 
-Progress = Callable[[int, int], None]
 
-
-class WindowModel(Protocol):
+class WindowModel(Classifier, Protocol):
     """What the loop needs of a model: `morpheus_lite.pretrained.Model` is one, and so is anything with these."""
-
-    @property
-    def name(self) -> str:
-        """What the model is called."""
-
-    @property
-    def sha256(self) -> str:
-        """Of its weights."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes of the output, in order."""
 
     @property
     def window(self) -> int:
@@ -163,11 +149,6 @@ def classify_region(
     near = _touched(windows.take(holed), image.shape)
     here = replace(region, y=region.y - reach.y, x=region.x - reach.x)
     return _assembled(image.cutout(here), model, tiling, mean.result(here), vote.result(here), near[here.slices])
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,12 +40,16 @@ class NoiseMap:
         float32, shape ``(mesh y, mesh x, band)``: background and standard deviation of one pixel, in units of the
         data, or of the RMS plane where the image has one. ``sigma`` is 0 in a band that has no noise to measure
         (constant, or without valid pixels); such a band counts as missing.
+    has_rms : tuple of bool, optional
+        Which bands have an RMS plane, in the whole image. Not given, a band has one in those parts of the image in which
+        the plane is not 0 throughout.
     """
 
     shape: tuple[int, int]
     centers: tuple[np.ndarray, np.ndarray]
     background: np.ndarray
     sigma: np.ndarray
+    has_rms: tuple[bool, ...] | None = None
 
 
 def measure_noise(image: SkyImage) -> NoiseMap:
@@ -68,9 +72,9 @@ def measure_noise(image: SkyImage) -> NoiseMap:
     median down to the 15.87 % quantile: light of sources is positive and hardly reaches the lower half. Neighbouring
     boxes are then combined by a 3 x 3 median, so that a galaxy that fills one box does not raise it.
     """
-    return noise_from_rows(
-        image.shape, (measure_row(image.cutout(strip), image.shape) for strip in strips(image.shape))
-    )
+    has_rms = None if image.rms is None else tuple((image.rms > 0).any(axis=(0, 1)).tolist())
+    rows = (measure_row(image.cutout(strip), image.shape, has_rms=has_rms) for strip in strips(image.shape))
+    return noise_from_rows(image.shape, rows, has_rms=has_rms)
 
 
 def strips(shape: tuple[int, int]) -> tuple[Window, ...]:
@@ -79,7 +83,7 @@ def strips(shape: tuple[int, int]) -> tuple[Window, ...]:
     return tuple(Window(int(a), 0, int(b - a), shape[1]) for a, b in pairwise(rows))
 
 
-def measure_row(strip: SkyImage, shape: tuple[int, int]) -> np.ndarray:
+def measure_row(strip: SkyImage, shape: tuple[int, int], *, has_rms: tuple[bool, ...] | None = None) -> np.ndarray:
     """Background and noise in one row of boxes.
 
     Parameters
@@ -88,6 +92,8 @@ def measure_row(strip: SkyImage, shape: tuple[int, int]) -> np.ndarray:
         The image inside one window of `strips`.
     shape : (int, int)
         Height and width of the whole image.
+    has_rms : tuple of bool, optional
+        As in `NoiseMap`.
 
     Returns
     -------
@@ -100,12 +106,14 @@ def measure_row(strip: SkyImage, shape: tuple[int, int]) -> np.ndarray:
     row = np.empty((2, len(columns) - 1, strip.n_bands), np.float32)
     for i, (a, b) in enumerate(pairwise(columns)):
         part = (slice(0, None, _STEP), slice(int(a), int(b), _STEP))
-        values = _whitened(strip, part)
+        values = _whitened(strip, part, has_rms)
         row[:, i] = _clipped_statistics(values.reshape(-1, strip.n_bands).T)
     return row
 
 
-def noise_from_rows(shape: tuple[int, int], rows: Iterable[np.ndarray]) -> NoiseMap:
+def noise_from_rows(
+    shape: tuple[int, int], rows: Iterable[np.ndarray], *, has_rms: tuple[bool, ...] | None = None
+) -> NoiseMap:
     """The noise map from the statistics of its rows of boxes, top to bottom."""
     mesh = np.stack(list(rows), axis=1)
     rows_at, columns_at = ((edges[:-1] + edges[1:] - 1) / 2 for edges in map(_edges, shape))
@@ -114,7 +122,7 @@ def noise_from_rows(shape: tuple[int, int], rows: Iterable[np.ndarray]) -> Noise
     if mesh.shape[:3] != expected:
         raise InputError(f"rows of boxes have shape {mesh.shape[:3]}; an image of {shape} needs {expected}")
     background, sigma = (_smoothed(plane) for plane in mesh)
-    return NoiseMap(shape, centers, np.nan_to_num(background), np.nan_to_num(sigma))
+    return NoiseMap(shape, centers, np.nan_to_num(background), np.nan_to_num(sigma), has_rms)
 
 
 def normalize(image: SkyImage, noise: NoiseMap, *, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -148,7 +156,7 @@ def normalize(image: SkyImage, noise: NoiseMap, *, window: Window | None = None)
         raise InputError(f"{image.name} has {image.n_bands} bands, the noise map {noise.sigma.shape[2]}")
     snr = np.empty(image.data.shape, np.float32)
     valid = image.valid.copy()
-    whitened = _whitened(image, (slice(None), slice(None)))
+    whitened = _whitened(image, (slice(None), slice(None)), noise.has_rms)
     for b in range(image.n_bands):
         if not np.any(noise.sigma[:, :, b] > 0):
             valid[:, :, b] = False
@@ -196,14 +204,14 @@ def _positions(centers: np.ndarray, start: int, count: int) -> tuple[np.ndarray,
     return lower, ((pixel - centers[lower]) / step).astype(np.float32)
 
 
-def _whitened(image: SkyImage, part: tuple[slice, slice]) -> np.ndarray:
+def _whitened(image: SkyImage, part: tuple[slice, slice], has_rms: tuple[bool, ...] | None) -> np.ndarray:
     """Part of the data over the RMS plane, if there is one; NaN where not valid."""
     data, valid = image.data[part], image.valid[part]
     if image.rms is None:
         return np.where(valid, data, np.float32(np.nan))
     rms = image.rms[part]
     known = (rms > 0) & np.isfinite(rms)
-    bands_without = ~known.any(axis=(0, 1))
+    bands_without = ~(known.any(axis=(0, 1)) if has_rms is None else np.array(has_rms))
     rms = np.where(known, rms, np.float32(np.nan))
     rms[:, :, bands_without] = 1
     return np.where(valid, data, np.float32(np.nan)) / rms

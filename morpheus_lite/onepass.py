@@ -1,43 +1,39 @@
-"""One-pass classification of an image in memory: tiles with a halo, each pixel classified once, no seams."""
+"""One-pass classification: tiles with a halo, each pixel classified once, no seams, any size.
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+The tiles lie on a grid that starts at the image's first pixel and whose step depends on nothing but `TILE`: whatever
+the memory, the number of cores and the place where image and maps are kept, the network sees the same arrays, and the
+maps are the same to the bit.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from morpheus_lite.classification import Classification
+from morpheus_lite.classification import Classification, Classifier
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.flags import PixelFlag
 from morpheus_lite.image import SkyImage
-from morpheus_lite.normalization import NoiseMap, measure_noise, normalize
+from morpheus_lite.io.mapfile import Maps, MemoryMaps
+from morpheus_lite.io.reader import open_image
+from morpheus_lite.io.source import ImageSource
+from morpheus_lite.normalization import NoiseMap, measure_row, noise_from_rows, normalize, strips
+from morpheus_lite.resources import Progress, format_memory, run_each, usable_cores
 from morpheus_lite.tiling import Window
 
 TILE = 1024
-"""Side of the part of a tile that counts: with a halo of 128 px, two thirds of the work are not in vain."""
+"""Side of the part of a tile that counts: with a halo of 144 px, three quarters of the work are not in vain (the
+network trims its halo as it goes), and two tiles at work fit into 2 GB."""
 
-Progress = Callable[[int, int], None]
+KINDS = ("mean", "coverage", "flags")
+"""Planes that one-pass classification fills."""
 
 
-class TileModel(Protocol):
+class TileModel(Classifier, Protocol):
     """What one-pass classification needs of a model."""
-
-    @property
-    def name(self) -> str:
-        """What the model is called."""
-
-    @property
-    def sha256(self) -> str:
-        """Of its weights."""
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Bands of the input, in order; empty for any."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes of the output, in order."""
 
     @property
     def halo(self) -> int:
@@ -47,8 +43,11 @@ class TileModel(Protocol):
     def factor(self) -> int:
         """Tiles start at, and are as large as, multiples of this many pixels."""
 
-    def predict(self, snr: np.ndarray, valid: np.ndarray, /) -> np.ndarray:
-        """Probabilities ``(n, y, x, class)`` of S/N and validity ``(n, y, x, band)``."""
+    def bytes_per_pixel(self, n_bands: int, /) -> float:
+        """Memory that a call of ``predict_inner`` takes for a pixel of a tile with its halo, at its peak."""
+
+    def predict_inner(self, snr: np.ndarray, valid: np.ndarray, /) -> np.ndarray:
+        """Probabilities ``(n, y, x, class)`` of S/N and validity ``(n, y + 2 halo, x + 2 halo, band)``."""
 
 
 def classify_tiles(
@@ -59,7 +58,7 @@ def classify_tiles(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Classification:
-    """Class maps of an image with a one-pass model.
+    """Class maps of an image in memory with a one-pass model.
 
     Parameters
     ----------
@@ -68,13 +67,8 @@ def classify_tiles(
         are missing; others take all bands.
     model : TileModel
         The model.
-    tile : int
-        Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``. The result does not
-        depend on it beyond rounding.
-    workers : int, optional
-        Tiles in work at once, each in a thread; as many as there are cores if not given.
-    progress : callable, optional
-        Called with (tiles done, tiles in all).
+    tile, workers, progress
+        As in `stream_tiles`.
 
     Returns
     -------
@@ -86,33 +80,134 @@ def classify_tiles(
     InputError
         The image has none of the model's bands.
     """
+    maps = MemoryMaps(image.shape, KINDS, wcs=image.wcs, provenance=tile_record(model))
+    stream_tiles(open_image(image), model, maps, tile=tile, workers=workers, progress=progress)
+    return maps.read()
+
+
+def stream_tiles(
+    source: ImageSource,
+    model: TileModel,
+    maps: Maps,
+    *,
+    tile: int = TILE,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> NoiseMap:
+    """Fill class maps from an image that is read by section: the image is read twice, and never held.
+
+    Parameters
+    ----------
+    source : ImageSource
+        The image; bands as in `classify_tiles`.
+    model : TileModel
+        The model.
+    maps : MapFile or MemoryMaps
+        Where the maps go; its planes of `KINDS` are filled.
+    tile : int
+        Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``. Results of two values
+        agree to rounding, 1e-5 at most.
+    workers : int, optional
+        Calls of the network at once (default: one for each usable core). While they are at work, the next tile is
+        read and the last one is written. The result does not depend on it.
+    progress : callable, optional
+        Called with (tiles done, tiles in all).
+
+    Returns
+    -------
+    NoiseMap
+        Background and noise of the image, in the model's bands.
+    """
     if tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
-    image = align_bands(image, model.bands)
-    noise = measure_noise(image)
-    probability = np.full((*image.shape, len(model.classes)), np.nan, np.float32)
-    tiles = list(tile_windows(image.shape, -(-tile // model.factor) * model.factor))
+    workers = workers or usable_cores()
+    bands = _Bands.of(source, model.bands)
+    noise = _measure_noise(bands, workers)
+    network = threading.Semaphore(workers)
 
     def work(window: Window) -> None:
-        if image.valid[window.slices].any():
-            probability[window.slices] = predict_tile(image, noise, window, model)
+        maps.write(window, _classify_window(bands, noise, window, model, network))
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(work, tiles), start=1):
-            if progress:
-                progress(done, len(tiles))
-    classified = np.asarray(image.valid.any(axis=2))
-    probability[~classified] = np.nan
-    flags = np.where(image.valid_in_all, 0, int(PixelFlag.INVALID)).astype(np.uint8)
-    flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
-    return Classification(
-        probability=probability,
-        coverage=np.asarray(classified, np.int32),
-        valid=classified,
-        flags=flags,
-        wcs=image.wcs,
-        provenance={"model": model.name, "sha256": model.sha256, "mode": "one pass"},
-    )
+    tiles = tile_windows(bands.shape, -(-tile // model.factor) * model.factor)
+    run_each(work, tiles, threads=workers + 1, progress=progress)
+    return noise
+
+
+def tile_record(model: Classifier) -> dict[str, str]:
+    """What the maps of a one-pass model record of it."""
+    return {"model": model.name, "sha256": model.sha256, "mode": "one pass"}
+
+
+def workers_in(memory: float, model: TileModel, n_bands: int, *, has_rms: bool = False, tile: int = TILE) -> int:
+    """How many tiles may be at work at once in an amount of memory.
+
+    Parameters
+    ----------
+    memory : float
+        Bytes that may be used beside what the process holds already.
+    model : TileModel
+        The model.
+    n_bands : int
+        Bands of the model, or of the image where the model takes any.
+    has_rms : bool
+        Whether the image has RMS planes.
+    tile : int
+        As in `stream_tiles`.
+
+    Returns
+    -------
+    int
+        At most the number of usable cores.
+
+    Raises
+    ------
+    OptionError
+        Not even one.
+    """
+    side = -(-tile // model.factor) * model.factor + 2 * model.halo
+    reading = (_BYTES_READ + 8 * has_rms) * n_bands * side**2
+    network = model.bytes_per_pixel(n_bands) * side**2
+    fitting = int((memory - reading) / (reading + network))
+    if fitting < 1:
+        needed = 2 * reading + network
+        raise OptionError(
+            f"{format_memory(max(memory, 0))} of memory are left for the work, and {model.name} needs "
+            f"{format_memory(needed)} for a tile of {side} px: allow {format_memory(needed - memory)} more (--memory)"
+        )
+    return min(fitting, usable_cores())
+
+
+_BYTES_READ = 26
+"""Bytes a pixel and band of a tile that is prepared: data 4, valid 1, S/N 4, the same padded, and temporary arrays."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Bands:
+    """A source whose sections have the bands of a model in its order, missing ones invalid."""
+
+    source: ImageSource
+    bands: tuple[str, ...]
+    present: np.ndarray
+    """int: which of the bands the image has."""
+    has_rms: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, source: ImageSource, bands: tuple[str, ...]) -> "_Bands":
+        if bands and all(name.isdigit() for name in source.bands):
+            source = source.select(bands)
+        elif set(bands) & set(source.bands):
+            source = source.select([band for band in bands if band in source.bands])
+        known = dict(zip(source.bands, source.has_rms, strict=True))
+        bands = bands or source.bands
+        present = np.array([i for i, band in enumerate(bands) if band in known], int)
+        return cls(source, bands, present, tuple(known.get(band, False) for band in bands))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.source.shape
+
+    def read(self, window: Window) -> SkyImage:
+        return align_bands(self.source.read(window), self.bands)
 
 
 def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
@@ -161,20 +256,56 @@ def tile_windows(shape: tuple[int, int], tile: int) -> Iterator[Window]:
             yield Window(y, x, min(tile, shape[0] - y), min(tile, shape[1] - x))
 
 
-def predict_tile(image: SkyImage, noise: NoiseMap, window: Window, model: TileModel) -> np.ndarray:
-    """Probabilities in a window: float32, shape ``(y, x, class)``.
+def _measure_noise(bands: _Bands, workers: int) -> NoiseMap:
+    """The noise of the whole image, a few strips of it at a time."""
+    windows = strips(bands.shape)
+    rows: list[np.ndarray | None] = [None] * len(windows)
 
-    The network sees the window and its halo; what lies outside the image is invalid, as missing data are.
-    """
-    margin, factor = model.halo, model.factor
-    first = (max(window.y - margin, 0), max(window.x - margin, 0))
-    ends = (window.y + window.height, window.x + window.width)
-    last = tuple(min(end + margin, length) for end, length in zip(ends, image.shape, strict=True))
-    seen = Window(*first, last[0] - first[0], last[1] - first[1])
-    snr, valid = normalize(image.cutout(seen), noise, window=seen)
-    before = (first[0] - window.y + margin, first[1] - window.x + margin)
-    full = tuple(-(-length // factor) * factor + 2 * margin for length in window.shape)
-    pad = [(b, f - b - length) for b, f, length in zip(before, full, seen.shape, strict=True)]
-    snr, valid = (np.pad(array, (*pad, (0, 0)))[None] for array in (snr, valid))
-    inside = (slice(margin, margin + window.height), slice(margin, margin + window.width))
-    return model.predict(snr, valid)[0][inside]
+    def work(numbered: tuple[int, Window]) -> None:
+        number, strip = numbered
+        rows[number] = measure_row(bands.read(strip), bands.shape, has_rms=bands.has_rms)
+
+    run_each(work, enumerate(windows), threads=workers)
+    return noise_from_rows(bands.shape, (row for row in rows if row is not None), has_rms=bands.has_rms)
+
+
+def _classify_window(
+    bands: _Bands, noise: NoiseMap, window: Window, model: TileModel, network: threading.Semaphore
+) -> Classification:
+    """The maps of one window; only the network's turn is limited, reading and preparing are not."""
+    seen, before = _with_halo(window, bands.shape, model.halo)
+    image = bands.read(seen)
+    inside = image.valid[before[0] :, before[1] :][: window.height, : window.width]
+    valid = inside[:, :, bands.present]
+    classified, usable = valid.any(axis=2), valid.all(axis=2)
+    if classified.any():
+        offsets = model.halo - before[0], model.halo - before[1]
+        call = partial(model.predict_inner, *_network_input(image, noise, seen, window, offsets, model))
+        del image
+        with network:
+            probability = call()[0, : window.height, : window.width]
+        probability[~classified] = np.nan
+    else:
+        probability = np.full((*window.shape, len(model.classes)), np.nan, np.float32)
+    flags = np.where(usable, 0, int(PixelFlag.INVALID)).astype(np.uint8)
+    flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
+    return Classification(probability, classified.astype(np.int32), classified, flags=flags)
+
+
+def _with_halo(window: Window, shape: tuple[int, int], halo: int) -> tuple[Window, tuple[int, int]]:
+    """A window and its halo, as far as the image goes, and where the window starts in it."""
+    y, x = max(window.y - halo, 0), max(window.x - halo, 0)
+    bottom, right = min(window.y + window.height + halo, shape[0]), min(window.x + window.width + halo, shape[1])
+    return Window(y, x, bottom - y, right - x), (window.y - y, window.x - x)
+
+
+def _network_input(
+    image: SkyImage, noise: NoiseMap, seen: Window, window: Window, offsets: tuple[int, int], model: TileModel
+) -> tuple[np.ndarray, np.ndarray]:
+    """S/N and validity ``(1, y, x, band)`` of a tile; what lies outside the image is invalid, as missing data are."""
+    sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
+    snr = np.zeros((1, *sides, image.n_bands), np.float32)
+    valid = np.zeros(snr.shape, bool)
+    place = (0, slice(offsets[0], offsets[0] + seen.height), slice(offsets[1], offsets[1] + seen.width))
+    snr[place], valid[place] = normalize(image, noise, window=seen)
+    return snr, valid

@@ -1,8 +1,8 @@
-"""Write a FITS file of image planes by section: laid out in full first, then filled in any order."""
+"""A FITS file of image planes, written and read back by section: laid out in full first, then filled in any order."""
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -20,8 +20,9 @@ BLOCK = 2880
 class SectionWriter:
     """A FITS file with an empty primary HDU and one image HDU a plane, all of one shape.
 
-    The whole file is reserved on the disk when it is opened, so that a disk that is too small is noticed before
-    the work starts. Pixels that are never written read as 0.
+    Sections may be written, and read back, from several threads at once. The whole file is reserved on the disk when it
+    is opened, so that a disk that is too small is noticed before the work starts. Pixels that are never written read
+    as 0.
 
     Parameters
     ----------
@@ -58,12 +59,11 @@ class SectionWriter:
             self._starts[name] = end + len(text)
             n_bytes = shape[0] * shape[1] * self._dtypes[name].itemsize
             end = self._starts[name] + -(-n_bytes // BLOCK) * BLOCK
-        self._file = path.open("wb")
+        self._file = path.open("w+b", buffering=0)
         try:
             _reserve(self._file, end)
             for start, text in blocks:
-                self._file.seek(start)
-                self._file.write(text.encode("ascii"))
+                _write_all(self._file.fileno(), text.encode("ascii"), start)
         except BaseException:
             self._file.close()
             raise
@@ -89,16 +89,42 @@ class SectionWriter:
         if pixels.shape != window.shape:
             raise OptionError(f"{name}: pixels of shape {pixels.shape} do not fill {window}")
         dtype = self._dtypes[name]
-        width = self.shape[1]
+        pixels = np.ascontiguousarray(pixels, dtype=dtype)
+        for row, step, start in self._runs(name, window):
+            _write_all(self._file.fileno(), pixels[row : row + step].data.cast("B"), start)
+
+    def read(self, name: str, window: Window | None = None) -> np.ndarray:
+        """Read a part of a plane back.
+
+        Parameters
+        ----------
+        name : str
+            The plane.
+        window : Window or None
+            Which part; None for the whole plane.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(y, x)`` of the window, the plane's dtype in the machine's own byte order.
+        """
+        window = window or Window(0, 0, *self.shape)
+        dtype = self._dtypes[name]
+        pixels = np.empty(window.shape, dtype)
+        for row, step, start in self._runs(name, window):
+            _read_all(self._file.fileno(), pixels[row : row + step].data.cast("B"), start)
+        return pixels.astype(dtype.newbyteorder("="))
+
+    def _runs(self, name: str, window: Window) -> Iterator[tuple[int, int, int]]:
+        """Rows of a window that lie together in the file: the first, how many, and where in the file."""
+        width, n_bytes = self.shape[1], self._dtypes[name].itemsize
         # Rows of the file that are written as a whole need one call for many of them.
-        step = max(1, (1 << 22) // (width * dtype.itemsize)) if window.width == width else 1
+        step = max(1, (1 << 22) // (width * n_bytes)) if window.width == width else 1
         for row in range(0, window.height, step):
-            start = (window.y + row) * width + window.x
-            self._file.seek(self._starts[name] + start * dtype.itemsize)
-            self._file.write(np.ascontiguousarray(pixels[row : row + step], dtype=dtype).data)
+            yield row, step, self._starts[name] + ((window.y + row) * width + window.x) * n_bytes
 
     def close(self) -> None:
-        """Write what is buffered and close the file."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> "SectionWriter":
@@ -115,6 +141,23 @@ def plane_header(name: str, dtype: np.dtype, shape: tuple[int, int], cards: fits
     pixel = np.zeros((1, 1), np.dtype(dtype))
     hdu = fits.ImageHDU(np.broadcast_to(pixel, shape), header=cards, name=name)
     return hdu.header
+
+
+def _write_all(file: int, content: bytes | memoryview, start: int) -> None:
+    """Write at a position of a file; the system may take less than all of it at once."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(file, view, start)
+        view, start = view[written:], start + written
+
+
+def _read_all(file: int, view: memoryview, start: int) -> None:
+    while view:
+        part = os.pread(file, min(len(view), 1 << 22), start)
+        if not part:
+            raise OSError(errno.EIO, "the file is shorter than it was laid out")
+        view[: len(part)] = part
+        view, start = view[len(part) :], start + len(part)
 
 
 def _reserve(file: BinaryIO, length: int) -> None:

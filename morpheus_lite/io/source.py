@@ -62,6 +62,12 @@ class ImageSource:
         return tuple(band.zero_point for band in self.description.bands)
 
     @property
+    def has_rms(self) -> tuple[bool, ...]:
+        """Whether the noise of each band is known, somewhere at least."""
+        with self._files.lock:
+            return tuple(any(_tells(noise, self._files) for noise in band.noise) for band in self.description.bands)
+
+    @property
     def name(self) -> str:
         """What the image is called."""
         return self.description.name
@@ -163,6 +169,11 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
     if rms is not None:
         rms[~valid] = 0
     return data, valid, rms
+
+
+def _tells(noise: NoisePlane, files: OpenFiles) -> bool:
+    """Whether a plane says how noisy pixels are; one in memory may be 0, which is unknown, all over."""
+    return noise.kind != "known_rms" or bool(np.any(noise.plane.read(Window(0, 0, *noise.plane.shape), files) > 0))
 
 
 def _read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray]:

@@ -4,17 +4,18 @@ They are translation-equivariant up to their pooling, and a pixel's result depen
 on no others; so tiles that are cut with that margin, on multiples of the pooling, fit together without seams.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.errors import ModelError
 from morpheus_lite.model.blocks import KERNEL, block, upsample
 from morpheus_lite.model.blocks import fold as fold_operation
+from morpheus_lite.model.onepass_layers import BandsToBatch, Cells, Pixels, PoolBands, Stretch
 from morpheus_lite.model.stages import Stage, check_fields, read_stage
 
 
@@ -117,7 +118,7 @@ def halo(config: OnePassConfig) -> int:
         reach += p * size
     reach += size  # the last convolution
     reach += config.factor - 1  # a pooled position stands for a block of pixels
-    return -(-reach // config.factor) * config.factor
+    return _rounded_up(reach, config.factor)
 
 
 def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float:
@@ -151,7 +152,60 @@ def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float
     return total + _cost(channels, (1, len(CLASSES)))  # cell**2 answers at 1 / cell**2 positions
 
 
-def build_onepass(config: OnePassConfig, *, folded: bool = False) -> keras.Model:
+def stage_margins(config: OnePassConfig) -> dict[str, int]:
+    """How much of what lies around a tile each stage has to see, for the tile itself to come out right.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        The network.
+
+    Returns
+    -------
+    dict of str to int
+        Pixels on each side of the tile at the input of the stages ``up_<i>``, ``intermediate``, ``down_<i>`` and of the
+        network, ``input``: a multiple of ``config.factor``.
+
+    Notes
+    -----
+    Every convolution spoils one position on each side. Margins are rounded up to what the next pooling, or the
+    upsampling before, can keep: whole positions of the coarser grid.
+    """
+    n, size, need, margins = len(config.down), config.cell, config.cell, {}
+    for i in reversed(range(n)):
+        need = _rounded_up(need + config.up[i][0] * size, 2 * size)
+        margins[f"up_{i}"] = need
+        size *= 2
+    need += config.intermediate[0] * size
+    margins["intermediate"] = need
+    for i in reversed(range(n)):
+        size //= 2
+        need = _rounded_up(need + config.down[i][0] * size, 2 * size)
+        margins[f"down_{i}"] = need
+    need += 0 if config.bands else config.stem[0] * config.cell
+    margins["input"] = margins["down_0"] = _rounded_up(need, config.factor)
+    return margins
+
+
+def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
+    """Memory that the trimmed network takes for every pixel of its input, at its peak: bytes, about.
+
+    Notes
+    -----
+    What is alive at once where most is: either the bands with all their stretches, on their way into cells, or the
+    first skip and all that the last stage of the way up makes. Measured with the network of the ``hst`` weights (four
+    bands) on tiles of 1,312 px: 252 bytes a pixel with 1,024 px counting; this gives 256.
+    """
+    n_stretches = len(config.stretches)
+    stretched = n_bands * (2 + 2 * n_stretches + 2 * (n_stretches + 1))
+    if not config.bands:
+        stretched += 3 * n_bands * config.stem[1] / config.cell**2
+    below = config.up[-2][1] if len(config.up) > 1 else config.intermediate[1]
+    above = (2 * (below + config.down[0][1]) + below + config.up[-1][1]) / config.cell**2
+    return 4.0 * max(stretched, above)
+
+
+def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool = False) -> keras.Model:
     """The network, with fresh weights.
 
     Parameters
@@ -160,6 +214,9 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False) -> keras.Model
         Its shape.
     folded : bool
         Without batch normalisation, for `fold`.
+    trimmed : bool
+        What comes out is the tile without the margin ``stage_margins(config)["input"]`` on each side, and every
+        stage works on no more of the margin than it has to.
 
     Returns
     -------
@@ -171,6 +228,9 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False) -> keras.Model
     snr = keras.Input((None, None, n_bands), name="snr")
     valid = keras.Input((None, None, n_bands), name="valid")
     operation = _folded_block if folded else block
+    margins = stage_margins(config)
+    if not trimmed:
+        margins = dict.fromkeys(margins, 0)
     if config.bands:
         x = Cells(config.cell, name="cells")(Stretch(config.stretches, name="stretch")([snr, valid]))
     else:
@@ -178,21 +238,27 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False) -> keras.Model
         x = Stretch(config.stretches, name="stretch")([x[..., :1], x[..., 1:]])
         x = operation(Cells(config.cell, name="cells")(x), *config.stem, "stem")
         x = PoolBands(name="pool_bands")([x, layers.MaxPooling2D(config.cell, name="seen")(valid)])
-    skips = []
+    skips, size, margin = [], config.cell, margins["input"]
     for i, (p, q) in enumerate(config.down):
-        x = operation(x, p, q, f"down_{i}")
-        skips.append(x)
+        x = operation(_cut(x, margin - margins[f"down_{i}"], size), p, q, f"down_{i}")
+        margin = margins[f"down_{i}"]
+        skips.append((x, margin))
         x = layers.MaxPooling2D(2, name=f"down_{i}_pool")(x)
-    x = operation(x, *config.intermediate, "intermediate")
+        size *= 2
+    x = operation(_cut(x, margin - margins["intermediate"], size), *config.intermediate, "intermediate")
+    margin = margins["intermediate"]
     for i, (p, q) in enumerate(config.up):
-        x = upsample(x, "nearest", f"up_{i}_upsample")
-        x = layers.Concatenate(name=f"up_{i}_concat")([x, skips.pop()])
+        x = upsample(_cut(x, margin - margins[f"up_{i}"], size), "nearest", f"up_{i}_upsample")
+        margin, size = margins[f"up_{i}"], size // 2
+        skip, skip_margin = skips.pop()
+        x = layers.Concatenate(name=f"up_{i}_concat")([x, _cut(skip, skip_margin - margin, size)])
         x = operation(x, p, q, f"up_{i}")
     x = layers.Conv2D(len(CLASSES) * config.cell**2, KERNEL, padding="same", name="final_conv")(x)
-    return keras.Model([snr, valid], Pixels(config.cell, name="logits")(x), name="onepass")
+    x = Pixels(config.cell, dtype="float32", name="logits")(_cut(x, margin, size))
+    return keras.Model([snr, valid], x, name="onepass")
 
 
-def fold(model: keras.Model, config: OnePassConfig) -> keras.Model:
+def fold(model: keras.Model, config: OnePassConfig, *, trimmed: bool = False) -> keras.Model:
     """The same network with its batch normalisation folded into the convolutions, for inference.
 
     Parameters
@@ -201,13 +267,15 @@ def fold(model: keras.Model, config: OnePassConfig) -> keras.Model:
         From `build_onepass`.
     config : OnePassConfig
         Its configuration.
+    trimmed : bool
+        As in `build_onepass`: for tiles with a margin.
 
     Returns
     -------
     keras.Model
         Equal results, except within `halo` of the border of the input, where "same" padding differs.
     """
-    folded = build_onepass(config, folded=True)
+    folded = build_onepass(config, folded=True, trimmed=trimmed)
     for layer in folded.layers:
         if not isinstance(layer, layers.Conv2D):
             continue
@@ -220,109 +288,13 @@ def fold(model: keras.Model, config: OnePassConfig) -> keras.Model:
     return folded
 
 
-@keras.saving.register_keras_serializable(package="morpheus_lite")
-class Stretch(layers.Layer):
-    """S/N of each band at several stretches, and its validity, as channels; 0 where not valid.
-
-    ``asinh(S/N / stretch)``, written with a logarithm: five times faster on a CPU than TensorFlow's asinh.
-    """
-
-    def __init__(self, stretches: Sequence[float], **options: Any) -> None:
-        super().__init__(**options)
-        self.stretches = tuple(stretches)
-
-    def call(self, inputs: Sequence[Any]) -> Any:
-        """From S/N and validity ``(n, y, x, band)`` to ``(n, y, x, (stretches + 1) bands)``."""
-        snr, valid = inputs
-        scaled = [snr / stretch for stretch in self.stretches]
-        size = [ops.absolute(x) for x in scaled]
-        asinh = [ops.sign(x) * ops.log(a + ops.sqrt(a * a + 1)) for x, a in zip(scaled, size, strict=True)]
-        return ops.concatenate([*(x * valid for x in asinh), valid], axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        """What makes the layer anew."""
-        return {**super().get_config(), "stretches": self.stretches}
+def _cut(x: Any, pixels: int, size: int) -> Any:
+    """Without this many pixels on each side, of which a position has ``size``."""
+    return layers.Cropping2D(pixels // size)(x) if pixels else x
 
 
-@keras.saving.register_keras_serializable(package="morpheus_lite")
-class Cells(layers.Layer):
-    """The values of every square of ``side`` pixels as channels of one position."""
-
-    def __init__(self, side: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.side = side
-
-    def call(self, x: Any) -> Any:
-        """From ``(n, y, x, q)`` to ``(n, y / side, x / side, side^2 q)``."""
-        shape, side, q = ops.shape(x), self.side, x.shape[-1]
-        x = ops.reshape(x, (-1, shape[1] // side, side, shape[2] // side, side * q))
-        x = ops.transpose(x, (0, 1, 3, 2, 4))
-        return ops.reshape(x, (-1, shape[1] // side, shape[2] // side, side * side * q))
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Fewer positions, more channels."""
-        n, height, width, q = input_shape
-        fewer = [None if length is None else length // self.side for length in (height, width)]
-        return n, *fewer, q * self.side**2
-
-    def get_config(self) -> dict[str, Any]:
-        """What makes the layer anew."""
-        return {**super().get_config(), "side": self.side}
-
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
-class Pixels(Cells):
-    """The inverse of `Cells`."""
-
-    def call(self, x: Any) -> Any:
-        """From ``(n, y, x, side^2 q)`` to ``(n, side y, side x, q)``."""
-        shape, side = ops.shape(x), self.side
-        row = x.shape[-1] // side
-        x = ops.reshape(x, (-1, shape[1], shape[2], side, row))
-        x = ops.transpose(x, (0, 1, 3, 2, 4))
-        return ops.reshape(x, (-1, shape[1] * side, shape[2] * side, row // side))
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """More positions, fewer channels."""
-        n, height, width, channels = input_shape
-        more = [None if length is None else length * self.side for length in (height, width)]
-        return n, *more, channels // self.side**2
-
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
-class BandsToBatch(layers.Layer):
-    """Every band as an image of its own: ``(n, y, x, band)`` twice to ``(n band, y, x, 2)``."""
-
-    def call(self, inputs: Sequence[Any]) -> Any:
-        """Stack S/N and validity, and move the bands into the batch."""
-        x = ops.stack(inputs, axis=-1)
-        shape = ops.shape(x)
-        x = ops.transpose(x, (0, 3, 1, 2, 4))
-        return ops.reshape(x, (-1, shape[1], shape[2], 2))
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Bands join the batch."""
-        return None, *input_shape[0][1:3], 2
-
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
-class PoolBands(layers.Layer):
-    """Mean and maximum over the valid bands: ``(n band, y, x, q)`` to ``(n, y, x, 2 q)``; 0 where no band is valid."""
-
-    def call(self, inputs: Sequence[Any]) -> Any:
-        """Undo `BandsToBatch` and pool."""
-        x, valid = inputs
-        shape, q = ops.shape(valid), x.shape[-1]
-        x = ops.reshape(x, (shape[0], shape[3], shape[1], shape[2], q))
-        weight = ops.expand_dims(ops.transpose(valid, (0, 3, 1, 2)), -1)
-        x = x * weight  # never negative after ReLU, so the maximum needs no other mask
-        mean = ops.sum(x, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)
-        return ops.concatenate([mean, ops.max(x, axis=1)], axis=-1)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Twice the channels."""
-        features, valid = input_shape
-        return valid[0], valid[1], valid[2], 2 * features[-1]
+def _rounded_up(length: int, unit: int) -> int:
+    return -(-length // unit) * unit
 
 
 def _folded_block(x: Any, p: int, q: int, name: str) -> Any:

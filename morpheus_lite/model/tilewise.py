@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from morpheus_lite.errors import ModelError
 from morpheus_lite.model.info import ModelInfo
-from morpheus_lite.model.onepass import OnePassConfig, fold, halo
+from morpheus_lite.model.onepass import OnePassConfig, fold, peak_bytes, stage_margins
 
 PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -23,18 +24,24 @@ class OnePassModel(ModelInfo):
     keras_network : keras.Model
         From S/N and validity to logits, for training further.
     halo : int
-        Pixels on each side of a tile that its border spoils.
+        Pixels on each side of a tile that its border spoils, if it starts at a multiple of ``factor``.
     factor : int
         Tiles start at, and are as large as, multiples of this.
+    bytes_per_pixel : callable
+        ``bytes_per_pixel(n_bands)``: memory that ``predict_inner`` takes for a pixel of a tile with its halo, about.
     predict : callable
         ``predict(snr, valid)``: float32 and bool ``(n, y, x, band)``, see `morpheus_lite.normalization`, to calibrated
         probabilities, float32 ``(n, y, x, class)``. May be called from several threads.
+    predict_inner : callable
+        The same for all but the halo, ``(n, y - 2 halo, x - 2 halo, class)``, for less work.
     """
 
     keras_network: keras.Model
     halo: int
     factor: int
+    bytes_per_pixel: Callable[[int], float]
     predict: PredictTile
+    predict_inner: PredictTile
 
 
 def ready(info: ModelInfo, network: keras.Model) -> OnePassModel:
@@ -53,21 +60,24 @@ def ready(info: ModelInfo, network: keras.Model) -> OnePassModel:
     return OnePassModel(
         **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
         keras_network=network,
-        halo=halo(config),
+        halo=stage_margins(config)["input"],
         factor=config.factor,
+        bytes_per_pixel=partial(peak_bytes, config),
         predict=_compiled(fold(network, config), temperature, bias),
+        predict_inner=_compiled(fold(network, config, trimmed=True), temperature, bias),
     )
 
 
 def _compiled(network: keras.Model, temperature: float, bias: float | list[float]) -> PredictTile:
-    specification = [tf.TensorSpec((None, None, None, network.input_shape[0][-1]), tf.float32)] * 2
+    shape = (None, None, None, network.input_shape[0][-1])
+    specification = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(shape, tf.bool)]
 
     @tf.function(input_signature=specification)
     def probabilities(snr: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        logits = network([snr, valid], training=False)
+        logits = network([snr, tf.cast(valid, tf.float32)], training=False)
         return tf.nn.softmax(logits / temperature + tf.constant(bias, tf.float32))
 
     def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        return probabilities(tf.constant(snr, tf.float32), tf.constant(valid, tf.float32)).numpy()
+        return probabilities(tf.constant(snr, tf.float32), tf.constant(valid, tf.bool)).numpy()
 
     return predict

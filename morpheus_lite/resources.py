@@ -1,0 +1,100 @@
+"""What a run may use of the machine: cores, memory, and work spread over threads."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from morpheus_lite.errors import OptionError
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+DEFAULT_MEMORY = "2GB"
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SIZE = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>[KMGT]I?)?B?", re.IGNORECASE)
+
+Item = TypeVar("Item")
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parse_memory(size: str | int) -> int:
+    """An amount of memory in bytes.
+
+    Parameters
+    ----------
+    size : str or int
+        ``"2GB"``, ``"500 MB"``, ``"1.5GiB"`` (powers of 1024), or a number of bytes.
+
+    Raises
+    ------
+    OptionError
+        It is no amount of memory.
+
+    Examples
+    --------
+    >>> parse_memory("2GB"), parse_memory("1.5 KiB")
+    (2000000000, 1536)
+    """
+    match = _SIZE.fullmatch(str(size).strip())
+    number = int(float(match["number"]) * _UNITS[(match["unit"] or "").upper()]) if match else 0
+    if not number:
+        raise OptionError(f"memory {size!r}: expected an amount such as 2GB, 500MB or 1.5GiB")
+    return number
+
+
+def format_memory(size: float) -> str:
+    """A number of bytes for people: ``"1.4 GB"``, ``"350 MB"``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds now (where the system does not say so: has held at most)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run_each(
+    work: Callable[[Item], object], items: Iterable[Item], *, threads: int, progress: Progress | None = None
+) -> None:
+    """Do the same with every item, several at a time; the first error ends it.
+
+    Parameters
+    ----------
+    work : callable
+        Called with one item, in a thread.
+    items : iterable
+        The items, taken in their order.
+    threads : int
+        How many at a time. No further item is taken before one is done.
+    progress : callable, optional
+        Called in this thread with (items done, items in all).
+    """
+    items = list(items)
+    with ThreadPoolExecutor(threads, thread_name_prefix="morpheus") as pool:
+        waiting, following, done = set(), iter(items), 0
+        try:
+            while done < len(items):
+                waiting.update(pool.submit(work, item) for item in islice(following, threads - len(waiting)))
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                    done += 1
+                    if progress:
+                        progress(done, len(items))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
