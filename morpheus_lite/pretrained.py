@@ -174,6 +174,11 @@ def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
     return info, network
 
 
+def read_info(name_or_path: str | Path) -> ModelInfo:
+    """What is known of a model, without loading it."""
+    return _read_info(_find(name_or_path))
+
+
 def read_card(name_or_path: str | Path) -> str:
     """The card of a model: Markdown."""
     return _read(_find(name_or_path), CARD).decode()

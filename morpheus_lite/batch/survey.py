@@ -1,0 +1,165 @@
+"""The story of a survey: tiles become products, however often it is interrupted; then one catalogue and a report."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from morpheus_lite.atomic import SUFFIX
+from morpheus_lite.batch.cluster import ClusterOptions, connected, require_dask
+from morpheus_lite.batch.jobs import Outcome
+from morpheus_lite.batch.ledger import TILES
+from morpheus_lite.batch.lock import locked
+from morpheus_lite.batch.manifest import read_tiles
+from morpheus_lite.batch.plan import Plan, make_plan, survey_options
+from morpheus_lite.batch.run import run_jobs
+from morpheus_lite.errors import OptionError
+from morpheus_lite.options import ClassifyOptions
+
+Progress = Callable[[int, int], None]
+Announce = Callable[[str], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a survey is run; none of it changes the result.
+
+    Parameters
+    ----------
+    retries : int
+        How often a tile that failed is tried again.
+    tile_timeout : float, optional
+        Seconds after which a worker that is still at one tile is ended. None waits.
+    verify : bool
+        Before the run, compare the checksums of the products that are there.
+    """
+
+    retries: int = 2
+    tile_timeout: float | None = None
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise OptionError(f"retries {self.retries}: expected 0 or more")
+        if self.tile_timeout is not None and not self.tile_timeout > 0:
+            raise OptionError(f"tile_timeout {self.tile_timeout}: expected a positive number of seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyResult:
+    """What a run made.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        Output directory.
+    plan : Plan
+        What there was to do.
+    outcomes : tuple of Outcome
+        Of the tiles that were worked on.
+    seconds : float
+        Wall-clock time of the run.
+    """
+
+    directory: Path
+    plan: Plan
+    outcomes: tuple[Outcome, ...] = ()
+    seconds: float = 0.0
+    products: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Tiles that failed."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
+
+
+def classify_survey(
+    source: Any,
+    directory: str | Path,
+    options: ClassifyOptions | None = None,
+    *,
+    cluster: ClusterOptions | None = None,
+    run: RunOptions | None = None,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+) -> SurveyResult:
+    """Classify the tiles of a survey.
+
+    Each tile's products appear in ``directory/tiles/NAME`` when they are whole. A run that was interrupted goes on
+    where it was: only tiles that are missing, or whose files, options, weights or version have changed, are classified.
+
+    Parameters
+    ----------
+    source : path, sequence of paths, or sequence of Tile
+        Images, a directory, a glob or a manifest: see `~morpheus_lite.batch.read_tiles`.
+    directory : path
+        Where the products go; on storage that all workers see.
+    options : ClassifyOptions, optional
+        What to do with each tile; None writes class maps and catalogue with the default model. The tiles' catalogues
+        are always Parquet.
+    cluster : ClusterOptions, optional
+        Where the work is done; None takes worker processes on this machine.
+    run : RunOptions, optional
+        Retries, time limit, checks.
+    progress : callable, optional
+        Called with (tiles done, tiles in all).
+    announce : callable, optional
+        Called with lines that a person who waits wants to read: where the dashboard is, which tile failed.
+
+    Returns
+    -------
+    SurveyResult
+        Also when tiles failed: see its ``failed``.
+
+    Raises
+    ------
+    InputError
+        The source is no list of tiles.
+    OutputError
+        Another run works in the directory, or nothing can be written there.
+    MorpheusError
+        Dask is not installed, or the scheduler is gone.
+    """
+    require_dask()
+    cluster, run, tell = cluster or ClusterOptions(), run or RunOptions(), announce or log.info
+    options = survey_options(options)
+    root = Path(directory).absolute()
+    tiles = read_tiles(source)
+    start = time.perf_counter()
+    with locked(root) as name:
+        clear_unfinished(root)
+        plan = make_plan(tiles, root, options, verify=run.verify)
+        outcomes = _work(plan, name, cluster, run, progress, tell) if plan.to_do else ()
+        clear_unfinished(root)
+    return SurveyResult(root, plan, outcomes, time.perf_counter() - start)
+
+
+def _work(
+    plan: Plan, name: str, cluster: ClusterOptions, run: RunOptions, progress: Progress | None, tell: Announce
+) -> tuple[Outcome, ...]:
+    outcomes = []
+    n_tiles, n_before = len(plan.tiles), len(plan.tiles) - len(plan.to_do)
+    with connected(cluster, retries=run.retries) as client:
+        tell(f"{n_before} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
+        if progress:
+            progress(n_before, n_tiles)
+        jobs = plan.jobs(name, threads=cluster.threads, seconds=run.tile_timeout)
+        for outcome in run_jobs(client, jobs, retries=run.retries):
+            outcomes.append(outcome)
+            if outcome.status == "failed":
+                tell(f"tile {outcome.name} failed: {outcome.error}")
+            if progress:
+                progress(n_before + len(outcomes), n_tiles)
+    return tuple(outcomes)
+
+
+def clear_unfinished(root: Path) -> None:
+    """Remove what runs that were ended left beside the tiles; only for the one that holds the lock."""
+    for entry in (root / TILES).glob(f".*{SUFFIX}"):
+        log.info("removing %s, which a run that was ended has left", entry.name)
+        shutil.rmtree(entry, ignore_errors=True)
