@@ -1,5 +1,6 @@
 """Deblending: split sources that hold more than one peak of light."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from morpheus_lite.classification import Classification
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import check_labels
-from morpheus_lite.multithreshold import MultithresholdOptions, split_at_levels
+from morpheus_lite.multithreshold import LARGEST_BOX, MultithresholdOptions, split_at_levels
 from morpheus_lite.significance import significance
 
 DEBLENDING_METHODS = ("paper", "multithreshold")
@@ -76,12 +77,14 @@ def deblend(
     joins touching pieces again: where the saddle is no deeper than the noise allows, and, with class maps, where both
     are disk or irregular light and the fainter is a clump of the brighter. A star is never joined with a
     galaxy. The pieces of a source cover exactly its pixels.
+
+    Sources whose bounding box has more than `~morpheus_lite.multithreshold.LARGEST_BOX` pixels stay whole.
     """
     if method not in DEBLENDING_METHODS:
         raise OptionError(f"deblending method {method!r}: choose one of {', '.join(DEBLENDING_METHODS)}")
     if min_distance < 1:
         raise OptionError(f"min_distance {min_distance}: expected at least 1 pixel")
-    light, usable = _light(image, band)
+    light, usable = band_light(image, band)
     labels = check_labels(labels, light.shape)
     if method == "paper":
         return _split_at_peaks(labels, light, usable, min_distance)
@@ -92,7 +95,7 @@ def deblend(
     return split_at_levels(labels, light.astype(np.float64), classification, options or MultithresholdOptions())
 
 
-def _light(image: SkyImage | np.ndarray, band: str | None) -> tuple[np.ndarray, np.ndarray]:
+def band_light(image: SkyImage | np.ndarray, band: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Light (0 where not usable) and usable pixels of one band."""
     if isinstance(image, SkyImage):
         index = image.index(band or image.detection_band)
@@ -109,9 +112,46 @@ def _light(image: SkyImage | np.ndarray, band: str | None) -> tuple[np.ndarray, 
 def _split_at_peaks(labels: np.ndarray, light: np.ndarray, usable: np.ndarray, min_distance: int) -> np.ndarray:
     split = labels.copy()
     largest = int(labels.max(initial=0))
+    for _, box, pieces, n_peaks in peak_pieces(labels, light, usable, min_distance):
+        split[box] = np.where(pieces > 0, pieces + largest, split[box])
+        # Peaks outside of the source (a zero between negative pixels) use up a number, so that labels are
+        # those of the published package.
+        largest += n_peaks
+    return split
+
+
+def peak_pieces(
+    labels: np.ndarray,
+    light: np.ndarray,
+    usable: np.ndarray,
+    min_distance: int,
+    *,
+    wanted: np.ndarray | None = None,
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, int]]:
+    """The sources with several peaks, each with its pieces, as the method ``"paper"`` splits them.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    light, usable : numpy.ndarray
+        Light of one band, 0 where it may not be used, and where it may, shape ``(y, x)``.
+    min_distance : int
+        Smallest distance between two peaks along either axis, in pixels.
+    wanted : numpy.ndarray, optional
+        int, shape ``(n,)``: the sources to split; the others are only neighbours. None for all.
+
+    Yields
+    ------
+    label, box, pieces, n_peaks
+        int; (slice, slice); int32 of the box's shape: 1, 2, ... up to the number of peaks, 0 where there is no piece.
+        They depend on the pixels in the source's box alone.
+    """
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         # Peaks nearer than min_distance to the box's sides do not count: smaller boxes have none.
-        if box is None or min(side.stop - side.start for side in box) <= 2 * min_distance:
+        if box is None or not may_have_peaks([side.stop - side.start for side in box], min_distance):
+            continue
+        if wanted is not None and label not in wanted:
             continue
         own = labels[box] == label
         own_light = np.where(own, light[box], 0)
@@ -119,19 +159,19 @@ def _split_at_peaks(labels: np.ndarray, light: np.ndarray, usable: np.ndarray, m
         if len(peaks) < 2:
             continue
         holes = ndimage.binary_fill_holes(own, _WITH_CORNERS) & (labels[box] == 0) & usable[box]
-        pieces = _flood(own, holes, own_light, peaks, largest + 1)
-        # Peaks outside of the source (a zero between negative pixels) use up a number, so that labels are
-        # those of the published package.
-        largest += len(peaks)
-        split[box] = np.where(pieces > 0, pieces, split[box])
-    return split
+        yield label, box, _flood(own, holes, own_light, peaks), len(peaks)
 
 
-def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndarray, first: int) -> np.ndarray:
-    """Pieces of one source, numbered from ``first``: int32; 0 outside, and everywhere if no peak is inside."""
+def may_have_peaks(sides: Sequence[int], min_distance: int) -> bool:
+    """Whether a bounding box of these sides is large enough for two peaks, and not too large to be split."""
+    return min(sides) > 2 * min_distance and sides[0] * sides[1] <= LARGEST_BOX
+
+
+def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """Pieces of one source, numbered as its peaks: int32; 0 outside, and everywhere if no peak is inside."""
     mask = own | holes
     markers = np.zeros(mask.shape, dtype=np.int32)
-    markers[tuple(peaks.T)] = np.arange(first, first + len(peaks))
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     markers[~mask] = 0
     pieces = watershed(-light, markers, mask=mask)
     left = own & (pieces == 0)

@@ -166,6 +166,8 @@ def split_sources(
         if box is None or np.prod([side.stop - side.start for side in box]) > LARGEST_BOX:
             continue
         own = labels[box] == label
+        if np.count_nonzero(own) < 2 * options.min_area:
+            continue
         pieces = _candidates(np.maximum(smooth[box], floor), own, options)
         if pieces is None:
             continue
