@@ -123,7 +123,8 @@ def morpheus(model: str, *, score: str = "log_odds", stride: int | None = None) 
         else:
             found = ml.segment(maps, method="probability", image=image)
             labels = ml.deblend(found, image, method="multithreshold", classification=maps)
-        return make_result(labels, ml.measure(labels, image, maps), probability=maps.probability)
+        votes = "probability" if maps.vote is None else "vote"
+        return make_result(labels, ml.measure(labels, image, maps, maps=votes), probability=maps.probability)
 
     def run(image: SkyImage, threshold: float) -> Result:
         # The threshold only picks from what was found: the network runs once a field.
