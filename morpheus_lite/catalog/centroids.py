@@ -13,7 +13,7 @@ _SMALLEST_STEP = 1e-4
 
 
 def windowed_centroid(
-    stamp: Stamp, band: int, half_light_radius: float, noise: CorrelatedNoise
+    stamp: Stamp, light: np.ndarray, variance: np.ndarray, half_light_radius: float, noise: CorrelatedNoise
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centroid under a Gaussian window, and its error.
 
@@ -21,8 +21,8 @@ def windowed_centroid(
     ----------
     stamp : Stamp
         The source and its surroundings.
-    band : int
-        Index of the band to measure in.
+    light, variance : numpy.ndarray
+        float64, shape ``(y, x)``: of the band to measure in, its sky subtracted, and of its noise.
     half_light_radius : float
         In pixels: the window has the half-light radius of the source.
     noise : CorrelatedNoise
@@ -47,7 +47,7 @@ def windowed_centroid(
     reach = int(np.ceil(_REACH * sigma)) + 2
     left, top = (max(int(np.rint(place)) - reach, 0) for place in start)
     here = slice(top, top + 2 * reach + 1), slice(left, left + 2 * reach + 1)
-    light, variance = stamp.light[here][:, :, band], stamp.variance[here][:, :, band]
+    light, variance = light[here], variance[here]
     y, x = np.mgrid[: light.shape[0], : light.shape[1]]
     corner = np.array([left, top])
     place = start - corner

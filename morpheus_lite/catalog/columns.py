@@ -23,8 +23,8 @@ _PLACE = (
     ColumnDefinition("y_peak", "i4", u.pix, "brightest pixel in the detection band, 0 at the first row"),
 )
 _SKY = (
-    ColumnDefinition("ra", "f8", u.deg, "right ascension of the centroid, ICRS"),
-    ColumnDefinition("dec", "f8", u.deg, "declination of the centroid, ICRS"),
+    ColumnDefinition("ra", "f8", u.deg, "right ascension of x_centroid, y_centroid, ICRS"),
+    ColumnDefinition("dec", "f8", u.deg, "declination of x_centroid, y_centroid, ICRS"),
 )
 _SHAPE = (
     ColumnDefinition("area", "f8", u.pix**2, "pixels of the source in the segmentation map"),

@@ -38,6 +38,10 @@ _EXTENT = (
     ColumnDefinition("x_centroid_win_err", "f8", u.pix, "noise of x_centroid_win"),
     ColumnDefinition("y_centroid_win_err", "f8", u.pix, "noise of y_centroid_win"),
     ColumnDefinition("kron_radius", "f8", _RATIO, "first moment of the light, in units of the semi-axes"),
+    ColumnDefinition(
+        "total_correction", "f8", _RATIO, "all of the light over that in the Kron ellipse, by its profile"
+    ),
+    ColumnDefinition("total_correction_err", "f8", _RATIO, "uncertainty of total_correction"),
     ColumnDefinition("half_light_radius", "f8", u.pix, "circle with half of the Kron flux of the detection band"),
 )
 _STRUCTURE = (
@@ -84,7 +88,8 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     zero_point = image.zero_points[index]
     note += "; not calibrated, no zero-point is known" if zero_point is None else f"; AB zero-point {zero_point:.4g}"
     pairs = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
-    pairs[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}"
+    pairs[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}, as measured"
+    pairs[f"total_flux_{band}"] = f"kron_flux_{band} times total_correction: all of the light"
     for name in settings.aperture_names(image.pixel_scale):
         number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")
         radius = f"{number.replace('p', '.')} {unit_name}"
@@ -93,16 +98,20 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     for name, meaning in pairs.items():
         columns.append(ColumnDefinition(name, "f8", unit, meaning + note))
         error = name.replace("_flux_", "_fluxerr_")
-        columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{note}"))
+        doubt = " and of total_correction" if name.startswith("total_") else ""
+        columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
     if settings.local_background:
         columns.append(ColumnDefinition(f"local_background_{band}", "f8", unit, f"sky subtracted, a pixel{note}"))
-    return columns + (_calibrated_columns(band) if zero_point is not None else [])
+    if zero_point is None:
+        return columns
+    return columns + _calibrated_columns("kron", band) + _calibrated_columns("total", band)
 
 
-def _calibrated_columns(band: str) -> list[ColumnDefinition]:
+def _calibrated_columns(kind: str, band: str) -> list[ColumnDefinition]:
+    flux = f"{kind}_flux_{band}"
     return [
-        ColumnDefinition(f"kron_mag_{band}", "f8", u.mag, f"AB magnitude of kron_flux_{band}; NaN if not positive"),
-        ColumnDefinition(f"kron_magerr_{band}", "f8", u.mag, f"noise of kron_mag_{band}"),
-        ColumnDefinition(f"kron_fnu_{band}", "f8", u.nJy, f"flux density of kron_flux_{band}"),
-        ColumnDefinition(f"kron_fnuerr_{band}", "f8", u.nJy, f"noise of kron_fnu_{band}"),
+        ColumnDefinition(f"{kind}_mag_{band}", "f8", u.mag, f"AB magnitude of {flux}; NaN if not positive"),
+        ColumnDefinition(f"{kind}_magerr_{band}", "f8", u.mag, f"noise of {kind}_mag_{band}"),
+        ColumnDefinition(f"{kind}_fnu_{band}", "f8", u.nJy, f"flux density of {flux}"),
+        ColumnDefinition(f"{kind}_fnuerr_{band}", "f8", u.nJy, f"noise of {kind}_fnu_{band}"),
     ]

@@ -9,12 +9,33 @@ from morpheus_lite.catalog.centroids import windowed_centroid
 from morpheus_lite.catalog.growth import grow
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Stamp
+from morpheus_lite.catalog.totals import Correction, correct_to_total
 from morpheus_lite.skynoise import CorrelatedNoise
 
 _REACH = 6.0
 _LARGEST_MOMENT = 4.0
 _FEWEST_SKY = 50
 _ANNULUS = 1.25
+
+
+@dataclass(frozen=True)
+class BandNoise:
+    """Noise of sums in one band.
+
+    Parameters
+    ----------
+    sky : CorrelatedNoise
+        Of the sky.
+    gain : float, optional
+        Electrons in one unit of data; None leaves the photons of the source out.
+    """
+
+    sky: CorrelatedNoise
+    gain: float | None = None
+
+    def with_photons(self, variance: np.ndarray, light: np.ndarray) -> np.ndarray:
+        """Variance of pixels with this light: shape of both."""
+        return variance if self.gain is None else variance + np.maximum(light, 0) / self.gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +45,9 @@ class Photometry:
     Parameters
     ----------
     flux, error : numpy.ndarray
-        float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in data units.
+        float64, shape ``(aperture, band)``: segment, Kron ellipse, total, then the circles; in data units.
+    correction : Correction
+        Total light over that in the Kron ellipse.
     kron_radius : float
         First moment of the light in units of the source's own semi-axes.
     half_light_radius : float
@@ -39,6 +62,7 @@ class Photometry:
 
     flux: np.ndarray
     error: np.ndarray
+    correction: Correction
     kron_radius: float
     half_light_radius: float
     centroid: np.ndarray
@@ -48,7 +72,12 @@ class Photometry:
 
 
 def measure_photometry(
-    stamp: Stamp, detection: int, noise: Sequence[CorrelatedNoise], radii: Sequence[float], options: MeasureOptions
+    stamp: Stamp,
+    detection: int,
+    bands: Sequence[BandNoise],
+    radii: Sequence[float],
+    options: MeasureOptions,
+    psf_fwhm: float | None = None,
 ) -> Photometry:
     """Measure one stamp.
 
@@ -58,12 +87,14 @@ def measure_photometry(
         The source and its surroundings.
     detection : int
         Index of the detection band, whose light gives the Kron ellipse and the half-light radius.
-    noise : sequence of CorrelatedNoise
+    bands : sequence of BandNoise
         Of each band.
     radii : sequence of float
         Radii of the circles in pixels.
     options : MeasureOptions
         Kron parameters, local background.
+    psf_fwhm : float, optional
+        FWHM of the PSF of the detection band in pixels.
     """
     moment = kron_radius(stamp, detection, options.kron_minimum)
     scale = options.kron_scale * moment
@@ -72,15 +103,21 @@ def measure_photometry(
     light = stamp.light[:, :, detection] - background[detection]
     growth = grow(light, stamp.ellipse.y, stamp.ellipse.x, scale * stamp.ellipse.a)
     half_light = growth.radius_of((kron * light).sum() / 2)
-    centroid, centroid_error = windowed_centroid(stamp, detection, half_light, noise[detection])
+    variance = bands[detection].with_photons(stamp.variance[:, :, detection], light)
+    sky = bands[detection].sky
+    centroid, centroid_error = windowed_centroid(stamp, light, variance, half_light, sky)
     x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
-    flux, error = _sums(stamp, weights, noise)
-    flux -= weights.sum(axis=(1, 2))[:, None] * background
-    own_flux, own_error = _segment_sums(stamp, noise)
+    flux, error = _sums(stamp, weights, background, bands)
+    correction = correct_to_total(stamp, light, detection, scale, half_light, sky, psf_fwhm)
+    total = correction.factor * flux[0], np.hypot(correction.factor * error[0], correction.error * flux[0])
+    own_flux, own_error = _segment_sums(stamp, bands)
     crowded = bool((stamp.foreign & (kron > 0)).any())
-    flux, error = np.vstack([own_flux, flux]), np.vstack([own_error, error])
-    return Photometry(flux, error, moment, half_light, centroid, centroid_error, background, crowded)
+    flux, error = (
+        np.vstack([own_flux, flux[0], total[0], flux[1:]]),
+        np.vstack([own_error, error[0], total[1], error[1:]]),
+    )
+    return Photometry(flux, error, correction, moment, half_light, centroid, centroid_error, background, crowded)
 
 
 def kron_radius(stamp: Stamp, detection: int, smallest: float) -> float:
@@ -97,23 +134,31 @@ def kron_radius(stamp: Stamp, detection: int, smallest: float) -> float:
     return float(np.clip(moment / total, smallest, max(_LARGEST_MOMENT, smallest)))
 
 
-def _sums(stamp: Stamp, weights: np.ndarray, noise: Sequence[CorrelatedNoise]) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted sums of light and their errors: float64, shape ``(aperture, band)``."""
+def _sums(
+    stamp: Stamp, weights: np.ndarray, background: np.ndarray, bands: Sequence[BandNoise]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted sums of light less the sky, and their errors: float64, shape ``(aperture, band)``."""
     n_bands = stamp.light.shape[2]
     flat = weights.reshape(len(weights), -1)
-    flux = flat @ stamp.light.reshape(-1, n_bands)
+    flux = flat @ stamp.light.reshape(-1, n_bands) - flat.sum(axis=1)[:, None] * background
     variance = (flat**2) @ stamp.variance.reshape(-1, n_bands)
-    factors = np.stack([band.factor(flat.sum(axis=1)) for band in noise], axis=1)
-    return flux, np.sqrt(variance) * factors
+    variance *= np.stack([band.sky.factor(flat.sum(axis=1)) for band in bands], axis=1) ** 2
+    return flux, np.sqrt(variance + _photons(flux, bands))
 
 
-def _segment_sums(stamp: Stamp, noise: Sequence[CorrelatedNoise]) -> tuple[np.ndarray, np.ndarray]:
+def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
+    """Variance of the photons that a flux is made of: shape of ``flux``, ``(..., band)``."""
+    return np.maximum(flux, 0) * np.array([1 / band.gain if band.gain else 0.0 for band in bands])
+
+
+def _segment_sums(stamp: Stamp, bands: Sequence[BandNoise]) -> tuple[np.ndarray, np.ndarray]:
     """Sums over the valid pixels of the segment; error NaN where there are none."""
     own = stamp.own[:, :, None] & stamp.usable
     n_pixels = own.sum(axis=(0, 1))
-    factors = np.array([band.factor(n) for band, n in zip(noise, n_pixels, strict=True)])
-    error = np.sqrt((own * stamp.variance).sum(axis=(0, 1))) * factors
-    return (own * stamp.light).sum(axis=(0, 1)), np.where(n_pixels > 0, error, np.nan)
+    factors = np.array([band.sky.factor(n) for band, n in zip(bands, n_pixels, strict=True)])
+    flux = (own * stamp.light).sum(axis=(0, 1))
+    error = np.sqrt((own * stamp.variance).sum(axis=(0, 1)) * factors**2 + _photons(flux, bands))
+    return flux, np.where(n_pixels > 0, error, np.nan)
 
 
 def _background(stamp: Stamp, scale: float) -> np.ndarray:

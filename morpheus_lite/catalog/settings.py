@@ -1,6 +1,7 @@
 """What to measure, and how: the options of `~morpheus_lite.catalog.measure`, checked at the door."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from morpheus_lite.errors import OptionError
@@ -30,6 +31,12 @@ class MeasureOptions:
     kron_scale, kron_minimum : float
         The Kron ellipse has ``kron_scale`` times the first moment of the light as its semi-axes, the moment not below
         ``kron_minimum`` in units of the source's own (Kron 1980; SExtractor's ``PHOT_AUTOPARAMS``).
+    psf_fwhm : float, optional
+        FWHM of the PSF of the detection band, in the unit of the apertures (arcsec, or pixels without a WCS), which
+        makes the correction to total light surer. None tries all widths that the source allows.
+    gain : float or mapping of band to float, optional
+        Electrons in one unit of data: the photon noise of the sources is added to the errors. None takes it from the
+        header, unless the image has RMS planes, which are taken to hold it.
     local_background : bool
         Subtract the median of the sky around each source from Kron and aperture fluxes.
     saturation : float, optional
@@ -56,6 +63,8 @@ class MeasureOptions:
     aperture_unit: str = "arcsec"
     kron_scale: float = 2.5
     kron_minimum: float = 1.4
+    psf_fwhm: float | None = None
+    gain: float | Mapping[str, float] | None = None
     local_background: bool = False
     saturation: float | None = None
     largest_side: int = 1024
@@ -69,6 +78,10 @@ class MeasureOptions:
         for name in ("kron_scale", "kron_minimum", "largest_side"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} {getattr(self, name)}: expected a positive number")
+        gains = self.gain.values() if isinstance(self.gain, Mapping) else [self.gain]
+        for name, values in (("psf_fwhm", [self.psf_fwhm]), ("gain", gains)):
+            if any(value is not None and not (math.isfinite(value) and value > 0) for value in values):
+                raise OptionError(f"{name} {getattr(self, name)}: expected positive numbers, or None if unknown")
         if self.saturation is not None and not math.isfinite(self.saturation):
             raise OptionError(f"saturation {self.saturation}: expected a finite data value, or None")
 
@@ -95,6 +108,13 @@ class MeasureOptions:
         if pixels and max(pixels) > LARGEST_MARGIN - 2:
             raise OptionError(f"aperture radius of {max(pixels):.0f} pixels: expected at most {LARGEST_MARGIN - 2}")
         return pixels
+
+    def psf_fwhm_in_pixels(self, pixel_scale: float | None) -> float | None:
+        """FWHM of the PSF in pixels; None if unknown."""
+        if self.psf_fwhm is None:
+            return None
+        in_arcsec = self.aperture_unit == "arcsec" and pixel_scale is not None
+        return self.psf_fwhm / pixel_scale if in_arcsec and pixel_scale else self.psf_fwhm
 
     def aperture_names(self, pixel_scale: float | None) -> tuple[str, ...]:
         """How the apertures are called in column names: ``0p5`` is 0.5 arcsec, ``3px`` is 3 pixels."""

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from morpheus_lite.catalog.photometry import Photometry, measure_photometry
+from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
+from morpheus_lite.catalog.photons import find_gains
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
 from morpheus_lite.catalog.structure import Structure, measure_structure
@@ -63,7 +64,9 @@ def measure_surroundings(
     """
     scale, origin = image.pixel_scale, sources.origin
     radii = options.aperture_radii_in_pixels(scale)
-    bands = [noise[band] for band in image.bands]
+    gains = find_gains(image, options.gain)
+    bands = [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
+    psf_fwhm = options.psf_fwhm_in_pixels(scale)
     found: list[tuple[Photometry, Structure] | None] = []
     places = zip(sources.labels.tolist(), sources.boxes.tolist(), strict=True)
     for row, (label, (top, left, bottom, right)) in enumerate(places):
@@ -73,7 +76,7 @@ def measure_surroundings(
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
         stamp = cut_stamp(labels, image, noise, label, box, _ellipse(shapes, row), margin, origin=origin)
-        photometry = measure_photometry(stamp, detection, bands, radii, options)
+        photometry = measure_photometry(stamp, detection, bands, radii, options, psf_fwhm)
         photometry.centroid[:] += stamp.corner
         found.append((photometry, measure_structure(stamp, detection) if options.structure else Structure()))
     return _columns(found, image, options)
@@ -93,7 +96,8 @@ def _columns(
 ) -> dict[str, np.ndarray]:
     """Values of all sources by column name."""
     names = options.aperture_names(image.pixel_scale)
-    nothing = np.full((2 + len(names), image.n_bands), np.nan)
+    kinds = ("segment", "kron", "total", *names)
+    nothing = np.full((len(kinds), image.n_bands), np.nan)
     light = [one[0] if one else None for one in found]
     shape = (len(found), *nothing.shape)
     flux, error = (
@@ -102,6 +106,8 @@ def _columns(
     values = {
         "kron_radius": np.array([one.kron_radius if one else np.nan for one in light]),
         "half_light_radius": np.array([one.half_light_radius if one else np.nan for one in light]),
+        "total_correction": np.array([one.correction.factor if one else np.nan for one in light]),
+        "total_correction_err": np.array([one.correction.error if one else np.nan for one in light]),
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
     for index, axis in enumerate("xy"):
@@ -110,26 +116,29 @@ def _columns(
     for name in STRUCTURE:
         values[name] = np.array([getattr(one[1], name) if one else np.nan for one in found])
     for index, band in enumerate(image.bands):
-        for kind, part in zip(("segment", "kron", *names), range(2 + len(names)), strict=True):
-            prefix = kind if part < 2 else "aper"
-            suffix = band if part < 2 else f"{kind}_{band}"
+        for part, kind in enumerate(kinds):
+            prefix, suffix = ("aper", f"{kind}_{band}") if kind in names else (kind, band)
             values[f"{prefix}_flux_{suffix}"] = flux[:, part, index]
             values[f"{prefix}_fluxerr_{suffix}"] = error[:, part, index]
         values[f"local_background_{band}"] = np.array([one.background[index] if one else np.nan for one in light])
         if (zero_point := image.zero_points[index]) is not None:
-            values |= calibrated(flux[:, 1, index], error[:, 1, index], float(zero_point), band)
+            for kind in ("kron", "total"):
+                part = kinds.index(kind)
+                values |= calibrated(
+                    flux[:, part, index], error[:, part, index], float(zero_point), f"{kind}_{{}}_{band}"
+                )
     return values
 
 
-def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, band: str) -> dict[str, np.ndarray]:
-    """AB magnitude and nJy of Kron fluxes; magnitudes are NaN where the flux is not positive."""
+def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, name: str) -> dict[str, np.ndarray]:
+    """AB magnitude and nJy of fluxes, under ``name`` with ``mag`` and so on; no magnitude where not positive."""
     with np.errstate(invalid="ignore", divide="ignore"):
         magnitude = np.where(flux > 0, zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), np.nan)
         magnitude_error = np.where(flux > 0, _MAGNITUDE * error / flux, np.nan)
     factor = 10 ** (-0.4 * (zero_point - NANOJANSKY_ZERO_POINT))
     return {
-        f"kron_mag_{band}": magnitude,
-        f"kron_magerr_{band}": magnitude_error,
-        f"kron_fnu_{band}": flux * factor,
-        f"kron_fnuerr_{band}": error * factor,
+        name.format("mag"): magnitude,
+        name.format("magerr"): magnitude_error,
+        name.format("fnu"): flux * factor,
+        name.format("fnuerr"): error * factor,
     }

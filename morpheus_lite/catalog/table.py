@@ -6,6 +6,7 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.columns import build_table, catalogue_columns
+from morpheus_lite.catalog.photons import find_gains
 from morpheus_lite.catalog.rows import RowSettings, measure_rows
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.classification import Classification
@@ -57,10 +58,11 @@ def measure(
         One row a source, ordered by ``label``; zero sources give zero rows. Each column has a description, and a
         unit where it has a dimension: ``label, x_centroid, y_centroid, x_peak, y_peak`` (0-based pixels),
         ``ra, dec`` (with a WCS), ``area, semimajor_axis, semiminor_axis, orientation, ellipticity``,
-        ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, half_light_radius``, ``r_petrosian,
-        concentration, asymmetry, gini, m20``; for each band ``segment_flux_<band>, kron_flux_<band>,
-        aper_flux_<radius>_<band>`` with ``..._fluxerr_...``, and ``kron_mag_<band>, kron_magerr_<band>,
-        kron_fnu_<band>, kron_fnuerr_<band>`` where the zero-point is known; ``p_<class>`` of the four source
+        ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, total_correction, half_light_radius``,
+        ``r_petrosian, concentration, asymmetry, gini, m20``; for each band ``segment_flux_<band>, kron_flux_<band>,
+        total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...``, and ``kron_mag_<band>,
+        kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>`` and the same of ``total`` where the zero-point
+        is known; ``p_<class>`` of the four source
         classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy, bulge_fraction, disk_fraction,
         morphology, flags, parent_label, n_children``.
         ``meta`` holds the provenance of the class maps and the choices made here.
@@ -82,8 +84,10 @@ def measure(
     Kron ellipses (about the centroid) and circles (about the windowed one) are the same pixels in every band, so that
     colours are consistent. Pixels of
     neighbours and invalid ones are replaced by those opposite the centre. Errors are those of the RMS planes, or of the
-    scatter of the sky around the source, times the factor of `CorrelatedNoise` for the area; they hold the noise
-    of the source's own photons only if the RMS planes do. Beyond the segment, a row depends on the pixels within
+    scatter of the sky around the source, times the factor of `CorrelatedNoise` for the area. The noise of the source's
+    own photons is added where the gain is known and the RMS planes do not hold it; ``meta["photon_noise"]`` says so.
+    ``total_flux`` is the Kron flux over the share of the light in the Kron ellipse, from a fit of Sersic profiles to
+    the detection band (`~morpheus_lite.catalog.totals`). Beyond the segment, a row depends on the pixels within
     `MeasureOptions.margin` of its bounding box.
     """
     options = options or MeasureOptions()
@@ -136,6 +140,8 @@ def finish_table(
     meta = {**provenance, "detection_band": settings.band, "morphology_maps": settings.maps}
     if options.photometry:
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
+        gains = zip(image.bands, find_gains(image, options.gain), strict=True)
+        meta |= {"psf_fwhm": options.psf_fwhm, "photon_noise": {name: gain.statement for name, gain in gains}}
     return build_table(columns, values, meta)
 
 

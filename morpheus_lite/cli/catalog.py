@@ -34,6 +34,8 @@ from morpheus_lite.options import COLUMN_NAMES
 @click.option("--zero-point", multiple=True, metavar="NAME=MAG", help="AB magnitude of one data unit.")
 @click.option("--apertures", metavar="R,R,...", help="Radii of circular apertures (default: 0.25,0.5,1 arcsec).")
 @click.option("--aperture-unit", type=click.Choice(("arcsec", "pixel")), default="arcsec", show_default=True)
+@click.option("--psf-fwhm", type=float, help="FWHM of the PSF, in the unit of the apertures (default: fitted).")
+@click.option("--gain", multiple=True, metavar="[NAME=]E", help="Electrons in one data unit (default: the header's).")
 @click.option("--local-background", is_flag=True, help="Subtract the sky around each source.")
 @click.option("--saturation", type=float, help="Data value from which a pixel is saturated (default: SATURATE).")
 @click.option("--columns", type=click.Choice(COLUMN_NAMES), default=COLUMN_NAMES[0], show_default=True)
@@ -79,9 +81,22 @@ def measure_options(chosen: dict[str, Any]) -> Any:
     return MeasureOptions(
         aperture_radii=None if radii is None else tuple(number("--apertures", text) for text in radii.split(",")),
         aperture_unit=chosen["aperture_unit"],
+        psf_fwhm=chosen["psf_fwhm"],
+        gain=gain_option(chosen["gain"]),
         local_background=chosen["local_background"],
         saturation=chosen["saturation"],
     )
+
+
+def gain_option(values: tuple[str, ...]) -> float | dict[str, float] | None:
+    """One gain for all bands, or one for each."""
+    from morpheus_lite.image import canonical_band
+
+    if not values:
+        return None
+    if len(values) == 1 and "=" not in values[0]:
+        return number("--gain", values[0])
+    return {canonical_band(band): number(f"--gain {band}", text) for band, text in pairs("--gain", values).items()}
 
 
 def reading_options(chosen: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from morpheus_lite.io.photometry_keywords import zero_point
 from morpheus_lite.io.planes import ArrayPlane, Band, FilePlane, NoisePlane, Plane
 
 KEPT_KEYWORDS = (
-    "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "OBJECT", "DATE-OBS", "EXPTIME", "GAIN", "CCDGAIN", "SATURATE",
+    "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "OBJECT", "DATE-OBS", "EXPTIME", "GAIN", "EGAIN", "CCDGAIN",
+    "ATODGAIN", "SATURATE",
     "PHOTFLAM", "PHOTPLAM", "PHOTMODE",
 )  # fmt: skip
 """Keywords of a band's header that are kept in `SkyImage.meta`."""
