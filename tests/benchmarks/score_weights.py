@@ -12,7 +12,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from glob import glob
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from morpheus_lite.image import SkyImage
 from morpheus_lite.metrics import top_label_reliability
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.simulation import HST_BANDS, Field, Observation, class_map, observe, plain_conditions
+from morpheus_lite.training.dataset import find_fields
 
 EDGES = (15.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0)
 CORRELATIONS = (0.0, 0.5, 0.8, 1.25)
@@ -61,7 +62,7 @@ def tally_field(tally: Tally, drawn: Field, observation: Observation, probabilit
     given = given / given.sum(axis=1, keepdims=True)
     mean = [np.bincount(labels.ravel(), light * given[:, k], n + 1)[1:] for k in range(BACKGROUND)]
     visible = np.bincount(labels.ravel(), minlength=n + 1)[1:] > 0
-    for i, (low, high) in enumerate(zip(EDGES[:-1], EDGES[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(EDGES)):
         wanted = inside & (sources["h_mag"] >= low) & (sources["h_mag"] < high)
         tally.found[i] += [np.sum(near & wanted & uncovered), np.sum(wanted & uncovered)]
         wanted &= visible
@@ -89,15 +90,14 @@ def show(tally: Tally) -> dict:
     record["ece"] = top_label_reliability(np.concatenate(tally.probability), np.concatenate(tally.truth)).error
     print(f"IoU of source and sky {record['source_iou']:.3f}, ECE {record['ece']:.4f}")
     print(f"{'H':7s} {'found':>12s} {'class right':>16s}   recall of {', '.join(SOURCE_CLASSES)}")
-    for i, (low, high) in enumerate(zip(EDGES[:-1], EDGES[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(EDGES)):
         found, right, n = tally.found[i], int(np.trace(tally.confusion[i])), int(tally.confusion[i].sum())
         recall = np.diag(tally.confusion[i]) / np.maximum(tally.confusion[i].sum(axis=1), 1)
         shown = " ".join(f"{r:.2f} ({k})" for r, k in zip(recall, tally.confusion[i].sum(axis=1), strict=True))
         error = np.sqrt(max(right * (n - right), 1) / max(n, 1) ** 3)
         share = right / max(n, 1)
-        print(
-            f"{low:g}-{high:g}  {found[0] / max(found[1], 1):.3f} ({found[1]})   {share:.3f} +- {error:.3f} ({n})   {shown}"
-        )
+        completeness = f"{found[0] / max(found[1], 1):.3f} ({found[1]})"
+        print(f"{low:g}-{high:g}  {completeness}   {share:.3f} +- {error:.3f} ({n})   {shown}")
         record["bins"].append(
             {"from": low, "to": high, "found": found.tolist(), "confusion": tally.confusion[i].tolist()}
         )
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=77, help="of the noise")
     parser.add_argument("--out", type=Path, default=None, help="JSON file")
     chosen = parser.parse_args()
-    paths = sorted(path for pattern in chosen.fields for path in glob(pattern))[: chosen.limit]
+    paths = find_fields(chosen.fields)[: chosen.limit] if chosen.fields else ()
     record: dict = {"model": chosen.model, "fields": len(paths), "bands": chosen.only}
     if paths:
         print(f"{chosen.model} on {len(paths)} fields, {'+'.join(chosen.only) or 'all bands'}")
