@@ -31,7 +31,7 @@ def read_tiles(source: Any) -> list[Tile]:
 
     Parameters
     ----------
-    source : path or sequence of paths
+    source : path, Tile, or sequence of these
         An image (path or URL), a directory of images, a glob, a manifest, or a sequence of these. Every image file is a
         tile with all bands in it, called as the file without its endings. Tiles with one file a band, or with RMS,
         weight or flag planes of their own, need a manifest.
@@ -53,8 +53,8 @@ def read_tiles(source: Any) -> list[Tile]:
     >>> [tile.name for tile in read_tiles(["s3://survey/a_12.fits", "s3://survey/a_13.fits"])]
     ['a_12', 'a_13']
     """
-    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
-    tiles = [tile for one in sources for tile in _tiles_of(os.fspath(one))]
+    sources = [source] if isinstance(source, str | os.PathLike | Tile) else list(source)
+    tiles = [tile for one in sources for tile in ([one] if isinstance(one, Tile) else _tiles_of(os.fspath(one)))]
     return check_names(tiles, ", ".join(str(one) for one in sources[:3]) or "the list of images")
 
 
@@ -76,7 +76,7 @@ def _tiles_of(source: str) -> Iterable[Tile]:
 
 
 def _whole_file(path: str) -> Tile:
-    return Tile(Location.parse(path).stem, path)
+    return Tile(Location.parse(path).stem, _placed(path, Path.cwd()))
 
 
 def read_manifest(path: str | Path) -> list[Tile]:
@@ -106,7 +106,7 @@ def read_manifest(path: str | Path) -> list[Tile]:
     tiles = []
     for number, entry in enumerate(entries, 1):
         try:
-            tiles.append(_tile(_nested(entry) if is_table else entry, path.parent))
+            tiles.append(_tile(_nested(entry) if is_table else entry, path.parent.absolute()))
         except (InputError, OptionError) as error:
             raise type(error)(f"{path}, tile {entry.get('name') or number}: {error}") from error
     return check_names(tiles, str(path))

@@ -3,7 +3,9 @@
 import logging
 import queue
 import time
+import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.batch.jobs import Job, Outcome, failure, is_output_failure
@@ -17,6 +19,9 @@ _LOOK = 5.0
 
 _LONELY = 60.0
 """Seconds without any worker after which that is said."""
+
+_FRAMES = 3
+"""Of a traceback, where there is no log."""
 
 _HOPELESS = 3
 """Tiles in a row that cannot be written after which the run gives up."""
@@ -112,7 +117,8 @@ def _outcome(job: Job, future: "Future", seconds: float) -> Outcome:
     if isinstance(error, KilledWorker):
         died = f"{error.allowed_failures + 1} worker processes died of it: ended, out of memory, or over the time limit"
         return failure(job, error, seconds, died)
-    return failure(job, error, seconds)
+    found = failure(job, error, seconds)
+    return found if found.tail else replace(found, tail="".join(traceback.format_tb(future.traceback())[-_FRAMES:]))
 
 
 class _Room:

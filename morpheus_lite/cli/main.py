@@ -12,6 +12,7 @@ from morpheus_lite.errors import InputError, ModelError, MorpheusError, OptionEr
 
 COMMANDS = {
     "classify": "Classify images: class maps, segmentation, catalogue, picture.",
+    "batch": "Classify the tiles of a survey, resumable, on this machine or a Dask cluster.",
     "catalog": "Measure the sources of a segmentation map, without the network.",
     "simulate": "Simulate fields of galaxies and stars with truth.",
     "train": "Train or fine-tune a network.",
