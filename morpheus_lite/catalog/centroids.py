@@ -48,20 +48,23 @@ def windowed_centroid(
     left, top = (max(int(np.rint(place)) - reach, 0) for place in start)
     here = slice(top, top + 2 * reach + 1), slice(left, left + 2 * reach + 1)
     light, variance = light[here], variance[here]
-    y, x = np.mgrid[: light.shape[0], : light.shape[1]]
+    y, x = (np.arange(length, dtype=np.float64) for length in light.shape)
     corner = np.array([left, top])
     place = start - corner
     for _ in range(_MOST_STEPS):
-        away = np.stack([x - place[0], y - place[1]])
-        window = np.exp(-0.5 * (away**2).sum(axis=0) / sigma**2)
-        total = (window * light).sum()
+        # The window is a product of one along x and one along y.
+        across, along = (np.exp(-0.5 * ((axis - at) / sigma) ** 2) for axis, at in zip((x, y), place, strict=True))
+        away = x - place[0], y - place[1]
+        columns = light @ across
+        total = along @ columns
         if not total > 0:
             return lost
-        step = 2 * (window * light * away).sum(axis=(1, 2)) / total
+        step = 2 * np.array([along @ (light @ (across * away[0])), (along * away[1]) @ columns]) / total
         place = place + step
         if np.hypot(*(place + corner - start)) > max(half_light_radius, _NARROWEST):
             return lost
         if np.abs(step).max() < _SMALLEST_STEP:
             break
-    scatter = np.sqrt((window**2 * variance * away**2).sum(axis=(1, 2)))
-    return place + corner, 2 * scatter / total * float(noise.factor(window.sum()))
+    spread = variance @ np.stack([(across * away[0]) ** 2, across**2], axis=1)
+    scatter = np.sqrt([along**2 @ spread[:, 0], (along * away[1]) ** 2 @ spread[:, 1]])
+    return place + corner, 2 * scatter / total * float(noise.factor(along.sum() * across.sum()))

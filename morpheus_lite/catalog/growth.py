@@ -7,6 +7,7 @@ from photutils.geometry import circular_overlap_grid
 
 _EXACT = 5.0
 _STEP = 0.25
+_HALF = round(0.5 / _STEP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,10 @@ class Growth:
         The brightness at a radius is the mean of a ring one pixel wide. NaN where the light does not fall
         that far.
         """
-        half = round(0.5 / _STEP)
-        if len(self.radii) < 4 * half:
+        if len(self.radii) < 4 * _HALF:
             return np.nan
-        middle = slice(2 * half, -half)
-        outer, inner = slice(3 * half, None), slice(half, -2 * half)
+        middle = slice(2 * _HALF, -_HALF)
+        outer, inner = slice(3 * _HALF, None), slice(_HALF, -2 * _HALF)
         with np.errstate(invalid="ignore", divide="ignore"):
             ring = (self.flux[outer] - self.flux[inner]) / (self.area[outer] - self.area[inner])
             mean = self.flux[middle] / self.area[middle]
@@ -95,20 +95,22 @@ def grow(light: np.ndarray, y: float, x: float, largest: float) -> Growth:
 def grow_by_distance(light: np.ndarray, distance: np.ndarray, largest: float) -> Growth:
     """Curve of growth along any measure of distance in pixels, such as an elliptical one."""
     radii = np.arange(0, max(largest, 2) + _STEP / 2, _STEP)
-    near = distance.ravel() <= radii[-1] + 1
-    order = np.argsort(distance.ravel()[near], kind="stable")
-    away, values = distance.ravel()[near][order], light.ravel()[near][order]
-    flux = _within(radii, away, values)
-    area = _within(radii, away, np.ones_like(values))
-    return Growth(radii, flux, area)
+    near = distance <= radii[-1] + 1
+    away, values = distance[near], light[near]
+    # Circles grow by steps, and so does what lies wholly or partly within them: no need to sort.
+    bins = np.ceil(away / _STEP).astype(np.intp)
+    sums = [
+        np.cumsum(np.bincount(bins, weights=weights, minlength=len(radii) + 2 * _HALF))
+        for weights in (values, values * away, None, away)
+    ]
+    return Growth(radii, _within(radii, *sums[:2]), _within(radii, *sums[2:]))
 
 
-def _within(radii: np.ndarray, away: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sum of ``values * clip(radius - away + 0.5, 0, 1)`` for every radius, by sums over sorted distances."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    moment = np.concatenate([[0.0], np.cumsum(values * away)])
-    whole, partly = np.searchsorted(away, radii - 0.5), np.searchsorted(away, radii + 0.5)
-    part = (radii + 0.5) * (total[partly] - total[whole]) - (moment[partly] - moment[whole])
-    flux = total[whole] + part
+def _within(radii: np.ndarray, total: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    """Sum of ``values * clip(radius - away + 0.5, 0, 1)`` for every radius, by the sums up to each step."""
+    partly = np.arange(len(radii)) + _HALF
+    whole = partly - 2 * _HALF
+    below, moment_below = (np.where(whole >= 0, sums[np.maximum(whole, 0)], 0) for sums in (total, moment))
+    flux = below + (radii + 0.5) * (total[partly] - below) - (moment[partly] - moment_below)
     flux[0] = 0.0
     return flux
