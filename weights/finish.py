@@ -1,0 +1,131 @@
+"""From trained to shipped: calibration, detection thresholds and ranges of a set of weights, measured on natural skies.
+
+    python weights/make_fields.py valid FOLDER --natural --skip 60000 --count 26 --only hst
+    python weights/finish.py weights/hst 'FOLDER/hst_*.npz' --domain weights/domain_hst.json
+
+The fields are validation fields with the real sky's counts and classes, seen at the depth of GOODS-S deep. Three things are fitted and stored in ``config.json``: biases of the
+classes, every source brighter than H = 25.5 counting once; a temperature and a bias of the sky, every pixel counting
+once; and the lowest ``core`` of the detection at which at most 1 % of the detections hold no true source.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+import morpheus_lite as ml
+from morpheus_lite.calibration import Calibration, fit_temperature
+from morpheus_lite.classes import BACKGROUND
+from morpheus_lite.image import SkyImage
+from morpheus_lite.model.weights import network_weights
+from morpheus_lite.pretrained import load_network, read_card, save_model
+from morpheus_lite.segmentation import DetectionOptions
+from morpheus_lite.simulation import Field, class_map, observe, plain_conditions
+from morpheus_lite.training.dataset import find_fields
+
+N_PIXELS = 40_000
+CLASS_LIMIT = 25.5
+PURITY = 0.99
+CORES = np.array([0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99])
+MIN_SIGNIFICANCE = 5.0
+
+
+class Seen:
+    """A field as it was observed, and what the model says of it."""
+
+    def __init__(self, path: str, index: int, bands: Sequence[str]) -> None:
+        rng = np.random.default_rng([31, index])
+        self.field = Field.load(path)
+        observation = observe(self.field, plain_conditions(self.field), rng)
+        self.labels = observation.labels
+        image = replace(observation.image, rms=None)
+        self.image: SkyImage = image.select(tuple(bands)) if bands else image
+        self.probability = np.empty(0)
+
+    def class_sample(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Class probabilities, given that a pixel is source, truth and weight of the pixels of sources that count."""
+        bright = np.append(False, self.field.sources["h_mag"] < CLASS_LIMIT)
+        used = np.flatnonzero(bright[self.labels].ravel())
+        owner = self.labels.ravel()[used]
+        given = self.probability.reshape(-1, BACKGROUND + 1)[used, :BACKGROUND]
+        weight = 1 / np.bincount(owner)[owner]
+        return given / given.sum(axis=1, keepdims=True), self.field.sources["soft"][owner - 1], weight
+
+    def pixel_sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and truth of pixels drawn at random."""
+        chosen = rng.choice(self.labels.size, min(N_PIXELS, self.labels.size), replace=False)
+        truth = class_map(self.labels, self.field.sources)
+        return (array.reshape(-1, BACKGROUND + 1)[chosen] for array in (self.probability, truth))
+
+    def count(self, maps: np.ndarray, options: DetectionOptions) -> tuple[int, int]:
+        """Detections, and those that hold a pixel of a true source."""
+        result = ml.Classification(
+            probability=maps,
+            coverage=np.ones(self.labels.shape, np.int32),
+            valid=np.ones(self.labels.shape, bool),
+            flags=np.zeros(self.labels.shape, np.uint8),
+        )
+        found = ml.segment(result, method="probability", image=self.image, options=options)
+        true = ndimage.maximum(self.labels > 0, found, np.arange(1, found.max() + 1)) if found.any() else []
+        return int(found.max()), int(np.sum(true))
+
+
+def fit(seen: Sequence[Seen]) -> Calibration:
+    """Biases of the classes by source, then temperature and bias of the sky by pixel."""
+    given, truth, weight = (np.concatenate(parts) for parts in zip(*(s.class_sample() for s in seen), strict=True))
+    classes = fit_temperature(given, truth, weight=weight, bias="classes")
+    first = Calibration(temperature=1.0, bias=(*(b * classes.temperature for b in classes.bias), 0.0))
+    rng = np.random.default_rng(7)
+    pairs = [tuple(s.pixel_sample(rng)) for s in seen]
+    probability, soft = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    second = fit_temperature(first.apply(probability), soft, bias="sky")
+    print(f"classes: {classes}\npixels:  {second}")
+    return replace(first.then(second), fitted={**second.fitted, "n_fields": len(seen)})
+
+
+def thresholds(seen: Sequence[Seen], calibration: Calibration) -> DetectionOptions:
+    """The lowest core of the wanted purity."""
+    maps = [calibration.apply(s.probability) for s in seen]
+    for core in CORES:
+        options = DetectionOptions(core=float(core), wings=0.45, min_significance=MIN_SIGNIFICANCE)
+        counts = np.sum([s.count(m, options) for s, m in zip(seen, maps, strict=True)], axis=0)
+        print(f"core {core:.2f}: {counts[0]} detections, purity {counts[1] / max(counts[0], 1):.4f}", flush=True)
+        if counts[1] >= PURITY * counts[0]:
+            break
+    return options
+
+
+def main() -> None:
+    """Measure and store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path, help="directory of the weights, changed in place")
+    parser.add_argument("fields", nargs="+", help="patterns of field files")
+    parser.add_argument("--domain", type=Path, help="JSON file with the ranges of the training fields")
+    parser.add_argument("--limit", type=int, default=None)
+    chosen = parser.parse_args()
+    info, network = load_network(chosen.weights)
+    settings = {**info.settings, "calibration": Calibration().to_dict()}
+    card = read_card(chosen.weights) if (chosen.weights / "card.md").exists() else ""
+    arrays = network_weights(network)
+    save_model(chosen.weights, replace(info, settings=settings), arrays, card=card, overwrite=True)
+    model = ml.load_model(str(chosen.weights))
+    seen = [Seen(path, i, model.bands) for i, path in enumerate(find_fields(chosen.fields)[: chosen.limit])]
+    for one in seen:
+        one.probability = ml.classify(one.image, model).probability
+    calibration = fit(seen)
+    options = thresholds(seen, calibration)
+    settings |= {
+        "calibration": calibration.to_dict(),
+        "detection": {"core": options.core, "wings": options.wings, "min_significance": options.min_significance},
+    }
+    if chosen.domain:
+        settings["domain"] = json.loads(chosen.domain.read_text())
+    save_model(chosen.weights, replace(info, settings=settings), arrays, card=card, overwrite=True)
+
+
+if __name__ == "__main__":
+    main()
