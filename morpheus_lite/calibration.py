@@ -80,6 +80,16 @@ class Calibration:
             calibrated[part] = _softmax(_log(rows[part]) / self.temperature + (np.array(self.bias) if self.bias else 0))
         return calibrated.reshape(probability.shape)
 
+    def then(self, second: "Calibration") -> "Calibration":
+        """The calibration that is this one and then another."""
+        first, last = (np.array(c.bias or (0.0,)) for c in (self, second))
+        bias = first / second.temperature + last
+        return Calibration(
+            temperature=self.temperature * second.temperature,
+            bias=tuple(bias.tolist()) if bias.any() else (),
+            fitted=second.fitted,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As it is stored in a model's ``config.json``."""
         return {"temperature": self.temperature, "bias": list(self.bias), "fitted": self.fitted}

@@ -6,6 +6,9 @@ import click
 
 from morpheus_lite.cli.console import set_up_logging, start_network, verbosity
 
+CURVES = "training_curves.png"
+"""Picture of the log, in the directory of the run and in that of the weights."""
+
 
 @click.command("train", short_help="Train or fine-tune a network.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path), metavar="CONFIG.toml")
@@ -15,7 +18,7 @@ from morpheus_lite.cli.console import set_up_logging, start_network, verbosity
     type=click.Path(file_okay=False, path_type=Path),
     default="run",
     show_default=True,
-    help="Checkpoints and log; a run that was interrupted goes on from there.",
+    help="Checkpoints, log and curves; a run that was interrupted goes on from there.",
 )
 @click.option(
     "-o",
@@ -26,19 +29,26 @@ from morpheus_lite.cli.console import set_up_logging, start_network, verbosity
 )
 @verbosity
 def command(config: Path, run_directory: Path, output: Path, verbose: int, quiet: bool) -> int:
-    """Train the network that CONFIG.toml describes on simulated fields, and write its weights directory."""
+    """Train the network that CONFIG.toml describes, and write its weights directory.
+
+    On simulated fields, on observed images with labels and classes, or on both; from random numbers, or from a model
+    that there is (fine-tuning).
+    """
     set_up_logging(verbose=verbose, quiet=quiet)
     start_network()
+    from morpheus_lite.display.curves import save_training_curves
     from morpheus_lite.training import read_config
-    from morpheus_lite.training.export import export
+    from morpheus_lite.training.export import LOG, export
     from morpheus_lite.training.fit import train
 
     def report(row: dict) -> None:
+        save_training_curves(run_directory / LOG, run_directory / CURVES)
         if not quiet:
             click.echo("  ".join(f"{key} {value:.4g}" for key, value in row.items()), err=True)
 
     settings = read_config(config)
     train(settings, run_directory, progress=report)
     export(settings, run_directory, output)
+    save_training_curves(run_directory / LOG, output / CURVES)
     click.echo(output)
     return 0

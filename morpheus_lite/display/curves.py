@@ -11,7 +11,7 @@ from morpheus_lite.atomic import written_whole
 from morpheus_lite.errors import InputError
 
 _PANELS = {
-    "loss": ("training_loss", "loss"),
+    "loss": ("training_loss", "loss", "loss_observed", "loss_simulated"),
     "share of right classes": ("right_H<23", "right_23-24", "right_24-25"),
     "recall, S/N > 40": ("recall_spheroid", "recall_disk", "recall_irregular", "recall_point_source"),
     "detection": ("iou", "completeness"),

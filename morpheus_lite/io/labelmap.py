@@ -1,13 +1,17 @@
-"""Segmentation maps of any tool."""
+"""Segmentation maps of any tool, and other planes of whole numbers."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from morpheus_lite.errors import InputError
-from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image, open_fits
+from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image, open_fits, read_section
 from morpheus_lite.io.location import Location
 from morpheus_lite.labels import check_labels
+from morpheus_lite.tiling import Window
 
-_NAMES = ("SEGMENTATION", "SEGMAP", "SEGM", "SEG", "LABELS")
+LABEL_HDUS = ("SEGMENTATION", "SEGMAP", "SEGM", "SEG", "LABELS")
+"""Names of HDUs that are taken for a segmentation map."""
 
 
 def read_labels(source: str) -> np.ndarray:
@@ -29,25 +33,51 @@ def read_labels(source: str) -> np.ndarray:
     InputError
         There is no such file or image, or it does not hold whole numbers in two dimensions.
     """
+    plane = read_whole_numbers(source, LABEL_HDUS, "segmentation map")
+    return check_labels(plane, plane.shape)
+
+
+def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarray:
+    """Read a plane of whole numbers.
+
+    Parameters
+    ----------
+    source : str
+        FITS file, with ``[EXT]`` behind it where it is not clear which HDU.
+    names : sequence of str
+        An HDU named so, upper case, is taken by itself; else the only image there is.
+    what : str
+        What to call the plane in messages.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape ``(y, x)``.
+
+    Raises
+    ------
+    InputError
+        There is no such file or image, or it does not hold whole numbers in two dimensions.
+    """
     location = Location.parse(source)
     location.require_file()
     with open_fits(location.path) as hdus:
         images = [number for number, hdu in enumerate(hdus) if is_image(hdu)]
-        named = [number for number in images if hdus[number].name.upper() in _NAMES]
+        named = [number for number in images if hdus[number].name.upper() in names]
         if location.ext is not None:
             number = find_hdu(hdus, location.ext, location.path)
         elif len(named or images) == 1:
             number = (named or images)[0]
         else:
             raise InputError(
-                f"{source}: it is not clear which image is the segmentation map; say so, as in FILE[1]. It has\n"
+                f"{source}: it is not clear which image is the {what}; say so, as in FILE[1]. It has\n"
                 f"{describe_hdus(hdus)}"
             )
-        plane = np.asarray(hdus[number].data)
-    if plane.ndim != 2:
-        raise InputError(f"{source}: the segmentation map has {plane.ndim} dimensions; expected two, (y, x)")
-    if plane.dtype.kind == "f":
-        if not (np.isfinite(plane).all() and (plane == np.rint(plane)).all() and np.abs(plane).max() < 2**31):
-            raise InputError(f"{source}: the segmentation map holds {plane.dtype} values that are not whole numbers")
-        plane = plane.astype(np.int64)
-    return check_labels(plane, plane.shape)
+        if len(hdus[number].shape) != 2:
+            raise InputError(f"{source}: the {what} has {len(hdus[number].shape)} dimensions; expected two, (y, x)")
+        plane = np.asarray(read_section(hdus[number], (), Window(0, 0, *hdus[number].shape)))
+    if plane.dtype.kind == "f" and not (
+        np.isfinite(plane).all() and (plane == np.rint(plane)).all() and np.abs(plane).max() < 2**31
+    ):
+        raise InputError(f"{source}: the {what} holds {plane.dtype} values that are not whole numbers")
+    return plane.astype(np.int64)

@@ -2,13 +2,28 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.model.losses import LOSSES
 from morpheus_lite.model.onepass import OnePassConfig
+from morpheus_lite.pretrained import read_info
+from morpheus_lite.training.image_config import ImageConfig
+
+FINE_TUNING = {
+    "steps": 400,
+    "warmup": 40,
+    "learning_rate": 3e-4,
+    "average": 0.99,
+    "checkpoint_every": 40,
+    "patience": 4,
+}
+"""What a run that starts from a model and has images takes where nothing else is said."""
+
+FINE_TUNING_STAGE = {"patch": 96, "batch": 16}
+"""The same of its stages."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,15 @@ class TrainingConfig:
     name : str
         Name of the weights.
     model : OnePassConfig
-        The network.
+        The network; in TOML it may be left out where there is a ``start``, and is that model's.
     fields, validation : tuple of str
         Glob patterns of the simulated fields (``.npz``) to train on, and of those to validate on, relative to the
-        configuration file.
+        configuration file. They may be empty where there are images.
+    images : tuple of ImageConfig
+        Observed images to train on; ``[[images]]`` in TOML.
+    simulated : float
+        Share of the patches, and of the validation loss, that are of simulated fields where there are images too, so
+        that what the images do not show is not forgotten.
     stages : tuple of SamplingConfig
         What batches are made of, one stage after the other; ``[[stages]]`` in TOML.
     loss : {"factored", "cross_entropy_dice"}
@@ -88,13 +108,15 @@ class TrainingConfig:
         Seed of weights, patches and noise.
     start : str or None
         Name or directory of a model to start from, for fine-tuning; arrays that its network does not have, or has in
-        another shape, start at random.
+        another shape, start at random. With images too, the defaults in TOML are those of `FINE_TUNING`.
     """
 
     name: str
     model: OnePassConfig
-    fields: tuple[str, ...]
-    validation: tuple[str, ...]
+    fields: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    images: tuple[ImageConfig, ...] = ()
+    simulated: float = 0.5
     stages: tuple[SamplingConfig, ...] = (SamplingConfig(),)
     loss: str = "factored"
     steps: int = 6000
@@ -118,6 +140,21 @@ class TrainingConfig:
         for label in ("steps", "checkpoint_every", "patience"):
             if getattr(self, label) < 1:
                 raise OptionError(f"{label}={getattr(self, label)}: expected at least 1")
+        self._check_data()
+
+    def _check_data(self) -> None:
+        trained = [image for image in self.images if image.held_out != "all"]
+        held_out = [image for image in self.images if image.held_out != "none"]
+        if not self.fields and not trained:
+            raise OptionError("nothing to train on: give fields, or images of which not all is held out")
+        if not self.validation and not held_out:
+            raise OptionError("nothing to validate on: give validation, or hold out a part of an image")
+        if not 0 < self.simulated < 1:
+            raise OptionError(f"simulated={self.simulated}: expected a share between 0 and 1")
+        if self.images and self.loss != "factored":
+            raise OptionError(
+                f"images and loss={self.loss!r}: only loss='factored' can leave out classes that are not known"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""
@@ -133,17 +170,24 @@ class TrainingConfig:
             An option is missing or unknown.
         """
         values = dict(values)
+        is_fine_tuning = bool(values.get("start") and values.get("images"))
+        if values.get("start") and "model" not in values:
+            values["model"] = _network_of(values["start"])
+        values = (FINE_TUNING if is_fine_tuning else {}) | values
         known = {f.name for f in fields(cls)}
-        unknown, missing = set(values) - known, {"name", "model", "fields", "validation"} - set(values)
+        unknown, missing = set(values) - known, {"name", "model"} - set(values)
         if unknown or missing:
             raise OptionError(
                 f"training configuration: missing {', '.join(sorted(missing)) or 'nothing'}, "
                 f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected {', '.join(sorted(known))}"
             )
+        defaults = FINE_TUNING_STAGE if is_fine_tuning else {}
         values["model"] = OnePassConfig.from_dict(values["model"])
-        values["stages"] = tuple(_stage(stage) for stage in values.get("stages", [{}]))
+        values["stages"] = tuple(_stage(defaults | dict(stage)) for stage in values.get("stages", [{}]))
+        values["images"] = tuple(ImageConfig.from_dict(image) for image in values.get("images", ()))
         for label in ("fields", "validation"):
-            values[label] = (values[label],) if isinstance(values[label], str) else tuple(values[label])
+            given = values.get(label, ())
+            values[label] = (given,) if isinstance(given, str) else tuple(given)
         return cls(**values)
 
 
@@ -162,13 +206,24 @@ def read_config(path: str | Path) -> TrainingConfig:
         values = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: no training configuration ({error}); expected a TOML file") from error
+    start = values.get("start")
+    if start and (path.parent / start).is_dir():
+        values["start"] = str(path.parent / start)
     config = TrainingConfig.from_dict(values)
-    # patterns are relative to the file, so that a configuration can be run from anywhere
-    anchored = {
-        label: tuple(str(path.parent / pattern) for pattern in getattr(config, label))
-        for label in ("fields", "validation")
-    }
-    return TrainingConfig(**{f.name: anchored.get(f.name, getattr(config, f.name)) for f in fields(config)})
+    # paths are relative to the file, so that a configuration can be run from anywhere
+    return replace(
+        config,
+        fields=tuple(str(path.parent / pattern) for pattern in config.fields),
+        validation=tuple(str(path.parent / pattern) for pattern in config.validation),
+        images=tuple(image.anchored(path.parent) for image in config.images),
+    )
+
+
+def _network_of(start: str) -> Mapping[str, Any]:
+    info = read_info(start)
+    if info.kind != "onepass":
+        raise OptionError(f"start={start!r} is a model of kind {info.kind!r}; only one-pass models can be fine-tuned")
+    return info.network
 
 
 def _stage(values: Mapping[str, Any]) -> SamplingConfig:

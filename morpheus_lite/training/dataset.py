@@ -1,4 +1,4 @@
-"""Batches of patches from simulated fields, made while the network trains."""
+"""Batches of patches from simulated fields and observed images, made while the network trains."""
 
 import logging
 import queue
@@ -72,7 +72,14 @@ def draw_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -
     return make_scene(snr, valid, field.flux / sigma, field.owner, field.sources["soft"], position)
 
 
-def batches(patterns: Sequence[str], sampling: SamplingConfig, seed: int) -> Iterator[Batch]:
+def batches(
+    patterns: Sequence[str],
+    sampling: SamplingConfig,
+    seed: int,
+    *,
+    observed: Sequence[tuple[Scene, float]] = (),
+    simulated: float = 0.5,
+) -> Iterator[Batch]:
     """Batches without end.
 
     Parameters
@@ -83,17 +90,24 @@ def batches(patterns: Sequence[str], sampling: SamplingConfig, seed: int) -> Ite
         What a batch is made of.
     seed : int
         Seed of every choice.
+    observed : sequence of (Scene, float)
+        Scenes that are as they are, and how often each is taken compared with the others.
+    simulated : float
+        Share of the scenes that are fields under new conditions, where there are both.
     """
     rng = np.random.default_rng(seed)
     pool: list[tuple[np.ndarray, ...]] = []
     paths: list[str] = []
+    shares = np.array([share for _, share in observed])
     while True:
         while len(pool) < sampling.pool:
-            if not paths:
-                paths = [str(path) for path in rng.permutation(find_fields(patterns))]
-            field = Field.load(paths.pop())
-            style = str(rng.choice(STYLES, p=style_shares(field, sampling.styles)))
-            scene = draw_scene(rng, field, style=style)
+            if observed and (not patterns or rng.uniform() >= simulated):
+                scene = observed[rng.choice(len(observed), p=shares / shares.sum())][0]
+            else:
+                paths = paths or [str(path) for path in rng.permutation(find_fields(patterns))]
+                field = Field.load(paths.pop())
+                style = str(rng.choice(STYLES, p=style_shares(field, sampling.styles)))
+                scene = draw_scene(rng, field, style=style)
             pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
         chosen = rng.choice(len(pool), sampling.batch, replace=False)
         n_bands = max(pool[i][0].shape[-1] for i in chosen)
@@ -170,7 +184,7 @@ def _draw_center(
     y, x = scene.position.T
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     total = np.sqrt(scene.power @ bands)
-    bright = np.flatnonzero(inside & (total >= sampling.bright_snr))
+    bright = np.flatnonzero(inside & scene.has_class & (total >= sampling.bright_snr))
     faint = np.flatnonzero(inside & (total >= _FAINT_SNR) & (total < sampling.bright_snr))
     kinds = np.array([sampling.bright, sampling.faint, sampling.large, sampling.anywhere])
     kind = rng.choice(["bright", "faint", "large", "anywhere"], p=kinds / kinds.sum())

@@ -14,16 +14,25 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.model.info import ModelInfo
 from morpheus_lite.model.onepass import build_onepass, halo
 from morpheus_lite.model.weights import network_weights
-from morpheus_lite.pretrained import save_model
+from morpheus_lite.pretrained import read_info, save_model
 from morpheus_lite.simulation.observation import DETECTION
+from morpheus_lite.training.card import make_card
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.config import TrainingConfig
-from morpheus_lite.training.validation import ValidationScene, predict_probability, validation_scenes
+from morpheus_lite.training.observed import read_observed
+from morpheus_lite.training.validation import (
+    ValidationScene,
+    has_class,
+    held_out_scenes,
+    predict_probability,
+    validation_scenes,
+)
 
 logger = logging.getLogger(__name__)
 
 BEST, LOG = "best.npz", "log.csv"
 _PIXELS_A_SCENE = 20_000
+_FEWEST_SOURCES = 20  # of each class, for a bias of its own
 KIND = "onepass"
 
 
@@ -37,7 +46,7 @@ def export(
     card: str = "",
     overwrite: bool = False,
 ) -> ModelInfo:
-    """Write the model of a run's best checkpoint, calibrated on the validation fields.
+    """Write the model of a run's best checkpoint, calibrated on what it was validated with.
 
     Parameters
     ----------
@@ -52,7 +61,7 @@ def export(
     pixel_scale : float, optional
         Of the fields, in arcseconds.
     card : str
-        Markdown.
+        Markdown; one is made from the configuration and the log if not given.
     overwrite : bool
         Whether files that exist may be replaced.
 
@@ -65,21 +74,26 @@ def export(
     groups, numbers = load_state(run / BEST)
     network = build_onepass(config.model)
     network.set_weights(groups["weights"])
+    start = read_info(config.start) if config.start else None
     try:
         calibration = calibrate(config, network)
     except InputError as error:
-        logger.warning("%s is not calibrated: %s", config.name, error)
-        calibration = Calibration()
+        calibration = _calibration_of(start)
+        kept = "it keeps that of its start" if start else "it has none"
+        logger.warning("%s cannot be calibrated, %s: %s", config.name, kept, error)
+    # thresholds, training ranges and the like of a model hold for those made from it
+    settings = dict(start.settings) if start and config.images else {}
     info = ModelInfo(
         name=config.name,
         kind=KIND,
-        description=description or f"One-pass network trained on simulated fields ({config.name})",
+        description=description or _description(config),
         bands=config.model.bands,
         classes=CLASSES,
         network=json.loads(json.dumps(config.model.to_dict())),
-        pixel_scale=pixel_scale,
+        pixel_scale=pixel_scale or (start.pixel_scale if start else None),
         licence="BSD-3-Clause",
-        settings={
+        settings=settings
+        | {
             "halo": halo(config.model),
             "factor": config.model.factor,
             "calibration": calibration.to_dict(),
@@ -87,29 +101,64 @@ def export(
             "validation_loss": numbers["loss"],
         },
     )
+    card = card or make_card(config, info, run / LOG)
     info = save_model(directory, info, network_weights(network), card=card, overwrite=overwrite)
     shutil.copyfile(run / LOG, directory / "training_log.csv")
     return info
 
 
 def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
-    """Temperature and class biases, from pixels of the validation fields under noise of their own.
+    """Temperature and biases: from the held-out parts of images, else from validation fields under noise of their own.
 
-    Here a pixel is source from `morpheus_lite.simulation.observation.DETECTION` on, as in every evaluation; training
-    asks for somewhat fainter light (`morpheus_lite.training.targets.SOURCE_LEVEL`).
+    Here a pixel of a field is source from `morpheus_lite.simulation.observation.DETECTION` on, as in every evaluation;
+    training asks for somewhat fainter light (`morpheus_lite.training.targets.SOURCE_LEVEL`).
+
+    Notes
+    -----
+    A few galaxies cannot say how often each class is right. Unless there are enough of every class, only the
+    temperature and one bias, of sky against source, are fitted, on top of the calibration of the model that training
+    started from. Where the class of a source is not known, the network's own is taken: only source or sky then tells.
     """
     rng = np.random.default_rng(config.seed)
+    scenes = held_out_scenes(read_observed(config)) or validation_scenes(config.validation, seed=config.seed + 1)
+    counts = np.sum([_n_sources(item) for item in scenes], axis=0)
+    first = _calibration_of(read_info(config.start) if config.start else None)
+    is_enough = config.start is None or counts.min() >= _FEWEST_SOURCES
     probability, truth = [], []
-    for item in validation_scenes(config.validation, seed=config.seed + 1):
-        given = predict_probability(network, item.scene.snr, item.scene.valid)
+    for item in scenes:
+        given = predict_probability(network, item.scene.snr, item.scene.valid).reshape(-1, len(CLASSES))
         used = np.flatnonzero(item.weight[..., 0].ravel() > 0)
         chosen = rng.choice(used, min(_PIXELS_A_SCENE, len(used)), replace=False)
-        probability.append(given.reshape(-1, len(CLASSES))[chosen])
-        truth.append(_truth(item).reshape(-1, len(CLASSES))[chosen])
-    return fit_temperature(np.concatenate(probability), np.concatenate(truth), bias="classes")
+        probability.append(given[chosen] if is_enough else first.apply(given[chosen]))
+        truth.append(_truth(item, given)[chosen])
+    if is_enough:
+        return fit_temperature(np.concatenate(probability), np.concatenate(truth), bias="classes")
+    return first.then(fit_temperature(np.concatenate(probability), np.concatenate(truth), bias="sky"))
 
 
-def _truth(item: ValidationScene) -> np.ndarray:
+def _truth(item: ValidationScene, given: np.ndarray) -> np.ndarray:
+    """Class probabilities of every pixel: float, shape ``(pixel, class)``."""
     level = np.sqrt((np.where(item.scene.valid, item.scene.signal, 0) ** 2).sum(axis=2))
     sky = np.arange(len(CLASSES)) == BACKGROUND
-    return np.where((level < DETECTION)[..., None], sky, item.target)
+    truth = np.where((level < DETECTION)[..., None], sky, item.target).reshape(-1, len(CLASSES))
+    own = given * ~sky
+    own /= np.maximum(own.sum(axis=1, keepdims=True), 1e-12)
+    is_guess = ~has_class(item).ravel() & (truth[:, BACKGROUND] < 0.5)
+    return np.where(is_guess[:, None], own, truth)
+
+
+def _n_sources(item: ValidationScene) -> np.ndarray:
+    """Sources of each class that can be seen: int64, shape ``(4,)``."""
+    seen = np.unique(item.scene.owner[has_class(item)])
+    rows = seen[seen > 0] - 1
+    return np.bincount(item.scene.soft[rows].argmax(axis=1), minlength=BACKGROUND)
+
+
+def _calibration_of(info: ModelInfo | None) -> Calibration:
+    return Calibration() if info is None else Calibration.from_dict(info.settings.get("calibration", {}))
+
+
+def _description(config: TrainingConfig) -> str:
+    if config.start and config.images:
+        return f"{config.start}, fine-tuned on {len(config.images)} observed image(s)"
+    return f"One-pass network trained on simulated fields ({config.name})"

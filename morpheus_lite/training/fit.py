@@ -4,8 +4,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from morpheus_lite.pretrained import load_network
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, prefetched
-from morpheus_lite.training.validation import Scores, validate, validation_scenes
+from morpheus_lite.training.observed import read_observed, training_scenes
+from morpheus_lite.training.validation import Scores, ValidationScene, held_out_scenes, validate, validation_scenes
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: Progress |
     directory : str or Path
         Where checkpoints (``state.npz``, ``best.npz``) and the log (``log.csv``) go.
     progress : callable, optional
-        Called with the row of the log at each checkpoint.
+        Called with the row of the log at each checkpoint; a run that starts from a model has one at step 0.
 
     Returns
     -------
@@ -74,23 +76,28 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: Progress |
     -----
     Patches after a resumption are drawn from a seed made of ``config.seed`` and the step, so a run that was interrupted
     is as good as one that was not, but not identical to it; nor are two runs on different hardware.
+
+    Where there are both simulated fields and observed images to validate on, the validation loss is the mean of the
+    two, weighted by ``config.simulated``, and all other scores are those of the images.
     """
+    images = read_observed(config)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     _record(config, directory)
     run = _start(config, directory)
-    scenes = validation_scenes(config.validation, seed=config.seed)
+    simulated = validation_scenes(config.validation, seed=config.seed) if config.validation else []
+    check = partial(_checkpoint, run, directory, simulated, held_out_scenes(images), progress)
+    if config.start and run.step == 0:
+        check()  # what training has to beat
     take_step = _step_function(run)
     for stage in config.stages:
         last = min(stage.until or config.steps, config.steps)
-        source = batches(config.fields, stage, seed=config.seed * 1_000_003 + run.step)
+        seed = config.seed * 1_000_003 + run.step
+        source = batches(config.fields, stage, seed, observed=training_scenes(images), simulated=config.simulated)
         with prefetched(source) as stream:
             while run.step < last and run.since_best < config.patience:
                 _train_until(run, stream, take_step, min(run.step + config.checkpoint_every, last))
-                scores = validate(_with_mean(run), scenes, get_loss(config.loss))
-                row = _checkpoint(run, directory, scores)
-                if progress:
-                    progress(row)
+                check()
     model = build_onepass(config.model)
     model.set_weights(load_state(directory / BEST)[0]["weights"])
     return model
@@ -192,7 +199,15 @@ def _with_mean(run: Run) -> keras.Model:
     return model
 
 
-def _checkpoint(run: Run, directory: Path, scores: Scores) -> dict[str, Any]:
+def _checkpoint(
+    run: Run,
+    directory: Path,
+    simulated: Sequence[ValidationScene],
+    held_out: Sequence[ValidationScene],
+    progress: Progress | None,
+) -> None:
+    """Validate, save, log."""
+    scores, losses = _scores(run, simulated, held_out)
     better = scores.loss < run.best
     run.best, run.since_best = (scores.loss, 0) if better else (run.best, run.since_best + 1)
     numbers = {"step": run.step, "best": run.best, "since_best": run.since_best, "seconds": run.seconds}
@@ -207,7 +222,21 @@ def _checkpoint(run: Run, directory: Path, scores: Scores) -> dict[str, Any]:
         "learning_rate": learning_rate(run.config, run.step),
         "training_loss": float(np.mean(run.recent)) if run.recent else math.nan,
         **scores.row(),
+        **losses,
     }
     append_row(directory / LOG, row)
     logger.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores.loss)
-    return row
+    if progress:
+        progress(row)
+
+
+def _scores(
+    run: Run, simulated: Sequence[ValidationScene], held_out: Sequence[ValidationScene]
+) -> tuple[Scores, dict[str, float]]:
+    """Scores of the running mean of the weights, and the losses of both kinds of scenes where there are both."""
+    model, loss = _with_mean(run), get_loss(run.config.loss)
+    if not (simulated and held_out):
+        return validate(model, simulated or held_out, loss), {}
+    new, old = validate(model, held_out, loss), validate(model, simulated, loss).loss
+    mixed = run.config.simulated * old + (1 - run.config.simulated) * new.loss
+    return replace(new, loss=mixed), {"loss_observed": new.loss, "loss_simulated": old}

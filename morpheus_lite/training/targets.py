@@ -43,6 +43,10 @@ class Scene:
         int64, shape ``(source,)``: pixels above `SOURCE_LEVEL`, all bands together.
     position : numpy.ndarray
         float64, shape ``(source, 2)``: y, x.
+    classed : numpy.ndarray or None
+        bool, shape ``(source,)``: whose class is known; None for all.
+    labelled : numpy.ndarray or None
+        bool, shape ``(y, x)``: pixels whose owner is known, others count nothing; None for all.
     """
 
     snr: np.ndarray
@@ -53,10 +57,25 @@ class Scene:
     power: np.ndarray
     area: np.ndarray
     position: np.ndarray
+    classed: np.ndarray | None = None
+    labelled: np.ndarray | None = None
+
+    @property
+    def has_class(self) -> np.ndarray:
+        """bool, shape ``(source,)``: whose class is known."""
+        return np.ones(len(self.soft), bool) if self.classed is None else self.classed
 
 
 def make_scene(
-    snr: np.ndarray, valid: np.ndarray, signal: np.ndarray, owner: np.ndarray, soft: np.ndarray, position: np.ndarray
+    snr: np.ndarray,
+    valid: np.ndarray,
+    signal: np.ndarray,
+    owner: np.ndarray,
+    soft: np.ndarray,
+    position: np.ndarray,
+    *,
+    classed: np.ndarray | None = None,
+    labelled: np.ndarray | None = None,
 ) -> Scene:
     """A `Scene` with the power and the visible area of every source measured."""
     n_sources, n_bands = len(soft), snr.shape[2]
@@ -68,7 +87,7 @@ def make_scene(
     ]
     visible = (squares.sum(axis=2) >= SOURCE_LEVEL**2).ravel()
     area = np.bincount(flat[visible], minlength=n_sources + 1)[1 : n_sources + 1]
-    return Scene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position)
+    return Scene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, classed, labelled)
 
 
 def targets(scene: Scene, window: tuple[slice, slice], bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +125,9 @@ def targets(scene: Scene, window: tuple[slice, slice], bands: np.ndarray) -> tup
         ],
         axis=-1,
     )
-    weight *= seen.any(axis=-1)[..., None]
+    weight[..., 1] *= np.concatenate([[False], scene.has_class])[owner]
+    counts = seen.any(axis=-1) if scene.labelled is None else seen.any(axis=-1) & scene.labelled[window]
+    weight *= counts[..., None]
     return target, weight.astype(np.float32)
 
 

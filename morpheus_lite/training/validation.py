@@ -11,6 +11,7 @@ from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.model.losses import Loss
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.dataset import draw_scene, find_fields
+from morpheus_lite.training.observed import Observed
 from morpheus_lite.training.targets import Scene, targets
 
 BRIGHT = 40.0
@@ -29,7 +30,7 @@ class ValidationScene:
     scene : Scene
         What is seen.
     magnitude : numpy.ndarray
-        H magnitude (AB) of each source.
+        H magnitude (AB) of each source, NaN where not known.
     target, weight : numpy.ndarray
         See `morpheus_lite.training.targets.targets`.
     """
@@ -100,6 +101,16 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 12) ->
     return scenes
 
 
+def held_out_scenes(observed: Sequence[Observed]) -> list[ValidationScene]:
+    """The held-out parts of observed images."""
+    scenes = []
+    for scene in (scene for one in observed for scene in one.held_out):
+        whole = tuple(slice(0, length) for length in scene.owner.shape)
+        target, weight = targets(scene, whole, np.ones(scene.snr.shape[2], bool))
+        scenes.append(ValidationScene(scene, np.full(len(scene.soft), np.nan), target, weight))
+    return scenes
+
+
 def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> Scores:
     """Score a network on scenes of sides that are multiples of its pooling."""
     results = [_score_scene(model, scene, loss) for scene in scenes]
@@ -128,6 +139,11 @@ def predict_probability(model: keras.Model, snr: np.ndarray, valid: np.ndarray) 
     return odds / odds.sum(axis=-1, keepdims=True)
 
 
+def has_class(item: ValidationScene) -> np.ndarray:
+    """bool, shape ``(y, x)``: pixels that count and whose class, sky included, is known."""
+    return (item.weight[..., 0] > 0) & ((item.target[..., BACKGROUND] > 0.5) | (item.weight[..., 1] > 0))
+
+
 def _score_scene(model: keras.Model, item: ValidationScene, loss: Loss) -> dict:
     scene = item.scene
     probability = predict_probability(model, scene.snr, scene.valid)
@@ -138,7 +154,7 @@ def _score_scene(model: keras.Model, item: ValidationScene, loss: Loss) -> dict:
     return {
         "loss": float(loss(logits[None], item.target[None], item.weight[None])),
         "counts": counts,
-        "bins": _calibration_bins(probability[used], item.target[used]),
+        "bins": _calibration_bins(probability[has_class(item)], item.target[has_class(item)]),
         "sources": _source_scores(item, probability, said),
     }
 
@@ -150,7 +166,7 @@ def _source_scores(item: ValidationScene, probability: np.ndarray, said: np.ndar
     given = probability[..., :BACKGROUND].reshape(-1, BACKGROUND)
     given = given / given.sum(axis=1, keepdims=True)
     mean = [np.bincount(owner, weights=flux * given[:, k], minlength=n + 1)[1 : n + 1] for k in range(BACKGROUND)]
-    top, kind = np.argmax(mean, axis=0), scene.soft.argmax(axis=1)
+    top, kind = np.argmax(mean, axis=0), np.where(scene.has_class, scene.soft.argmax(axis=1), -1)
     seen = np.bincount(owner, minlength=n + 1)[1 : n + 1] > 0
     total = np.sqrt(scene.power.sum(axis=1))
     found = np.bincount(owner, weights=said.ravel(), minlength=n + 1)[1 : n + 1] > 0

@@ -1,0 +1,136 @@
+"""What a training run is told of one observed image: pixels, labels, classes, and which part is held out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from morpheus_lite.errors import OptionError
+from morpheus_lite.tiling import Window
+
+SIDES = ("left", "right", "top", "bottom")
+"""Where a held-out part may lie; the first row of the array is at the bottom, as in every viewer of FITS images."""
+
+_PATHS = ("image", "labels", "classes", "class_map", "sources", "unlabelled", "rms", "weight", "dq")
+_KINDS = (
+    "classes (a table with a class for each label) with labels, class_map (a class for each pixel), or sources "
+    "(positions and classes)"
+)
+
+Source = str | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """An observed image to train on, ``[[images]]`` in TOML. Paths are relative to the configuration file.
+
+    Parameters
+    ----------
+    image : str or mapping
+        FITS file with all bands, ``FILE[EXT]`` too, or a table from band to file; see `morpheus_lite.open_image`.
+    labels : str or None
+        FITS file with the label map, 0 for sky. Needed with ``classes``; without it a class map's own segmentation or
+        its connected source pixels are taken, and sources of a list are labelled by thresholding around them.
+    classes : str or None
+        Table with a row for each label whose class is known: ``label``, and ``class`` or ``p_spheroid`` ... A
+        catalogue of this package is one.
+    class_map : str or None
+        FITS file with a class for each pixel: the maps that ``morpheus classify`` writes, or a plane of whole
+        numbers in the order of `morpheus_lite.classes.CLASSES`, others where not known.
+    sources : str or None
+        Table with ``x, y`` (0-based pixels) or ``ra, dec`` (degrees, ICRS), and ``class`` or ``p_spheroid`` ...
+    unlabelled : str or None
+        FITS file with a mask, not 0 where nothing is known: no pixel there counts.
+    rms, weight, dq : str, mapping or None
+        Planes of noise, weight and bad pixels, where they are not in the image's file.
+    held_out : str
+        Which part is never trained on, but validated and calibrated with: a side and a fraction such as
+        ``"right 0.25"``, ``"all"`` or ``"none"``.
+    share : float
+        How often patches are cut from this image, compared with the others.
+
+    Raises
+    ------
+    OptionError
+        Classes are not given in exactly one way, or a value is impossible.
+    """
+
+    image: Source
+    labels: str | None = None
+    classes: str | None = None
+    class_map: str | None = None
+    sources: str | None = None
+    unlabelled: str | None = None
+    rms: Source | None = None
+    weight: Source | None = None
+    dq: Source | None = None
+    held_out: str = "right 0.25"
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("classes", "class_map", "sources") if getattr(self, name)]
+        if len(given) != 1:
+            raise OptionError(f"{self.name}: {' and '.join(given) or 'no classes'} given; expected one of {_KINDS}")
+        if self.classes and not self.labels:
+            raise OptionError(f"{self.name}: classes are for the labels of a label map; give labels as well")
+        if not self.share > 0:
+            raise OptionError(f"{self.name}: share={self.share}: expected a positive number")
+        self.parts((100, 100))
+
+    @property
+    def name(self) -> str:
+        """What to call the image in messages."""
+        return self.image if isinstance(self.image, str) else ", ".join(self.image.values())
+
+    def parts(self, shape: tuple[int, int]) -> tuple[Window | None, Window | None]:
+        """The part to train on and the part held out, for a height and width; None for an empty one."""
+        whole = Window(0, 0, *shape)
+        if self.held_out in ("all", "none"):
+            return (None, whole) if self.held_out == "all" else (whole, None)
+        side, _, fraction = self.held_out.partition(" ")
+        try:
+            share = float(fraction)
+        except ValueError:
+            share = 0.0
+        if side not in SIDES or not 0 < share < 1:
+            raise OptionError(
+                f"{self.name}: held_out={self.held_out!r}; expected a side ({', '.join(SIDES)}) and a fraction between "
+                "0 and 1, as in 'right 0.25', or 'all' or 'none'"
+            )
+        length = shape[0] if side in ("top", "bottom") else shape[1]
+        held = min(max(round(share * length), 1), length - 1)
+        first, second = (held, length - held) if side in ("left", "bottom") else (length - held, held)
+        if side in ("top", "bottom"):
+            pieces = Window(0, 0, first, shape[1]), Window(first, 0, second, shape[1])
+        else:
+            pieces = Window(0, 0, shape[0], first), Window(0, first, shape[0], second)
+        return pieces[::-1] if side in ("left", "bottom") else pieces
+
+    def anchored(self, folder: Path) -> "ImageConfig":
+        """The same with paths that are relative to a folder."""
+        values = {name: getattr(self, name) for name in _PATHS}
+        return replace(self, **{name: _anchored(value, folder) for name, value in values.items() if value})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ImageConfig":
+        """The configuration in a mapping such as TOML gives.
+
+        Raises
+        ------
+        OptionError
+            An option is missing, unknown or impossible.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = set(values) - known
+        if unknown or "image" not in values:
+            raise OptionError(
+                f"images: {'no image given' if 'image' not in values else 'unknown ' + ', '.join(sorted(unknown))}; "
+                f"expected {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+
+def _anchored(value: Source, folder: Path) -> Source:
+    if isinstance(value, str):
+        return value if "://" in value else str(folder / value)
+    return {band: str(folder / path) for band, path in value.items()}

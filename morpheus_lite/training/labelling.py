@@ -1,0 +1,254 @@
+"""Who owns a pixel of an observed image, and of what class: from label maps, tables, class maps and source lists."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from astropy.wcs import WCS
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+from morpheus_lite.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.errors import InputError
+from morpheus_lite.io.fitsfile import open_fits
+from morpheus_lite.io.labelmap import read_labels, read_whole_numbers
+from morpheus_lite.io.maps import read_maps
+from morpheus_lite.io.source_tables import class_shares, find_column, read_rows
+from morpheus_lite.training.image_config import ImageConfig
+
+logger = logging.getLogger(__name__)
+
+THRESHOLD = 2.5
+"""Of the smoothed light of all bands, in units of its noise, around the positions of a source list."""
+
+_SMOOTHING = 1.2  # px, close to the PSF of most surveys
+_SEARCH = 2  # px: a listed position may miss the peak by this much
+_RA = ("ra", "alpha_j2000", "alphawin_j2000", "raj2000", "ra_deg")
+_DEC = ("dec", "delta_j2000", "deltawin_j2000", "dej2000", "dec_deg")
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """What is said to be in an image.
+
+    Parameters
+    ----------
+    owner : numpy.ndarray
+        int32, shape ``(y, x)``: 0 for sky, else 1 + row of ``soft``.
+    soft : numpy.ndarray
+        float32, shape ``(source, 4)``: class probabilities; all alike where the class is not known.
+    classed : numpy.ndarray
+        bool, shape ``(source,)``: whose class is known.
+    labelled : numpy.ndarray
+        bool, shape ``(y, x)``: where something is known.
+    """
+
+    owner: np.ndarray
+    soft: np.ndarray
+    classed: np.ndarray
+    labelled: np.ndarray
+
+
+def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> Labelling:
+    """Labels and classes of an image.
+
+    Parameters
+    ----------
+    config : ImageConfig
+        Where they are.
+    light : numpy.ndarray
+        float32, shape ``(y, x)``: all bands together in units of their noise; a source list is found in it.
+    wcs : astropy.wcs.WCS or None
+        Of the image, for right ascensions and declinations.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, has another shape, an unknown class, or none at all.
+    """
+    labelled = _labelled_area(config, light.shape)
+    if config.classes is not None:
+        labels = _labels(config, light.shape)
+        labelling = _from_table(labels, config.classes, labelled)
+    elif config.class_map is not None:
+        labelling = _from_class_map(config, light.shape, labelled)
+    else:
+        labelling = _from_sources(config, light, wcs, labelled)
+    if not labelling.classed.any():
+        raise InputError(f"{config.name}: no source has a class; expected {', '.join(SOURCE_CLASSES)}")
+    n_classed = int(labelling.classed.sum())
+    logger.info("%s: %d sources, %d with a class", config.name, len(labelling.soft), n_classed)
+    return labelling
+
+
+def _from_table(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labelling:
+    table = read_rows(path, path)
+    soft = _shares(table, path)
+    label = np.asarray(find_column(table, "label", path), np.int64)
+    owner, numbers = _numbered(labels)
+    place = np.searchsorted(numbers, label).clip(max=max(len(numbers) - 1, 0))
+    there = (numbers[place] == label) if len(numbers) else np.zeros(len(label), bool)
+    if not there.any():
+        raise InputError(f"{path}: none of its {len(label)} labels is in the label map; is it of the same image?")
+    if not there.all():
+        logger.warning("%s: %d of its labels are not in the label map", path, (~there).sum())
+    rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
+    rows[place[there]] = soft[there]
+    return _labelling(owner, rows, labelled)
+
+
+def _from_class_map(config: ImageConfig, shape: tuple[int, int], labelled: np.ndarray) -> Labelling:
+    """Pixels of one label and one class are a source of their own, so that bulges and disks stay apart."""
+    shares, labels = _read_class_map(str(config.class_map), shape)
+    top = np.where(np.isfinite(shares).all(axis=-1), np.nan_to_num(shares).argmax(axis=-1), -1)
+    if config.labels is not None:
+        labels = _labels(config, shape)
+    elif labels is None:
+        labels = ndimage.label((top >= 0) & (top != BACKGROUND))[0]
+    kind = np.where(top == BACKGROUND, -1, top)
+    owner, parts = _numbered(np.where(labels > 0, labels.astype(np.int64) * len(CLASSES) + kind + 1, 0))
+    flat = owner.ravel()
+    count = np.maximum(np.bincount(flat, minlength=len(parts) + 1)[1:], 1)
+    planes = [np.nan_to_num(shares[..., k]).ravel() for k in range(BACKGROUND)]
+    rows = np.stack([np.bincount(flat, p, minlength=len(parts) + 1)[1:] / count for p in planes], axis=1)
+    rows[parts % len(CLASSES) == 0] = np.nan
+    known = labelled & ((top >= 0) | (labels > 0))
+    return _labelling(owner, rows / np.maximum(rows.sum(axis=1, keepdims=True), 1e-9), known)
+
+
+def _from_sources(config: ImageConfig, light: np.ndarray, wcs: WCS | None, labelled: np.ndarray) -> Labelling:
+    path = str(config.sources)
+    table = read_rows(path, path)
+    soft = _shares(table, path)
+    x, y = _positions(table, path, wcs)
+    inside = (x > -0.5) & (y > -0.5) & (x < light.shape[1] - 0.5) & (y < light.shape[0] - 0.5)
+    if not inside.any():
+        raise InputError(f"{path}: none of its {len(x)} positions lies in {config.name}")
+    column, row = (np.rint(v[inside]).astype(int) for v in (x, y))
+    if config.labels is not None:
+        labels = _labels(config, light.shape)
+        owner, numbers = _numbered(labels)
+        found = owner[row, column]
+        regions = owner
+    else:
+        regions, found = grow_sources(light, row, column)
+        numbers = np.arange(1, len(found) + 1)
+        labelled = labelled & (regions >= 0)
+        regions = np.maximum(regions, 0)
+    if (found == 0).any():
+        logger.warning("%s: %d of %d sources have no light above the threshold", path, (found == 0).sum(), len(found))
+    rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
+    rows[found[found > 0] - 1] = soft[inside][found > 0]
+    return _labelling(regions, rows, labelled)
+
+
+def grow_sources(light: np.ndarray, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Label the light around positions.
+
+    Parameters
+    ----------
+    light : numpy.ndarray
+        float32, shape ``(y, x)``: in units of its noise.
+    row, column : numpy.ndarray
+        int, shape ``(source,)``: positions in pixels.
+
+    Returns
+    -------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``: 1 + the number of the position, 0 for sky, -1 for light without a position.
+    found : numpy.ndarray
+        int64, shape ``(source,)``: the label, 0 where there is no light above `THRESHOLD`, or another position's.
+
+    Notes
+    -----
+    Where the light of several positions touches, a watershed divides it.
+    """
+    smooth = ndimage.gaussian_filter(light, _SMOOTHING)
+    low, high = np.percentile(smooth[light != 0], (15.87, 50))  # 0 exactly: nothing was seen there
+    smooth = (smooth - high) / max(high - low, 1e-9)
+    bright = smooth > THRESHOLD
+    markers = np.zeros(light.shape, np.int32)
+    found = np.zeros(len(row), np.int64)
+    padded = np.pad(smooth, _SEARCH, constant_values=-np.inf)
+    side = 2 * _SEARCH + 1
+    for i, (y, x) in enumerate(zip(row, column, strict=True)):
+        place = np.unravel_index(padded[y : y + side, x : x + side].argmax(), (side, side))
+        peak = (y + int(place[0]) - _SEARCH, x + int(place[1]) - _SEARCH)
+        if bright[peak] and markers[peak] == 0:
+            markers[peak] = found[i] = i + 1
+    labels = watershed(-smooth, markers, mask=bright)
+    return np.where(bright & (labels == 0), -1, labels).astype(np.int32), found
+
+
+def _positions(table: Table, path: str, wcs: WCS | None) -> tuple[np.ndarray, np.ndarray]:
+    x = find_column(table, "x", path, required=False)
+    if x is not None:
+        return x, np.asarray(find_column(table, "y", path))
+    lower = {column.lower(): column for column in table.colnames}
+    ra, dec = (next((lower[name] for name in names if name in lower), None) for names in (_RA, _DEC))
+    if ra is None or dec is None:
+        raise InputError(f"{path}: no positions; expected columns x, y or ra, dec; it has {', '.join(table.colnames)}")
+    if wcs is None:
+        raise InputError(f"{path} gives ra, dec, and the image has no WCS; give x, y (0-based pixels)")
+    x, y = wcs.all_world2pix(np.asarray(table[ra], float), np.asarray(table[dec], float), 0, quiet=True)
+    return np.nan_to_num(x, nan=-9), np.nan_to_num(y, nan=-9)
+
+
+def _shares(table: Table, path: str) -> np.ndarray:
+    soft = class_shares(table, path)
+    if soft is None:
+        raise InputError(
+            f"{path}: no classes; expected a column class ({', '.join(SOURCE_CLASSES)}), or p_spheroid ...; it has "
+            f"{', '.join(table.colnames)}"
+        )
+    return soft
+
+
+def _read_class_map(path: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Class probabilities ``(y, x, class)``, NaN where not known, and the map's own segmentation if it has one."""
+    with open_fits(path.partition("[")[0]) as hdus:
+        is_ours = CLASSES[0].upper() in hdus and "[" not in path
+    if is_ours:
+        classification, labels, _ = read_maps(path)
+        shares = classification.probability
+    else:
+        plane, labels = read_whole_numbers(path, ("CLASS", "PIXEL_CLASS", "CLASSES"), "class map"), None
+        known = (plane >= 0) & (plane < len(CLASSES))
+        shares = np.where(known[..., None], np.eye(len(CLASSES), dtype=np.float32)[np.where(known, plane, 0)], np.nan)
+    if shares.shape[:2] != shape:
+        raise InputError(f"{path}: the class map has shape {shares.shape[:2]}, the image {shape}; expected the same")
+    return shares, labels
+
+
+def _labels(config: ImageConfig, shape: tuple[int, int]) -> np.ndarray:
+    labels = read_labels(str(config.labels))
+    if labels.shape != shape:
+        raise InputError(
+            f"{config.labels}: the label map has shape {labels.shape}, the image {config.name} {shape}; expected the "
+            "same (y, x)"
+        )
+    return labels
+
+
+def _labelled_area(config: ImageConfig, shape: tuple[int, int]) -> np.ndarray:
+    if config.unlabelled is None:
+        return np.ones(shape, bool)
+    mask = read_whole_numbers(config.unlabelled, ("UNLABELLED", "MASK"), "mask of what is not labelled")
+    if mask.shape != shape:
+        raise InputError(f"{config.unlabelled}: the mask has shape {mask.shape}, the image {shape}; expected the same")
+    return mask == 0
+
+
+def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as 1, 2, ... in ascending order, int32 ``(y, x)``, and what they were, int64 ``(source,)``."""
+    numbers, place = np.unique(labels, return_inverse=True)
+    n_sky = int(np.searchsorted(numbers, 1))
+    owner = np.maximum(place.reshape(labels.shape) - n_sky + 1, 0)
+    return owner.astype(np.int32), numbers[n_sky:].astype(np.int64)
+
+
+def _labelling(owner: np.ndarray, soft: np.ndarray, labelled: np.ndarray) -> Labelling:
+    classed = np.isfinite(soft).all(axis=1)
+    soft = np.where(classed[:, None], soft, 1 / len(SOURCE_CLASSES)).astype(np.float32)
+    return Labelling(owner, soft, classed, labelled)

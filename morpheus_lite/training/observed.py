@@ -1,0 +1,222 @@
+"""Observed images as scenes to train on and to validate with.
+
+Nobody knows what an observed image would be without noise. Where a simulated scene has its true signal, an observed one
+has the smoothed image over the noise; and since whoever labelled the image has said what is a source, every labelled
+pixel counts as one, however faint.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.stats import mad_std
+from scipy import ndimage
+
+from morpheus_lite.errors import InputError
+from morpheus_lite.image import SkyImage
+from morpheus_lite.io import read_image
+from morpheus_lite.normalization import measure_noise, normalize
+from morpheus_lite.onepass import align_bands, tile_windows
+from morpheus_lite.tiling import Window
+from morpheus_lite.training.config import TrainingConfig
+from morpheus_lite.training.image_config import ImageConfig
+from morpheus_lite.training.labelling import Labelling, read_labelling
+from morpheus_lite.training.targets import Scene, make_scene
+
+logger = logging.getLogger(__name__)
+
+LABELLED_LEVEL = 1.05
+"""Least signal of a labelled pixel, all bands together, over the noise: enough to be source."""
+
+TILE = 512
+"""Side of the pieces of a held-out part, in pixels."""
+
+_N_TILES = 8  # of an image: enough to tell when to stop
+_SMOOTHING = 1.0  # px
+_BLOCK = 4  # px: scale on which the noise of neighbours is told from that of single pixels
+_FEWEST_BLOCKS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One observed image, ready to be trained on.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    training : Scene or None
+        The part that patches are cut from.
+    held_out : tuple of Scene
+        Pieces of the part that is not trained on, their sides multiples of the network's pooling. A source that lies
+        in both parts counts in the training part only.
+    share : float
+        How often patches are cut from this image, compared with others.
+    """
+
+    name: str
+    training: Scene | None
+    held_out: tuple[Scene, ...]
+    share: float
+
+
+def read_observed(config: TrainingConfig) -> tuple[Observed, ...]:
+    """The images of a configuration.
+
+    Raises
+    ------
+    InputError
+        An image, its labels or its classes cannot be used, or its training part is smaller than a patch.
+    """
+    patch = max(stage.patch for stage in config.stages)
+    observed = [_read_one(image, config) for image in config.images]
+    for one in observed:
+        if one.training is not None and min(one.training.owner.shape) < patch:
+            height, width = one.training.owner.shape
+            raise InputError(
+                f"{one.name}: the part to train on has {height} x {width} px, a patch {patch} px; choose a smaller "
+                "patch, or hold out less"
+            )
+    return tuple(observed)
+
+
+def observe_image(image: SkyImage, config: ImageConfig) -> Scene:
+    """An image and its labels as one scene.
+
+    Parameters
+    ----------
+    image : SkyImage
+        In the bands of the network.
+    config : ImageConfig
+        Where labels and classes are.
+    """
+    snr, valid = normalize(image, measure_noise(image))
+    n_seen = np.maximum(valid.sum(axis=2), 1)
+    labelling = read_labelling(config, snr.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
+    signal = estimate_signal(snr, valid, labelling)
+    return make_scene(
+        snr,
+        valid,
+        signal,
+        labelling.owner,
+        labelling.soft,
+        _positions(labelling.owner, (signal**2).sum(axis=2), len(labelling.soft)),
+        classed=labelling.classed,
+        labelled=labelling.labelled,
+    )
+
+
+def estimate_signal(snr: np.ndarray, valid: np.ndarray, labelling: Labelling) -> np.ndarray:
+    """Light over the noise inside the labels, as far as an observed image tells.
+
+    Parameters
+    ----------
+    snr, valid : numpy.ndarray
+        float32 and bool, shape ``(y, x, band)``.
+    labelling : Labelling
+        Who owns which pixel.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(y, x, band)``: smoothed S/N, not negative, 0 outside of the labels. The noise is that on the
+        scale of several pixels, measured in the sky, as in simulated scenes. Where all bands together are below
+        `LABELLED_LEVEL`, the pixel has that much light in the mean colour of its source.
+    """
+    owner, n_sources = labelling.owner, len(labelling.soft)
+    sky = (owner == 0) & labelling.labelled
+    signal = np.zeros(snr.shape, np.float32)
+    for b in range(snr.shape[2]):
+        seen = ndimage.gaussian_filter(valid[..., b].astype(np.float32), _SMOOTHING)
+        smooth = ndimage.gaussian_filter(snr[..., b] * valid[..., b], _SMOOTHING) / np.maximum(seen, 1e-6)
+        inside = valid[..., b] & (owner > 0)
+        signal[..., b] = np.where(inside, np.maximum(smooth, 0) / _hidden_noise(snr[..., b], sky & valid[..., b]), 0)
+    flat = owner.ravel()
+    totals = [np.bincount(flat, s.ravel(), minlength=n_sources + 1) for s in np.moveaxis(signal, 2, 0)]
+    colour = (np.stack(totals, axis=1).astype(np.float32) + 1e-6)[owner] * valid
+    colour /= np.maximum(np.sqrt((colour**2).sum(axis=2, keepdims=True)), 1e-12)
+    level = np.sqrt((signal**2).sum(axis=2))
+    faint = (owner > 0) & (level < LABELLED_LEVEL)
+    signal[faint] = LABELLED_LEVEL * colour[faint]
+    return signal
+
+
+def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
+    image = read_image(config.image, rms=config.rms, weight=config.weight, dq=config.dq)
+    scene = observe_image(align_bands(image, training.model.bands), config)
+    part, held_out = config.parts(image.shape)
+    both = np.zeros(len(scene.soft) + 1, bool)
+    if part is not None and held_out is not None:
+        there = [np.bincount(scene.owner[w.slices].ravel(), minlength=len(both)) > 0 for w in (part, held_out)]
+        both = there[0] & there[1] & (np.arange(len(both)) > 0)
+    pieces: tuple[Scene, ...] = ()
+    if held_out is not None:
+        clean = cut_scene(scene, held_out)
+        clean = replace(clean, labelled=_area(clean) & ~both[clean.owner])
+        pieces = _pieces(clean, training.model.factor)
+        if not pieces:
+            raise InputError(f"{config.name}: no source in the part held out ({config.held_out}); hold out another")
+    return Observed(config.name, None if part is None else cut_scene(scene, part), pieces, config.share)
+
+
+def cut_scene(scene: Scene, window: Window, *, factor: int = 1) -> Scene:
+    """The part of a scene inside a window, its sides padded with invalid pixels to multiples of ``factor``.
+
+    What is known of the sources stays that of the whole scene; positions are in the window's pixels.
+    """
+    pad = [(0, -length % factor) for length in window.shape]
+
+    def cut(plane: np.ndarray) -> np.ndarray:
+        part = plane[window.slices]
+        return np.pad(part, [*pad, *[(0, 0)] * (part.ndim - 2)])
+
+    return replace(
+        scene,
+        snr=cut(scene.snr),
+        valid=cut(scene.valid),
+        signal=cut(scene.signal),
+        owner=cut(scene.owner),
+        position=scene.position - (window.y, window.x),
+        labelled=cut(_area(scene)),
+    )
+
+
+def _pieces(scene: Scene, factor: int) -> tuple[Scene, ...]:
+    """The tiles of a scene with the most labelled source pixels."""
+    windows = list(tile_windows(scene.owner.shape, TILE))
+    counts = [int(((scene.owner > 0) & _area(scene))[window.slices].sum()) for window in windows]
+    best = sorted(np.argsort(counts)[::-1][:_N_TILES])
+    return tuple(cut_scene(scene, windows[i], factor=factor) for i in best if counts[i])
+
+
+def _area(scene: Scene) -> np.ndarray:
+    return np.ones(scene.owner.shape, bool) if scene.labelled is None else scene.labelled
+
+
+def _hidden_noise(snr: np.ndarray, sky: np.ndarray) -> float:
+    """How much noisier blocks of pixels are than their pixels tell: 1 for independent pixels, more after drizzling."""
+    height, width = (length - length % _BLOCK for length in snr.shape)
+    blocks = (height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+    empty = sky[:height, :width].reshape(blocks).all(axis=(1, 3))
+    if empty.sum() < _FEWEST_BLOCKS:
+        return 1.0
+    means = snr[:height, :width].reshape(blocks).mean(axis=(1, 3))[empty]
+    return float(np.clip(_BLOCK * mad_std(means) / max(mad_std(snr[sky]), 1e-9), 1.0, 4.0))
+
+
+def _positions(owner: np.ndarray, light: np.ndarray, n_sources: int) -> np.ndarray:
+    """Centroids, float64 ``(source, 2)``: y, x; NaN for a source without pixels."""
+    flat = owner.ravel()
+    total = np.bincount(flat, light.ravel(), minlength=n_sources + 1)[1:]
+    sums = [
+        np.bincount(flat, (light * axis).ravel(), minlength=n_sources + 1)[1:]
+        for axis in np.indices(owner.shape, sparse=True)
+    ]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack(sums, axis=1) / total[:, None]
+
+
+def training_scenes(observed: Sequence[Observed]) -> tuple[tuple[Scene, float], ...]:
+    """Scenes to cut patches from, and how often."""
+    return tuple((one.training, one.share) for one in observed if one.training is not None)
