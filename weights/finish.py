@@ -3,9 +3,10 @@
     python weights/make_fields.py valid FOLDER --natural --skip 60000 --count 26 --only hst
     python weights/finish.py weights/hst 'FOLDER/hst_*.npz' --domain weights/domain_hst.json
 
-The fields are validation fields with the real sky's counts and classes, seen at the depth of GOODS-S deep. Three things are fitted and stored in ``config.json``: biases of the
-classes, every source brighter than H = 25.5 counting once; a temperature and a bias of the sky, every pixel counting
-once; and the lowest ``core`` of the detection at which at most 1 % of the detections hold no true source.
+The fields are validation fields with the real sky's counts and classes, seen at the depth of GOODS-S deep. Three
+things are fitted and stored in ``config.json``: biases of the classes, every source brighter than H = 25.5 counting
+once; a temperature and a bias of the sky, every pixel counting once; and the lowest ``core`` of the detection at which
+at most 1 % of the detections hold no true source.
 """
 
 import argparse
