@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -112,6 +113,51 @@ def written_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def moved_together(paths: Iterable[str | Path], *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary directory for several products, which get their names together when the block ends without an error.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        The products, all in one directory, which is made if it does not exist.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Yields
+    ------
+    pathlib.Path
+        Write each product here, under its own name. What else lies here in the end is thrown away.
+
+    Raises
+    ------
+    OutputError
+        A product exists, or cannot be written; nothing is left behind then, nor after any other exception. After a
+        kill the directory is left, until `clear_abandoned` finds it.
+    """
+    wanted = [Path(path) for path in paths]
+    check_writable(wanted, overwrite)
+    directory = wanted[0].parent
+    temporary = temporary_path(directory / "products")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        appeared = [str(path) for path in wanted if not overwrite and os.path.lexists(path)]
+        if appeared:
+            raise OutputError(f"{', '.join(appeared)} appeared while the products were made, and is left as it is")
+        for path in wanted:
+            (temporary / path.name).replace(path)
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(temporary), str(directory))) from error
+    except OSError as error:
+        reason = write_failure(error)
+        if reason is None:
+            raise
+        raise OutputError(f"the products cannot be written in {directory}: {reason}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def temporary_path(path: Path) -> Path:
     """A hidden name beside ``path`` that says who is writing: host, process and run."""
     owner = f"{_HOST}-{os.getpid()}-{_RUN}-{secrets.token_hex(4)}"
@@ -119,7 +165,7 @@ def temporary_path(path: Path) -> Path:
 
 
 def clear_abandoned(directory: Path) -> list[Path]:
-    """Remove unfinished files in a directory whose writer is no more.
+    """Remove unfinished files, and directories of such, whose writer is no more.
 
     A writer on this machine is no more when its process is not running; of another machine's, when the file
     has not changed for `FOREIGN_AGE` seconds.
@@ -135,7 +181,10 @@ def clear_abandoned(directory: Path) -> list[Path]:
             match = _NAME.match(entry.name) if entry.name.endswith(SUFFIX) else None
             if match and _is_abandoned(match, entry):
                 with suppress(OSError):
-                    Path(entry.path).unlink()
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
+                        Path(entry.path).unlink()
                     removed.append(Path(entry.path))
     return removed
 

@@ -4,23 +4,31 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from morpheus_lite.classification import Classification, Classifier
-from morpheus_lite.errors import InputError, ModelError
+from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.flags import PixelFlag
 from morpheus_lite.image import SkyImage
+from morpheus_lite.io.mapfile import Maps
+from morpheus_lite.io.source import ImageSource
 from morpheus_lite.patches import gather
-from morpheus_lite.resources import Progress, usable_cores
+from morpheus_lite.resources import Progress, format_memory, usable_cores
 from morpheus_lite.stitch import MeanVariance, Moments, RankVote, Stitched
-from morpheus_lite.tiling import Tiling, Window, Windows
+from morpheus_lite.tiling import Tiling, Window, Windows, tile_windows
 
 BATCH = 48
 """Windows in a call of the network, whole multiples of which fill the register blocks (12, 24 or 48 rows) of the matrix
 products in Eigen. With 64 the last window of a batch is rounded differently from the others; with 48 a window's
 result is the same, to the bit, wherever in the batch it is. Larger batches are no faster (they leave the cache)."""
+
+REGION = 1024
+"""Side of the part of a streamed image that is classified at once, in pixels."""
+
+KINDS = ("mean", "variance", "vote", "coverage", "flags")
+"""Planes that classification by windows fills."""
 
 
 class WindowModel(Classifier, Protocol):
@@ -90,6 +98,85 @@ def classify_windows(
     tiling = Tiling(image.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
     whole = Window(0, 0, *image.shape)
     return classify_region(image, model, tiling, whole, batch_size=batch_size, workers=workers, progress=progress)
+
+
+def stream_windows(
+    source: ImageSource,
+    model: WindowModel,
+    maps: Maps,
+    *,
+    stride: int | None = None,
+    edges: str = "classify",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    region: int = REGION,
+    progress: Progress | None = None,
+) -> None:
+    """Fill class maps from an image that is read by section, region by region: the same maps as `classify_windows`.
+
+    Parameters
+    ----------
+    source : ImageSource
+        The image; the bands of the model are chosen by name.
+    model : WindowModel
+        The model.
+    maps : MapFile or MemoryMaps
+        Where the maps go.
+    stride, edges, batch_size, workers
+        As in `classify_windows`.
+    region : int
+        Side of the regions in pixels. The maps do not depend on it.
+    progress : callable, optional
+        Called with (pixels done, pixels in all).
+    """
+    source = source.select(model.bands)
+    tiling = Tiling(source.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
+    height, width = source.shape
+    done = 0
+    for window in tile_windows(source.shape, region):
+        area = window.height * window.width
+
+        def report(part: int, parts: int, before: int = done, area: int = area) -> None:
+            if progress:
+                progress(before + area * part // max(parts, 1), height * width)
+
+        image = source.read(tiling.reach(window))
+        maps.write(
+            window,
+            classify_region(image, model, tiling, window, batch_size=batch_size, workers=workers, progress=report),
+        )
+        done += area
+        report(0, 1, done, 0)
+
+
+def region_in(memory: float, n_bands: int) -> int:
+    """Side of the regions that fit into this many bytes: `REGION` or less.
+
+    Raises
+    ------
+    OptionError
+        The memory is not enough for any.
+    """
+    needed = [(side, (side + 80) ** 2 * (200 + 20 * n_bands) + 100e6) for side in (REGION, REGION // 2, REGION // 4)]
+    for side, size in needed:
+        if size <= memory:
+            return side
+    raise OptionError(
+        f"{format_memory(max(memory, 0))} of memory are left for the work, and {format_memory(size)} are needed: allow "
+        f"{format_memory(size - memory)} more (--memory)"
+    )
+
+
+def window_record(model: WindowModel, stride: int | None, edges: str) -> dict[str, Any]:
+    """What the maps of a window model record of it."""
+    return {
+        "model": model.name,
+        "sha256": model.sha256,
+        "window": model.window,
+        "margin": model.margin,
+        "stride": model.stride if stride is None else stride,
+        "edges": edges,
+    }
 
 
 def classify_region(
@@ -257,12 +344,5 @@ def _assembled(
         vote=np.where(valid[..., None], vote.value, np.float32(np.nan)),
         flags=flags.astype(np.uint8),
         wcs=image.wcs,
-        provenance={
-            "model": model.name,
-            "sha256": model.sha256,
-            "window": model.window,
-            "margin": model.margin,
-            "stride": tiling.stride,
-            "edges": tiling.edges,
-        },
+        provenance=window_record(model, tiling.stride, tiling.edges),
     )

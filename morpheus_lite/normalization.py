@@ -41,8 +41,8 @@ class NoiseMap:
         data, or of the RMS plane where the image has one. ``sigma`` is 0 in a band that has no noise to measure
         (constant, or without valid pixels); such a band counts as missing.
     has_rms : tuple of bool, optional
-        Which bands have an RMS plane, in the whole image. Not given, a band has one in those parts of the image in which
-        the plane is not 0 throughout.
+        Which bands have an RMS plane, in the whole image. Not given, a band has one in those parts of the image in
+        which the plane is not 0 throughout.
     """
 
     shape: tuple[int, int]
@@ -77,13 +77,22 @@ def measure_noise(image: SkyImage) -> NoiseMap:
     return noise_from_rows(image.shape, rows, has_rms=has_rms)
 
 
-def strips(shape: tuple[int, int]) -> tuple[Window, ...]:
-    """The rows of mesh boxes of an image, as windows over its whole width, top to bottom."""
-    rows = _edges(shape[0])
-    return tuple(Window(int(a), 0, int(b - a), shape[1]) for a, b in pairwise(rows))
+def strips(shape: tuple[int, int], *, width: int | None = None) -> tuple[Window, ...]:
+    """The rows of mesh boxes of an image, as windows over its whole width, top to bottom.
+
+    With a ``width`` in pixels every row is cut, left to right, into windows of whole boxes and about that width.
+    """
+    rows, columns = (_edges(length) for length in shape)
+    step = len(columns) if width is None else max(1, width // BOX)
+    cuts = [*columns[:-1:step].tolist(), shape[1]]
+    return tuple(
+        Window(int(a), left, int(b - a), right - left) for a, b in pairwise(rows) for left, right in pairwise(cuts)
+    )
 
 
-def measure_row(strip: SkyImage, shape: tuple[int, int], *, has_rms: tuple[bool, ...] | None = None) -> np.ndarray:
+def measure_row(
+    strip: SkyImage, shape: tuple[int, int], *, left: int = 0, has_rms: tuple[bool, ...] | None = None
+) -> np.ndarray:
     """Background and noise in one row of boxes.
 
     Parameters
@@ -92,6 +101,8 @@ def measure_row(strip: SkyImage, shape: tuple[int, int], *, has_rms: tuple[bool,
         The image inside one window of `strips`.
     shape : (int, int)
         Height and width of the whole image.
+    left : int
+        First column of the strip in the image.
     has_rms : tuple of bool, optional
         As in `NoiseMap`.
 
@@ -100,9 +111,10 @@ def measure_row(strip: SkyImage, shape: tuple[int, int], *, has_rms: tuple[bool,
     numpy.ndarray
         float32, shape ``(2, mesh x, band)``: background, sigma; NaN where a box has too few valid pixels.
     """
-    if strip.shape[1] != shape[1]:
-        raise InputError(f"a strip is {strip.shape[1]} px wide, the image {shape[1]} px: give strips of full width")
-    columns = _edges(shape[1])
+    columns, right = _edges(shape[1]), left + strip.shape[1]
+    if left not in columns or right not in columns:
+        raise InputError(f"a strip goes from column {left} to {right} of {shape[1]}: give strips as `strips` cuts them")
+    columns = columns[(columns >= left) & (columns <= right)] - left
     row = np.empty((2, len(columns) - 1, strip.n_bands), np.float32)
     for i, (a, b) in enumerate(pairwise(columns)):
         part = (slice(0, None, _STEP), slice(int(a), int(b), _STEP))

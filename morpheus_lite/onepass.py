@@ -6,9 +6,9 @@ maps are the same to the bit.
 """
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from morpheus_lite.io.reader import open_image
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.normalization import NoiseMap, measure_row, noise_from_rows, normalize, strips
 from morpheus_lite.resources import Progress, format_memory, run_each, usable_cores
-from morpheus_lite.tiling import Window
+from morpheus_lite.tiling import Window, tile_windows
 
 TILE = 1024
 """Side of the part of a tile that counts: with a halo of 144 px, three quarters of the work are not in vain (the
@@ -177,6 +177,9 @@ def workers_in(memory: float, model: TileModel, n_bands: int, *, has_rms: bool =
     return min(fitting, usable_cores())
 
 
+_STRIP_WIDTH = 8192
+"""Pixels of a strip that are in memory at once while the noise is measured."""
+
 _BYTES_READ = 26
 """Bytes a pixel and band of a tile that is prepared: data 4, valid 1, S/N 4, the same padded, and temporary arrays."""
 
@@ -193,7 +196,7 @@ class _Bands:
 
     @classmethod
     def of(cls, source: ImageSource, bands: tuple[str, ...]) -> "_Bands":
-        if bands and all(name.isdigit() for name in source.bands):
+        if bands and not source.has_band_names:
             source = source.select(bands)
         elif set(bands) & set(source.bands):
             source = source.select([band for band in bands if band in source.bands])
@@ -249,24 +252,20 @@ def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
     )
 
 
-def tile_windows(shape: tuple[int, int], tile: int) -> Iterator[Window]:
-    """The parts of the tiles that count: they cover an image once, and start at multiples of ``tile``."""
-    for y in range(0, shape[0], tile):
-        for x in range(0, shape[1], tile):
-            yield Window(y, x, min(tile, shape[0] - y), min(tile, shape[1] - x))
-
-
 def _measure_noise(bands: _Bands, workers: int) -> NoiseMap:
-    """The noise of the whole image, a few strips of it at a time."""
-    windows = strips(bands.shape)
-    rows: list[np.ndarray | None] = [None] * len(windows)
+    """The noise of the whole image, a few pieces of its strips at a time."""
+    pieces = strips(bands.shape, width=_STRIP_WIDTH)
+    statistics: dict[Window, np.ndarray] = {}
 
-    def work(numbered: tuple[int, Window]) -> None:
-        number, strip = numbered
-        rows[number] = measure_row(bands.read(strip), bands.shape, has_rms=bands.has_rms)
+    def work(piece: Window) -> None:
+        statistics[piece] = measure_row(bands.read(piece), bands.shape, left=piece.x, has_rms=bands.has_rms)
 
-    run_each(work, enumerate(windows), threads=workers)
-    return noise_from_rows(bands.shape, (row for row in rows if row is not None), has_rms=bands.has_rms)
+    run_each(work, pieces, threads=workers)
+    rows = (
+        np.concatenate([statistics[piece] for piece in row], axis=1)
+        for _, row in groupby(pieces, lambda piece: piece.y)
+    )
+    return noise_from_rows(bands.shape, rows, has_rms=bands.has_rms)
 
 
 def _classify_window(

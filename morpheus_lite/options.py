@@ -1,6 +1,7 @@
 """What a user may choose when an image becomes products: the options of a run, checked at the door."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from morpheus_lite.errors import OptionError
 
@@ -12,6 +13,12 @@ COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
+PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags")
+"""Kinds of planes of the class maps."""
+DETECTION = ("core", "wings", "min_area", "min_significance")
+"""What may be chosen of the detection by probability, fields of `~morpheus_lite.segmentation.DetectionOptions`."""
+DEFAULT_MEMORY = "2GB"
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,20 @@ class ClassifyOptions:
         Whose names the columns of the catalogue have, one of ``COLUMN_NAMES``.
     compress : bool
         Write tile-compressed maps.
+    planes : tuple of str, optional
+        Which planes the maps hold, of `~morpheus_lite.io.maps.PLANES`; None for all that the model gives.
     overwrite : bool
         Replace products that exist.
+    memory : str
+        How much memory the process may take, ``"2GB"``: it decides how much is done at once, and never the result.
+    device : str
+        ``"auto"`` takes a GPU if there is one; ``"cpu"``, ``"gpu"`` or ``"gpu:1"`` ask for one.
+    precision : str
+        One of ``PRECISIONS``: how the network of a one-pass model calculates.
+    detection : mapping
+        Fields of `~morpheus_lite.segmentation.DetectionOptions` that are not to be the model's own.
+    domain_check : bool
+        Whether to compare the image with those that the model was trained on, if the model says what they are.
     """
 
     model: str = DEFAULT_MODEL
@@ -48,7 +67,13 @@ class ClassifyOptions:
     catalog_format: str = "ecsv"
     columns: str = "photutils"
     compress: bool = False
+    planes: tuple[str, ...] | None = None
     overwrite: bool = False
+    memory: str = DEFAULT_MEMORY
+    device: str = "auto"
+    precision: str = "float32"
+    detection: Mapping[str, float] = field(default_factory=dict)
+    domain_check: bool = True
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.products if name not in PRODUCTS]
@@ -56,6 +81,11 @@ class ClassifyOptions:
             raise OptionError(f"products {', '.join(unknown) or '(none)'}: choose one or more of {', '.join(PRODUCTS)}")
         if self.segmentation not in (None, *SEGMENTATION_METHODS):
             raise OptionError(f"segmentation {self.segmentation!r}: choose one of {', '.join(SEGMENTATION_METHODS)}")
+        wrong = [kind for kind in self.planes or () if kind not in PLANES]
+        if wrong or self.planes == ():
+            raise OptionError(f"map planes {', '.join(wrong) or '(none)'}: choose one or more of {', '.join(PLANES)}")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
         if self.catalog_format not in CATALOG_FORMATS:
             raise OptionError(f"catalogue format {self.catalog_format!r}: choose one of {', '.join(CATALOG_FORMATS)}")
         if self.columns not in COLUMN_NAMES:

@@ -3,32 +3,32 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from astropy.table import QTable
 
-from morpheus_lite import __version__
-from morpheus_lite.atomic import check_writable
-from morpheus_lite.catalog import measure, sextractor_columns
+from morpheus_lite import __version__, engine, onepass
+from morpheus_lite.atomic import moved_together
+from morpheus_lite.catalog import MeasureOptions
 from morpheus_lite.classification import Classification
-from morpheus_lite.deblending import deblend
-from morpheus_lite.display import hex_colours, save_summary
-from morpheus_lite.engine import classify_windows
+from morpheus_lite.domain import check_domain, middle
+from morpheus_lite.engine import classify_windows, region_in, stream_windows, window_record
 from morpheus_lite.errors import OptionError
 from morpheus_lite.image import SkyImage
-from morpheus_lite.io import read_image, write_catalog, write_maps, write_regions
-from morpheus_lite.onepass import TileModel, classify_tiles
-from morpheus_lite.options import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions
+from morpheus_lite.io import open_image
+from morpheus_lite.io.mapfile import MapFile, Maps
+from morpheus_lite.io.source import ImageSource
+from morpheus_lite.onepass import TileModel, classify_tiles, stream_tiles, tile_record, workers_in
+from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model
-from morpheus_lite.report import write_report
-from morpheus_lite.segmentation import segment
+from morpheus_lite.products import product_paths, write_products
+from morpheus_lite.resources import Progress, parse_memory, resident_memory
+from morpheus_lite.segmentation import DetectionOptions
+from morpheus_lite.streamed import catalogue_sections
 from morpheus_lite.tiling import EDGES
-
-Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +88,7 @@ def classify(
     if isinstance(model, str | Path):
         model = load_model(model)
     if model.kind == "onepass":
-        if stride is not None or edges != EDGES[0]:
-            raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
+        _refuse_window_options(model, stride, edges)
         return classify_tiles(image, cast(TileModel, model), workers=workers, progress=progress)
     return classify_windows(
         image.select(model.bands),
@@ -125,18 +124,6 @@ class Products:
     shape: tuple[int, int]
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
-
-
-def product_paths(name: str, directory: Path, options: ClassifyOptions) -> dict[str, Path]:
-    """Where the products of an image called ``name`` go."""
-    files = {
-        "maps": f"{name}_morpheus.fits",
-        "catalog": f"{name}_catalog.{options.catalog_format}",
-        "picture": f"{name}_summary.png",
-        "regions": f"{name}_sources.reg",
-        "report": f"{name}_report.html",
-    }
-    return {product: directory / files[product] for product in options.products}
 
 
 def classify_file(
@@ -184,79 +171,124 @@ def classify_file(
         A product exists and ``overwrite`` is False, or cannot be written.
     """
     options = options or ClassifyOptions()
-    directory = Path(directory)
     clock = Clock()
-    with clock("reading"):
-        image = read_image(source, **(reading or {}))
-        name = name or image.name
-        paths = product_paths(name, directory, options)
-        check_writable(paths.values(), overwrite=options.overwrite)
-    with clock("model"):
-        model = model or load_model(options.model)
-        if model.bands and not image.has_band_names:
-            image = image.select(model.bands)
-    log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
-    with clock("network"):
-        result = classify(
-            image,
-            model,
-            stride=options.stride,
-            edges=options.edges,
-            batch_size=options.batch_size,
-            workers=workers,
-            progress=progress,
-        )
-    result.provenance.update(run_record(image, options))
-    with clock("segmentation"):
-        method = options.segmentation or ("probability" if result.vote is None else "paper")
-        parents = segment(result, method=method)
-        labels = deblend(parents, image, method=DEBLENDING_OF[method], classification=result)
-    with clock("catalog"):
-        maps = "vote" if method == "paper" else "probability"
-        table = measure(labels, image, result, parents=parents, maps=maps)
-    with clock("writing"):
-        write_products(paths, image, result, labels, table, options)
-        if "report" in paths:
-            run = {**result.provenance, "timings": clock.seconds}
-            write_report(paths["report"], image, result, labels, table, overwrite=options.overwrite, run=run)
-    return Products(paths, table, image.shape, clock.seconds, result.provenance)
+    with ExitStack() as stack:
+        with clock("reading"):
+            image = stack.enter_context(open_image(source, **(reading or {})))
+            paths = product_paths(name or image.name, Path(directory), options)
+            folder = stack.enter_context(moved_together(paths.values(), overwrite=options.overwrite))
+        with clock("model"):
+            model = model or load_model(options.model, device=options.device, precision=options.precision)
+            if model.bands and not image.has_band_names:
+                image = image.select(model.bands)
+            plan = plan_run(image, model, options, workers=workers)
+            missing = [kind for kind in options.planes or () if kind not in plan.kinds]
+            if missing:
+                raise OptionError(
+                    f"{model.name} gives no map planes {', '.join(missing)}; it has {', '.join(plan.kinds)}"
+                )
+        log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
+        with clock("checking"):
+            outside = outside_domain(image, model) if options.domain_check else ()
+        record = {**plan.record, **run_record(image, options), **({"domain": list(outside)} if outside else {})}
+        temporary = {product: folder / path.name for product, path in paths.items()}
+        place = _place_of_maps(temporary, options)
+        maps = stack.enter_context(MapFile(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record))
+        with clock("network"):
+            plan.fill(maps, progress)
+        with clock("catalog"):
+            table = catalogue_sections(
+                image,
+                maps,
+                method=options.segmentation or ("paper" if "vote" in plan.kinds else "probability"),
+                detection=DetectionOptions(**{**model.settings.get("detection", {}), **options.detection}),
+                measuring=MeasureOptions(outside_domain=bool(outside)),
+                scratch=folder,
+            )
+        with clock("writing"):
+            run = {**record, "timings": clock.seconds}
+            write_products(temporary, image, maps, table, options, memory=plan.memory, run=run)
+    return Products(paths, table, image.shape, clock.seconds, record)
 
 
-def write_products(
-    paths: dict[str, Path],
-    image: SkyImage,
-    result: Classification,
-    labels: np.ndarray,
-    table: QTable,
-    options: ClassifyOptions,
-) -> None:
-    """Write the products that have a path; each appears under its name when it is whole."""
-    overwrite = options.overwrite
-    for path in paths.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    if "maps" in paths:
-        write_maps(paths["maps"], image, result, labels=labels, overwrite=overwrite, compress=options.compress)
-    if "catalog" in paths:
-        named = sextractor_columns(table) if options.columns == "sextractor" else table
-        write_catalog(paths["catalog"], named, overwrite=overwrite)
-    if "picture" in paths:
-        save_summary(paths["picture"], image, result, labels, table, overwrite=overwrite)
-    if "regions" in paths:
-        frame = "image" if image.pixel_scale is None else "sky"
-        write_regions(
-            paths["regions"],
-            table,
-            labels=labels,
-            wcs=image.wcs,
-            frame=frame,
-            colors=hex_colours("legible"),
-            overwrite=overwrite,
-        )
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How the class maps of one image are going to be made: decided, and found to fit, before the work starts.
+
+    Parameters
+    ----------
+    kinds : tuple of str
+        Planes of the maps.
+    record : dict
+        What the maps record of the model and of how it is applied.
+    memory : float
+        Bytes of memory that may be used beside what the process holds already.
+    fill : callable
+        ``fill(maps, progress)`` does the work.
+    """
+
+    kinds: tuple[str, ...]
+    record: dict[str, Any]
+    memory: float
+    fill: Callable[[Maps, Progress | None], Any]
 
 
-def run_record(image: SkyImage, options: ClassifyOptions) -> dict[str, Any]:
+def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, workers: int | None = None) -> Plan:
+    """How to classify an image with a model in the memory of the options.
+
+    Raises
+    ------
+    OptionError
+        The memory is not enough, or the options do not go with the model.
+    """
+    memory = parse_memory(options.memory) - resident_memory()
+    if model.kind == "onepass":
+        _refuse_window_options(model, options.stride, options.edges)
+        tiles = cast(TileModel, model)
+        n_bands = len(model.bands) or image.n_bands
+        fitting = workers_in(memory, tiles, n_bands, has_rms=any(image.has_rms))
+        n_workers = min(workers or fitting, fitting)
+
+        def fill(maps: Maps, progress: Progress | None) -> None:
+            stream_tiles(image, tiles, maps, workers=n_workers, progress=progress)
+
+        return Plan((*onepass.KINDS, "segmentation"), tile_record(model), memory, fill)
+    region = region_in(memory, len(model.bands))
+
+    def fill_windows(maps: Maps, progress: Progress | None) -> None:
+        given = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
+        stream_windows(image, model, maps, **given, workers=workers, region=region, progress=progress)
+
+    record = window_record(model, options.stride, options.edges)
+    return Plan((*engine.KINDS, "segmentation"), record, memory, fill_windows)
+
+
+def outside_domain(image: ImageSource, model: Model) -> tuple[str, ...]:
+    """In which respects an image is unlike those that a model was trained on: sentences, which are logged as well."""
+    ranges = model.settings.get("domain", {})
+    if not ranges:
+        return ()
+    outside = check_domain(image.read(middle(image.shape)), ranges).outside
+    for sentence in outside:
+        log.warning("%s: %s", image.name, sentence)
+    return outside
+
+
+def _refuse_window_options(model: Model, stride: int | None, edges: str) -> None:
+    if stride is not None or edges != EDGES[0]:
+        raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
+
+
+def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
+    """The file that the maps are made in: the product itself, unless that holds less, or is compressed."""
+    path = next(iter(paths.values())).with_name("maps")
+    return path if options.compress or options.planes is not None else paths.get("maps", path)
+
+
+def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
     """What every product says of the run, beside what the engine recorded of the model."""
-    chosen = {key: value for key, value in asdict(options).items() if key not in ("overwrite", "products")}
+    left_out = ("overwrite", "products", "planes", "memory", "device")
+    chosen = {key: value for key, value in asdict(options).items() if key not in left_out}
     return {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": chosen}
 
 

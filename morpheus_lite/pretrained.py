@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from morpheus_lite.atomic import check_writable, written_whole
-from morpheus_lite.errors import ModelError, OutputError
+from morpheus_lite.errors import ModelError, OptionError, OutputError
 from morpheus_lite.model.info import ModelInfo
+from morpheus_lite.options import PRECISIONS
 from morpheus_lite.patches import PREPARATIONS
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ class Kind(NamedTuple):
 
     build: Callable[[Mapping[str, Any]], "keras.Model"]
     """From the ``network`` of a configuration to the network with fresh weights."""
-    ready: Callable[[ModelInfo, "keras.Model"], Any]
-    """From a description and the network with its weights to what `load_model` returns."""
+    ready: Callable[[ModelInfo, "keras.Model", str], Any]
+    """From a description, the network with its weights, and a precision to what `load_model` returns."""
 
 
 def _build_unet(network: Mapping[str, Any]) -> "keras.Model":
@@ -68,10 +69,12 @@ def _build_unet(network: Mapping[str, Any]) -> "keras.Model":
     return build_unet(UNetConfig.from_dict(network))
 
 
-def _ready_unet(info: ModelInfo, network: "keras.Model") -> Model:
+def _ready_unet(info: ModelInfo, network: "keras.Model", precision: str = "float32") -> Model:
     from morpheus_lite.model.inference import compiled
     from morpheus_lite.model.unet import UNetConfig, trim_unet
 
+    if precision != "float32":
+        raise OptionError(f"{info.name} calculates in float32 only; {precision} is for models that see a tile at once")
     config = UNetConfig.from_dict(info.network)
     if (info.window, len(info.bands), len(info.classes)) != (config.window, config.n_bands, config.n_classes):
         raise ModelError(f"{info.name}: window, bands and classes of the model are not those of its network")
@@ -96,10 +99,10 @@ def _build_onepass(network: Mapping[str, Any]) -> "keras.Model":
     return build_onepass(OnePassConfig.from_dict(network))
 
 
-def _ready_onepass(info: ModelInfo, network: "keras.Model") -> Any:
+def _ready_onepass(info: ModelInfo, network: "keras.Model", precision: str = "float32") -> Any:
     from morpheus_lite.model.tilewise import ready
 
-    return ready(info, network)
+    return ready(info, network, precision=precision)
 
 
 KINDS: dict[str, Kind] = {"unet": Kind(_build_unet, _ready_unet), "onepass": Kind(_build_onepass, _ready_onepass)}
@@ -122,13 +125,17 @@ def list_models() -> tuple[ModelInfo, ...]:
     return tuple(_read_info(folder) for _, folder in sorted(_shipped().items()))
 
 
-def load_model(name_or_path: str | Path) -> Model:
+def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str = "float32") -> Model:
     """Load a model, checked against its checksum.
 
     Parameters
     ----------
     name_or_path : str or path
         Name of a shipped model, or a model's directory.
+    device : str
+        ``"auto"``: a GPU if TensorFlow sees one; ``"cpu"``, ``"gpu"``, or ``"gpu:1"`` for the second.
+    precision : {"float32", "bfloat16"}
+        What the network of a one-pass model calculates in; others know float32 only.
 
     Returns
     -------
@@ -139,6 +146,8 @@ def load_model(name_or_path: str | Path) -> Model:
     ------
     ModelError
         There is no such model, or it is incomplete, damaged, or of an unknown kind.
+    OptionError
+        There is no such device, or the model does not know the precision.
 
     Examples
     --------
@@ -146,11 +155,15 @@ def load_model(name_or_path: str | Path) -> Model:
     >>> model.bands
     ('F160W', 'F125W', 'F606W', 'F850LP')
     """
+    from morpheus_lite.model.devices import use_device
     from morpheus_lite.model.inference import one_thread_a_call
 
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     one_thread_a_call()
+    use_device(device)
     info, network = load_network(name_or_path)
-    return KINDS[info.kind].ready(info, network)
+    return KINDS[info.kind].ready(info, network, precision)
 
 
 def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":

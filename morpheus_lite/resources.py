@@ -14,8 +14,6 @@ from morpheus_lite.errors import OptionError
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
-DEFAULT_MEMORY = "2GB"
-
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>[KMGT]I?)?B?", re.IGNORECASE)
 

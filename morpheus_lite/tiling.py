@@ -189,6 +189,13 @@ class Tiling:
         return np.cumsum(change)[:-1]
 
 
+def tile_windows(shape: tuple[int, int], tile: int) -> Iterator[Window]:
+    """The parts of the tiles that count: they cover an image once, and start at multiples of ``tile``."""
+    for y in range(0, shape[0], tile):
+        for x in range(0, shape[1], tile):
+            yield Window(y, x, min(tile, shape[0] - y), min(tile, shape[1] - x))
+
+
 def _starts(length: int, window: int, stride: int) -> np.ndarray:
     starts = np.arange(0, length - window + 1, stride)
     last = length - window

@@ -12,8 +12,12 @@ from morpheus_lite.errors import MorpheusError, OptionError
 from morpheus_lite.options import (
     CATALOG_FORMATS,
     COLUMN_NAMES,
+    DEFAULT_MEMORY,
     DEFAULT_MODEL,
     DEFAULT_PRODUCTS,
+    DETECTION,
+    PLANES,
+    PRECISIONS,
     PRODUCTS,
     SEGMENTATION_METHODS,
     ClassifyOptions,
@@ -69,7 +73,35 @@ from morpheus_lite.tiling import EDGES
     show_default=True,
     help="Whose names the columns of the catalogue have.",
 )
+@click.option("--planes", metavar="A,B,...", help=f"What the maps hold: any of {', '.join(PLANES)} (default: all).")
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
+@click.option(
+    "--memory",
+    default=DEFAULT_MEMORY,
+    show_default=True,
+    metavar="SIZE",
+    help="Memory that the run may take. Any image fits; the result does not depend on it.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="NAME", help="Where the network runs: auto, cpu, gpu, gpu:N."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help="What the network of a one-pass model calculates in; bfloat16 is for GPUs.",
+)
+@click.option("--core", type=float, help="Source probability that a source reaches (default: the model's).")
+@click.option("--wings", type=float, help="Source probability down to which pixels belong to it (the model's).")
+@click.option("--min-area", type=int, help="Smallest source in pixels (the model's).")
+@click.option("--min-significance", type=float, help="Smallest signal-to-noise ratio of a source (the model's).")
+@click.option(
+    "--domain-check/--no-domain-check",
+    default=True,
+    show_default=True,
+    help="Compare the image with those that the model was trained on.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace products that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @config_option
@@ -153,7 +185,7 @@ def report(record: dict[str, Any]) -> None:
 def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, Any]]:
     """The command's options as those of the pipeline and those of the reader."""
     options = ClassifyOptions(
-        products=tuple(part.strip() for part in chosen["products"].split(",") if part.strip()),
+        products=names(chosen["products"]),
         **{
             key: chosen[key]
             for key in (
@@ -165,12 +197,18 @@ def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, An
                 "columns",
                 "compress",
                 "overwrite",
+                "memory",
+                "device",
+                "precision",
+                "domain_check",
             )
         },
+        planes=None if chosen["planes"] is None else names(chosen["planes"]),
+        detection={key: chosen[key] for key in DETECTION if chosen[key] is not None},
     )
     reading: dict[str, Any] = {}
     if chosen["band_names"]:
-        reading["bands"] = [name.strip() for name in chosen["band_names"].split(",")]
+        reading["bands"] = list(names(chosen["band_names"]))
     for plane in ("rms", "weight", "dq"):
         if chosen[plane]:
             reading[plane] = plane_option(f"--{plane}", chosen[plane])
@@ -180,6 +218,11 @@ def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, An
             for band, text in pairs("--zero-point", chosen["zero_point"]).items()
         }
     return options, reading
+
+
+def names(text: str) -> tuple[str, ...]:
+    """``"a, b"`` as names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def plane_option(option: str, values: tuple[str, ...]) -> str | dict[str, str]:

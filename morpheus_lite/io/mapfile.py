@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.classification import Classification
 from morpheus_lite.flags import PixelFlag
-from morpheus_lite.io.maps import MapPlane, map_planes, plane_cards
+from morpheus_lite.io.maps import MapPlane, map_planes, plane_cards, write_planes
 from morpheus_lite.io.run_header import header_of_run
 from morpheus_lite.io.sections import SectionWriter
 from morpheus_lite.tiling import Window
@@ -88,6 +88,14 @@ class MapFile:
             if plane.kind in wanted:
                 _collect(read, plane, self.read_plane(plane.name, window))
         return classification_of(read, wcs=windowed(self.wcs, window), provenance=self.provenance)
+
+    def export(self, path: Path, kinds: Sequence[str] | None = None, *, compress: bool = False) -> None:
+        """Write some of the planes, or all, to another file, band by band and compressed if asked for."""
+        planes = map_planes(self.kinds if kinds is None else kinds)
+        header = header_of_run(self.provenance)
+        write_planes(
+            path, header, planes, self.wcs, self.shape, lambda p, w: self.read_plane(p.name, w), compress=compress
+        )
 
     def close(self) -> None:
         """Close the file."""

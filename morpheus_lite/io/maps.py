@@ -1,8 +1,8 @@
 """Class maps as FITS: one image HDU a plane, each with WCS, and the run in the primary header."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,13 @@ from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.flags import PixelFlag
 from morpheus_lite.image import SkyImage
 from morpheus_lite.io.celestial import celestial_wcs, header_of_wcs
+from morpheus_lite.io.compressed import write_compressed_plane
 from morpheus_lite.io.fitsfile import describe_hdus, open_fits, read_section
 from morpheus_lite.io.run_header import header_of_run, run_of_header
 from morpheus_lite.io.sections import SectionWriter
 from morpheus_lite.labels import check_labels
+from morpheus_lite.options import PLANES
 from morpheus_lite.tiling import Window
-
-PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags")
-"""Kinds of planes that `write_maps` writes."""
 
 _SUFFIX = {"mean": "", "variance": "_VAR", "vote": "_VOTE"}
 _SINGLE = {"coverage": ("N", "i4"), "segmentation": ("SEGMENTATION", "i4"), "flags": ("FLAGS", "u1")}
@@ -36,7 +35,7 @@ _MEANING = {
     "segmentation": "label of the source, 0 is sky",
     "flags": "1 invalid, 2 no value, 4 few, 8 near invalid",
 }
-_TILE = 256
+_BAND = 256  # rows that are copied at once
 
 
 @dataclass(frozen=True)
@@ -140,16 +139,13 @@ def write_maps(
         raise OptionError(f"map planes {', '.join(missing)} were asked for, but the classification has none")
     chosen = map_planes(kinds)
     wcs = classification.wcs if classification.wcs is not None else image.wcs
-    cards = {plane.name: plane_cards(plane, wcs) for plane in chosen}
     primary = header_of_run(classification.provenance)
+
+    def read(plane: MapPlane, window: Window) -> np.ndarray:
+        return _pixels(plane, arrays)[window.slices]
+
     with written_whole(path, overwrite=overwrite) as temporary:
-        if compress:
-            _write_compressed(temporary, primary, chosen, cards, arrays)
-        else:
-            layout = [(plane.name, np.dtype(plane.dtype), cards[plane.name]) for plane in chosen]
-            with SectionWriter(temporary, primary, layout, classification.shape) as file:
-                for plane in chosen:
-                    file.write(plane.name, _pixels(plane, arrays))
+        write_planes(temporary, primary, chosen, wcs, classification.shape, read, compress=compress)
     return path
 
 
@@ -177,25 +173,48 @@ def _pixels(plane: MapPlane, arrays: dict[str, np.ndarray | None]) -> np.ndarray
     return array if plane.index is None else array[:, :, plane.index]
 
 
-def _write_compressed(
+def write_planes(
     path: Path,
     primary: fits.Header,
     planes: Sequence[MapPlane],
-    cards: dict[str, fits.Header],
-    arrays: dict[str, np.ndarray | None],
+    wcs: WCS | None,
+    shape: tuple[int, int],
+    read: Callable[[MapPlane, Window], np.ndarray],
+    *,
+    compress: bool = False,
 ) -> None:
-    empty = len(fits.PrimaryHDU().header.tostring())
-    with path.open("wb") as file:
-        file.write(fits.PrimaryHDU(header=primary).header.tostring().encode("ascii"))
+    """Write planes to a FITS file, a band of rows at a time, compressed or not.
+
+    Parameters
+    ----------
+    path : path
+        The file; replaced if it exists.
+    primary : astropy.io.fits.Header
+        Cards of the primary header.
+    planes : sequence of MapPlane
+        What to write.
+    wcs : astropy.wcs.WCS or None
+        WCS of the planes.
+    shape : (int, int)
+        Height and width in pixels.
+    read : callable
+        ``read(plane, window)``: the pixels of a window of full width, shape ``(y, x)``.
+    compress : bool
+        Whether to tile-compress them.
+    """
+    if compress:
+        with path.open("wb") as file:
+            file.write(fits.PrimaryHDU(header=primary).header.tostring().encode("ascii"))
+            for plane in planes:
+                cards = plane_cards(plane, wcs)
+                write_compressed_plane(file, plane.name, plane.dtype, cards, shape, partial(read, plane))
+        return
+    layout = [(plane.name, np.dtype(plane.dtype), plane_cards(plane, wcs)) for plane in planes]
+    with SectionWriter(path, primary, layout, shape) as sections:
         for plane in planes:
-            pixels = np.ascontiguousarray(_pixels(plane, arrays), dtype=plane.dtype)
-            lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if plane.dtype == "f4" else {}
-            tile = tuple(min(_TILE, length) for length in pixels.shape)
-            hdu = fits.CompImageHDU(pixels, cards[plane.name], plane.name, tile_shape=tile, **lossless)
-            # One plane at a time, so that no more than one is in memory twice.
-            buffer = BytesIO()
-            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)
-            file.write(buffer.getbuffer()[empty:])
+            for y in range(0, shape[0], _BAND):
+                window = Window(y, 0, min(_BAND, shape[0] - y), shape[1])
+                sections.write(plane.name, read(plane, window), window)
 
 
 def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict[str, Any]]:
@@ -238,7 +257,8 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     if coverage is None:
         coverage = np.isfinite(mean[:, :, 0]).astype(np.int32)
     flags = arrays["flags"]
-    valid = coverage > 0 if flags is None else (flags & PixelFlag.INVALID) == 0
+    # One-pass models classify pixels that are invalid in some of their bands.
+    valid = (coverage > 0) | (False if flags is None else (flags & PixelFlag.INVALID) == 0)
     classification = Classification(
         mean, coverage, valid, arrays["variance"], arrays["vote"], flags, wcs, dict(provenance)
     )

@@ -42,6 +42,11 @@ class ImageSource:
         return self.description.band_names
 
     @property
+    def has_band_names(self) -> bool:
+        """Whether the bands came with names, rather than being numbered."""
+        return not all(band.isdigit() for band in self.bands)
+
+    @property
     def n_bands(self) -> int:
         """How many bands there are."""
         return len(self.description.bands)

@@ -231,11 +231,12 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     margins = stage_margins(config)
     if not trimmed:
         margins = dict.fromkeys(margins, 0)
+    stretch = Stretch(config.stretches, dtype="float32", name="stretch")  # S/N has more digits than bfloat16
     if config.bands:
-        x = Cells(config.cell, name="cells")(Stretch(config.stretches, name="stretch")([snr, valid]))
+        x = Cells(config.cell, name="cells")(stretch([snr, valid]))
     else:
-        x = BandsToBatch(name="bands_to_batch")([snr, valid])
-        x = Stretch(config.stretches, name="stretch")([x[..., :1], x[..., 1:]])
+        x = BandsToBatch(dtype="float32", name="bands_to_batch")([snr, valid])
+        x = stretch([x[..., :1], x[..., 1:]])
         x = operation(Cells(config.cell, name="cells")(x), *config.stem, "stem")
         x = PoolBands(name="pool_bands")([x, layers.MaxPooling2D(config.cell, name="seen")(valid)])
     skips, size, margin = [], config.cell, margins["input"]

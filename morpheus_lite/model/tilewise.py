@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from morpheus_lite.errors import ModelError
+from morpheus_lite.model.devices import layers_in
 from morpheus_lite.model.info import ModelInfo
 from morpheus_lite.model.onepass import OnePassConfig, fold, peak_bytes, stage_margins
 
@@ -44,8 +45,10 @@ class OnePassModel(ModelInfo):
     predict_inner: PredictTile
 
 
-def ready(info: ModelInfo, network: keras.Model) -> OnePassModel:
+def ready(info: ModelInfo, network: keras.Model, *, precision: str = "float32") -> OnePassModel:
     """A description and a network with its weights, as what `morpheus_lite.pretrained.load_model` returns.
+
+    The network calculates in float32 or, with weights in float32, in bfloat16.
 
     Raises
     ------
@@ -57,14 +60,16 @@ def ready(info: ModelInfo, network: keras.Model) -> OnePassModel:
         raise ModelError(f"{info.name}: bands {info.bands} of the model are not those of its network, {config.bands}")
     calibration = info.settings.get("calibration", {})
     temperature, bias = float(calibration.get("temperature", 1.0)), calibration.get("bias") or 0.0
+    with layers_in(precision):
+        whole, inner = (fold(network, config, trimmed=trimmed) for trimmed in (False, True))
     return OnePassModel(
         **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
         keras_network=network,
         halo=stage_margins(config)["input"],
         factor=config.factor,
         bytes_per_pixel=partial(peak_bytes, config),
-        predict=_compiled(fold(network, config), temperature, bias),
-        predict_inner=_compiled(fold(network, config, trimmed=True), temperature, bias),
+        predict=_compiled(whole, temperature, bias),
+        predict_inner=_compiled(inner, temperature, bias),
     )
 
 
