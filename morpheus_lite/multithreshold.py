@@ -19,6 +19,8 @@ LARGEST_BOX = 1 << 23
 """Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes a pixel."""
 
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
+_IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
+_MOST_VOXELS = 1 << 18
 _POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
 
 
@@ -179,6 +181,8 @@ def split_sources(
 def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> np.ndarray | None:
     """Pieces of the largest connected part of one source before any are joined: int32, 0 outside; None if it is one."""
     part = _largest_part(own).astype(np.int32)
+    if not _parts_somewhere(light, part > 0, options):
+        return None
     with warnings.catch_warnings():
         # Said of sources with hundreds of candidate pieces, which it then splits at fewer levels.
         warnings.simplefilter("ignore", AstropyUserWarning)
@@ -192,6 +196,29 @@ def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptio
             progress_bar=False,
         ).data
     return pieces if pieces.max() > 1 else None
+
+
+def _parts_somewhere(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> bool:
+    """Whether a source falls into two or more parts above any of the levels: most do not, and need no closer look."""
+    values = light[own]
+    low, high = values.min(), values.max()
+    if not low < high:
+        return False
+    levels = low * (high / low) ** (np.arange(1, options.n_levels + 1) / (options.n_levels + 1))
+    # All levels at once, as planes that do not touch; some at a time where the source is large.
+    n_at_once = max(_MOST_VOXELS // own.size, 1)
+    for first in range(0, len(levels), n_at_once):
+        above = (light > levels[first : first + n_at_once, None, None]) & own
+        parts, n_parts = ndimage.label(above, _IN_PLANE)
+        if n_parts < 2:
+            continue
+        area = np.bincount(parts.ravel(), minlength=n_parts + 1)[1:]
+        pixel = np.zeros(n_parts + 1, dtype=np.int64)
+        pixel[parts.ravel()[::-1]] = np.arange(parts.size)[::-1]
+        large = pixel[1:][area >= options.min_area] // own.size
+        if len(large) != len(np.unique(large)):
+            return True
+    return False
 
 
 def _largest_part(own: np.ndarray) -> np.ndarray:
