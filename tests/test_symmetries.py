@@ -52,8 +52,8 @@ def test_it_is_the_mean_over_all_orientations():
     for flip in (lambda a: a, lambda a: a[:, ::-1]):
         for transpose in (lambda a: a, lambda a: a.swapaxes(1, 2)):
             for mirror in (lambda a: a, lambda a: a[:, :, ::-1]):
-                answer = lopsided(*(mirror(transpose(flip(a))) for a in (snr, valid)))
-                members.append(flip(transpose(mirror(answer))))
+                answer = lopsided(*(transpose(flip(mirror(a))) for a in (snr, valid)))
+                members.append(mirror(flip(transpose(answer))))
     members = np.array(members)
     assert len(np.unique(members.round(4).reshape(8, -1), axis=0)) == 8
     found = predict_symmetric(lopsided, snr, valid)
