@@ -1,7 +1,7 @@
 """Every detector on the same data of every test group; the scores are kept, so that this too can be resumed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -71,9 +71,9 @@ def score_cell(cell: Cell, detectors: Detectors, size: Size, n: int, folder: Pat
 
 def evaluate(
     detectors: Detectors, size: Size, folder: Path, *, n_noise: int, n_signals: int,
-    progress: Callable[[str], None] | None = None,
+    groups: Collection[int] = range(1, 8), progress: Callable[[str], None] | None = None,
 ) -> dict:  # fmt: skip
-    """TAP of every cell and detector at every FAP, and the ROCs of the groups that are single points.
+    """TAP of every cell of the wanted groups and detector at every FAP, and ROCs of groups that are single points.
 
     Returns
     -------
@@ -91,6 +91,8 @@ def evaluate(
         "roc": [],
     }
     for cell in cells():
+        if cell.group not in groups:
+            continue
         if cell.source.model == "aak" and not aak.available():
             result["skipped"][str(cell.group)] = aak.MISSING
             if progress:

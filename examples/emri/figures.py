@@ -18,6 +18,12 @@ from matplotlib import pyplot as plt
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # colour-blind safe, after Okabe & Ito
 STYLES = {"CNN": "-", "power, band": "--", "power": ":"}
 FAP = "0.01"
+AXES = {
+    4: ("snr", "signal-to-noise ratio"),
+    5: ("mass", "redshifted mass (solar masses)"),
+    6: ("spin", "spin of the massive black hole"),
+    7: ("redshift", "redshift"),
+}
 
 
 def draw_all(size: Size, results: Path, folder: Path) -> None:
@@ -26,10 +32,9 @@ def draw_all(size: Size, results: Path, folder: Path) -> None:
     result = json.loads((results / f"{size.name}.json").read_text(encoding="utf-8"))
     signal_figure(folder / "signal.png")
     roc_figure(result, folder / f"{size.name}-roc.png")
-    tap_figure(result, 4, "signal-to-noise ratio", folder / f"{size.name}-snr.png")
-    tap_figure(result, 5, "redshifted mass (solar masses)", folder / f"{size.name}-mass.png", logarithmic=True)
-    tap_figure(result, 6, "spin of the massive black hole", folder / f"{size.name}-spin.png")
-    tap_figure(result, 7, "redshift", folder / f"{size.name}-redshift.png")
+    for group, (name, label) in AXES.items():
+        if any(cell["group"] == group for cell in result["cells"]):
+            tap_figure(result, group, label, folder / f"{size.name}-{name}.png", logarithmic=name == "mass")
 
 
 def save(figure, path: Path) -> None:
@@ -67,12 +72,18 @@ def signal_figure(path: Path) -> None:
 
 
 def roc_figure(result: dict, path: Path) -> None:
-    """ROCs of groups 1 to 3, with their confidence bands."""
+    """ROCs of groups 1 to 3, as far as they were measured, with their confidence bands."""
     curves = {(curve["group"], curve["detector"]): curve for curve in result["roc"]}
     names = {1: "AK, SNR 50 to 120", 2: "AK, M12-like, SNR > 50", 3: "AAK, SNR 50 to 120"}
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4), sharey=True, layout="constrained")
-    for panel, (group, name) in zip(panels, names.items(), strict=True):
-        panel.set(title=f"group {group}: {name}", xlabel="false alarm probability", xscale="log")
+    shown = [
+        group for group in names if str(group) in result["skipped"] or any(group == measured for measured, _ in curves)
+    ]
+    figure, panels = plt.subplots(
+        1, len(shown), figsize=(1 + 4 * len(shown), 4), sharey=True, layout="constrained", squeeze=False
+    )
+    panels = panels[0]
+    for panel, group in zip(panels, shown, strict=True):
+        panel.set(title=f"group {group}: {names[group]}", xlabel="false alarm probability", xscale="log")
         if str(group) in result["skipped"]:
             panel.text(0.5, 0.5, "skipped:\nneeds fastemriwaveforms", ha="center", transform=panel.transAxes)
             continue

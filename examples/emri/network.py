@@ -1,10 +1,11 @@
-"""The convolutional network of the paper, its score, and its weights on disk."""
+"""The convolutional network of the paper, its weights on disk, and the same network for longer data."""
 
 import hashlib
 from pathlib import Path
 
 import numpy as np
 
+from . import convolution
 from .sizes import FULL_LENGTH, SCALED, Size
 
 
@@ -13,7 +14,7 @@ def build(n_samples: int = FULL_LENGTH):
 
     Layer for layer the table of the paper as the survey talk shows it. Relu after every layer but the last, maximum
     pooling and "valid" padding are our reading: the table leaves them open. The softmax is a layer of its own, so that
-    `logits` can stop before it.
+    scores can be taken before it.
     """
     import keras  # here, so that signals and baselines do not wait for TensorFlow
     from keras import layers
@@ -37,34 +38,17 @@ def build(n_samples: int = FULL_LENGTH):
     )
 
 
-class Scorer:
-    """A network as a detector: the log of the odds that there is a signal.
-
-    The probability itself would not do as a statistic: in single precision it is exactly 1 for every loud signal, and
-    a threshold cannot rank what is equal.
-    """
-
-    def __init__(self, model) -> None:
-        import keras
-
-        self.logits = keras.Model(model.inputs[0], model.get_layer("logits").output)
-
-    def __call__(self, data: np.ndarray) -> np.ndarray:
-        """Scores (n,) of data (n, n_samples, 2)."""
-        logits = np.asarray(self.logits(data, training=False))
-        return logits[:, 1] - logits[:, 0]
-
-
 def weights_path(size: Size) -> Path:
     """Where this example keeps the trained weights of a size."""
     return Path(__file__).parent / "weights" / f"{size.name}.npz"
 
 
 def save_weights(model, path: Path) -> None:
-    """Write the weights in half precision, in the order of the layers."""
+    """Write kernels in half and biases in single precision, in the order of the layers."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    stored = [w.astype(np.float16) if w.ndim > 1 else w for w in model.get_weights()]
     with path.open("wb") as stream:
-        np.savez_compressed(stream, **{f"w{i:02d}": w.astype(np.float16) for i, w in enumerate(model.get_weights())})
+        np.savez_compressed(stream, **{f"w{i:02d}": w for i, w in enumerate(stored)})
 
 
 def load_weights(model, path: Path) -> None:
@@ -123,9 +107,6 @@ def inflate(small, large, *, n_noise: int = 32, seed: int = 0) -> None:
 
 def noise_features(model, n: int, seed: int) -> np.ndarray:
     """Mean output of the convolutional part on noise alone, shape (positions, features)."""
-    import keras
-
-    convolutions = keras.Model(model.inputs[0], model.get_layer("features").output)
     shape = (n, *model.input_shape[1:])
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-    return np.asarray(convolutions(noise, training=False)).mean(axis=0)
+    return convolution.features(model, noise).mean(axis=0)

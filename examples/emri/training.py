@@ -18,7 +18,7 @@ def compile_for(model, *, rate: float, steps: int):
     """Adam with a learning rate that falls to a hundredth along a cosine, and the cross-entropy of two classes."""
     import keras
 
-    schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.01)
+    schedule = keras.optimizers.schedules.CosineDecay(rate, max(steps, 1), alpha=0.01)
     model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from emri import batches, evaluation, figures, network, power, templates, training
+from emri import bank, batches, convolution, evaluation, figures, head, network, power, templates, training
 from emri.population import TRAINING
 from emri.sizes import FULL, SCALED, Size
 
@@ -52,7 +52,52 @@ def test_score_is_the_log_of_the_odds():
     model = network.build(SMALL.n_samples)
     data = np.random.default_rng(0).standard_normal((4, 2048, 2)).astype(np.float32)
     probability = np.asarray(model(data))
-    assert network.Scorer(model)(data) == pytest.approx(np.log(probability[:, 1] / probability[:, 0]), abs=1e-5)
+    assert convolution.Scorer(model)(data) == pytest.approx(np.log(probability[:, 1] / probability[:, 0]), abs=1e-5)
+
+
+def test_forward_pass_in_numpy_is_that_of_keras():
+    import keras
+
+    model = network.build(SMALL.n_samples)
+    model.get_layer("conv1").set_weights([model.get_layer("conv1").get_weights()[0], np.linspace(-1, 1, 32)])
+    data = np.random.default_rng(0).standard_normal((3, 2048, 2)).astype(np.float32)
+    expected = keras.Model(model.inputs[0], model.get_layer("features").output)(data)
+    assert convolution.features(model, data) == pytest.approx(np.asarray(expected), abs=1e-5)
+
+
+def test_bank_hears_one_band_per_feature():
+    """Each feature responds to a wave at the centre of its band more than to one elsewhere, and relu cuts little."""
+    model = network.build(SMALL.n_samples)
+    bank.open_bank(model)
+    rng = np.random.default_rng(0)
+    quiet = convolution.features(model, batches.observe(rng, SMALL, [None] * 32, np.zeros(32))).mean(axis=1)
+    centres = (np.arange(bank.N_BANDS) + 0.5) / bank.N_BANDS / (2 * 30.0)
+    waves = [np.sqrt(2) * np.stack([np.sin(2 * np.pi * f * SMALL.times)] * 2).astype(np.float32) for f in centres]
+    loud = convolution.features(model, batches.observe(rng, SMALL, waves, np.full(16, 100.0))).mean(axis=1)
+    response = (loud - quiet.mean(axis=0)) / quiet.std(axis=0)
+    assert np.array_equal(response.argmax(axis=1), np.arange(bank.N_BANDS))
+    assert response.diagonal().min() > 3
+    assert quiet.min() > 1
+
+
+def test_dense_layers_learn_from_mean_features(tmp_path, signals):
+    model = network.build(SMALL.n_samples)
+    bank.open_bank(model)
+    options = {"seed": 4}
+    features, labels = head.mean_features(model, SMALL, signals, 256, tmp_path, **options)
+    again, _ = head.mean_features(model, SMALL, signals, 128, tmp_path, **options)
+    np.testing.assert_array_equal(again, features[:128])
+    assert labels.sum() == 128
+    assert head.fit(model, features, labels, fresh=True, seed=0, epochs=30) > 0.7
+    before = model.get_weights()
+    rng = np.random.default_rng(8)
+    data, truth = batches.training_batch(rng, SMALL, signals, 200)
+    scores = convolution.Scorer(model)(data)
+    assert np.mean((scores > 0) == truth) > 0.7  # what was learnt from means works on data
+    centre, spread = features.mean(axis=0), features.std(axis=0)
+    head.write(head.read(model, centre, spread), model, centre, spread)
+    for one, two in zip(before, model.get_weights(), strict=True):
+        assert two == pytest.approx(one, rel=2e-3, abs=0.02)
 
 
 def test_weights_round_trip_in_half_precision(tmp_path):
@@ -127,6 +172,6 @@ def test_trained_network_beats_the_power_detector():
     rng, n = np.random.default_rng(0), 500
     noise = batches.observe(rng, SCALED, [None] * n, np.zeros(n))
     loud = batches.observe(rng, SCALED, [found[i % 64] for i in range(n)], np.full(n, 45.0))
-    detectors = (network.Scorer(model), power.PowerDetector())
+    detectors = (convolution.Scorer(model), power.PowerDetector())
     taps = [np.mean(detector(loud) > np.quantile(detector(noise), 0.98)) for detector in detectors]
     assert taps[0] > taps[1]
