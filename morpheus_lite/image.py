@@ -67,6 +67,13 @@ def match_bands(available: Sequence[str], bands: Sequence[str], name: str) -> tu
     return wanted, [list(available).index(band) for band in wanted]
 
 
+def pixel_scale_of(wcs: WCS | None) -> float | None:
+    """Side of a pixel in arcseconds (geometric mean), None without a celestial WCS."""
+    if wcs is None or not wcs.has_celestial:
+        return None
+    return float(np.sqrt(wcs.celestial.proj_plane_pixel_area().to_value("arcsec2")))
+
+
 @dataclass(frozen=True, eq=False)
 class SkyImage:
     """An image of the sky in memory.
@@ -147,9 +154,7 @@ class SkyImage:
     @property
     def pixel_scale(self) -> float | None:
         """Side of a pixel in arcseconds (geometric mean), None without a celestial WCS."""
-        if self.wcs is None or not self.wcs.has_celestial:
-            return None
-        return float(np.sqrt(self.wcs.celestial.proj_plane_pixel_area().to_value("arcsec2")))
+        return pixel_scale_of(self.wcs)
 
     def index(self, band: str) -> int:
         """Position of a band on the last axis.

@@ -6,7 +6,7 @@ by the code of this package that `KINDS` names for the model's kind.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -123,6 +123,45 @@ def list_models() -> tuple[ModelInfo, ...]:
     True
     """
     return tuple(_read_info(folder) for _, folder in sorted(_shipped().items()))
+
+
+def choose_model(bands: Sequence[str], pixel_scale: float | None) -> str:
+    """The shipped one-pass model that suits an image best, by its bands and its pixel scale.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names of the image's bands.
+    pixel_scale : float or None
+        In arcseconds; None where unknown.
+
+    Returns
+    -------
+    str
+        Name of the model that knows most of the bands by name, if the pixel scale lies in the range it was trained on;
+        else of one that takes any band.
+
+    Raises
+    ------
+    ModelError
+        No model suits.
+
+    Examples
+    --------
+    >>> choose_model(["F606W", "F160W"], 0.06)
+    'hst'
+    """
+    suited = []
+    for info in list_models():
+        least, largest = info.settings.get("domain", {}).get("pixel_scale", (0.0, np.inf))
+        if info.kind == "onepass" and (pixel_scale is None or not info.bands or least <= pixel_scale <= largest):
+            suited.append((len(set(info.bands) & set(bands)), info))
+    named = max((pair for pair in suited if pair[0] > 0), key=lambda pair: pair[0], default=None)
+    chosen = named or next((pair for pair in suited if not pair[1].bands), None)
+    if chosen is None:
+        scale = "unknown pixel scale" if pixel_scale is None else f'{pixel_scale:.3g}"/px'
+        raise ModelError(f"no shipped model suits bands {', '.join(bands)} at {scale}; name one with --model")
+    return chosen[1].name
 
 
 def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str = "float32") -> Model:

@@ -16,7 +16,7 @@ import morpheus_lite as ml
 from morpheus_lite.errors import ModelError, OutputError
 from morpheus_lite.model.info import ModelInfo
 from morpheus_lite.model.weights import network_weights, pack_weights, unpack_weights
-from morpheus_lite.pretrained import list_models, load_model, load_network, read_card, save_model
+from morpheus_lite.pretrained import choose_model, list_models, load_model, load_network, read_card, save_model
 
 
 @pytest.fixture(scope="module")
@@ -251,3 +251,8 @@ def test_copy_of_a_package_in_a_zip_would_do(tmp_path, copy):
     folder = zipfile.Path(archive)
     info = ModelInfo.from_json(folder.joinpath("config.json").read_bytes(), "config")
     assert hashlib.sha256(folder.joinpath("weights.npz").read_bytes()).hexdigest() == info.sha256
+
+
+def test_the_model_that_suits_an_image():
+    assert choose_model(["F606W", "F160W"], 0.06) == "hst"
+    assert choose_model(["F160W"], None) == "hst"

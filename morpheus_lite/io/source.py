@@ -8,7 +8,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.image import SkyImage
+from morpheus_lite.image import SkyImage, pixel_scale_of
 from morpheus_lite.io.planes import Band, ImageDescription, NoisePlane, OpenFiles
 from morpheus_lite.tiling import Window
 
@@ -55,6 +55,11 @@ class ImageSource:
     def wcs(self) -> WCS | None:
         """Celestial WCS of the whole image."""
         return self.description.wcs
+
+    @property
+    def pixel_scale(self) -> float | None:
+        """Side of a pixel in arcseconds, None without a celestial WCS."""
+        return pixel_scale_of(self.wcs)
 
     @property
     def units(self) -> tuple[str | None, ...]:
