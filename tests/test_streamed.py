@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from morpheus_lite.segmentation import DetectionOptions, flood, segment, uncerta
 from morpheus_lite.streamed import catalogue_sections
 from morpheus_lite.streamed.components import Components
 from morpheus_lite.streamed.plane import ScratchPlane
+from morpheus_lite.streamed.run import tile_side
 from morpheus_lite.streamed.windows import source_groups, tiles
 from morpheus_lite.tiling import Window
 
@@ -295,12 +297,43 @@ class TestIdentical:
         assert_identical((labels, table), expected)
         assert [path.name for path in tmp_path.iterdir()] == ["m.fits"]
 
+    @pytest.mark.parametrize("method", METHODS)
+    def test_workers_share_the_sources(self, tmp_path, method, small_sample):
+        image, maps = scene(blobs((131, 149), 16, 7), seed=7)
+        expected = in_memory(image, maps, method)
+        for band in image.bands:
+            plane = image.data[:, :, image.index(band)]
+            fits.writeto(tmp_path / f"{band}.fits", plane, header=image.wcs.to_header())
+        paths = {band: tmp_path / f"{band}.fits" for band in image.bands}
+        stored = MapFile(tmp_path / "m.fits", image.shape, KINDS, wcs=image.wcs, provenance=maps.provenance)
+        with stored, open_image(paths, zero_points={"F160W": 25.9}) as source:
+            in_files = in_memory(source.read(), maps, method)
+            stored.write(Window(0, 0, *image.shape), maps)
+            table = catalogue_sections(source, stored, method=method, tile=40, workers=2)
+            assert_identical((stored.read_plane("SEGMENTATION"), table), in_files)
+        assert_identical(by_section(image, maps, method, 40, workers=3), expected)
+        before = segment(maps, method=method, image=image)
+        again = measure(
+            expected[0], image, maps, parents=before, maps="vote" if method == "paper" else "probability", workers=2
+        )
+        assert_identical((expected[0], again), expected)
+
     def test_progress_counts_sources(self):
         image, maps = scene(blobs((97, 131), 10, 6), seed=6)
         seen = []
         _, table = by_section(image, maps, "probability", 50, progress=lambda done, total: seen.append((done, total)))
         assert seen[-1] == (len(table), len(table))
         assert len(seen) > 2
+
+
+def test_memory_chooses_the_tile():
+    image, _ = scene(np.zeros((40, 50)))
+    maps = MemoryMaps((40, 50), KINDS)
+    sides = [tile_side(open_image(image), maps, memory) for memory in (2 * 10**8, 5 * 10**8, 10**10, None)]
+    assert sides == sorted(sides)
+    assert sides[-1] == sides[-2] == 1024
+    assert sides[0] < sides[1] < 1024
+    assert tile_side(open_image(image), maps, 10**9, workers=4) < tile_side(open_image(image), maps, 10**9)
 
 
 class TestBadInput:
@@ -315,7 +348,13 @@ class TestBadInput:
             catalogue_sections(open_image(image), self.maps((50, 40)))
 
     @pytest.mark.parametrize(
-        ("options", "message"), [({"method": "magic"}, "magic"), ({"tile": 0}, "tile"), ({"method": "paper"}, "votes")]
+        ("options", "message"),
+        [
+            ({"method": "magic"}, "magic"),
+            ({"tile": 0}, "tile"),
+            ({"method": "paper"}, "votes"),
+            ({"memory": 10**7}, "at least [0-9]+ MB"),
+        ],
     )
     def test_impossible_options(self, options, message):
         image, _ = scene(np.zeros((40, 50)))

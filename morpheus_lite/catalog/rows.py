@@ -38,6 +38,8 @@ class RowSettings:
         Noise of each band of the whole image; not needed without photometry.
     usual_coverage : int, optional
         Largest coverage of the whole image; None takes that of the class maps at hand.
+    workers : int
+        Processes that share the sources.
     """
 
     band: str
@@ -45,6 +47,7 @@ class RowSettings:
     options: MeasureOptions
     noise: dict[str, CorrelatedNoise]
     usual_coverage: int | None = None
+    workers: int = 1
 
 
 def measure_rows(
@@ -117,7 +120,9 @@ def measure_sources(
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands
     if options.photometry:
-        values |= measure_surroundings(labels, sources, image, index, values, settings.noise, options)
+        values |= measure_surroundings(
+            labels, sources, image, index, values, settings.noise, options, workers=settings.workers
+        )
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values.pop("crowded")
         others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side

@@ -1,5 +1,7 @@
 """What the surroundings of each source give: photometry and structure, one stamp at a time."""
 
+from itertools import chain
+
 import numpy as np
 
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
@@ -9,12 +11,15 @@ from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
 from morpheus_lite.catalog.structure import Structure, measure_structure
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
+from morpheus_lite.processes import mapped
 from morpheus_lite.skynoise import CorrelatedNoise
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy (to 1e-4; Oke & Gunn 1983)."""
 
+_AT_ONCE = 32
+"""Sources that a worker takes at a time."""
 _MAGNITUDE = 2.5 / np.log(10)
 
 
@@ -32,6 +37,8 @@ def measure_surroundings(
     shapes: dict[str, np.ndarray],
     noise: dict[str, CorrelatedNoise],
     options: MeasureOptions,
+    *,
+    workers: int = 1,
 ) -> dict[str, np.ndarray]:
     """Photometry and structure of every source.
 
@@ -51,6 +58,8 @@ def measure_surroundings(
         Noise of each band.
     options : MeasureOptions
         What to measure.
+    workers : int
+        Processes that share the sources.
 
     Returns
     -------
@@ -67,18 +76,23 @@ def measure_surroundings(
     gains = find_gains(image, options.gain)
     bands = [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
     psf_fwhm = options.psf_fwhm_in_pixels(scale)
-    found: list[tuple[Photometry, Structure] | None] = []
-    places = zip(sources.labels.tolist(), sources.boxes.tolist(), strict=True)
-    for row, (label, (top, left, bottom, right)) in enumerate(places):
+    boxes = sources.boxes
+
+    def look(row: int) -> tuple[Photometry, Structure] | None:
+        top, left, bottom, right = boxes[row].tolist()
         if max(bottom - top, right - left) > options.largest_side:
-            found.append(None)
-            continue
+            return None
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
-        stamp = cut_stamp(labels, image, noise, label, box, _ellipse(shapes, row), margin, origin=origin)
+        label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
+        stamp = cut_stamp(labels, image, noise, label, box, ellipse, margin, origin=origin)
         photometry = measure_photometry(stamp, detection, bands, radii, options, psf_fwhm)
         photometry.centroid[:] += stamp.corner
-        found.append((photometry, measure_structure(stamp, detection) if options.structure else Structure()))
+        return photometry, measure_structure(stamp, detection) if options.structure else Structure()
+
+    shares = [range(first, min(first + _AT_ONCE, len(boxes))) for first in range(0, len(boxes), _AT_ONCE)]
+    several = mapped(lambda rows: [look(row) for row in rows], shares, workers=workers)
+    found = list(chain.from_iterable(several))
     return _columns(found, image, options)
 
 

@@ -27,6 +27,7 @@ def measure(
     maps: str = "vote",
     options: MeasureOptions | None = None,
     noise: dict[str, CorrelatedNoise] | None = None,
+    workers: int = 1,
 ) -> QTable:
     """Catalogue of the sources of a label map.
 
@@ -51,6 +52,8 @@ def measure(
     noise : dict, optional
         Noise of each band, from `~morpheus_lite.catalog.measure_noise`. None measures it in this image; give it
         where the image is a piece of a larger one.
+    workers : int
+        Processes that share the sources (on Linux); the result does not depend on it.
 
     Returns
     -------
@@ -102,6 +105,7 @@ def measure(
         maps=maps,
         options=options,
         noise=(noise or measure_noise(image, labels)) if options.photometry else {},
+        workers=workers,
     )
     before = None if parents is None else check_labels(parents, labels.shape)
     rows = measure_rows(labels, image, classification, settings, parents=before)

@@ -25,6 +25,9 @@ class ImageDoor(Protocol):
     def read(self, window: Window, /) -> SkyImage:
         """The pixels of a window."""
 
+    def close(self) -> None:
+        """Close what is open; it is opened again when it is read."""
+
 
 class MapDoor(Protocol):
     """Class maps that are read by window, such as `~morpheus_lite.io.mapfile.MapFile`."""

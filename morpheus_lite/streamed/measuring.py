@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from morpheus_lite.catalog.settings import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.classification import Classification
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
+from morpheus_lite.processes import mapped
 from morpheus_lite.streamed.doors import ImageDoor, MapDoor
 from morpheus_lite.streamed.labels import StreamedLabels
 from morpheus_lite.streamed.windows import SourceGroup, grown, inside, pieces, source_groups, tiles
@@ -30,6 +32,7 @@ def measure_groups(
     settings: RowSettings,
     *,
     tile: int,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rows:
     """Rows of all sources, some of a tile's at a time.
@@ -44,6 +47,8 @@ def measure_groups(
         What holds for all rows.
     tile : int
         Side of a tile in pixels; the result does not depend on it.
+    workers : int
+        Processes that share the groups.
     progress : callable, optional
         Called with (sources done, sources in all).
 
@@ -56,11 +61,18 @@ def measure_groups(
     sides = (labels.boxes[:, 2:] - labels.boxes[:, :2]).max(axis=1, initial=0)
     limit = settings.options.largest_side if settings.options.photometry else _LONGEST
     fits = np.flatnonzero(sides <= limit)
+    margins = _margins(labels, image, settings.options)
+    groups = [
+        SourceGroup(group.window, fits[group.members])
+        for group in source_groups(labels.boxes[fits], margins[fits], labels.shape, tile)
+    ]
+    # Files that are open have one position, which forked processes would share: each opens them again.
+    image.close()
+    measure = partial(_measure_group, labels=labels, parents=parents, image=image, maps=maps, settings=settings)
     found, done = [], 0
-    for group in source_groups(labels.boxes[fits], _margins(labels, image, settings.options)[fits], labels.shape, tile):
-        members = fits[group.members]
-        found.append(_measure_group(SourceGroup(group.window, members), labels, parents, image, maps, settings))
-        done += len(members)
+    for group, rows in zip(groups, mapped(measure, groups, workers=workers), strict=True):
+        found.append(rows)
+        done += len(group.members)
         if progress:
             progress(done, len(labels.names))
     long = np.flatnonzero(sides > limit)
@@ -68,7 +80,7 @@ def measure_groups(
     rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
     if not rows:
         corner = Window(0, 0, 1, 1)
-        return _measure_group(SourceGroup(corner, fits), labels, parents, image, maps, settings)
+        return measure(SourceGroup(corner, fits))
     order = np.argsort(rows["label"], kind="stable")
     return {name: values[order] for name, values in rows.items()}
 

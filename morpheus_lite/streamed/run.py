@@ -8,7 +8,7 @@ from pathlib import Path
 from astropy.table import QTable
 
 from morpheus_lite.catalog.rows import RowSettings
-from morpheus_lite.catalog.settings import MeasureOptions
+from morpheus_lite.catalog.settings import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.multithreshold import MultithresholdOptions
@@ -28,6 +28,11 @@ from morpheus_lite.tiling import Window
 TILE = 1024
 """Side of a tile in pixels, if memory allows."""
 
+_SMALLEST_TILE = 128
+_PLANES_OF = {"mean": 5, "variance": 5, "vote": 5}
+_BYTES_OF_BAND = 18  # data, RMS and validity, and again where they are taken
+_BYTES_OF_PIXEL = 60  # labels before and after, marks, and what is at work
+
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -41,7 +46,9 @@ def catalogue_sections(
     detection: DetectionOptions | None = None,
     deblending: MultithresholdOptions | None = None,
     measuring: MeasureOptions | None = None,
-    tile: int = TILE,
+    tile: int | None = None,
+    memory: int | None = None,
+    workers: int = 1,
     scratch: str | Path | None = None,
     progress: Progress | None = None,
 ) -> QTable:
@@ -62,8 +69,13 @@ def catalogue_sections(
         For ``"probability"``.
     measuring : MeasureOptions, optional
         What to measure.
-    tile : int
-        Side of the tiles that the work is done in, in pixels. The result does not depend on it, the memory does.
+    tile : int, optional
+        Side of the tiles that the work is done in, in pixels. The result does not depend on it. None takes what
+        ``memory`` allows.
+    memory : int, optional
+        Bytes that all workers together may take for pixels; None does not care.
+    workers : int
+        Processes that share the sources (on Linux). The result does not depend on it.
     scratch : path, optional
         Directory of a temporary file with 4 bytes a pixel; None takes the system's.
     progress : callable, optional
@@ -84,13 +96,15 @@ def catalogue_sections(
 
     Notes
     -----
-    Memory holds a tile with the surroundings of its sources, or the pixels of the largest source, and some
-    hundred bytes for every source.
+    Memory holds a tile with the surroundings of its sources for every worker, or the pixels of the largest source (some
+    100 bytes for each pixel of its bounding box while it is deblended, up to
+    `~morpheus_lite.multithreshold.LARGEST_BOX` pixels), and some hundred bytes for every source.
     """
     if method not in DETECTION_METHODS:
         raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(DETECTION_METHODS)}")
     if image.shape != maps.shape:
         raise InputError(f"class maps of shape {maps.shape} do not fit an image of shape {image.shape}")
+    tile = tile_side(image, maps, memory, workers) if tile is None else tile
     if tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     with ScratchPlane(image.shape, scratch) as plane:
@@ -100,10 +114,33 @@ def catalogue_sections(
         log.info("%d sources after deblending", len(labels.names))
         write_labels(labels, maps, tile)
         settings = _settings(image, labels, method, measuring or MeasureOptions())
-        rows = measure_groups(labels, parents, image, maps, settings, tile=tile, progress=progress)
+        rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
     head = replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
     with_errors = "variance" in maps.kinds
     return finish_table(rows, head, settings, provenance=dict(maps.provenance), with_errors=with_errors)
+
+
+def tile_side(image: ImageDoor, maps: MapDoor, memory: int | None, workers: int = 1) -> int:
+    """Side of the tiles that a memory budget allows, in pixels.
+
+    Raises
+    ------
+    OptionError
+        The budget is too small for the smallest tiles.
+    """
+    if memory is None:
+        return TILE
+    n_planes = sum(_PLANES_OF.get(kind, 1) for kind in maps.kinds)
+    n_bytes = _BYTES_OF_BAND * image.read(Window(0, 0, 1, 1)).n_bands + 4 * n_planes + _BYTES_OF_PIXEL
+    # A group reaches half a tile beyond its own, and the largest margin on all sides.
+    side = int(((memory / max(workers, 1) / n_bytes) ** 0.5 - 2 * LARGEST_MARGIN) / 1.5)
+    if side < _SMALLEST_TILE:
+        least = n_bytes * max(workers, 1) * (1.5 * _SMALLEST_TILE + 2 * LARGEST_MARGIN) ** 2
+        raise OptionError(
+            f"a memory of {memory / 1e6:.0f} MB for labels and catalogue with {workers} worker(s): expected at least "
+            f"{least / 1e6:.0f} MB; allow more, or take fewer workers"
+        )
+    return min(side, TILE)
 
 
 def write_labels(labels: StreamedLabels, maps: MapDoor, tile: int) -> None:

@@ -18,11 +18,12 @@ from morpheus_lite.multithreshold import (
     smoothing_reach,
     split_sources,
 )
+from morpheus_lite.processes import mapped
 from morpheus_lite.sampling import sample_windows
 from morpheus_lite.significance import band_scatter, significance
 from morpheus_lite.streamed.doors import ImageDoor, MapDoor
 from morpheus_lite.streamed.labels import StreamedLabels
-from morpheus_lite.streamed.windows import grown, inside, pieces, source_groups
+from morpheus_lite.streamed.windows import SourceGroup, grown, inside, pieces, source_groups
 from morpheus_lite.tiling import Window
 
 MIN_DISTANCE = 20
@@ -121,6 +122,7 @@ def split(
     method: str,
     options: MultithresholdOptions | None = None,
     tile: int,
+    workers: int = 1,
 ) -> tuple[StreamedLabels, StreamedLabels]:
     """Deblend the sources of a label map on disk.
 
@@ -134,6 +136,9 @@ def split(
         As in `~morpheus_lite.deblending.deblend`.
     tile : int
         Side of a tile in pixels; the result does not depend on it.
+    workers : int
+        Processes that share the groups of sources; the method ``"paper"``, where sources can take sky from each other,
+        has one.
 
     Returns
     -------
@@ -150,9 +155,18 @@ def split(
         scatter, noise = _levels(parents, image, options)
         splitter = partial(_at_levels, image, maps, options, scatter, noise)
     book = SplitBook(parents.label)
-    for group in source_groups(parents.boxes[may], 0, parents.shape, tile):
+    groups = list(source_groups(parents.boxes[may], 0, parents.shape, tile))
+    names = parents.names[may]
+
+    def look(group: SourceGroup) -> list[Split]:
         numbers = parents.plane.read(group.window)
-        found = list(splitter(group.window, book.before[numbers], parents.names[may][group.members]))
+        # Where processes share the work, pieces of other groups may be newer than this one's book.
+        labels = np.where(numbers < len(book.before), book.before[np.minimum(numbers, len(book.before) - 1)], 0)
+        return list(splitter(group.window, labels, names[group.members]))
+
+    image.close()
+    for group, found in zip(groups, mapped(look, groups, workers=1 if method == "paper" else workers), strict=True):
+        numbers = parents.plane.read(group.window) if found else np.zeros(0)
         for one in found:
             book.enter(one, group.window, numbers)
         if found:

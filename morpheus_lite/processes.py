@@ -1,0 +1,74 @@
+"""The same work on many items in several processes at once."""
+
+import logging
+import multiprocessing
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+_work: Callable[[Any], Any] | None = None
+
+
+def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers: int = 1) -> Iterator[Result]:
+    """What a function gives for each item, in their order.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an item; the result must be picklable. It may hold on to arrays of any size: processes are forked, and
+        share the memory of this one.
+    items : sequence
+        The items, picklable.
+    workers : int
+        Processes. 1, or a system or process that cannot fork, does the work here.
+
+    Yields
+    ------
+    object
+        The result of each item.
+
+    Notes
+    -----
+    Forking a process whose other threads are at work is safe only if the copy uses nothing of theirs: ``function``
+    must keep to NumPy, SciPy and files. Where a process dies (as the system may decide when memory is short), what is
+    left is done here.
+    """
+    if workers < 2 or len(items) < 2 or not _can_fork():
+        yield from map(function, items)
+        return
+    done = 0
+    try:
+        with warnings.catch_warnings():
+            # Python warns of every fork beside threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context = multiprocessing.get_context("fork")
+            pool = ProcessPoolExecutor(min(workers, len(items)), context, _begin, (function,))
+        with pool:
+            for result in pool.map(_call, items):
+                yield result
+                done += 1
+    except BrokenProcessPool:
+        log.warning("a worker process died; the rest is done in this one")
+        yield from map(function, items[done:])
+
+
+def _can_fork() -> bool:
+    return sys.platform == "linux" and not multiprocessing.current_process().daemon
+
+
+def _begin(function: Callable[[Any], Any]) -> None:
+    global _work  # of the new process only
+    _work = function
+
+
+def _call(item: Any) -> Any:
+    assert _work is not None
+    return _work(item)
