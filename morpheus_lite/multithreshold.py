@@ -48,6 +48,12 @@ class MultithresholdOptions:
         With class maps: a piece of a disk or irregular galaxy with less than this share of the light of the
         piece that it touches is a clump of it, unless it is a point source or of another class; and a
         piece of a point source with less than this share of the light of another is one of its spikes.
+    knot_area : int
+        With class maps: a piece of a disk or irregular galaxy whose peak is no wider than this many pixels, counted
+        down to half of its height above the saddle, is a knot of its neighbour, whatever light lies beneath it; a
+        galaxy is wider. 12 is for a PSF of 2.5 to 3 px.
+    knot_contrast : float
+        Largest light of a knot above the saddle, as a share of the light of the piece that it touches.
     point_probability : float
         Light-weighted probability of ``point_source`` from which a piece is a star, and is never put back.
     """
@@ -56,15 +62,17 @@ class MultithresholdOptions:
     contrast: float = 0.001
     min_area: int = 5
     smoothing: float = 0.8
-    min_depth: float = 4.0
-    clump_saddle: float = 0.7
+    min_depth: float = 3.5
+    clump_saddle: float = 0.6
     clump_contrast: float = 0.06
+    knot_area: int = 12
+    knot_contrast: float = 0.2
     point_probability: float = 0.5
 
     def __post_init__(self) -> None:
         if self.n_levels < 1 or self.min_area < 1:
             raise OptionError(f"n_levels {self.n_levels}, min_area {self.min_area}: expected at least 1")
-        for name in ("contrast", "clump_saddle", "clump_contrast", "point_probability"):
+        for name in ("contrast", "clump_saddle", "clump_contrast", "knot_contrast", "point_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
         if self.smoothing < 0 or self.min_depth < 0:
@@ -243,15 +251,10 @@ def _join(
     pieces = np.where(pieces > 0, np.searchsorted(names, pieces) + 1, 0)
     while pieces.max() > 1:
         saddles = _saddles(pieces, smooth)
-        peaks, fluxes = (
-            function(smooth, pieces, np.arange(pieces.max() + 1)) for function in (ndimage.maximum, ndimage.sum_labels)
-        )
-        kinds = _kinds(pieces, smooth, planes)
+        now = _Pieces.measure(pieces, smooth, planes)
         # The highest saddle first, in units of the fainter peak.
-        order = sorted(saddles, key=lambda pair: -saddles[pair] / max(min(peaks[list(pair)]), 1e-30))
-        pair = next(
-            (p for p in order if _one_galaxy(p, saddles[p], peaks, fluxes, kinds, noise=noise, options=options)), None
-        )
+        order = sorted(saddles, key=lambda pair: -saddles[pair] / max(min(now.peaks[list(pair)]), 1e-30))
+        pair = next((one for one in order if _one_galaxy(now, one, saddles[one], noise, options)), None)
         if pair is None:
             break
         pieces = np.where(pieces == pair[1], pair[0], pieces)
@@ -262,31 +265,57 @@ def _join(
     return rank[pieces]
 
 
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """Pieces 1, 2, ... of one source: their light, its peaks and sums, and their classes if there are class maps."""
+
+    pieces: np.ndarray
+    smooth: np.ndarray
+    planes: np.ndarray | None
+    peaks: np.ndarray
+    fluxes: np.ndarray
+    kinds: np.ndarray | None
+
+    @classmethod
+    def measure(cls, pieces: np.ndarray, smooth: np.ndarray, planes: np.ndarray | None) -> "_Pieces":
+        index = np.arange(pieces.max() + 1)
+        peaks, fluxes = (function(smooth, pieces, index) for function in (ndimage.maximum, ndimage.sum_labels))
+        return cls(pieces, smooth, planes, peaks, fluxes, _kinds(pieces, smooth, planes))
+
+    def is_knot(self, piece: int, neighbour: int, saddle: float, options: MultithresholdOptions) -> bool:
+        """Whether a piece is, above the saddle, a knot in its neighbour: narrow, minor, and of a galaxy's class."""
+        above = np.where(self.pieces == piece, self.smooth - saddle, 0)
+        core = above > above.max() / 2
+        if self.planes is None or np.count_nonzero(core) > options.knot_area:
+            return False
+        # The light beneath is the galaxy's: what the piece is, its core says.
+        kind = np.nan_to_num(self.planes[core, : len(CLASSES) - 1]).mean(axis=0).argmax()
+        minor = np.maximum(above, 0).sum() < options.knot_contrast * self.fluxes[neighbour]
+        return bool(minor and kind in (_DISK, _IRREGULAR))
+
+
 def _one_galaxy(
-    pair: tuple[int, int],
-    saddle: float,
-    peaks: np.ndarray,
-    fluxes: np.ndarray,
-    kinds: np.ndarray | None,
-    *,
-    noise: float,
-    options: MultithresholdOptions,
+    now: _Pieces, pair: tuple[int, int], saddle: float, noise: float, options: MultithresholdOptions
 ) -> bool:
     """Whether two touching pieces are one source."""
-    faint, bright = sorted(pair, key=lambda piece: fluxes[piece])
-    peak = min(peaks[faint], peaks[bright])
+    faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
+    peak = min(now.peaks[faint], now.peaks[bright])
     shallow = peak - saddle < options.min_depth * noise
-    if kinds is None:
+    if now.kinds is None or shallow:
         return bool(shallow)
-    stars = kinds[[faint, bright], _POINT] >= options.point_probability
+    stars = now.kinds[[faint, bright], _POINT] >= options.point_probability
     if stars[0] != stars[1]:
         return False
-    extended = all(kinds[piece].argmax() in (_DISK, _IRREGULAR) for piece in (faint, bright))
-    minor = fluxes[faint] < options.clump_contrast * fluxes[bright]
+    minor = now.fluxes[faint] < options.clump_contrast * now.fluxes[bright]
     if stars.all():
         # Diffraction spikes and bits of the halo of a star look like stars themselves.
-        return bool(shallow or minor)
-    return bool(shallow or (extended and (minor or saddle >= options.clump_saddle * peak)))
+        return bool(minor)
+    if not all(now.kinds[piece].argmax() in (_DISK, _IRREGULAR) for piece in pair):
+        return False
+    high = saddle >= options.clump_saddle * peak
+    return bool(
+        minor or high or now.is_knot(faint, bright, saddle, options) or now.is_knot(bright, faint, saddle, options)
+    )
 
 
 def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:

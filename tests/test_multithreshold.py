@@ -81,6 +81,22 @@ class TestClassMaps:
         assert len(np.unique(split(labels, light))) > 2, "by light alone they are pieces"
         assert split(labels, light, classification=maps(point_source=star)).max() == 1
 
+    def test_bright_knots_far_out_stay_with_their_disk(self):
+        clean = disk(35, 40, 8, 100) + blob(35, 56, 1.1, 60) + blob(22, 44, 1.1, 50)
+        light, labels = clean + np.random.default_rng(1).normal(size=SHAPE), segment_of(clean)
+        galaxy = {"classification": maps(disk=clean)}
+        assert split(labels, light, **galaxy).max() == 1
+        without = MultithresholdOptions(knot_area=0, clump_contrast=0, clump_saddle=1)
+        assert len(np.unique(split(labels, light, options=without, **galaxy))) > 2
+
+    def test_a_disk_beside_a_disk_is_a_neighbour(self):
+        first, second = disk(35, 30, 5, 100), disk(35, 56, 5, 60)
+        light = first + second + np.random.default_rng(1).normal(size=SHAPE)
+        labels = segment_of(first + second, 1.0)
+        assert labels[35, 30] == labels[35, 56]
+        pieces = split(labels, light, classification=maps(disk=first + second))
+        assert pieces[35, 30] != pieces[35, 56]
+
     def test_a_spheroid_beside_a_disk_is_a_neighbour(self):
         galaxy, neighbour = disk(35, 38, 6, 100), blob(35, 56, 2.5, 60)
         light = galaxy + neighbour + np.random.default_rng(1).normal(size=SHAPE)
