@@ -53,6 +53,9 @@ class Classification:
         WCS of the image.
     provenance : dict
         Version, model name and hash, options of the run: what the primary header records.
+    aleatoric, epistemic : numpy.ndarray or None
+        float32, shape ``(y, x)``: the two parts of the entropy of ``probability``, over the largest entropy there is,
+        due to the light and due to the network (see `morpheus_lite.symmetries`); NaN where ``coverage`` is 0.
     """
 
     probability: np.ndarray
@@ -63,6 +66,8 @@ class Classification:
     flags: np.ndarray | None = None
     wcs: WCS | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    aleatoric: np.ndarray | None = None
+    epistemic: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

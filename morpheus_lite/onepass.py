@@ -6,10 +6,11 @@ maps are the same to the bit.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from morpheus_lite.io.reader import open_image
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.normalization import NoiseMap, measure_row, noise_from_rows, normalize, strips
 from morpheus_lite.resources import Progress, format_memory, run_each, usable_cores
+from morpheus_lite.symmetries import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
 from morpheus_lite.tiling import Window, tile_windows
 
 TILE = 1024
@@ -30,6 +32,9 @@ network trims its halo as it goes), and two tiles at work fit into 2 GB."""
 
 KINDS = ("mean", "coverage", "flags")
 """Planes that one-pass classification fills."""
+
+UNCERTAINTY = ("aleatoric", "epistemic")
+"""Planes that it fills as well where the maps have them, at eight calls of the network for one."""
 
 
 class TileModel(Classifier, Protocol):
@@ -54,6 +59,7 @@ def classify_tiles(
     image: SkyImage,
     model: TileModel,
     *,
+    uncertainty: bool = False,
     tile: int = TILE,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -67,6 +73,9 @@ def classify_tiles(
         are missing; others take all bands.
     model : TileModel
         The model.
+    uncertainty : bool
+        Whether to ask the network eight times, the sky turned and mirrored: ``probability`` is then the mean of its
+        answers, and there are ``aleatoric`` and ``epistemic``.
     tile, workers, progress
         As in `stream_tiles`.
 
@@ -80,7 +89,9 @@ def classify_tiles(
     InputError
         The image has none of the model's bands.
     """
-    maps = MemoryMaps(image.shape, KINDS, wcs=image.wcs, provenance=tile_record(model))
+    kinds = (*KINDS, *UNCERTAINTY) if uncertainty else KINDS
+    record = tile_record(model, uncertainty=uncertainty)
+    maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
     stream_tiles(open_image(image), model, maps, tile=tile, workers=workers, progress=progress)
     return maps.read()
 
@@ -103,7 +114,7 @@ def stream_tiles(
     model : TileModel
         The model.
     maps : MapFile or MemoryMaps
-        Where the maps go; its planes of `KINDS` are filled.
+        Where the maps go; its planes of `KINDS`, and of `UNCERTAINTY` if it has them, are filled.
     tile : int
         Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``. Results of two values
         agree to rounding, 1e-5 at most.
@@ -124,21 +135,31 @@ def stream_tiles(
     bands = _Bands.of(source, model.bands)
     noise = _measure_noise(bands, workers)
     network = threading.Semaphore(workers)
+    ask: Ask = partial(predict_symmetric if set(UNCERTAINTY) & set(maps.kinds) else predict_once, model.predict_inner)
 
     def work(window: Window) -> None:
-        maps.write(window, _classify_window(bands, noise, window, model, network))
+        maps.write(window, _classify_window(bands, noise, window, model, network, ask))
 
     tiles = tile_windows(bands.shape, -(-tile // model.factor) * model.factor)
     run_each(work, tiles, threads=workers + 1, progress=progress)
     return noise
 
 
-def tile_record(model: Classifier) -> dict[str, str]:
+def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, Any]:
     """What the maps of a one-pass model record of it."""
-    return {"model": model.name, "sha256": model.sha256, "mode": "one pass"}
+    record = {"model": model.name, "sha256": model.sha256, "mode": "one pass"}
+    return {**record, "symmetries": N_SYMMETRIES} if uncertainty else record
 
 
-def workers_in(memory: float, model: TileModel, n_bands: int, *, has_rms: bool = False, tile: int = TILE) -> int:
+def workers_in(
+    memory: float,
+    model: TileModel,
+    n_bands: int,
+    *,
+    has_rms: bool = False,
+    uncertainty: bool = False,
+    tile: int = TILE,
+) -> int:
     """How many tiles may be at work at once in an amount of memory.
 
     Parameters
@@ -151,6 +172,8 @@ def workers_in(memory: float, model: TileModel, n_bands: int, *, has_rms: bool =
         Bands of the model, or of the image where the model takes any.
     has_rms : bool
         Whether the image has RMS planes.
+    uncertainty : bool
+        Whether the network is asked eight times.
     tile : int
         As in `stream_tiles`.
 
@@ -166,7 +189,7 @@ def workers_in(memory: float, model: TileModel, n_bands: int, *, has_rms: bool =
     """
     side = -(-tile // model.factor) * model.factor + 2 * model.halo
     reading = (_BYTES_READ + 8 * has_rms) * n_bands * side**2
-    network = model.bytes_per_pixel(n_bands) * side**2
+    network = (model.bytes_per_pixel(n_bands) + uncertainty * (5 * n_bands + _BYTES_SYMMETRIES)) * side**2
     fitting = int((memory - reading) / (reading + network))
     if fitting < 1:
         needed = 2 * reading + network
@@ -182,6 +205,12 @@ _STRIP_WIDTH = 8192
 
 _BYTES_READ = 26
 """Bytes a pixel and band of a tile that is prepared: data 4, valid 1, S/N 4, the same padded, and temporary arrays."""
+
+
+_BYTES_SYMMETRIES = 120
+"""Bytes a pixel of the sums over the symmetries, beside S/N and validity turned: answers, entropies, logarithms."""
+
+Ask = Callable[[np.ndarray, np.ndarray], Prediction]
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +298,7 @@ def _measure_noise(bands: _Bands, workers: int) -> NoiseMap:
 
 
 def _classify_window(
-    bands: _Bands, noise: NoiseMap, window: Window, model: TileModel, network: threading.Semaphore
+    bands: _Bands, noise: NoiseMap, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
 ) -> Classification:
     """The maps of one window; only the network's turn is limited, reading and preparing are not."""
     seen, before = _with_halo(window, bands.shape, model.halo)
@@ -277,18 +306,29 @@ def _classify_window(
     inside = image.valid[before[0] :, before[1] :][: window.height, : window.width]
     valid = inside[:, :, bands.present]
     classified, usable = valid.any(axis=2), valid.all(axis=2)
-    if classified.any():
-        offsets = model.halo - before[0], model.halo - before[1]
-        call = partial(model.predict_inner, *_network_input(image, noise, seen, window, offsets, model))
-        del image
-        with network:
-            probability = call()[0, : window.height, : window.width]
-        probability[~classified] = np.nan
-    else:
-        probability = np.full((*window.shape, len(model.classes)), np.nan, np.float32)
     flags = np.where(usable, 0, int(PixelFlag.INVALID)).astype(np.uint8)
     flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
-    return Classification(probability, classified.astype(np.int32), classified, flags=flags)
+    coverage = classified.astype(np.int32)
+    if not classified.any():
+        nothing = np.full((*window.shape, len(model.classes)), np.nan, np.float32)
+        return Classification(nothing, coverage, classified, flags=flags)
+    offsets = model.halo - before[0], model.halo - before[1]
+    call = partial(ask, *_network_input(image, noise, seen, window, offsets, model))
+    del image
+    with network:
+        answer = call()
+
+    def kept(plane: np.ndarray | None) -> np.ndarray | None:
+        return None if plane is None else _nan_outside(plane[0, : window.height, : window.width], classified)
+
+    probability = _nan_outside(answer.probability[0, : window.height, : window.width], classified)
+    rest = {"aleatoric": kept(answer.aleatoric), "epistemic": kept(answer.epistemic)}
+    return Classification(probability, coverage, classified, flags=flags, **rest)
+
+
+def _nan_outside(plane: np.ndarray, classified: np.ndarray) -> np.ndarray:
+    plane[~classified] = np.nan
+    return plane
 
 
 def _with_halo(window: Window, shape: tuple[int, int], halo: int) -> tuple[Window, tuple[int, int]]:

@@ -13,7 +13,7 @@ COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
-PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags")
+PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags", "aleatoric", "epistemic")
 """Kinds of planes of the class maps."""
 DETECTION = ("core", "wings", "min_area", "min_significance")
 """What may be chosen of the detection by probability, fields of `~morpheus_lite.segmentation.DetectionOptions`."""
@@ -54,6 +54,9 @@ class ClassifyOptions:
         One of ``PRECISIONS``: how the network of a one-pass model calculates.
     detection : mapping
         Fields of `~morpheus_lite.segmentation.DetectionOptions` that are not to be the model's own.
+    uncertainty : bool
+        Whether a one-pass model is to say how sure it is of itself, at eight times the work: see
+        `morpheus_lite.symmetries`.
     domain_check : bool
         Whether to compare the image with those that the model was trained on, if the model says what they are.
     """
@@ -73,6 +76,7 @@ class ClassifyOptions:
     device: str = "auto"
     precision: str = "float32"
     detection: Mapping[str, float] = field(default_factory=dict)
+    uncertainty: bool = False
     domain_check: bool = True
 
     def __post_init__(self) -> None:

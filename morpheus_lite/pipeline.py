@@ -40,6 +40,7 @@ def classify(
     stride: int | None = None,
     edges: str = "classify",
     batch_size: int | None = None,
+    uncertainty: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Classification:
@@ -57,6 +58,9 @@ def classify(
         Whether pixels closer to the edge than the model's margin get a value.
     batch_size : int, optional
         Windows in one call of the network; the result does not depend on it beyond rounding.
+    uncertainty : bool
+        Whether a one-pass model is to say how sure it is of itself, ``aleatoric`` and ``epistemic``, at eight times
+        the work; ``probability`` is then the mean over eight orientations of the sky.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
     progress : callable, optional
@@ -72,7 +76,7 @@ def classify(
     InputError
         A band that the model needs is missing, or the image is smaller than a window.
     OptionError
-        The stride would leave holes, or the model knows no stride.
+        The stride would leave holes, or the model knows no stride, or no such uncertainty.
     ModelError
         The model is unknown or damaged.
 
@@ -89,7 +93,9 @@ def classify(
         model = load_model(model)
     if model.kind == "onepass":
         _refuse_window_options(model, stride, edges)
-        return classify_tiles(image, cast(TileModel, model), workers=workers, progress=progress)
+        tiles = cast(TileModel, model)
+        return classify_tiles(image, tiles, uncertainty=uncertainty, workers=workers, progress=progress)
+    _refuse_uncertainty(model, uncertainty)
     return classify_windows(
         image.select(model.bands),
         model,
@@ -246,13 +252,16 @@ def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, work
         _refuse_window_options(model, options.stride, options.edges)
         tiles = cast(TileModel, model)
         n_bands = len(model.bands) or image.n_bands
-        fitting = workers_in(memory, tiles, n_bands, has_rms=any(image.has_rms))
+        doubt = options.uncertainty
+        fitting = workers_in(memory, tiles, n_bands, has_rms=any(image.has_rms), uncertainty=doubt)
         n_workers = min(workers or fitting, fitting)
 
         def fill(maps: Maps, progress: Progress | None) -> None:
             stream_tiles(image, tiles, maps, workers=n_workers, progress=progress)
 
-        return Plan((*onepass.KINDS, "segmentation"), tile_record(model), memory, fill)
+        kinds = (*onepass.KINDS, "segmentation", *(onepass.UNCERTAINTY if doubt else ()))
+        return Plan(kinds, tile_record(model, uncertainty=doubt), memory, fill)
+    _refuse_uncertainty(model, options.uncertainty)
     region = region_in(memory, len(model.bands))
 
     def fill_windows(maps: Maps, progress: Progress | None) -> None:
@@ -277,6 +286,14 @@ def outside_domain(image: ImageSource, model: Model) -> tuple[str, ...]:
 def _refuse_window_options(model: Model, stride: int | None, edges: str) -> None:
     if stride is not None or edges != EDGES[0]:
         raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
+
+
+def _refuse_uncertainty(model: Model, uncertainty: bool) -> None:
+    if uncertainty:
+        raise OptionError(
+            f"{model.name} sees every pixel in many windows, and the variance over them is in its maps already; "
+            "uncertainty is for models that see the image in one pass"
+        )
 
 
 def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:

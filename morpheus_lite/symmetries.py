@@ -19,27 +19,32 @@ _FLOOR = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class SymmetricPrediction:
-    """What a network says of a batch on the mean over the symmetries, and how unsure it is.
+class Prediction:
+    """What a network says of a batch, and how sure it is of itself if it was asked in eight orientations.
 
     Parameters
     ----------
     probability : numpy.ndarray
         float32, shape ``(n, y, x, class)``: mean over the orientations.
-    aleatoric : numpy.ndarray
+    aleatoric : numpy.ndarray or None
         float32, shape ``(n, y, x)``: mean entropy of the orientations' answers, over the largest there is: 0 when each
         is sure of one class, 1 when each holds all classes for equally probable.
-    epistemic : numpy.ndarray
+    epistemic : numpy.ndarray or None
         float32, shape ``(n, y, x)``: entropy of ``probability``, on the same scale, minus ``aleatoric``; not negative,
         and 0 where all answers are the same.
     """
 
     probability: np.ndarray
-    aleatoric: np.ndarray
-    epistemic: np.ndarray
+    aleatoric: np.ndarray | None = None
+    epistemic: np.ndarray | None = None
 
 
-def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> SymmetricPrediction:
+def predict_once(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> Prediction:
+    """Ask a network once, as the tile lies."""
+    return Prediction(predict(snr, valid))
+
+
+def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> Prediction:
     """Ask a network eight times.
 
     Parameters
@@ -53,7 +58,7 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> S
 
     Returns
     -------
-    SymmetricPrediction
+    Prediction
 
     Notes
     -----
@@ -69,7 +74,7 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> S
             probability = probability + member / np.float32(N_SYMMETRIES)
             entropy_of_members = entropy_of_members + entropy(member) / np.float32(N_SYMMETRIES)
     epistemic = np.maximum(entropy(probability) - entropy_of_members, 0)
-    return SymmetricPrediction(probability, entropy_of_members, epistemic)
+    return Prediction(probability, entropy_of_members, epistemic)
 
 
 def entropy(probability: np.ndarray) -> np.ndarray:

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_onepass_classification import BoxModel, sky
 
+import morpheus_lite as ml
+from morpheus_lite import onepass
+from morpheus_lite.errors import OptionError
+from morpheus_lite.io import open_image, read_maps
+from morpheus_lite.io.mapfile import MapFile
+from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record, workers_in
+from morpheus_lite.options import ClassifyOptions
 from morpheus_lite.symmetries import entropy, predict_symmetric
 
 
@@ -79,3 +87,62 @@ def test_a_margin_that_is_cut_off_does_not_matter():
 def test_entropy_goes_from_one_class_to_all_alike():
     assert entropy(np.eye(5, dtype=np.float32)).max() == 0
     assert entropy(np.full(5, 0.2, np.float32)) == pytest.approx(1)
+
+
+class LopsidedModel(BoxModel):
+    """A stand-in for a network that is not the same in every orientation."""
+
+    def predict(self, snr, valid):
+        """Probabilities of five classes."""
+        return softmax(3 * np.tanh(super().predict(snr + np.roll(snr, 1, axis=2), valid) / 10))
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(24, 90), st.integers(24, 90), st.integers(8, 100), st.integers(1, 3))
+def test_maps_of_uncertainty_do_not_depend_on_tiles_nor_on_where_they_are(
+    tmp_path_factory, height, width, tile, workers
+):
+    image = sky((height, width))
+    image.valid[:5, :7] = False
+    whole = classify_tiles(image, LopsidedModel(), uncertainty=True, tile=200)
+    path = tmp_path_factory.mktemp("maps") / "maps.fits"
+    kinds, record = (*onepass.KINDS, *onepass.UNCERTAINTY), tile_record(LopsidedModel(), uncertainty=True)
+    with MapFile(path, image.shape, kinds, wcs=None, provenance=record) as maps:
+        stream_tiles(open_image(image), LopsidedModel(), maps, tile=tile, workers=workers)
+    again, _, record = read_maps(path)
+    for name in ("probability", "aleatoric", "epistemic"):
+        np.testing.assert_allclose(getattr(again, name), getattr(whole, name), atol=1e-6, err_msg=name)
+        assert np.isnan(getattr(again, name)[:5, :7]).all()
+    np.testing.assert_allclose((whole.aleatoric + whole.epistemic)[5:], entropy(whole.probability)[5:], atol=2e-6)
+    assert whole.epistemic[5:].max() > 1e-3 and record["symmetries"] == 8
+
+
+def test_nobody_pays_for_what_was_not_asked_for():
+    plain = classify_tiles(sky((40, 40)), LopsidedModel())
+    assert plain.aleatoric is None and plain.epistemic is None and "symmetries" not in plain.provenance
+    memory = 1e9
+    assert workers_in(memory, LopsidedModel(), 2, uncertainty=True, tile=400) <= workers_in(
+        memory, LopsidedModel(), 2, tile=400
+    )
+
+
+def test_uncertainty_is_written_with_the_maps_and_read_back(tmp_path):
+    image = sky((30, 40))
+    maps = classify_tiles(image, LopsidedModel(), uncertainty=True)
+    for compress in (False, True):
+        path = ml.write_maps(tmp_path / "maps.fits", image, maps, compress=compress, overwrite=True)
+        np.testing.assert_array_equal(read_maps(path)[0].epistemic, maps.epistemic)
+    only = ml.write_maps(tmp_path / "only.fits", image, maps, planes=["mean", "epistemic"])
+    assert read_maps(only)[0].aleatoric is None
+
+
+def test_a_file_is_classified_with_uncertainty(tmp_path, sim_field):
+    options = ClassifyOptions(model="hst", uncertainty=True, products=("maps",))
+    products = ml.classify_file(sim_field, tmp_path, options)
+    found, labels, record = read_maps(products.paths["maps"])
+    assert record["symmetries"] == 8 and labels.max() > 0
+    source = found.source_probability > 0.5
+    assert found.epistemic.min() >= 0 and found.epistemic.max() < 1
+    assert found.aleatoric[source].mean() > 2 * found.aleatoric[~source].mean()  # sky is easy
+    with pytest.raises(OptionError, match="variance over them is in its maps"):
+        ml.classify_file(sim_field, tmp_path / "b", ClassifyOptions(model="hausen2020", uncertainty=True))

@@ -97,6 +97,11 @@ from morpheus_lite.tiling import EDGES
 @click.option("--min-area", type=int, help="Smallest source in pixels (the model's).")
 @click.option("--min-significance", type=float, help="Smallest signal-to-noise ratio of a source (the model's).")
 @click.option(
+    "--uncertainty",
+    is_flag=True,
+    help="Mean class maps of the sky in 8 orientations, planes ALEATORIC and EPISTEMIC; 8 times the network's work.",
+)
+@click.option(
     "--domain-check/--no-domain-check",
     default=True,
     show_default=True,
@@ -200,6 +205,7 @@ def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, An
                 "memory",
                 "device",
                 "precision",
+                "uncertainty",
                 "domain_check",
             )
         },

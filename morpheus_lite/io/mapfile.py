@@ -177,9 +177,8 @@ def classification_of(
     valid = coverage > 0
     if flags is not None:
         valid |= (flags & PixelFlag.INVALID) == 0
-    return Classification(
-        mean, coverage, valid, arrays.get("variance"), arrays.get("vote"), flags, wcs, dict(provenance)
-    )
+    rest = {name: arrays.get(name) for name in ("variance", "vote", "aleatoric", "epistemic")}
+    return Classification(mean, coverage, valid, flags=flags, wcs=wcs, provenance=dict(provenance), **rest)
 
 
 def windowed(wcs: WCS | None, window: Window) -> WCS | None:
@@ -194,6 +193,8 @@ def _arrays(classification: Classification) -> dict[str, np.ndarray | None]:
         "vote": classification.vote,
         "coverage": classification.coverage,
         "flags": classification.flags,
+        "aleatoric": classification.aleatoric,
+        "epistemic": classification.epistemic,
     }
 
 

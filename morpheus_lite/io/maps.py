@@ -26,7 +26,13 @@ from morpheus_lite.options import PLANES
 from morpheus_lite.tiling import Window
 
 _SUFFIX = {"mean": "", "variance": "_VAR", "vote": "_VOTE"}
-_SINGLE = {"coverage": ("N", "i4"), "segmentation": ("SEGMENTATION", "i4"), "flags": ("FLAGS", "u1")}
+_SINGLE = {
+    "coverage": ("N", "i4"),
+    "segmentation": ("SEGMENTATION", "i4"),
+    "flags": ("FLAGS", "u1"),
+    "aleatoric": ("ALEATORIC", "f4"),
+    "epistemic": ("EPISTEMIC", "f4"),
+}
 _MEANING = {
     "mean": "mean probability of {}",
     "variance": "variance of p({}) over windows",
@@ -34,6 +40,8 @@ _MEANING = {
     "coverage": "windows that gave the pixel a value",
     "segmentation": "label of the source, 0 is sky",
     "flags": "1 invalid, 2 no value, 4 few, 8 near invalid",
+    "aleatoric": "entropy due to the light, 0 to 1",
+    "epistemic": "entropy due to the network, 0 to 1",
 }
 _BAND = 256  # rows that are copied at once
 
@@ -99,8 +107,8 @@ def write_maps(
 
     Image HDUs ``SPHEROID``, ``DISK``, ``IRREGULAR``, ``POINT_SOURCE``, ``BACKGROUND`` (mean probability, float32, NaN
     where not classified), ``<CLASS>_VAR``, ``<CLASS>_VOTE``, ``N`` (coverage, int32), ``SEGMENTATION`` (int32, 0 is
-    sky) and ``FLAGS`` (uint8, bits of `~morpheus_lite.flags.PixelFlag`), each with the WCS; the primary header
-    records the run.
+    sky), ``FLAGS`` (uint8, bits of `~morpheus_lite.flags.PixelFlag`), ``ALEATORIC`` and ``EPISTEMIC`` (float32), each
+    with the WCS; the primary header records the run.
 
     Parameters
     ----------
@@ -164,6 +172,8 @@ def _arrays(classification: Classification, labels: np.ndarray | None) -> dict[s
         "coverage": classification.coverage,
         "segmentation": None if labels is None else check_labels(labels, classification.shape),
         "flags": classification.flags,
+        "aleatoric": classification.aleatoric,
+        "epistemic": classification.epistemic,
     }
 
 
@@ -228,8 +238,8 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     Returns
     -------
     classification : Classification
-        ``variance, vote, flags`` are None where the file has none; without ``FLAGS`` every classified pixel counts
-        as valid.
+        ``variance, vote, flags, aleatoric, epistemic`` are None where the file has none; without ``FLAGS`` every
+        classified pixel counts as valid.
     labels : numpy.ndarray or None
         int32, shape ``(y, x)``: the segmentation map.
     provenance : dict
@@ -260,7 +270,16 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     # One-pass models classify pixels that are invalid in some of their bands.
     valid = (coverage > 0) | (False if flags is None else (flags & PixelFlag.INVALID) == 0)
     classification = Classification(
-        mean, coverage, valid, arrays["variance"], arrays["vote"], flags, wcs, dict(provenance)
+        mean,
+        coverage,
+        valid,
+        arrays["variance"],
+        arrays["vote"],
+        flags,
+        wcs,
+        dict(provenance),
+        arrays["aleatoric"],
+        arrays["epistemic"],
     )
     return classification, arrays["segmentation"], provenance
 
