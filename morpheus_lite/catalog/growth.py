@@ -86,9 +86,11 @@ def grow(light: np.ndarray, y: float, x: float, largest: float) -> Growth:
     near = light[top : round(y) + reach + 1, left : round(x) + reach + 1]
     height, width = near.shape
     corners = (left - 0.5 - x, left + width - 0.5 - x, top - 0.5 - y, top + height - 0.5 - y)
-    for k in range(1, min(int(_EXACT / _STEP) + 1, len(growth.radii))):
-        share = circular_overlap_grid(*corners, width, height, growth.radii[k], 1, 1)
-        growth.flux[k], growth.area[k] = (share * near).sum(), share.sum()
+    n_exact = min(int(_EXACT / _STEP) + 1, len(growth.radii))
+    shares = [circular_overlap_grid(*corners, width, height, radius, 1, 1) for radius in growth.radii[1:n_exact]]
+    shares = np.array(shares).reshape(n_exact - 1, -1)
+    growth.flux[1:n_exact] = (shares * near.ravel()).sum(axis=1)
+    growth.area[1:n_exact] = shares.sum(axis=1)
     return growth
 
 

@@ -100,6 +100,10 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
         error = name.replace("_flux_", "_fluxerr_")
         doubt = " and of total_correction" if name.startswith("total_") else ""
         columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
+    if settings.share_blends:
+        meaning = f"light of the segment in {band}, blended pixels shared between the pieces of their parent"
+        columns.append(ColumnDefinition(f"shared_flux_{band}", "f8", unit, meaning + note))
+        columns.append(ColumnDefinition(f"shared_fluxerr_{band}", "f8", unit, f"noise of shared_flux_{band}{note}"))
     if settings.local_background:
         columns.append(ColumnDefinition(f"local_background_{band}", "f8", unit, f"sky subtracted, a pixel{note}"))
     if zero_point is None:

@@ -37,6 +37,9 @@ class MeasureOptions:
     gain : float or mapping of band to float, optional
         Electrons in one unit of data: the photon noise of the sources is added to the errors. None takes it from the
         header, unless the image has RMS planes, which are taken to hold it.
+    share_blends : bool
+        Add ``shared_flux_<band>``, in which the pieces of a source that was split share its pixels; the whole label map
+        is needed at once. Needs ``photometry``.
     local_background : bool
         Subtract the median of the sky around each source from Kron and aperture fluxes.
     saturation : float, optional
@@ -65,6 +68,7 @@ class MeasureOptions:
     kron_minimum: float = 1.4
     psf_fwhm: float | None = None
     gain: float | Mapping[str, float] | None = None
+    share_blends: bool = False
     local_background: bool = False
     saturation: float | None = None
     largest_side: int = 1024
@@ -82,6 +86,8 @@ class MeasureOptions:
         for name, values in (("psf_fwhm", [self.psf_fwhm]), ("gain", gains)):
             if any(value is not None and not (math.isfinite(value) and value > 0) for value in values):
                 raise OptionError(f"{name} {getattr(self, name)}: expected positive numbers, or None if unknown")
+        if self.share_blends and not self.photometry:
+            raise OptionError("share_blends: the fluxes need photometry=True")
         if self.saturation is not None and not math.isfinite(self.saturation):
             raise OptionError(f"saturation {self.saturation}: expected a finite data value, or None")
 

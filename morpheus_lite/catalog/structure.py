@@ -1,5 +1,6 @@
 """How the light of one source is arranged: Petrosian radius, concentration, asymmetry, Gini, M20."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ _EXTENT = 1.5
 _SMOOTHING = 0.2
 _STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _MOST_MOVES = 6
+_REACH = 2 * math.ceil(_MOST_MOVES * sum(_STEPS)) + 2
 _AROUND = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
 
 
@@ -76,39 +78,79 @@ def _asymmetry(stamp: Stamp, band: int, radius: float) -> tuple[float, tuple[flo
     best = (stamp.ellipse.y, stamp.ellipse.x)
     if not total > 0:
         return np.nan, best
-    box = ndimage.find_objects(inside.astype(np.int8))[0]
-    value = _difference(light, inside, box, *best)
+    turn = _HalfTurn.about(best, light, inside)
+    value = turn.difference(*best)
     for step in _STEPS:
+        known: set[tuple[int, int]] = set()
         for _ in range(_MOST_MOVES):
-            tried = [(best[0] + step * dy, best[1] + step * dx) for dy, dx in _AROUND]
-            values = [_difference(light, inside, box, *centre) for centre in tried]
+            moves = [move for move in _AROUND if move not in known]
+            tried = [(best[0] + step * dy, best[1] + step * dx) for dy, dx in moves]
+            values = [turn.difference(*centre) for centre in tried]
             k = int(np.argmin(values))
             if not values[k] < value:
                 break
             best, value = tried[k], values[k]
+            # The neighbours that the new place shares with the last are no better.
+            down, right = moves[k]
+            known = {(dy, dx) for dy, dx in _AROUND if abs(dy + down) <= 1 and abs(dx + right) <= 1}
     return float((value - _noise_difference(stamp.variance[:, :, band][inside], best)) / total), best
 
 
-def _turned(light: np.ndarray, box: tuple[slice, slice], y: float, x: float) -> np.ndarray:
-    """The light turned by 180 degrees about a centre, inside a box; 0 where that comes from outside."""
-    last_y, last_x = 2 * y - box[0].start, 2 * x - box[1].start
-    height, width = (side.stop - side.start for side in box)
-    whole_y, whole_x = int(np.floor(last_y)), int(np.floor(last_x))
-    part_y, part_x = last_y - whole_y, last_x - whole_x
-    padded = np.zeros((height + 1, width + 1))
-    first_y, first_x = whole_y - height + 1, whole_x - width + 1
-    rows = slice(max(first_y, 0), max(min(whole_y + 2, light.shape[0]), 0))
-    columns = slice(max(first_x, 0), max(min(whole_x + 2, light.shape[1]), 0))
-    found = light[rows, columns]
-    top, left = rows.start - first_y, columns.start - first_x
-    padded[top : top + found.shape[0], left : left + found.shape[1]] = found
-    mixed = padded[:-1] * (1 - part_y) + padded[1:] * part_y
-    mixed = mixed[:, :-1] * (1 - part_x) + mixed[:, 1:] * part_x
-    return mixed[::-1, ::-1]
+@dataclass(frozen=True, eq=False)
+class _HalfTurn:
+    """Light compared with itself turned by 180 degrees about centres near a first one.
 
+    Parameters
+    ----------
+    padded : numpy.ndarray
+        float64: the light as far as any turn reaches, 0 outside.
+    corner : (int, int)
+        Row and column of the light that ``padded`` begins at.
+    turned, inside : numpy.ndarray
+        float64 and bool: light of a box and the pixels to compare there, both read backwards.
+    first : (int, int)
+        Row and column of the light that the box begins at.
+    """
 
-def _difference(light: np.ndarray, inside: np.ndarray, box: tuple[slice, slice], y: float, x: float) -> float:
-    return float(np.abs(light[box] - _turned(light, box, y, x))[inside[box]].sum())
+    padded: np.ndarray
+    corner: tuple[int, int]
+    turned: np.ndarray
+    inside: np.ndarray
+    first: tuple[int, int]
+
+    @classmethod
+    def about(cls, centre: tuple[float, float], light: np.ndarray, inside: np.ndarray) -> "_HalfTurn":
+        """For centres within all moves of the search."""
+        rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        corner = tuple(
+            int(np.floor(2 * place)) - side.stop + 1 - _REACH for place, side in zip(centre, box, strict=True)
+        )
+        padded = np.zeros([side.stop - side.start + 2 * _REACH + 1 for side in box])
+        there = [
+            slice(max(start, 0), max(min(start + length, end), 0))
+            for start, length, end in zip(corner, padded.shape, light.shape, strict=True)
+        ]
+        found = light[tuple(there)]
+        top, left = (side.start - start for side, start in zip(there, corner, strict=True))
+        padded[top : top + found.shape[0], left : left + found.shape[1]] = found
+        backwards = light[box][::-1, ::-1].copy(), inside[box][::-1, ::-1].copy()
+        return cls(padded, (corner[0], corner[1]), *backwards, (box[0].start, box[1].start))
+
+    def difference(self, y: float, x: float) -> float:
+        """Sum of the absolute differences about a centre; between pixels the light is interpolated."""
+        height, width = self.turned.shape
+        last_y, last_x = 2 * y - self.first[0], 2 * x - self.first[1]
+        whole_y, whole_x = math.floor(last_y), math.floor(last_x)
+        part_y, part_x = last_y - whole_y, last_x - whole_x
+        top, left = whole_y - height + 1 - self.corner[0], whole_x - width + 1 - self.corner[1]
+        rows = self.padded[top : top + height + 1, left : left + width + 1]
+        mixed = rows[:-1] * (1 - part_y)
+        mixed += rows[1:] * part_y
+        both = mixed[:, :-1] * (1 - part_x)
+        both += mixed[:, 1:] * part_x
+        both -= self.turned
+        return float(np.abs(both, out=both)[self.inside].sum())
 
 
 def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> float:

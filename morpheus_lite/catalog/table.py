@@ -6,11 +6,13 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.columns import build_table, catalogue_columns
+from morpheus_lite.catalog.photometry import BandNoise
 from morpheus_lite.catalog.photons import find_gains
 from morpheus_lite.catalog.rows import RowSettings, measure_rows
 from morpheus_lite.catalog.settings import MeasureOptions
+from morpheus_lite.catalog.sharing import share_light
 from morpheus_lite.classification import Classification
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.flags import SourceFlag
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import check_labels
@@ -65,8 +67,8 @@ def measure(
         ``r_petrosian, concentration, asymmetry, gini, m20``; for each band ``segment_flux_<band>, kron_flux_<band>,
         total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...``, and ``kron_mag_<band>,
         kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>`` and the same of ``total`` where the zero-point
-        is known; ``p_<class>`` of the four source
-        classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy, bulge_fraction, disk_fraction,
+        is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of the four
+        source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy, bulge_fraction, disk_fraction,
         morphology, flags, parent_label, n_children``.
         ``meta`` holds the provenance of the class maps and the choices made here.
 
@@ -109,6 +111,10 @@ def measure(
     )
     before = None if parents is None else check_labels(parents, labels.shape)
     rows = measure_rows(labels, image, classification, settings, parents=before)
+    if options.share_blends:
+        gains = find_gains(image, options.gain)
+        bands = [BandNoise(settings.noise[name], gain.value) for name, gain in zip(image.bands, gains, strict=True)]
+        rows |= share_light(rows, labels, image, image.index(settings.band), bands)
     with_errors = classification.variance is not None
     return finish_table(rows, image, settings, provenance=classification.provenance, with_errors=with_errors)
 
@@ -136,6 +142,8 @@ def finish_table(
     with_errors : bool
         Whether the class maps have variances.
     """
+    if settings.options.share_blends and f"shared_flux_{settings.band}" not in rows:
+        raise OptionError("share_blends needs the whole label map in memory: measure without it, or with more memory")
     values = rows | _sky_positions(image, rows["x_centroid"], rows["y_centroid"]) | _families(rows["parent_label"])
     child = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD)
     values["flags"] = rows["flags"] | np.where(values["n_children"] > 1, child, 0).astype(np.int32)

@@ -36,6 +36,7 @@ from morpheus_lite.options import COLUMN_NAMES
 @click.option("--aperture-unit", type=click.Choice(("arcsec", "pixel")), default="arcsec", show_default=True)
 @click.option("--psf-fwhm", type=float, help="FWHM of the PSF, in the unit of the apertures (default: fitted).")
 @click.option("--gain", multiple=True, metavar="[NAME=]E", help="Electrons in one data unit (default: the header's).")
+@click.option("--share-blends", is_flag=True, help="Add fluxes in which pieces of one source share its pixels.")
 @click.option("--local-background", is_flag=True, help="Subtract the sky around each source.")
 @click.option("--saturation", type=float, help="Data value from which a pixel is saturated (default: SATURATE).")
 @click.option("--columns", type=click.Choice(COLUMN_NAMES), default=COLUMN_NAMES[0], show_default=True)
@@ -83,6 +84,7 @@ def measure_options(chosen: dict[str, Any]) -> Any:
         aperture_unit=chosen["aperture_unit"],
         psf_fwhm=chosen["psf_fwhm"],
         gain=gain_option(chosen["gain"]),
+        share_blends=chosen["share_blends"],
         local_background=chosen["local_background"],
         saturation=chosen["saturation"],
     )

@@ -127,7 +127,7 @@ def measure_sep(light: np.ndarray) -> dict[str, np.ndarray]:
     masked = {"seg_id": np.arange(1, len(objects) + 1, dtype=np.int32), "segmap": segments}
     radius, _ = sep.kron_radius(light, *shape, 6.0, **masked)
     flux, error, _ = sep.sum_ellipse(light, *shape, 2.5 * radius, err=1.0, subpix=1, **masked)
-    small = radius * np.sqrt(objects["a"] * objects["b"]) < 1.75
+    small = 2.5 * radius * np.sqrt(objects["a"] * objects["b"]) < 1.75
     aperture, noise, _ = sep.sum_circle(light, *shape[:2], 1.75, err=1.0, subpix=1, **masked)
     x, y, _ = sep.winpos(light, *shape[:2], 2 / 2.35 * np.full(len(objects), 2.0))
     flux, error = np.where(small, aperture, flux), np.where(small, noise, error)
