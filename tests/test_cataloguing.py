@@ -8,8 +8,10 @@ import pytest
 from astropy.io import fits
 from test_photometry import grid, maps_of, sky
 
+from morpheus_lite import Classification, SkyImage, decode_flags
 from morpheus_lite.cli.main import main
 from morpheus_lite.io import read_catalog, write_maps
+from morpheus_lite.options import CATALOG_FORMATS
 
 
 @pytest.fixture
@@ -63,11 +65,12 @@ def test_options_reach_the_measurement(files):
     np.testing.assert_allclose(table["MAG_AUTO"].value, 26 - 2.5 * np.log10(table["FLUX_AUTO"].value), rtol=1e-6)
 
 
-def test_no_sources_is_a_valid_catalogue(files):
-    assert run(files, "--segmentation", "none.fits") == 0
-    table = read_catalog(files / "out.ecsv")
+@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+def test_no_sources_is_a_valid_catalogue_in_every_format(files, suffix):
+    assert run(files, "--segmentation", "none.fits", "--share-blends", output=f"out.{suffix}") == 0
+    table = read_catalog(files / f"out.{suffix}")
     assert len(table) == 0
-    assert "kron_flux_F160W" in table.colnames
+    assert {"kron_flux_F160W", "total_flux_F160W", "shared_flux_F160W", "flags"} <= set(table.colnames)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,29 @@ def test_bad_input_gives_a_code_a_message_and_no_file(files, capsys, arguments, 
     assert message in captured.err
     assert "Traceback" not in captured.err
     assert not (files / "out.ecsv").exists()
+
+
+@pytest.mark.parametrize("domain", [[], ["PSF: 0.9, trained on 0.05 to 0.3"]])
+def test_outside_of_the_domain_is_flagged(tmp_path, domain):
+    shape = (40, 40)
+    data = np.random.default_rng(1).normal(size=(*shape, 1)).astype(np.float32)
+    labels = np.zeros(shape, np.int32)
+    labels[10:20, 10:20] = 1
+    image = SkyImage(data, ("F160W",), np.ones(data.shape, bool))
+    planes = np.full((*shape, 5), 0.2, np.float32)
+    seen = np.ones(shape, bool)
+    record = {"version": "1"} | ({"domain": domain} if domain else {})
+    write_maps(
+        tmp_path / "maps.fits",
+        image,
+        Classification(planes, seen.astype(np.int32), seen, provenance=record),
+        labels=labels,
+    )
+    fits.writeto(tmp_path / "image.fits", data[:, :, 0], fits.Header({"FILTER": "F160W"}))
+    arguments = [str(tmp_path / "image.fits"), "--maps", str(tmp_path / "maps.fits"), "-o", str(tmp_path / "out.ecsv")]
+    assert main(["catalog", *arguments]) == 0
+    flags = decode_flags(read_catalog(tmp_path / "out.ecsv")["flags"][0])
+    assert ("outside_domain" in flags) == bool(domain)
 
 
 def test_classify_with_the_new_detector_and_sextractors_names(sim_field, tmp_path):

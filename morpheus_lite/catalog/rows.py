@@ -115,7 +115,7 @@ def measure_sources(
     negative = np.any([fluxes[f"segment_flux_{name}"] <= 0 for name in image.bands], axis=0)
     others: dict[SourceFlag, Any] = {
         SourceFlag.NEGATIVE_FLUX: negative | morphology.unweighted,
-        SourceFlag.OUTSIDE_DOMAIN: options.outside_domain,
+        SourceFlag.OUTSIDE_DOMAIN: options.outside_domain or bool(classification.provenance.get("domain")),
     }
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands

@@ -47,7 +47,8 @@ class MeasureOptions:
     largest_side : int
         Sources whose bounding box is longer get NaN for everything beyond the segment, and the flag TOO_LARGE.
     outside_domain : bool
-        Set the flag OUTSIDE_DOMAIN of every source: whoever ran the model knows.
+        Set the flag OUTSIDE_DOMAIN of every source: whoever ran the model knows. It is set too where the provenance
+        of the class maps says that the image lies outside (``"domain"``).
 
     Raises
     ------
