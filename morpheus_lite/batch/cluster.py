@@ -24,6 +24,9 @@ _SETTINGS = {
     "distributed.nanny.pre-spawn-environ.TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
+CONNECT = 30
+"""Seconds that a scheduler has to answer."""
+
 log = logging.getLogger(__name__)
 
 
@@ -145,7 +148,7 @@ def _client_of(options: ClusterOptions) -> "Client":
             require_encryption=True,
         )
     try:
-        return Client(options.scheduler, security=security, set_as_default=False, timeout=30)
+        return Client(options.scheduler, security=security, set_as_default=False, timeout=CONNECT)
     except (OSError, ValueError) as error:
         raise MorpheusError(
             f"no Dask scheduler answers at {options.scheduler} ({' '.join(str(error).split())[:200]}); start one with "

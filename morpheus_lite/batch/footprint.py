@@ -114,7 +114,14 @@ class Footprint:
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         packed = None if self.valid is None else base64.b64encode(np.packbits(self.valid).tobytes()).decode()
-        return {"shape": list(self.shape), "wcs": self.header, "valid": packed, "valid_share": self.valid_share}
+        circle = None if self.wcs is None else [*self.circle[0].tolist(), self.circle[1]]
+        return {
+            "shape": list(self.shape),
+            "wcs": self.header,
+            "valid": packed,
+            "valid_share": self.valid_share,
+            "circle": circle,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Footprint":

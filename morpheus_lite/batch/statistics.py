@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 
+from morpheus_lite.batch.identity import digest
+from morpheus_lite.batch.skycells import count_coarse, finest_cells
 from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.flags import SourceFlag
 
@@ -46,6 +48,16 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
         "depth": {band: _magnitude(5 * sigma, zero_points.get(band)) for band, sigma in noise.items()},
         "n_cut": int(np.count_nonzero(np.asarray(table["flags"]) & int(SourceFlag.EDGE))) if len(table) else 0,
     }
+
+
+def place_statistics(table: QTable) -> dict[str, Any]:
+    """What merging needs to know of a catalogue: sources in each cell of the sky, and a short name of the columns."""
+    columns = [(name, str(table[name].dtype), str(getattr(table[name], "unit", ""))) for name in table.colnames]
+    cells: dict[int, int] = {}
+    if "ra" in table.colnames:
+        ra, dec = (np.asarray(getattr(table[name], "value", table[name]), dtype=float) for name in ("ra", "dec"))
+        cells = count_coarse(finest_cells(ra, dec))
+    return {"cells": cells, "schema": digest(columns)}
 
 
 def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:

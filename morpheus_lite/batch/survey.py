@@ -4,20 +4,29 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.atomic import SUFFIX
 from morpheus_lite.batch.cluster import ClusterOptions, connected, require_dask
+from morpheus_lite.batch.index import read_index
 from morpheus_lite.batch.jobs import Outcome
-from morpheus_lite.batch.ledger import TILES
+from morpheus_lite.batch.ledger import TILES, write_json
 from morpheus_lite.batch.lock import locked
 from morpheus_lite.batch.manifest import read_tiles
+from morpheus_lite.batch.merge import CATALOG, Merged, merge, merged_before
+from morpheus_lite.batch.page import write_page
 from morpheus_lite.batch.plan import Plan, make_plan, survey_options
 from morpheus_lite.batch.run import run_jobs
+from morpheus_lite.batch.summary import summarise
 from morpheus_lite.errors import OptionError
 from morpheus_lite.options import ClassifyOptions
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Progress = Callable[[int, int], None]
 Announce = Callable[[str], None]
@@ -37,11 +46,14 @@ class RunOptions:
         Seconds after which a worker that is still at one tile is ended. None waits.
     verify : bool
         Before the run, compare the checksums of the products that are there.
+    merge : bool
+        Whether to merge the catalogues of the tiles.
     """
 
     retries: int = 2
     tile_timeout: float | None = None
     verify: bool = False
+    merge: bool = True
 
     def __post_init__(self) -> None:
         if self.retries < 0:
@@ -64,6 +76,10 @@ class SurveyResult:
         Of the tiles that were worked on.
     seconds : float
         Wall-clock time of the run.
+    products : dict
+        ``catalog``, ``report`` and ``json`` to the path of each.
+    merged : Merged or None
+        The merged catalogue; None if there is no source with a place on the sky, or it was not asked for.
     """
 
     directory: Path
@@ -71,6 +87,7 @@ class SurveyResult:
     outcomes: tuple[Outcome, ...] = ()
     seconds: float = 0.0
     products: dict[str, Path] = field(default_factory=dict)
+    merged: Merged | None = None
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -131,35 +148,60 @@ def classify_survey(
     root = Path(directory).absolute()
     tiles = read_tiles(source)
     start = time.perf_counter()
-    with locked(root) as name:
+    with locked(root) as name, ExitStack() as stack:
         clear_unfinished(root)
         plan = make_plan(tiles, root, options, verify=run.verify)
-        outcomes = _work(plan, name, cluster, run, progress, tell) if plan.to_do else ()
+        client = cache(lambda: stack.enter_context(connected(cluster, retries=run.retries)))
+        outcomes = _work(plan, name, client(), cluster, run, progress, tell) if plan.to_do else ()
+        merged = _merge(plan, client, run)
+        products = _report(plan, outcomes, merged, time.perf_counter() - start)
         clear_unfinished(root)
-    return SurveyResult(root, plan, outcomes, time.perf_counter() - start)
+    return SurveyResult(root, plan, outcomes, time.perf_counter() - start, products, merged)
 
 
 def _work(
-    plan: Plan, name: str, cluster: ClusterOptions, run: RunOptions, progress: Progress | None, tell: Announce
+    plan: Plan,
+    name: str,
+    client: "Client",
+    cluster: ClusterOptions,
+    run: RunOptions,
+    progress: Progress | None,
+    tell: Announce,
 ) -> tuple[Outcome, ...]:
     outcomes = []
     n_tiles, n_before = len(plan.tiles), len(plan.tiles) - len(plan.to_do)
-    with connected(cluster, retries=run.retries) as client:
-        tell(f"{n_before} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
+    tell(f"{n_before} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
+    if progress:
+        progress(n_before, n_tiles)
+    jobs = plan.jobs(name, threads=cluster.threads, seconds=run.tile_timeout)
+    for outcome in run_jobs(client, jobs, retries=run.retries):
+        outcomes.append(outcome)
+        if outcome.status == "failed":
+            tell(f"tile {outcome.name} failed: {outcome.error}")
         if progress:
-            progress(n_before, n_tiles)
-        jobs = plan.jobs(name, threads=cluster.threads, seconds=run.tile_timeout)
-        for outcome in run_jobs(client, jobs, retries=run.retries):
-            outcomes.append(outcome)
-            if outcome.status == "failed":
-                tell(f"tile {outcome.name} failed: {outcome.error}")
-            if progress:
-                progress(n_before + len(outcomes), n_tiles)
+            progress(n_before + len(outcomes), n_tiles)
     return tuple(outcomes)
+
+
+def _merge(plan: Plan, client: Callable[[], "Client"], run: RunOptions) -> Merged | None:
+    """The merged catalogue of what is done; None if it was not asked for, or there is nothing to merge."""
+    index = read_index(plan.root, (tile.name for tile in plan.tiles))
+    if not run.merge or not index.counts():
+        return None
+    return merged_before(plan.root, index) or merge(plan.root, index, client())
+
+
+def _report(plan: Plan, outcomes: tuple[Outcome, ...], merged: Merged | None, seconds: float) -> dict[str, Path]:
+    """Write what is to be said of the survey, for people and for programs."""
+    survey = summarise(plan, outcomes, merged, seconds)
+    products = {"json": plan.root / "report.json", "report": plan.root / "report.html"}
+    write_json(products["json"], survey)
+    write_page(products["report"], survey, title=plan.root.name)
+    return products if merged is None else {"catalog": merged.path, **products}
 
 
 def clear_unfinished(root: Path) -> None:
     """Remove what runs that were ended left beside the tiles; only for the one that holds the lock."""
-    for entry in (root / TILES).glob(f".*{SUFFIX}"):
+    for entry in [*(root / TILES).glob(f".*{SUFFIX}"), *root.glob(f".{CATALOG}.*{SUFFIX}")]:
         log.info("removing %s, which a run that was ended has left", entry.name)
         shutil.rmtree(entry, ignore_errors=True)

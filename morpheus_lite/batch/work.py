@@ -29,7 +29,7 @@ from morpheus_lite.batch.ledger import (
     write_marker,
 )
 from morpheus_lite.batch.lock import holds
-from morpheus_lite.batch.statistics import peak_memory, table_statistics
+from morpheus_lite.batch.statistics import peak_memory, place_statistics, table_statistics
 from morpheus_lite.batch.watch import tile_log, time_limit
 from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError
 from morpheus_lite.io import open_image, read_catalog
@@ -157,6 +157,7 @@ def _summary(job: Job, products: Products, loading: float) -> dict[str, Any]:
         "footprint": footprint.to_dict(),
         "bands": list(zero_points),
         **table_statistics(products.table, zero_points),
+        **place_statistics(products.table),
         "seconds": {"loading": loading, **products.seconds},
         "peak_memory": peak_memory(),
         "host": socket.gethostname(),

@@ -35,6 +35,7 @@ _TILE_PRODUCTS = ("maps", "catalog")
 @click.option("--retries", type=click.IntRange(min=0), default=2, show_default=True, help="Further tries of a tile.")
 @click.option("--tile-timeout", type=float, metavar="SECONDS", help="End a worker that is at one tile for longer.")
 @click.option("--verify", is_flag=True, help="Compare the checksums of products that are there.")
+@click.option("--merge/--no-merge", default=True, help="Whether to merge the tiles' catalogues to one.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what it would take, and do nothing.")
 @click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Shipped model or model directory.")
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels between windows (default: the model's).")
@@ -91,7 +92,7 @@ def run(tiles: list, options: ClassifyOptions, chosen: dict[str, Any], *, quiet:
             for key in ("workers", "scheduler", "memory_limit", "dashboard", "tls_ca", "tls_cert", "tls_key")
         }
     )
-    how = RunOptions(retries=chosen["retries"], tile_timeout=chosen["tile_timeout"], verify=chosen["verify"])
+    how = RunOptions(**{key: chosen[key] for key in ("retries", "tile_timeout", "verify", "merge")})
     with progress_bar("tiles", quiet=quiet) as progress:
 
         def tell(line: str) -> None:
@@ -152,6 +153,9 @@ def summary(result: Any) -> dict[str, Any]:
             {"tile": one.name, "error": one.error, "kind": one.kind, "log": one.tail.splitlines()}
             for one in result.failed
         ],
+        "merged": None if result.merged is None else result.merged.n_rows,
+        "duplicates": None if result.merged is None else result.merged.n_duplicates,
+        "larger_than_overlap": 0 if result.merged is None else len(result.merged.cut),
         "products": {name: str(path) for name, path in result.products.items()},
     }
 
@@ -162,6 +166,12 @@ def lines(record: dict[str, Any]) -> list[str]:
         f"{record['output']}: {record['done_before'] + record['done_now']} of {record['tiles']} tiles are done, "
         f"{record['done_now']} of them now, in {record['seconds']:.1f} s"
     ]
+    if record["merged"] is not None:
+        text.append(f"{record['merged']:,} sources, each once; {record['duplicates']:,} rows of overlaps left out")
+    if record["larger_than_overlap"]:
+        text.append(
+            f"{record['larger_than_overlap']} sources are larger than the overlap of their tiles: see the report"
+        )
     for failed in record["failed"]:
         text.append(f"{failed['tile']} failed: {failed['error']}")
         text += [f"    {line}" for line in failed["log"]]

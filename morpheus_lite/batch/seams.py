@@ -1,0 +1,207 @@
+"""Who owns a source that several tiles have seen: exactly one of them, by place, position and extent.
+
+Every place on the sky belongs to the tile that it lies deepest in. A source is primary in the tile that owns its peak.
+Two tiles see the peak of one source a pixel apart, though, and next to a border both, or neither, may think that it is
+theirs. So the rows of neighbouring tiles are matched by position, within an extent; and of those that are one source,
+one is primary. All of it follows from the tiles' rows and footprints alone, whichever tile it is computed for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from morpheus_lite.batch.footprint import Footprint, unit_vectors
+
+SHARE_OF_EXTENT = 0.75
+"""Two rows are one source if they lie closer than this share of the smaller one's semi-major axis (standard deviation
+of its light), and each is the other's nearest."""
+
+SMALLEST_TOLERANCE = 3.0
+"""Pixels that two rows of one source may always lie apart."""
+
+_ARCSEC = np.pi / 180 / 3600
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What is needed of a tile's catalogue to tell its sources from those of others.
+
+    Parameters
+    ----------
+    ra, dec : numpy.ndarray
+        ICRS position of each source in degrees, shape ``(n,)``.
+    ra_peak, dec_peak : numpy.ndarray
+        Of its brightest pixel.
+    extent : numpy.ndarray
+        Semi-major axis in arcseconds, finite.
+    is_cut : numpy.ndarray
+        bool: whether the edge of the tile cuts the source.
+    pixel_scale : float
+        Side of the tile's pixels in arcseconds.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    ra_peak: np.ndarray
+    dec_peak: np.ndarray
+    extent: np.ndarray
+    is_cut: np.ndarray
+    pixel_scale: float
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+    def take(self, which: np.ndarray) -> "Detections":
+        """Some of them, by index or mask."""
+        arrays = (self.ra, self.dec, self.ra_peak, self.dec_peak, self.extent, self.is_cut)
+        return Detections(*(array[which] for array in arrays), self.pixel_scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Ownership:
+    """What became of the sources of one tile.
+
+    Parameters
+    ----------
+    is_primary : numpy.ndarray
+        bool, shape ``(n,)``.
+    n_seen : numpy.ndarray
+        int64, shape ``(n,)``: how many tiles have a row of the source.
+    """
+
+    is_primary: np.ndarray
+    n_seen: np.ndarray
+
+
+def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Footprint]) -> np.ndarray:
+    """The tile that owns each place: the one it lies deepest in, the first by name of several.
+
+    Parameters
+    ----------
+    ra, dec : numpy.ndarray
+        ICRS in degrees, shape ``(n,)``.
+    footprints : mapping of str to Footprint
+        By tile name; all tiles that cover any of the places.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape ``(n,)``: position of the owner's name among the sorted names; -1 where no tile reaches.
+    """
+    names = sorted(footprints)
+    if not names or not len(ra):
+        return np.full(len(ra), -1)
+    depth = np.stack([footprints[name].edge_distance(ra, dec) for name in names])
+    owner = depth.argmax(axis=0)
+    return np.where(np.isfinite(depth.max(axis=0)), owner, -1)
+
+
+def find_primaries(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Footprint]) -> Ownership:
+    """Which sources of a tile are primary in it.
+
+    Parameters
+    ----------
+    name : str
+        The tile.
+    detections, footprints : mapping
+        Of the tile and of every tile that overlaps it, by name.
+
+    Returns
+    -------
+    Ownership
+        The same tile by tile: of rows that match, each with the others, exactly one is primary.
+
+    Notes
+    -----
+    Of the rows that are one source, those whose own tile owns their peak come first, then the tile's name decides. A
+    row without a match is primary if its own tile owns its peak: otherwise the owner has looked there and found
+    nothing, or the row is the rest of a source that the edge of the tile cuts off.
+    """
+    names = sorted(footprints)
+    own = detections[name]
+    claims = {other: _claims(other, detections[other], footprints, names) for other in names}
+    is_primary = claims[name].copy()
+    n_seen = np.ones(len(own), dtype=np.int64)
+    # For each row, the best of its matches: a claim before none, then the first name.
+    best = np.where(claims[name], 0, len(names)) + names.index(name)
+    alone = np.ones(len(own), dtype=bool)
+    for rank, other in enumerate(names):
+        if other == name:
+            continue
+        mine, theirs = match(own, detections[other])
+        n_seen[mine] += 1
+        alone[mine] = False
+        best[mine] = np.minimum(best[mine], np.where(claims[other][theirs], 0, len(names)) + rank)
+    is_primary[~alone] = (best[~alone] % len(names)) == names.index(name)
+    return Ownership(is_primary, n_seen)
+
+
+def _claims(name: str, detections: Detections, footprints: Mapping[str, Footprint], names: Sequence[str]) -> np.ndarray:
+    """Rows whose own tile owns their peak."""
+    return owners(detections.ra_peak, detections.dec_peak, footprints) == list(names).index(name)
+
+
+def match(one: Detections, other: Detections) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two tiles that are one source: each the other's nearest, and closer than their extent allows.
+
+    Returns
+    -------
+    one, other : numpy.ndarray
+        int64, shape ``(pair,)``: their rows.
+    """
+    if not len(one) or not len(other):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    here, there = unit_vectors(one.ra, one.dec), unit_vectors(other.ra, other.dec)
+    distance, nearest = KDTree(there).query(here)
+    _, back = KDTree(here).query(there)
+    rows = np.arange(len(one))
+    smallest = SMALLEST_TOLERANCE * max(one.pixel_scale, other.pixel_scale)
+    allowed = np.maximum(SHARE_OF_EXTENT * np.minimum(one.extent, other.extent[nearest]), smallest)
+    matched = (back[nearest] == rows) & (2 * np.arcsin(distance / 2) < allowed * _ARCSEC)
+    return rows[matched], nearest[matched]
+
+
+@dataclass(frozen=True)
+class CutSource:
+    """A primary source that the edge of its tile cuts, although another tile goes on there.
+
+    Parameters
+    ----------
+    ra, dec : float
+        ICRS in degrees.
+    needed : float
+        Overlap of the tiles in arcseconds that would hold it whole, at least.
+    """
+
+    ra: float
+    dec: float
+    needed: float
+
+
+def cut_sources(
+    name: str, detections: Detections, is_primary: np.ndarray, footprints: Mapping[str, Footprint]
+) -> list[CutSource]:
+    """Primary sources of a tile that are larger than its overlap with a neighbour.
+
+    Sources that the edge of the survey cuts do not count: no overlap would help.
+    """
+    cut = np.flatnonzero(is_primary & detections.is_cut)
+    others = [footprint for other, footprint in footprints.items() if other != name]
+    if not len(cut) or not others:
+        return []
+    ra, dec = detections.ra_peak[cut], detections.dec_peak[cut]
+    inside = footprints[name].edge_distance(ra, dec)
+    reach = np.maximum(3 * detections.extent[cut], np.where(np.isfinite(inside), inside, 0) + detections.pixel_scale)
+    goes_on = np.zeros(len(cut), dtype=bool)
+    for north, east in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        there_dec = np.clip(dec + north * reach / 3600, -90, 90)
+        there_ra = ra + east * reach / 3600 / np.maximum(np.cos(np.deg2rad(dec)), 1e-6)
+        for footprint in others:
+            goes_on |= np.isfinite(footprint.edge_distance(there_ra % 360, there_dec))
+    return [
+        CutSource(float(detections.ra[row]), float(detections.dec[row]), float(2 * far))
+        for row, far, on in zip(cut, reach, goes_on, strict=True)
+        if on
+    ]

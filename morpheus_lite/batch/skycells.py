@@ -1,0 +1,73 @@
+"""HEALPix cells: names of places on the sky, and the partitions of a catalogue."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+FINEST = 29
+"""Order whose cells name sources: 0.4 milliarcseconds a side."""
+
+COARSE = 8
+"""Order of the cells that a tile's sources are counted in: 14 arcminutes a side. No partition is smaller."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """A HEALPix cell, nested scheme."""
+
+    order: int
+    pixel: int
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """First of the cells of order `FINEST` inside, and one past the last."""
+        shift = 2 * (FINEST - self.order)
+        return self.pixel << shift, (self.pixel + 1) << shift
+
+
+def finest_cells(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Cell of order `FINEST` of ICRS positions in degrees: int64, shape ``(n,)``."""
+    from astropy import units as u
+    from astropy_healpix import lonlat_to_healpix
+
+    if not len(ra):
+        return np.zeros(0, dtype=np.int64)
+    cells = lonlat_to_healpix(np.asarray(ra) * u.deg, np.asarray(dec) * u.deg, 2**FINEST, order="nested")
+    return np.asarray(cells, dtype=np.int64)
+
+
+def count_coarse(cells: np.ndarray) -> dict[int, int]:
+    """How many of the finest cells lie in each cell of order `COARSE`."""
+    pixels, counts = np.unique(cells >> (2 * (FINEST - COARSE)), return_counts=True)
+    return dict(zip(pixels.tolist(), counts.tolist(), strict=True))
+
+
+def make_partitions(counts: Mapping[int, int], largest: int) -> list[Cell]:
+    """Cells that hold no more than ``largest`` sources each, as large as that allows, in the order of the sky.
+
+    Parameters
+    ----------
+    counts : mapping of int to int
+        Sources in each cell of order `COARSE`, which is not divided further.
+    largest : int
+        Sources of a partition.
+    """
+    levels: list[Mapping[int, int]] = [counts]
+    for _ in range(COARSE):
+        parents: Counter[int] = Counter()
+        for pixel, count in levels[-1].items():
+            parents[pixel >> 2] += count
+        levels.append(parents)
+    levels.reverse()
+    found: list[Cell] = []
+    open_cells = [Cell(0, pixel) for pixel in levels[0]]
+    while open_cells:
+        cell = open_cells.pop()
+        if cell.order == COARSE or levels[cell.order][cell.pixel] <= largest:
+            found.append(cell)
+            continue
+        children = (Cell(cell.order + 1, 4 * cell.pixel + k) for k in range(4))
+        open_cells += [child for child in children if child.pixel in levels[child.order]]
+    return sorted(found, key=lambda cell: cell.range)
