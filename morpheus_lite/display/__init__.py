@@ -4,18 +4,28 @@ from morpheus_lite.display.axes import plot_class_map, plot_field, plot_outlines
 from morpheus_lite.display.colours import PALETTES, colorize, hex_colours
 from morpheus_lite.display.field import field_rgb
 from morpheus_lite.display.names import plot_names
+from morpheus_lite.display.scores import plot_calibration, plot_confusion_matrix, plot_fractions, plot_percentiles
+from morpheus_lite.display.stamps import choose_sources, plot_stamp, plot_stamp_sheet, save_stamp_sheet
 from morpheus_lite.display.summary import plot_classification, save_summary
 
 __all__ = [
     "PALETTES",
+    "choose_sources",
     "colorize",
     "field_rgb",
     "hex_colours",
+    "plot_calibration",
     "plot_class_map",
     "plot_classification",
+    "plot_confusion_matrix",
     "plot_field",
+    "plot_fractions",
     "plot_names",
     "plot_outlines",
+    "plot_percentiles",
     "plot_scale_bar",
+    "plot_stamp",
+    "plot_stamp_sheet",
+    "save_stamp_sheet",
     "save_summary",
 ]

@@ -4,10 +4,9 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from morpheus_lite.atomic import written_whole
+from morpheus_lite.display.frames import save_figure, tidy
 from morpheus_lite.errors import InputError
 
 _PANELS = {
@@ -41,7 +40,6 @@ def save_training_curves(log: str | Path, path: str | Path) -> None:
     if not rows or "step" not in rows[0]:
         raise InputError(f"{log} has no rows with a step; expected the log.csv of a training run")
     figure = Figure(figsize=(11, 7), layout="constrained")
-    FigureCanvasAgg(figure)
     steps = np.array([float(row["step"]) for row in rows])
     for axis, (title, columns) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
         there = [column for column in columns if column in rows[0]]
@@ -50,6 +48,5 @@ def save_training_curves(log: str | Path, path: str | Path) -> None:
         axis.set(title=title, xlabel="step")
         if there:
             axis.legend(fontsize="small")
-        axis.grid(alpha=0.3)
-    with written_whole(Path(path), overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=100, format="png")
+        tidy(axis)
+    save_figure(figure, path, overwrite=True, dpi=100)
