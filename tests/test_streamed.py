@@ -279,6 +279,14 @@ class TestIdentical:
             assert 0 < np.count_nonzero(expected[1]["flags"] & SourceFlag.TOO_LARGE) < len(expected[1])
 
     @pytest.mark.parametrize("rms", [True, False])
+    def test_pieces_that_share_their_pixels(self, rms, small_sample):
+        image, maps = scene(blobs((151, 163), 25, 9), seed=9, invalid=0.01, rms=rms)
+        sharing = MeasureOptions(share_blends=True, structure=False)
+        expected = in_memory(image, maps, "probability", measuring=sharing)
+        assert np.count_nonzero(expected[1]["n_children"]) > 4
+        assert_identical(by_section(image, maps, "probability", 40, measuring=sharing), expected)
+
+    @pytest.mark.parametrize("rms", [True, False])
     def test_the_light_must_be_significant(self, rms, small_sample):
         image, maps = scene(blobs((151, 163), 14, 4) * 0.1, seed=4, rms=rms)
         detection = DetectionOptions(core=0.5, wings=0.3, min_area=1, min_significance=25)

@@ -21,6 +21,7 @@ from morpheus_lite.streamed.doors import ImageDoor, MapDoor
 from morpheus_lite.streamed.labels import StreamedLabels
 from morpheus_lite.streamed.measuring import measure_groups
 from morpheus_lite.streamed.plane import ScratchPlane
+from morpheus_lite.streamed.sharing import share_groups
 from morpheus_lite.streamed.splitting import split
 from morpheus_lite.streamed.windows import tiles
 from morpheus_lite.tiling import Window
@@ -115,6 +116,8 @@ def catalogue_sections(
         write_labels(labels, maps, tile)
         settings = _settings(image, labels, method, measuring or MeasureOptions())
         rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
+        if settings.options.share_blends:
+            rows |= share_groups(rows, labels, image, settings, tile=tile)
     head = replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
     with_errors = "variance" in maps.kinds
     return finish_table(rows, head, settings, provenance=dict(maps.provenance), with_errors=with_errors)
