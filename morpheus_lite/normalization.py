@@ -137,7 +137,13 @@ def noise_from_rows(
     return NoiseMap(shape, centers, np.nan_to_num(background), np.nan_to_num(sigma), has_rms)
 
 
-def normalize(image: SkyImage, noise: NoiseMap, *, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+def normalize(
+    image: SkyImage,
+    noise: NoiseMap,
+    *,
+    window: Window | None = None,
+    out: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """An image in units of its own noise.
 
     Parameters
@@ -148,6 +154,8 @@ def normalize(image: SkyImage, noise: NoiseMap, *, window: Window | None = None)
         Noise of the whole image.
     window : Window, optional
         Where ``image`` lies in the whole image; the whole image if not given.
+    out : (numpy.ndarray, numpy.ndarray), optional
+        Arrays to put S/N and validity in; new ones are made if not given.
 
     Returns
     -------
@@ -166,20 +174,17 @@ def normalize(image: SkyImage, noise: NoiseMap, *, window: Window | None = None)
         raise InputError(f"{image.name} is {image.shape} px, its window {window.shape}: expected the same")
     if image.n_bands != noise.sigma.shape[2]:
         raise InputError(f"{image.name} has {image.n_bands} bands, the noise map {noise.sigma.shape[2]}")
-    snr = np.empty(image.data.shape, np.float32)
-    valid = image.valid.copy()
-    whitened = _whitened(image, (slice(None), slice(None)), noise.has_rms)
-    for b in range(image.n_bands):
+    snr, valid = out or (np.empty(image.data.shape, np.float32), np.empty(image.data.shape, bool))
+    for b in range(image.n_bands):  # one band at a time: a tile of all of them is large
         if not np.any(noise.sigma[:, :, b] > 0):
-            valid[:, :, b] = False
-            snr[:, :, b] = 0
+            snr[:, :, b], valid[:, :, b] = 0, False
             continue
-        offset = interpolate_mesh(noise.background[:, :, b], noise.centers, window)
-        weight = interpolate_mesh(1 / noise.sigma[:, :, b], noise.centers, window)
-        np.subtract(whitened[:, :, b], offset, out=offset)
-        np.multiply(offset, weight, out=snr[:, :, b])
-    valid &= np.isfinite(snr)
-    snr[~valid] = 0
+        plane = _whitened(image, np.s_[:, :, b : b + 1], noise.has_rms)[:, :, 0]
+        plane -= interpolate_mesh(noise.background[:, :, b], noise.centers, window)
+        plane *= interpolate_mesh(1 / noise.sigma[:, :, b], noise.centers, window)
+        seen = np.isfinite(plane)
+        plane[~seen] = 0
+        snr[:, :, b], valid[:, :, b] = plane, seen
     return snr, valid
 
 
@@ -216,17 +221,20 @@ def _positions(centers: np.ndarray, start: int, count: int) -> tuple[np.ndarray,
     return lower, ((pixel - centers[lower]) / step).astype(np.float32)
 
 
-def _whitened(image: SkyImage, part: tuple[slice, slice], has_rms: tuple[bool, ...] | None) -> np.ndarray:
+def _whitened(image: SkyImage, part: tuple[slice, ...], has_rms: tuple[bool, ...] | None) -> np.ndarray:
     """Part of the data over the RMS plane, if there is one; NaN where not valid."""
-    data, valid = image.data[part], image.valid[part]
+    whitened = np.where(image.valid[part], image.data[part], np.float32(np.nan))
     if image.rms is None:
-        return np.where(valid, data, np.float32(np.nan))
+        return whitened
     rms = image.rms[part]
     known = (rms > 0) & np.isfinite(rms)
-    bands_without = ~(known.any(axis=(0, 1)) if has_rms is None else np.array(has_rms))
+    with_rms = (
+        known.any(axis=(0, 1)) if has_rms is None else np.array(has_rms)[part[2] if len(part) > 2 else slice(None)]
+    )
     rms = np.where(known, rms, np.float32(np.nan))
-    rms[:, :, bands_without] = 1
-    return np.where(valid, data, np.float32(np.nan)) / rms
+    rms[:, :, ~with_rms] = 1
+    whitened /= rms
+    return whitened
 
 
 def _clipped_statistics(values: np.ndarray) -> np.ndarray:

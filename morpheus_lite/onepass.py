@@ -22,7 +22,7 @@ from morpheus_lite.io.mapfile import Maps, MemoryMaps
 from morpheus_lite.io.reader import open_image
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.normalization import NoiseMap, measure_row, noise_from_rows, normalize, strips
-from morpheus_lite.resources import Progress, format_memory, run_each, usable_cores
+from morpheus_lite.resources import Progress, format_memory, release_memory, run_each, usable_cores
 from morpheus_lite.symmetries import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
 from morpheus_lite.tiling import Window, tile_windows
 
@@ -139,6 +139,7 @@ def stream_tiles(
 
     def work(window: Window) -> None:
         maps.write(window, _classify_window(bands, noise, window, model, network, ask))
+        release_memory()
 
     tiles = tile_windows(bands.shape, -(-tile // model.factor) * model.factor)
     run_each(work, tiles, threads=workers + 1, progress=progress)
@@ -189,10 +190,10 @@ def workers_in(
     """
     side = -(-tile // model.factor) * model.factor + 2 * model.halo
     reading = (_BYTES_READ + 8 * has_rms) * n_bands * side**2
-    network = (model.bytes_per_pixel(n_bands) + uncertainty * (5 * n_bands + _BYTES_SYMMETRIES)) * side**2
-    fitting = int((memory - reading) / (reading + network))
+    network = (model.bytes_per_pixel(n_bands) + 5 * n_bands + uncertainty * (5 * n_bands + _BYTES_SYMMETRIES)) * side**2
+    fitting = int((memory - reading) / network)
     if fitting < 1:
-        needed = 2 * reading + network
+        needed = reading + network
         raise OptionError(
             f"{format_memory(max(memory, 0))} of memory are left for the work, and {model.name} needs "
             f"{format_memory(needed)} for a tile of {side} px: allow {format_memory(needed - memory)} more (--memory)"
@@ -203,8 +204,9 @@ def workers_in(
 _STRIP_WIDTH = 8192
 """Pixels of a strip that are in memory at once while the noise is measured."""
 
-_BYTES_READ = 26
-"""Bytes a pixel and band of a tile that is prepared: data 4, valid 1, S/N 4, the same padded, and temporary arrays."""
+_BYTES_READ = 14
+"""Bytes a pixel and band of a tile that is being prepared: data and S/N 4 each, validity of both 1 each, and what is at
+work for one band."""
 
 
 _BYTES_SYMMETRIES = 120
@@ -346,5 +348,5 @@ def _network_input(
     snr = np.zeros((1, *sides, image.n_bands), np.float32)
     valid = np.zeros(snr.shape, bool)
     place = (0, slice(offsets[0], offsets[0] + seen.height), slice(offsets[1], offsets[1] + seen.width))
-    snr[place], valid[place] = normalize(image, noise, window=seen)
+    normalize(image, noise, window=seen, out=(snr[place], valid[place]))
     return snr, valid

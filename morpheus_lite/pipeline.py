@@ -25,7 +25,7 @@ from morpheus_lite.onepass import TileModel, classify_tiles, stream_tiles, tile_
 from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model
 from morpheus_lite.products import product_paths, write_products
-from morpheus_lite.resources import Progress, parse_memory, resident_memory
+from morpheus_lite.resources import Progress, parse_memory, resident_memory, usable_cores
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.streamed import catalogue_sections
 from morpheus_lite.tiling import EDGES
@@ -209,6 +209,8 @@ def classify_file(
                 method=options.segmentation or ("paper" if "vote" in plan.kinds else "probability"),
                 detection=DetectionOptions(**{**model.settings.get("detection", {}), **options.detection}),
                 measuring=MeasureOptions(outside_domain=bool(outside)),
+                memory=int(plan.memory),
+                workers=workers or usable_cores(),
                 scratch=folder,
             )
         with clock("writing"):

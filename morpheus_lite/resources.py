@@ -1,10 +1,12 @@
 """What a run may use of the machine: cores, memory, and work spread over threads."""
 
+import ctypes
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +66,16 @@ def resident_memory() -> int:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def release_memory() -> None:
+    """Give memory that is free, but still held by this process, back to the system (where that can be done: glibc).
+
+    Between tiles it is a fifth of the peak, and keeps growing as threads come and go; giving it back costs a few
+    hundredths of the time of a tile.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def run_each(

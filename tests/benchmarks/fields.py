@@ -1,0 +1,58 @@
+"""Fields of any size for the benchmarks, written by section: noise with round sources, four bands, WCS."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from morpheus_lite.io.sections import SectionWriter
+from morpheus_lite.tiling import Window
+
+BANDS = ("F160W", "F125W", "F606W", "F850LP")
+CELL = 128
+_COLOURS = np.array([1.0, 0.9, 0.5, 0.8], np.float32)[:, None, None]
+_HALF = 30
+
+
+def write_field(path: Path, side: int, *, seed: int = 0) -> Path:
+    """A square field with a source in two of three cells of 128 px: about 5,000 a side of 12,288 px squared over two.
+
+    Parameters
+    ----------
+    path : path
+        The FITS file; one HDU a band.
+    side : int
+        Pixels along each side.
+    seed : int
+        Of the random numbers.
+    """
+    layout = [(band, np.dtype("f4"), fits.Header([*_wcs(side).cards, ("FILTER", band)])) for band in BANDS]
+    rows, columns = np.mgrid[: 2 * _HALF + 1, : 2 * _HALF + 1] - _HALF
+    with SectionWriter(path, fits.Header(), layout, (side, side)) as file:
+        for y in range(0, side, CELL):
+            rng = np.random.default_rng([seed, y])
+            height = min(CELL, side - y)
+            strip = rng.standard_normal((len(BANDS), height, side), np.float32)
+            for x in range(0, side - CELL + 1, CELL) if height == CELL else ():
+                if rng.random() > 2 / 3:
+                    continue
+                row, column = rng.uniform(_HALF + 1, CELL - _HALF - 2, 2)
+                size, flux = rng.uniform(1.2, 4), 10 ** rng.uniform(0.3, 2)
+                near = (
+                    slice(int(row) - _HALF, int(row) + _HALF + 1),
+                    slice(x + int(column) - _HALF, x + int(column) + _HALF + 1),
+                )
+                shape = np.exp(-0.5 * ((rows - row % 1) ** 2 + (columns - column % 1) ** 2) / size**2)
+                strip[(slice(None), *near)] += flux * shape.astype(np.float32) * _COLOURS
+            for band, plane in zip(BANDS, strip, strict=True):
+                file.write(band, plane, Window(y, 0, height, side))
+    return path
+
+
+def _wcs(side: int) -> fits.Header:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval, wcs.wcs.crpix = [53.1, -27.8], [side / 2, side / 2]
+    wcs.wcs.cdelt = [-0.06 / 3600, 0.06 / 3600]
+    return wcs.to_header()

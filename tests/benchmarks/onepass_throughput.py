@@ -1,0 +1,144 @@
+"""Speed of one-pass classification from FITS to FITS, beside the bare network and the published package, in one run.
+
+    python tests/benchmarks/onepass_throughput.py [--side 4096] [--model hst] [--memory 2GB] [--rounds 2]
+                                                  [--release PYTHON] [--directory DIRECTORY]
+
+Prints, for one machine and moment: pixels/s and GFLOP/s of the network called on an array in memory, with one call for
+each core at work (the limit); the same for an image on the disk that becomes class maps on the disk; what share of the
+work each stage has; and with ``--release``, the interpreter of an environment that `against_release.py` made, how many
+times the speed of the published package that is, at its stride 1. Rounds alternate and the best of each counts.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from against_release import BRIDGE, RELEASE, TIMING
+from fields import write_field
+
+from morpheus_lite import onepass
+from morpheus_lite.io import open_image
+from morpheus_lite.io.mapfile import MapFile
+from morpheus_lite.io.source import ImageSource
+from morpheus_lite.model.onepass import OnePassConfig, multiply_adds
+from morpheus_lite.options import ClassifyOptions
+from morpheus_lite.pipeline import plan_run
+from morpheus_lite.pretrained import load_model
+from morpheus_lite.resources import usable_cores
+from morpheus_lite.tiling import Window
+
+RESIDENT = 1024  # side of the array of the bare call: a larger one is slower, for it leaves the caches
+STAGES = ("reading", "noise", "normalising", "writing")
+
+
+def main() -> None:
+    """Measure in turn, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=4096)
+    parser.add_argument("--model", default="hst")
+    parser.add_argument("--memory", default="2GB")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--release", help="python of an environment with morpheus-astro 0.5.1")
+    parser.add_argument("--directory", type=Path)
+    options = parser.parse_args()
+    model = load_model(options.model)
+    flops = 2 * multiply_adds(OnePassConfig.from_dict(model.network), n_bands=4)
+    shares: dict[str, float] = defaultdict(float)
+    _time_stages(shares)
+    speeds = defaultdict(list)
+    with tempfile.TemporaryDirectory(dir=options.directory) as folder:
+        field = write_field(Path(folder) / "field.fits", options.side)
+        for _ in range(options.rounds):
+            speeds["bare network"].append(bare(model))
+            shares.clear()
+            speeds["FITS to FITS"].append(end_to_end(field, Path(folder) / "maps.fits", model, options.memory, shares))
+            if options.release:
+                speeds["release"].append(release(options.release, field, Path(folder) / "bands.npy"))
+    best = {name: max(values) for name, values in speeds.items()}
+    print(f"{options.side} x {options.side} px, {usable_cores()} cores, {time.strftime('%Y-%m-%d')}, {model.name}")
+    for name, speed in best.items():
+        work = "" if name == "release" else f", {speed * flops / 1e9:6.1f} GFLOP/s"
+        print(f"{name:>14}: {speed:12,.0f} px/s{work}")
+    print(f"FITS to FITS over bare network: {best['FITS to FITS'] / best['bare network']:.2f}")
+    if "release" in best:
+        print(f"FITS to FITS over release: {best['FITS to FITS'] / best['release']:,.0f}")
+    total = shares.pop("all")
+    shares["network and the rest"] = total - sum(shares.values())
+    print("share of the processor time: " + ", ".join(f"{name} {100 * s / total:.1f} %" for name, s in shares.items()))
+
+
+def bare(model: Any) -> float:
+    """Pixels/s of the whole network, untrimmed, on arrays in memory, one call for each core at work."""
+    rng = np.random.default_rng(0)
+    snr = rng.standard_normal((1, RESIDENT, RESIDENT, 4), np.float32)
+    valid = np.ones(snr.shape, bool)
+    model.predict(snr, valid)
+    n_calls = 3
+
+    def work() -> None:
+        for _ in range(n_calls):
+            model.predict(snr, valid)
+
+    threads = [threading.Thread(target=work) for _ in range(usable_cores())]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(threads) * n_calls * RESIDENT**2 / (time.perf_counter() - start)
+
+
+def end_to_end(field: Path, output: Path, model: Any, memory: str, shares: dict[str, float]) -> float:
+    """Pixels/s from an image on the disk to class maps on the disk; start-up and model not counted."""
+    start, core = time.perf_counter(), time.process_time()
+    with open_image(field) as image:
+        plan = plan_run(image, model, ClassifyOptions(model=model.name, memory=memory))
+        with MapFile(output, image.shape, plan.kinds, wcs=image.wcs, provenance=plan.record) as maps:
+            plan.fill(maps, None)
+        shares["all"] = time.process_time() - core
+        return image.shape[0] * image.shape[1] / (time.perf_counter() - start)
+
+
+def release(python: str, field: Path, pixels: Path) -> float:
+    """Pixels/s of the published package on a cutout of the field, at stride 1, its graph already built."""
+    with open_image(field) as image:
+        cutout = image.read(Window(0, 0, 120, 130))
+    np.save(pixels, np.ascontiguousarray(np.moveaxis(cutout.data, 2, 0)))
+    command = [python, "-W", "ignore", "-c", BRIDGE + RELEASE + TIMING, str(pixels)]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, env=quiet, cwd=pixels.parent)
+    if done.returncode:
+        raise SystemExit(f"{python} failed:\n{done.stderr[-2000:]}")
+    return 120 * 130 / json.loads(done.stdout.splitlines()[-1])["clock"]
+
+
+def _time_stages(shares: dict[str, float]) -> None:
+    """Let the stages around the network count the processor time that they take, in their own threads."""
+
+    def counted(name: str, work: Callable) -> Callable:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.thread_time()
+            try:
+                return work(*arguments, **options)
+            finally:
+                shares[name] += time.thread_time() - start
+
+        return timed
+
+    ImageSource.read = counted(STAGES[0], ImageSource.read)  # type: ignore[method-assign]
+    onepass.measure_row = counted(STAGES[1], onepass.measure_row)  # type: ignore[attr-defined]
+    onepass.normalize = counted(STAGES[2], onepass.normalize)  # type: ignore[attr-defined]
+    MapFile.write = counted(STAGES[3], MapFile.write)  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()
