@@ -45,14 +45,14 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers
         yield from map(function, items)
         return
     done = 0
+    context = multiprocessing.get_context("fork")
     try:
-        with warnings.catch_warnings():
-            # Python warns of every fork beside threads.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            context = multiprocessing.get_context("fork")
-            pool = ProcessPoolExecutor(min(workers, len(items)), context, _begin, (function,))
-        with pool:
-            for result in pool.map(_call, items):
+        with ProcessPoolExecutor(min(workers, len(items)), context, _begin, (function,)) as pool:
+            with warnings.catch_warnings():
+                # Python warns of every fork beside threads.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                results = pool.map(_call, items)
+            for result in results:
                 yield result
                 done += 1
     except BrokenProcessPool:
