@@ -28,12 +28,28 @@ def available() -> bool:
 
 @functools.cache
 def trajectory():
-    """The package's generator of trajectories; it reads no data files, and may not fetch any."""
+    """The package's generator of trajectories; it reads no data files, and may not fetch any.
+
+    Version 2.0.0 drops the sign of the inclination's cosine where it turns it into the one that geodesics are named by
+    (`Y_to_xI`), and so gives retrograde orbits the frequencies of prograde ones. Here they get their own.
+    """
     os.environ.setdefault("FEW_FILE_ALLOW_DOWNLOAD", "no")
     from few.trajectory.inspiral import EMRIInspiral
     from few.trajectory.ode import PN5
+    from few.utils.geodesic import get_separatrix
+    from few.utils.mappings.pn import Y_to_xI
 
-    return EMRIInspiral(func=PN5, force_backend="cpu")
+    class EitherWay(PN5):
+        def cache_values_and_check_bounds(self, y) -> bool:
+            rectum, e, along = self.get_pex(y)
+            if e < 0:
+                return False
+            # A retrograde orbit is a prograde one around a hole that spins the other way.
+            self.xI_cache = np.copysign(Y_to_xI(np.copysign(self.a, along), rectum, e, abs(along)), along)
+            self.p_sep_cache = get_separatrix(self.a, e, self.xI_cache)
+            return rectum > self.p_sep_cache
+
+    return EMRIInspiral(func=EitherWay, force_backend="cpu")
 
 
 def move(inspiral: Inspiral, times: np.ndarray) -> Motion:
@@ -51,14 +67,16 @@ def move(inspiral: Inspiral, times: np.ndarray) -> Motion:
         )
     except (ValueError, AssertionError, RuntimeError) as error:
         raise OrbitError(f"no augmented kludge for {binary}: {error}") from error
-    return motion(times, knots, e, phi_r, phi_theta, phi_phi, inspiral.start[2:])
+    return motion(times, knots, e, phi_r, phi_theta, phi_phi, inspiral.start[2:], 1 if along >= 0 else -1)
 
 
-def motion(times, knots, e, phi_r, phi_theta, phi_phi, phases) -> Motion:
+def motion(times, knots, e, phi_r, phi_theta, phi_phi, phases, handedness: int) -> Motion:
     """The kludge's angles from the radial, polar and azimuthal phases of geodesics at knots.
 
     The pericentre advances by what the polar phase gains on the radial one, and the orbital plane precesses by what
-    the azimuthal phase gains on the polar one.
+    the azimuthal phase gains on the polar one. On a retrograde orbit (``handedness`` -1) the azimuth runs backwards,
+    at the polar rate if the hole does not spin, so there the gain is their sum: either way the hole drags the plane
+    along with its spin.
     """
     eccentricity, radial, polar, azimuthal = (CubicSpline(knots, values) for values in (e, phi_r, phi_theta, phi_phi))
     return Motion(
@@ -66,7 +84,7 @@ def motion(times, knots, e, phi_r, phi_theta, phi_phi, phases) -> Motion:
         nu=radial(times, 1) / (2 * np.pi),
         phase=phases[0] + radial(times),
         gamma=phases[1] + polar(times) - radial(times),
-        alpha=phases[2] + azimuthal(times) - polar(times),
+        alpha=phases[2] + azimuthal(times) - handedness * polar(times),
         precession=polar(times, 1) - radial(times, 1),
         pace=np.abs(azimuthal(times, 1)) / (2 * np.pi),
     )
