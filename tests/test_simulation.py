@@ -28,6 +28,7 @@ from morpheus_lite.simulation import (
     observe,
     plain_conditions,
     simulate_field,
+    training_field,
 )
 from morpheus_lite.simulation.observation import DETECTION, noise
 from morpheus_lite.simulation.populations import KINDS, counts, draw_kind, draw_magnitudes, draw_source, magnitude_at
@@ -325,3 +326,19 @@ def test_the_distributions_are_what_the_fit_gives(shared, tmp_path, monkeypatch)
     assert fitted["votes"]["share"] == pytest.approx(shipped["votes"]["share"], abs=1e-3)
     for group in ("concentrated", "diffuse"):
         assert fitted["shapes"][group]["log_re"] == pytest.approx(shipped["shapes"][group]["log_re"], abs=2e-3)
+
+
+def test_fields_to_train_on_are_written_by_the_command(tmp_path):
+    from click.testing import CliRunner
+
+    from morpheus_lite.cli.main import cli
+
+    command = ["simulate", "--seed", "9", "--shape", "40", "48", "--bands", "F160W,F606W", "--training"]
+    result = CliRunner().invoke(cli, [*command, "-o", str(tmp_path)], catch_exceptions=False)
+    path = tmp_path / "field_9.npz"
+    assert result.exit_code == 0 and result.output.strip() == str(path)
+    field = Field.load(path)
+    assert field.bands == ("F160W", "F606W") and field.shape == (40, 48) and len(field.sources)
+    again = training_field(9, shape=(40, 48), bands=("F160W", "F606W"))
+    np.testing.assert_array_equal(again.flux, field.flux)
+    assert CliRunner().invoke(cli, [*command, "-o", str(tmp_path)]).exit_code != 0  # not without --overwrite

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from morpheus_lite.simulation import HST_BANDS, Field, Sky, simulate_field
+from morpheus_lite.simulation.training_fields import training_sky
 
 FIRST_SEED = {"train": 0, "valid": 100_000, "test": 200_000}
 
@@ -29,23 +30,6 @@ CAMERAS = (
     (("LSST_G", "LSST_R", "LSST_I", "LSST_Z"), (0.2,), 0.14),
 )
 """Filters, pixel scales (arcsec) and share of the fields that are not the four HST bands."""
-
-
-def training_sky(rng: np.random.Generator, area: float) -> Sky:
-    """A sky with more bright sources, and classes more evenly mixed, than the real one; ``area`` in arcmin2.
-
-    Half of the fields go deeper than H = 27.5, because in the deepest images the sky is full of such sources.
-    """
-    return Sky(
-        density_boost=float(np.clip(rng.uniform(1.5, 3.0) * np.sqrt(0.26 / area), 0.8, 6.0)),
-        balance=float(rng.choice([0.3, 0.6, 0.8])),
-        limit=26.0 if area > 1 else float(rng.choice([27.5, 28.3, 29.0], p=[0.5, 0.3, 0.2])),
-        pair_share=float(rng.choice([0.03, 0.08])),
-        cluster=bool(rng.uniform() < 0.15),
-        spirals=int(rng.choice([0, 1, 2], p=[0.45, 0.4, 0.15])),
-        stars=int(rng.choice([0, 1, 2], p=[0.35, 0.45, 0.2])),
-        colour_scatter=float(rng.choice([0.0, 0.2, 0.4])),
-    )
 
 
 def is_hst(seed: int) -> bool:

@@ -11,6 +11,7 @@ from morpheus_lite.simulation.observation import (
 )
 from morpheus_lite.simulation.products import simulate, write_field
 from morpheus_lite.simulation.scene import Sky
+from morpheus_lite.simulation.training_fields import training_field, write_training_field
 
 __all__ = [
     "HST_BANDS",
@@ -24,5 +25,7 @@ __all__ = [
     "plain_conditions",
     "simulate",
     "simulate_field",
+    "training_field",
     "write_field",
+    "write_training_field",
 ]

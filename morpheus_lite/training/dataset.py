@@ -54,7 +54,7 @@ def find_fields(patterns: Sequence[str]) -> tuple[str, ...]:
     """
     paths = sorted({path for pattern in patterns for path in glob(pattern)})  # noqa: PTH207 (patterns may be absolute)
     if not paths:
-        raise InputError(f"no fields match {', '.join(patterns)}; make some with `morpheus simulate`")
+        raise InputError(f"no fields match {', '.join(patterns)}; make some with `morpheus simulate --training`")
     return tuple(paths)
 
 

@@ -26,8 +26,8 @@ from morpheus_lite.training.targets import Scene, make_scene
 
 logger = logging.getLogger(__name__)
 
-LABELLED_LEVEL = 1.05
-"""Least signal of a labelled pixel, all bands together, over the noise: enough to be source."""
+LABELLED_LEVEL = 1.15
+"""Least signal of a labelled pixel, all bands together, over the noise: enough to be source beyond doubt."""
 
 TILE = 512
 """Side of the pieces of a held-out part, in pixels."""
