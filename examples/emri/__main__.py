@@ -17,8 +17,8 @@ STARTS = {"scaled": "bank", "full": "scaled"}
 # samples, signals in every cell of a test group.
 PLANS = {
     "scaled": {
-        "n_features": 8192, "steps": 300, "batch": 32, "rate": 3e-4, "n_templates": 8192,
-        "n_noise": 10240, "n_signals": 256,
+        "n_features": 8192, "steps": 100, "batch": 32, "rate": 2e-5, "n_templates": 8192,
+        "n_noise": 10000, "n_signals": 256,
     },
     "full": {
         "n_features": 1024, "steps": 0, "batch": 8, "rate": 3e-5, "n_templates": 512,
@@ -79,13 +79,13 @@ def train(size: Size, plan: dict, start: str) -> None:
 def evaluate(size: Size, plan: dict, groups: list[int]) -> None:
     """Measure the network with the stored weights and both power detectors in the test groups."""
     path = network.weights_path(size)
-    model = network.build(size.n_samples)
-    network.load_weights(model, path)
     band = power.choose_band(training_templates(size, plan), n=500)
     say(f"band of the power detector: {band[0] * 1e3:.1f} to {band[1] * 1e3:.1f} mHz")
     detectors = {
-        "CNN": convolution.Scorer(model), "power, band": power.PowerDetector(band), "power": power.PowerDetector()
-    }  # fmt: skip
+        "CNN": convolution.Scorer(network.read_weights(path)),
+        "power, band": power.PowerDetector(band),
+        "power": power.PowerDetector(),
+    }
     folder = run_folder(size) / f"scores-{network.digest(path)}"
     result = evaluation.evaluate(
         detectors, size, folder,
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     size, plan = SIZES[options.size], dict(PLANS[options.size])
     plan.update({key: value for key, value in vars(options).items() if key in plan and value is not None})
-    if options.task != "templates":
+    if options.task in ("train", "all"):
         network.limit_threads(options.threads)
     if options.task in ("templates", "all"):
         training_templates(size, plan)

@@ -68,9 +68,11 @@ class Scorer:
     a threshold cannot rank what is equal.
     """
 
-    def __init__(self, model) -> None:
-        self.convolutions = [(*model.get_layer(name).get_weights(), pool) for name, pool in LAYERS]
-        self.dense = [model.get_layer(name).get_weights() for name in ("dense1", "dense2", "logits")]
+    def __init__(self, weights: list[np.ndarray]) -> None:
+        """Weights of a network, kernels and biases in the order of its layers."""
+        pairs = list(zip(weights[::2], weights[1::2], strict=True))
+        self.convolutions = [(*pair, pool) for pair, (_, pool) in zip(pairs, LAYERS, strict=False)]
+        self.dense = pairs[len(LAYERS) :]
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         """Scores (n,) of data (n, n_samples, 2)."""

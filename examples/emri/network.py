@@ -51,12 +51,17 @@ def save_weights(model, path: Path) -> None:
         np.savez_compressed(stream, **{f"w{i:02d}": w for i, w in enumerate(stored)})
 
 
-def load_weights(model, path: Path) -> None:
-    """Read weights written by `save_weights` into a model of the same size."""
+def read_weights(path: Path) -> list[np.ndarray]:
+    """Kernels and biases written by `save_weights`, in single precision."""
     if not path.exists():
         raise FileNotFoundError(f"no weights at {path}; train the network first: python -m emri train --size ...")
     with np.load(path) as stored:
-        weights = [stored[name].astype(np.float32) for name in sorted(stored.files)]
+        return [stored[name].astype(np.float32) for name in sorted(stored.files)]
+
+
+def load_weights(model, path: Path) -> None:
+    """Read weights written by `save_weights` into a model of the same size."""
+    weights = read_weights(path)
     expected = [w.shape for w in model.get_weights()]
     if [w.shape for w in weights] != expected:
         raise ValueError(f"{path} holds {[w.shape for w in weights]}; this network needs {expected}")

@@ -52,7 +52,9 @@ def test_score_is_the_log_of_the_odds():
     model = network.build(SMALL.n_samples)
     data = np.random.default_rng(0).standard_normal((4, 2048, 2)).astype(np.float32)
     probability = np.asarray(model(data))
-    assert convolution.Scorer(model)(data) == pytest.approx(np.log(probability[:, 1] / probability[:, 0]), abs=1e-5)
+    assert convolution.Scorer(model.get_weights())(data) == pytest.approx(
+        np.log(probability[:, 1] / probability[:, 0]), abs=1e-5
+    )
 
 
 def test_forward_pass_in_numpy_is_that_of_keras():
@@ -92,7 +94,7 @@ def test_dense_layers_learn_from_mean_features(tmp_path, signals):
     before = model.get_weights()
     rng = np.random.default_rng(8)
     data, truth = batches.training_batch(rng, SMALL, signals, 200)
-    scores = convolution.Scorer(model)(data)
+    scores = convolution.Scorer(model.get_weights())(data)
     assert np.mean((scores > 0) == truth) > 0.7  # what was learnt from means works on data
     centre, spread = features.mean(axis=0), features.std(axis=0)
     head.write(head.read(model, centre, spread), model, centre, spread)
@@ -166,12 +168,11 @@ def test_evaluation_from_scores_to_figures(tmp_path, monkeypatch):
 @pytest.mark.skipif(not network.weights_path(SCALED).exists(), reason="no trained weights at the scaled size")
 def test_trained_network_beats_the_power_detector():
     """A quick check of the stored weights; `python -m emri evaluate` is the measurement."""
-    model = network.build(SCALED.n_samples)
-    network.load_weights(model, network.weights_path(SCALED))
+    weights = network.read_weights(network.weights_path(SCALED))
     found = templates.build("found", TRAINING, SCALED, 64, (77,))
     rng, n = np.random.default_rng(0), 500
     noise = batches.observe(rng, SCALED, [None] * n, np.zeros(n))
     loud = batches.observe(rng, SCALED, [found[i % 64] for i in range(n)], np.full(n, 45.0))
-    detectors = (convolution.Scorer(model), power.PowerDetector())
+    detectors = (convolution.Scorer(weights), power.PowerDetector())
     taps = [np.mean(detector(loud) > np.quantile(detector(noise), 0.98)) for detector in detectors]
     assert taps[0] > taps[1]
