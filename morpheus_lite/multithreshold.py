@@ -44,16 +44,15 @@ class MultithresholdOptions:
     clump_saddle : float
         With class maps: two touching pieces of disk or irregular light whose saddle is at least this
         share of the fainter peak are one galaxy: its arms and clumps.
-    clump_contrast : float
-        With class maps: a piece of a disk or irregular galaxy with less than this share of the light of the
-        piece that it touches is a clump of it, unless it is a point source or of another class; and a
-        piece of a point source with less than this share of the light of another is one of its spikes.
     knot_area : int
         With class maps: a piece of a disk or irregular galaxy whose peak is no wider than this many pixels, counted
         down to half of its height above the saddle, is a knot of its neighbour, whatever light lies beneath it; a
         galaxy is wider. 12 is for a PSF of 2.5 to 3 px.
     knot_contrast : float
         Largest light of a knot above the saddle, as a share of the light of the piece that it touches.
+    spike_contrast : float
+        With class maps: a piece of a point source with less than this share of the light of another that it touches is
+        one of its spikes.
     point_probability : float
         Light-weighted probability of ``point_source`` from which a piece is a star, and is never put back.
     """
@@ -64,15 +63,15 @@ class MultithresholdOptions:
     smoothing: float = 0.8
     min_depth: float = 3.5
     clump_saddle: float = 0.6
-    clump_contrast: float = 0.06
     knot_area: int = 12
     knot_contrast: float = 0.2
+    spike_contrast: float = 0.06
     point_probability: float = 0.5
 
     def __post_init__(self) -> None:
         if self.n_levels < 1 or self.min_area < 1:
             raise OptionError(f"n_levels {self.n_levels}, min_area {self.min_area}: expected at least 1")
-        for name in ("contrast", "clump_saddle", "clump_contrast", "knot_contrast", "point_probability"):
+        for name in ("contrast", "clump_saddle", "knot_contrast", "spike_contrast", "point_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
         if self.smoothing < 0 or self.min_depth < 0:
@@ -306,16 +305,13 @@ def _one_galaxy(
     stars = now.kinds[[faint, bright], _POINT] >= options.point_probability
     if stars[0] != stars[1]:
         return False
-    minor = now.fluxes[faint] < options.clump_contrast * now.fluxes[bright]
     if stars.all():
         # Diffraction spikes and bits of the halo of a star look like stars themselves.
-        return bool(minor)
+        return bool(now.fluxes[faint] < options.spike_contrast * now.fluxes[bright])
     if not all(now.kinds[piece].argmax() in (_DISK, _IRREGULAR) for piece in pair):
         return False
     high = saddle >= options.clump_saddle * peak
-    return bool(
-        minor or high or now.is_knot(faint, bright, saddle, options) or now.is_knot(bright, faint, saddle, options)
-    )
+    return bool(high or now.is_knot(faint, bright, saddle, options) or now.is_knot(bright, faint, saddle, options))
 
 
 def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:

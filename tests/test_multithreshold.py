@@ -86,8 +86,17 @@ class TestClassMaps:
         light, labels = clean + np.random.default_rng(1).normal(size=SHAPE), segment_of(clean)
         galaxy = {"classification": maps(disk=clean)}
         assert split(labels, light, **galaxy).max() == 1
-        without = MultithresholdOptions(knot_area=0, clump_contrast=0, clump_saddle=1)
+        without = MultithresholdOptions(knot_area=0, clump_saddle=1)
         assert len(np.unique(split(labels, light, options=without, **galaxy))) > 2
+
+    def test_a_small_galaxy_beside_a_giant_is_a_neighbour(self):
+        giant, small = disk(35, 32, 8, 400), blob(35, 66, 2.6, 60)
+        light = giant + small + np.random.default_rng(1).normal(size=SHAPE)
+        labels = segment_of(giant + small)
+        assert small.sum() < 0.05 * giant.sum()
+        assert labels[35, 32] == labels[35, 66]
+        pieces = split(labels, light, classification=maps(disk=giant + small))
+        assert pieces[35, 66] != pieces[35, 32]
 
     def test_a_disk_beside_a_disk_is_a_neighbour(self):
         first, second = disk(35, 30, 5, 100), disk(35, 56, 5, 60)

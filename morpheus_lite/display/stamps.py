@@ -105,7 +105,7 @@ def plot_stamp(
     ax.add_collection(lines, autolim=False)
     ax.set(xlim=(left - 0.5, left + side - 0.5), ylim=(top - 0.5, top + side - 0.5), xticks=[], yticks=[])
     ax.set_facecolor("0.25")
-    ax.set_aspect("equal")
+    ax.set_aspect("equal", anchor="S")
 
 
 def plot_stamp_sheet(
