@@ -307,10 +307,10 @@ def _classify_window(
     image = bands.read(seen)
     inside = image.valid[before[0] :, before[1] :][: window.height, : window.width]
     valid = inside[:, :, bands.present]
-    classified, usable = valid.any(axis=2), valid.all(axis=2)
+    classified, usable = np.asarray(valid.any(axis=2)), np.asarray(valid.all(axis=2))
     flags = np.where(usable, 0, int(PixelFlag.INVALID)).astype(np.uint8)
     flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
-    coverage = classified.astype(np.int32)
+    coverage = np.asarray(classified, np.int32)
     if not classified.any():
         nothing = np.full((*window.shape, len(model.classes)), np.nan, np.float32)
         return Classification(nothing, coverage, classified, flags=flags)
@@ -324,8 +324,14 @@ def _classify_window(
         return None if plane is None else _nan_outside(plane[0, : window.height, : window.width], classified)
 
     probability = _nan_outside(answer.probability[0, : window.height, : window.width], classified)
-    rest = {"aleatoric": kept(answer.aleatoric), "epistemic": kept(answer.epistemic)}
-    return Classification(probability, coverage, classified, flags=flags, **rest)
+    return Classification(
+        probability,
+        coverage,
+        classified,
+        flags=flags,
+        aleatoric=kept(answer.aleatoric),
+        epistemic=kept(answer.epistemic),
+    )
 
 
 def _nan_outside(plane: np.ndarray, classified: np.ndarray) -> np.ndarray:

@@ -66,7 +66,8 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> P
     2018, ICML), which is the part that is due to the network. Eight orientations of one network see less of it than an
     ensemble of networks would. The order of the sums is fixed, so the result does not depend on anything else.
     """
-    probability = entropy_of_members = np.float32(0)
+    probability: np.ndarray = np.zeros((), np.float32)
+    entropy_of_members = probability
     for turns in range(4):
         for mirrored in (False, True):
             answer = predict(_turned(snr, turns, mirrored), _turned(valid, turns, mirrored))

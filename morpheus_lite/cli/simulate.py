@@ -1,7 +1,7 @@
 """``morpheus simulate``."""
 
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -60,9 +60,11 @@ def command(
     from morpheus_lite.simulation import simulate, write_training_field
 
     names = [band.strip().upper() for band in bands.split(",") if band.strip()]
-    make = write_training_field if training else partial(simulate, depth=depth, conditions=conditions)
     for number in range(seed, seed + count):
-        made = make(output, seed=number, shape=shape, pixel_scale=pixel_scale, bands=names, overwrite=overwrite)
-        for path in [made] if training else made:
+        options: dict[str, Any] = {"seed": number, "shape": shape, "pixel_scale": pixel_scale, "bands": names}
+        if training:
+            click.echo(write_training_field(output, **options, overwrite=overwrite))
+            continue
+        for path in simulate(output, **options, depth=depth, conditions=conditions, overwrite=overwrite):
             click.echo(path)
     return 0
