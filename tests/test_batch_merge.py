@@ -124,19 +124,19 @@ def grid(n, side, overlap, **other):
 def merged_table(root, names, **options):
     index = read_index(root, names)
     merged = merge(root, index, Inline(), **options)
-    return merged, parquet.read_table(merged.path / "dataset")
+    return merged, parquet.read_table(merged.path / "dataset", partitioning=None)
 
 
 def test_every_source_once_on_a_grid_of_tiles(tmp_path):
     tiles = grid(4, 300, 60)
-    places, sizes = truth(900, 4 * 240 + 60, seed=1)
+    places, sizes = truth(700, 4 * 240 + 60, seed=1)
     ra, dec = survey(tmp_path, tiles, places, sizes)
     merged, table = merged_table(tmp_path, [one[0] for one in tiles])
     inside = (places > 8).all(axis=1) & (places < 4 * 240 + 52).all(axis=1)
-    assert inside.sum() > 800
+    assert inside.sum() > 600
     np.testing.assert_array_equal(times_found(table, ra, dec)[inside], 1)
     assert merged.n_rows == table.num_rows
-    assert merged.n_duplicates > 100
+    assert merged.n_duplicates > 60
     assert set(table["is_primary"].to_pylist()) == {True}
     assert table["n_tiles"].to_numpy().max() == 4
     assert not merged.cut
@@ -145,7 +145,7 @@ def test_every_source_once_on_a_grid_of_tiles(tmp_path):
 def test_every_source_once_over_tilings_of_different_scale_and_angle(tmp_path):
     tiles = [("wide", 0, 0, 0.0, 2 * SCALE, (300, 300)), *grid(3, 200, 40)]
     tiles += [("turned", 250, -50, 0.6, SCALE, (350, 350)), ("x", 100, 100, -0.3, 1.3 * SCALE, (150, 240))]
-    places, sizes = truth(1500, 600, seed=2)
+    places, sizes = truth(600, 600, seed=2)
     ra, dec = survey(tmp_path, tiles, places, sizes)
     _, table = merged_table(tmp_path, [one[0] for one in tiles])
     inside = (places > 20).all(axis=1) & (places < 580).all(axis=1)
@@ -167,7 +167,7 @@ def test_no_source_is_lost_and_none_is_there_twice(tmp_path_factory, seed, overl
 def test_the_answer_does_not_depend_on_partitions_or_on_order(tmp_path):
     tiles = grid(3, 300, 80, scale=60 * SCALE)  # tiles of half a degree, so that cells divide them
     tiles = [(name, 60 * x, 60 * y, *rest) for name, x, y, *rest in tiles]
-    places, sizes = truth(2000, 60 * 740, seed=3, apart=60 * 6.0)
+    places, sizes = truth(700, 60 * 740, seed=3, apart=60 * 6.0)
     survey(tmp_path, tiles, places, 60 * sizes)
     names = [one[0] for one in tiles]
     one, whole = merged_table(tmp_path, names, largest=10**6)
@@ -272,7 +272,7 @@ def test_matches_are_each_others_nearest():
     other = detections([10 + 0.4 * arcsec, 10 + 9 * arcsec], [0, 0], extent=3)
     assert [part.tolist() for part in match(one, other)] == [[0], [0]]
     assert not len(match(one, detections([], []))[0])
-    assert not len(match(detections(10, 0, extent=0.1), detections(10 + 0.3 * arcsec, 0, extent=5))[0])
+    assert not len(match(detections(10, 0, extent=0.1), detections(10 + 0.35 * arcsec, 0, extent=5))[0])
 
 
 def test_ties_go_to_the_first_name():
@@ -317,5 +317,5 @@ def test_summaries_are_small(tmp_path):
     places, sizes = truth(100, 300, seed=4)
     survey(tmp_path, tiles, places, sizes)
     path = Path(tile_directory(tmp_path, "t00") / SUMMARY)
-    assert path.stat().st_size < 3000
+    assert path.stat().st_size < 4000
     assert len(json.loads(path.read_text())["footprint"]["circle"]) == 4

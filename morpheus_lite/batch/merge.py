@@ -149,7 +149,8 @@ def _common_schema(index: Index) -> "pa.Schema":
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = {entry.schema: entry for entry in index.entries}
+    # A table without rows does not know the type of its texts.
+    kinds = {entry.schema: entry for entry in index.entries if entry.cells}
     schemas = [parquet.read_schema(kinds[kind].catalogs[0][1]).remove_metadata() for kind in sorted(kinds)]
     added = [
         (POSITION, pa.int64(), f"HEALPix cell of the position, order {FINEST}, nested"),

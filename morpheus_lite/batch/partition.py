@@ -159,6 +159,7 @@ def _rows_inside(job: PartitionJob, loaded: _Loaded, member: int) -> tuple["pa.T
 
     part = job.parts[member]
     read = [(name, parquet.read_table(path).replace_schema_metadata()) for name, path in part.catalogs]
+    read = [(name, one) for name, one in read if one.num_rows] or read[:1]
     table = pa.concat_tables([one for _, one in read], promote_options="default")
     found = loaded.detections(member)
     position = finest_cells(found.ra, found.dec)

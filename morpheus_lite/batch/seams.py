@@ -6,7 +6,7 @@ theirs. So the rows of neighbouring tiles are matched by position, within an ext
 one is primary. All of it follows from the tiles' rows and footprints alone, whichever tile it is computed for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,27 +120,20 @@ def find_primaries(name: str, detections: Mapping[str, Detections], footprints: 
     nothing, or the row is the rest of a source that the edge of the tile cuts off.
     """
     names = sorted(footprints)
-    own = detections[name]
-    claims = {other: _claims(other, detections[other], footprints, names) for other in names}
-    is_primary = claims[name].copy()
-    n_seen = np.ones(len(own), dtype=np.int64)
-    # For each row, the best of its matches: a claim before none, then the first name.
-    best = np.where(claims[name], 0, len(names)) + names.index(name)
-    alone = np.ones(len(own), dtype=bool)
-    for rank, other in enumerate(names):
-        if other == name:
-            continue
+    own, number = detections[name], names.index(name)
+    is_claim = owners(own.ra_peak, own.dec_peak, footprints) == number
+    is_primary, n_seen = is_claim.copy(), np.ones(len(own), dtype=np.int64)
+    # For each row, the best of itself and its matches: those that their own tile owns first, then the first name.
+    best = np.where(is_claim, number, len(names) + number)
+    for other, rank in ((other, rank) for rank, other in enumerate(names) if rank != number):
         mine, theirs = match(own, detections[other])
+        matched = detections[other].take(theirs)
+        claimed = owners(matched.ra_peak, matched.dec_peak, footprints) == rank
+        best[mine] = np.minimum(best[mine], np.where(claimed, rank, len(names) + rank))
         n_seen[mine] += 1
-        alone[mine] = False
-        best[mine] = np.minimum(best[mine], np.where(claims[other][theirs], 0, len(names)) + rank)
-    is_primary[~alone] = (best[~alone] % len(names)) == names.index(name)
+    seen_twice = n_seen > 1
+    is_primary[seen_twice] = best[seen_twice] % len(names) == number
     return Ownership(is_primary, n_seen)
-
-
-def _claims(name: str, detections: Detections, footprints: Mapping[str, Footprint], names: Sequence[str]) -> np.ndarray:
-    """Rows whose own tile owns their peak."""
-    return owners(detections.ra_peak, detections.dec_peak, footprints) == list(names).index(name)
 
 
 def match(one: Detections, other: Detections) -> tuple[np.ndarray, np.ndarray]:
