@@ -90,7 +90,7 @@ def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) 
         `~morpheus_lite.sampling.sample_windows`.
     """
     images = [
-        (SkyImage(light[:, :, None], ("light",), valid.any(axis=2, keepdims=True)), labels)
+        (SkyImage(light[:, :, None], ("light",), np.asarray(valid.any(axis=2))[:, :, None]), labels)
         for light, valid, labels in pieces
     ]
     return noise_of_pieces(images)["light"]

@@ -87,8 +87,8 @@ def grow(light: np.ndarray, y: float, x: float, largest: float) -> Growth:
     height, width = near.shape
     corners = (left - 0.5 - x, left + width - 0.5 - x, top - 0.5 - y, top + height - 0.5 - y)
     n_exact = min(int(_EXACT / _STEP) + 1, len(growth.radii))
-    shares = [circular_overlap_grid(*corners, width, height, radius, 1, 1) for radius in growth.radii[1:n_exact]]
-    shares = np.array(shares).reshape(n_exact - 1, -1)
+    circles = [circular_overlap_grid(*corners, width, height, radius, 1, 1) for radius in growth.radii[1:n_exact]]
+    shares = np.array(circles).reshape(n_exact - 1, -1)
     growth.flux[1:n_exact] = (shares * near.ravel()).sum(axis=1)
     growth.area[1:n_exact] = shares.sum(axis=1)
     return growth

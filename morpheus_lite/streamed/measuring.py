@@ -76,7 +76,7 @@ def measure_groups(
         if progress:
             progress(done, len(labels.names))
     long = np.flatnonzero(sides > limit)
-    found.extend(_measure_long(row, labels, parents, image, maps, settings, tile) for row in long)
+    found.extend(_measure_long(row, labels, parents, image, maps, settings, tile) for row in long.tolist())
     rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
     if not rows:
         corner = Window(0, 0, 1, 1)

@@ -40,7 +40,7 @@ class ScratchPlane:
         """Pixels of a window: int32, shape of the window."""
         pixels = np.empty(window.shape, _DTYPE)
         for rows, start in self._runs(window):
-            part = memoryview(pixels[rows].reshape(-1)).cast("B")
+            part = pixels[rows].reshape(-1).data.cast("B")
             while len(part):
                 count = os.preadv(self._file.fileno(), [part], start)
                 if not count:
@@ -52,7 +52,7 @@ class ScratchPlane:
         """Write the pixels of a window."""
         pixels = np.ascontiguousarray(pixels, dtype=_DTYPE)
         for rows, start in self._runs(window):
-            part = memoryview(pixels[rows].reshape(-1)).cast("B")
+            part = pixels[rows].reshape(-1).data.cast("B")
             while len(part):
                 written = os.pwrite(self._file.fileno(), part, start)
                 part, start = part[written:], start + written

@@ -100,8 +100,8 @@ class SplitBook:
         """The label map after deblending: pieces behind the labels that there were, in the order of their parents."""
         largest = int(parents.names.max(initial=0))
         offset = np.zeros(largest + 1, dtype=np.int64)
-        for label, n_used in self.used.items():
-            offset[label] = n_used
+        for owner, n_used in self.used.items():
+            offset[owner] = n_used
         offset = largest + np.cumsum(offset) - offset
         is_piece = self.piece > 0
         label = np.where(is_piece, offset[self.owner] + self.piece, self.before).astype(np.int32)
