@@ -1,8 +1,9 @@
 """A one-pass network made ready to predict: folded, calibrated, compiled once, NumPy in and out."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cache, partial
 
 import keras
 import numpy as np
@@ -60,17 +61,33 @@ def ready(info: ModelInfo, network: keras.Model, *, precision: str = "float32") 
         raise ModelError(f"{info.name}: bands {info.bands} of the model are not those of its network, {config.bands}")
     calibration = info.settings.get("calibration", {})
     temperature, bias = float(calibration.get("temperature", 1.0)), calibration.get("bias") or 0.0
-    with layers_in(precision):
-        whole, inner = (fold(network, config, trimmed=trimmed) for trimmed in (False, True))
+
+    def predict(*, trimmed: bool) -> PredictTile:
+        with layers_in(precision):
+            return _compiled(fold(network, config, trimmed=trimmed), temperature, bias)
+
     return OnePassModel(
         **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
         keras_network=network,
         halo=stage_margins(config)["input"],
         factor=config.factor,
         bytes_per_pixel=partial(peak_bytes, config),
-        predict=_compiled(whole, temperature, bias),
-        predict_inner=_compiled(inner, temperature, bias),
+        predict=_made_when_called(partial(predict, trimmed=False)),
+        predict_inner=predict(trimmed=True),
     )
+
+
+def _made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
+    """A function that is made at its first call: classification never calls the untrimmed network."""
+    made = cache(make)
+    lock = threading.Lock()
+
+    def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        with lock:
+            ready_made = made()
+        return ready_made(snr, valid)
+
+    return predict
 
 
 def _compiled(network: keras.Model, temperature: float, bias: float | list[float]) -> PredictTile:

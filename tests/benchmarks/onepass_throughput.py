@@ -63,12 +63,14 @@ def main() -> None:
             speeds["FITS to FITS"].append(end_to_end(field, Path(folder) / "maps.fits", model, options.memory, shares))
             if options.release:
                 speeds["release"].append(release(options.release, field, Path(folder) / "bands.npy"))
-    best = {name: max(values) for name, values in speeds.items()}
+    best = {name: max(clock for clock, _ in values) for name, values in speeds.items()}
+    cores = {name: max(core for _, core in values) for name, values in speeds.items()}
     print(f"{options.side} x {options.side} px, {usable_cores()} cores, {time.strftime('%Y-%m-%d')}, {model.name}")
     for name, speed in best.items():
         work = "" if name == "release" else f", {speed * flops / 1e9:6.1f} GFLOP/s"
-        print(f"{name:>14}: {speed:12,.0f} px/s{work}")
-    print(f"FITS to FITS over bare network: {best['FITS to FITS'] / best['bare network']:.2f}")
+        print(f"{name:>14}: {speed:12,.0f} px/s{work}; {cores[name]:12,.0f} px per core-second")
+    for label, found in (("clock", best), ("core-seconds", cores)):
+        print(f"FITS to FITS over bare network, by the {label}: {found['FITS to FITS'] / found['bare network']:.2f}")
     if "release" in best:
         print(f"FITS to FITS over release: {best['FITS to FITS'] / best['release']:,.0f}")
     total = shares.pop("all")
@@ -76,8 +78,8 @@ def main() -> None:
     print("share of the processor time: " + ", ".join(f"{name} {100 * s / total:.1f} %" for name, s in shares.items()))
 
 
-def bare(model: Any) -> float:
-    """Pixels/s of the whole network, untrimmed, on arrays in memory, one call for each core at work."""
+def bare(model: Any) -> tuple[float, float]:
+    """Pixels/s, and pixels per core-second, of the whole network, untrimmed, on arrays in memory, one call for each core at work."""
     rng = np.random.default_rng(0)
     snr = rng.standard_normal((1, RESIDENT, RESIDENT, 4), np.float32)
     valid = np.ones(snr.shape, bool)
@@ -89,27 +91,29 @@ def bare(model: Any) -> float:
             model.predict(snr, valid)
 
     threads = [threading.Thread(target=work) for _ in range(usable_cores())]
-    start = time.perf_counter()
+    start, core = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return len(threads) * n_calls * RESIDENT**2 / (time.perf_counter() - start)
+    n_pixels = len(threads) * n_calls * RESIDENT**2
+    return n_pixels / (time.perf_counter() - start), n_pixels / (time.process_time() - core)
 
 
-def end_to_end(field: Path, output: Path, model: Any, memory: str, shares: dict[str, float]) -> float:
-    """Pixels/s from an image on the disk to class maps on the disk; start-up and model not counted."""
+def end_to_end(field: Path, output: Path, model: Any, memory: str, shares: dict[str, float]) -> tuple[float, float]:
+    """Pixels/s, and pixels per core-second, from an image on the disk to class maps on the disk; start-up and model not counted."""
     start, core = time.perf_counter(), time.process_time()
     with open_image(field) as image:
         plan = plan_run(image, model, ClassifyOptions(model=model.name, memory=memory))
         with MapFile(output, image.shape, plan.kinds, wcs=image.wcs, provenance=plan.record) as maps:
             plan.fill(maps, None)
         shares["all"] = time.process_time() - core
-        return image.shape[0] * image.shape[1] / (time.perf_counter() - start)
+        n_pixels = image.shape[0] * image.shape[1]
+        return n_pixels / (time.perf_counter() - start), n_pixels / shares["all"]
 
 
-def release(python: str, field: Path, pixels: Path) -> float:
-    """Pixels/s of the published package on a cutout of the field, at stride 1, its graph already built."""
+def release(python: str, field: Path, pixels: Path) -> tuple[float, float]:
+    """Pixels/s, and pixels per core-second, of the published package on a cutout of the field, at stride 1, its graph already built."""
     with open_image(field) as image:
         cutout = image.read(Window(0, 0, 120, 130))
     np.save(pixels, np.ascontiguousarray(np.moveaxis(cutout.data, 2, 0)))
@@ -118,7 +122,8 @@ def release(python: str, field: Path, pixels: Path) -> float:
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, cwd=pixels.parent)
     if done.returncode:
         raise SystemExit(f"{python} failed:\n{done.stderr[-2000:]}")
-    return 120 * 130 / json.loads(done.stdout.splitlines()[-1])["clock"]
+    seconds = json.loads(done.stdout.splitlines()[-1])
+    return 120 * 130 / seconds["clock"], 120 * 130 / seconds["core"]
 
 
 def _time_stages(shares: dict[str, float]) -> None:
