@@ -110,6 +110,7 @@ def stream_windows(
     batch_size: int | None = None,
     workers: int | None = None,
     region: int = REGION,
+    within: Window | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Fill class maps from an image that is read by section, region by region: the same maps as `classify_windows`.
@@ -126,14 +127,18 @@ def stream_windows(
         As in `classify_windows`.
     region : int
         Side of the regions in pixels. The maps do not depend on it.
+    within : Window, optional
+        Only this part of the image: what the whole image would give there.
     progress : callable, optional
         Called with (pixels done, pixels in all).
     """
     source = source.select(model.bands)
     tiling = Tiling(source.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
-    height, width = source.shape
+    within = within or Window(0, 0, *source.shape)
+    height, width = within.shape
     done = 0
-    for window in tile_windows(source.shape, region):
+    for part in tile_windows(within.shape, region):
+        window = Window(within.y + part.y, within.x + part.x, *part.shape)
         area = window.height * window.width
 
         def report(part: int, parts: int, before: int = done, area: int = area) -> None:

@@ -103,6 +103,8 @@ def stream_tiles(
     *,
     tile: int = TILE,
     workers: int | None = None,
+    within: Window | None = None,
+    noise: NoiseMap | None = None,
     progress: Progress | None = None,
 ) -> NoiseMap:
     """Fill class maps from an image that is read by section: the image is read twice, and never held.
@@ -121,6 +123,11 @@ def stream_tiles(
     workers : int, optional
         Calls of the network at once (default: one for each usable core). While they are at work, the next tile is
         read and the last one is written. The result does not depend on it.
+    within : Window, optional
+        Only the tiles that touch this part of the image: what the whole image would give there, and around it as far as
+        these tiles reach.
+    noise : NoiseMap, optional
+        From `measure_image_noise`; measured here if not given.
     progress : callable, optional
         Called with (tiles done, tiles in all).
 
@@ -133,7 +140,7 @@ def stream_tiles(
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     workers = workers or usable_cores()
     bands = _Bands.of(source, model.bands)
-    noise = _measure_noise(bands, workers)
+    noise = noise or _measure_noise(bands, workers)
     network = threading.Semaphore(workers)
     ask: Ask = partial(predict_symmetric if set(UNCERTAINTY) & set(maps.kinds) else predict_once, model.predict_inner)
 
@@ -141,9 +148,16 @@ def stream_tiles(
         maps.write(window, _classify_window(bands, noise, window, model, network, ask))
         release_memory()
 
-    tiles = tile_windows(bands.shape, -(-tile // model.factor) * model.factor)
+    tiles = list(tile_windows(bands.shape, -(-tile // model.factor) * model.factor))
+    if within is not None:
+        tiles = [window for window in tiles if window.touches(within)]
     run_each(work, tiles, threads=workers + 1, progress=progress)
     return noise
+
+
+def measure_image_noise(source: ImageSource, bands: tuple[str, ...], *, workers: int | None = None) -> NoiseMap:
+    """Background and noise of a whole image, read by section, in the bands of a model (empty: those of the image)."""
+    return _measure_noise(_Bands.of(source, bands), workers or usable_cores())
 
 
 def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, Any]:

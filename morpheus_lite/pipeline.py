@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from astropy.table import QTable
-
 from morpheus_lite import __version__, engine, onepass
 from morpheus_lite.atomic import moved_together
 from morpheus_lite.catalog import MeasureOptions
@@ -21,6 +20,7 @@ from morpheus_lite.image import SkyImage
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.io.source import ImageSource
+from morpheus_lite.normalization import NoiseMap
 from morpheus_lite.onepass import TileModel, classify_tiles, stream_tiles, tile_record, workers_in
 from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, load_model
@@ -28,7 +28,7 @@ from morpheus_lite.products import product_paths, write_products
 from morpheus_lite.resources import Progress, parse_memory, resident_memory, usable_cores
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.streamed import catalogue_sections
-from morpheus_lite.tiling import EDGES
+from morpheus_lite.tiling import EDGES, Window
 
 log = logging.getLogger(__name__)
 
@@ -241,8 +241,18 @@ class Plan:
     fill: Callable[[Maps, Progress | None], Any]
 
 
-def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, workers: int | None = None) -> Plan:
-    """How to classify an image with a model in the memory of the options.
+def plan_run(
+    image: ImageSource,
+    model: Model,
+    options: ClassifyOptions,
+    *,
+    workers: int | None = None,
+    within: Window | None = None,
+    noise: NoiseMap | None = None,
+) -> Plan:
+    """How to classify an image, or the part of it inside a window, with a model in the memory of the options.
+
+    A one-pass model needs the noise of the whole image; it is measured if it is not given.
 
     Raises
     ------
@@ -259,7 +269,7 @@ def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, work
         n_workers = min(workers or fitting, fitting)
 
         def fill(maps: Maps, progress: Progress | None) -> None:
-            stream_tiles(image, tiles, maps, workers=n_workers, progress=progress)
+            stream_tiles(image, tiles, maps, workers=n_workers, within=within, noise=noise, progress=progress)
 
         kinds = (*onepass.KINDS, "segmentation", *(onepass.UNCERTAINTY if doubt else ()))
         return Plan(kinds, tile_record(model, uncertainty=doubt), memory, fill)
@@ -268,7 +278,7 @@ def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, work
 
     def fill_windows(maps: Maps, progress: Progress | None) -> None:
         given = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
-        stream_windows(image, model, maps, **given, workers=workers, region=region, progress=progress)
+        stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 
     record = window_record(model, options.stride, options.edges)
     return Plan((*engine.KINDS, "segmentation"), record, memory, fill_windows)

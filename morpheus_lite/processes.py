@@ -7,17 +7,28 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Spread(Protocol):
+    """Processes elsewhere that share work, such as those of a cluster."""
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterator[Result]:
+        """What the function gives for each item, in their order; both are pickled."""
+
+
+Workers = int | Spread
+"""How many processes to fork, or where else the work is done."""
 
 log = logging.getLogger(__name__)
 
 _work: Callable[[Any], Any] | None = None
 
 
-def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers: int = 1) -> Iterator[Result]:
+def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers: Workers = 1) -> Iterator[Result]:
     """What a function gives for each item, in their order.
 
     Parameters
@@ -27,7 +38,7 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers
         share the memory of this one.
     items : sequence
         The items, picklable.
-    workers : int
+    workers : int or Spread
         Processes. 1, or a system or process that cannot fork, does the work here.
 
     Yields
@@ -41,6 +52,9 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers
     must keep to NumPy, SciPy and files. Where a process dies (as the system may decide when memory is short), what is
     left is done here.
     """
+    if not isinstance(workers, int):
+        yield from workers.map(function, items)
+        return
     if workers < 2 or len(items) < 2 or not _can_fork():
         yield from map(function, items)
         return

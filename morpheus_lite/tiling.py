@@ -29,6 +29,11 @@ class Window:
         """``(height, width)`` in pixels."""
         return self.height, self.width
 
+    def touches(self, other: "Window") -> bool:
+        """Whether it shares a pixel with another window."""
+        rows = self.y < other.y + other.height and other.y < self.y + self.height
+        return rows and self.x < other.x + other.width and other.x < self.x + self.width
+
 
 @dataclass(frozen=True, eq=False)
 class Windows:

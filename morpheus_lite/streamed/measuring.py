@@ -12,7 +12,7 @@ from morpheus_lite.catalog.settings import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.classification import Classification
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
-from morpheus_lite.processes import mapped
+from morpheus_lite.processes import Workers, mapped
 from morpheus_lite.streamed.doors import ImageDoor, MapDoor
 from morpheus_lite.streamed.labels import StreamedLabels
 from morpheus_lite.streamed.windows import SourceGroup, grown, inside, pieces, source_groups, tiles
@@ -32,7 +32,7 @@ def measure_groups(
     settings: RowSettings,
     *,
     tile: int,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rows:
     """Rows of all sources, some of a tile's at a time.

@@ -13,6 +13,7 @@ from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.multithreshold import MultithresholdOptions
 from morpheus_lite.options import DEBLENDING_OF
+from morpheus_lite.processes import Workers
 from morpheus_lite.sampling import sample_windows
 from morpheus_lite.segmentation import DETECTION_METHODS, DetectionOptions
 from morpheus_lite.skynoise import noise_of_pieces
@@ -49,8 +50,9 @@ def catalogue_sections(
     measuring: MeasureOptions | None = None,
     tile: int | None = None,
     memory: int | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     scratch: str | Path | None = None,
+    plane: ScratchPlane | None = None,
     progress: Progress | None = None,
 ) -> QTable:
     """Label map and catalogue of an image that is read by section.
@@ -75,10 +77,12 @@ def catalogue_sections(
         ``memory`` allows.
     memory : int, optional
         Bytes that all workers together may take for pixels; None does not care.
-    workers : int
-        Processes that share the sources (on Linux). The result does not depend on it.
+    workers : int or Spread
+        Processes that share the sources (on Linux), or where else the work is done. The result does not depend on it.
     scratch : path, optional
         Directory of a temporary file with 4 bytes a pixel; None takes the system's.
+    plane : ScratchPlane, optional
+        The temporary file itself, where the workers cannot inherit one; it is closed in the end.
     progress : callable, optional
         Called with (sources measured, sources in all).
 
@@ -105,10 +109,10 @@ def catalogue_sections(
         raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(DETECTION_METHODS)}")
     if image.shape != maps.shape:
         raise InputError(f"class maps of shape {maps.shape} do not fit an image of shape {image.shape}")
-    tile = tile_side(image, maps, memory, workers) if tile is None else tile
+    tile = tile_side(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
     if tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
-    with ScratchPlane(image.shape, scratch) as plane:
+    with plane or ScratchPlane(image.shape, scratch) as plane:
         parents = detect(maps, image, plane, method=method, options=detection, tile=tile)
         log.info("%d sources before deblending", len(parents.names))
         labels, parents = split(parents, image, maps, method=DEBLENDING_OF[method], options=deblending, tile=tile)

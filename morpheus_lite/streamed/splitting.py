@@ -18,7 +18,7 @@ from morpheus_lite.multithreshold import (
     smoothing_reach,
     split_sources,
 )
-from morpheus_lite.processes import mapped
+from morpheus_lite.processes import Workers, mapped
 from morpheus_lite.sampling import sample_windows
 from morpheus_lite.significance import band_scatter, significance
 from morpheus_lite.streamed.doors import ImageDoor, MapDoor
@@ -122,7 +122,7 @@ def split(
     method: str,
     options: MultithresholdOptions | None = None,
     tile: int,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> tuple[StreamedLabels, StreamedLabels]:
     """Deblend the sources of a label map on disk.
 
