@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 import morpheus_lite as ml
 from morpheus_lite.display import choose_sources, field_rgb, plot_class_map, plot_outlines, save_stamp_sheet
@@ -45,8 +44,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = write_report(Path(folder) / "report.html", image, result, labels, table)
         photograph(page, chosen.output / f"{chosen.name}_report.png")
-    for kind in ("outlines", "stamps", "report"):
-        shrink(chosen.output / f"{chosen.name}_{kind}.png")
 
 
 def draw_outlines(path: Path, image: ml.SkyImage, result: ml.Classification, labels: np.ndarray, table) -> None:
@@ -75,16 +72,14 @@ def photograph(page: Path, path: Path) -> None:
         tab.goto(page.resolve().as_uri())
         tab.wait_for_selector("html[data-state=ready]", timeout=120_000)
         tab.set_checked("#layer-outlines", True)
-        tab.locator("#grid .row:not([hidden])").nth(2).click()
+        tab.click('[data-column="area"] button')
+        tab.click('[data-column="area"] button')
+        tab.locator("#grid .row:not([hidden])").first.click()
+        tab.click("#zoom-fit")
         tab.wait_for_timeout(2000)
         tab.screenshot(path=str(path))
         browser.close()
     print(f"{len(complaints)} console errors", *complaints)
-
-
-def shrink(path: Path) -> None:
-    """The picture with 256 colours, a third of the bytes."""
-    Image.open(path).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT).save(path, optimize=True)
 
 
 if __name__ == "__main__":

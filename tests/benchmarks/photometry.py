@@ -123,9 +123,11 @@ def measure_sep(light: np.ndarray) -> dict[str, np.ndarray]:
     objects, segments = sep.extract(
         np.ascontiguousarray(light), 1.5, err=1.0, minarea=5, filter_type="conv", segmentation_map=True
     )
-    shape = [objects[name] for name in ("x", "y", "a", "b", "theta")]
+    # An angle of exactly half a turn, and ellipses without width, are refused by sep.
+    angle = np.clip(objects["theta"], -1.57, 1.57)
+    shape = [objects["x"], objects["y"], *(np.maximum(objects[name], 0.1) for name in "ab"), angle]
     masked = {"seg_id": np.arange(1, len(objects) + 1, dtype=np.int32), "segmap": segments}
-    radius, _ = sep.kron_radius(light, *shape, 6.0, **masked)
+    radius = np.nan_to_num(sep.kron_radius(light, *shape, 6.0, **masked)[0])
     flux, error, _ = sep.sum_ellipse(light, *shape, 2.5 * radius, err=1.0, subpix=1, **masked)
     small = 2.5 * radius * np.sqrt(objects["a"] * objects["b"]) < 1.75
     aperture, noise, _ = sep.sum_circle(light, *shape[:2], 1.75, err=1.0, subpix=1, **masked)
