@@ -33,10 +33,10 @@ def ramp(value: float, low: float, high: float) -> float:
 
 
 def featureless(source: Source) -> float:
-    """How little structure shows in a disk: 1 where none is drawn, 0.6 where it is too small to be made out."""
+    """How little structure shows in a disk: 1 where none is drawn, 0.8 where it is too small to be made out."""
     if source.structure == "smooth":
         return 1.0
-    return 0.6 * ramp(source.radius, 0.3, 0.2)
+    return 0.8 * ramp(source.radius, 0.45, 0.25)
 
 
 def ambiguity(source: Source) -> float:
@@ -69,7 +69,7 @@ def soft_label(source: Source, sharpest: float) -> np.ndarray:
         compact = 0.45 * ramp(source.radius, 0.5 * sharpest, 0.1 * sharpest)
         label = (1 - compact) * label + compact * np.eye(len(KINDS))[-1]
     if source.kind == "disk":
-        alike = 0.5 * featureless(source) * ramp(source.axis_ratio, 0.55, 0.75) * ramp(source.radius, 0.4, 0.25)
+        alike = 0.5 * featureless(source) * ramp(source.axis_ratio, 0.55, 0.72) * ramp(source.radius, 0.5, 0.3)
         label = (1 - alike) * label + alike * np.eye(len(KINDS))[KINDS.index("spheroid")]
     label[index] = max(label[index], np.delete(label, index).max() + 0.02)
     return (label / label.sum()).astype(np.float32)
