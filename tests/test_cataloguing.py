@@ -65,6 +65,15 @@ def test_options_reach_the_measurement(files):
     np.testing.assert_allclose(table["MAG_AUTO"].value, 26 - 2.5 * np.log10(table["FLUX_AUTO"].value), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("gain", "value"), [("2.5", 2.5), ("H=4", 4.0)])
+def test_gain_and_psf_reach_the_measurement(files, gain, value):
+    assert run(files, "--gain", gain, "--psf-fwhm", "3") == 0
+    table = read_catalog(files / "out.ecsv")
+    assert table.meta["photon_noise"]["F160W"] == f"added: {value:g} electrons in a unit of data, as given"
+    assert table.meta["psf_fwhm"] == 3
+    assert (table["total_correction"] >= 1).all()
+
+
 @pytest.mark.parametrize("suffix", CATALOG_FORMATS)
 def test_no_sources_is_a_valid_catalogue_in_every_format(files, suffix):
     assert run(files, "--segmentation", "none.fits", "--share-blends", output=f"out.{suffix}") == 0

@@ -42,10 +42,11 @@ def save_training_curves(log: str | Path, path: str | Path) -> None:
     figure = Figure(figsize=(11, 7), layout="constrained")
     steps = np.array([float(row["step"]) for row in rows])
     for axis, (title, columns) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
-        there = [column for column in columns if column in rows[0]]
+        known = {column: np.array([float(row[column]) for row in rows]) for column in columns if column in rows[0]}
+        there = [column for column, values in known.items() if np.isfinite(values).any()]
         for column in there:
-            axis.plot(steps, [float(row[column]) for row in rows], label=column, marker=".")
-        axis.set(title=title, xlabel="step")
+            axis.plot(steps, known[column], label=column, marker=".")
+        axis.set(title=title if there else f"{title}: not known", xlabel="step")
         if there:
             axis.legend(fontsize="small")
         tidy(axis)

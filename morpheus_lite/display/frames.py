@@ -1,6 +1,7 @@
 """The frame that all figures of numbers share: colours, markers, grid, legend below, written whole."""
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,7 +16,7 @@ MARKERS = "osD^vPX"
 FONT, SMALL, LINE = 9, 8, 1.4
 
 
-def series_style(k: int) -> dict[str, object]:
+def series_style(k: int) -> dict[str, Any]:
     """Colour, marker and line of the k-th series of a figure."""
     return {
         "color": COLOURS[k % len(COLOURS)],

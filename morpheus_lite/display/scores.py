@@ -16,8 +16,13 @@ _FEWEST = 3
 class BinnedFractions(Protocol):
     """Successes among trials in bins, as `Scores.completeness` and `Scores.binned_purity` hold them."""
 
-    edges: np.ndarray
-    n_tried: np.ndarray
+    @property
+    def edges(self) -> np.ndarray:
+        """Edges of the bins."""
+
+    @property
+    def n_tried(self) -> np.ndarray:
+        """Trials in each bin."""
 
     @property
     def fraction(self) -> np.ndarray:
@@ -31,7 +36,9 @@ class BinnedFractions(Protocol):
 class Diagram(Protocol):
     """A reliability diagram, as `Scores.reliability` holds them."""
 
-    weight: np.ndarray
+    @property
+    def weight(self) -> np.ndarray:
+        """Predictions in each bin, or their weight."""
 
     @property
     def mean_confidence(self) -> np.ndarray:
