@@ -57,10 +57,11 @@ def ring(plane: np.ndarray, core: np.ndarray, top: float, rng: np.random.Generat
     grain = scipy.ndimage.gaussian_filter(rng.standard_normal(plane.shape, dtype=np.float32), rng.uniform(0.5, 1.2))
     period, phase = rng.uniform(2.5, 5.0), rng.uniform(0, 6.3)
     if square:  # a kernel is a square of pixels, and ends sharply; what it leaves is stronger on one side
-        y, x = np.indices(plane.shape)
+        rows, columns = np.nonzero(core)
+        y, x = np.arange(plane.shape[0])[:, None], np.arange(plane.shape[1])
         waves = np.cos(2 * np.pi * x / period + phase) * np.cos(2 * np.pi * y / period + phase) - rng.uniform(-0.3, 0.8)
         lean = rng.normal(0, 0.1, 2)
-        fade = (far < where + wide) * (1 + np.tanh(lean[0] * (y - y[core].mean()) + lean[1] * (x - x[core].mean())))
+        fade = (far < where + wide) * (1 + np.tanh(lean[0] * (y - rows.mean()) + lean[1] * (x - columns.mean())))
     else:
         waves = np.cos(2 * np.pi * far / period + phase)
         fade = np.exp(-0.5 * ((far - where) / wide) ** 2)

@@ -10,6 +10,7 @@ from photutils.segmentation import SourceFinder, make_2dgaussian_kernel
 
 from morpheus_lite.evaluation import Result, make_result
 from morpheus_lite.image import SkyImage
+from morpheus_lite.segmentation import DetectionOptions
 
 MINIMUM_AREA = 5
 """Pixels of the smallest detection, as is the default of SExtractor."""
@@ -121,7 +122,8 @@ def morpheus(model: str, *, score: str = "log_odds", stride: int | None = None) 
         if maps.vote is not None:
             labels = ml.deblend(ml.segment(maps, method="paper"), image, method="paper")
         else:
-            found = ml.segment(maps, method="probability", image=image)
+            options = DetectionOptions(**loaded.settings.get("detection", {}))
+            found = ml.segment(maps, method="probability", image=image, options=options)
             labels = ml.deblend(found, image, method="multithreshold", classification=maps)
         votes = "probability" if maps.vote is None else "vote"
         return make_result(labels, ml.measure(labels, image, maps, maps=votes), probability=maps.probability)
