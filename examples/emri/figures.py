@@ -104,7 +104,7 @@ def tap_figure(result: dict, group: int, label: str, path: Path, *, logarithmic:
     """TAP at a FAP of 1 % along one parameter: colour tells the curve, line style the detector."""
     cells = [cell for cell in result["cells"] if cell["group"] == group]
     curves = list(dict.fromkeys(cell["curve"] for cell in cells))
-    figure, panel = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    figure, panel = plt.subplots(figsize=(8, 4.4), layout="constrained")
     for i, curve in enumerate(curves):
         for j, detector in enumerate(result["detectors"]):
             points = [cell for cell in cells if cell["curve"] == curve and cell["detector"] == detector]
@@ -122,7 +122,7 @@ def tap_figure(result: dict, group: int, label: str, path: Path, *, logarithmic:
     if logarithmic:
         panel.set_xscale("log")
     panel.grid(alpha=0.25)
-    panel.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside right upper")
     save(figure, path)
 
 
