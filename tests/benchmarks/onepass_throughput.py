@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def bare(model: Any) -> tuple[float, float]:
-    """Pixels/s, and pixels per core-second, of the whole network, untrimmed, on arrays in memory, one call for each core at work."""
+    """px/s and px per core-second of the untrimmed network on arrays in memory, one call for each core at work."""
     rng = np.random.default_rng(0)
     snr = rng.standard_normal((1, RESIDENT, RESIDENT, 4), np.float32)
     valid = np.ones(snr.shape, bool)
@@ -101,7 +101,7 @@ def bare(model: Any) -> tuple[float, float]:
 
 
 def end_to_end(field: Path, output: Path, model: Any, memory: str, shares: dict[str, float]) -> tuple[float, float]:
-    """Pixels/s, and pixels per core-second, from an image on the disk to class maps on the disk; start-up and model not counted."""
+    """The same from an image on the disk to class maps on the disk; start-up and model not counted."""
     start, core = time.perf_counter(), time.process_time()
     with open_image(field) as image:
         plan = plan_run(image, model, ClassifyOptions(model=model.name, memory=memory))
@@ -113,7 +113,7 @@ def end_to_end(field: Path, output: Path, model: Any, memory: str, shares: dict[
 
 
 def release(python: str, field: Path, pixels: Path) -> tuple[float, float]:
-    """Pixels/s, and pixels per core-second, of the published package on a cutout of the field, at stride 1, its graph already built."""
+    """The same of the published package on a cutout of the field, at stride 1, its graph already built."""
     with open_image(field) as image:
         cutout = image.read(Window(0, 0, 120, 130))
     np.save(pixels, np.ascontiguousarray(np.moveaxis(cutout.data, 2, 0)))
