@@ -242,12 +242,17 @@ def main() -> None:
     parser.add_argument("--tool", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.tool == "field":
+        make_field(options.folder, options.side, options.sources, options.bands)
+        return
     if options.tool:
         function, workers = TOOLS[options.tool]
         print(json.dumps(function(options.folder, list(BANDS[: options.bands]), workers)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        make_field(Path(folder), options.side, options.sources, options.bands)
+        # A process starts with the peak memory of the one that it comes from: this one stays small.
+        size = ["--side", str(options.side), "--sources", str(options.sources), "--bands", str(options.bands)]
+        subprocess.run([sys.executable, __file__, "--tool", "field", "--folder", folder, *size], check=True)
         print(f"{options.side} x {options.side} px, {options.sources} sources, {options.bands} band(s)")
         print(f"{'':40s} {'found':>6s} {'s':>7s} {'CPU s':>7s} {'ms/src':>7s} {'MB':>6s} {'MB more':>8s}  stages")
         for name in TOOLS:
