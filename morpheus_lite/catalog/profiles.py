@@ -15,6 +15,7 @@ _PIXEL = 1 / 12
 _STEP = 1.22
 _SMALLEST, _N_SIZES = 0.05, 42
 _RADII = np.geomspace(0.1, 300, 81)
+_LOG_RADII = np.log(_RADII)
 _WHOLE = 30.0
 
 
@@ -34,26 +35,40 @@ class Profiles:
     sizes: np.ndarray
     shares: np.ndarray
 
-    def within(self, radii: np.ndarray, smallest: float, largest: float) -> tuple[np.ndarray, np.ndarray]:
-        """Shares within radii, of the profiles between two sizes; all in units of the FWHM.
+    def within(
+        self, radii: np.ndarray, smallest: np.ndarray, largest: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Shares within radii, of the profiles between two sizes; all in units of the FWHM, of which there are several.
+
+        Parameters
+        ----------
+        radii : numpy.ndarray
+            float64, shape ``(width, radius)``.
+        smallest, largest : numpy.ndarray
+            float64, shape ``(width,)``.
 
         Returns
         -------
         sizes : numpy.ndarray
-            float64, shape ``(size,)``: half-light radii of the profiles chosen, at least one.
+            float64, shape ``(width, size)``: half-light radii of the profiles chosen, at least one for each width.
+        chosen : numpy.ndarray
+            bool, shape ``(width, size)``: False where there are fewer profiles than for another width.
         shares : numpy.ndarray
-            float64, shape ``(index, size, radius)``.
+            float64, shape ``(index, width, size, radius)``.
         """
-        first, last = np.searchsorted(self.sizes, [smallest, largest])
-        last = min(max(last, 1), len(self.sizes))
-        first = min(first, last - 1)
-        place = np.interp(np.log(np.maximum(radii, _RADII[0])), np.log(_RADII), np.arange(len(_RADII)))
+        first, last = np.searchsorted(self.sizes, smallest), np.searchsorted(self.sizes, largest)
+        last = np.clip(last, 1, len(self.sizes))
+        first = np.minimum(first, last - 1)
+        which = first[:, None] + np.arange((last - first).max())
+        chosen = which < last[:, None]
+        which = np.minimum(which, len(self.sizes) - 1)
+        place = np.interp(np.log(np.maximum(radii, _RADII[0])), _LOG_RADII, np.arange(len(_RADII)))
         below = np.minimum(place.astype(int), len(_RADII) - 2)
-        part = place - below
-        chosen = self.shares[:, first:last]
-        found = chosen[:, :, below] * (1 - part) + chosen[:, :, below + 1] * part
+        part = (place - below)[:, None]
+        at = which[:, :, None], below[:, None]
+        found = self.shares[:, at[0], at[1]] * (1 - part) + self.shares[:, at[0], at[1] + 1] * part
         # Below the smallest radius of the table the light is as good as even.
-        return self.sizes[first:last], found * np.minimum(np.asarray(radii) / _RADII[0], 1) ** 2
+        return self.sizes[which], chosen, found * np.minimum(radii / _RADII[0], 1)[:, None] ** 2
 
 
 @cache

@@ -1,10 +1,11 @@
 """Stamps: the surroundings of one source, with its neighbours taken out."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from astropy.stats import mad_std
-from photutils.geometry import elliptical_overlap_grid
+from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
 from morpheus_lite.image import SkyImage
 from morpheus_lite.skynoise import CorrelatedNoise
@@ -66,24 +67,27 @@ class Stamp:
     def ellipse_overlap(self, scale: float) -> np.ndarray:
         """Share of each pixel inside ``scale`` times the ellipse: float64, shape ``(y, x)``."""
         a, b = scale * self.ellipse.a, scale * self.ellipse.b
-        return self._overlap(self.ellipse.y, self.ellipse.x, a, b, self.ellipse.theta)
+        height, width = self.own.shape
+        corners = self._corners(self.ellipse.y, self.ellipse.x)
+        return elliptical_overlap_grid(*corners, width, height, a, b, self.ellipse.theta, 1, 1)
 
     def circle_overlap(self, y: float, x: float, radius: float) -> np.ndarray:
         """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
-        return self._overlap(y, x, radius, radius, 0.0)
-
-    def _overlap(self, y: float, x: float, a: float, b: float, theta: float) -> np.ndarray:
         height, width = self.own.shape
-        corners = (-0.5 - x, width - 0.5 - x, -0.5 - y, height - 0.5 - y)
-        return elliptical_overlap_grid(*corners, width, height, a, b, theta, 1, 1)
+        return circular_overlap_grid(*self._corners(y, x), width, height, radius, 1, 1)
 
-    @property
+    def _corners(self, y: float, x: float) -> tuple[float, float, float, float]:
+        """Edges of the stamp as seen from a place: left, right, lower, upper."""
+        height, width = self.own.shape
+        return -0.5 - x, width - 0.5 - x, -0.5 - y, height - 0.5 - y
+
+    @cached_property
     def elliptical_radius(self) -> np.ndarray:
         """float64, shape ``(y, x)``: distance from the centre in units of the ellipse."""
         along, across = self.axes
         return np.hypot(along / self.ellipse.a, across / self.ellipse.b)
 
-    @property
+    @cached_property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Distances from the centre along the major and the minor axis, in pixels: float64, shape ``(y, x)``."""
         y, x = np.ogrid[: self.own.shape[0], : self.own.shape[1]]

@@ -14,7 +14,6 @@ _SMOOTHING = 0.2
 _STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _MOST_MOVES = 6
 _REACH = 2 * math.ceil(_MOST_MOVES * sum(_STEPS)) + 2
-_AROUND = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def measure_structure(stamp: Stamp, band: int) -> Structure:
     noise term is the mean absolute difference of two pixels of noise, from the noise planes rather than from a
     patch of sky, so that it needs nothing far away.
     """
-    light = stamp.light[:, :, band]
+    light = np.ascontiguousarray(stamp.light[:, :, band])
     y, x = stamp.ellipse.y, stamp.ellipse.x
     # Circles must stay inside of the stamp, or be cut by the edge of the image.
     largest = max(min(light.shape) / 2, 4.0)
@@ -72,27 +71,22 @@ def measure_structure(stamp: Stamp, band: int) -> Structure:
 
 def _asymmetry(stamp: Stamp, band: int, radius: float) -> tuple[float, tuple[float, float]]:
     """Asymmetry within a radius about the best centre, which a pattern search finds to 1/16 pixel, and that centre."""
-    light = stamp.light[:, :, band]
+    light = np.ascontiguousarray(stamp.light[:, :, band])
     inside = stamp.circle_overlap(stamp.ellipse.y, stamp.ellipse.x, radius) > 0.5
     total = np.abs(light[inside]).sum()
     best = (stamp.ellipse.y, stamp.ellipse.x)
     if not total > 0:
         return np.nan, best
     turn = _HalfTurn.about(best, light, inside)
-    value = turn.difference(*best)
+    value = float(turn.differences(best, 0.0)[1, 1])
     for step in _STEPS:
-        known: set[tuple[int, int]] = set()
         for _ in range(_MOST_MOVES):
-            moves = [move for move in _AROUND if move not in known]
-            tried = [(best[0] + step * dy, best[1] + step * dx) for dy, dx in moves]
-            values = [turn.difference(*centre) for centre in tried]
-            k = int(np.argmin(values))
-            if not values[k] < value:
+            values = turn.differences(best, step)
+            down, right = np.unravel_index(np.argmin(values), values.shape)
+            if not values[down, right] < value:
                 break
-            best, value = tried[k], values[k]
-            # The neighbours that the new place shares with the last are no better.
-            down, right = moves[k]
-            known = {(dy, dx) for dy, dx in _AROUND if abs(dy + down) <= 1 and abs(dx + right) <= 1}
+            best = best[0] + step * (int(down) - 1), best[1] + step * (int(right) - 1)
+            value = float(values[down, right])
     return float((value - _noise_difference(stamp.variance[:, :, band][inside], best)) / total), best
 
 
@@ -107,7 +101,7 @@ class _HalfTurn:
     corner : (int, int)
         Row and column of the light that ``padded`` begins at.
     turned, inside : numpy.ndarray
-        float64 and bool: light of a box and the pixels to compare there, both read backwards.
+        float64: light of a box, and 1 for the pixels to compare there, both read backwards.
     first : (int, int)
         Row and column of the light that the box begins at.
     """
@@ -134,23 +128,42 @@ class _HalfTurn:
         found = light[tuple(there)]
         top, left = (side.start - start for side, start in zip(there, corner, strict=True))
         padded[top : top + found.shape[0], left : left + found.shape[1]] = found
-        backwards = light[box][::-1, ::-1].copy(), inside[box][::-1, ::-1].copy()
+        backwards = light[box][::-1, ::-1].copy(), inside[box][::-1, ::-1].astype(np.float64)
         return cls(padded, (corner[0], corner[1]), *backwards, (box[0].start, box[1].start))
 
-    def difference(self, y: float, x: float) -> float:
-        """Sum of the absolute differences about a centre; between pixels the light is interpolated."""
+    def differences(self, centre: tuple[float, float], step: float) -> np.ndarray:
+        """Sums of the absolute differences about a centre and its eight neighbours at a distance.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape ``(3, 3)``: the centre in the middle. Between pixels the light is interpolated.
+        """
         height, width = self.turned.shape
-        last_y, last_x = 2 * y - self.first[0], 2 * x - self.first[1]
-        whole_y, whole_x = math.floor(last_y), math.floor(last_x)
-        part_y, part_x = last_y - whole_y, last_x - whole_x
-        top, left = whole_y - height + 1 - self.corner[0], whole_x - width + 1 - self.corner[1]
-        rows = self.padded[top : top + height + 1, left : left + width + 1]
-        mixed = rows[:-1] * (1 - part_y)
-        mixed += rows[1:] * part_y
-        both = mixed[:, :-1] * (1 - part_x)
-        both += mixed[:, 1:] * part_x
-        both -= self.turned
-        return float(np.abs(both, out=both)[self.inside].sum())
+        (top, part_y), (left, part_x) = (
+            self._places(place, step, first, length, corner)
+            for place, first, length, corner in zip(centre, self.first, (height, width), self.corner, strict=True)
+        )
+        first, last = left[0], left[-1] + width + 1
+        rows = np.stack([self.padded[start : start + height + 1, first:last] for start in top])
+        part = part_y[:, None, None]
+        rows = rows[:, :-1] * (1 - part) + rows[:, 1:] * part
+        sums = np.empty((3, 3))
+        for column, (start, part) in enumerate(zip(left - first, part_x, strict=True)):
+            both = rows[:, :, start : start + width] * (1 - part)
+            both += rows[:, :, start + 1 : start + width + 1] * part
+            both -= self.turned
+            np.abs(both, out=both)
+            both *= self.inside
+            sums[:, column] = both.reshape(3, -1).sum(axis=1)
+        return sums
+
+    @staticmethod
+    def _places(place: float, step: float, first: int, length: int, corner: int) -> tuple[np.ndarray, np.ndarray]:
+        """Along one axis: pixels of ``padded`` that three centres turn onto the box, and parts of pixels left."""
+        last = 2 * (place + step * np.array([-1, 0, 1])) - first
+        whole = np.floor(last)
+        return whole.astype(int) - length + 1 - corner, last - whole
 
 
 def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> float:

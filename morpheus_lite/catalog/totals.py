@@ -113,23 +113,23 @@ def _shares(
     psf_fwhm: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Share of every profile inside of the Kron ellipse, and how likely the profile is: float64, shape ``(n,)``."""
-    widths = (psf_fwhm,) if psf_fwhm else tuple(2 * part * half_light_radius for part in _UNKNOWN_WIDTHS)
+    widths = [psf_fwhm] if psf_fwhm else [2 * part * half_light_radius for part in _UNKNOWN_WIDTHS]
+    fwhm = np.array([effective_fwhm(max(width, _SMALL_FWHM), ratio) for width in widths])
+    low, high = (size * half_light_radius / fwhm for size in _SIZES)
     shares, likelihoods = [], []
     for beta in _PSF_SHAPES:
-        for width in widths:
-            fwhm = effective_fwhm(max(width, _SMALL_FWHM), ratio)
-            low, high = (size * half_light_radius / fwhm for size in _SIZES)
-            sizes, within = profiles_behind(beta).within(np.append(edges, kron) / fwhm, low, high)
-            expected = np.diff(within[:, :, :-1], axis=2)
-            shares.append(within[:, :, -1].ravel())
-            likelihoods.append(_log_likelihood(rings, variance, expected, sizes * fwhm / half_light_radius).ravel())
+        sizes, chosen, within = profiles_behind(beta).within(np.append(edges, kron) / fwhm[:, None], low, high)
+        expected = np.diff(within[..., :-1], axis=-1)
+        likelihood = _log_likelihood(rings, variance, expected, sizes * fwhm[:, None] / half_light_radius)
+        shares.append(within[:, chosen, -1].ravel())
+        likelihoods.append(likelihood[:, chosen].ravel())
     share, likelihood = np.concatenate(shares), np.concatenate(likelihoods)
     weight = np.exp(likelihood - likelihood.max())
     return share, weight / weight.sum()
 
 
 def _log_likelihood(rings: np.ndarray, variance: np.ndarray, expected: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Logarithm of the probability of each profile, its flux at its best: float64, shape ``(index, size)``."""
+    """Logarithm of the probability of each profile, its flux at its best: float64, shape ``(index, width, size)``."""
     spread = 1 / (expected**2 @ (1 / variance))
     flux = expected @ (rings / variance) * spread
     found = 0.5 * flux**2 / spread + 0.5 * np.log(spread) - np.log(np.maximum(flux, 1e-30))
@@ -139,6 +139,6 @@ def _log_likelihood(rings: np.ndarray, variance: np.ndarray, expected: np.ndarra
 
 
 def _log_prior(sizes: np.ndarray) -> np.ndarray:
-    """Concentrated profiles are rarer, and most are about as large as they look: float64, shape ``(index, size)``."""
-    steep = np.maximum(np.array(SERSIC_INDICES)[:, None] - 1, 0)
+    """Concentrated profiles are rarer, and most are as large as they look: float64, shape ``(index, width, size)``."""
+    steep = np.maximum(np.array(SERSIC_INDICES)[:, None, None] - 1, 0)
     return -_STEEP * steep - 0.5 * (np.log(sizes / 0.8) / 0.7) ** 2
