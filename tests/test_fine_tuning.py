@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,3 +288,10 @@ def test_a_few_steps_help_and_a_run_goes_on(folder, tmp_path):
     (held,) = held_out_scenes(read_observed(short))
     assert fitted["n_pixels"] == (held.weight[..., 0] > 0).sum() and model.pixel_scale == 0.06
     assert fitted["log_loss_after"] <= fitted["log_loss_before"]
+
+
+def test_the_bundled_example_can_be_read():
+    config = read_config(Path(__file__).parents[1] / "examples" / "fine_tune.toml")
+    (one,) = read_observed(config)
+    assert one.training.owner.shape == (256, 166) and one.training.has_class.sum() >= 20
+    assert sum((piece.owner > 0).sum() for piece in one.held_out) > 1000
