@@ -147,7 +147,7 @@ def test_content_hash_is_that_of_the_file(tmp_path):
 
 def test_log_tail_is_the_end(tmp_path):
     (tmp_path / "log.txt").write_text("\n".join(f"line {k}" for k in range(5000)))
-    assert log_tail(tmp_path, 2) == "line 4998\nline 4999"
+    assert log_tail(tmp_path / "log.txt", 2) == "line 4998\nline 4999"
     assert log_tail(tmp_path / "nothing") == ""
 
 

@@ -18,7 +18,7 @@ from morpheus_lite.batch.ledger import LOG, MARKER, SUMMARY, State, tile_directo
 from morpheus_lite.batch.lock import locked
 from morpheus_lite.batch.plan import survey_options
 from morpheus_lite.batch.tiles import Tile
-from morpheus_lite.batch.work import process_tile
+from morpheus_lite.batch.work import process
 from morpheus_lite.errors import OutputError
 from morpheus_lite.io import open_image
 from morpheus_lite.tiling import Window
@@ -40,7 +40,7 @@ def work(tmp_path, model):
         def make(tile, *, options=OPTIONS, state=State.MISSING, lock=run):
             made_of = run_of(tile, options, {"hausen2020": model.sha256})
             job = Job(tile, options, str(root), lock, made_of, state)
-            return process_tile(job, lambda name, sha256: model), tile_directory(root, tile.name)
+            return process(job, lambda job, image: model), tile_directory(root, tile.name)
 
         yield make
 

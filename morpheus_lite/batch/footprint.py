@@ -145,8 +145,8 @@ def footprint_of(source: ImageSource) -> Footprint:
         valid[k] = row[columns]
         share += float(row.mean()) / NODES
     # A node may hit one bad pixel; only holes that are larger than the nodes are apart are holes of the footprint.
-    closed = np.asarray(ndimage.binary_closing(np.pad(valid, 1, mode="edge"), np.ones((3, 3), bool)))
-    filled = closed[1:-1, 1:-1] | valid
+    closed = ndimage.binary_closing(np.pad(valid, 1, mode="edge"), np.ones((3, 3), bool))
+    filled = np.atleast_2d(closed)[1:-1, 1:-1] | valid
     header = "" if source.wcs is None or not source.wcs.has_celestial else header_of_wcs(source.wcs).tostring()
     return Footprint(source.shape, header, None if filled.all() else filled, share)
 

@@ -18,6 +18,8 @@ Facts = dict[str, Any]
 
 _REMOTE_FACTS = ("ETag", "Content-MD5", "LastModified", "last_modified", "mtime", "md5Hash", "generation")
 _CHUNK = 1 << 22
+_HARMLESS = ("overwrite", "memory", "device")
+"""Options that do not change what is in the products."""
 
 
 def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
@@ -40,7 +42,7 @@ def run_of(tile: Tile, options: ClassifyOptions, weights: Mapping[str, str]) -> 
         sha256 of the weights of every model that the survey uses.
     """
     options = tile_options(tile, options)
-    chosen = {key: value for key, value in asdict(options).items() if key != "overwrite"}
+    chosen = {key: value for key, value in asdict(options).items() if key not in _HARMLESS}
     reading = {key: value for key, value in tile.reading.items() if key not in PLANES}
     hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}
     left_out = [plane for plane in PLANES if tile.reading.get(plane) is False]

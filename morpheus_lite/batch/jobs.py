@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.batch.ledger import State, log_tail, tile_directory
+from morpheus_lite.batch.ledger import LOG, State, log_tail, tile_directory
+from morpheus_lite.batch.mosaic import Piece, piece_directory
 from morpheus_lite.batch.tiles import Tile
 from morpheus_lite.errors import OutputError
-from morpheus_lite.options import ClassifyOptions
+from morpheus_lite.io.source import ImageSource
+from morpheus_lite.options import AUTO, ClassifyOptions
+from morpheus_lite.pretrained import choose_model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +36,10 @@ class Job:
         Calls of the network at the same time.
     seconds : float or None
         Time limit, after which a worker process ends itself.
+    step : {"tile", "prepare", "piece"}
+        A whole tile; what is to be known of a mosaic before its pieces; or a piece of it.
+    piece : Piece, optional
+        Which piece.
     """
 
     tile: Tile
@@ -43,6 +50,19 @@ class Job:
     state: State = State.MISSING
     threads: int = 1
     seconds: float | None = None
+    step: str = "tile"
+    piece: Piece | None = None
+
+    @property
+    def name(self) -> str:
+        """What the work is called."""
+        return self.tile.name if self.piece is None else f"{self.tile.name}:{self.piece.name}"
+
+    @property
+    def log(self) -> Path:
+        """Where what is done is told."""
+        directory = tile_directory(Path(self.root), self.tile.name)
+        return directory / LOG if self.piece is None else piece_directory(directory) / f"{self.piece.name}.log"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +97,16 @@ class Outcome:
     tail: str = field(default="", repr=False)
 
 
+def model_name(job: Job, image: ImageSource) -> str:
+    """The model that a job's image is classified with."""
+    return choose_model(image.bands, image.pixel_scale) if job.options.model == AUTO else job.options.model
+
+
 def failure(job: Job, error: BaseException, seconds: float = 0.0, text: str = "") -> Outcome:
     """The outcome of a tile that failed; ``text`` says it in other words than the error."""
     text = text or " ".join(str(error).split()) or type(error).__name__
-    tail = log_tail(tile_directory(Path(job.root), job.tile.name))
-    return Outcome(job.tile.name, "failed", seconds, error=text, kind=type(error).__name__, tail=tail)
+    tail = log_tail(job.log)
+    return Outcome(job.name, "failed", seconds, error=text, kind=type(error).__name__, tail=tail)
 
 
 def is_output_failure(outcome: Outcome) -> bool:

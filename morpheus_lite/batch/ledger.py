@@ -173,10 +173,10 @@ def strangers(root: Path, tiles: Iterable[Tile]) -> list[str]:
     return sorted(name for name in entries if not name.startswith(".") and (root / TILES / name / MARKER).is_file())
 
 
-def log_tail(directory: Path, n_lines: int = 12) -> str:
-    """The last lines of a tile's log; empty without one."""
+def log_tail(path: Path, n_lines: int = 12) -> str:
+    """The last lines of a log; empty without one."""
     try:
-        with (directory / LOG).open("rb") as file:
+        with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:

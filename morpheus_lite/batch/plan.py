@@ -1,19 +1,19 @@
 """The plan of a run: which tiles there are, which are done, and what the others will take."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.batch.identity import run_of, tile_options
+from morpheus_lite.batch.identity import digest, run_of, tile_options
 from morpheus_lite.batch.jobs import Job
 from morpheus_lite.batch.ledger import SUMMARY, State, TileState, read_json, read_states, strangers, tile_directory
 from morpheus_lite.batch.tiles import Tile
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image
-from morpheus_lite.options import ClassifyOptions
-from morpheus_lite.pretrained import read_info
+from morpheus_lite.options import AUTO, ClassifyOptions
+from morpheus_lite.pretrained import list_models, read_info
 
 SAMPLE = 16
 """Tiles whose size is looked up for an estimate; surveys have tiles much alike."""
@@ -66,7 +66,7 @@ class Plan:
         """Why tiles that were done are not any more, and how many there are of each reason."""
         return dict(Counter(one.reason for one in self.states if one.reason).most_common())
 
-    def jobs(self, run: str, *, threads: int = 1, seconds: float | None = None) -> Any:
+    def jobs(self, run: str, *, threads: int = 1, seconds: float | None = None) -> Iterator[Job]:
         """Jobs for the tiles that are not done, one after the other."""
         for tile, state in self.to_do:
             made_of = run_of(tile, self.options, self.weights)
@@ -105,9 +105,14 @@ def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, ve
         A model is unknown.
     """
     models = {tile_options(tile, options).model if tile.options else options.model for tile in tiles}
-    weights = {model: read_info(model).sha256 for model in models}
+    weights = {model: _weights(model) for model in models}
     states = read_states(root, tiles, options, weights, verify=verify)
     return Plan(root, tuple(tiles), tuple(states), options, weights, tuple(strangers(root, tiles)))
+
+
+def _weights(model: str) -> str:
+    """sha256 of a model's weights; of those of all that may be chosen, where each tile has the one that suits it."""
+    return digest([info.sha256 for info in list_models()]) if model == AUTO else read_info(model).sha256
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def estimate(plan: Plan) -> Estimate:
             problems.append(str(error))
     mean = sum(size for size, _ in sizes) / max(len(sizes), 1)
     largest, n_bands = max(sizes, default=(0, 0))
-    kind = read_info(plan.options.model).kind
+    kind = "onepass" if plan.options.model == AUTO else read_info(plan.options.model).kind
     rate, per_pixel, origin = _measured(plan) or (_RATES[kind], _bytes_per_pixel(plan.options, kind), "typical rates")
     n_pixels = round(mean * len(to_do))
     return Estimate(

@@ -98,7 +98,7 @@ def _submit(
 ) -> None:
     from morpheus_lite.batch.worker import run_job
 
-    future = client.submit(run_job, job, key=f"tile-{job.run}-{job.tile.name}", retries=retries, pure=False)
+    future = client.submit(run_job, job, key=f"{job.step}-{job.run}-{job.name}", retries=retries, pure=False)
     at_work[str(future.key)] = job, future, time.perf_counter()
     future.add_done_callback(lambda ended: done.put(str(ended.key)))
 

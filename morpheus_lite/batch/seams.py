@@ -7,7 +7,7 @@ one is primary. All of it follows from the tiles' rows and footprints alone, whi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -55,8 +55,8 @@ class Detections:
 
     def take(self, which: np.ndarray) -> "Detections":
         """Some of them, by index or mask."""
-        arrays = (self.ra, self.dec, self.ra_peak, self.dec_peak, self.extent, self.is_cut)
-        return Detections(*(array[which] for array in arrays), self.pixel_scale)
+        names = ("ra", "dec", "ra_peak", "dec_peak", "extent", "is_cut")
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
 
 
 @dataclass(frozen=True, eq=False)

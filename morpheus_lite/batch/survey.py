@@ -18,9 +18,10 @@ from morpheus_lite.batch.ledger import TILES, write_json
 from morpheus_lite.batch.lock import locked
 from morpheus_lite.batch.manifest import read_tiles
 from morpheus_lite.batch.merge import CATALOG, Merged, merge, merged_before
+from morpheus_lite.batch.mosaic import SIDE
 from morpheus_lite.batch.page import write_page
 from morpheus_lite.batch.plan import Plan, make_plan, survey_options
-from morpheus_lite.batch.run import run_jobs
+from morpheus_lite.batch.stages import run_stages
 from morpheus_lite.batch.summary import summarise
 from morpheus_lite.errors import OptionError
 from morpheus_lite.options import ClassifyOptions
@@ -48,18 +49,25 @@ class RunOptions:
         Before the run, compare the checksums of the products that are there.
     merge : bool
         Whether to merge the catalogues of the tiles.
+    tile_size : int or None
+        Images with a longer side than this are cut into squares of this side, which separate workers classify; their
+        sources are found and measured as if they were whole. Not in surveys of more than
+        `~morpheus_lite.batch.mosaic.MOST_OPENED` images. None cuts nothing.
     """
 
     retries: int = 2
     tile_timeout: float | None = None
     verify: bool = False
     merge: bool = True
+    tile_size: int | None = SIDE
 
     def __post_init__(self) -> None:
         if self.retries < 0:
             raise OptionError(f"retries {self.retries}: expected 0 or more")
         if self.tile_timeout is not None and not self.tile_timeout > 0:
             raise OptionError(f"tile_timeout {self.tile_timeout}: expected a positive number of seconds")
+        if self.tile_size is not None and self.tile_size < 1:
+            raise OptionError(f"tile_size {self.tile_size}: expected a positive number of pixels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,15 +179,17 @@ def _work(
     outcomes = []
     n_tiles, n_before = len(plan.tiles), len(plan.tiles) - len(plan.to_do)
     tell(f"{n_before} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
-    if progress:
-        progress(n_before, n_tiles)
+
+    def step(done: int, total: int) -> None:
+        if progress:
+            progress(n_before + done, n_before + total)
+
+    step(0, len(plan.to_do))
     jobs = plan.jobs(name, threads=cluster.threads, seconds=run.tile_timeout)
-    for outcome in run_jobs(client, jobs, retries=run.retries):
+    for outcome in run_stages(jobs, len(plan.to_do), client, retries=run.retries, side=run.tile_size, step=step):
         outcomes.append(outcome)
         if outcome.status == "failed":
             tell(f"tile {outcome.name} failed: {outcome.error}")
-        if progress:
-            progress(n_before + len(outcomes), n_tiles)
     return tuple(outcomes)
 
 

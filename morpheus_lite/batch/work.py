@@ -6,10 +6,12 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from astropy.table import QTable
 
 from morpheus_lite import __version__
 from morpheus_lite.atomic import temporary_path, write_failure
@@ -17,7 +19,6 @@ from morpheus_lite.batch.footprint import footprint_of
 from morpheus_lite.batch.identity import describe_inputs, facts_of, same_content, same_facts
 from morpheus_lite.batch.jobs import Job, Outcome, failure
 from morpheus_lite.batch.ledger import (
-    LOG,
     MARKER,
     SUMMARY,
     State,
@@ -29,7 +30,9 @@ from morpheus_lite.batch.ledger import (
     write_marker,
 )
 from morpheus_lite.batch.lock import holds
+from morpheus_lite.batch.mosaic_work import GetModel, make_piece, prepare
 from morpheus_lite.batch.statistics import peak_memory, place_statistics, table_statistics
+from morpheus_lite.batch.tiles import Tile
 from morpheus_lite.batch.watch import tile_log, time_limit
 from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError
 from morpheus_lite.io import open_image, read_catalog
@@ -42,15 +45,15 @@ PERMANENT = (InputError, ModelError, OptionError)
 log = logging.getLogger(__name__)
 
 
-def process_tile(job: Job, get_model: Callable[[str, str], Any], *, may_exit: bool = False) -> Outcome:
-    """Make the products of one tile.
+def process(job: Job, get_model: GetModel, *, may_exit: bool = False) -> Outcome:
+    """Do a job.
 
     Parameters
     ----------
     job : Job
         What to do.
     get_model : callable
-        From a model's name and the sha256 of its weights to the loaded model.
+        From a job and its image to the loaded model.
     may_exit : bool
         Whether this process may end itself when the time limit is over.
 
@@ -64,14 +67,13 @@ def process_tile(job: Job, get_model: Callable[[str, str], Any], *, may_exit: bo
     Exception
         Any other failure, which may not come again.
     """
-    directory = tile_directory(Path(job.root), job.tile.name)
     start = time.perf_counter()
     try:
         _check_place(job)
-        directory.mkdir(parents=True, exist_ok=True)
-        with tile_log(directory / LOG) as file, time_limit(job.seconds if may_exit else None, file):
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with tile_log(job.log) as file, time_limit(job.seconds if may_exit else None, file):
             try:
-                return _made(job, directory, get_model, start)
+                return _STEPS[job.step](job, get_model)
             except Exception:
                 traceback.print_exc(file=file)
                 raise
@@ -81,7 +83,7 @@ def process_tile(job: Job, get_model: Callable[[str, str], Any], *, may_exit: bo
         return failure(job, error, time.perf_counter() - start)
     except OSError as error:
         if reason := write_failure(error):
-            raise OutputError(f"{directory} cannot be written: {reason}") from error
+            raise OutputError(f"{job.log.parent} cannot be written: {reason}") from error
         raise
 
 
@@ -98,8 +100,10 @@ def _check_place(job: Job) -> None:
         )
 
 
-def _made(job: Job, directory: Path, get_model: Callable[[str, str], Any], start: float) -> Outcome:
-    tile = job.tile
+def make_tile(job: Job, get_model: GetModel) -> Outcome:
+    """Make the products of one tile."""
+    start = time.perf_counter()
+    tile, directory = job.tile, tile_directory(Path(job.root), job.tile.name)
     inputs = describe_inputs(tile)
     if job.state == State.CHECK and _adopt(job, directory, inputs):
         return Outcome(tile.name, "adopted", time.perf_counter() - start)
@@ -107,7 +111,8 @@ def _made(job: Job, directory: Path, get_model: Callable[[str, str], Any], start
     aside.mkdir()
     try:
         clock = time.perf_counter()
-        model = _checked(get_model(job.options.model, job.made_of["weights"]), job)
+        with open_image(tile.image, **tile.reading) as image:
+            model = get_model(job, image)
         loading = time.perf_counter() - clock
         products = classify_file(
             tile.image,
@@ -118,7 +123,7 @@ def _made(job: Job, directory: Path, get_model: Callable[[str, str], Any], start
             model=model,
             workers=job.threads,
         )
-        summary = _summary(job, products, loading)
+        summary = image_summary(tile, products.table, {"loading": loading, **products.seconds})
         _check_products(products)
         found = {name: describe_product(path) for name, path in products.paths.items()}
         if not same_facts(inputs, {role: facts_of(location) for role, location in tile.locations.items()}):
@@ -130,13 +135,7 @@ def _made(job: Job, directory: Path, get_model: Callable[[str, str], Any], start
     return Outcome(tile.name, "done", seconds, products.shape[0] * products.shape[1], len(products.table))
 
 
-def _checked(model: Any, job: Job) -> Any:
-    if model.sha256 != job.made_of["weights"]:
-        raise ModelError(
-            f"the worker on {socket.gethostname()} has other weights of {job.options.model} ({model.sha256[:12]}...) "
-            f"than the survey is made with ({job.made_of['weights'][:12]}...)"
-        )
-    return model
+_STEPS = {"tile": make_tile, "prepare": prepare, "piece": make_piece}
 
 
 def _adopt(job: Job, directory: Path, inputs: Mapping[str, Any]) -> bool:
@@ -149,16 +148,17 @@ def _adopt(job: Job, directory: Path, inputs: Mapping[str, Any]) -> bool:
     return True
 
 
-def _summary(job: Job, products: Products, loading: float) -> dict[str, Any]:
-    with open_image(job.tile.image, **job.tile.reading) as source:
+def image_summary(tile: Tile, table: QTable, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What is kept of a finished image for merging and for the report."""
+    with open_image(tile.image, **tile.reading) as source:
         footprint = footprint_of(source)
         zero_points = dict(zip(source.bands, source.zero_points, strict=True))
     return {
         "footprint": footprint.to_dict(),
         "bands": list(zero_points),
-        **table_statistics(products.table, zero_points),
-        **place_statistics(products.table),
-        "seconds": {"loading": loading, **products.seconds},
+        **table_statistics(table, zero_points),
+        **place_statistics(table),
+        "seconds": dict(seconds),
         "peak_memory": peak_memory(),
         "host": socket.gethostname(),
         "pid": os.getpid(),

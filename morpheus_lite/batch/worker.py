@@ -1,6 +1,7 @@
 """A Dask worker of a survey: the model is loaded once, and kept."""
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,8 +10,12 @@ from typing import Any, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from morpheus_lite.batch.jobs import Job, Outcome
+from morpheus_lite.batch.jobs import Job, Outcome, model_name
 from morpheus_lite.batch.watch import log_everything
+from morpheus_lite.errors import ModelError
+from morpheus_lite.io.source import ImageSource
+from morpheus_lite.options import AUTO
+from morpheus_lite.pretrained import load_model, read_info
 
 
 class SurveyWorker(WorkerPlugin):
@@ -31,30 +36,43 @@ class SurveyWorker(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask when the worker has started."""
-        self._models: dict[str, Any] = {}
+        self._models: dict[tuple[str, str, str], Any] = {}
         self._loading = threading.Lock()
         if not self.in_process:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             log_everything()
 
-    def model(self, name: str, sha256: str) -> Any:
-        """The model, loaded at the first call, and when its weights are to be others."""
-        with self._loading:
-            if name not in self._models or self._models[name].sha256 != sha256:
-                from morpheus_lite.pretrained import load_model
+    def model(self, job: Job, image: ImageSource) -> Any:
+        """The model for a job's image, loaded at the first call, and when its weights are to be others.
 
+        Raises
+        ------
+        ModelError
+            This worker's weights are not those that the survey is made with.
+        """
+        name, options = model_name(job, image), job.options
+        wanted = read_info(name).sha256 if options.model == AUTO else job.made_of["weights"]
+        key = name, options.device, options.precision
+        with self._loading:
+            if key not in self._models or self._models[key].sha256 != wanted:
                 with _without_notes(quiet=not self.in_process):
-                    self._models[name] = load_model(name)
-            return self._models[name]
+                    self._models[key] = load_model(name, device=options.device, precision=options.precision)
+            model = self._models[key]
+        if model.sha256 != wanted:
+            raise ModelError(
+                f"the worker on {socket.gethostname()} has other weights of {name} ({model.sha256[:12]}...) than the "
+                f"survey is made with ({wanted[:12]}...)"
+            )
+        return model
 
 
 def run_job(job: Job) -> Outcome:
-    """`process_tile` on this worker."""
+    """`process` on this worker."""
     # The pipeline is imported where tiles are made, not by the process that hands them out.
-    from morpheus_lite.batch.work import process_tile
+    from morpheus_lite.batch.work import process
 
     plugin = cast(SurveyWorker, get_worker().plugins[SurveyWorker.name])
-    return process_tile(job, plugin.model, may_exit=not plugin.in_process)
+    return process(job, plugin.model, may_exit=not plugin.in_process)
 
 
 @contextmanager

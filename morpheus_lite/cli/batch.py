@@ -13,6 +13,7 @@ from morpheus_lite.cli.console import config_option, progress_bar, set_up_loggin
 from morpheus_lite.options import DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
 from morpheus_lite.tiling import EDGES
 
+SIDE = 4096
 _TILE_PRODUCTS = ("maps", "catalog")
 
 
@@ -35,6 +36,13 @@ _TILE_PRODUCTS = ("maps", "catalog")
 @click.option("--retries", type=click.IntRange(min=0), default=2, show_default=True, help="Further tries of a tile.")
 @click.option("--tile-timeout", type=float, metavar="SECONDS", help="End a worker that is at one tile for longer.")
 @click.option("--verify", is_flag=True, help="Compare the checksums of products that are there.")
+@click.option(
+    "--tile-size",
+    type=click.IntRange(min=1),
+    default=SIDE,
+    show_default=True,
+    help="Images with a longer side are cut into squares of this side.",
+)
 @click.option("--merge/--no-merge", default=True, help="Whether to merge the tiles' catalogues to one.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what it would take, and do nothing.")
 @click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Shipped model or model directory.")
@@ -92,7 +100,7 @@ def run(tiles: list, options: ClassifyOptions, chosen: dict[str, Any], *, quiet:
             for key in ("workers", "scheduler", "memory_limit", "dashboard", "tls_ca", "tls_cert", "tls_key")
         }
     )
-    how = RunOptions(**{key: chosen[key] for key in ("retries", "tile_timeout", "verify", "merge")})
+    how = RunOptions(**{key: chosen[key] for key in ("retries", "tile_timeout", "verify", "merge", "tile_size")})
     with progress_bar("tiles", quiet=quiet) as progress:
 
         def tell(line: str) -> None:

@@ -1,0 +1,110 @@
+"""An image that is cut: its pieces, which workers classify one by one, and where what belongs to it lies."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morpheus_lite.batch.tiles import Tile
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io import open_image
+from morpheus_lite.normalization import NoiseMap
+from morpheus_lite.tiling import Window, tile_windows
+
+SIDE = 4096
+"""Side of the pieces in pixels: a multiple of the tiles of one-pass models, which would else be done twice."""
+
+MOST_OPENED = 100
+"""Images of a survey up to which each is opened to see whether it is to be cut."""
+
+PIECES, NOISE, PREPARED, PLANE = "pieces", "noise.npz", "prepared.json", "labels.plane"
+"""The directory of what is needed while a mosaic is worked on, and what lies there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a mosaic.
+
+    Parameters
+    ----------
+    name : str
+        ``y2x0`` is the first piece of the third row.
+    window : Window
+        Its pixels.
+    """
+
+    name: str
+    window: Window
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is true of a whole mosaic, and is found out before its pieces are classified.
+
+    Parameters
+    ----------
+    model, sha256 : str
+        Name of the model, and of its weights.
+    inputs : mapping
+        Its files, with the hashes of their content.
+    outside : tuple of str
+        In which respects it lies outside of what the model was trained on.
+    """
+
+    model: str
+    sha256: str
+    inputs: Mapping[str, Any]
+    outside: tuple[str, ...] = ()
+
+
+def find_mosaics(tiles: Sequence[Tile], side: int) -> dict[str, tuple[int, int]]:
+    """Images that are to be cut, and their shapes. Those that cannot be read are left to whoever classifies them."""
+    found = {}
+    for tile in tiles:
+        try:
+            with open_image(tile.image, **tile.reading) as source:
+                if max(source.shape) > side:
+                    found[tile.name] = source.shape
+        except (InputError, OptionError):
+            continue
+    return found
+
+
+def cut(shape: tuple[int, int], side: int) -> list[Piece]:
+    """The pieces of an image: squares of ``side`` pixels from its first pixel on, and what is left at the far edges."""
+    n_columns = math.ceil(shape[1] / side)
+    windows = enumerate(tile_windows(shape, side))
+    return [Piece(f"y{k // n_columns}x{k % n_columns}", window) for k, window in windows]
+
+
+def piece_directory(directory: Path) -> Path:
+    """Where a mosaic's pieces are worked on; ``directory`` is that of its products."""
+    return directory / PIECES
+
+
+def piece_product(directory: Path, name: str, piece: str) -> Path:
+    """The class maps of a piece."""
+    return directory / f"{name}_{piece}_morpheus.fits"
+
+
+def save_noise(path: Path, noise: NoiseMap) -> None:
+    """Write the noise of a mosaic for the workers."""
+    arrays = {"rows": noise.centers[0], "columns": noise.centers[1], "shape": np.array(noise.shape)}
+    arrays |= {"background": noise.background, "sigma": noise.sigma}
+    if noise.has_rms is not None:
+        arrays["has_rms"] = np.array(noise.has_rms)
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_noise(path: Path) -> NoiseMap | None:
+    """The noise that `save_noise` wrote; None if the model needs none."""
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        height, width = file["shape"].tolist()
+        has_rms = tuple(file["has_rms"].tolist()) if "has_rms" in file else None
+        return NoiseMap((height, width), (file["rows"], file["columns"]), file["background"], file["sigma"], has_rms)
