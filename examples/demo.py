@@ -1,6 +1,7 @@
-"""The demo: classify the bundled four-band field, and say where the products are.
+"""The demo: classify the bundled fields, and say where the products are.
 
-Run by ``make demo``; by hand: ``python examples/demo.py --output demo``.
+Run by ``make demo``; by hand: ``python examples/demo.py --output demo``. The first field is real, a part of the Hubble
+Deep Field South in one band; the second is simulated, in four bands, so that the truth is known.
 """
 
 import argparse
@@ -8,33 +9,40 @@ from pathlib import Path
 
 from morpheus_lite.cli.console import start_network
 from morpheus_lite.options import ClassifyOptions
-from morpheus_lite.pipeline import classify_file
+from morpheus_lite.pipeline import Products, classify_file
 
-FIELD = Path(__file__).parent / "data" / "demo_field.fits"
+DATA = Path(__file__).parent / "data"
+FIELDS = ("hdfs_f606w.fits.gz", "demo_field.fits")
+READING = {"hdfs_f606w.fits.gz": {"bands": ["F606W"]}}
+
+
+def show(field: str, products: Products) -> None:
+    """Print what was made of one field."""
+    height, width = products.shape
+    seconds = sum(products.seconds.values())
+    model = products.provenance["model"]
+    print(f"\nClassified {field} ({height} x {width} px) with {model} in {seconds:.1f} s. Products:")
+    for name, path in products.paths.items():
+        print(f"  {name:<8} {path}")
+    table = products.table
+    column = next(name for name in table.colnames if name.startswith("segment_flux_"))
+    print(f"The five brightest of {len(table)} sources in {column.removeprefix('segment_flux_')}:")
+    for row in table[table[column].argsort()[::-1][:5]]:
+        probability = row[f"p_{row['morphology']}"]
+        print(
+            f"  label {row['label']:>3}  ra {row['ra']:.5f}  dec {row['dec']:.5f}  flux {row[column]:.3f}  "
+            f"{row['morphology'].replace('_', ' ')} (p = {probability:.2f})"
+        )
 
 
 def main() -> None:
-    """Classify the field and print what was made."""
+    """Classify the fields and print what was made."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo"), help="directory for the products")
     directory = parser.parse_args().output
     start_network()
-    products = classify_file(FIELD, directory, ClassifyOptions(overwrite=True))
-    print(
-        f"Classified {FIELD.name} ({products.shape[0]} x {products.shape[1]} px) in "
-        f"{sum(products.seconds.values()):.1f} s. Products:"
-    )
-    for name, path in products.paths.items():
-        print(f"  {name:<8} {path}")
-    table = products.table
-    flux = table["segment_flux_F160W"]
-    print(f"\nThe five brightest of {len(table)} sources in F160W:")
-    for row in table[flux.argsort()[::-1][:5]]:
-        probability = row[f"p_{row['morphology']}"]
-        print(
-            f"  label {row['label']:>3}  ra {row['ra']:.5f}  dec {row['dec']:.5f}  "
-            f"flux {row['segment_flux_F160W']:.3f}  {row['morphology'].replace('_', ' ')} (p = {probability:.2f})"
-        )
+    for field in FIELDS:
+        show(field, classify_file(DATA / field, directory, ClassifyOptions(overwrite=True), reading=READING.get(field)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from morpheus_lite.errors import OptionError
 
-DEFAULT_MODEL = "hausen2020"
+AUTO = "auto"
+"""The shipped model that suits the bands and the pixel scale of the image."""
+DEFAULT_MODEL = AUTO
 PRODUCTS = ("maps", "catalog", "picture", "regions", "report")
 DEFAULT_PRODUCTS = ("maps", "catalog", "picture")
 CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv", "vot")
@@ -28,7 +30,7 @@ class ClassifyOptions:
     Parameters
     ----------
     model : str
-        Name of a shipped model, or a model directory.
+        Name of a shipped model, a model directory, or ``"auto"``: the shipped one that suits the image's bands.
     stride, edges, batch_size
         As in `classify`.
     segmentation : str, optional

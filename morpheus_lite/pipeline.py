@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from astropy.table import QTable
+
 from morpheus_lite import __version__, engine, onepass
 from morpheus_lite.atomic import moved_together
 from morpheus_lite.catalog import MeasureOptions
@@ -22,8 +23,8 @@ from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.normalization import NoiseMap
 from morpheus_lite.onepass import TileModel, classify_tiles, stream_tiles, tile_record, workers_in
-from morpheus_lite.options import DEFAULT_MODEL, ClassifyOptions
-from morpheus_lite.pretrained import Model, load_model
+from morpheus_lite.options import AUTO, DEFAULT_MODEL, ClassifyOptions
+from morpheus_lite.pretrained import Model, choose_model, load_model
 from morpheus_lite.products import product_paths, write_products
 from morpheus_lite.resources import Progress, parse_memory, resident_memory, usable_cores
 from morpheus_lite.segmentation import DetectionOptions
@@ -51,7 +52,7 @@ def classify(
     image : SkyImage
         The image; its bands are matched to the model's by name. Anything else goes through `read_image` first.
     model : Model, str or path
-        A loaded model, the name of a shipped one, or a model directory.
+        A loaded model, the name of a shipped one, a model directory, or "auto": the shipped one that suits the image.
     stride : int, optional
         Step between windows in pixels; None takes the model's own default. One-pass models have none.
     edges : {"classify", "leave"}
@@ -90,7 +91,7 @@ def classify(
     (48, 48, 5)
     """
     if isinstance(model, str | Path):
-        model = load_model(model)
+        model = load_model(_named(model, image))
     if model.kind == "onepass":
         _refuse_window_options(model, stride, edges)
         tiles = cast(TileModel, model)
@@ -184,7 +185,8 @@ def classify_file(
             paths = product_paths(name or image.name, Path(directory), options)
             folder = stack.enter_context(moved_together(paths.values(), overwrite=options.overwrite))
         with clock("model"):
-            model = model or load_model(options.model, device=options.device, precision=options.precision)
+            name_of_model = _named(options.model, image)
+            model = model or load_model(name_of_model, device=options.device, precision=options.precision)
             if model.bands and not image.has_band_names:
                 image = image.select(model.bands)
             plan = plan_run(image, model, options, workers=workers)
@@ -282,6 +284,11 @@ def plan_run(
 
     record = window_record(model, options.stride, options.edges)
     return Plan((*engine.KINDS, "segmentation"), record, memory, fill_windows)
+
+
+def _named(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
+    """The model that was asked for, or the one that suits the image."""
+    return choose_model(image.bands, image.pixel_scale) if model == AUTO else model
 
 
 def outside_domain(image: ImageSource, model: Model) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from morpheus_lite.options import ClassifyOptions
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 SHAPE = (60, 64)
-FAST = ClassifyOptions(stride=30, products=("catalog",))
+FAST = ClassifyOptions(model="hausen2020", stride=30, products=("catalog",))
 
 
 def tile_wcs(offset: tuple[float, float] = (0, 0), scale: float = 0.06) -> WCS:

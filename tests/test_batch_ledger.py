@@ -29,7 +29,7 @@ from morpheus_lite.errors import OutputError
 from morpheus_lite.io.location import Location
 from morpheus_lite.options import ClassifyOptions
 
-OPTIONS = survey_options(ClassifyOptions(products=("catalog",), stride=5))
+OPTIONS = survey_options(ClassifyOptions(model="hausen2020", products=("catalog",), stride=5))
 WEIGHTS = {"hausen2020": "0" * 64, "hst": "1" * 64}
 
 

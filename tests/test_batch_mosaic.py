@@ -22,7 +22,7 @@ from morpheus_lite.onepass import measure_image_noise
 from morpheus_lite.tiling import Window
 
 HERE = ClusterOptions(workers=0)
-OPTIONS = ClassifyOptions(stride=15, products=("maps", "catalog"), catalog_format="parquet")
+OPTIONS = ClassifyOptions(model="hausen2020", stride=15, products=("maps", "catalog"), catalog_format="parquet")
 
 
 def write_mosaic(path, shape, n_sources, seed=5):

@@ -130,7 +130,18 @@ def test_outside_of_the_domain_is_flagged(tmp_path, domain):
 
 
 def test_classify_with_the_new_detector_and_sextractors_names(sim_field, tmp_path):
-    arguments = ["--segmentation", "probability", "--columns", "sextractor", "--products", "catalog", "--stride", "30"]
+    arguments = [
+        "--segmentation",
+        "probability",
+        "--columns",
+        "sextractor",
+        "--products",
+        "catalog",
+        "--model",
+        "hausen2020",
+        "--stride",
+        "30",
+    ]
     assert main(["classify", str(sim_field), "-o", str(tmp_path), *arguments]) == 0
     table = read_catalog(next(tmp_path.glob("*_catalog.ecsv")))
     assert len(table) > 0

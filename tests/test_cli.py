@@ -14,7 +14,7 @@ from astropy.io import fits
 from morpheus_lite.cli import main
 from morpheus_lite.cli.main import COMMANDS
 
-FAST = ["--stride", "30", "--products", "catalog"]
+FAST = ["--model", "hausen2020", "--stride", "30", "--products", "catalog"]
 
 
 def write(path, *hdus):
@@ -41,7 +41,7 @@ def test_every_command_has_help(name, capsys):
 
 
 def test_classify_prints_where_the_products_are(sim_field, tmp_path, capsys):
-    assert main(["classify", str(sim_field), "-o", str(tmp_path), "--stride", "15"]) == 0
+    assert main(["classify", str(sim_field), "-o", str(tmp_path), "--model", "hausen2020", "--stride", "15"]) == 0
     captured = capsys.readouterr()
     assert "120 x 130 px" in captured.out
     for path in tmp_path.iterdir():
@@ -119,7 +119,7 @@ def test_bad_input_gives_a_code_a_message_and_no_file(name, tmp_path, capsys):
     assert set(cases) == set(NAMES)
     arguments, code, message = cases[name]
     output = tmp_path / "products"
-    assert main(["classify", *arguments, "-o", str(output)]) == code
+    assert main(["classify", "--model", "hausen2020", *arguments, "-o", str(output)]) == code
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err
@@ -138,7 +138,21 @@ def test_options_from_a_file_and_the_command_line_on_top(sim_field, tmp_path, ca
     config = tmp_path / "run.toml"
     config.write_text('stride = 29\nproducts = "catalog"\ncatalog-format = "csv"\n')
     assert (
-        main(["classify", str(sim_field), "-o", str(tmp_path), "--config", str(config), "--stride", "30", "--json"])
+        main(
+            [
+                "classify",
+                str(sim_field),
+                "-o",
+                str(tmp_path),
+                "--config",
+                str(config),
+                "--model",
+                "hausen2020",
+                "--stride",
+                "30",
+                "--json",
+            ]
+        )
         == 0
     )
     products = json.loads(capsys.readouterr().out)["images"][0]["products"]
@@ -150,7 +164,23 @@ def test_options_from_a_file_and_the_command_line_on_top(sim_field, tmp_path, ca
 
 
 def test_info_says_how_a_product_was_made(sim_field, tmp_path, capsys):
-    assert main(["classify", str(sim_field), "-o", str(tmp_path), "--stride", "30", "--products", "maps"]) == 0
+    assert (
+        main(
+            [
+                "classify",
+                str(sim_field),
+                "-o",
+                str(tmp_path),
+                "--model",
+                "hausen2020",
+                "--stride",
+                "30",
+                "--products",
+                "maps",
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     (product,) = tmp_path.iterdir()
     assert main(["info", str(product)]) == 0
@@ -166,7 +196,7 @@ def test_models_lists_the_published_one(capsys):
 
 def test_interrupted_run_leaves_nothing(sim_field, tmp_path):
     output = tmp_path / "products"
-    arguments = ["classify", str(sim_field), "-o", str(output), "--stride", "1", "-v"]
+    arguments = ["classify", str(sim_field), "-o", str(output), "--model", "hausen2020", "--stride", "1", "-v"]
     command = [sys.executable, "-m", "morpheus_lite.cli.main", *arguments]
     # A job in the background of a shell without job control ignores SIGINT, and so would its children.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

@@ -71,7 +71,7 @@ def test_progress_reaches_the_end(image):
 
 
 def test_products_open_with_plain_astropy(sim_field, tmp_path):
-    products = classify_file(sim_field, tmp_path, ClassifyOptions(stride=9))
+    products = classify_file(sim_field, tmp_path, ClassifyOptions(model="hausen2020", stride=9))
     with fits.open(products.paths["maps"]) as hdus:
         names = [hdu.name for hdu in hdus[1:]]
         expected = [*CLASS_HDUS, *(f"{name}_VAR" for name in CLASS_HDUS), *(f"{name}_VOTE" for name in CLASS_HDUS)]
@@ -95,7 +95,7 @@ def test_products_open_with_plain_astropy(sim_field, tmp_path):
 
 
 def test_nothing_is_overwritten_unasked(sim_field, tmp_path):
-    options = ClassifyOptions(stride=30, products=("catalog",))
+    options = ClassifyOptions(model="hausen2020", stride=30, products=("catalog",))
     first = classify_file(sim_field, tmp_path, options).paths["catalog"]
     before = first.read_bytes()
     with pytest.raises(ml.OutputError, match="overwrite"):
@@ -110,7 +110,7 @@ def test_unknown_product_is_an_option_error():
 
 
 def test_products_of_two_runs_are_the_same_bytes(sim_field, tmp_path):
-    options = ClassifyOptions(stride=15, products=("maps", "catalog"))
+    options = ClassifyOptions(model="hausen2020", stride=15, products=("maps", "catalog"))
     one, two = (classify_file(sim_field, tmp_path / name, options) for name in ("one", "two"))
     for product, path in one.paths.items():
         assert path.read_bytes() == two.paths[product].read_bytes()

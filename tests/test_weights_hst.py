@@ -1,5 +1,8 @@
 """The shipped HST weights: what they must never get wrong, on noise and on real sky."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -8,6 +11,9 @@ from morpheus_lite.classes import BACKGROUND, CLASSES
 from morpheus_lite.image import SkyImage
 from morpheus_lite.onepass import classify_tiles
 from morpheus_lite.pretrained import load_model
+
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+import real_objects
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 
@@ -44,14 +50,25 @@ def test_a_bright_gaussian_is_found_at_its_place(model):
 
 
 @pytest.mark.shared
-def test_spiral_and_star_of_the_xdf(model, shared):
-    from astropy.io import fits
+def test_named_objects_of_the_xdf(model, shared):
+    image = real_objects.xdf(shared)
+    probability = classify_tiles(image, model).probability
+    rows, columns = np.indices(image.shape)
+    for name, (x, y, radius, accepted) in real_objects.XDF_OBJECTS.items():
+        inside = (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+        share = real_objects.class_shares(probability, image.data[..., 0], inside)
+        assert CLASSES[share.argmax()] in accepted, name
+    for band in BANDS:
+        result = classify_tiles(real_objects.only(image, band), model)
+        assert flux_class(result, image.data[..., 0], 224, 400, 45) == "disk"
+        assert flux_class(result, image.data[..., 0], 116, 380, 25) == "point_source"
 
-    with fits.open(shared / "data" / "xdf_hudf" / "xdf_hjvz.fits.gz") as hdus:
-        data = np.stack([hdus[f"{band}_SCI"].data for band in BANDS], axis=-1)
-    flux = data[..., 0]
-    assert flux_class(classify_tiles(image_of(data), model), flux, 224, 400, 45) == "disk"
-    for band in ("F160W", "F850LP"):
-        result = classify_tiles(image_of(data, keep=(band,)), model)
-        assert flux_class(result, flux, 224, 400, 45) == "disk"
-        assert flux_class(result, flux, 116, 380, 25) == "point_source"
+
+@pytest.mark.shared
+def test_stamps_of_spheroids(model, shared):
+    count = 0
+    for image, segments in real_objects.stamps(shared).values():
+        inside = segments == segments[segments.shape[0] // 2, segments.shape[1] // 2]
+        share = real_objects.class_shares(classify_tiles(image, model).probability, image.data[..., 0], inside)
+        count += CLASSES[share.argmax()] == "spheroid"
+    assert count >= 15

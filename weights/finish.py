@@ -75,11 +75,12 @@ class Seen:
         return int(found.max()), int(np.sum(true))
 
 
-def fit(seen: Sequence[Seen]) -> Calibration:
-    """Biases of the classes by source, then temperature and bias of the sky by pixel."""
+def fit(seen: Sequence[Seen], lean: float) -> Calibration:
+    """Biases of the classes by source, ``lean`` added for spheroid; then temperature and bias of the sky by pixel."""
     given, truth, weight = (np.concatenate(parts) for parts in zip(*(s.class_sample() for s in seen), strict=True))
     classes = fit_temperature(given, truth, weight=weight, bias="classes")
-    first = Calibration(temperature=1.0, bias=(*(b * classes.temperature for b in classes.bias), 0.0))
+    spheroid, *others = (b * classes.temperature for b in classes.bias)
+    first = Calibration(temperature=1.0, bias=(spheroid + lean, *others, 0.0))
     rng = np.random.default_rng(7)
     pairs = [tuple(s.pixel_sample(rng)) for s in seen]
     probability, soft = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
@@ -106,6 +107,9 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="directory of the weights, changed in place")
     parser.add_argument("fields", nargs="+", help="patterns of field files")
     parser.add_argument("--domain", type=Path, help="JSON file with the ranges of the training fields")
+    parser.add_argument(
+        "--lean", type=float, default=0.0, help="added to the bias of spheroid, for what simulations do not have"
+    )
     parser.add_argument("--limit", type=int, default=None)
     chosen = parser.parse_args()
     info, network = load_network(chosen.weights)
@@ -117,7 +121,7 @@ def main() -> None:
     seen = [Seen(path, i, model.bands) for i, path in enumerate(find_fields(chosen.fields)[: chosen.limit])]
     for one in seen:
         one.probability = ml.classify(one.image, model).probability
-    calibration = fit(seen)
+    calibration = fit(seen, chosen.lean)
     options = thresholds(seen, calibration)
     settings |= {
         "calibration": calibration.to_dict(),
