@@ -256,3 +256,4 @@ def test_copy_of_a_package_in_a_zip_would_do(tmp_path, copy):
 def test_the_model_that_suits_an_image():
     assert choose_model(["F606W", "F160W"], 0.06) == "hst"
     assert choose_model(["F160W"], None) == "hst"
+    assert choose_model(["F160W"], 0.03) == choose_model(["F814W"], 0.06) == choose_model(["1", "2"], None) == "any"
