@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morpheus_lite.catalog.centroids import windowed_centroid
-from morpheus_lite.catalog.growth import grow
+from morpheus_lite.catalog.growth import Growth, grow
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Stamp
 from morpheus_lite.catalog.totals import Correction, correct_to_total
@@ -78,6 +78,8 @@ def measure_photometry(
     radii: Sequence[float],
     options: MeasureOptions,
     psf_fwhm: float | None = None,
+    *,
+    central: Growth | None = None,
 ) -> Photometry:
     """Measure one stamp.
 
@@ -95,14 +97,18 @@ def measure_photometry(
         Kron parameters, local background.
     psf_fwhm : float, optional
         FWHM of the PSF of the detection band in pixels.
+    central : Growth, optional
+        Curve of growth of the detection band about the centre, where it is known already.
     """
     moment = kron_radius(stamp, detection, options.kron_minimum)
     scale = options.kron_scale * moment
     kron = stamp.ellipse_overlap(scale)
     background = _background(stamp, scale) if options.local_background else np.zeros(stamp.light.shape[2])
     light = stamp.light[:, :, detection] - background[detection]
-    growth = grow(light, stamp.ellipse.y, stamp.ellipse.x, scale * stamp.ellipse.a)
-    half_light = growth.radius_of((kron * light).sum() / 2)
+    reach = scale * stamp.ellipse.a
+    if central is None or options.local_background or central.radii[-1] < reach:
+        central = grow(light, stamp.ellipse.y, stamp.ellipse.x, reach)
+    half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
     variance = bands[detection].with_photons(stamp.variance[:, :, detection], light)
     sky = bands[detection].sky
     centroid, centroid_error = windowed_centroid(stamp, light, variance, half_light, sky)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.growth import grow, grow_by_distance
+from morpheus_lite.catalog.growth import Growth, grow, grow_by_distance
 from morpheus_lite.catalog.stamps import Stamp
 
 _EXTENT = 1.5
 _SMOOTHING = 0.2
+_SMALLEST_REACH = 4.0
 _STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _MOST_MOVES = 6
 _REACH = 2 * math.ceil(_MOST_MOVES * sum(_STEPS)) + 2
@@ -41,8 +42,14 @@ class Structure:
     m20: float = np.nan
 
 
-def measure_structure(stamp: Stamp, band: int) -> Structure:
-    """Arrangement of the light in one band of a stamp.
+def central_growth(stamp: Stamp, band: int) -> Growth:
+    """Curve of growth about the centre of a stamp, as far as circles stay inside of it."""
+    light = np.ascontiguousarray(stamp.light[:, :, band])
+    return grow(light, stamp.ellipse.y, stamp.ellipse.x, max(min(light.shape) / 2, _SMALLEST_REACH))
+
+
+def measure_structure(stamp: Stamp, band: int, central: Growth) -> Structure:
+    """Arrangement of the light in one band of a stamp, from its curve of growth among others.
 
     Notes
     -----
@@ -53,10 +60,9 @@ def measure_structure(stamp: Stamp, band: int) -> Structure:
     patch of sky, so that it needs nothing far away.
     """
     light = np.ascontiguousarray(stamp.light[:, :, band])
-    y, x = stamp.ellipse.y, stamp.ellipse.x
     # Circles must stay inside of the stamp, or be cut by the edge of the image.
-    largest = max(min(light.shape) / 2, 4.0)
-    first = grow(light, y, x, largest).petrosian()
+    largest = max(min(light.shape) / 2, _SMALLEST_REACH)
+    first = central.petrosian()
     gini, m20 = _gini_and_m20(stamp, light, largest)
     if not np.isfinite(first):
         return Structure(gini=gini, m20=m20)

@@ -8,7 +8,7 @@ from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_phot
 from morpheus_lite.catalog.photons import find_gains
 from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
-from morpheus_lite.catalog.structure import Structure, measure_structure
+from morpheus_lite.catalog.structure import Structure, central_growth, measure_structure
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
 from morpheus_lite.processes import mapped
@@ -86,9 +86,10 @@ def measure_surroundings(
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
         label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
         stamp = cut_stamp(labels, image, noise, label, box, ellipse, margin, origin=origin)
-        photometry = measure_photometry(stamp, detection, bands, radii, options, psf_fwhm)
+        central = central_growth(stamp, detection) if options.structure else None
+        photometry = measure_photometry(stamp, detection, bands, radii, options, psf_fwhm, central=central)
         photometry.centroid[:] += stamp.corner
-        return photometry, measure_structure(stamp, detection) if options.structure else Structure()
+        return photometry, Structure() if central is None else measure_structure(stamp, detection, central)
 
     shares = [range(first, min(first + _AT_ONCE, len(boxes))) for first in range(0, len(boxes), _AT_ONCE)]
     several = mapped(lambda rows: [look(row) for row in rows], shares, workers=workers)
