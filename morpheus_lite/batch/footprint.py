@@ -141,12 +141,12 @@ def footprint_of(source: ImageSource) -> Footprint:
     valid = np.empty((NODES, NODES), bool)
     share = 0.0
     for k, y in enumerate(np.round(np.linspace(0, height - 1, NODES)).astype(int)):
-        row = source.read(Window(int(y), 0, 1, width)).valid.any(axis=2)[0]
+        row = np.asarray(source.read(Window(int(y), 0, 1, width)).valid[0].any(axis=1))
         valid[k] = row[columns]
         share += float(row.mean()) / NODES
     # A node may hit one bad pixel; only holes that are larger than the nodes are apart are holes of the footprint.
-    closed = ndimage.binary_closing(np.pad(valid, 1, mode="edge"), np.ones((3, 3), bool))
-    filled = np.atleast_2d(closed)[1:-1, 1:-1] | valid
+    closed = np.array(ndimage.binary_closing(np.pad(valid, 1, mode="edge"), np.ones((3, 3), bool)), dtype=bool)
+    filled = closed[1:-1, 1:-1] | valid
     header = "" if source.wcs is None or not source.wcs.has_celestial else header_of_wcs(source.wcs).tostring()
     return Footprint(source.shape, header, None if filled.all() else filled, share)
 

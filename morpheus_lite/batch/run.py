@@ -4,8 +4,9 @@ import logging
 import queue
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.batch.jobs import Job, Outcome, failure, is_output_failure
@@ -33,7 +34,9 @@ class SchedulerLostError(MorpheusError):
     """The scheduler is gone; what was done is done."""
 
 
-def run_jobs(client: "Client", jobs: Iterable[Job], *, retries: int = 2) -> Iterator[Outcome]:
+def run_jobs(
+    client: "Client", jobs: Iterable[Job], *, retries: int = 2, work: Callable[[Job], Outcome] | None = None
+) -> Iterator[Outcome]:
     """Work through jobs on a cluster.
 
     No more tiles are handed out than there are threads: a worker that dies takes only the tile it works on, and the
@@ -47,6 +50,8 @@ def run_jobs(client: "Client", jobs: Iterable[Job], *, retries: int = 2) -> Iter
         What to do; taken from as workers become free.
     retries : int
         How often a tile that failed is tried again.
+    work : callable, optional
+        What a worker does with a job; None takes `~morpheus_lite.batch.worker.run_job`.
 
     Yields
     ------
@@ -60,6 +65,9 @@ def run_jobs(client: "Client", jobs: Iterable[Job], *, retries: int = 2) -> Iter
     OutputError
         Nothing can be written any more.
     """
+    from morpheus_lite.batch.worker import run_job
+
+    submit = partial(client.submit, work or run_job, retries=retries, pure=False)
     waiting = iter(jobs)
     at_work: dict[str, tuple[Job, Future, float]] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -72,7 +80,7 @@ def run_jobs(client: "Client", jobs: Iterable[Job], *, retries: int = 2) -> Iter
             if job is None:
                 exhausted = True
                 break
-            _submit(client, job, at_work, done, retries)
+            _submit(submit, job, at_work, done)
         if not at_work:
             return
         try:
@@ -90,15 +98,12 @@ def run_jobs(client: "Client", jobs: Iterable[Job], *, retries: int = 2) -> Iter
 
 
 def _submit(
-    client: "Client",
+    submit: Callable[..., "Future"],
     job: Job,
     at_work: dict[str, tuple[Job, "Future", float]],
     done: "queue.SimpleQueue[str]",
-    retries: int,
 ) -> None:
-    from morpheus_lite.batch.worker import run_job
-
-    future = client.submit(run_job, job, key=f"{job.step}-{job.run}-{job.name}", retries=retries, pure=False)
+    future = submit(job, key=f"{job.step}-{job.run}-{job.name}")
     at_work[str(future.key)] = job, future, time.perf_counter()
     future.add_done_callback(lambda ended: done.put(str(ended.key)))
 
