@@ -17,6 +17,7 @@ import morpheus_lite as ml
 from morpheus_lite.display import choose_sources, field_rgb, plot_class_map, plot_outlines, save_stamp_sheet
 from morpheus_lite.display.frames import save_figure
 from morpheus_lite.report import write_report
+from morpheus_lite.segmentation import DetectionOptions
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -25,14 +26,16 @@ def main() -> None:
     """Classify, measure, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image")
-    parser.add_argument("--model", default="hausen2020")
+    parser.add_argument("--model", default="hst")
     parser.add_argument("--name", default="field")
     parser.add_argument("-o", "--output", type=Path, default=Path())
     chosen = parser.parse_args()
     image = ml.read_image(chosen.image)
-    result = ml.classify(image, chosen.model)
+    model = ml.load_model(chosen.model)
+    result = ml.classify(image, model)
     method = "paper" if result.vote is not None else "probability"
-    parents = ml.segment(result, method=method, image=image)
+    options = DetectionOptions(**model.settings.get("detection", {}))
+    parents = ml.segment(result, method=method, image=image, options=options)
     labels = ml.deblend(
         parents, image, method="paper" if method == "paper" else "multithreshold", classification=result
     )
