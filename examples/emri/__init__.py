@@ -3,5 +3,5 @@
 A self-contained example after Zhang et al. 2022 (Phys. Rev. D 105, 123027). It shows how a detection problem is built
 end to end: signal, instrument, noise, data, network, baseline, and alarm rates with their uncertainties. Read the
 modules in this order: `orbit`, `harmonics`, `waveform`, `tianqin`, `noise`, `population`, `templates`, `batches`,
-`network`, `training`, `power`, `alarms`, `groups`, `evaluation`, `figures`.
+`network`, `convolution`, `bank`, `head`, `training`, `power`, `alarms`, `groups`, `evaluation`, `figures`.
 """
