@@ -10,7 +10,7 @@ from morpheus_lite.catalog.stamps import Stamp
 from morpheus_lite.skynoise import CorrelatedNoise
 
 _PSF_SHAPES = (None, 3.0)
-_UNKNOWN_WIDTHS = (0.25, 0.5, 0.75, 0.95)
+_UNKNOWN_WIDTHS = (0.2, 0.4, 0.6, 0.8)
 _SIZES = 0.12, 2.5
 _N_RINGS = 10
 _INNERMOST = 1.5
