@@ -22,7 +22,7 @@ PLANS = {
     },
     "full": {
         "n_features": 1024, "steps": 0, "batch": 8, "rate": 3e-5, "n_templates": 512,
-        "n_noise": 2240, "n_signals": 128,
+        "n_noise": 5760, "n_signals": 128,
     },
 }  # fmt: skip
 HERE = Path(__file__).parent

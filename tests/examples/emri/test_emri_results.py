@@ -32,5 +32,5 @@ def test_scaled_network_beats_the_power_detector_wherever_that_is_undecided():
 
 def test_full_network_finds_nine_of_ten():
     result = read("full")
-    assert result["n_noise"] >= 1000  # what the time allowed: the FAP is known to a third
+    assert result["n_noise"] >= 5000  # what the time allowed: a FAP of 1 % is known to a quarter
     assert taps(result, 1, "CNN")[None] >= 0.90
