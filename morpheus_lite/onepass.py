@@ -5,6 +5,7 @@ the memory, the number of cores and the place where image and maps are kept, the
 maps are the same to the bit.
 """
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from morpheus_lite.symmetries import N_SYMMETRIES, Prediction, predict_once, pre
 from morpheus_lite.tiling import Window, tile_windows
 
 TILE = 1024
-"""Side of the part of a tile that counts: with a halo of 144 px, three quarters of the work are not in vain (the
+"""Side of the part of a tile that counts: with a halo of 132 px, three quarters of the work are not in vain (the
 network trims its halo as it goes), and two tiles at work fit into 2 GB."""
 
 KINDS = ("mean", "coverage", "flags")
@@ -105,6 +106,7 @@ def stream_tiles(
     workers: int | None = None,
     within: Window | None = None,
     noise: NoiseMap | None = None,
+    memory: float = math.inf,
     progress: Progress | None = None,
 ) -> NoiseMap:
     """Fill class maps from an image that is read by section: the image is read twice, and never held.
@@ -128,6 +130,9 @@ def stream_tiles(
         these tiles reach.
     noise : NoiseMap, optional
         From `measure_image_noise`; measured here if not given.
+    memory : float
+        Bytes that this process should stay below: near it, what is free but still held is given back after each
+        tile. How many tiles fit is for `workers_in` to say.
     progress : callable, optional
         Called with (tiles done, tiles in all).
 
@@ -146,7 +151,7 @@ def stream_tiles(
 
     def work(window: Window) -> None:
         maps.write(window, _classify_window(bands, noise, window, model, network, ask))
-        release_memory()
+        release_memory(above=_NEAR * memory)
 
     tiles = list(tile_windows(bands.shape, -(-tile // model.factor) * model.factor))
     if within is not None:
@@ -214,6 +219,9 @@ def workers_in(
         )
     return min(fitting, usable_cores())
 
+
+_NEAR = 0.75
+"""Share of the memory of a process that may stay with it between tiles."""
 
 _STRIP_WIDTH = 8192
 """Pixels of a strip that are in memory at once while the noise is measured."""

@@ -26,7 +26,7 @@ from morpheus_lite.onepass import TileModel, classify_tiles, stream_tiles, tile_
 from morpheus_lite.options import AUTO, DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, choose_model, load_model
 from morpheus_lite.products import product_paths, write_products
-from morpheus_lite.resources import Progress, parse_memory, resident_memory, usable_cores
+from morpheus_lite.resources import Progress, parse_memory, release_memory, resident_memory, usable_cores
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.streamed import catalogue_sections
 from morpheus_lite.tiling import EDGES, Window
@@ -204,6 +204,7 @@ def classify_file(
         maps = stack.enter_context(MapFile(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record))
         with clock("network"):
             plan.fill(maps, progress)
+            release_memory()
         with clock("catalog"):
             table = catalogue_sections(
                 image,
@@ -271,7 +272,8 @@ def plan_run(
         n_workers = min(workers or fitting, fitting)
 
         def fill(maps: Maps, progress: Progress | None) -> None:
-            stream_tiles(image, tiles, maps, workers=n_workers, within=within, noise=noise, progress=progress)
+            given = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
+            stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
 
         kinds = (*onepass.KINDS, "segmentation", *(onepass.UNCERTAINTY if doubt else ()))
         return Plan(kinds, tile_record(model, uncertainty=doubt), memory, fill)

@@ -68,12 +68,17 @@ def resident_memory() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def release_memory() -> None:
+def release_memory(*, above: float = 0.0) -> None:
     """Give memory that is free, but still held by this process, back to the system (where that can be done: glibc).
 
-    Between tiles it is a fifth of the peak, and keeps growing as threads come and go; giving it back costs a few
-    hundredths of the time of a tile.
+    Parameters
+    ----------
+    above : float
+        Bytes of resident memory up to which nothing is done: to take it from the system again costs a network up to a
+        quarter of its time.
     """
+    if resident_memory() <= above:
+        return
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 

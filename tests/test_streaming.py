@@ -27,6 +27,7 @@ from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record, wor
 from morpheus_lite.options import ClassifyOptions
 from morpheus_lite.pipeline import classify_file
 from morpheus_lite.products import overview
+from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.tiling import Window
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
@@ -152,6 +153,13 @@ class Windowed:
 
 def test_memory_decides_how_much_is_done_at_once(monkeypatch):
     monkeypatch.setattr(onepass, "usable_cores", lambda: 8)
+    released = []
+    monkeypatch.setattr(resources, "resident_memory", lambda: 10.0)
+    monkeypatch.setattr(resources.ctypes, "CDLL", lambda name: released.append(name))
+    resources.release_memory(above=11)
+    assert not released
+    resources.release_memory(above=9)
+    assert released
     model = BoxModel()
     with pytest.raises(OptionError, match=r"needs .* for a tile of 1040 px: allow .* more \(--memory\)"):
         workers_in(1e8, model, 4)
@@ -217,7 +225,8 @@ def test_memory_and_file_give_the_same_products(field, hst, products, tmp_path):
     maps, labels, provenance = read_maps(products.paths["maps"])
     np.testing.assert_array_equal(maps.probability, result.probability)
     assert provenance["mode"] == "one pass" and provenance["options"]["model"] == "hst"
-    parents = ml.segment(result, method="probability")
+    detection = DetectionOptions(**hst.settings.get("detection", {}))
+    parents = ml.segment(result, method="probability", image=image, options=detection)
     found = ml.deblend(parents, image, method="multithreshold", classification=result)
     np.testing.assert_array_equal(labels, found)
     table = ml.measure(found, image, result, parents=parents, maps="probability")

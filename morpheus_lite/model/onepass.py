@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from morpheus_lite.classes import CLASSES
@@ -164,7 +165,8 @@ def stage_margins(config: OnePassConfig) -> dict[str, int]:
     -------
     dict of str to int
         Pixels on each side of the tile at the input of the stages ``up_<i>``, ``intermediate``, ``down_<i>`` and of the
-        network, ``input``: a multiple of ``config.factor``.
+        network, ``input``: whole positions of every pooling that it goes through, if tiles start at multiples of
+        ``config.factor``.
 
     Notes
     -----
@@ -183,7 +185,7 @@ def stage_margins(config: OnePassConfig) -> dict[str, int]:
         need = _rounded_up(need + config.down[i][0] * size, 2 * size)
         margins[f"down_{i}"] = need
     need += 0 if config.bands else config.stem[0] * config.cell
-    margins["input"] = margins["down_0"] = _rounded_up(need, config.factor)
+    margins["input"] = margins["down_0"] = _rounded_up(need, 2 * config.cell)
     return margins
 
 
@@ -193,9 +195,9 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
     Notes
     -----
     What is alive at once where most is: either the bands with all their stretches, on their way into cells, or the
-    first skip and all that the last stage of the way up makes; and a twentieth for what the allocator leaves unused.
-    Measured with the network of the ``hst`` weights (four bands) on tiles of 1,312 px, two at once: 262 bytes a pixel;
-    this gives 269.
+    first skip and all that the last stage of the way up makes; and an eighth for what the allocator leaves unused.
+    Measured with the network of the ``hst`` weights (four bands) on tiles of 1,288 px, two at once: 287 to 317 bytes a
+    pixel, of which the network fills half; this gives 288.
     """
     n_stretches = len(config.stretches)
     stretched = n_bands * (2 + 2 * n_stretches + 2 * (n_stretches + 1))
@@ -203,7 +205,7 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
         stretched += 3 * n_bands * config.stem[1] / config.cell**2
     below = config.up[-2][1] if len(config.up) > 1 else config.intermediate[1]
     above = (2 * (below + config.down[0][1]) + below + config.up[-1][1]) / config.cell**2
-    return 4.2 * max(stretched, above)
+    return 4.5 * max(stretched, above)
 
 
 def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool = False) -> keras.Model:
@@ -233,12 +235,15 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     if not trimmed:
         margins = dict.fromkeys(margins, 0)
     stretch = Stretch(config.stretches, dtype="float32", name="stretch")  # S/N has more digits than bfloat16
+    cells = Cells(config.cell, dtype="float32", name="cells")
     if config.bands:
-        x = Cells(config.cell, name="cells")(stretch([snr, valid]))
+        light, seen = snr, valid
     else:
         x = BandsToBatch(dtype="float32", name="bands_to_batch")([snr, valid])
-        x = stretch([x[..., :1], x[..., 1:]])
-        x = operation(Cells(config.cell, name="cells")(x), *config.stem, "stem")
+        light, seen = x[..., :1], x[..., 1:]
+    x = stretch([cells(light), cells(seen)]) if folded else cells(stretch([light, seen]))
+    if not config.bands:
+        x = operation(x, *config.stem, "stem")
         x = PoolBands(name="pool_bands")([x, layers.MaxPooling2D(config.cell, name="seen")(valid)])
     skips, size, margin = [], config.cell, margins["input"]
     for i, (p, q) in enumerate(config.down):
@@ -286,8 +291,21 @@ def fold(model: keras.Model, config: OnePassConfig, *, trimmed: bool = False) ->
         if layer.name.removesuffix("_conv") != "final":
             norm = model.get_layer(layer.name.removesuffix("_conv") + "_norm")
             weights = fold_operation(norm, convolution)
+        if layer.name == ("down_0_0_conv" if config.bands else "stem_0_conv"):
+            weights[0] = weights[0][:, :, _stretched_cells(config)]
         layer.set_weights(weights)
     return folded
+
+
+def _stretched_cells(config: OnePassConfig) -> np.ndarray:
+    """Where the channels of stretched cells come from, among those of cells of what was stretched.
+
+    For inference pixels are put into cells before they are stretched: a third of the memory to move, and all that comes
+    before the first convolution in two thirds of the time.
+    """
+    n_bands, n_values, n_pixels = len(config.bands) or 1, len(config.stretches) + 1, config.cell**2
+    channels = np.arange(n_pixels * n_values * n_bands).reshape(n_pixels, n_values, n_bands)
+    return channels.transpose(1, 0, 2).ravel()
 
 
 def _cut(x: Any, pixels: int, size: int) -> Any:

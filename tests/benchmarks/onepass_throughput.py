@@ -84,6 +84,8 @@ def bare(model: Any) -> tuple[float, float]:
     snr = rng.standard_normal((1, RESIDENT, RESIDENT, 4), np.float32)
     valid = np.ones(snr.shape, bool)
     model.predict(snr, valid)
+    side = model.factor + 2 * model.halo
+    model.predict_inner(snr[:, :side, :side], valid[:, :side, :side])  # its graph is built: no part of the speed
     n_calls = 3
 
     def work() -> None:
