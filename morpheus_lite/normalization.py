@@ -72,7 +72,7 @@ def measure_noise(image: SkyImage) -> NoiseMap:
     median down to the 15.87 % quantile: light of sources is positive and hardly reaches the lower half. Neighbouring
     boxes are then combined by a 3 x 3 median, so that a galaxy that fills one box does not raise it.
     """
-    has_rms = None if image.rms is None else tuple((image.rms > 0).any(axis=(0, 1)).tolist())
+    has_rms = None if image.rms is None else tuple(bool((image.rms[..., b] > 0).any()) for b in range(image.n_bands))
     rows = (measure_row(image.cutout(strip), image.shape, has_rms=has_rms) for strip in strips(image.shape))
     return noise_from_rows(image.shape, rows, has_rms=has_rms)
 

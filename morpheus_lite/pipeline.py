@@ -272,7 +272,7 @@ def plan_run(
         n_workers = min(workers or fitting, fitting)
 
         def fill(maps: Maps, progress: Progress | None) -> None:
-            given = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
+            given: dict[str, Any] = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
             stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
 
         kinds = (*onepass.KINDS, "segmentation", *(onepass.UNCERTAINTY if doubt else ()))
@@ -281,7 +281,7 @@ def plan_run(
     region = region_in(memory, len(model.bands))
 
     def fill_windows(maps: Maps, progress: Progress | None) -> None:
-        given = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
+        given: dict[str, Any] = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
         stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 
     record = window_record(model, options.stride, options.edges)

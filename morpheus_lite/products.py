@@ -129,7 +129,7 @@ def overview(source: ImageSource, maps: MapFile, table: QTable, max_pixels: int)
         wcs=wcs,
     )
     names = ("probability", "coverage", "valid", "variance", "vote", "flags")
-    joined = {
+    joined: dict[str, Any] = {
         name: None if getattr(classified[0], name) is None else np.concatenate([getattr(c, name) for c in classified])
         for name in names
     }
@@ -157,7 +157,7 @@ def _map_blocks(maps: Classification, step: int) -> Classification:
     count = _block_sums(classified.astype(np.float32), step)
     count[count == 0] = np.nan
 
-    def mean(plane: np.ndarray | None) -> np.ndarray | None:
+    def mean(plane: np.ndarray | None) -> Any:
         return None if plane is None else _block_sums(np.where(classified, plane, np.float32(0)), step) / count
 
     return replace(

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -101,7 +101,8 @@ def run_each(
     """
     items = list(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="morpheus") as pool:
-        waiting, following, done = set(), iter(items), 0
+        waiting: set[Future] = set()
+        following, done = iter(items), 0
         try:
             while done < len(items):
                 waiting.update(pool.submit(work, item) for item in islice(following, threads - len(waiting)))

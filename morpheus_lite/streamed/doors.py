@@ -34,7 +34,10 @@ class MapDoor(Protocol):
 
     shape: tuple[int, int]
     kinds: tuple[str, ...]
-    provenance: Mapping[str, Any]
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What made the maps."""
 
     def read(self, window: Window, /, kinds: Sequence[str] | None = None) -> Classification:
         """The class maps of a window."""
