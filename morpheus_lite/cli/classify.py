@@ -2,12 +2,13 @@
 
 import json
 import math
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, start_network, verbosity
+from morpheus_lite.cli.console import config_option, no_garbage, progress_bar, set_up_logging, start_network, verbosity
 from morpheus_lite.errors import MorpheusError, OptionError
 from morpheus_lite.options import (
     CATALOG_FORMATS,
@@ -132,7 +133,9 @@ def command(
     if chosen["name"] and len(sources) > 1:
         raise click.UsageError(f"--name names one image, and {len(sources)} were given")
     options, reading = split_options(chosen)
-    start_network()
+    with no_garbage():
+        start_network()
+        import_module("morpheus_lite.pipeline")
     failures: list[tuple[Any, MorpheusError]] = []
     records = []
     for source in sources:

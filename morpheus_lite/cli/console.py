@@ -1,5 +1,6 @@
 """What the commands share: verbosity, progress with the time left, options from a TOML file."""
 
+import gc
 import logging
 import os
 import sys
@@ -60,6 +61,17 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """Imports made in this block are not searched for garbage, over and over: a fifth of their time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def start_network() -> None:
