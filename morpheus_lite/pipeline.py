@@ -86,7 +86,7 @@ def classify(
     >>> import numpy as np, morpheus_lite as ml
     >>> rng = np.random.default_rng(1)
     >>> sky = ml.read_image(rng.normal(0, 0.01, (48, 48, 4)), bands=["H", "J", "V", "Z"])
-    >>> result = ml.classify(sky, stride=5)
+    >>> result = ml.classify(sky)
     >>> result.probability.shape
     (48, 48, 5)
     """
