@@ -1,6 +1,6 @@
 """One-pass classification: tiles with a halo, each pixel classified once, no seams, any size.
 
-The tiles lie on a grid that starts at the image's first pixel and whose step depends on nothing but `TILE`: whatever
+The tiles lie on a grid that starts at the image's first pixel and whose step is the model's: whatever
 the memory, the number of cores and the place where image and maps are kept, the network sees the same arrays, and the
 maps are the same to the bit.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +23,10 @@ from morpheus_lite.io.mapfile import Maps, MemoryMaps
 from morpheus_lite.io.reader import open_image
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.normalization import NoiseMap, measure_row, noise_from_rows, normalize, strips
-from morpheus_lite.resources import Progress, format_memory, release_memory, run_each, usable_cores
+from morpheus_lite.resources import Progress, release_memory, run_each, usable_cores
 from morpheus_lite.symmetries import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
+from morpheus_lite.tilemodel import TileModel, tile_side
 from morpheus_lite.tiling import Window, tile_windows
-
-TILE = 1024
-"""Side of the part of a tile that counts: with a halo of 132 px, three quarters of the work are not in vain (the
-network trims its halo as it goes), and two tiles at work fit into 2 GB."""
 
 KINDS = ("mean", "coverage", "flags")
 """Planes that one-pass classification fills."""
@@ -38,30 +35,12 @@ UNCERTAINTY = ("aleatoric", "epistemic")
 """Planes that it fills as well where the maps have them, at eight calls of the network for one."""
 
 
-class TileModel(Classifier, Protocol):
-    """What one-pass classification needs of a model."""
-
-    @property
-    def halo(self) -> int:
-        """Pixels on each side of a tile that its border spoils."""
-
-    @property
-    def factor(self) -> int:
-        """Tiles start at, and are as large as, multiples of this many pixels."""
-
-    def bytes_per_pixel(self, n_bands: int, /) -> float:
-        """Memory that a call of ``predict_inner`` takes for a pixel of a tile with its halo, at its peak."""
-
-    def predict_inner(self, snr: np.ndarray, valid: np.ndarray, /) -> np.ndarray:
-        """Probabilities ``(n, y, x, class)`` of S/N and validity ``(n, y + 2 halo, x + 2 halo, band)``."""
-
-
 def classify_tiles(
     image: SkyImage,
     model: TileModel,
     *,
     uncertainty: bool = False,
-    tile: int = TILE,
+    tile: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Classification:
@@ -102,7 +81,7 @@ def stream_tiles(
     model: TileModel,
     maps: Maps,
     *,
-    tile: int = TILE,
+    tile: int | None = None,
     workers: int | None = None,
     within: Window | None = None,
     noise: NoiseMap | None = None,
@@ -119,9 +98,9 @@ def stream_tiles(
         The model.
     maps : MapFile or MemoryMaps
         Where the maps go; its planes of `KINDS`, and of `UNCERTAINTY` if it has them, are filled.
-    tile : int
-        Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``. Results of two values
-        agree to rounding, 1e-5 at most.
+    tile : int, optional
+        Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``; by default that of
+        `~morpheus_lite.tilemodel.tile_side`. Results of two values agree to rounding, 1e-5 at most.
     workers : int, optional
         Calls of the network at once (default: one for each usable core). While they are at work, the next tile is
         read and the last one is written. The result does not depend on it.
@@ -132,7 +111,7 @@ def stream_tiles(
         From `measure_image_noise`; measured here if not given.
     memory : float
         Bytes that this process should stay below: near it, what is free but still held is given back after each
-        tile. How many tiles fit is for `workers_in` to say.
+        tile. How many tiles fit is for `~morpheus_lite.tilemodel.workers_in` to say.
     progress : callable, optional
         Called with (tiles done, tiles in all).
 
@@ -141,10 +120,11 @@ def stream_tiles(
     NoiseMap
         Background and noise of the image, in the model's bands.
     """
-    if tile < 1:
+    if tile is not None and tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     workers = workers or usable_cores()
     bands = _Bands.of(source, model.bands)
+    tile = tile or tile_side(model, len(bands.bands))
     noise = noise or _measure_noise(bands, workers)
     network = threading.Semaphore(workers)
     ask: Ask = partial(predict_symmetric if set(UNCERTAINTY) & set(maps.kinds) else predict_once, model.predict_inner)
@@ -171,68 +151,11 @@ def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, An
     return {**record, "symmetries": N_SYMMETRIES} if uncertainty else record
 
 
-def workers_in(
-    memory: float,
-    model: TileModel,
-    n_bands: int,
-    *,
-    has_rms: bool = False,
-    uncertainty: bool = False,
-    tile: int = TILE,
-) -> int:
-    """How many tiles may be at work at once in an amount of memory.
-
-    Parameters
-    ----------
-    memory : float
-        Bytes that may be used beside what the process holds already.
-    model : TileModel
-        The model.
-    n_bands : int
-        Bands of the model, or of the image where the model takes any.
-    has_rms : bool
-        Whether the image has RMS planes.
-    uncertainty : bool
-        Whether the network is asked eight times.
-    tile : int
-        As in `stream_tiles`.
-
-    Returns
-    -------
-    int
-        At most the number of usable cores.
-
-    Raises
-    ------
-    OptionError
-        Not even one.
-    """
-    side = -(-tile // model.factor) * model.factor + 2 * model.halo
-    reading = (_BYTES_READ + 8 * has_rms) * n_bands * side**2
-    network = (model.bytes_per_pixel(n_bands) + 5 * n_bands + uncertainty * (5 * n_bands + _BYTES_SYMMETRIES)) * side**2
-    fitting = int((memory - reading) / network)
-    if fitting < 1:
-        needed = reading + network
-        raise OptionError(
-            f"{format_memory(max(memory, 0))} of memory are left for the work, and {model.name} needs "
-            f"{format_memory(needed)} for a tile of {side} px: allow {format_memory(needed - memory)} more (--memory)"
-        )
-    return min(fitting, usable_cores())
-
-
 _NEAR = 0.75
 """Share of the memory of a process that may stay with it between tiles."""
 
 _STRIP_WIDTH = 8192
 """Pixels of a strip that are in memory at once while the noise is measured."""
-
-_BYTES_READ = 14
-"""Bytes a pixel and band of a tile that is being prepared: data and S/N 4 each, validity of both 1 each, and what is at
-work for one band."""
-
-
-_BYTES_SYMMETRIES = 120
-"""Bytes a pixel of the sums over the symmetries, beside S/N and validity turned: answers, entropies, logarithms."""
 
 Ask = Callable[[np.ndarray, np.ndarray], Prediction]
 

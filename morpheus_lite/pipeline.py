@@ -22,13 +22,14 @@ from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.normalization import NoiseMap
-from morpheus_lite.onepass import TileModel, classify_tiles, stream_tiles, tile_record, workers_in
+from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record
 from morpheus_lite.options import AUTO, DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, choose_model, load_model
 from morpheus_lite.products import product_paths, write_products
 from morpheus_lite.resources import Progress, parse_memory, release_memory, resident_memory, usable_cores
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.streamed import catalogue_sections
+from morpheus_lite.tilemodel import TileModel, workers_in
 from morpheus_lite.tiling import EDGES, Window
 
 log = logging.getLogger(__name__)

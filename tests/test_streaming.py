@@ -16,18 +16,19 @@ from hypothesis import strategies as st
 from test_onepass_classification import BoxModel, sky
 
 import morpheus_lite as ml
-from morpheus_lite import onepass, resources
+from morpheus_lite import onepass, resources, tilemodel
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.engine import classify_windows, region_in, stream_windows, window_record
 from morpheus_lite.errors import OptionError, OutputError
 from morpheus_lite.image import SkyImage
 from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
-from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record, workers_in
+from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record
 from morpheus_lite.options import ClassifyOptions
 from morpheus_lite.pipeline import classify_file
 from morpheus_lite.products import overview
 from morpheus_lite.segmentation import DetectionOptions
+from morpheus_lite.tilemodel import TILES, tile_side, workers_in
 from morpheus_lite.tiling import Window
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
@@ -152,7 +153,7 @@ class Windowed:
 
 
 def test_memory_decides_how_much_is_done_at_once(monkeypatch):
-    monkeypatch.setattr(onepass, "usable_cores", lambda: 8)
+    monkeypatch.setattr(tilemodel, "usable_cores", lambda: 8)
     released = []
     monkeypatch.setattr(resources, "resident_memory", lambda: 10.0)
     monkeypatch.setattr(resources.ctypes, "CDLL", lambda name: released.append(name))
@@ -161,6 +162,8 @@ def test_memory_decides_how_much_is_done_at_once(monkeypatch):
     resources.release_memory(above=9)
     assert released
     model = BoxModel()
+    sides = [tile_side(model, n_bands) for n_bands in (1, 4, 8, 99)]
+    assert sides == sorted(sides, reverse=True) and sides[0] == TILES[0] and sides[-1] == TILES[-1]
     with pytest.raises(OptionError, match=r"needs .* for a tile of 1040 px: allow .* more \(--memory\)"):
         workers_in(1e8, model, 4)
     fitting = [workers_in(memory, model, 4) for memory in (1e9, 2e9, 1e12)]

@@ -11,9 +11,10 @@ from morpheus_lite import onepass
 from morpheus_lite.errors import OptionError
 from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.mapfile import MapFile
-from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record, workers_in
+from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record
 from morpheus_lite.options import ClassifyOptions
 from morpheus_lite.symmetries import entropy, predict_symmetric
+from morpheus_lite.tilemodel import workers_in
 
 
 def softmax(score):
