@@ -25,6 +25,7 @@ from morpheus_lite.errors import MorpheusError, OptionError, OutputError
 
 distributed = pytest.importorskip("distributed")
 
+HERE = ClusterOptions(workers=0)
 SLOW = {"stride": 1}
 """Options of a tile that takes some seconds, so that there is time to kill something."""
 
@@ -103,7 +104,7 @@ def at_work(root, name):
 
 
 def test_one_answer_in_this_process_and_on_two(cluster, images, tmp_path):
-    here = classify_survey(images, tmp_path / "here", FAST, cluster=ClusterOptions(workers=0))
+    here = classify_survey(images, tmp_path / "here", FAST, cluster=HERE)
     seen = []
     there = classify_survey(
         images, tmp_path / "there", FAST, cluster=cluster, progress=lambda done, total: seen.append((done, total))
@@ -117,62 +118,35 @@ def test_one_answer_in_this_process_and_on_two(cluster, images, tmp_path):
     assert again.plan.counts == {"done": 4, "check": 0, "stale": 0, "missing": 0}
 
 
-def test_a_mosaic_on_workers_one_of_which_is_killed(cluster, tmp_path):
-    image = write_tile(tmp_path / "field.fits", shape=(150, 170), n_sources=12)
-    options = replace(FAST, stride=7)
-    whole = classify_file(image, tmp_path / "whole", replace(options, catalog_format="parquet")).table
-    root = tmp_path / "out"
-    log = root / "tiles" / "field" / "pieces" / "y1x1.log"
-    with running(image, root, options, cluster=cluster, run=RunOptions(tile_size=64)) as found:
-        first = wait_for(lambda: log.exists() and log.read_text().split("process ")[1:])
-        os.kill(int(first[0].split()[0]), signal.SIGKILL)
-    assert not found[0].failed
-    (table,) = tables(root, ["field"]).values()
-    assert_same({"field": table}, {"field": whole})
-
-
-def test_only_what_has_changed_is_done_again(cluster, images, tmp_path):
-    classify_survey(images, tmp_path / "out", FAST, cluster=cluster)
+def test_only_what_has_changed_is_done_again(images, tmp_path):
+    classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
     write_tile(images[1], seed=9)
     os.utime(images[2], (0, 0))
     shutil.rmtree(tile_directory(tmp_path / "out", "t3"))
-    result = classify_survey(images, tmp_path / "out", FAST, cluster=cluster)
+    result = classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
     assert {one.name: one.status for one in result.outcomes} == {"t1": "done", "t2": "adopted", "t3": "done"}
-    result = classify_survey(images, tmp_path / "out", replace(FAST, stride=29), cluster=cluster)
+    result = classify_survey(images, tmp_path / "out", replace(FAST, stride=29), cluster=HERE)
     assert len(result.outcomes) == 4
     assert result.plan.reasons == {"options.stride was 30, is 29": 4}
-    assert classify_survey(images[:2], tmp_path / "out", replace(FAST, stride=29)).plan.strangers == ("t2", "t3")
+    assert classify_survey(images[:2], tmp_path / "out", replace(FAST, stride=29), cluster=HERE).plan.strangers == (
+        "t2",
+        "t3",
+    )
 
 
-def test_a_worker_killed_in_the_middle_of_a_tile(cluster, images, tmp_path):
-    tiles = [*images, Tile("slow", str(write_tile(tmp_path / "in" / "slow.fits", shape=(80, 80))), options=SLOW)]
+def test_a_worker_killed_in_the_middle_of_tiles_and_of_a_mosaic(cluster, images, tmp_path):
+    field = write_tile(tmp_path / "in" / "field.fits", shape=(110, 130), n_sources=8)
+    options = replace(FAST, stride=7)
+    whole = classify_file(field, tmp_path / "whole", replace(options, catalog_format="parquet")).table
     root = tmp_path / "out"
-    with running(tiles, root, FAST, cluster=cluster) as found:
-        first = wait_for(lambda: at_work(root, "slow"))
-        os.kill(first, signal.SIGKILL)
+    log = root / "tiles" / "field" / "pieces" / "y1x1.log"
+    with running([*images, field], root, options, cluster=cluster, run=RunOptions(tile_size=64)) as found:
+        first = wait_for(lambda: log.exists() and log.read_text().split("process ")[1:])
+        os.kill(int(first[0].split()[0]), signal.SIGKILL)
     (result,) = found
-    assert {one.name for one in result.outcomes if one.status == "done"} == {"t0", "t1", "t2", "t3", "slow"}
-    assert at_work(root, "slow") != first
+    assert {one.name for one in result.outcomes if one.status == "done"} == {"t0", "t1", "t2", "t3", "field"}
+    assert_same(tables(root, ["field"]), {"field": whole})
     assert not [path for path in (root / "tiles").iterdir() if path.name.startswith(".")], "the killed worker's files"
-
-
-def pipe(path):
-    """A file that nobody ever writes: whoever opens it waits for ever, and costs nothing."""
-    path.parent.mkdir(exist_ok=True)
-    os.mkfifo(path)
-    return Tile(path.stem, str(path))
-
-
-def test_a_tile_that_hangs_is_noticed(cluster, images, tmp_path):
-    classify_survey(images, tmp_path / "out", FAST, cluster=cluster)
-    tiles = [pipe(tmp_path / "in" / "hanging.fits"), *images]
-    result = classify_survey(tiles, tmp_path / "out", FAST, cluster=cluster, run=RunOptions(tile_timeout=2))
-    assert result.plan.counts["done"] == len(images)
-    (failed,) = result.failed
-    assert "2 worker processes died of it" in failed.error
-    text = (tile_directory(tmp_path / "out", "hanging") / LOG).read_text()
-    assert text.count("took more than 2 s") == 2
-    assert "in content_hash" in text, "the log says where it was"
 
 
 def test_a_worker_out_of_memory_is_noticed(images, tmp_path):
@@ -202,6 +176,25 @@ def test_the_client_killed_and_started_again(cluster, images, tmp_path):
     assert len(tables(root, [*before, "slow"])) == len(before) + 1
 
 
+def pipe(path):
+    """A file that nobody ever writes: whoever opens it waits for ever, and costs nothing."""
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    return Tile(path.stem, str(path))
+
+
+def test_a_tile_that_hangs_is_noticed(cluster, images, tmp_path):
+    classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
+    tiles = [pipe(tmp_path / "in" / "hanging.fits"), *images]
+    result = classify_survey(tiles, tmp_path / "out", FAST, cluster=cluster, run=RunOptions(tile_timeout=2))
+    assert result.plan.counts["done"] == len(images)
+    (failed,) = result.failed
+    assert "2 worker processes died of it" in failed.error
+    text = (tile_directory(tmp_path / "out", "hanging") / LOG).read_text()
+    assert text.count("took more than 2 s") == 2
+    assert "in make_tile" in text, "the log says where it was"
+
+
 @contextmanager
 def separate_processes(port):
     """A scheduler and a worker as a user starts them."""
@@ -223,7 +216,7 @@ def separate_processes(port):
 
 def test_the_scheduler_killed_and_started_again(images, tmp_path):
     root, port = tmp_path / "out", 18786 + os.getpid() % 1000
-    classify_survey(images[:2], root, FAST, cluster=ClusterOptions(workers=0))
+    classify_survey(images[:2], root, FAST, cluster=HERE)
     last = pipe(tmp_path / "in" / "last.fits")
     options = ClusterOptions(scheduler=f"tcp://127.0.0.1:{port}")
     with separate_processes(port) as scheduler, running([*images[:2], last], root, FAST, cluster=options) as found:
@@ -259,7 +252,7 @@ def small_disk(folder, *, size="1m"):
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(images, tmp_path):
     with small_disk(tmp_path / "disk") as root:
-        here = {"cluster": ClusterOptions(workers=0), "run": RunOptions(retries=0)}
+        here = {"cluster": HERE, "run": RunOptions(retries=0)}
         classify_survey(images[:1], root, FAST, **here)
         free = shutil.disk_usage(root).free
         (root / "ballast").write_bytes(bytes(free - 20_000))
@@ -274,7 +267,7 @@ def test_output_that_cannot_be_written(images, tmp_path):
     with small_disk(tmp_path / "disk") as root:
         subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
         with pytest.raises(OutputError, match="Read-only file system"):
-            classify_survey(images, root / "out", FAST, cluster=ClusterOptions(workers=0))
+            classify_survey(images, root / "out", FAST, cluster=HERE)
 
 
 def test_the_command_lists_what_failed_and_goes_on(images, tmp_path, capsys):

@@ -40,6 +40,8 @@ class Job:
         A whole tile; what is to be known of a mosaic before its pieces; or a piece of it.
     piece : Piece, optional
         Which piece.
+    side : int, optional
+        Images with a longer side are not classified as a whole: the outcome is ``"large"``.
     """
 
     tile: Tile
@@ -52,6 +54,7 @@ class Job:
     seconds: float | None = None
     step: str = "tile"
     piece: Piece | None = None
+    side: int | None = None
 
     @property
     def name(self) -> str:
@@ -73,12 +76,14 @@ class Outcome:
     ----------
     name : str
         The tile.
-    status : {"done", "adopted", "failed"}
-        ``"adopted"``: its files had changed in name or time only.
+    status : {"done", "adopted", "failed", "large"}
+        ``"adopted"``: its files had changed in name or time only; ``"large"``: nothing was done, it is to be cut.
     seconds : float
         How long it took.
     n_pixels, n_sources : int
         Size of the image and of the catalogue.
+    shape : (int, int)
+        Of an image that is to be cut.
     error : str
         What went wrong, in one line.
     kind : str
@@ -92,6 +97,7 @@ class Outcome:
     seconds: float = 0.0
     n_pixels: int = 0
     n_sources: int = 0
+    shape: tuple[int, int] = (0, 0)
     error: str = ""
     kind: str = ""
     tail: str = field(default="", repr=False)

@@ -1,24 +1,18 @@
 """An image that is cut: its pieces, which workers classify one by one, and where what belongs to it lies."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from morpheus_lite.batch.tiles import Tile
-from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.io import open_image
 from morpheus_lite.normalization import NoiseMap
 from morpheus_lite.tiling import Window, tile_windows
 
 SIDE = 4096
 """Side of the pieces in pixels: a multiple of the tiles of one-pass models, which would else be done twice."""
-
-MOST_OPENED = 100
-"""Images of a survey up to which each is opened to see whether it is to be cut."""
 
 PIECES, NOISE, PREPARED, PLANE = "pieces", "noise.npz", "prepared.json", "labels.plane"
 """The directory of what is needed while a mosaic is worked on, and what lies there."""
@@ -58,19 +52,6 @@ class Prepared:
     sha256: str
     inputs: Mapping[str, Any]
     outside: tuple[str, ...] = ()
-
-
-def find_mosaics(tiles: Sequence[Tile], side: int) -> dict[str, tuple[int, int]]:
-    """Images that are to be cut, and their shapes. Those that cannot be read are left to whoever classifies them."""
-    found = {}
-    for tile in tiles:
-        try:
-            with open_image(tile.image, **tile.reading) as source:
-                if max(source.shape) > side:
-                    found[tile.name] = source.shape
-        except (InputError, OptionError):
-            continue
-    return found
 
 
 def cut(shape: tuple[int, int], side: int) -> list[Piece]:

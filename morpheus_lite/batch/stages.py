@@ -1,4 +1,4 @@
-"""The stages of a run: what is to be known of mosaics first; tiles and pieces of mosaics; then the mosaics' sources."""
+"""The stages of a run: tiles; then of those too large what is to be known first, their pieces, and their sources."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -6,7 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from morpheus_lite.batch.jobs import Job, Outcome, failure
-from morpheus_lite.batch.mosaic import MOST_OPENED, Piece, cut, find_mosaics
+from morpheus_lite.batch.mosaic import Piece, cut
 from morpheus_lite.batch.run import SchedulerLostError, run_jobs
 from morpheus_lite.errors import OutputError
 
@@ -27,7 +27,7 @@ def run_stages(
     jobs : iterable of Job
         One a tile.
     n_jobs : int
-        How many; of more than `~morpheus_lite.batch.mosaic.MOST_OPENED` none is cut.
+        How many.
     client : distributed.Client
         Of the cluster.
     retries : int
@@ -42,41 +42,61 @@ def run_stages(
     Outcome
         Of each tile; of a mosaic when its catalogue is made, or when something of it failed.
     """
-    if side is None or n_jobs > MOST_OPENED:
-        for done, outcome in enumerate(run_jobs(client, jobs, retries=retries), 1):
-            if step:
-                step(done, n_jobs)
-            yield outcome
-        return
-    jobs = list(jobs)
-    shapes = find_mosaics([job.tile for job in jobs], side)
-    plain = [job for job in jobs if job.tile.name not in shapes]
-    mosaics = {job.tile.name: job for job in jobs if job.tile.name in shapes}
-    pieces = {name: cut(shape, side) for name, shape in shapes.items()}
-    done, total = 0, n_jobs + sum(map(len, pieces.values()))
+    large: dict[str, tuple[Job, list[Piece]]] = {}
+    given: dict[str, Job] = {}
+    tell = _Steps(n_jobs, step)
+    for outcome in run_jobs(client, _kept(jobs, given, side), retries=retries):
+        job = given.pop(outcome.name)
+        if outcome.status == "large" and side is not None:
+            large[outcome.name] = job, cut(outcome.shape, side)
+            tell.more(len(large[outcome.name][1]))
+            continue
+        tell.done()
+        yield outcome
+    yield from _run_mosaics(large, client, retries, tell)
+
+
+def _kept(jobs: Iterable[Job], given: dict[str, Job], side: int | None) -> Iterator[Job]:
+    """The jobs, which are kept for as long as they are at work."""
+    for job in jobs:
+        given[job.name] = replace(job, side=side)
+        yield given[job.name]
+
+
+def _run_mosaics(
+    large: dict[str, tuple[Job, list[Piece]]], client: "Client", retries: int, tell: "_Steps"
+) -> Iterator[Outcome]:
     failed: dict[str, Outcome] = {}
-    for outcome in run_jobs(client, (replace(job, step="prepare") for job in mosaics.values()), retries=retries):
+    seconds = dict.fromkeys(large, 0.0)
+    for outcome in run_jobs(client, (replace(job, step="prepare") for job, _ in large.values()), retries=retries):
         if outcome.status == "failed":
             failed[outcome.name] = outcome
-    seconds = dict.fromkeys(mosaics, 0.0)
-    going_on = (job for name, job in mosaics.items() if name not in failed)
-    parts = chain.from_iterable(_piece_jobs(job, pieces[job.tile.name]) for job in going_on)
-    for outcome in run_jobs(client, chain(plain, parts), retries=retries):
-        name, is_piece, _ = outcome.name.partition(":")
-        done += 1
-        if step:
-            step(done, total)
-        if not is_piece:
-            yield outcome
-        elif outcome.status == "failed":
+    going_on = (pair for name, pair in large.items() if name not in failed)
+    parts = chain.from_iterable(_piece_jobs(job, pieces) for job, pieces in going_on)
+    for outcome in run_jobs(client, parts, retries=retries):
+        name = outcome.name.partition(":")[0]
+        if outcome.status == "failed":
             failed[name] = replace(outcome, name=name, error=f"piece {outcome.name}: {outcome.error}")
-        else:
-            seconds[name] += outcome.seconds
-    for name, job in mosaics.items():
-        yield failed.get(name) or _finished(job, pieces[name], client, seconds[name], retries)
-        done += 1
-        if step:
-            step(done, total)
+        seconds[name] += outcome.seconds
+        tell.done()
+    for name, (job, pieces) in large.items():
+        yield failed.get(name) or _finished(job, pieces, client, seconds[name], retries)
+        tell.done()
+
+
+class _Steps:
+    """Counts steps, of which there may come to be more."""
+
+    def __init__(self, total: int, step: Step | None) -> None:
+        self._done, self._total, self._step = 0, total, step
+
+    def more(self, count: int) -> None:
+        self._total += count
+
+    def done(self) -> None:
+        self._done += 1
+        if self._step:
+            self._step(self._done, self._total)
 
 
 def _piece_jobs(job: Job, pieces: Iterable[Piece]) -> Iterator[Job]:

@@ -51,8 +51,7 @@ class RunOptions:
         Whether to merge the catalogues of the tiles.
     tile_size : int or None
         Images with a longer side than this are cut into squares of this side, which separate workers classify; their
-        sources are found and measured as if they were whole. Not in surveys of more than
-        `~morpheus_lite.batch.mosaic.MOST_OPENED` images. None cuts nothing.
+        sources are found and measured as if they were whole. None cuts nothing.
     """
 
     retries: int = 2

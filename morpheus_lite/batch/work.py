@@ -101,12 +101,16 @@ def _check_place(job: Job) -> None:
 
 
 def make_tile(job: Job, get_model: GetModel) -> Outcome:
-    """Make the products of one tile."""
+    """Make the products of one tile, unless it is so large that it is to be cut."""
     start = time.perf_counter()
     tile, directory = job.tile, tile_directory(Path(job.root), job.tile.name)
-    inputs = describe_inputs(tile)
-    if job.state == State.CHECK and _adopt(job, directory, inputs):
+    if job.state == State.CHECK and _adopt(job, directory, describe_inputs(tile)):
         return Outcome(tile.name, "adopted", time.perf_counter() - start)
+    if job.side is not None:
+        with open_image(tile.image, **tile.reading) as image:
+            if max(image.shape) > job.side:
+                return Outcome(tile.name, "large", shape=image.shape)
+    inputs = describe_inputs(tile)
     aside = temporary_path(directory)
     aside.mkdir()
     try:
