@@ -161,6 +161,9 @@ def test_how_it_is_cut():
     pieces = cut((170, 210), 97)
     assert [piece.name for piece in pieces] == ["y0x0", "y0x1", "y0x2", "y1x0", "y1x1", "y1x2"]
     assert pieces[-1].window == Window(97, 194, 73, 16)
+    # Pieces begin at multiples of the model's tiles, and have one of them at least.
+    assert [piece.window.x for piece in cut((9, 2000), 1000, grid=768)] == [0, 768, 1536]
+    assert cut((9, 2000), 2000, grid=768)[1].window.x == 1536
 
 
 def test_maps_of_pieces_are_those_of_the_whole_and_travel(tmp_path):

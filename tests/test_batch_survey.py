@@ -158,15 +158,15 @@ def test_a_worker_out_of_memory_is_noticed(images, tmp_path):
 
 def test_the_client_killed_and_started_again(cluster, images, tmp_path):
     root = tmp_path / "out"
-    slow = Tile("slow", str(write_tile(tmp_path / "in" / "slow.fits", shape=(80, 80))), options=SLOW)
+    slow = Tile("slow", str(write_tile(tmp_path / "in" / "slow.fits", shape=(110, 110))), options=SLOW)
     manifest = tmp_path / "m.toml"
-    entries = [f'[[tile]]\nname = "{path.stem}"\nimage = "{path}"\n' for path in images]
-    entries.append(f'[[tile]]\nname = "slow"\nimage = "{slow.image}"\noptions = {{stride = 1}}\n')
+    entries = [f'[[tile]]\nname = "slow"\nimage = "{slow.image}"\noptions = {{stride = 1}}\n']
+    entries += [f'[[tile]]\nname = "{path.stem}"\nimage = "{path}"\n' for path in images]
     manifest.write_text("\n".join(entries))
     arguments = [str(manifest), "-o", str(root), "--model", "hausen2020", "--stride", "30", "--products", "catalog"]
     command = [sys.executable, "-m", "morpheus_lite.cli.main", "batch", *arguments, "--scheduler", cluster.scheduler]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
-        wait_for(lambda: at_work(root, "slow") and (tile_directory(root, "t0") / MARKER).exists())
+        wait_for(lambda: at_work(root, "slow") and list(root.glob(f"tiles/t*/{MARKER}")))
         client.kill()
     before = {path.parent.name: path.stat().st_mtime_ns for path in root.glob(f"tiles/*/{MARKER}")}
     assert "slow" not in before

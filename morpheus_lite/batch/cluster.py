@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from morpheus_lite.engine import usable_cores
 from morpheus_lite.errors import MorpheusError, OptionError
+from morpheus_lite.resources import usable_cores
 
 if TYPE_CHECKING:
     from distributed import Client

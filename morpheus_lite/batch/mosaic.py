@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.batch.ledger import read_json
 from morpheus_lite.normalization import NoiseMap
 from morpheus_lite.tiling import Window, tile_windows
 
 SIDE = 4096
-"""Side of the pieces in pixels: a multiple of the tiles of one-pass models, which would else be done twice."""
+"""Side of the pieces in pixels, about: a multiple of the model's own tiles, which would else be done twice."""
 
 PIECES, NOISE, PREPARED, PLANE = "pieces", "noise.npz", "prepared.json", "labels.plane"
 """The directory of what is needed while a mosaic is worked on, and what lies there."""
@@ -46,16 +47,28 @@ class Prepared:
         Its files, with the hashes of their content.
     outside : tuple of str
         In which respects it lies outside of what the model was trained on.
+    grid : int
+        Pixels that pieces start at multiples of.
     """
 
     model: str
     sha256: str
     inputs: Mapping[str, Any]
     outside: tuple[str, ...] = ()
+    grid: int = 1
+
+    @property
+    def content(self) -> dict[str, str]:
+        """The content of the files by their role."""
+        return {role: facts["sha256"] for role, facts in self.inputs.items()}
 
 
-def cut(shape: tuple[int, int], side: int) -> list[Piece]:
-    """The pieces of an image: squares of ``side`` pixels from its first pixel on, and what is left at the far edges."""
+def cut(shape: tuple[int, int], side: int, *, grid: int = 1) -> list[Piece]:
+    """The pieces of an image: squares of ``side`` pixels from its first pixel on, and what is left at the far edges.
+
+    The side is rounded down to a multiple of ``grid``, but not to 0.
+    """
+    side = max(side // grid, 1) * grid
     n_columns = math.ceil(shape[1] / side)
     windows = enumerate(tile_windows(shape, side))
     return [Piece(f"y{k // n_columns}x{k % n_columns}", window) for k, window in windows]
@@ -69,6 +82,20 @@ def piece_directory(directory: Path) -> Path:
 def piece_product(directory: Path, name: str, piece: str) -> Path:
     """The class maps of a piece."""
     return directory / f"{name}_{piece}_morpheus.fits"
+
+
+def read_prepared(directory: Path) -> Prepared:
+    """What was found out of the mosaic whose products lie in a directory.
+
+    Raises
+    ------
+    OSError
+        It is not there.
+    """
+    values = read_json(piece_directory(directory) / PREPARED)
+    if values is None:
+        raise OSError(f"{piece_directory(directory) / PREPARED} is gone; run the survey again")
+    return Prepared(values["model"], values["sha256"], values["inputs"], tuple(values["outside"]), values["grid"])
 
 
 def save_noise(path: Path, noise: NoiseMap) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from morpheus_lite.atomic import temporary_path
 from morpheus_lite.batch.jobs import Job, Outcome
 from morpheus_lite.batch.ledger import SUMMARY, describe_product, tile_directory, write_json, write_marker
-from morpheus_lite.batch.mosaic import PLANE, Piece, piece_directory, piece_product
-from morpheus_lite.batch.mosaic_work import read_prepared
+from morpheus_lite.batch.mosaic import PLANE, Piece, piece_directory, piece_product, read_prepared
 from morpheus_lite.batch.pieces import ClusterSpread, NamedPlane, PieceMaps, SentSource, finish_piece
 from morpheus_lite.batch.work import image_summary
 from morpheus_lite.catalog import MeasureOptions

@@ -18,6 +18,7 @@ from morpheus_lite.batch.mosaic import (
     load_noise,
     piece_directory,
     piece_product,
+    read_prepared,
     save_noise,
 )
 from morpheus_lite.batch.pieces import CroppedMaps
@@ -26,6 +27,7 @@ from morpheus_lite.io.mapfile import MapFile, windowed
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.onepass import measure_image_noise
 from morpheus_lite.pipeline import outside_domain, plan_run, run_record
+from morpheus_lite.tilemodel import tile_side
 
 GetModel = Callable[[Any, ImageSource], Any]
 """From a job and the image to the loaded model."""
@@ -54,15 +56,10 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
             aside.replace(place / NOISE)
         else:
             (place / NOISE).unlink(missing_ok=True)
-    found = Prepared(name, model.sha256, inputs, tuple(outside))
+        grid = tile_side(model, len(model.bands) or image.n_bands) if model.kind == "onepass" else 1
+    found = Prepared(name, model.sha256, inputs, tuple(outside), grid)
     write_json(place / PREPARED, {"run": digest(job.made_of), **asdict(found)})
     return Outcome(job.tile.name, "done", time.perf_counter() - start)
-
-
-def read_prepared(directory: Path) -> Prepared:
-    """What `prepare` found out."""
-    values = read_json(piece_directory(directory) / PREPARED) or {}
-    return Prepared(values["model"], values["sha256"], values["inputs"], tuple(values["outside"]))
 
 
 def make_piece(job: Job, get_model: GetModel) -> Outcome:
@@ -73,7 +70,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
     window, place = job.piece.window, piece_directory(directory)
     product = piece_product(directory, job.tile.name, job.piece.name)
     prepared = read_prepared(directory)
-    identity = digest([job.made_of, content_of(prepared), asdict(window)])
+    identity = digest([job.made_of, prepared.content, asdict(window)])
     marker = place / f"{job.piece.name}.json"
     if is_made(marker, identity, product):
         return Outcome(job.name, "done", 0.0)
@@ -101,11 +98,6 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
     finally:
         aside.unlink(missing_ok=True)
     return Outcome(job.name, "done", seconds, window.height * window.width)
-
-
-def content_of(prepared: Prepared) -> dict[str, str]:
-    """The content of a mosaic's files by their role."""
-    return {role: facts["sha256"] for role, facts in prepared.inputs.items()}
 
 
 def is_made(marker: Path, identity: str, product: Path) -> bool:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morpheus_lite.batch.jobs import Job, Outcome, failure
-from morpheus_lite.batch.mosaic import Piece, cut
+from morpheus_lite.batch.ledger import tile_directory
+from morpheus_lite.batch.mosaic import Piece, cut, read_prepared
 from morpheus_lite.batch.run import SchedulerLostError, run_jobs
 from morpheus_lite.errors import OutputError
 
@@ -42,18 +44,18 @@ def run_stages(
     Outcome
         Of each tile; of a mosaic when its catalogue is made, or when something of it failed.
     """
-    large: dict[str, tuple[Job, list[Piece]]] = {}
+    large: dict[str, tuple[Job, tuple[int, int]]] = {}
     given: dict[str, Job] = {}
     tell = _Steps(n_jobs, step)
     for outcome in run_jobs(client, _kept(jobs, given, side), retries=retries):
         job = given.pop(outcome.name)
         if outcome.status == "large" and side is not None:
-            large[outcome.name] = job, cut(outcome.shape, side)
-            tell.more(len(large[outcome.name][1]))
+            large[outcome.name] = job, outcome.shape
             continue
         tell.done()
         yield outcome
-    yield from _run_mosaics(large, client, retries, tell)
+    if side is not None:
+        yield from _run_mosaics(large, side, client, retries, tell)
 
 
 def _kept(jobs: Iterable[Job], given: dict[str, Job], side: int | None) -> Iterator[Job]:
@@ -64,23 +66,28 @@ def _kept(jobs: Iterable[Job], given: dict[str, Job], side: int | None) -> Itera
 
 
 def _run_mosaics(
-    large: dict[str, tuple[Job, list[Piece]]], client: "Client", retries: int, tell: "_Steps"
+    large: dict[str, tuple[Job, tuple[int, int]]], side: int, client: "Client", retries: int, tell: "_Steps"
 ) -> Iterator[Outcome]:
     failed: dict[str, Outcome] = {}
     seconds = dict.fromkeys(large, 0.0)
     for outcome in run_jobs(client, (replace(job, step="prepare") for job, _ in large.values()), retries=retries):
         if outcome.status == "failed":
             failed[outcome.name] = outcome
-    going_on = (pair for name, pair in large.items() if name not in failed)
-    parts = chain.from_iterable(_piece_jobs(job, pieces) for job, pieces in going_on)
+    pieces = {
+        name: cut(shape, side, grid=read_prepared(tile_directory(Path(job.root), name)).grid)
+        for name, (job, shape) in large.items()
+        if name not in failed
+    }
+    tell.more(sum(map(len, pieces.values())))
+    parts = chain.from_iterable(_piece_jobs(large[name][0], found) for name, found in pieces.items())
     for outcome in run_jobs(client, parts, retries=retries):
         name = outcome.name.partition(":")[0]
         if outcome.status == "failed":
             failed[name] = replace(outcome, name=name, error=f"piece {outcome.name}: {outcome.error}")
         seconds[name] += outcome.seconds
         tell.done()
-    for name, (job, pieces) in large.items():
-        yield failed.get(name) or _finished(job, pieces, client, seconds[name], retries)
+    for name, (job, _) in large.items():
+        yield failed.get(name) or _finished(job, pieces[name], client, seconds[name], retries)
         tell.done()
 
 
