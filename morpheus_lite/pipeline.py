@@ -26,7 +26,7 @@ from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record
 from morpheus_lite.options import AUTO, DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.pretrained import Model, choose_model, load_model
 from morpheus_lite.products import product_paths, write_products
-from morpheus_lite.resources import Progress, parse_memory, release_memory, resident_memory, usable_cores
+from morpheus_lite.resources import Progress, held_memory, parse_memory, release_memory, usable_cores
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.streamed import catalogue_sections
 from morpheus_lite.tilemodel import TileModel, workers_in
@@ -234,7 +234,7 @@ class Plan:
     record : dict
         What the maps record of the model and of how it is applied.
     memory : float
-        Bytes of memory that may be used beside what the process holds already.
+        Bytes of memory that may be used beside the libraries.
     fill : callable
         ``fill(maps, progress)`` does the work.
     """
@@ -263,7 +263,7 @@ def plan_run(
     OptionError
         The memory is not enough, or the options do not go with the model.
     """
-    memory = parse_memory(options.memory) - resident_memory()
+    memory = parse_memory(options.memory) - held_memory()
     if model.kind == "onepass":
         _refuse_window_options(model, options.stride, options.edges)
         tiles = cast(TileModel, model)
