@@ -215,6 +215,18 @@ def test_rows_on_both_sides_of_a_border_are_one():
         assert kept == [[True], [False]]
 
 
+def test_what_edges_leave_of_a_source_is_not_one():
+    # Two tiles side by side see its first rows; the tile above has it whole.
+    places = {"a": (0, 0), "b": (50, 0), "c": (25, 60)}
+    footprints = {n: Footprint((100, 100), header_of_wcs(wcs_at(*at)).tostring()) for n, at in places.items()}
+    sky = wcs_at(0, 0)
+    rest, source = (detections(*sky.wcs_pix2world(75.0, y, 0), extent=0.3) for y in (98.0, 108.0))
+    all_three = {"a": rest, "b": rest, "c": source}
+    kept = {name: find_primaries(name, all_three, footprints) for name in "abc"}
+    assert [kept[name].is_primary.tolist() for name in "abc"] == [[False], [False], [True]]
+    assert [kept[name].n_seen.tolist() for name in "abc"] == [[2], [2], [1]]
+
+
 def test_partitions_cover_the_counts_once():
     rng = np.random.default_rng(0)
     cells = finest_cells(rng.uniform(149, 152, 5000), rng.uniform(1, 4, 5000))

@@ -115,25 +115,29 @@ def find_primaries(name: str, detections: Mapping[str, Detections], footprints: 
 
     Notes
     -----
-    Of the rows that are one source, those whose own tile owns their peak come first, then the tile's name decides. A
-    row without a match is primary if its own tile owns its peak: otherwise the owner has looked there and found
-    nothing, or the row is the rest of a source that the edge of the tile cuts off.
+    Of the rows that are one source, those whose own tile owns their peak come first; then those whose peak another tile
+    owns that has a row of the source as well; then the tile's name decides. A row whose owner has no row of the source
+    is never primary: the owner has looked there and found nothing, or the row is what the edge of its tile left of a
+    source that the owner has whole.
     """
     names = sorted(footprints)
     own, number = detections[name], names.index(name)
-    is_claim = owners(own.ra_peak, own.dec_peak, footprints) == number
-    is_primary, n_seen = is_claim.copy(), np.ones(len(own), dtype=np.int64)
-    # For each row, the best of itself and its matches: those that their own tile owns first, then the first name.
-    best = np.where(is_claim, number, len(names) + number)
+    owner = np.full((len(names), len(own)), -1)
+    owner[number] = owners(own.ra_peak, own.dec_peak, footprints)
+    is_seen = np.zeros(owner.shape, bool)
+    is_seen[number] = True
     for other, rank in ((other, rank) for rank, other in enumerate(names) if rank != number):
         mine, theirs = match(own, detections[other])
         matched = detections[other].take(theirs)
-        claimed = owners(matched.ra_peak, matched.dec_peak, footprints) == rank
-        best[mine] = np.minimum(best[mine], np.where(claimed, rank, len(names) + rank))
-        n_seen[mine] += 1
-    seen_twice = n_seen > 1
-    is_primary[seen_twice] = best[seen_twice] % len(names) == number
-    return Ownership(is_primary, n_seen)
+        owner[rank, mine] = owners(matched.ra_peak, matched.dec_peak, footprints)
+        is_seen[rank, mine] = True
+    ranks = np.arange(len(names))[:, None]
+    seen_by_owner = is_seen & (owner >= 0) & np.take_along_axis(is_seen, np.maximum(owner, 0), axis=0)
+    place = np.where(owner == ranks, ranks, len(names) + ranks)
+    place = np.where(seen_by_owner, place, 2 * len(names))
+    best = place.argmin(axis=0)
+    is_primary = (best == number) & seen_by_owner[number]
+    return Ownership(is_primary, is_seen.sum(axis=0))
 
 
 def match(one: Detections, other: Detections) -> tuple[np.ndarray, np.ndarray]:
