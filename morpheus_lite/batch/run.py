@@ -5,8 +5,10 @@ import queue
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.batch.jobs import Job, Outcome, failure, is_output_failure
@@ -67,45 +69,51 @@ def run_jobs(
     """
     from morpheus_lite.batch.worker import run_job
 
-    submit = partial(client.submit, work or run_job, retries=retries, pure=False)
+    submit = partial(client.map, work or run_job, retries=retries, pure=False)
     waiting = iter(jobs)
     at_work: dict[str, tuple[Job, Future, float]] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
     room = _Room(client)
     hopeless = 0
-    exhausted = False
     while True:
-        while not exhausted and len(at_work) < room.size():
-            job = next(waiting, None)
-            if job is None:
-                exhausted = True
-                break
-            _submit(submit, job, at_work, done)
+        _submit(submit, list(islice(waiting, max(room.size() - len(at_work), 0))), at_work, done)
         if not at_work:
             return
-        try:
-            key = done.get(timeout=_LOOK)
-        except queue.Empty:
-            room.look()
-            continue
-        job, future, start = at_work.pop(key)
-        outcome = _outcome(job, future, time.perf_counter() - start)
-        hopeless = hopeless + 1 if is_output_failure(outcome) else 0
-        yield outcome
+        for key in _ended(done, room):
+            job, future, start = at_work.pop(key)
+            outcome = _outcome(job, future, time.perf_counter() - start)
+            hopeless = hopeless + 1 if is_output_failure(outcome) else 0
+            yield outcome
         if hopeless >= _HOPELESS:
             client.cancel([other for _, other, _ in at_work.values()], force=True)
             raise OutputError(f"{hopeless} tiles in a row cannot be written ({outcome.error}); the run stops here")
 
 
 def _submit(
-    submit: Callable[..., "Future"],
-    job: Job,
+    submit: Callable[..., list["Future"]],
+    jobs: list[Job],
     at_work: dict[str, tuple[Job, "Future", float]],
     done: "queue.SimpleQueue[str]",
 ) -> None:
-    future = submit(job, key=f"{job.step}-{job.run}-{job.name}")
-    at_work[str(future.key)] = job, future, time.perf_counter()
-    future.add_done_callback(lambda ended: done.put(str(ended.key)))
+    if not jobs:
+        return
+    now = time.perf_counter()
+    futures = submit(jobs, key=[f"{job.step}-{job.run}-{job.name}" for job in jobs])
+    for job, future in zip(jobs, futures, strict=True):
+        at_work[str(future.key)] = job, future, now
+        future.add_done_callback(lambda ended: done.put(str(ended.key)))
+
+
+def _ended(done: "queue.SimpleQueue[str]", room: "_Room") -> Iterator[str]:
+    """Keys of jobs that have ended: waits for the first, and takes those that are there by then."""
+    try:
+        yield done.get(timeout=_LOOK)
+    except queue.Empty:
+        room.look()
+        return
+    with suppress(queue.Empty):
+        while True:
+            yield done.get_nowait()
 
 
 def _outcome(job: Job, future: "Future", seconds: float) -> Outcome:
