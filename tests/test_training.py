@@ -151,6 +151,21 @@ def test_patches_drop_bands_and_are_repeatable():
     assert 1 <= dropped.sum() < 4 and not snr[..., dropped].any()
 
 
+def test_patches_that_the_edge_of_an_image_crosses_count_what_lies_inside():
+    scene = draw_scene(np.random.default_rng(1), gaussian_field(1))
+    sampling = SamplingConfig(patch=32, drop_bands=0.0, edges=1.0)
+    corners = 0
+    for seed in range(30):
+        snr, valid, _, weight = draw_patch(np.random.default_rng(seed), scene, sampling)
+        outside = ~valid.any(axis=2)
+        rows, columns = outside.all(axis=1), outside.all(axis=0)
+        assert 0.03 < outside.mean() < 0.76
+        np.testing.assert_array_equal(outside, rows[:, None] | columns)
+        assert not snr[outside].any() and not weight[outside].any() and weight[~outside].any()
+        corners += rows.any() and columns.any()
+    assert 0 < corners < 20
+
+
 def test_batches_do_not_depend_on_the_thread_that_makes_them(folder):
     sampling = SamplingConfig(patch=32, batch=3, per_scene=4, pool=8)
     plain = batches([str(folder / "train_*.npz")], sampling, seed=7)

@@ -53,6 +53,8 @@ class SamplingConfig:
         Shares of the conditions ``"deep"``, ``"matched"`` and ``"free"`` (see `morpheus_lite.training.conditions`).
     drop_bands : float
         Share of patches with one or more bands missing.
+    edges : float
+        Share of patches that the edge of an image crosses: sources that it cuts are few in a field, and many in tiles.
     """
 
     until: int | None = None
@@ -68,6 +70,7 @@ class SamplingConfig:
     bright_snr: float = 40.0
     styles: tuple[float, ...] = (0.35, 0.15, 0.5)
     drop_bands: float = 0.45
+    edges: float = 0.25
 
 
 @dataclass(frozen=True)

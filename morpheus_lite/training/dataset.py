@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _RMS_SHARE = 0.3
 _FAINT_SNR = 5.0
 _N_LARGE = 4
+_CORNERS = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +125,9 @@ def draw_patch(rng: np.random.Generator, scene: Scene, sampling: SamplingConfig)
     center = _draw_center(rng, scene, bands, sampling)
     window = _window_around(rng, center, scene.owner.shape, sampling.patch)
     target, weight = targets(scene, window, bands)
-    valid = (scene.valid[window] & bands).astype(np.float32)
-    snr = scene.snr[window] * valid
+    inside = _draw_image(rng, sampling)[..., None]
+    valid = (scene.valid[window] & bands & inside).astype(np.float32)
+    snr, weight = scene.snr[window] * valid, weight * inside
     turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
     return tuple(_turned(array, turns, mirrored) for array in (snr, valid, target, weight))
 
@@ -210,6 +212,16 @@ def _window_around(
     corner = [int(c + rng.uniform(-0.35, 0.35) * side) - side // 2 for c in center]
     corner = [min(max(c, 0), length - side) for c, length in zip(corner, shape, strict=True)]
     return slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
+
+
+def _draw_image(rng: np.random.Generator, sampling: SamplingConfig) -> np.ndarray:
+    """Which pixels of a patch lie in the image: all, or those on one side of its edge, at times within its corner."""
+    inside = np.ones((sampling.patch, sampling.patch), bool)
+    if rng.uniform() < sampling.edges:
+        for cut in rng.uniform(0.05, 0.5, 1 + int(rng.uniform() < _CORNERS)):
+            inside[: int(cut * sampling.patch)] = False
+            inside = np.rot90(inside)
+    return np.rot90(inside, int(rng.integers(4)))
 
 
 def _widened(patch: tuple[np.ndarray, ...], n_bands: int) -> tuple[np.ndarray, ...]:
