@@ -292,11 +292,22 @@ def test_an_image_without_a_valid_pixel_is_an_image():
     assert not image.data.any()
 
 
-def test_missing_padding_is_mentioned(tmp_path):
-    path = write(tmp_path / "t.fits", image_hdu(name="H"))
+def test_missing_padding_is_mentioned_where_nothing_else_can_be_missing(tmp_path):
+    path = tmp_path / "t.fits"
+    fits.PrimaryHDU(plane(0)).writeto(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.warns(UserWarning, match="ends within a block of 2880 bytes"):
-        assert read_image(path).bands == ("F160W",)
+        assert read_image(path).shape == SHAPE
+
+
+@pytest.mark.parametrize("more", [-1, -700, 1, 7, 8, 79, 2879])
+def test_a_file_cut_between_two_bands_has_not_fewer_bands(more, tmp_path):
+    path = write(tmp_path / "t.fits", image_hdu(name="H"), image_hdu(1, name="J"))
+    with fits.open(path) as hdus:
+        end = hdus[2].fileinfo()["hdrLoc"]
+    path.write_bytes(path.read_bytes()[: end + more])
+    with pytest.raises(InputError, match=r"t\.fits is truncated: it ends .*; copy or download it again"):
+        read_image(path)
 
 
 def test_good_input_gives_no_warning(tmp_path):

@@ -44,16 +44,19 @@ def open_fits(path: str) -> fits.HDUList:
         if hdus is not None:
             hdus.close()
         raise InputError(f"{path} cannot be read as FITS: {_reason(error)}") from error
-    if missing > 0:
+    if missing < 0 and len(hdus) == 1:
+        warnings.warn(f"{path} ends within a block of 2880 bytes, which FITS does not allow", UserWarning, stacklevel=2)
+    elif missing:
         hdus.close()
-        raise InputError(f"{path} is truncated: it ends before its last pixel; copy or download it again")
-    if missing < 0:
-        warnings.warn(
-            f"{path} ends within a block of 2880 bytes; unless it was written so, it is truncated and HDUs are missing",
-            UserWarning,
-            stacklevel=2,
-        )
+        raise InputError(f"{path} is truncated: {_cut_where(missing)}; copy or download it again")
     return hdus
+
+
+def _cut_where(missing: int) -> str:
+    """What is said of a file from which bytes are missing, as `_missing_bytes` counts them."""
+    if missing > 0:
+        return "it ends before its last pixel"
+    return "it ends within a block of 2880 bytes, so that HDUs after its last one may be missing"
 
 
 def _content(path: str) -> str | BinaryIO:
@@ -84,8 +87,8 @@ def _missing_bytes(hdus: fits.HDUList) -> int:
     length, end = where["file"].size, where["datLoc"] + where["datSpan"]
     if length > end:
         where["file"].seek(end)
-        # Of an HDU whose header is cut off, astropy says nothing.
-        return 1 if where["file"].read(8) == b"XTENSION" else 0
+        # Of an HDU whose header is cut off, even after its first letter, astropy says nothing.
+        return 1 if b"XTENSION".startswith(where["file"].read(8)) else 0
     pixels = where["datSpan"] if isinstance(last, fits.CompImageHDU) else last.size
     return max(0, where["datLoc"] + pixels - length) or length - end
 
