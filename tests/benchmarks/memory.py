@@ -41,9 +41,8 @@ def main() -> None:
             peak, together, seconds, record = measure(field, Path(folder) / "products", options)
             peaks.append(peak)
             stages = ", ".join(f"{name} {value:.0f} s" for name, value in record["seconds"].items())
-            print(
-                f"{side:6d} {peak:8.0f} {together:8.0f} {seconds:8.1f} {side**2 / seconds:10,.0f} {record['n_sources']:8d}  {stages}"
-            )
+            numbers = f"{side:6d} {peak:8.0f} {together:8.0f} {seconds:8.1f} {side**2 / seconds:10,.0f}"
+            print(f"{numbers} {record['n_sources']:8d}  {stages}")
             sys.stdout.flush()
             field.unlink()
     print(f"largest over smallest peak: {max(peaks) / min(peaks):.3f}")
