@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from morpheus_lite.errors import OptionError
+from morpheus_lite.measurement import MeasureOptions
 
 AUTO = "auto"
 """The shipped model that suits the bands and the pixel scale of the image."""
 DEFAULT_MODEL = AUTO
-PRODUCTS = ("maps", "catalog", "picture", "regions", "report")
+PRODUCTS = ("maps", "catalog", "picture", "stamps", "regions", "report")
 DEFAULT_PRODUCTS = ("maps", "catalog", "picture")
 CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv", "vot")
 COLUMN_NAMES = ("photutils", "sextractor")
@@ -56,6 +57,10 @@ class ClassifyOptions:
         One of ``PRECISIONS``: how the network of a one-pass model calculates.
     detection : mapping
         Fields of `~morpheus_lite.segmentation.DetectionOptions` that are not to be the model's own.
+    detection_band : str, optional
+        Band that gives positions and shapes; None takes F160W, or the first band of an image without it.
+    measuring : MeasureOptions
+        What is measured of each source, and how.
     uncertainty : bool
         Whether a one-pass model is to say how sure it is of itself, at eight times the work: see
         `morpheus_lite.symmetries`.
@@ -78,6 +83,8 @@ class ClassifyOptions:
     device: str = "auto"
     precision: str = "float32"
     detection: Mapping[str, float] = field(default_factory=dict)
+    detection_band: str | None = None
+    measuring: MeasureOptions = field(default_factory=MeasureOptions)
     uncertainty: bool = False
     domain_check: bool = True
 
@@ -96,3 +103,8 @@ class ClassifyOptions:
             raise OptionError(f"catalogue format {self.catalog_format!r}: choose one of {', '.join(CATALOG_FORMATS)}")
         if self.columns not in COLUMN_NAMES:
             raise OptionError(f"columns {self.columns!r}: choose one of {', '.join(COLUMN_NAMES)}")
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether any product tells of sources: all but maps without their segmentation plane do."""
+        return self.products != ("maps",) or self.planes is None or "segmentation" in self.planes

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,15 +12,15 @@ from astropy.table import QTable
 
 from morpheus_lite import __version__, engine, onepass
 from morpheus_lite.atomic import moved_together
-from morpheus_lite.catalog import MeasureOptions
 from morpheus_lite.classification import Classification
 from morpheus_lite.domain import check_domain, middle
 from morpheus_lite.engine import classify_windows, region_in, stream_windows, window_record
-from morpheus_lite.errors import OptionError
-from morpheus_lite.image import SkyImage
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.image import SkyImage, canonical_band
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.io.source import ImageSource
+from morpheus_lite.measurement import MeasureOptions
 from morpheus_lite.normalization import NoiseMap
 from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record
 from morpheus_lite.options import AUTO, DEFAULT_MODEL, ClassifyOptions
@@ -117,8 +117,8 @@ class Products:
     ----------
     paths : dict
         Product name to path.
-    table : astropy.table.QTable
-        The catalogue.
+    table : astropy.table.QTable or None
+        The catalogue; None if no product tells of sources, which are not looked for then.
     shape : (int, int)
         Height and width of the image.
     seconds : dict
@@ -128,7 +128,7 @@ class Products:
     """
 
     paths: dict[str, Path]
-    table: QTable
+    table: QTable | None
     shape: tuple[int, int]
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -196,6 +196,7 @@ def classify_file(
                 raise OptionError(
                     f"{model.name} gives no map planes {', '.join(missing)}; it has {', '.join(plan.kinds)}"
                 )
+            finding = how_to_find(image, model.settings, plan.kinds, options)
         log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
         with clock("checking"):
             outside = outside_domain(image, model) if options.domain_check else ()
@@ -207,20 +208,56 @@ def classify_file(
             plan.fill(maps, progress)
             release_memory()
         with clock("catalog"):
-            table = catalogue_sections(
-                image,
-                maps,
-                method=options.segmentation or ("paper" if "vote" in plan.kinds else "probability"),
-                detection=DetectionOptions(**{**model.settings.get("detection", {}), **options.detection}),
-                measuring=MeasureOptions(outside_domain=bool(outside)),
-                memory=int(plan.memory),
-                workers=workers or usable_cores(),
-                scratch=folder,
-            )
+            workers, memory = workers or usable_cores(), int(plan.memory)
+            table = None
+            if options.needs_sources:
+                finding["measuring"] = measuring_in(options, outside)
+                table = catalogue_sections(image, maps, **finding, memory=memory, workers=workers, scratch=folder)
         with clock("writing"):
             run = {**record, "timings": clock.seconds}
             write_products(temporary, image, maps, table, options, memory=plan.memory, run=run)
     return Products(paths, table, image.shape, clock.seconds, record)
+
+
+def how_to_find(
+    image: ImageSource, settings: Mapping[str, Any], kinds: Sequence[str], options: ClassifyOptions
+) -> dict[str, Any]:
+    """How sources are found and in which band they are measured: keyword arguments of `catalogue_sections`.
+
+    Parameters
+    ----------
+    image : ImageSource
+        The image.
+    settings : mapping
+        Of the model: what it states of ``"detection"``.
+    kinds : sequence of str
+        Planes of the class maps.
+    options : ClassifyOptions
+        What was chosen.
+
+    Raises
+    ------
+    InputError
+        The image does not have the detection band.
+    OptionError
+        An option is impossible, or does not go with the image.
+    """
+    options.measuring.check_image(image.name, image.bands, image.pixel_scale)
+    if options.detection_band is not None and canonical_band(options.detection_band) not in image.bands:
+        raise InputError(
+            f"{image.name} has no detection band {canonical_band(options.detection_band)}: it has "
+            f"{', '.join(image.bands)}"
+        )
+    return {
+        "method": options.segmentation or ("paper" if "vote" in kinds else "probability"),
+        "detection": DetectionOptions(**{**settings.get("detection", {}), **options.detection}),
+        "band": options.detection_band,
+    }
+
+
+def measuring_in(options: ClassifyOptions, outside: Sequence[str]) -> MeasureOptions:
+    """What is measured, where it is known in which respects the image lies outside of the model's domain."""
+    return replace(options.measuring, outside_domain=options.measuring.outside_domain or bool(outside))
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,6 +365,7 @@ def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
     """What every product says of the run, beside what the engine recorded of the model."""
     left_out = ("overwrite", "products", "planes", "memory", "device")
     chosen = {key: value for key, value in asdict(options).items() if key not in left_out}
+    chosen["measuring"] = options.measuring.chosen
     return {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": chosen}
 
 

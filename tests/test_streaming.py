@@ -25,8 +25,8 @@ from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
 from morpheus_lite.onepass import classify_tiles, stream_tiles, tile_record
 from morpheus_lite.options import ClassifyOptions
+from morpheus_lite.overview import overview
 from morpheus_lite.pipeline import classify_file
-from morpheus_lite.products import overview
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.tilemodel import TILES, tile_side, workers_in
 from morpheus_lite.tiling import Window

@@ -24,7 +24,10 @@ _HARMLESS = ("overwrite", "memory", "device")
 
 def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
     """The options of one tile: those of the survey with its own on top."""
-    return replace(options, **tile.options) if tile.options else options
+    own = dict(tile.options)
+    if "measuring" in own:
+        own["measuring"] = options.measuring.with_fields(own["measuring"])
+    return replace(options, **own) if own else options
 
 
 def run_of(tile: Tile, options: ClassifyOptions, weights: Mapping[str, str]) -> dict[str, Any]:

@@ -13,17 +13,16 @@ from morpheus_lite.batch.ledger import SUMMARY, describe_product, tile_directory
 from morpheus_lite.batch.mosaic import PLANE, Piece, piece_directory, piece_product, read_prepared
 from morpheus_lite.batch.pieces import ClusterSpread, NamedPlane, PieceMaps, SentSource, finish_piece
 from morpheus_lite.batch.work import image_summary
-from morpheus_lite.catalog import MeasureOptions
 from morpheus_lite.io import open_image
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.mapfile import MapFile
 from morpheus_lite.io.maps import map_planes
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.options import PLANES
+from morpheus_lite.pipeline import how_to_find, measuring_in
 from morpheus_lite.pretrained import read_info
 from morpheus_lite.products import product_paths, write_products
 from morpheus_lite.resources import parse_memory
-from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.streamed import catalogue_sections
 from morpheus_lite.streamed.run import tile_side
 
@@ -62,13 +61,11 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
             image = SentSource(chosen.description)
         maps = open_pieces(job, pieces, image)
         memory = parse_memory(job.options.memory) - BASE_MEMORY
-        detection = {**info.settings.get("detection", {}), **job.options.detection}
         table = catalogue_sections(
             image,
             maps,
-            method=job.options.segmentation or ("paper" if "vote" in maps.kinds else "probability"),
-            detection=DetectionOptions(**detection),
-            measuring=MeasureOptions(outside_domain=bool(prepared.outside)),
+            **how_to_find(chosen, info.settings, maps.kinds, job.options),
+            measuring=measuring_in(job.options, prepared.outside),
             tile=tile_side(image, maps, max(memory, 1), 1),
             workers=ClusterSpread(client, retries=retries),
             plane=NamedPlane.create(piece_directory(directory) / PLANE, image.shape),

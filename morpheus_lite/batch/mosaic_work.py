@@ -26,7 +26,7 @@ from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, windowed
 from morpheus_lite.io.source import ImageSource
 from morpheus_lite.onepass import measure_image_noise
-from morpheus_lite.pipeline import outside_domain, plan_run, run_record
+from morpheus_lite.pipeline import how_to_find, outside_domain, plan_run, run_record
 from morpheus_lite.tilemodel import tile_side
 
 GetModel = Callable[[Any, ImageSource], Any]
@@ -49,6 +49,7 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
     with open_image(job.tile.image, **job.tile.reading) as opened:
         model, name = get_model(job, opened), model_name(job, opened)
         image = opened.select(model.bands) if model.bands and not opened.has_band_names else opened
+        how_to_find(image, model.settings, (), job.options)  # what is impossible fails here, before the pieces
         outside = outside_domain(image, model) if job.options.domain_check else ()
         if model.kind == "onepass":
             aside = temporary_path(place / NOISE)

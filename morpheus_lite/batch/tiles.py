@@ -35,7 +35,8 @@ class Tile:
     reading : mapping
         Keyword arguments of `~morpheus_lite.io.read_image`: some of `READING`.
     options : mapping
-        Fields of `~morpheus_lite.options.ClassifyOptions` that differ for this tile.
+        Fields of `~morpheus_lite.options.ClassifyOptions` that differ for this tile; of ``measuring``, a mapping of
+        those of its fields that do.
     """
 
     name: str

@@ -127,6 +127,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
             model=model,
             workers=job.threads,
         )
+        assert products.table is not None  # catalogues are among the products of all surveys
         summary = image_summary(tile, products.table, {"loading": loading, **products.seconds})
         _check_products(products)
         found = {name: describe_product(path) for name, path in products.paths.items()}
@@ -185,8 +186,8 @@ def _check_products(products: Products) -> None:
                 shapes = {hdu.shape for hdu in hdus[1:]}
             if shapes != {products.shape}:
                 raise OSError(f"{path.name} was written with planes of {products.shape}, but has {shapes}")
-        if name == "catalog" and len(read_catalog(path)) != len(products.table):
-            raise OSError(f"{path.name} was written with {len(products.table)} rows, but has another number")
+        if name == "catalog" and len(read_catalog(path)) != len(products.table or ()):
+            raise OSError(f"{path.name} was written with {len(products.table or ())} rows, but has another number")
 
 
 def _put_in_place(

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import astropy.units as u
 
-from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.image import SkyImage
+from morpheus_lite.measurement import MeasureOptions
 
 _RATIO = u.dimensionless_unscaled
 

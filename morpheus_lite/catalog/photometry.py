@@ -7,9 +7,9 @@ import numpy as np
 
 from morpheus_lite.catalog.centroids import windowed_centroid
 from morpheus_lite.catalog.growth import Growth, grow
-from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Stamp
 from morpheus_lite.catalog.totals import Correction, correct_to_total
+from morpheus_lite.measurement import MeasureOptions
 from morpheus_lite.skynoise import CorrelatedNoise
 
 _REACH = 6.0

@@ -8,7 +8,6 @@ import numpy as np
 from morpheus_lite.catalog.flagging import find_saturated, flag_sources, mark_pixels
 from morpheus_lite.catalog.light import measure_fluxes, measure_shapes
 from morpheus_lite.catalog.morphology import Morphology, measure_morphology, measure_nature
-from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings
 from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.classification import Classification
@@ -16,6 +15,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.flags import SourceFlag
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
+from morpheus_lite.measurement import MeasureOptions
 from morpheus_lite.skynoise import CorrelatedNoise
 
 _BRIGHT = 20.0

@@ -6,11 +6,11 @@ import numpy as np
 
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
 from morpheus_lite.catalog.photons import find_gains
-from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
 from morpheus_lite.catalog.structure import Structure, central_growth, measure_structure
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
+from morpheus_lite.measurement import MeasureOptions
 from morpheus_lite.processes import mapped
 from morpheus_lite.skynoise import CorrelatedNoise
 

@@ -9,13 +9,13 @@ from morpheus_lite.catalog.columns import build_table, catalogue_columns
 from morpheus_lite.catalog.photometry import BandNoise
 from morpheus_lite.catalog.photons import find_gains
 from morpheus_lite.catalog.rows import RowSettings, measure_rows
-from morpheus_lite.catalog.settings import MeasureOptions
 from morpheus_lite.catalog.sharing import share_light
 from morpheus_lite.classification import Classification
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError
 from morpheus_lite.flags import SourceFlag
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import check_labels
+from morpheus_lite.measurement import MeasureOptions
 from morpheus_lite.skynoise import CorrelatedNoise, measure_noise
 
 
@@ -102,6 +102,7 @@ def measure(
     for name, zero_point in zip(image.bands, image.zero_points, strict=True):
         if zero_point is not None and not np.isfinite(zero_point):
             raise InputError(f"zero-point {zero_point} of {name}: expected a finite AB magnitude, or None if unknown")
+    options.check_image(image.name, image.bands, image.pixel_scale)
     settings = RowSettings(
         band=image.bands[image.index(band or image.detection_band)],
         maps=maps,
@@ -142,8 +143,6 @@ def finish_table(
     with_errors : bool
         Whether the class maps have variances.
     """
-    if settings.options.share_blends and f"shared_flux_{settings.band}" not in rows:
-        raise OptionError("share_blends needs the whole label map in memory: measure without it, or with more memory")
     values = rows | _sky_positions(image, rows["x_centroid"], rows["y_centroid"]) | _families(rows["parent_label"])
     child = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD)
     values["flags"] = rows["flags"] | np.where(values["n_children"] > 1, child, 0).astype(np.int32)

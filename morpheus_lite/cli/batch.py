@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, verbosity
+from morpheus_lite.cli.measuring import measuring_of, measuring_options
 from morpheus_lite.options import DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
 from morpheus_lite.tiling import EDGES
 
@@ -56,6 +57,7 @@ _TILE_PRODUCTS = ("maps", "catalog")
     help=f"What to write for each tile beside the catalogue: any of {', '.join(PRODUCTS)}.",
 )
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
+@measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @config_option
 @verbosity
@@ -76,7 +78,8 @@ def command(sources: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, 
 
     options = ClassifyOptions(
         products=tuple(part.strip() for part in chosen["products"].split(",") if part.strip()),
-        **{key: chosen[key] for key in ("model", "stride", "edges", "segmentation", "compress")},
+        **{key: chosen[key] for key in ("model", "stride", "edges", "segmentation", "compress", "detection_band")},
+        measuring=measuring_of(chosen),
     )
     tiles = read_tiles(sources)
     if chosen["dry_run"]:

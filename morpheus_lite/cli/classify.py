@@ -1,7 +1,6 @@
 """``morpheus classify``."""
 
 import json
-import math
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,9 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.console import config_option, no_garbage, progress_bar, set_up_logging, start_network, verbosity
-from morpheus_lite.errors import MorpheusError, OptionError
+from morpheus_lite.cli.measuring import measuring_of, measuring_options
+from morpheus_lite.cli.reading import image_options, names, pairs, reading_of
+from morpheus_lite.errors import MorpheusError
 from morpheus_lite.options import (
     CATALOG_FORMATS,
     COLUMN_NAMES,
@@ -28,14 +29,7 @@ from morpheus_lite.tiling import EDGES
 
 @click.command("classify", short_help="Classify images.")
 @click.argument("images", nargs=-1, metavar="[IMAGE.fits[EXT]]...")
-@click.option(
-    "--band", "bands", multiple=True, metavar="NAME=FILE[EXT]", help="One band of an image kept in several files."
-)
-@click.option("--band-names", metavar="A,B,...", help="Names of the bands, in order, when the file has none.")
-@click.option("--rms", multiple=True, metavar="[NAME=]FILE", help="Noise (standard deviation) plane.")
-@click.option("--weight", multiple=True, metavar="[NAME=]FILE", help="Inverse-variance plane.")
-@click.option("--dq", multiple=True, metavar="[NAME=]FILE", help="Flag plane; anything but 0 is a bad pixel.")
-@click.option("--zero-point", multiple=True, metavar="NAME=MAG", help="AB magnitude of one data unit.")
+@image_options
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=".", help="Directory for products."
 )
@@ -97,6 +91,7 @@ from morpheus_lite.tiling import EDGES
 @click.option("--wings", type=float, help="Source probability down to which pixels belong to it (the model's).")
 @click.option("--min-area", type=int, help="Smallest source in pixels (the model's).")
 @click.option("--min-significance", type=float, help="Smallest signal-to-noise ratio of a source (the model's).")
+@measuring_options
 @click.option(
     "--uncertainty",
     is_flag=True,
@@ -165,15 +160,14 @@ def classify_one(source: Any, chosen: dict, options: ClassifyOptions, reading: d
         products = classify_file(
             source, chosen["output"], options, name=chosen["name"], reading=reading, progress=progress
         )
-    table = products.table
-    counts = {str(kind): int((table["morphology"] == kind).sum()) for kind in sorted(set(table["morphology"]))}
+    kinds = [] if products.table is None else [str(kind) for kind in products.table["morphology"]]
     return {
         "image": label,
         "shape": list(products.shape),
         "model": products.provenance.get("model"),
         "products": {name: str(path) for name, path in products.paths.items()},
-        "n_sources": len(table),
-        "classes": counts,
+        "n_sources": None if products.table is None else len(products.table),
+        "classes": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
         "seconds": {stage: round(seconds, 3) for stage, seconds in products.seconds.items()},
     }
 
@@ -182,9 +176,10 @@ def report(record: dict[str, Any]) -> None:
     """Print what was made, for a person."""
     counts = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in record["classes"].items())
     height, width = record["shape"]
+    sources = "" if record["n_sources"] is None else f", {record['n_sources']} sources"
     click.echo(
-        f"{record['image']}: {height} x {width} px, {record['n_sources']} sources"
-        f"{f' ({counts})' if counts else ''} in {sum(record['seconds'].values()):.1f} s"
+        f"{record['image']}: {height} x {width} px{sources}{f' ({counts})' if counts else ''} in "
+        f"{sum(record['seconds'].values()):.1f} s"
     )
     for name, path in record["products"].items():
         click.echo(f"  {name:<8} {path}")
@@ -210,56 +205,11 @@ def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, An
                 "precision",
                 "uncertainty",
                 "domain_check",
+                "detection_band",
             )
         },
+        measuring=measuring_of(chosen),
         planes=None if chosen["planes"] is None else names(chosen["planes"]),
         detection={key: chosen[key] for key in DETECTION if chosen[key] is not None},
     )
-    reading: dict[str, Any] = {}
-    if chosen["band_names"]:
-        reading["bands"] = list(names(chosen["band_names"]))
-    for plane in ("rms", "weight", "dq"):
-        if chosen[plane]:
-            reading[plane] = plane_option(f"--{plane}", chosen[plane])
-    if chosen["zero_point"]:
-        reading["zero_points"] = {
-            band: number(f"--zero-point {band}", text)
-            for band, text in pairs("--zero-point", chosen["zero_point"]).items()
-        }
-    return options, reading
-
-
-def names(text: str) -> tuple[str, ...]:
-    """``"a, b"`` as names."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def plane_option(option: str, values: tuple[str, ...]) -> str | dict[str, str]:
-    """One plane for all bands, or one for each: ``FILE`` or ``NAME=FILE ...``."""
-    if len(values) == 1 and "=" not in values[0]:
-        return values[0]
-    return pairs(option, values)
-
-
-def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
-    """``("A=x", "B=y")`` as a dict, each name once."""
-    found: dict[str, str] = {}
-    for value in values:
-        name, separator, item = value.partition("=")
-        if not separator or not name or not item:
-            raise OptionError(f"{option} {value}: expected NAME=VALUE, such as {option} F160W=...")
-        if name in found:
-            raise OptionError(f"{option} names {name} twice: {found[name]} and {item}")
-        found[name] = item
-    return found
-
-
-def number(option: str, text: str) -> float:
-    """A finite number, or an error that quotes the text."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise OptionError(f"{option}={text}: expected a finite number")
-    return value
+    return options, reading_of(chosen)

@@ -5,10 +5,11 @@ from morpheus_lite.display.colours import PALETTES, colorize, hex_colours
 from morpheus_lite.display.field import field_rgb
 from morpheus_lite.display.names import plot_names
 from morpheus_lite.display.scores import plot_calibration, plot_confusion_matrix, plot_fractions, plot_percentiles
-from morpheus_lite.display.stamps import choose_sources, plot_stamp, plot_stamp_sheet, save_stamp_sheet
+from morpheus_lite.display.stamps import LARGEST_STAMP, choose_sources, plot_stamp, plot_stamp_sheet, save_stamp_sheet
 from morpheus_lite.display.summary import plot_classification, save_summary
 
 __all__ = [
+    "LARGEST_STAMP",
     "PALETTES",
     "choose_sources",
     "colorize",

@@ -22,7 +22,9 @@ from morpheus_lite.outlines import trace_outlines
 
 ORDERS = ("brightest", "uncertain")
 _SMALLEST = 20
-_LARGEST = 200
+LARGEST_STAMP = 200
+"""Pixels along the side of the largest stamp."""
+
 _CELL = 1.35
 _INK = "#222222"
 _NO_CLASS = (0.8, 0.8, 0.8)
@@ -84,7 +86,7 @@ def plot_stamp(
     side : int, optional
         Side of the stamp in pixels; None takes 2.5 times the extent of the source, between 20 and 200 px.
     """
-    side = side or int(np.clip(2.5 * np.sqrt(_number(row["area"])), _SMALLEST, _LARGEST))
+    side = side or int(np.clip(2.5 * np.sqrt(_number(row["area"])), _SMALLEST, LARGEST_STAMP))
     x, y = (round(_number(row[name])) for name in ("x_centroid", "y_centroid"))
     left, top = x - side // 2, y - side // 2
     here = slice(max(top, 0), top + side), slice(max(left, 0), left + side)

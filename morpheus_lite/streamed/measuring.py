@@ -8,10 +8,10 @@ import numpy as np
 
 from morpheus_lite.catalog.flagging import mark_pixels
 from morpheus_lite.catalog.rows import RowSettings, measure_rows, measure_sources
-from morpheus_lite.catalog.settings import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.classification import Classification
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
+from morpheus_lite.measurement import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.processes import Workers, mapped
 from morpheus_lite.streamed.doors import ImageDoor, MapDoor
 from morpheus_lite.streamed.labels import StreamedLabels

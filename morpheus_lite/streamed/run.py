@@ -8,9 +8,9 @@ from pathlib import Path
 from astropy.table import QTable
 
 from morpheus_lite.catalog.rows import RowSettings
-from morpheus_lite.catalog.settings import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.measurement import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.multithreshold import MultithresholdOptions
 from morpheus_lite.options import DEBLENDING_OF
 from morpheus_lite.processes import Workers
@@ -48,6 +48,7 @@ def catalogue_sections(
     detection: DetectionOptions | None = None,
     deblending: MultithresholdOptions | None = None,
     measuring: MeasureOptions | None = None,
+    band: str | None = None,
     tile: int | None = None,
     memory: int | None = None,
     workers: Workers = 1,
@@ -72,6 +73,8 @@ def catalogue_sections(
         For ``"probability"``.
     measuring : MeasureOptions, optional
         What to measure.
+    band : str, optional
+        Detection band, which gives positions and shapes; None takes F160W, or the first band of an image without it.
     tile : int, optional
         Side of the tiles that the work is done in, in pixels. The result does not depend on it. None takes what
         ``memory`` allows.
@@ -118,7 +121,7 @@ def catalogue_sections(
         labels, parents = split(parents, image, maps, method=DEBLENDING_OF[method], options=deblending, tile=tile)
         log.info("%d sources after deblending", len(labels.names))
         write_labels(labels, maps, tile)
-        settings = _settings(image, labels, method, measuring or MeasureOptions())
+        settings = _settings(image, labels, method, measuring or MeasureOptions(), band)
         rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
         if settings.options.share_blends:
             rows |= share_groups(rows, labels, image, settings, tile=tile)
@@ -157,9 +160,12 @@ def write_labels(labels: StreamedLabels, maps: MapDoor, tile: int) -> None:
             maps.write_plane("SEGMENTATION", labels.read(window), window)
 
 
-def _settings(image: ImageDoor, labels: StreamedLabels, method: str, options: MeasureOptions) -> RowSettings:
+def _settings(
+    image: ImageDoor, labels: StreamedLabels, method: str, options: MeasureOptions, band: str | None
+) -> RowSettings:
     noise = {}
     if options.photometry:
         noise = noise_of_pieces([(image.read(w), labels.read(w)) for w in sample_windows(image.shape)])
-    band = image.read(Window(0, 0, 1, 1)).detection_band
+    one_pixel = image.read(Window(0, 0, 1, 1))
+    band = one_pixel.bands[one_pixel.index(band or one_pixel.detection_band)]
     return RowSettings(band, "vote" if method == "paper" else "probability", options, noise)

@@ -1,14 +1,19 @@
 """What to measure, and how: the options of `~morpheus_lite.catalog.measure`, checked at the door."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.errors import OptionError
-from morpheus_lite.image import SkyImage
+
+if TYPE_CHECKING:  # the commands' help needs the options, and no pixels
+    from morpheus_lite.image import SkyImage
 
 LARGEST_MARGIN = 256
 """Pixels around a source's bounding box beyond which nothing counts for its row."""
+
+APERTURE_UNITS = ("arcsec", "pixel")
 
 _SMALLEST_MARGIN = 24
 _RADII = {"arcsec": (0.25, 0.5, 1.0), "pixel": (3.0, 5.0, 10.0)}
@@ -38,8 +43,8 @@ class MeasureOptions:
         Electrons in one unit of data: the photon noise of the sources is added to the errors. None takes it from the
         header, unless the image has RMS planes, which are taken to hold it.
     share_blends : bool
-        Add ``shared_flux_<band>``, in which the pieces of a source that was split share its pixels; the whole label map
-        is needed at once. Needs ``photometry``.
+        Add ``shared_flux_<band>``, in which the pieces of a source that was split share its pixels. Needs
+        ``photometry``.
     local_background : bool
         Subtract the median of the sky around each source from Kron and aperture fluxes.
     saturation : float, optional
@@ -97,6 +102,52 @@ class MeasureOptions:
         """Only the columns that need no more than the segments: what Hausen & Robertson (2020) measured, and fluxes."""
         return cls(photometry=False, structure=False)
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The fields that are not the defaults."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {one.name: values[one.name] for one in fields(self) if values[one.name] != one.default}
+
+    def with_fields(self, changed: Mapping[str, Any]) -> "MeasureOptions":
+        """The same options with some fields changed, as a file of options gives them.
+
+        Raises
+        ------
+        OptionError
+            A field is unknown, or its value impossible.
+
+        Examples
+        --------
+        >>> MeasureOptions().with_fields({"psf_fwhm": 0.16, "aperture_radii": [0.3]}).aperture_names(0.06)
+        ('0p3',)
+        """
+        known = [one.name for one in fields(self)]
+        if not isinstance(changed, Mapping):
+            raise OptionError(f"measuring = {changed!r}: expected a table, such as {{psf_fwhm = 0.16}}")
+        strange = sorted(set(changed) - set(known))
+        if strange:
+            raise OptionError(f"measuring: {', '.join(strange)} is unknown; expected some of {', '.join(known)}")
+        values: dict[str, Any] = dict(changed)
+        if isinstance(values.get("aperture_radii"), list):
+            values["aperture_radii"] = tuple(values["aperture_radii"])
+        try:
+            return replace(self, **values)
+        except TypeError as error:
+            raise OptionError(f"measuring = {dict(changed)}: a value is of the wrong kind ({error})") from error
+
+    def check_image(self, name: str, bands: Sequence[str], pixel_scale: float | None) -> None:
+        """Refuse an image that the options do not fit, before any of its pixels is read.
+
+        Raises
+        ------
+        OptionError
+            As `aperture_radii_in_pixels`, or a gain of a band that the image does not have.
+        """
+        self.aperture_radii_in_pixels(pixel_scale)
+        strange = sorted(set(self.gain) - set(bands)) if isinstance(self.gain, Mapping) else []
+        if strange:
+            raise OptionError(f"gain of {', '.join(strange)}: {name} has the bands {', '.join(bands)}")
+
     def aperture_radii_in_pixels(self, pixel_scale: float | None) -> tuple[float, ...]:
         """Radii of the circular apertures in pixels.
 
@@ -145,7 +196,7 @@ class MeasureOptions:
         needed = max(_SMALLEST_MARGIN, height, width, *(math.ceil(radius) + 2 for radius in radii))
         return min(needed, LARGEST_MARGIN)
 
-    def saturation_levels(self, image: SkyImage) -> list[float | None]:
+    def saturation_levels(self, image: "SkyImage") -> list[float | None]:
         """Data value of each band from which a pixel is saturated, None where nothing says."""
         if self.saturation is not None:
             return [self.saturation] * image.n_bands
