@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -47,10 +48,14 @@ class CorrelatedNoise:
 
         Between the squares measured, a straight line in the logarithms of side and factor.
         """
-        side = np.log(np.sqrt(np.maximum(np.asarray(area, dtype=np.float64), 1)))
-        sides = np.log(self.sides)
+        side = 0.5 * np.log(np.maximum(area, 1.0))
+        sides, factors = self._logarithms
         beyond = np.maximum(side - sides[-1], 0)
-        return np.exp(np.interp(side, sides, np.log(self.factors)) + self.slope * beyond)
+        return np.exp(np.interp(side, sides, factors) + self.slope * beyond)
+
+    @cached_property
+    def _logarithms(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.log(self.sides), np.log(self.factors)
 
 
 def measure_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNoise]:

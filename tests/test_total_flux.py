@@ -86,9 +86,11 @@ def test_profiles_are_those_of_galsim(beta):
         pixels = drawn.drawImage(galsim.ImageD(401, 401), scale=0.1, method="no_pixel").array
         radii = np.array([0.7, 2.0, 6.0])
         expected = [pixels[np.hypot(y, x) < 10 * radius].sum() for radius in radii]
-        sizes, _, shares = profiles_behind(beta).within(radii[None], np.zeros(1), np.array([100.0]))
-        k = SERSIC_INDICES.index(index)
-        found = [np.interp(np.log(size), np.log(sizes[0]), shares[k, 0, :, m]) for m in range(3)]
+        profiles = profiles_behind(beta)
+        first, n_sizes = profiles.first_between(np.zeros(1), np.array([1e6]))
+        assert (first[0], n_sizes[0]) == (0, len(profiles.sizes))
+        shares = profiles.within(radii[:, None], first, n_sizes[0])[:, 0, :, SERSIC_INDICES.index(index)]
+        found = [np.interp(np.log(size), np.log(profiles.sizes), share) for share in shares]
         np.testing.assert_allclose(found, expected, atol=0.015)
 
 

@@ -1,5 +1,7 @@
 """Windowed centroids: positions that do not depend on where the segment ends."""
 
+import math
+
 import numpy as np
 
 from morpheus_lite.catalog.stamps import Stamp
@@ -43,28 +45,37 @@ def windowed_centroid(
     if not np.isfinite(half_light_radius):
         return lost
     sigma = max(half_light_radius / _HALF_LIGHT, _NARROWEST)
-    start = np.array([stamp.ellipse.x, stamp.ellipse.y])
+    start = stamp.ellipse.x, stamp.ellipse.y
     reach = int(np.ceil(_REACH * sigma)) + 2
-    left, top = (max(int(np.rint(place)) - reach, 0) for place in start)
+    left, top = (max(round(place) - reach, 0) for place in start)
     here = slice(top, top + 2 * reach + 1), slice(left, left + 2 * reach + 1)
     light, variance = light[here], variance[here]
-    y, x = (np.arange(length, dtype=np.float64) for length in light.shape)
-    corner = np.array([left, top])
-    place = start - corner
+    height, width = light.shape
+    # The window is a product of one along x and one along y: both at once.
+    places = np.concatenate([np.arange(width), np.arange(height)])
+    x, y = start[0] - left, start[1] - top
     for _ in range(_MOST_STEPS):
-        # The window is a product of one along x and one along y.
-        across, along = (np.exp(-0.5 * ((axis - at) / sigma) ** 2) for axis, at in zip((x, y), place, strict=True))
-        away = x - place[0], y - place[1]
-        columns = light @ across
-        total = along @ columns
+        window = _window(places, np.repeat((x, y), (width, height)), sigma)
+        across, along = window[:, :width], window[:, width:]
+        (total, right), (down, _) = (along @ light @ across.T).tolist()
         if not total > 0:
             return lost
-        step = 2 * np.array([along @ (light @ (across * away[0])), (along * away[1]) @ columns]) / total
-        place = place + step
-        if np.hypot(*(place + corner - start)) > max(half_light_radius, _NARROWEST):
+        step = 2 * right / total, 2 * down / total
+        x, y = x + step[0], y + step[1]
+        if math.hypot(x + left - start[0], y + top - start[1]) > max(half_light_radius, _NARROWEST):
             return lost
-        if np.abs(step).max() < _SMALLEST_STEP:
+        if max(abs(step[0]), abs(step[1])) < _SMALLEST_STEP:
             break
-    spread = variance @ np.stack([(across * away[0]) ** 2, across**2], axis=1)
-    scatter = np.sqrt([along**2 @ spread[:, 0], (along * away[1]) ** 2 @ spread[:, 1]])
-    return place + corner, 2 * scatter / total * float(noise.factor(along.sum() * across.sum()))
+    spread = (along * along) @ variance @ (across * across).T
+    scatter = np.sqrt([spread[0, 1], spread[1, 0]])
+    area = float(along[0].sum() * across[0].sum())
+    return np.array([x + left, y + top]), 2 * scatter / total * float(noise.factor(area))
+
+
+def _window(places: np.ndarray, centre: np.ndarray, sigma: float) -> np.ndarray:
+    """A Gaussian, and the same times the distance from its centre: float64, shape ``(2, n)``."""
+    window = np.empty((2, len(places)))
+    away = places - centre
+    np.exp(away * away * (-0.5 / sigma**2), out=window[0])
+    np.multiply(window[0], away, out=window[1])
+    return window

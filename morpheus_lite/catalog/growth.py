@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from photutils.geometry import circular_overlap_grid
 
 _EXACT = 5.0
 _STEP = 0.25
@@ -79,40 +78,78 @@ def grow(light: np.ndarray, y: float, x: float, largest: float) -> Growth:
     Overlaps of circles and pixels are exact below 5 pixels; beyond, a pixel is inside by the part of its radial extent
     that is, which is good to 1e-3 of a pixel's light.
     """
-    rows, columns = np.ogrid[: light.shape[0], : light.shape[1]]
-    growth = grow_by_distance(light, np.hypot(rows - y, columns - x), largest)
-    reach = int(np.ceil(_EXACT)) + 1
-    top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
-    near = light[top : round(y) + reach + 1, left : round(x) + reach + 1]
-    height, width = near.shape
-    corners = (left - 0.5 - x, left + width - 0.5 - x, top - 0.5 - y, top + height - 0.5 - y)
+    down, right = np.arange(light.shape[0]) - y, np.arange(light.shape[1]) - x
+    growth = grow_by_distance(light, np.sqrt((down * down)[:, None] + right * right), largest)
     n_exact = min(int(_EXACT / _STEP) + 1, len(growth.radii))
-    circles = [circular_overlap_grid(*corners, width, height, radius, 1, 1) for radius in growth.radii[1:n_exact]]
-    shares = np.array(circles).reshape(n_exact - 1, -1)
-    growth.flux[1:n_exact] = (shares * near.ravel()).sum(axis=1)
-    growth.area[1:n_exact] = shares.sum(axis=1)
+    growth.flux[1:n_exact], growth.area[1:n_exact] = _exact_circles(light, y, x, growth.radii[1:n_exact])
     return growth
 
 
 def grow_by_distance(light: np.ndarray, distance: np.ndarray, largest: float) -> Growth:
     """Curve of growth along any measure of distance in pixels, such as an elliptical one."""
     radii = np.arange(0, max(largest, 2) + _STEP / 2, _STEP)
-    near = distance <= radii[-1] + 1
-    away, values = distance[near], light[near]
-    # Circles grow by steps, and so does what lies wholly or partly within them: no need to sort.
-    bins = np.ceil(away / _STEP).astype(np.intp)
-    sums = [
-        np.cumsum(np.bincount(bins, weights=weights, minlength=len(radii) + 2 * _HALF))
-        for weights in (values, values * away, None, away)
-    ]
-    return Growth(radii, _within(radii, *sums[:2]), _within(radii, *sums[2:]))
+    n_radii = len(radii)
+    away, values = distance.ravel(), light.ravel()
+    # Circles grow by steps, and so does what lies wholly or partly within them: no need to sort. All that is too far
+    # for the largest circle goes to the last step.
+    steps = np.minimum(np.ceil(away / _STEP), n_radii + _HALF).astype(np.intp)
+    sums = np.zeros((4, n_radii + 2 * _HALF))
+    for k, weights in enumerate((values, None, values * away, away)):
+        found = np.bincount(steps, weights=weights, minlength=n_radii + _HALF)
+        np.cumsum(found[: n_radii + _HALF], out=sums[k, _HALF:])
+    # Wholly within is what lies half a pixel inside of the circle; what lies half a pixel outside is not within.
+    whole, reached = sums[:, :n_radii], sums[:, 2 * _HALF :]
+    partly = reached - whole
+    within = whole[:2] + (radii + 0.5) * partly[:2] - partly[2:]
+    within[:, 0] = 0.0
+    return Growth(radii, within[0], within[1])
 
 
-def _within(radii: np.ndarray, total: np.ndarray, moment: np.ndarray) -> np.ndarray:
-    """Sum of ``values * clip(radius - away + 0.5, 0, 1)`` for every radius, by the sums up to each step."""
-    partly = np.arange(len(radii)) + _HALF
-    whole = partly - 2 * _HALF
-    below, moment_below = (np.where(whole >= 0, sums[np.maximum(whole, 0)], 0) for sums in (total, moment))
-    flux = below + (radii + 0.5) * (total[partly] - below) - (moment[partly] - moment_below)
-    flux[0] = 0.0
-    return flux
+def _exact_circles(light: np.ndarray, y: float, x: float, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Light and pixels within circles: float64, shape ``(radius,)`` each.
+
+    A pixel's overlap is the mixed difference over its corners of the area between the axes and a corner. Summing by
+    parts moves the differences to the light, which is the same for all circles.
+    """
+    reach = int(np.ceil(_EXACT)) + 1
+    top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
+    near = light[top : round(y) + reach + 1, left : round(x) + reach + 1]
+    height, width = near.shape
+    down, right = np.arange(height + 1) + (top - 0.5 - y), np.arange(width + 1) + (left - 0.5 - x)
+    area = _corner_areas(down, right, radii)
+    sign = np.sign(down)[:, None] * np.sign(right)
+    change = np.zeros((height + 1, width + 1))
+    change[:-1, :-1] = near
+    change[1:, :-1] -= near
+    change[:-1, 1:] -= near
+    change[1:, 1:] += near
+    flux = area.reshape(len(radii), -1) @ (sign * change).ravel()
+    ends = area[:, :: max(height, 1), :: max(width, 1)] * sign[:: max(height, 1), :: max(width, 1)]
+    return flux, ends[:, -1, -1] - ends[:, 0, -1] - ends[:, -1, 0] + ends[:, 0, 0]
+
+
+def _corner_areas(down: np.ndarray, right: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Area of each circle in the rectangle between its centre and a corner.
+
+    Parameters
+    ----------
+    down, right : numpy.ndarray
+        float64, shapes ``(y,)`` and ``(x,)``: corners as seen from the centre.
+    radii : numpy.ndarray
+        float64, shape ``(radius,)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(radius, y, x)``.
+    """
+    radius = radii[:, None]
+    square = radius * radius
+    tall, wide = (np.minimum(np.abs(side), radius) for side in (down, right))
+    below, beside = (
+        0.5 * (side * np.sqrt(square - side * side) + square * np.arcsin(side / radius)) for side in (tall, wide)
+    )
+    area = below[:, :, None] + (beside - square * (np.pi / 4))[:, None]
+    inner = (tall * tall)[:, :, None] + (wide * wide)[:, None] < square[:, :, None]
+    np.copyto(area, tall[:, :, None] * wide[:, None], where=inner)
+    return area

@@ -8,7 +8,7 @@ import numpy as np
 from morpheus_lite.catalog.centroids import windowed_centroid
 from morpheus_lite.catalog.growth import Growth, grow
 from morpheus_lite.catalog.stamps import Stamp
-from morpheus_lite.catalog.totals import Correction, correct_to_total
+from morpheus_lite.catalog.totals import Rings, measure_rings
 from morpheus_lite.measurement import MeasureOptions
 from morpheus_lite.skynoise import CorrelatedNoise
 
@@ -45,9 +45,9 @@ class Photometry:
     Parameters
     ----------
     flux, error : numpy.ndarray
-        float64, shape ``(aperture, band)``: segment, Kron ellipse, total, then the circles; in data units.
-    correction : Correction
-        Total light over that in the Kron ellipse.
+        float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in data units.
+    rings : Rings or None
+        What tells the light beyond the Kron ellipse; None where there is no half-light radius.
     kron_radius : float
         First moment of the light in units of the source's own semi-axes.
     half_light_radius : float
@@ -62,7 +62,7 @@ class Photometry:
 
     flux: np.ndarray
     error: np.ndarray
-    correction: Correction
+    rings: Rings | None
     kron_radius: float
     half_light_radius: float
     centroid: np.ndarray
@@ -77,7 +77,6 @@ def measure_photometry(
     bands: Sequence[BandNoise],
     radii: Sequence[float],
     options: MeasureOptions,
-    psf_fwhm: float | None = None,
     *,
     central: Growth | None = None,
 ) -> Photometry:
@@ -95,8 +94,6 @@ def measure_photometry(
         Radii of the circles in pixels.
     options : MeasureOptions
         Kron parameters, local background.
-    psf_fwhm : float, optional
-        FWHM of the PSF of the detection band in pixels.
     central : Growth, optional
         Curve of growth of the detection band about the centre, where it is known already.
     """
@@ -115,15 +112,11 @@ def measure_photometry(
     x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
     flux, error = _sums(stamp, weights, background, bands)
-    correction = correct_to_total(stamp, light, detection, scale, half_light, sky, psf_fwhm)
-    total = correction.factor * flux[0], np.hypot(correction.factor * error[0], correction.error * flux[0])
+    rings = measure_rings(stamp, light, detection, scale, half_light, sky)
     own_flux, own_error = _segment_sums(stamp, bands)
     crowded = bool((stamp.foreign & (kron > 0)).any())
-    flux, error = (
-        np.vstack([own_flux, flux[0], total[0], flux[1:]]),
-        np.vstack([own_error, error[0], total[1], error[1:]]),
-    )
-    return Photometry(flux, error, correction, moment, half_light, centroid, centroid_error, background, crowded)
+    flux, error = np.vstack([own_flux, flux]), np.vstack([own_error, error])
+    return Photometry(flux, error, rings, moment, half_light, centroid, centroid_error, background, crowded)
 
 
 def kron_radius(stamp: Stamp, detection: int, smallest: float) -> float:
@@ -137,7 +130,7 @@ def kron_radius(stamp: Stamp, detection: int, smallest: float) -> float:
     total, moment = light.sum(), (radius[inside] * light).sum()
     if total <= 0 or moment <= 0:
         return smallest
-    return float(np.clip(moment / total, smallest, max(_LARGEST_MOMENT, smallest)))
+    return float(min(max(moment / total, smallest), max(_LARGEST_MOMENT, smallest)))
 
 
 def _sums(
@@ -146,9 +139,11 @@ def _sums(
     """Weighted sums of light less the sky, and their errors: float64, shape ``(aperture, band)``."""
     n_bands = stamp.light.shape[2]
     flat = weights.reshape(len(weights), -1)
-    flux = flat @ stamp.light.reshape(-1, n_bands) - flat.sum(axis=1)[:, None] * background
-    variance = (flat**2) @ stamp.variance.reshape(-1, n_bands)
-    variance *= np.stack([band.sky.factor(flat.sum(axis=1)) for band in bands], axis=1) ** 2
+    areas = flat.sum(axis=1)
+    # Unlike a matrix product, einsum starts no threads, several in each worker process.
+    flux = np.einsum("ap,pb->ab", flat, stamp.light.reshape(-1, n_bands)) - areas[:, None] * background
+    variance = np.einsum("ap,pb->ab", flat * flat, stamp.variance.reshape(-1, n_bands))
+    variance *= np.stack([band.sky.factor(areas) for band in bands], axis=1) ** 2
     return flux, np.sqrt(variance + _photons(flux, bands))
 
 
@@ -159,11 +154,12 @@ def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
 
 def _segment_sums(stamp: Stamp, bands: Sequence[BandNoise]) -> tuple[np.ndarray, np.ndarray]:
     """Sums over the valid pixels of the segment; error NaN where there are none."""
-    own = stamp.own[:, :, None] & stamp.usable
-    n_pixels = own.sum(axis=(0, 1))
+    own = np.nonzero(stamp.own)
+    usable = stamp.usable[own]
+    n_pixels = usable.sum(axis=0)
     factors = np.array([band.sky.factor(n) for band, n in zip(bands, n_pixels, strict=True)])
-    flux = (own * stamp.light).sum(axis=(0, 1))
-    error = np.sqrt((own * stamp.variance).sum(axis=(0, 1)) * factors**2 + _photons(flux, bands))
+    flux = (usable * stamp.light[own]).sum(axis=0)
+    error = np.sqrt((usable * stamp.variance[own]).sum(axis=0) * factors**2 + _photons(flux, bands))
     return flux, np.where(n_pixels > 0, error, np.nan)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import nnls
 from scipy.special import gammainc, gammaincinv
 
@@ -28,47 +29,46 @@ class Profiles:
     sizes : numpy.ndarray
         float64, shape ``(size,)``: half-light radii before the PSF, in units of its FWHM.
     shares : numpy.ndarray
-        float64, shape ``(index, size, radius)``: share of the light within each of a fixed set of radii, of profiles
-        with the indices of `SERSIC_INDICES`.
+        float64, shape ``(radius, 2 * size * index)``: share of the light within each of a fixed set of radii, of
+        profiles with the indices of `SERSIC_INDICES`; after the largest size, it is repeated.
     """
 
     sizes: np.ndarray
     shares: np.ndarray
 
-    def within(
-        self, radii: np.ndarray, smallest: np.ndarray, largest: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Shares within radii, of the profiles between two sizes; all in units of the FWHM, of which there are several.
+    def first_between(self, smallest: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First of the sizes between two, and how many there are, at least one: int64, shape of both."""
+        last = np.clip(np.searchsorted(self.sizes, largest), 1, len(self.sizes))
+        first = np.minimum(np.searchsorted(self.sizes, smallest), last - 1)
+        return first, last - first
+
+    def within(self, radii: np.ndarray, first: np.ndarray, n_sizes: int) -> np.ndarray:
+        """Shares within radii, of all profiles of some neighbouring sizes; radii in units of the FWHM.
 
         Parameters
         ----------
         radii : numpy.ndarray
-            float64, shape ``(width, radius)``.
-        smallest, largest : numpy.ndarray
-            float64, shape ``(width,)``.
+            float64, shape ``(radius, ...)``.
+        first : numpy.ndarray
+            int64, shape ``(...)``: the smallest of the sizes.
+        n_sizes : int
+            How many sizes, at most all of them. Beyond the largest there is, it is repeated.
 
         Returns
         -------
-        sizes : numpy.ndarray
-            float64, shape ``(width, size)``: half-light radii of the profiles chosen, at least one for each width.
-        chosen : numpy.ndarray
-            bool, shape ``(width, size)``: False where there are fewer profiles than for another width.
-        shares : numpy.ndarray
-            float64, shape ``(index, width, size, radius)``.
+        numpy.ndarray
+            float64, shape ``(radius, ..., size, index)``.
         """
-        first, last = np.searchsorted(self.sizes, smallest), np.searchsorted(self.sizes, largest)
-        last = np.clip(last, 1, len(self.sizes))
-        first = np.minimum(first, last - 1)
-        which = first[:, None] + np.arange((last - first).max())
-        chosen = which < last[:, None]
-        which = np.minimum(which, len(self.sizes) - 1)
         place = np.interp(np.log(np.maximum(radii, _RADII[0])), _LOG_RADII, np.arange(len(_RADII)))
         below = np.minimum(place.astype(int), len(_RADII) - 2)
-        part = (place - below)[:, None]
-        at = which[:, :, None], below[:, None]
-        found = self.shares[:, at[0], at[1]] * (1 - part) + self.shares[:, at[0], at[1] + 1] * part
+        part = (place - below)[..., None]
+        # The shares of neighbouring sizes lie in one piece.
+        n_indices = len(SERSIC_INDICES)
+        near = sliding_window_view(self.shares, n_sizes * n_indices, axis=1)[:, ::n_indices]
+        found = near[below, first] * (1 - part) + near[below + 1, first] * part
         # Below the smallest radius of the table the light is as good as even.
-        return self.sizes[which], chosen, found * np.minimum(radii / _RADII[0], 1)[:, None] ** 2
+        found *= np.minimum(radii / _RADII[0], 1)[..., None] ** 2
+        return found.reshape(*radii.shape, n_sizes, n_indices)
 
 
 @cache
@@ -81,19 +81,20 @@ def profiles_behind(beta: float | None) -> Profiles:
     """
     sizes = _SMALLEST * _STEP ** np.arange(_N_SIZES)
     psf, psf_weight = _moffat(beta)
-    shares = np.empty((len(SERSIC_INDICES), len(sizes), len(_RADII)))
+    shares = np.empty((len(_RADII), 2 * len(sizes), len(SERSIC_INDICES)))
     for k, index in enumerate(SERSIC_INDICES):
         sigma, weight = _sersic(index)
         both = np.outer(weight, psf_weight).ravel()
         for m, size in enumerate(sizes):
             variance = np.add.outer((size * sigma) ** 2, psf**2).ravel()
-            shares[k, m] = both @ (1 - np.exp(-0.5 * _RADII**2 / variance[:, None]))
-    return Profiles(sizes, shares)
+            shares[:, m, k] = both @ (1 - np.exp(-0.5 * _RADII**2 / variance[:, None]))
+    shares[:, len(sizes) :] = shares[:, [len(sizes) - 1]]
+    return Profiles(sizes, shares.reshape(len(_RADII), -1))
 
 
-def effective_fwhm(fwhm: float, axis_ratio: float) -> float:
-    """FWHM in pixels, as it acts on ellipses of an axis ratio whose area is kept, pixels included."""
-    return float(np.hypot(fwhm, np.sqrt(_PIXEL) / _SIGMA_OF_FWHM) * np.sqrt((axis_ratio + 1 / axis_ratio) / 2))
+def effective_fwhm(fwhm: np.ndarray, axis_ratio: np.ndarray) -> np.ndarray:
+    """FWHM in pixels, as it acts on ellipses of an axis ratio whose area is kept, pixels included: shape of both."""
+    return np.hypot(fwhm, np.sqrt(_PIXEL) / _SIGMA_OF_FWHM) * np.sqrt((axis_ratio + 1 / axis_ratio) / 2)
 
 
 def _sersic(index: float) -> tuple[np.ndarray, np.ndarray]:

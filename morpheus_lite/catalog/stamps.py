@@ -84,14 +84,16 @@ class Stamp:
     @cached_property
     def elliptical_radius(self) -> np.ndarray:
         """float64, shape ``(y, x)``: distance from the centre in units of the ellipse."""
+        # A root is several times as fast as np.hypot.
         along, across = self.axes
-        return np.hypot(along / self.ellipse.a, across / self.ellipse.b)
+        across = across * (self.ellipse.a / self.ellipse.b)
+        return np.sqrt(along * along + across * across) / self.ellipse.a
 
     @cached_property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Distances from the centre along the major and the minor axis, in pixels: float64, shape ``(y, x)``."""
-        y, x = np.ogrid[: self.own.shape[0], : self.own.shape[1]]
-        dy, dx = y - self.ellipse.y, x - self.ellipse.x
+        dy, dx = (np.arange(n) - at for n, at in zip(self.own.shape, (self.ellipse.y, self.ellipse.x), strict=True))
+        dy = dy[:, None]
         cosine, sine = np.cos(self.ellipse.theta), np.sin(self.ellipse.theta)
         return dx * cosine + dy * sine, dy * cosine - dx * sine
 
@@ -148,6 +150,8 @@ def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas
     for index, sigma in enumerate(sigmas):
         plane = variance[:, :, index]
         known = plane > 0
+        if known.all():
+            continue
         if known.any():
             plane[~known] = plane[known].mean()
         else:
@@ -164,7 +168,8 @@ def _mirrored(light: np.ndarray, good: np.ndarray, ellipse: Ellipse) -> np.ndarr
     opposite_y, opposite_x = np.rint(2 * ellipse.y - y).astype(int), np.rint(2 * ellipse.x - x).astype(int)
     height, width = light.shape[:2]
     inside = (opposite_y >= 0) & (opposite_y < height) & (opposite_x >= 0) & (opposite_x < width)
-    opposite_y, opposite_x = np.clip(opposite_y, 0, height - 1), np.clip(opposite_x, 0, width - 1)
+    # What lies outside is not taken; its place only has to be one.
+    opposite_y, opposite_x = (np.where(inside, place, 0) for place in (opposite_y, opposite_x))
     inside &= good[opposite_y, opposite_x, band]
     filled = light.copy()
     filled[y, x, band] = np.where(inside, light[opposite_y, opposite_x, band], 0)

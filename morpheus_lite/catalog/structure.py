@@ -14,6 +14,9 @@ _SMOOTHING = 0.2
 _SMALLEST_REACH = 4.0
 _STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _MOST_MOVES = 6
+_MIDDLE = 4
+_SIDES = ndimage.generate_binary_structure(2, 1)
+_AT_ONCE = 512
 _REACH = 2 * math.ceil(_MOST_MOVES * sum(_STEPS)) + 2
 
 
@@ -45,7 +48,7 @@ class Structure:
 def central_growth(stamp: Stamp, band: int) -> Growth:
     """Curve of growth about the centre of a stamp, as far as circles stay inside of it."""
     light = np.ascontiguousarray(stamp.light[:, :, band])
-    return grow(light, stamp.ellipse.y, stamp.ellipse.x, max(min(light.shape) / 2, _SMALLEST_REACH))
+    return grow(light, stamp.ellipse.y, stamp.ellipse.x, _largest(light))
 
 
 def measure_structure(stamp: Stamp, band: int, central: Growth) -> Structure:
@@ -60,14 +63,12 @@ def measure_structure(stamp: Stamp, band: int, central: Growth) -> Structure:
     patch of sky, so that it needs nothing far away.
     """
     light = np.ascontiguousarray(stamp.light[:, :, band])
-    # Circles must stay inside of the stamp, or be cut by the edge of the image.
-    largest = max(min(light.shape) / 2, _SMALLEST_REACH)
+    gini, m20 = _gini_and_m20(stamp, light)
     first = central.petrosian()
-    gini, m20 = _gini_and_m20(stamp, light, largest)
     if not np.isfinite(first):
         return Structure(gini=gini, m20=m20)
-    asymmetry, centre = _asymmetry(stamp, band, _EXTENT * first)
-    growth = grow(light, *centre, largest)
+    asymmetry, centre = _asymmetry(stamp, light, stamp.variance[:, :, band], _EXTENT * first)
+    growth = grow(light, *centre, _largest(light))
     radius = growth.petrosian()
     total = growth.flux_within(_EXTENT * radius) if np.isfinite(radius) else np.nan
     r20, r80 = (growth.radius_of(share * total, below=_EXTENT * radius) for share in (0.2, 0.8))
@@ -75,25 +76,32 @@ def measure_structure(stamp: Stamp, band: int, central: Growth) -> Structure:
     return Structure(radius, float(concentration), asymmetry, gini, m20)
 
 
-def _asymmetry(stamp: Stamp, band: int, radius: float) -> tuple[float, tuple[float, float]]:
+def _largest(light: np.ndarray) -> float:
+    """Largest circle: it must stay inside of the stamp, or be cut by the edge of the image."""
+    return max(min(light.shape) / 2, _SMALLEST_REACH)
+
+
+def _asymmetry(
+    stamp: Stamp, light: np.ndarray, variance: np.ndarray, radius: float
+) -> tuple[float, tuple[float, float]]:
     """Asymmetry within a radius about the best centre, which a pattern search finds to 1/16 pixel, and that centre."""
-    light = np.ascontiguousarray(stamp.light[:, :, band])
-    inside = stamp.circle_overlap(stamp.ellipse.y, stamp.ellipse.x, radius) > 0.5
-    total = np.abs(light[inside]).sum()
     best = (stamp.ellipse.y, stamp.ellipse.x)
+    inside = np.nonzero(stamp.circle_overlap(*best, radius) > 0.5)
+    total = np.abs(light[inside]).sum()
     if not total > 0:
         return np.nan, best
     turn = _HalfTurn.about(best, light, inside)
-    value = float(turn.differences(best, 0.0)[1, 1])
+    value = np.inf
     for step in _STEPS:
         for _ in range(_MOST_MOVES):
             values = turn.differences(best, step)
-            down, right = np.unravel_index(np.argmin(values), values.shape)
-            if not values[down, right] < value:
+            value = min(value, values[_MIDDLE])
+            where = int(values.argmin())
+            if not values[where] < value:
                 break
-            best = best[0] + step * (int(down) - 1), best[1] + step * (int(right) - 1)
-            value = float(values[down, right])
-    return float((value - _noise_difference(stamp.variance[:, :, band][inside], best)) / total), best
+            best = best[0] + step * (where // 3 - 1), best[1] + step * (where % 3 - 1)
+            value = values[where]
+    return float((value - _noise_difference(variance[inside], best)) / total), best
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,30 +111,26 @@ class _HalfTurn:
     Parameters
     ----------
     padded : numpy.ndarray
-        float64: the light as far as any turn reaches, 0 outside.
-    corner : (int, int)
-        Row and column of the light that ``padded`` begins at.
-    turned, inside : numpy.ndarray
-        float64: light of a box, and 1 for the pixels to compare there, both read backwards.
-    first : (int, int)
-        Row and column of the light that the box begins at.
+        float64, flat: the light as far as any turn reaches, 0 outside.
+    width : int
+        Pixels in a row of ``padded``.
+    places : numpy.ndarray
+        int64, shape ``(pixel,)``: where in ``padded`` the pixels to compare are turned to about the corner (0, 0).
+    values : numpy.ndarray
+        float64, shape ``(pixel,)``: light of these pixels.
     """
 
     padded: np.ndarray
-    corner: tuple[int, int]
-    turned: np.ndarray
-    inside: np.ndarray
-    first: tuple[int, int]
+    width: int
+    places: np.ndarray
+    values: np.ndarray
 
     @classmethod
-    def about(cls, centre: tuple[float, float], light: np.ndarray, inside: np.ndarray) -> "_HalfTurn":
+    def about(cls, centre: tuple[float, float], light: np.ndarray, inside: tuple[np.ndarray, ...]) -> "_HalfTurn":
         """For centres within all moves of the search."""
-        rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        corner = tuple(
-            int(np.floor(2 * place)) - side.stop + 1 - _REACH for place, side in zip(centre, box, strict=True)
-        )
-        padded = np.zeros([side.stop - side.start + 2 * _REACH + 1 for side in box])
+        box = [(int(place.min()), int(place.max()) + 1) for place in inside]
+        corner = [math.floor(2 * at) - last + 1 - _REACH for at, (_, last) in zip(centre, box, strict=True)]
+        padded = np.zeros([last - first + 2 * _REACH + 1 for first, last in box])
         there = [
             slice(max(start, 0), max(min(start + length, end), 0))
             for start, length, end in zip(corner, padded.shape, light.shape, strict=True)
@@ -134,8 +138,9 @@ class _HalfTurn:
         found = light[tuple(there)]
         top, left = (side.start - start for side, start in zip(there, corner, strict=True))
         padded[top : top + found.shape[0], left : left + found.shape[1]] = found
-        backwards = light[box][::-1, ::-1].copy(), inside[box][::-1, ::-1].astype(np.float64)
-        return cls(padded, (corner[0], corner[1]), *backwards, (box[0].start, box[1].start))
+        width = padded.shape[1]
+        places = (-corner[0] - inside[0]) * width - corner[1] - inside[1]
+        return cls(padded.ravel(), width, places, light[inside])
 
     def differences(self, centre: tuple[float, float], step: float) -> np.ndarray:
         """Sums of the absolute differences about a centre and its eight neighbours at a distance.
@@ -143,33 +148,37 @@ class _HalfTurn:
         Returns
         -------
         numpy.ndarray
-            float64, shape ``(3, 3)``: the centre in the middle. Between pixels the light is interpolated.
+            float64, shape ``(9,)``: row by row, the centre in the middle. Between pixels the light is interpolated.
         """
-        height, width = self.turned.shape
-        (top, part_y), (left, part_x) = (
-            self._places(place, step, first, length, corner)
-            for place, first, length, corner in zip(centre, self.first, (height, width), self.corner, strict=True)
-        )
-        first, last = left[0], left[-1] + width + 1
-        rows = np.stack([self.padded[start : start + height + 1, first:last] for start in top])
-        part = part_y[:, None, None]
-        rows = rows[:, :-1] * (1 - part) + rows[:, 1:] * part
-        sums = np.empty((3, 3))
-        for column, (start, part) in enumerate(zip(left - first, part_x, strict=True)):
-            both = rows[:, :, start : start + width] * (1 - part)
-            both += rows[:, :, start + 1 : start + width + 1] * part
-            both -= self.turned
-            np.abs(both, out=both)
-            both *= self.inside
-            sums[:, column] = both.reshape(3, -1).sum(axis=1)
-        return sums
+        (top, down), (left, right) = (_neighbours(place, step) for place in centre)
+        first = top * self.width + left
+        shift = [[first + y * self.width + x] for y in range(down.shape[1]) for x in range(right.shape[1])]
+        corners = self.padded.take(self.places + np.array(shift))
+        weights = (down[:, None, :, None] * right[:, None]).reshape(len(down) * len(right), -1)
+        turned = np.empty((len(weights), len(self.values)))
+        # Products this small are not worth the threads that BLAS would start, several in each worker process.
+        for first in range(0, len(self.values), _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            np.matmul(weights, corners[:, some], out=turned[:, some])
+        turned -= self.values
+        return np.abs(turned, out=turned).sum(axis=1)
 
-    @staticmethod
-    def _places(place: float, step: float, first: int, length: int, corner: int) -> tuple[np.ndarray, np.ndarray]:
-        """Along one axis: pixels of ``padded`` that three centres turn onto the box, and parts of pixels left."""
-        last = 2 * (place + step * np.array([-1, 0, 1])) - first
-        whole = np.floor(last)
-        return whole.astype(int) - length + 1 - corner, last - whole
+
+def _neighbours(place: float, step: float) -> tuple[int, np.ndarray]:
+    """Where 0 is turned to, along one axis, about a centre and its two neighbours.
+
+    Returns
+    -------
+    first, weights
+        int, and float64 of shape ``(3, n)``: share of each of the pixels from ``first`` on, for each centre.
+    """
+    turned = [2 * (place + step * side) for side in (-1, 0, 1)]
+    whole = [math.floor(at) for at in turned]
+    weights = np.zeros((3, whole[2] - whole[0] + 2))
+    for k, (at, pixel) in enumerate(zip(turned, whole, strict=True)):
+        weights[k, pixel - whole[0]] = 1 - (at - pixel)
+        weights[k, pixel - whole[0] + 1] = at - pixel
+    return whole[0], weights
 
 
 def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> float:
@@ -179,23 +188,21 @@ def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> floa
     return float(np.sqrt(2 / np.pi * (1 + kept)) * np.sqrt(variance).sum())
 
 
-def _gini_and_m20(stamp: Stamp, light: np.ndarray, largest: float) -> tuple[float, float]:
-    along, across = stamp.axes
-    distance = np.hypot(along, across * stamp.ellipse.a / stamp.ellipse.b)
-    growth = grow_by_distance(light, distance, largest)
-    radius = growth.petrosian()
+def _gini_and_m20(stamp: Stamp, light: np.ndarray) -> tuple[float, float]:
+    distance = stamp.elliptical_radius * stamp.ellipse.a
+    radius = grow_by_distance(light, distance, _largest(light)).petrosian()
     if not np.isfinite(radius):
         return np.nan, np.nan
     ring = np.abs(distance - radius) <= 0.5
     smooth = ndimage.gaussian_filter(light, _SMOOTHING * radius, mode="constant")
-    parts, n_parts = ndimage.label(smooth >= smooth[ring].mean()) if ring.any() else (None, 0)
+    parts, n_parts = ndimage.label(smooth >= smooth[ring].mean(), _SIDES) if ring.any() else (None, 0)
     if parts is None or n_parts == 0:
         return np.nan, np.nan
     middle = parts.ravel()[int(np.argmax(np.where(distance <= radius, smooth, -np.inf)))]
     if middle == 0:
         return np.nan, np.nan
-    segment = parts == middle
-    return _gini(light[segment]), _m20(light, segment)
+    segment = np.nonzero(parts == middle)
+    return _gini(light[segment]), _m20(light[segment], *segment)
 
 
 def _gini(values: np.ndarray) -> float:
@@ -207,9 +214,7 @@ def _gini(values: np.ndarray) -> float:
     return float(((2 * np.arange(1, n + 1) - n - 1) * values).sum() / (values.mean() * n * (n - 1)))
 
 
-def _m20(light: np.ndarray, segment: np.ndarray) -> float:
-    y, x = np.nonzero(segment)
-    values = light[segment]
+def _m20(values: np.ndarray, y: np.ndarray, x: np.ndarray) -> float:
     total = values.sum()
     if not total > 0:
         return np.nan

@@ -1,5 +1,7 @@
 """What the surroundings of each source give: photometry and structure, one stamp at a time."""
 
+import math
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -8,6 +10,7 @@ from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_phot
 from morpheus_lite.catalog.photons import find_gains
 from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
 from morpheus_lite.catalog.structure import Structure, central_growth, measure_structure
+from morpheus_lite.catalog.totals import Correction, correct_to_total
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
 from morpheus_lite.measurement import MeasureOptions
@@ -21,6 +24,15 @@ NANOJANSKY_ZERO_POINT = 31.4
 _AT_ONCE = 32
 """Sources that a worker takes at a time."""
 _MAGNITUDE = 2.5 / np.log(10)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """All that is measured of one source."""
+
+    light: Photometry
+    correction: Correction
+    structure: Structure
 
 
 def box_sides(sources: LabelledPixels) -> np.ndarray:
@@ -87,33 +99,34 @@ def measure_surroundings(
         label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
         stamp = cut_stamp(labels, image, noise, label, box, ellipse, margin, origin=origin)
         central = central_growth(stamp, detection) if options.structure else None
-        photometry = measure_photometry(stamp, detection, bands, radii, options, psf_fwhm, central=central)
+        photometry = measure_photometry(stamp, detection, bands, radii, options, central=central)
         photometry.centroid[:] += stamp.corner
         return photometry, Structure() if central is None else measure_structure(stamp, detection, central)
 
+    def look_at_some(rows: range) -> list[_Source | None]:
+        some = [look(row) for row in rows]
+        corrections = correct_to_total([one[0].rings if one else None for one in some], psf_fwhm)
+        return [one and _Source(one[0], found, one[1]) for one, found in zip(some, corrections, strict=True)]
+
     shares = [range(first, min(first + _AT_ONCE, len(boxes))) for first in range(0, len(boxes), _AT_ONCE)]
-    several = mapped(lambda rows: [look(row) for row in rows], shares, workers=workers)
-    found = list(chain.from_iterable(several))
-    return _columns(found, image, options)
+    return _columns(list(chain.from_iterable(mapped(look_at_some, shares, workers=workers))), image, options)
 
 
 def _ellipse(shapes: dict[str, np.ndarray], row: int) -> Ellipse:
     """The ellipse of a row; a small circle where there was no positive light to measure one."""
     a, b, angle = (float(shapes[name][row]) for name in ("semimajor_axis", "semiminor_axis", "orientation"))
-    if not (np.isfinite([a, b, angle]).all() and b > 0):
-        a = b = max(float(np.sqrt(shapes["area"][row] / np.pi)) / 2, 1.0)
+    if not (all(map(math.isfinite, (a, b, angle))) and b > 0):
+        a = b = max(math.sqrt(shapes["area"][row] / math.pi) / 2, 1.0)
         angle = 0.0
-    return Ellipse(float(shapes["y_centroid"][row]), float(shapes["x_centroid"][row]), a, b, np.deg2rad(angle))
+    return Ellipse(float(shapes["y_centroid"][row]), float(shapes["x_centroid"][row]), a, b, math.radians(angle))
 
 
-def _columns(
-    found: list[tuple[Photometry, Structure] | None], image: SkyImage, options: MeasureOptions
-) -> dict[str, np.ndarray]:
+def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptions) -> dict[str, np.ndarray]:
     """Values of all sources by column name."""
     names = options.aperture_names(image.pixel_scale)
-    kinds = ("segment", "kron", "total", *names)
+    kinds = ("segment", "kron", *names)
     nothing = np.full((len(kinds), image.n_bands), np.nan)
-    light = [one[0] if one else None for one in found]
+    light = [one.light if one else None for one in found]
     shape = (len(found), *nothing.shape)
     flux, error = (
         np.array([getattr(one, name) if one else nothing for one in light]).reshape(shape) for name in ("flux", "error")
@@ -121,28 +134,32 @@ def _columns(
     values = {
         "kron_radius": np.array([one.kron_radius if one else np.nan for one in light]),
         "half_light_radius": np.array([one.half_light_radius if one else np.nan for one in light]),
-        "total_correction": np.array([one.correction.factor if one else np.nan for one in light]),
-        "total_correction_err": np.array([one.correction.error if one else np.nan for one in light]),
+        "total_correction": np.array([one.correction.factor if one else np.nan for one in found]),
+        "total_correction_err": np.array([one.correction.error if one else np.nan for one in found]),
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
     for index, axis in enumerate("xy"):
         values[f"{axis}_centroid_win"] = np.array([one.centroid[index] if one else np.nan for one in light])
         values[f"{axis}_centroid_win_err"] = np.array([one.centroid_error[index] if one else np.nan for one in light])
     for name in STRUCTURE:
-        values[name] = np.array([getattr(one[1], name) if one else np.nan for one in found])
+        values[name] = np.array([getattr(one.structure, name) if one else np.nan for one in found])
     for index, band in enumerate(image.bands):
-        for part, kind in enumerate(kinds):
+        measured = {kind: (flux[:, part, index], error[:, part, index]) for part, kind in enumerate(kinds)}
+        measured["total"] = _total(*measured["kron"], values)
+        for kind, (one_flux, one_error) in measured.items():
             prefix, suffix = ("aper", f"{kind}_{band}") if kind in names else (kind, band)
-            values[f"{prefix}_flux_{suffix}"] = flux[:, part, index]
-            values[f"{prefix}_fluxerr_{suffix}"] = error[:, part, index]
+            values[f"{prefix}_flux_{suffix}"], values[f"{prefix}_fluxerr_{suffix}"] = one_flux, one_error
         values[f"local_background_{band}"] = np.array([one.background[index] if one else np.nan for one in light])
         if (zero_point := image.zero_points[index]) is not None:
             for kind in ("kron", "total"):
-                part = kinds.index(kind)
-                values |= calibrated(
-                    flux[:, part, index], error[:, part, index], float(zero_point), f"{kind}_{{}}_{band}"
-                )
+                values |= calibrated(*measured[kind], float(zero_point), f"{kind}_{{}}_{band}")
     return values
+
+
+def _total(flux: np.ndarray, error: np.ndarray, values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Total flux of each source and its error, from those of the Kron ellipse and the correction."""
+    factor, doubt = values["total_correction"], values["total_correction_err"]
+    return factor * flux, np.hypot(factor * error, doubt * flux)
 
 
 def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, name: str) -> dict[str, np.ndarray]:

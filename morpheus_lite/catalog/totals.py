@@ -1,5 +1,6 @@
 """Total light: how much of a source lies outside of its Kron ellipse, from the shape of its curve of growth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,12 @@ _DOUBT = 0.15
 _FLOOR = 0.003
 _STEEP = 0.35
 _SMALL_FWHM = 1.0
+_PARTS = np.arange(_N_RINGS) / (_N_RINGS - 1)
+_NUMBERS = ("half_light_radius", "kron", "ratio")
+_MOST_SIZES = 16
+"""Sizes of the table of profiles that fit between the two of ``_SIZES``, at most."""
+_AT_ONCE = 8
+"""Sources that are fitted at a time: their profiles stay in the cache of a processor."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +43,36 @@ class Correction:
     error: float = np.nan
 
 
-def correct_to_total(
-    stamp: Stamp,
-    light: np.ndarray,
-    band: int,
-    scale: float,
-    half_light_radius: float,
-    noise: CorrelatedNoise,
-    psf_fwhm: float | None,
-) -> Correction:
-    """Share of a source's light outside of its Kron ellipse.
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """Light of one source in elliptical rings, from the centre outwards.
+
+    Parameters
+    ----------
+    edges : numpy.ndarray
+        float64, shape ``(ring + 1,)``: radii between which the rings lie, those of circles of the same area, in pixels.
+    flux, variance : numpy.ndarray
+        float64, shape ``(ring,)``.
+    kron : float
+        Radius of the Kron ellipse, measured likewise.
+    half_light_radius : float
+        Circle with half of the Kron flux, in pixels.
+    ratio : float
+        Minor over major axis.
+    """
+
+    edges: np.ndarray
+    flux: np.ndarray
+    variance: np.ndarray
+    kron: float
+    half_light_radius: float
+    ratio: float
+
+
+def measure_rings(
+    stamp: Stamp, light: np.ndarray, band: int, scale: float, half_light_radius: float, noise: CorrelatedNoise
+) -> Rings | None:
+    """Light in ten rings, out to 1.5 Kron ellipses or as far as they are whole.
 
     Parameters
     ----------
@@ -61,41 +88,27 @@ def correct_to_total(
         Circle with half of the Kron flux, in pixels.
     noise : CorrelatedNoise
         Of the band.
-    psf_fwhm : float or None
-        FWHM of the PSF in pixels; None tries widths up to that of the source.
 
     Returns
     -------
-    Correction
-        NaN where there is no half-light radius.
-
-    Notes
-    -----
-    Light in ten elliptical rings out to 1.5 Kron ellipses is compared with Sersic profiles (n 0.5 to 5.6, sizes 0.12 to
-    2.5 times the half-light radius that is seen) behind Gaussian and Moffat PSFs. The factor is one over the mean share
-    inside of the Kron ellipse, each profile weighing by its likelihood; its error holds the spread of the shares, a
-    tenth of the correction, and 0.002 for the pixels that the ellipse cuts.
+    Rings or None
+        None where there is no half-light radius.
     """
     if not half_light_radius > 0:
-        return Correction()
+        return None
     ellipse = stamp.ellipse
     ratio, size = ellipse.b / ellipse.a, np.sqrt(ellipse.a * ellipse.b)
-    along, across = stamp.axes
-    distance = np.hypot(along * np.sqrt(ratio), across / np.sqrt(ratio))
+    distance = stamp.elliptical_radius * size
     kron = scale * size
     wanted = max(_REACH * kron, 3 * half_light_radius)
     reach = max(min(wanted, _inside(distance)), 2 * _INNERMOST)
     growth = grow_by_distance(light, distance, reach)
     inner = min(max(_INNERMOST, half_light_radius / 2), reach / 2)
-    edges = np.append(0, np.geomspace(inner, reach, _N_RINGS))
-    rings, areas = (np.diff(np.interp(edges, growth.radii, one)) for one in (growth.flux, growth.area))
+    edges = np.append(0, inner * (reach / inner) ** _PARTS)
+    flux, area = (np.diff(np.interp(edges, growth.radii, one)) for one in (growth.flux, growth.area))
     pixel = stamp.variance[:, :, band][distance <= reach].mean()
-    variance = areas * pixel * noise.factor(areas) ** 2 + (_RING_FLOOR * rings) ** 2
-    share, weight = _shares(rings, variance, edges, kron, half_light_radius, ratio, psf_fwhm)
-    mean = float(weight @ share)
-    spread = float(np.sqrt(weight @ (share - mean) ** 2)) / mean**2
-    factor = 1 / mean
-    return Correction(factor, float(np.sqrt(spread**2 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)))
+    variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
+    return Rings(edges, flux, variance, kron, half_light_radius, ratio)
 
 
 def _inside(distance: np.ndarray) -> float:
@@ -103,42 +116,99 @@ def _inside(distance: np.ndarray) -> float:
     return float(min(distance[0].min(), distance[-1].min(), distance[:, 0].min(), distance[:, -1].min()))
 
 
-def _shares(
-    rings: np.ndarray,
-    variance: np.ndarray,
-    edges: np.ndarray,
-    kron: float,
-    half_light_radius: float,
-    ratio: float,
-    psf_fwhm: float | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Share of every profile inside of the Kron ellipse, and how likely the profile is: float64, shape ``(n,)``."""
-    widths = [psf_fwhm] if psf_fwhm else [2 * part * half_light_radius for part in _UNKNOWN_WIDTHS]
-    fwhm = np.array([effective_fwhm(max(width, _SMALL_FWHM), ratio) for width in widths])
-    low, high = (size * half_light_radius / fwhm for size in _SIZES)
+def correct_to_total(sources: Sequence[Rings | None], psf_fwhm: float | None) -> list[Correction]:
+    """Share of each source's light outside of its Kron ellipse.
+
+    Parameters
+    ----------
+    sources : sequence of (Rings or None)
+        Light of the sources.
+    psf_fwhm : float or None
+        FWHM of the PSF in pixels; None tries widths up to that of the source.
+
+    Returns
+    -------
+    list of Correction
+        NaN where there are no rings. Each depends on its own rings alone.
+
+    Notes
+    -----
+    Light in ten elliptical rings out to 1.5 Kron ellipses is compared with Sersic profiles (n 0.5 to 5.6, sizes 0.12 to
+    2.5 times the half-light radius that is seen) behind Gaussian and Moffat PSFs. The factor is one over the mean share
+    inside of the Kron ellipse, each profile weighing by its likelihood; its error holds the spread of the shares, a
+    share of the correction, and a floor for the pixels that the ellipse cuts.
+    """
+    found = [Correction()] * len(sources)
+    known = [k for k, rings in enumerate(sources) if rings is not None]
+    for first in range(0, len(known), _AT_ONCE):
+        some = known[first : first + _AT_ONCE]
+        share, weight = _shares([rings for k in some if (rings := sources[k]) is not None], psf_fwhm)
+        mean = (weight * share).sum(axis=1)
+        spread = np.sqrt((weight * (share - mean[:, None]) ** 2).sum(axis=1)) / mean**2
+        factor = 1 / mean
+        error = np.sqrt(spread**2 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
+        for k, *values in zip(some, factor.tolist(), error.tolist(), strict=True):
+            found[k] = Correction(*values)
+    return found
+
+
+def _shares(sources: list[Rings], psf_fwhm: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Share of every profile inside the Kron ellipse, and how likely it is: float64, shape ``(source, profile)``."""
+    size, kron, ratio = (np.array([getattr(one, name) for one in sources]) for name in _NUMBERS)
+    widths = np.full((1, len(sources)), psf_fwhm) if psf_fwhm else np.outer(_UNKNOWN_WIDTHS, 2 * size)
+    fwhm = effective_fwhm(np.maximum(widths, _SMALL_FWHM), ratio)
+    radii = np.column_stack([*(one.edges for one in sources)])
+    radii = np.vstack([radii, kron])[:, None] / fwhm
+    # Rings come first: what is summed over them is added one after the other.
+    flux, variance = (np.stack([getattr(one, name) for one in sources], axis=1) for name in ("flux", "variance"))
+    low, high = (part * size / fwhm for part in _SIZES)
     shares, likelihoods = [], []
     for beta in _PSF_SHAPES:
-        sizes, chosen, within = profiles_behind(beta).within(np.append(edges, kron) / fwhm[:, None], low, high)
-        expected = np.diff(within[..., :-1], axis=-1)
-        likelihood = _log_likelihood(rings, variance, expected, sizes * fwhm[:, None] / half_light_radius)
-        shares.append(within[:, chosen, -1].ravel())
-        likelihoods.append(likelihood[:, chosen].ravel())
-    share, likelihood = np.concatenate(shares), np.concatenate(likelihoods)
-    weight = np.exp(likelihood - likelihood.max())
-    return share, weight / weight.sum()
+        profiles = profiles_behind(beta)
+        first, n_chosen = profiles.first_between(low, high)
+        within = profiles.within(radii, first, _MOST_SIZES)
+        which = np.arange(_MOST_SIZES)
+        sizes = profiles.sizes[np.minimum(first[..., None] + which, len(profiles.sizes) - 1)]
+        prior = _log_prior(sizes * (fwhm / size)[..., None])
+        chosen = (which < n_chosen[..., None])[..., None]
+        likelihoods.append(_log_likelihood(flux, variance, np.diff(within[:-1], axis=0), prior, chosen))
+        shares.append(within[-1])
+    share, likelihood = (_by_source(one) for one in (shares, likelihoods))
+    weight = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
+    return share, weight / weight.sum(axis=1, keepdims=True)
 
 
-def _log_likelihood(rings: np.ndarray, variance: np.ndarray, expected: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Logarithm of the probability of each profile, its flux at its best: float64, shape ``(index, width, size)``."""
-    spread = 1 / (expected**2 @ (1 / variance))
-    flux = expected @ (rings / variance) * spread
-    found = 0.5 * flux**2 / spread + 0.5 * np.log(spread) - np.log(np.maximum(flux, 1e-30))
-    found = found + _log_prior(sizes)
+def _by_source(parts: list[np.ndarray]) -> np.ndarray:
+    """Arrays of shape ``(width, source, size, index)`` as one of shape ``(source, profile)``."""
+    both = np.stack(parts)
+    return np.ascontiguousarray(np.moveaxis(both, 2, 0)).reshape(both.shape[2], -1)
+
+
+def _log_likelihood(
+    flux: np.ndarray, variance: np.ndarray, expected: np.ndarray, prior: np.ndarray, chosen: np.ndarray
+) -> np.ndarray:
+    """Logarithm of the probability of each profile, its flux at its best, ``-inf`` of those that are not tried.
+
+    Parameters
+    ----------
+    flux, variance : numpy.ndarray
+        float64, shape ``(ring, source)``.
+    expected : numpy.ndarray
+        float64, shape ``(ring, width, source, size, index)``: light of each profile in each ring.
+    prior, chosen : numpy.ndarray
+        float64 and bool, shape ``(width, source, size, index)`` or ``(width, source, size, 1)``.
+    """
+    precision, pull = (values[:, None, :, None, None] for values in (1 / variance, flux / variance))
+    spread = 1 / (expected * expected * precision).sum(axis=0)
+    best = (expected * pull).sum(axis=0) * spread
+    found = 0.5 * best**2 / spread + 0.5 * np.log(spread) - np.log(np.maximum(best, 1e-30)) + prior
+    positive = (best > 0) & chosen
     # Where no profile has positive light, all are alike.
-    return np.where(flux > 0, found, -np.inf) if (flux > 0).any() else np.zeros_like(flux)
+    some = positive.any(axis=(0, 2, 3), keepdims=True)
+    return np.where(positive, found, np.where(some | ~chosen, -np.inf, 0.0))
 
 
 def _log_prior(sizes: np.ndarray) -> np.ndarray:
-    """Concentrated profiles are rarer, and most are as large as they look: float64, shape ``(index, width, size)``."""
-    steep = np.maximum(np.array(SERSIC_INDICES)[:, None, None] - 1, 0)
-    return -_STEEP * steep - 0.5 * (np.log(sizes / 0.8) / 0.7) ** 2
+    """Concentrated profiles are rarer, and most are as large as they look: float64, shape ``(..., size, index)``."""
+    steep = np.maximum(np.array(SERSIC_INDICES) - 1, 0)
+    return -_STEEP * steep - 0.5 * (np.log(sizes / 0.8) / 0.7)[..., None] ** 2
