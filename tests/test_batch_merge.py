@@ -142,8 +142,9 @@ def test_names_stay_and_nothing_is_merged_twice(tmp_path):
 
 def test_sources_larger_than_the_overlap_are_told(tmp_path):
     tiles = grid(2, 300, 20)
-    places = np.array([[290.0, 150.0], [150.0, 150.0], [5.0, 150.0]])
-    survey(tmp_path, tiles, places, np.array([15.0, 15.0, 15.0]), jitter=0)
+    # On the border of two tiles; in the middle of one; at the edge of the survey, alone and beside a neighbour.
+    places = np.array([[290.0, 150.0], [150.0, 150.0], [5.0, 150.0], [200.0, 4.0]])
+    survey(tmp_path, tiles, places, np.array([15.0, 15.0, 15.0, 28.0]), jitter=0)
     merged, _ = merged_table(tmp_path, [one[0] for one in tiles])
     (cut,) = merged.cut
     assert cut["needed"] == pytest.approx(2 * 3 * 15 * SCALE)
@@ -189,7 +190,9 @@ def test_matches_are_each_others_nearest():
     other = detections([10 + 0.4 * arcsec, 10 + 9 * arcsec], [0, 0], extent=3)
     assert [part.tolist() for part in match(one, other)] == [[0], [0]]
     assert not len(match(one, detections([], []))[0])
+    # A small thing on the wing of a large one is not the large one; parts of a blend may differ twofold.
     assert not len(match(detections(10, 0, extent=0.1), detections(10 + 0.35 * arcsec, 0, extent=5))[0])
+    assert len(match(detections(10, 0, extent=0.4), detections(10 + 0.35 * arcsec, 0, extent=0.6))[0])
 
 
 def test_ties_go_to_the_first_name():
