@@ -126,8 +126,9 @@ def test_bad_sources(tmp_path):
     for source, message in [(tmp_path, "holds no images"), (tmp_path / "*.fits", "matches no file"), ([], "no tile")]:
         with pytest.raises(InputError, match=message):
             read_tiles(source)
-    with pytest.raises(InputError, match="no such file"):
-        read_tiles(tmp_path / "m.toml")
+    for name in ("m.toml", "typo.fits"):
+        with pytest.raises(InputError, match=f"{name}: no such file"):
+            read_tiles([tmp_path / name])
 
 
 @given(st.text(max_size=40))

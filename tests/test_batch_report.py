@@ -91,6 +91,16 @@ def test_another_pixel_scale_stands_out(finished):
     assert not any(tile["outlier"] for tile in few), "of five tiles none stands out"
 
 
+def test_a_tile_without_one_band_stands_out(finished):
+    for name in ("t00", "t01", "t02", "t11", "t12"):
+        change(finished, name, bands=["H", "J"])
+    change(finished, "t22", bands=["H", "J", "K"])
+    tiles = {tile["name"]: tile["outlier"] for tile in summarise(finished, [], None, 0)["tiles"]}
+    assert tiles["t00"] == []
+    assert tiles["t20"] == ["without J, which others have"]
+    assert tiles["t22"] == ["with K, which others have not"]
+
+
 def test_the_page_holds_everything_and_nothing_that_runs(finished, tmp_path):
     report = summarise(finished, [FAILED], None, 0)
     path = write_page(tmp_path / "report.html", report, title="<survey>")
@@ -106,9 +116,9 @@ def test_the_page_holds_everything_and_nothing_that_runs(finished, tmp_path):
 def test_estimates_come_from_finished_tiles_where_there_are_any(finished):
     guess = estimate(finished)
     assert guess.n_tiles == 1
-    assert guess.based_on.startswith("finished tiles")
+    assert guess.based_on.startswith("from tiles that are done")
     fresh = replace(finished, states=(TileState(State.MISSING),) * 10)
-    assert estimate(fresh).based_on.startswith("typical rates")
+    assert estimate(fresh).based_on.startswith("from typical rates")
     values = as_dict(finished, guess)
     assert (values["tiles"], values["done"], values["missing"]) == (10, 9, 1)
     json.dumps(values)

@@ -1,6 +1,7 @@
 """The Dask cluster of a run: threads of this process, worker processes of this machine, or a scheduler that runs."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _SETTINGS = {
     "distributed.admin.tick.limit": "10 minutes",
     "distributed.nanny.pre-spawn-environ.TF_CPP_MIN_LOG_LEVEL": "3",
 }
+
+_ADDRESS = re.compile(r"inproc://.+|(\w+://)?.+:\d+")
 
 CONNECT = 30
 """Seconds that a scheduler has to answer."""
@@ -63,6 +66,8 @@ class ClusterOptions:
             raise OptionError(f"workers {self.workers}: expected 0 (this process), or more")
         if self.scheduler is not None and self.workers is not None:
             raise OptionError(f"the workers are those of {self.scheduler}: leave the number of workers out")
+        if self.scheduler is not None and not _ADDRESS.fullmatch(self.scheduler):
+            raise OptionError(f"scheduler {self.scheduler!r}: expected an address such as tcp://host:8786")
 
     @property
     def n_workers(self) -> int:

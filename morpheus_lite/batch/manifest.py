@@ -72,6 +72,7 @@ def _tiles_of(source: str) -> Iterable[Tile]:
         if not images:
             raise InputError(f"{source} matches no file")
         return map(_whole_file, images)
+    Location.parse(source).require_file()
     return [_whole_file(source)]
 
 

@@ -14,6 +14,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image
 from morpheus_lite.options import AUTO, ClassifyOptions
 from morpheus_lite.pretrained import list_models, read_info
+from morpheus_lite.resources import parse_memory
 
 SAMPLE = 16
 """Tiles whose size is looked up for an estimate; surveys have tiles much alike."""
@@ -125,7 +126,7 @@ class Estimate:
         Tiles to do.
     n_pixels : int
         Their pixels.
-    core_hours : float or None
+    core_seconds : float
         Time of one core.
     disk : int
         Bytes of their products.
@@ -137,7 +138,7 @@ class Estimate:
 
     n_tiles: int
     n_pixels: int
-    core_hours: float
+    core_seconds: float
     disk: int
     memory: int
     based_on: str
@@ -166,10 +167,10 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(
         n_tiles=len(to_do),
         n_pixels=n_pixels,
-        core_hours=n_pixels / rate / 3600,
+        core_seconds=n_pixels / rate,
         disk=round(n_pixels * per_pixel),
-        memory=round(0.9e9 + largest * (9 * n_bands + 40)),
-        based_on=f"{origin}, and the size of {len(sizes)} images" if sizes else origin,
+        memory=min(round(0.9e9 + largest * (9 * n_bands + 40)), parse_memory(plan.options.memory)),
+        based_on=f"from {origin}, and the size of {len(sizes)} {'image' if len(sizes) == 1 else 'images'}",
         problems=tuple(problems),
     )
 
@@ -187,7 +188,7 @@ def _measured(plan: Plan) -> tuple[float, float, str] | None:
         pixels += height * width
         seconds += sum(summary["seconds"].values()) * summary.get("threads", 1)
         disk += sum(path.stat().st_size for path in directory.iterdir())
-    return (pixels / seconds, disk / pixels, "finished tiles") if pixels and seconds else None
+    return (pixels / seconds, disk / pixels, "tiles that are done") if pixels and seconds else None
 
 
 def _bytes_per_pixel(options: ClassifyOptions, kind: str) -> float:
@@ -203,7 +204,7 @@ def as_dict(plan: Plan, guess: Estimate) -> dict[str, Any]:
         "reasons": plan.reasons,
         "strangers": list(plan.strangers),
         "n_pixels": guess.n_pixels,
-        "core_hours": round(guess.core_hours, 3),
+        "core_seconds": round(guess.core_seconds, 1),
         "disk": guess.disk,
         "memory_per_worker": guess.memory,
         "based_on": guess.based_on,

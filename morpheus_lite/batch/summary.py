@@ -1,6 +1,7 @@
 """What is to be said of a whole survey: totals, every tile's figures, which tiles stand out, what failed."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,6 +122,8 @@ def mark_outliers(tiles: list[dict[str, Any]]) -> None:
     """Say of each tile in which respect it stands out from the others: adds ``outlier``, a list of sentences."""
     for one in tiles:
         one["outlier"] = []
+    if len(tiles) > 1:
+        _mark_bands(tiles)
     if len(tiles) < FEWEST:
         return
     bands = sorted({band for one in tiles for band in one["depth"]})
@@ -136,6 +139,16 @@ def mark_outliers(tiles: list[dict[str, Any]]) -> None:
         share = np.array([one["classes"][name] for one in tiles]) / np.maximum(counts, 1)
         noise = np.sqrt(np.maximum(share * (1 - share), 0.05) / np.maximum(counts, 1))
         _mark(tiles, f"share of {name.replace('_', ' ')}", np.where(counts > 0, share, np.nan), noise=noise)
+
+
+def _mark_bands(tiles: list[dict[str, Any]]) -> None:
+    """A tile whose file ends between two bands, or was never given one, looks whole by itself."""
+    ((usual, _),) = Counter(tuple(sorted(one["bands"])) for one in tiles).most_common(1)
+    for one in tiles:
+        if lacking := sorted(set(usual) - set(one["bands"])):
+            one["outlier"].append(f"without {', '.join(lacking)}, which others have")
+        if further := sorted(set(one["bands"]) - set(usual)):
+            one["outlier"].append(f"with {', '.join(further)}, which others have not")
 
 
 def _mark(

@@ -19,12 +19,12 @@ function show_facts() {
   const area = tiles.reduce((sum, tile) => sum + (tile.area || 0), 0);
   const facts = {
     "tiles done": `${t.done} of ${t.tiles}`, "failed": t.failed, "megapixels": number(t.n_pixels / 1e6, 4),
-    "square arcmin, overlaps twice": area ? number(area, 4) : "–", "rows of tiles": t.n_sources.toLocaleString("en"),
+    "square arcmin": area ? number(area, 4) : "–", "rows of tiles": t.n_sources.toLocaleString("en"),
     "sources, each once": merged ? merged.n_rows.toLocaleString("en") : "–",
     "rows left out": merged ? merged.n_duplicates.toLocaleString("en") : "–",
     "hours of work": number(t.tile_seconds / 3600), "seconds of this run": number(t.seconds),
   };
-  for (const name of classes) facts[words(name)] = (survey.classes[name] || 0).toLocaleString("en");
+  for (const name of classes) facts[`rows: ${words(name)}`] = (survey.classes[name] || 0).toLocaleString("en");
   const list = document.getElementById("facts");
   for (const [key, value] of Object.entries(facts)) {
     const item = element("div");
@@ -145,7 +145,7 @@ function show_counts() {
     put("text", { x: k * 40 + 20, y: 236, "text-anchor": "middle" }, survey.magnitudes.brightest + k);
     if (total[k]) put("text", { x: k * 40 + 20, y: y - 4, "text-anchor": "middle" }, total[k]);
   }
-  put("text", { x: 4, y: 254 }, "AB magnitude in the detection band, bins of 1");
+  put("text", { x: 4, y: 254 }, "AB magnitude in the detection band, bins of 1; rows of all tiles");
   const key = element("p");
   for (const name of classes) { const mark = element("span", "■ ", { style: `color:${survey.colours[name]}` }); key.append(mark, `${words(name)}  `); }
   document.getElementById("bars").append(svg, key);

@@ -9,13 +9,16 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, verbosity
+from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, start_network, verbosity
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
+from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.options import DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
+from morpheus_lite.resources import format_memory
 from morpheus_lite.tiling import EDGES
 
 SIDE = 4096
 _TILE_PRODUCTS = ("maps", "catalog")
+_EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
 
 
 @click.command("batch", short_help="Classify the tiles of a survey.")
@@ -27,19 +30,34 @@ _TILE_PRODUCTS = ("maps", "catalog")
     required=True,
     help="Directory for products, on storage that all workers see.",
 )
-@click.option("-w", "--workers", type=click.IntRange(min=0), help="Worker processes on this machine (0: this process).")
+@click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Worker processes on this machine (default: one for every two cores; 0: this process).",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler that runs, such as tcp://host:8786.")
-@click.option("--memory-limit", metavar="SIZE", help="Memory of each worker process, such as 4GB.")
+@click.option("--memory-limit", metavar="SIZE", help="Memory of each worker process, such as 4GB (default: its share).")
 @click.option("--tls-ca", type=click.Path(exists=True), help="Certificate authority, for a scheduler at tls://.")
 @click.option("--tls-cert", type=click.Path(exists=True), help="This client's certificate.")
 @click.option("--tls-key", type=click.Path(exists=True), help="This client's key.")
-@click.option("--dashboard", default="127.0.0.1:0", show_default=True, help="Where Dask's dashboard listens.")
-@click.option("--retries", type=click.IntRange(min=0), default=2, show_default=True, help="Further tries of a tile.")
+@click.option(
+    "--dashboard",
+    default="127.0.0.1:0",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where Dask's dashboard listens (port 0: any that is free).",
+)
+@click.option(
+    "--retries", type=click.IntRange(min=0), metavar="N", default=2, show_default=True, help="Further tries of a tile."
+)
 @click.option("--tile-timeout", type=float, metavar="SECONDS", help="End a worker that is at one tile for longer.")
 @click.option("--verify", is_flag=True, help="Compare the checksums of products that are there.")
 @click.option(
     "--tile-size",
     type=click.IntRange(min=1),
+    metavar="PIXELS",
     default=SIDE,
     show_default=True,
     help="Images with a longer side are cut into squares of this side.",
@@ -103,6 +121,8 @@ def run(tiles: list, options: ClassifyOptions, chosen: dict[str, Any], *, quiet:
             for key in ("workers", "scheduler", "memory_limit", "dashboard", "tls_ca", "tls_cert", "tls_key")
         }
     )
+    if cluster.in_process:
+        start_network()
     how = RunOptions(**{key: chosen[key] for key in ("retries", "tile_timeout", "verify", "merge", "tile_size")})
     with progress_bar("tiles", quiet=quiet) as progress:
 
@@ -133,8 +153,8 @@ def show_plan(plan: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(values, indent=2))
         return
     click.echo(
-        f"{values['tiles']} tiles: {values['done']} done, {values['missing']} to do, {values['stale']} to do again, "
-        f"{values['check']} to look at (files renamed or written again)"
+        f"{_counted(values['tiles'], 'tile')}: {values['done']} done, {values['missing']} to do, "
+        f"{values['stale']} to do again, {values['check']} to look at (files renamed or written again)"
     )
     for reason, number in list(values["reasons"].items())[:10]:
         click.echo(f"  {number} x {reason}")
@@ -142,11 +162,24 @@ def show_plan(plan: Any, *, as_json: bool) -> None:
         click.echo(f"  {name} is done, but no tile of this survey; it is left alone")
     for problem in values["problems"]:
         click.echo(f"  {problem}")
+    if not values["n_pixels"]:
+        return
     click.echo(
-        f"{values['n_pixels'] / 1e6:,.0f} million pixels: about {values['core_hours']:,.2f} core-hours, "
-        f"{values['disk'] / 1e9:,.1f} GB of products, {values['memory_per_worker'] / 1e9:.1f} GB of memory a worker "
+        f"{values['n_pixels'] / 1e6:,.1f} million pixels: about {_duration(values['core_seconds'])} of one core, "
+        f"{format_memory(values['disk'])} of products, {format_memory(values['memory_per_worker'])} of memory a worker "
         f"({values['based_on']})"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for people: ``"40 s"``, ``"12 min"``, ``"3,400 h"``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.0f} h"
 
 
 def summary(result: Any) -> dict[str, Any]:
@@ -174,16 +207,18 @@ def summary(result: Any) -> dict[str, Any]:
 def lines(record: dict[str, Any]) -> list[str]:
     """A summary for a person."""
     text = [
-        f"{record['output']}: {record['done_before'] + record['done_now']} of {record['tiles']} tiles are done, "
-        f"{record['done_now']} of them now, in {record['seconds']:.1f} s"
+        f"{record['output']}: {record['done_before'] + record['done_now']} of {_counted(record['tiles'], 'tile')} "
+        f"are done, {record['done_now']} of them now, in {record['seconds']:.1f} s"
     ]
     if record["merged"] is not None:
         text.append(f"{record['merged']:,} sources, each once; {record['duplicates']:,} rows of overlaps left out")
     if record["larger_than_overlap"]:
         text.append(
-            f"{record['larger_than_overlap']} sources are larger than the overlap of their tiles: see the report"
+            f"{_counted(record['larger_than_overlap'], 'source')} larger than the overlap of the tiles: see the report"
         )
     for failed in record["failed"]:
         text.append(f"{failed['tile']} failed: {failed['error']}")
-        text += [f"    {line}" for line in failed["log"]]
+        # What is wrong with an input or an option is said by now; of anything else, where it happened.
+        if failed["kind"] not in _EXPLAINED:
+            text += [f"    {line}" for line in failed["log"]]
     return text + [f"  {name:<8} {path}" for name, path in record["products"].items()]
