@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
 from morpheus_lite.options import ClassifyOptions
+from morpheus_lite.pretrained import Model, load_model
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 SHAPE = (60, 64)
@@ -49,6 +51,24 @@ def write_tile(path: Path, *, bands: tuple[str, ...] = BANDS, scale: float = 0.0
     path.parent.mkdir(parents=True, exist_ok=True)
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, overwrite=True)
     return path
+
+
+@functools.cache
+def _loaded(name: str, device: str, precision: str) -> Model:
+    return load_model(name, device=device, precision=precision)
+
+
+def kept_model(name: str, *, device: str = "auto", precision: str = "float32") -> Model:
+    """A model, loaded and compiled once for all tests of this process."""
+    return _loaded(name, device, precision)
+
+
+@contextmanager
+def keeping_models() -> Iterator[None]:
+    """Surveys in this process share their models, as those on long-lived workers do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("morpheus_lite.batch.worker.load_model", kept_model)
+        yield
 
 
 class _Ranges(http.server.SimpleHTTPRequestHandler):

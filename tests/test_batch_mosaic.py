@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from pyarrow import parquet
-from survey_inputs import BANDS, tile_wcs
+from survey_inputs import BANDS, keeping_models, kept_model, tile_wcs
 
 from morpheus_lite import ClassifyOptions, ClusterOptions, RunOptions, classify_file, classify_survey, read_catalog
 from morpheus_lite.batch import mosaic_work
@@ -43,6 +43,12 @@ def write_mosaic(path, shape, n_sources, seed=5):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def models_are_loaded_once():
+    with keeping_models():
+        yield
+
+
 @pytest.fixture(scope="module")
 def mosaic(tmp_path_factory):
     return write_mosaic(tmp_path_factory.mktemp("mosaic") / "field.fits", (130, 150), 14)
@@ -51,7 +57,7 @@ def mosaic(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(mosaic, tmp_path_factory):
     """The products of the whole image."""
-    return classify_file(mosaic, tmp_path_factory.mktemp("whole"), OPTIONS)
+    return classify_file(mosaic, tmp_path_factory.mktemp("whole"), OPTIONS, model=kept_model("hausen2020"))
 
 
 def assert_same_rows(table, expected):
@@ -101,7 +107,7 @@ def test_cut_or_whole_the_answer_is_the_same(mosaic, whole, tmp_path, side):
 def test_a_one_pass_model_gives_the_same_as_well(tmp_path):
     path = write_mosaic(tmp_path / "field.fits", (1040, 500), 30)
     options = ClassifyOptions(model="hst", products=("maps", "catalog"), catalog_format="parquet")
-    whole = classify_file(path, tmp_path / "whole", options)
+    whole = classify_file(path, tmp_path / "whole", options, model=kept_model("hst"))
     classify_survey(path, tmp_path / "out", options, cluster=HERE, run=RunOptions(tile_size=1024))
     directory = tile_directory(tmp_path / "out", "field")
     assert_same_rows(read_catalog(directory / "field_catalog.parquet"), whole.table)

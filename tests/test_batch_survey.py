@@ -4,17 +4,19 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
-from survey_inputs import FAST, write_tile
+from survey_inputs import FAST, keeping_models, kept_model, write_tile
 
 from morpheus_lite import ClusterOptions, RunOptions, Tile, classify_file, classify_survey, read_catalog
 from morpheus_lite.batch.ledger import LOG, MARKER, tile_directory
@@ -26,10 +28,14 @@ from morpheus_lite.errors import MorpheusError, OptionError, OutputError
 distributed = pytest.importorskip("distributed")
 
 HERE = ClusterOptions(workers=0)
-SLOW = {"stride": 1}
-"""Options of a tile that takes some seconds, so that there is time to kill something."""
-
 PATIENCE = 180
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_are_loaded_once():
+    """Every survey in this process would load and compile its model anew."""
+    with keeping_models():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +55,30 @@ def cluster():
         yield ClusterOptions(scheduler=made.scheduler_address)
 
 
+def write_images(folder):
+    return [write_tile(folder / f"t{k}.fits", seed=k, n_sources=k) for k in range(4)]
+
+
 @pytest.fixture
 def images(tmp_path):
-    """Four small tiles."""
-    return [write_tile(tmp_path / "in" / f"t{k}.fits", seed=k, n_sources=k) for k in range(4)]
+    """Four small tiles that the test may change."""
+    return write_images(tmp_path / "in")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Four small tiles, and a survey of them in this process: neither is to be changed."""
+    place = tmp_path_factory.mktemp("finished")
+    images = write_images(place / "in")
+    assert not classify_survey(images, place / "out", FAST, cluster=HERE).failed
+    return images, place / "out"
+
+
+@pytest.fixture
+def resumed(finished, tmp_path):
+    """The tiles, and a copy of their survey that goes on."""
+    images, root = finished
+    return images, Path(shutil.copytree(root, tmp_path / "out"))
 
 
 def tables(root, names=("t0", "t1", "t2", "t3")):
@@ -103,16 +129,15 @@ def at_work(root, name):
     return int(headers[-1].split("process ")[1].split()[0]) if headers else None
 
 
-def test_one_answer_in_this_process_and_on_two(cluster, images, tmp_path):
-    here = classify_survey(images, tmp_path / "here", FAST, cluster=HERE)
+def test_one_answer_in_this_process_and_on_two(cluster, finished, tmp_path):
+    images, here = finished
     seen = []
     there = classify_survey(
         images, tmp_path / "there", FAST, cluster=cluster, progress=lambda done, total: seen.append((done, total))
     )
-    assert not here.failed
     assert not there.failed
     assert seen == [(k, 4) for k in range(5)]
-    assert_same(tables(tmp_path / "here"), tables(tmp_path / "there"))
+    assert_same(tables(here), tables(tmp_path / "there"))
     again = classify_survey(images, tmp_path / "there", FAST, cluster=cluster)
     assert again.outcomes == ()
     assert again.plan.counts == {"done": 4, "check": 0, "stale": 0, "missing": 0}
@@ -134,19 +159,47 @@ def test_only_what_has_changed_is_done_again(images, tmp_path):
     )
 
 
-def test_a_worker_killed_in_the_middle_of_tiles_and_of_a_mosaic(cluster, images, tmp_path):
+def pipe(path):
+    """A file that nobody ever writes: whoever opens it waits for ever, and costs nothing."""
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    return Tile(path.stem, str(path))
+
+
+def arrive(path, **options):
+    """An image takes the place of a pipe; whoever waits at the pipe is let go."""
+    write_tile(path.with_name("whole.part"), **options)
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    path.with_name("whole.part").replace(path)
+
+
+def test_a_worker_killed_in_the_middle_of_a_tile(cluster, resumed, tmp_path):
+    images, root = resumed
+    waiting = pipe(tmp_path / "in" / "waiting.fits")
+    with running([*images, waiting], root, FAST, cluster=cluster) as found:
+        worker = wait_for(lambda: at_work(root, "waiting"))
+        write_tile(tmp_path / "whole.fits", n_sources=3).replace(waiting.image)
+        os.kill(worker, signal.SIGKILL)
+    (result,) = found
+    assert [(one.name, one.status, one.n_sources) for one in result.outcomes] == [("waiting", "done", 3)]
+    assert (tile_directory(root, "waiting") / LOG).read_text().count("== ") == 2, "tried twice"
+    assert not [path for path in (root / "tiles").iterdir() if path.name.startswith(".")], "the killed worker's files"
+
+
+def test_a_worker_killed_in_the_middle_of_a_mosaic(cluster, tmp_path):
     field = write_tile(tmp_path / "in" / "field.fits", shape=(110, 130), n_sources=8)
-    options = replace(FAST, stride=7)
-    whole = classify_file(field, tmp_path / "whole", replace(options, catalog_format="parquet")).table
+    options = replace(FAST, stride=10)
+    parquet = replace(options, catalog_format="parquet")
+    whole = classify_file(field, tmp_path / "whole", parquet, model=kept_model("hausen2020")).table
     root = tmp_path / "out"
     log = root / "tiles" / "field" / "pieces" / "y1x1.log"
-    with running([*images, field], root, options, cluster=cluster, run=RunOptions(tile_size=64)) as found:
+    with running([field], root, options, cluster=cluster, run=RunOptions(tile_size=64)) as found:
         first = wait_for(lambda: log.exists() and log.read_text().split("process ")[1:])
         os.kill(int(first[0].split()[0]), signal.SIGKILL)
     (result,) = found
-    assert {one.name for one in result.outcomes if one.status == "done"} == {"t0", "t1", "t2", "t3", "field"}
+    assert [(one.name, one.status) for one in result.outcomes] == [("field", "done")]
     assert_same(tables(root, ["field"]), {"field": whole})
-    assert not [path for path in (root / "tiles").iterdir() if path.name.startswith(".")], "the killed worker's files"
 
 
 def test_a_worker_out_of_memory_is_noticed(images, tmp_path):
@@ -158,41 +211,41 @@ def test_a_worker_out_of_memory_is_noticed(images, tmp_path):
 
 def test_the_client_killed_and_started_again(cluster, images, tmp_path):
     root = tmp_path / "out"
-    slow = Tile("slow", str(write_tile(tmp_path / "in" / "slow.fits", shape=(110, 110))), options=SLOW)
-    manifest = tmp_path / "m.toml"
-    entries = [f'[[tile]]\nname = "slow"\nimage = "{slow.image}"\noptions = {{stride = 1}}\n']
-    entries += [f'[[tile]]\nname = "{path.stem}"\nimage = "{path}"\n' for path in images]
-    manifest.write_text("\n".join(entries))
-    arguments = [str(manifest), "-o", str(root), "--model", "hausen2020", "--stride", "30", "--products", "catalog"]
-    command = [sys.executable, "-m", "morpheus_lite.cli.main", "batch", *arguments, "--scheduler", cluster.scheduler]
+    last = pipe(tmp_path / "in" / "u.fits")
+    arguments = [str(tmp_path / "in"), "-o", str(root), "--model", "hausen2020", "--stride", "30"]
+    arguments += ["--products", "catalog", "--scheduler", cluster.scheduler]
+    command = [sys.executable, "-m", "morpheus_lite.cli.main", "batch", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
-        wait_for(lambda: at_work(root, "slow") and list(root.glob(f"tiles/t*/{MARKER}")))
+        wait_for(lambda: at_work(root, "u") and len(list(root.glob(f"tiles/t*/{MARKER}"))) == len(images))
         client.kill()
-    before = {path.parent.name: path.stat().st_mtime_ns for path in root.glob(f"tiles/*/{MARKER}")}
-    assert "slow" not in before
-    result = classify_survey(manifest, root, FAST, cluster=cluster)
-    assert not result.failed
-    assert set(before).isdisjoint(one.name for one in result.outcomes), "what was done stays done"
-    assert len(tables(root, [*before, "slow"])) == len(before) + 1
+    before = {path: path.stat().st_mtime_ns for path in root.glob(f"tiles/*/{MARKER}")}
+    arrive(Path(last.image))
+    result = classify_survey(tmp_path / "in", root, FAST, cluster=cluster)
+    assert [(one.name, one.status) for one in result.outcomes] == [("u", "done")], result
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "what was done stays done"
 
 
-def pipe(path):
-    """A file that nobody ever writes: whoever opens it waits for ever, and costs nothing."""
-    path.parent.mkdir(exist_ok=True)
-    os.mkfifo(path)
-    return Tile(path.stem, str(path))
-
-
-def test_a_tile_that_hangs_is_noticed(cluster, images, tmp_path):
-    classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
+def test_a_tile_that_hangs_is_noticed(cluster, resumed, tmp_path):
+    images, root = resumed
     tiles = [pipe(tmp_path / "in" / "hanging.fits"), *images]
-    result = classify_survey(tiles, tmp_path / "out", FAST, cluster=cluster, run=RunOptions(tile_timeout=2))
+    result = classify_survey(tiles, root, FAST, cluster=cluster, run=RunOptions(tile_timeout=2))
     assert result.plan.counts["done"] == len(images)
     (failed,) = result.failed
     assert "2 worker processes died of it" in failed.error
-    text = (tile_directory(tmp_path / "out", "hanging") / LOG).read_text()
+    text = (tile_directory(root, "hanging") / LOG).read_text()
     assert text.count("took more than 2 s") == 2
     assert "in make_tile" in text, "the log says where it was"
+
+
+def free_port():
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return made.getsockname()[1]
+
+
+def listens(port):
+    with socket.socket() as made:
+        return made.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -200,35 +253,35 @@ def separate_processes(port):
     """A scheduler and a worker as a user starts them."""
     dask_command = [sys.executable, "-m", "dask"]
     scheduler = [*dask_command, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-    worker = [*dask_command, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--death-timeout", "10"]
-    worker.append("--no-dashboard")
+    worker = [*dask_command, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
+    worker += ["--no-dashboard", "--no-nanny"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with (
         subprocess.Popen(scheduler, **quiet) as first,
         subprocess.Popen(worker, **quiet) as second,
     ):
         try:
+            wait_for(lambda: listens(port))
             yield first
         finally:
             for process in (second, first):
                 process.kill()
 
 
-def test_the_scheduler_killed_and_started_again(images, tmp_path):
-    root, port = tmp_path / "out", 18786 + os.getpid() % 1000
-    classify_survey(images[:2], root, FAST, cluster=HERE)
+def test_the_scheduler_killed_and_started_again(resumed, tmp_path):
+    images, root = resumed
+    port = free_port()
     last = pipe(tmp_path / "in" / "last.fits")
     options = ClusterOptions(scheduler=f"tcp://127.0.0.1:{port}")
-    with separate_processes(port) as scheduler, running([*images[:2], last], root, FAST, cluster=options) as found:
+    with separate_processes(port) as scheduler, running([*images, last], root, FAST, cluster=options) as found:
         wait_for(lambda: at_work(root, "last"))
         scheduler.kill()
     assert isinstance(found[0], SchedulerLostError), found
     assert "run the same command" in str(found[0])
-    (tmp_path / "in" / "last.fits").unlink()
-    write_tile(tmp_path / "in" / "last.fits")
+    arrive(Path(last.image))
     with separate_processes(port):
-        result = classify_survey([*images[:2], last], root, FAST, cluster=options)
-    assert [(one.name, one.status) for one in result.outcomes] == [("last", "done")]
+        result = classify_survey([*images, last], root, FAST, cluster=options)
+    assert [(one.name, one.status) for one in result.outcomes] == [("last", "done")], result
 
 
 def test_no_scheduler_at_the_address(images, tmp_path, monkeypatch):
@@ -250,10 +303,11 @@ def small_disk(folder, *, size="1m"):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_stops_the_run_and_loses_nothing(images, tmp_path):
+def test_a_full_disk_stops_the_run_and_loses_nothing(finished, tmp_path):
+    images, done = finished
     with small_disk(tmp_path / "disk") as root:
         here = {"cluster": HERE, "run": RunOptions(retries=0)}
-        classify_survey(images[:1], root, FAST, **here)
+        shutil.copytree(tile_directory(done, "t0"), tile_directory(root, "t0"))
         free = shutil.disk_usage(root).free
         (root / "ballast").write_bytes(bytes(free - 20_000))
         with pytest.raises(OutputError, match="no space left on the disk"):
@@ -299,6 +353,9 @@ def test_the_second_run_on_a_directory_refuses(images, tmp_path, capsys):
 def test_options_that_contradict_each_other():
     with pytest.raises(OptionError, match="leave the number of workers out"):
         ClusterOptions(workers=2, scheduler="tcp://x:1")
+    for address in ("host", "tcp://host", "tcp://host:port"):
+        with pytest.raises(OptionError, match="expected an address such as tcp://host:8786"):
+            ClusterOptions(scheduler=address)
     with pytest.raises(OptionError, match="positive number of seconds"):
         RunOptions(tile_timeout=0)
     with pytest.raises(OptionError, match="expected 0 or more"):

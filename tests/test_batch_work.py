@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from survey_inputs import BANDS, FAST, SHAPE, served, sky, tile_wcs, write_tile
+from survey_inputs import BANDS, FAST, SHAPE, kept_model, served, sky, tile_wcs, write_tile
 
-from morpheus_lite import load_model, read_catalog
+from morpheus_lite import read_catalog
 from morpheus_lite.batch.footprint import Footprint, footprint_of
 from morpheus_lite.batch.identity import run_of
 from morpheus_lite.batch.jobs import Job
@@ -28,7 +28,7 @@ OPTIONS = survey_options(FAST)
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model("hausen2020")
+    return kept_model("hausen2020")
 
 
 @pytest.fixture
