@@ -101,9 +101,11 @@ function draw_map(shapes) {
     path.closePath();
     context.fillStyle = x === null || x === undefined || !isFinite(x) ? "#8888" : `hsl(${260 - 200 * share} 70% ${25 + 45 * share}% / .8)`;
     context.fill(path);
-    if (tile.outlier.length) { context.strokeStyle = "#d9480f"; context.lineWidth = 2 * ratio; context.stroke(path); }
     return path;
   });
+  // After all others, which would lie over them.
+  context.strokeStyle = "#d9480f"; context.lineWidth = 2 * ratio;
+  shapes.forEach(({ tile }, k) => { if (tile.outlier.length) context.stroke(paths[k]); });
   canvas.onmousemove = (event) => {
     const box = canvas.getBoundingClientRect(), [x, y] = [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
     const k = paths.findLastIndex((path) => context.isPointInPath(path, x, y));
