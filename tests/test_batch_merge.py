@@ -181,7 +181,8 @@ def test_tiles_with_other_bands_have_their_own_columns(tmp_path):
 
 def detections(ra, dec, extent=1.0, scale=SCALE):
     ra, dec = np.atleast_1d(np.array(ra, float)), np.atleast_1d(np.array(dec, float))
-    return Detections(ra, dec, ra, dec, np.full(len(ra), extent), np.zeros(len(ra), bool), scale)
+    size = np.full(len(ra), extent)
+    return Detections(ra, dec, ra, dec, size, 2 * size, np.zeros(len(ra), bool), scale)
 
 
 def test_matches_are_each_others_nearest():
@@ -228,6 +229,21 @@ def test_what_edges_leave_of_a_source_is_not_one():
     kept = {name: find_primaries(name, all_three, footprints) for name in "abc"}
     assert [kept[name].is_primary.tolist() for name in "abc"] == [[False], [False], [True]]
     assert [kept[name].n_seen.tolist() for name in "abc"] == [[2], [2], [1]]
+
+
+def test_what_only_the_neighbour_has_found_is_kept_unless_the_owner_has_something_near():
+    footprints = {n: Footprint((100, 100), header_of_wcs(wcs_at(x, 0)).tostring()) for n, x in (("a", 0), ("b", 50))}
+    sky = wcs_at(0, 0)
+
+    def at(*places, extent=0.3):
+        return detections(*sky.wcs_pix2world(places, np.full(len(places), 50.0), 0), extent=extent)
+
+    # The place lies deeper in b; radii are 6 pixels, and 18 pixels are near.
+    for others, kept in ((at(140.0), True), (at(99.0), True), (at(97.0), False), (at(), True)):
+        both = {"a": at(80.0), "b": others}
+        assert find_primaries("a", both, footprints).is_primary.tolist() == [kept]
+        assert find_primaries("b", both, footprints).is_primary.all()
+    assert find_primaries("b", {"a": at(), "b": at(80.0)}, footprints).is_primary.tolist() == [True]
 
 
 def test_partitions_cover_the_counts_once():

@@ -145,11 +145,10 @@ def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> De
     """What a catalogue tells of its sources' places, from its columns."""
     scale = footprint.pixel_scale
     peak = footprint.sky(columns["x_peak"].astype(float), columns["y_peak"].astype(float))
-    extent = np.where(
-        np.isfinite(columns["semimajor_axis"]), columns["semimajor_axis"], np.sqrt(columns["area"] / np.pi) / 2
-    )
+    radius = np.sqrt(columns["area"] / np.pi)
+    extent = np.where(np.isfinite(columns["semimajor_axis"]), columns["semimajor_axis"], radius / 2)
     is_cut = (columns["flags"] & int(SourceFlag.EDGE)) > 0
-    return Detections(columns["ra"], columns["dec"], *peak, extent * scale, is_cut, scale)
+    return Detections(columns["ra"], columns["dec"], *peak, extent * scale, radius * scale, is_cut, scale)
 
 
 def _rows_inside(job: PartitionJob, loaded: _Loaded, member: int) -> tuple["pa.Table", dict[str, Any], np.ndarray]:
