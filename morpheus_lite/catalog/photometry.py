@@ -8,7 +8,6 @@ import numpy as np
 from morpheus_lite.catalog.centroids import windowed_centroid
 from morpheus_lite.catalog.growth import Growth, grow
 from morpheus_lite.catalog.stamps import Stamp
-from morpheus_lite.catalog.totals import Rings, measure_rings
 from morpheus_lite.measurement import MeasureOptions
 from morpheus_lite.skynoise import CorrelatedNoise
 
@@ -46,8 +45,6 @@ class Photometry:
     ----------
     flux, error : numpy.ndarray
         float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in data units.
-    rings : Rings or None
-        What tells the light beyond the Kron ellipse; None where there is no half-light radius.
     kron_radius : float
         First moment of the light in units of the source's own semi-axes.
     half_light_radius : float
@@ -62,7 +59,6 @@ class Photometry:
 
     flux: np.ndarray
     error: np.ndarray
-    rings: Rings | None
     kron_radius: float
     half_light_radius: float
     centroid: np.ndarray
@@ -112,11 +108,10 @@ def measure_photometry(
     x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
     flux, error = _sums(stamp, weights, background, bands)
-    rings = measure_rings(stamp, light, detection, scale, half_light, sky)
     own_flux, own_error = _segment_sums(stamp, bands)
     crowded = bool((stamp.foreign & (kron > 0)).any())
     flux, error = np.vstack([own_flux, flux]), np.vstack([own_error, error])
-    return Photometry(flux, error, rings, moment, half_light, centroid, centroid_error, background, crowded)
+    return Photometry(flux, error, moment, half_light, centroid, centroid_error, background, crowded)
 
 
 def kron_radius(stamp: Stamp, detection: int, smallest: float) -> float:

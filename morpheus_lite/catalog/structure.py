@@ -1,12 +1,13 @@
 """How the light of one source is arranged: Petrosian radius, concentration, asymmetry, Gini, M20."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.growth import Growth, grow, grow_by_distance
+from morpheus_lite.catalog.growth import Growth, grow_by_distance, grow_several
 from morpheus_lite.catalog.stamps import Stamp
 
 _EXTENT = 1.5
@@ -45,14 +46,14 @@ class Structure:
     m20: float = np.nan
 
 
-def central_growth(stamp: Stamp, band: int) -> Growth:
-    """Curve of growth about the centre of a stamp, as far as circles stay inside of it."""
-    light = np.ascontiguousarray(stamp.light[:, :, band])
-    return grow(light, stamp.ellipse.y, stamp.ellipse.x, _largest(light))
+def central_growths(stamps: Sequence[Stamp], band: int) -> list[Growth]:
+    """Curve of growth about the centre of each stamp, as far as circles stay inside of it."""
+    lights = [np.ascontiguousarray(stamp.light[:, :, band]) for stamp in stamps]
+    return grow_several(lights, [(stamp.ellipse.y, stamp.ellipse.x) for stamp in stamps], list(map(_largest, lights)))
 
 
-def measure_structure(stamp: Stamp, band: int, central: Growth) -> Structure:
-    """Arrangement of the light in one band of a stamp, from its curve of growth among others.
+def measure_structure(stamps: Sequence[Stamp], band: int, centrals: Sequence[Growth]) -> list[Structure]:
+    """Arrangement of the light in one band of each stamp, from its curve of growth among others.
 
     Notes
     -----
@@ -62,18 +63,29 @@ def measure_structure(stamp: Stamp, band: int, central: Growth) -> Structure:
     noise term is the mean absolute difference of two pixels of noise, from the noise planes rather than from a
     patch of sky, so that it needs nothing far away.
     """
-    light = np.ascontiguousarray(stamp.light[:, :, band])
-    gini, m20 = _gini_and_m20(stamp, light)
-    first = central.petrosian()
-    if not np.isfinite(first):
-        return Structure(gini=gini, m20=m20)
-    asymmetry, centre = _asymmetry(stamp, light, stamp.variance[:, :, band], _EXTENT * first)
-    growth = grow(light, *centre, _largest(light))
+    lights = [np.ascontiguousarray(stamp.light[:, :, band]) for stamp in stamps]
+    firsts = [central.petrosian() for central in centrals]
+    asymmetries = [
+        _asymmetry(stamp, light, stamp.variance[:, :, band], _EXTENT * first) if np.isfinite(first) else None
+        for stamp, light, first in zip(stamps, lights, firsts, strict=True)
+    ]
+    known = [k for k, found in enumerate(asymmetries) if found]
+    centres = [found[1] for found in asymmetries if found]
+    some = [lights[k] for k in known]
+    growths = dict(zip(known, grow_several(some, centres, list(map(_largest, some))), strict=True))
+    structures = []
+    for k, (found, *spread) in enumerate(zip(asymmetries, *_gini_and_m20(stamps, lights), strict=True)):
+        radius, concentration = _concentration(growths[k]) if k in growths else (np.nan, np.nan)
+        structures.append(Structure(radius, concentration, found[0] if found else np.nan, *spread))
+    return structures
+
+
+def _concentration(growth: Growth) -> tuple[float, float]:
+    """Petrosian radius, and ``5 log10(r80 / r20)`` of the light within 1.5 of it."""
     radius = growth.petrosian()
     total = growth.flux_within(_EXTENT * radius) if np.isfinite(radius) else np.nan
     r20, r80 = (growth.radius_of(share * total, below=_EXTENT * radius) for share in (0.2, 0.8))
-    concentration = 5 * np.log10(r80 / r20) if r20 > 0 else np.nan
-    return Structure(radius, float(concentration), asymmetry, gini, m20)
+    return radius, 5 * math.log10(r80 / r20) if r20 > 0 else np.nan
 
 
 def _largest(light: np.ndarray) -> float:
@@ -188,13 +200,21 @@ def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> floa
     return float(np.sqrt(2 / np.pi * (1 + kept)) * np.sqrt(variance).sum())
 
 
-def _gini_and_m20(stamp: Stamp, light: np.ndarray) -> tuple[float, float]:
-    distance = stamp.elliptical_radius * stamp.ellipse.a
-    radius = grow_by_distance(light, distance, _largest(light)).petrosian()
+def _gini_and_m20(stamps: Sequence[Stamp], lights: Sequence[np.ndarray]) -> tuple[list[float], list[float]]:
+    """Gini coefficient and M20 of each stamp."""
+    distances = [stamp.elliptical_radius * stamp.ellipse.a for stamp in stamps]
+    growths = grow_by_distance(lights, distances, list(map(_largest, lights)))
+    radii = [growth.petrosian() for growth in growths]
+    pairs = list(map(_spread, lights, distances, radii))
+    return [gini for gini, _ in pairs], [m20 for _, m20 in pairs]
+
+
+def _spread(light: np.ndarray, distance: np.ndarray, radius: float) -> tuple[float, float]:
+    """Gini coefficient and M20 of the pixels that belong together at the elliptical Petrosian radius."""
     if not np.isfinite(radius):
         return np.nan, np.nan
     ring = np.abs(distance - radius) <= 0.5
-    smooth = ndimage.gaussian_filter(light, _SMOOTHING * radius, mode="constant")
+    smooth = _smoothed(light, _SMOOTHING * radius)
     parts, n_parts = ndimage.label(smooth >= smooth[ring].mean(), _SIDES) if ring.any() else (None, 0)
     if parts is None or n_parts == 0:
         return np.nan, np.nan
@@ -203,6 +223,16 @@ def _gini_and_m20(stamp: Stamp, light: np.ndarray) -> tuple[float, float]:
         return np.nan, np.nan
     segment = np.nonzero(parts == middle)
     return _gini(light[segment]), _m20(light[segment], *segment)
+
+
+def _smoothed(light: np.ndarray, sigma: float) -> np.ndarray:
+    """What ``ndimage.gaussian_filter`` gives with zeros outside, its kernel made once for both axes."""
+    reach = int(4 * sigma + 0.5)
+    kernel = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
+    kernel /= kernel.sum()
+    for axis in (0, 1):
+        light = ndimage.correlate1d(light, kernel, axis, mode="constant")
+    return light
 
 
 def _gini(values: np.ndarray) -> float:

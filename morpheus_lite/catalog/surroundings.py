@@ -8,9 +8,9 @@ import numpy as np
 
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
 from morpheus_lite.catalog.photons import find_gains
-from morpheus_lite.catalog.stamps import Ellipse, cut_stamp
-from morpheus_lite.catalog.structure import Structure, central_growth, measure_structure
-from morpheus_lite.catalog.totals import Correction, correct_to_total
+from morpheus_lite.catalog.stamps import Ellipse, Stamp, cut_stamp
+from morpheus_lite.catalog.structure import Structure, central_growths, measure_structure
+from morpheus_lite.catalog.totals import Correction, correct_to_total, measure_rings
 from morpheus_lite.image import SkyImage
 from morpheus_lite.labels import LabelledPixels
 from morpheus_lite.measurement import MeasureOptions
@@ -21,8 +21,11 @@ STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy (to 1e-4; Oke & Gunn 1983)."""
 
-_AT_ONCE = 32
+_AT_ONCE = 16
 """Sources that a worker takes at a time."""
+_MOST_PIXELS = 1 << 16
+"""Pixels of the bounding boxes of sources that are taken at a time, if they are several: stamps have some nine times as
+many."""
 _MAGNITUDE = 2.5 / np.log(10)
 
 
@@ -90,26 +93,50 @@ def measure_surroundings(
     psf_fwhm = options.psf_fwhm_in_pixels(scale)
     boxes = sources.boxes
 
-    def look(row: int) -> tuple[Photometry, Structure] | None:
+    def cut(row: int) -> Stamp:
         top, left, bottom, right = boxes[row].tolist()
-        if max(bottom - top, right - left) > options.largest_side:
-            return None
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
         label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
-        stamp = cut_stamp(labels, image, noise, label, box, ellipse, margin, origin=origin)
-        central = central_growth(stamp, detection) if options.structure else None
-        photometry = measure_photometry(stamp, detection, bands, radii, options, central=central)
-        photometry.centroid[:] += stamp.corner
-        return photometry, Structure() if central is None else measure_structure(stamp, detection, central)
+        return cut_stamp(labels, image, noise, label, box, ellipse, margin, origin=origin)
 
-    def look_at_some(rows: range) -> list[_Source | None]:
-        some = [look(row) for row in rows]
-        corrections = correct_to_total([one[0].rings if one else None for one in some], psf_fwhm)
-        return [one and _Source(one[0], found, one[1]) for one, found in zip(some, corrections, strict=True)]
+    def look(rows: list[int]) -> list[_Source]:
+        stamps = [cut(row) for row in rows]
+        centrals = central_growths(stamps, detection) if options.structure else [None] * len(rows)
+        light = [
+            measure_photometry(stamp, detection, bands, radii, options, central=central)
+            for stamp, central in zip(stamps, centrals, strict=True)
+        ]
+        for stamp, one in zip(stamps, light, strict=True):
+            one.centroid[:] += stamp.corner
+        planes = [
+            stamp.light[:, :, detection] - one.background[detection] for stamp, one in zip(stamps, light, strict=True)
+        ]
+        scales = [options.kron_scale * one.kron_radius for one in light]
+        half_light = [one.half_light_radius for one in light]
+        rings = measure_rings(stamps, planes, detection, scales, half_light, bands[detection].sky)
+        corrections = correct_to_total(rings, psf_fwhm)
+        structures = measure_structure(stamps, detection, centrals) if options.structure else [Structure()] * len(rows)
+        return list(map(_Source, light, corrections, structures))
 
-    shares = [range(first, min(first + _AT_ONCE, len(boxes))) for first in range(0, len(boxes), _AT_ONCE)]
-    return _columns(list(chain.from_iterable(mapped(look_at_some, shares, workers=workers))), image, options)
+    fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
+    shares = _shares(fitting, boxes)
+    found = dict(zip(fitting.tolist(), chain.from_iterable(mapped(look, shares, workers=workers)), strict=True))
+    return _columns([found.get(row) for row in range(len(boxes))], image, options)
+
+
+def _shares(rows: np.ndarray, boxes: np.ndarray) -> list[list[int]]:
+    """Rows that are measured at once: as many as have small stamps, but few with large ones, which take memory."""
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    shares: list[list[int]] = []
+    total = 0
+    for row in rows.tolist():
+        total += int(areas[row])
+        if not shares or len(shares[-1]) >= _AT_ONCE or total > _MOST_PIXELS:
+            shares.append([])
+            total = int(areas[row])
+        shares[-1].append(row)
+    return shares
 
 
 def _ellipse(shapes: dict[str, np.ndarray], row: int) -> Ellipse:

@@ -1,5 +1,6 @@
 """Total light: how much of a source lies outside of its Kron ellipse, from the shape of its curve of growth."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,45 +71,63 @@ class Rings:
 
 
 def measure_rings(
-    stamp: Stamp, light: np.ndarray, band: int, scale: float, half_light_radius: float, noise: CorrelatedNoise
-) -> Rings | None:
-    """Light in ten rings, out to 1.5 Kron ellipses or as far as they are whole.
+    stamps: Sequence[Stamp],
+    lights: Sequence[np.ndarray],
+    band: int,
+    scales: Sequence[float],
+    half_light_radii: Sequence[float],
+    noise: CorrelatedNoise,
+) -> list[Rings | None]:
+    """Light of sources in ten rings each, out to 1.5 Kron ellipses or as far as they are whole.
 
     Parameters
     ----------
-    stamp : Stamp
-        The source and its surroundings.
-    light : numpy.ndarray
-        float64, shape ``(y, x)``: detection band, its sky subtracted.
+    stamps : sequence of Stamp
+        The sources and their surroundings.
+    lights : sequence of numpy.ndarray
+        float64, shape ``(y, x)``: detection band of each, its sky subtracted.
     band : int
         Index of the detection band.
-    scale : float
-        Semi-axes of the Kron ellipse in units of the source's own.
-    half_light_radius : float
+    scales : sequence of float
+        Semi-axes of each Kron ellipse in units of the source's own.
+    half_light_radii : sequence of float
         Circle with half of the Kron flux, in pixels.
     noise : CorrelatedNoise
         Of the band.
 
     Returns
     -------
-    Rings or None
+    list of (Rings or None)
         None where there is no half-light radius.
     """
-    if not half_light_radius > 0:
-        return None
-    ellipse = stamp.ellipse
-    ratio, size = ellipse.b / ellipse.a, np.sqrt(ellipse.a * ellipse.b)
-    distance = stamp.elliptical_radius * size
-    kron = scale * size
-    wanted = max(_REACH * kron, 3 * half_light_radius)
-    reach = max(min(wanted, _inside(distance)), 2 * _INNERMOST)
-    growth = grow_by_distance(light, distance, reach)
-    inner = min(max(_INNERMOST, half_light_radius / 2), reach / 2)
-    edges = np.append(0, inner * (reach / inner) ** _PARTS)
-    flux, area = (np.diff(np.interp(edges, growth.radii, one)) for one in (growth.flux, growth.area))
-    pixel = stamp.variance[:, :, band][distance <= reach].mean()
-    variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
-    return Rings(edges, flux, variance, kron, half_light_radius, ratio)
+    known = [k for k, radius in enumerate(half_light_radii) if radius > 0]
+    if not known:
+        return [None] * len(stamps)
+    distances, radii, reaches = [], [], []
+    for k in known:
+        size = math.sqrt(stamps[k].ellipse.a * stamps[k].ellipse.b)
+        distances.append(stamps[k].elliptical_radius * size)
+        radii.append((scales[k] * size, half_light_radii[k]))
+        wanted = max(_REACH * radii[-1][0], 3 * radii[-1][1])
+        reaches.append(max(min(wanted, _inside(distances[-1])), 2 * _INNERMOST))
+    growths = grow_by_distance([lights[k] for k in known], distances, reaches)
+    kron, half_light = np.array(radii).T
+    reach = np.array(reaches)
+    inner = np.minimum(np.maximum(_INNERMOST, half_light / 2), reach / 2)
+    edges = np.zeros((len(known), _N_RINGS + 1))
+    edges[:, 1:] = inner[:, None] * (reach / inner)[:, None] ** _PARTS
+    inside = [
+        [np.interp(at, one.radii, part) for part in (one.flux, one.area)]
+        for at, one in zip(edges, growths, strict=True)
+    ]
+    flux, area = np.diff(inside, axis=2).swapaxes(0, 1)
+    pixel = [
+        stamps[k].variance[:, :, band][far <= end].mean() for k, far, end in zip(known, distances, reaches, strict=True)
+    ]
+    variance = area * np.array(pixel)[:, None] * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
+    ratio = [stamps[k].ellipse.b / stamps[k].ellipse.a for k in known]
+    found = dict(zip(known, map(Rings, edges, flux, variance, kron, half_light, ratio), strict=True))
+    return [found.get(k) for k in range(len(stamps))]
 
 
 def _inside(distance: np.ndarray) -> float:
