@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, zip_longest
 
 import numpy as np
 
@@ -102,10 +102,10 @@ def measure_surroundings(
 
     def look(rows: list[int]) -> list[_Source]:
         stamps = [cut(row) for row in rows]
-        centrals = central_growths(stamps, detection) if options.structure else [None] * len(rows)
+        centrals = central_growths(stamps, detection) if options.structure else []
         light = [
             measure_photometry(stamp, detection, bands, radii, options, central=central)
-            for stamp, central in zip(stamps, centrals, strict=True)
+            for stamp, central in zip_longest(stamps, centrals)
         ]
         for stamp, one in zip(stamps, light, strict=True):
             one.centroid[:] += stamp.corner
