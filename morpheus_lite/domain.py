@@ -1,14 +1,12 @@
 """Whether an image is like those a model was trained on: what can be measured, against the ranges the model states."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.stats import mad_std
-from photutils.detection import find_peaks
-from photutils.psf import fit_fwhm
-from photutils.utils.exceptions import NoDetectionsWarning
+from scipy import ndimage
+from scipy.special import ndtr
 
 from morpheus_lite.errors import InputError
 from morpheus_lite.image import SkyImage
@@ -33,6 +31,9 @@ _N_PEAKS = 60
 _FIT_SIDE = 11
 _SHARPEST = 15  # percentile of the widths that stands for the PSF: stars, or the most compact galaxies there are
 _FEWEST_PEAKS = 4
+_FWHM_OF_SIGMA = 2 * np.sqrt(2 * np.log(2))
+_FIRST_FWHM = 3.0
+_MOST_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -128,20 +129,77 @@ def noise_correlation(snr: np.ndarray, valid: np.ndarray) -> float:
 
 def psf_fwhm(snr: np.ndarray, valid: np.ndarray) -> float:
     """FWHM in pixels of the sharpest bright sources of one band (Gaussian fits); NaN where there are too few."""
-    mask = ~valid
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoDetectionsWarning)
-        peaks = find_peaks(snr, _BRIGHT, box_size=_FIT_SIDE, mask=mask, border_width=_FIT_SIDE // 2 + 1)
-    if peaks is None:
-        return float("nan")
-    peaks.sort("peak_value", reverse=True)
-    at = [(x, y) for x, y in zip(peaks["x_peak"], peaks["y_peak"], strict=True) if _is_smooth(snr, int(x), int(y))]
-    at = at[:_N_PEAKS]
+    light = np.where(valid, snr, 0).astype(np.float64)
+    border, half = _FIT_SIDE // 2 + 1, _FIT_SIDE // 2
+    inner = np.zeros(light.shape, dtype=bool)
+    inner[border:-border, border:-border] = True
+    y, x = np.nonzero(inner & (light > _BRIGHT) & (light == ndimage.maximum_filter(light, _FIT_SIDE)))
+    brightest = np.argsort(-light[y, x], kind="stable")
+    at = [(y[k], x[k]) for k in brightest if _is_smooth(light, int(x[k]), int(y[k]))][:_N_PEAKS]
     if len(at) < _FEWEST_PEAKS:
         return float("nan")
-    widths = np.atleast_1d(fit_fwhm(snr, xypos=at, fwhm=3.0, fit_shape=_FIT_SIDE, mask=mask))
-    widths = widths[np.isfinite(widths) & (widths > 0.5) & (widths < 3 * _FIT_SIDE)]
+    boxes = [np.s_[row - half : row + half + 1, column - half : column + half + 1] for row, column in at]
+    widths = _FWHM_OF_SIGMA * gaussian_widths(*(np.stack([plane[box] for box in boxes]) for plane in (light, valid)))
+    widths = widths[(widths > 0.5) & (widths < 3 * _FIT_SIDE)]
     return float(np.percentile(widths, _SHARPEST)) if len(widths) >= _FEWEST_PEAKS else float("nan")
+
+
+def gaussian_widths(light: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Standard deviations of the round Gaussians, summed over pixels, that fit sources best.
+
+    Parameters
+    ----------
+    light, valid : numpy.ndarray
+        float64 and bool, shape ``(source, y, x)``: square stamps, each with a source near its centre.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(source,)``, in pixels.
+
+    Notes
+    -----
+    Least squares in flux, place and width (Levenberg-Marquardt), all sources at once.
+    """
+    half = light.shape[1] // 2
+    guess = np.zeros((len(light), 4))
+    guess[:, 3] = _FIRST_FWHM / _FWHM_OF_SIGMA
+    guess[:, 0] = light[:, half, half] * 2 * np.pi * guess[:, 3] ** 2
+    damping = np.full(len(light), 1e-3)
+    found, slopes = _gaussians(guess, half)
+    miss = np.where(valid, light - found, 0)
+    for _ in range(_MOST_STEPS):
+        flat = (slopes * valid[:, None]).reshape(len(light), 4, -1)
+        normal = np.einsum("nap,nbp->nab", flat, flat)
+        diagonal = np.einsum("naa->na", normal) * damping[:, None] + 1e-12
+        pull = np.einsum("nap,np->na", flat, miss.reshape(len(light), -1))
+        tried = guess + np.linalg.solve(normal + diagonal[:, :, None] * np.eye(4), pull[..., None])[..., 0]
+        tried[:, 1:3] = np.clip(tried[:, 1:3], -half, half)
+        tried[:, 3] = np.clip(tried[:, 3], 0.1, 10 * half)
+        found, tried_slopes = _gaussians(tried, half)
+        tried_miss = np.where(valid, light - found, 0)
+        better = (tried_miss**2).sum(axis=(1, 2)) < (miss**2).sum(axis=(1, 2))
+        guess[better], miss[better], slopes[better] = tried[better], tried_miss[better], tried_slopes[better]
+        damping = np.where(better, damping / 5, damping * 5)
+    return guess[:, 3]
+
+
+def _gaussians(values: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussians of a flux, a place from the centre (y, x) and a sigma, and their slopes along these four."""
+    flux, sigma = values[:, 0, None, None], values[:, 3, None]
+    edges = np.arange(-half, half + 2) - 0.5
+    parts, shifts, growths = [], [], []
+    for place in (values[:, 1], values[:, 2]):
+        away = (edges - place[:, None]) / sigma
+        height = np.exp(-0.5 * away**2) / np.sqrt(2 * np.pi)
+        parts.append(np.diff(ndtr(away), axis=1))
+        shifts.append(-np.diff(height, axis=1) / sigma)
+        growths.append(-np.diff(away * height, axis=1) / sigma)
+    (y, x), (down, right), (tall, wide) = parts, shifts, growths
+    unit = y[:, :, None] * x[:, None]
+    along = [down[:, :, None] * x[:, None], y[:, :, None] * right[:, None]]
+    wider = tall[:, :, None] * x[:, None] + y[:, :, None] * wide[:, None]
+    return flux * unit, np.stack([unit, *(flux * slope for slope in along), flux * wider], axis=1)
 
 
 def _is_smooth(snr: np.ndarray, x: int, y: int) -> bool:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.stats import norm
 
-from morpheus_lite.domain import check_domain, measure_domain, middle
+from morpheus_lite.domain import check_domain, gaussian_widths, measure_domain, middle
 from morpheus_lite.errors import InputError
 from morpheus_lite.image import SkyImage
 
@@ -29,6 +30,17 @@ def sky(*, correlation: float = 0.0, psf: float = 1.2, n_bands: int = 2, side: i
 def test_width_of_the_psf(psf):
     for value in measure_domain(sky(psf=psf))["psf_fwhm"]:
         assert value == pytest.approx(FWHM * psf, rel=0.12)
+
+
+def test_gaussians_are_fitted_whatever_their_place_and_holes():
+    sigma, place = np.array([0.7, 1.3, 2.9]), np.array([[0.3, -0.4], [0.0, 0.0], [-0.8, 1.1]])
+    edges = np.arange(-5, 7) - 0.5
+    shares = [np.diff(norm.cdf(edges, at[:, None], sigma[:, None]), axis=1) for at in place.T]
+    light = np.array([900.0, 4000.0, 90.0])[:, None, None] * shares[0][:, :, None] * shares[1][:, None]
+    valid = np.ones(light.shape, bool)
+    valid[:, 4:6, 7] = False
+    light[~valid] = 1e5
+    np.testing.assert_allclose(gaussian_widths(light, valid), sigma, rtol=1e-6)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 1.2])
