@@ -74,9 +74,10 @@ def deblend(
     a source all of whose peaks lie outside of it are left alone.
 
     ``"multithreshold"`` splits at the saddles of the smoothed light as SExtractor does (photutils' deblender), then
-    joins touching pieces again: where the saddle is no deeper than the noise allows, and, with class maps, where both
-    are disk or irregular light and the fainter is a clump of the brighter. A star is never joined with a
-    galaxy. The pieces of a source cover exactly its pixels.
+    joins touching pieces again: where the saddle is no deeper than the noise there allows, and where little of the
+    light of the fainter stands out above it. With class maps, more may stand out where both are disk or irregular
+    light: arms and clumps of one galaxy; and a star is never joined with a galaxy. The pieces of a source cover exactly
+    its pixels.
 
     Sources whose bounding box has more than `~morpheus_lite.multithreshold.LARGEST_BOX` pixels stay whole.
     """

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.stats import mad_std
 from astropy.utils.exceptions import AstropyUserWarning
 from photutils.segmentation import SegmentationImage, deblend_sources
 from scipy import ndimage
@@ -13,6 +12,8 @@ from scipy import ndimage
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.classification import Classification
 from morpheus_lite.errors import OptionError
+from morpheus_lite.lightnoise import LightNoise, SourceNoise, light_noise
+from morpheus_lite.processes import mapped
 from morpheus_lite.sampling import sample_windows
 
 LARGEST_BOX = 1 << 23
@@ -21,6 +22,7 @@ LARGEST_BOX = 1 << 23
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
 _MOST_VOXELS = 1 << 18
+_AT_ONCE = 32
 _POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
 
 
@@ -39,17 +41,21 @@ class MultithresholdOptions:
     smoothing : float
         Standard deviation in pixels of the Gaussian that the light is smoothed with.
     min_depth : float
-        How far the saddle between two pieces must lie below the peak of the fainter, in units of the
-        noise of the smoothed light; shallower ones are one piece.
-    clump_saddle : float
-        With class maps: two touching pieces of disk or irregular light whose saddle is at least this
-        share of the fainter peak are one galaxy: its arms and clumps.
+        How far the saddle between two pieces must lie below the peak of the fainter, in units of the noise of the
+        smoothed light there; shallower ones are one piece.
+    bump_share : float
+        A piece is part of the one that it touches if less than this share of its light stands out above the saddle.
+    clump_share : float
+        With class maps: the same where both are disk or irregular for certain: arms and clumps of one galaxy. In
+        between, the limit rises from the one to the other with the probability.
     knot_area : int
         With class maps: a piece of a disk or irregular galaxy whose peak is no wider than this many pixels, counted
-        down to half of its height above the saddle, is a knot of its neighbour, whatever light lies beneath it; a
-        galaxy is wider. 12 is for a PSF of 2.5 to 3 px.
+        down to half of its height above the saddle, is a knot of its neighbour, however much it stands out; a galaxy is
+        wider. 12 is for a PSF of 2.5 to 3 px.
     knot_contrast : float
         Largest light of a knot above the saddle, as a share of the light of the piece that it touches.
+    knot_probability : float
+        Smallest probability of being disk or irregular that a knot and its neighbour have at their peaks.
     spike_contrast : float
         With class maps: a piece of a point source with less than this share of the light of another that it touches is
         one of its spikes.
@@ -62,16 +68,18 @@ class MultithresholdOptions:
     min_area: int = 5
     smoothing: float = 0.8
     min_depth: float = 3.5
-    clump_saddle: float = 0.6
+    bump_share: float = 0.03
+    clump_share: float = 0.18
     knot_area: int = 12
     knot_contrast: float = 0.2
+    knot_probability: float = 0.85
     spike_contrast: float = 0.06
     point_probability: float = 0.5
 
     def __post_init__(self) -> None:
         if self.n_levels < 1 or self.min_area < 1:
             raise OptionError(f"n_levels {self.n_levels}, min_area {self.min_area}: expected at least 1")
-        for name in ("contrast", "clump_saddle", "knot_contrast", "spike_contrast", "point_probability"):
+        for name in ("contrast", "bump_share", "clump_share", "knot_contrast", "spike_contrast", "point_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
         if self.smoothing < 0 or self.min_depth < 0:
@@ -84,7 +92,8 @@ def split_at_levels(
     classification: Classification | None,
     options: MultithresholdOptions,
     *,
-    noise: float | None = None,
+    noise: LightNoise | None = None,
+    workers: int = 1,
 ) -> np.ndarray:
     """Split sources at saddles of their light, then join what is one galaxy.
 
@@ -98,8 +107,10 @@ def split_at_levels(
         Class maps, which tell clumps of one galaxy from a neighbour, and a star from either.
     options : MultithresholdOptions
         When to split and when to join.
-    noise : float, optional
+    noise : LightNoise, optional
         What `light_noise` said of the whole image, where these are pieces of it.
+    workers : int
+        Processes that share the sources (on Linux); the result does not depend on it.
 
     Returns
     -------
@@ -117,10 +128,18 @@ def split_at_levels(
         noise = light_noise((smooth[w.slices], labels[w.slices]) for w in sample_windows(labels.shape))
     largest = int(labels.max())
     planes = None if classification is None else classification.probability
-    for label, box, pieces in split_sources(labels, smooth, planes, options, noise=noise):
-        own = labels[box] == label
-        result[box][own] = (pieces + largest)[own]
-        largest += int(pieces.max())
+    boxes = ndimage.find_objects(labels)
+    shares = [range(first, min(first + _AT_ONCE, len(boxes) + 1)) for first in range(1, len(boxes) + 1, _AT_ONCE)]
+
+    def look(share: range) -> list[tuple[int, tuple[slice, slice], np.ndarray]]:
+        some = [(label, boxes[label - 1]) for label in share]
+        return list(_split_boxes(labels, smooth, planes, some, options, noise))
+
+    for found in mapped(look, shares, workers=workers):
+        for label, box, pieces in found:
+            own = labels[box] == label
+            result[box][own] = (pieces + largest)[own]
+            largest += int(pieces.max())
     return result
 
 
@@ -134,19 +153,13 @@ def smoothing_reach(options: MultithresholdOptions) -> int:
     return int(4 * options.smoothing + 0.5)
 
 
-def light_noise(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Scatter of the smoothed light in empty sky, from its and the labels' part in each window of the sample."""
-    empty = np.concatenate([smooth[labels == 0] for smooth, labels in pieces])
-    return float(mad_std(empty)) if len(empty) else 0.0
-
-
 def split_sources(
     labels: np.ndarray,
     smooth: np.ndarray,
     planes: np.ndarray | None,
     options: MultithresholdOptions,
     *,
-    noise: float,
+    noise: LightNoise,
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """The sources that are several, each with its pieces.
 
@@ -160,8 +173,8 @@ def split_sources(
         float32, shape ``(y, x, class)``: mean probabilities.
     options : MultithresholdOptions
         When to split and when to join.
-    noise : float
-        Scatter of the smoothed light.
+    noise : LightNoise
+        Of the smoothed light in the empty sky.
 
     Yields
     ------
@@ -169,9 +182,22 @@ def split_sources(
         int; (slice, slice); int32 of the box's shape: 1, 2, ... with the brightest first, every pixel of the
         box as the piece nearest to it. A source's pieces depend on the pixels in its box alone.
     """
+    boxes = enumerate(ndimage.find_objects(labels), start=1)
+    yield from _split_boxes(labels, smooth, planes, boxes, options, noise)
+
+
+def _split_boxes(
+    labels: np.ndarray,
+    smooth: np.ndarray,
+    planes: np.ndarray | None,
+    boxes: Iterable[tuple[int, tuple[slice, slice] | None]],
+    options: MultithresholdOptions,
+    noise: LightNoise,
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """The same for some labels with their boxes."""
     # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
-    floor = noise if noise > 0 else np.finfo(np.float32).tiny
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+    floor = noise.scatter if noise.scatter > 0 else np.finfo(np.float32).tiny
+    for label, box in boxes:
         if box is None or np.prod([side.stop - side.start for side in box]) > LARGEST_BOX:
             continue
         own = labels[box] == label
@@ -180,7 +206,8 @@ def split_sources(
         pieces = _candidates(np.maximum(smooth[box], floor), own, options)
         if pieces is None:
             continue
-        joined = _join(pieces, smooth[box], noise, None if planes is None else planes[box], options)
+        here = SourceNoise(smooth[box], own, noise)
+        joined = _join(pieces, smooth[box], here, None if planes is None else planes[box], options)
         if joined.max() > 1:
             yield label, box, _nearest(joined)
 
@@ -243,7 +270,11 @@ def _nearest(pieces: np.ndarray) -> np.ndarray:
 
 
 def _join(
-    pieces: np.ndarray, smooth: np.ndarray, noise: float, planes: np.ndarray | None, options: MultithresholdOptions
+    pieces: np.ndarray,
+    smooth: np.ndarray,
+    noise: SourceNoise,
+    planes: np.ndarray | None,
+    options: MultithresholdOptions,
 ) -> np.ndarray:
     """Pieces of one source after joining: int, 1, 2, ... with the most light first."""
     names = np.unique(pieces[pieces > 0])
@@ -274,44 +305,50 @@ class _Pieces:
     peaks: np.ndarray
     fluxes: np.ndarray
     kinds: np.ndarray | None
+    boxes: list
 
     @classmethod
     def measure(cls, pieces: np.ndarray, smooth: np.ndarray, planes: np.ndarray | None) -> "_Pieces":
         index = np.arange(pieces.max() + 1)
         peaks, fluxes = (function(smooth, pieces, index) for function in (ndimage.maximum, ndimage.sum_labels))
-        return cls(pieces, smooth, planes, peaks, fluxes, _kinds(pieces, smooth, planes))
+        boxes = [None, *ndimage.find_objects(pieces)]
+        return cls(pieces, smooth, planes, peaks, fluxes, _kinds(pieces, smooth, planes), boxes)
 
-    def is_knot(self, piece: int, neighbour: int, saddle: float, options: MultithresholdOptions) -> bool:
-        """Whether a piece is, above the saddle, a knot in its neighbour: narrow, minor, and of a galaxy's class."""
-        above = np.where(self.pieces == piece, self.smooth - saddle, 0)
-        core = above > above.max() / 2
-        if self.planes is None or np.count_nonzero(core) > options.knot_area:
-            return False
+    def above(self, piece: int, saddle: float) -> tuple[np.ndarray, np.ndarray]:
+        """Light of a piece above a level, and its classes where it is more than half as high as at its peak."""
+        box = self.boxes[piece]
+        above = np.where(self.pieces[box] == piece, np.maximum(self.smooth[box] - saddle, 0), 0)
+        if self.planes is None:
+            return above, np.zeros(0)
         # The light beneath is the galaxy's: what the piece is, its core says.
-        kind = np.nan_to_num(self.planes[core, : len(CLASSES) - 1]).mean(axis=0).argmax()
-        minor = np.maximum(above, 0).sum() < options.knot_contrast * self.fluxes[neighbour]
-        return bool(minor and kind in (_DISK, _IRREGULAR))
+        kind = np.nan_to_num(self.planes[box][above > above.max() / 2, : len(CLASSES) - 1]).mean(axis=0)
+        return above, kind / max(kind.sum(), 1e-9)
 
 
 def _one_galaxy(
-    now: _Pieces, pair: tuple[int, int], saddle: float, noise: float, options: MultithresholdOptions
+    now: _Pieces, pair: tuple[int, int], saddle: float, noise: SourceNoise, options: MultithresholdOptions
 ) -> bool:
     """Whether two touching pieces are one source."""
     faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
     peak = min(now.peaks[faint], now.peaks[bright])
-    shallow = peak - saddle < options.min_depth * noise
-    if now.kinds is None or shallow:
-        return bool(shallow)
-    stars = now.kinds[[faint, bright], _POINT] >= options.point_probability
-    if stars[0] != stars[1]:
-        return False
-    if stars.all():
-        # Diffraction spikes and bits of the halo of a star look like stars themselves.
-        return bool(now.fluxes[faint] < options.spike_contrast * now.fluxes[bright])
-    if not all(now.kinds[piece].argmax() in (_DISK, _IRREGULAR) for piece in pair):
-        return False
-    high = saddle >= options.clump_saddle * peak
-    return bool(high or now.is_knot(faint, bright, saddle, options) or now.is_knot(bright, faint, saddle, options))
+    if peak - saddle < options.min_depth * noise.at(saddle):
+        return True
+    if now.kinds is not None:
+        stars = now.kinds[[faint, bright], _POINT] >= options.point_probability
+        if stars[0] != stars[1]:
+            return False
+        if stars.all():
+            # Diffraction spikes and bits of the halo of a star look like stars themselves.
+            return bool(now.fluxes[faint] < options.spike_contrast * now.fluxes[bright])
+    (above, kind), (_, other) = (now.above(piece, saddle) for piece in (faint, bright))
+    galaxy = 0.0 if now.kinds is None else min(one[_DISK] + one[_IRREGULAR] for one in (kind, other))
+    limit = options.bump_share ** (1 - galaxy) * options.clump_share**galaxy
+    if above.sum() < limit * now.fluxes[faint]:
+        return True
+    minor = above.sum() < options.knot_contrast * now.fluxes[bright]
+    return bool(
+        minor and galaxy >= options.knot_probability and np.count_nonzero(above > above.max() / 2) <= options.knot_area
+    )
 
 
 def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:

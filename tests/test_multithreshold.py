@@ -38,6 +38,9 @@ def maps(**planes):
     return Classification(probability.astype(np.float32), everywhere.astype(np.int32), everywhere)
 
 
+NOTHING_JOINED = MultithresholdOptions(bump_share=0, clump_share=0, knot_area=0)
+
+
 def split(labels, light, **options):
     return deblend(labels, light, method="multithreshold", **options)
 
@@ -65,7 +68,7 @@ class TestClassMaps:
     def test_clumps_of_a_disk_stay_one_galaxy(self):
         clean = disk(35, 45, 8, 100) + blob(35, 55, 1.2, 40) + blob(27, 42, 1.2, 40)
         light, labels = clean + np.random.default_rng(1).normal(size=SHAPE), segment_of(clean)
-        assert len(np.unique(split(labels, light))) > 2, "by light alone they are pieces"
+        assert len(np.unique(split(labels, light, options=NOTHING_JOINED))) > 2, "by light alone they are pieces"
         assert split(labels, light, classification=maps(disk=clean)).max() == 1
 
     def test_a_star_on_a_disk_is_split_off(self):
@@ -86,8 +89,23 @@ class TestClassMaps:
         light, labels = clean + np.random.default_rng(1).normal(size=SHAPE), segment_of(clean)
         galaxy = {"classification": maps(disk=clean)}
         assert split(labels, light, **galaxy).max() == 1
-        without = MultithresholdOptions(knot_area=0, clump_saddle=1)
-        assert len(np.unique(split(labels, light, options=without, **galaxy))) > 2
+        assert len(np.unique(split(labels, light, options=NOTHING_JOINED, **galaxy))) > 2
+
+    def test_the_arms_of_a_spiral_stay_with_it(self):
+        angle, radius = np.arctan2(Y - 35, X - 45), np.hypot(Y - 35, X - 45)
+        arms = 60 * np.exp(-(((radius - 20) / 6) ** 2)) * np.maximum(np.cos(angle - radius / 12), 0) ** 4
+        clean = disk(35, 45, 8, 100) + arms
+        light, labels = clean + np.random.default_rng(1).normal(size=SHAPE), segment_of(clean)
+        galaxy = {"classification": maps(disk=clean)}
+        assert len(np.unique(split(labels, light, options=NOTHING_JOINED, **galaxy))) > 2
+        assert len(np.unique(split(labels, light, classification=maps(spheroid=clean)))) > 2
+        assert split(labels, light, **galaxy).max() == 1
+
+    def test_a_neighbour_of_which_most_stands_out_is_none_of_its_clumps(self):
+        galaxy, neighbour = disk(35, 40, 8, 100), blob(35, 60, 2.6, 60)
+        light = galaxy + neighbour + np.random.default_rng(1).normal(size=SHAPE)
+        pieces = split(segment_of(galaxy + neighbour), light, classification=maps(disk=galaxy + neighbour))
+        assert pieces[35, 60] != pieces[35, 40]
 
     def test_a_small_galaxy_beside_a_giant_is_a_neighbour(self):
         giant, small = disk(35, 32, 8, 400), blob(35, 66, 2.6, 60)
@@ -136,6 +154,16 @@ def test_children_cover_their_parent_exactly(labels, seed):
         if name <= labels.max():
             assert name == parents[0]
             np.testing.assert_array_equal(pieces == name, labels == name)
+
+
+@pytest.mark.parametrize("photons", [0.0, 1.0, 4.0])
+def test_the_photon_noise_of_a_smooth_galaxy_does_not_split_it(photons):
+    clean = disk(35, 45, 12, 600)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        light = clean + rng.normal(size=SHAPE) * np.sqrt(1 + photons * clean)
+        pieces = split(segment_of(clean, 30), light, classification=maps(spheroid=clean))
+        assert pieces.max() == 1, "also where it is rough"
 
 
 def test_all_bands_count():

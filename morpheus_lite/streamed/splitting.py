@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from morpheus_lite.deblending import band_light, may_have_peaks, peak_pieces
 from morpheus_lite.image import SkyImage
+from morpheus_lite.lightnoise import LightNoise, light_noise
 from morpheus_lite.multithreshold import (
     LARGEST_BOX,
     MultithresholdOptions,
-    light_noise,
     smoothed,
     smoothing_reach,
     split_sources,
@@ -186,7 +186,7 @@ def _at_levels(
     maps: MapDoor,
     options: MultithresholdOptions,
     scatter: tuple[float | None, ...],
-    noise: float,
+    noise: LightNoise,
     window: Window,
     labels: np.ndarray,
     wanted: np.ndarray,
@@ -203,8 +203,8 @@ def _at_levels(
 
 def _levels(
     parents: StreamedLabels, image: ImageDoor, options: MultithresholdOptions
-) -> tuple[tuple[float | None, ...], float]:
-    """Scatter of each band and of the smoothed light in the empty sky."""
+) -> tuple[tuple[float | None, ...], LightNoise]:
+    """Scatter of each band and noise of the smoothed light in the empty sky."""
     windows = sample_windows(parents.shape)
     scatter = band_scatter((image.read(window), parents.read(window)) for window in windows)
     noise = light_noise((_smooth(image, window, options, scatter), parents.read(window)) for window in windows)
