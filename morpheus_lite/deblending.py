@@ -29,6 +29,7 @@ def deblend(
     min_distance: int = 20,
     classification: Classification | None = None,
     options: MultithresholdOptions | None = None,
+    workers: int = 1,
 ) -> np.ndarray:
     """Split blended sources of a label map.
 
@@ -50,6 +51,8 @@ def deblend(
         For ``"multithreshold"``: class maps, which tell the clumps of one galaxy from its neighbours.
     options : MultithresholdOptions, optional
         For ``"multithreshold"``: when to split and when to join; None takes the defaults.
+    workers : int
+        For ``"multithreshold"``: processes that share the sources (on Linux); the result does not depend on it.
 
     Returns
     -------
@@ -93,7 +96,8 @@ def deblend(
         raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {labels.shape}")
     if isinstance(image, SkyImage):
         light = significance(image if band is None else image.take([image.index(band)]), labels)
-    return split_at_levels(labels, light.astype(np.float64), classification, options or MultithresholdOptions())
+    light = light.astype(np.float64)
+    return split_at_levels(labels, light, classification, options or MultithresholdOptions(), workers=workers)
 
 
 def band_light(image: SkyImage | np.ndarray, band: str | None) -> tuple[np.ndarray, np.ndarray]:

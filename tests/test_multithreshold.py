@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage
 from morpheus_lite.deblending import deblend
@@ -185,3 +186,13 @@ def test_no_sources_and_no_light():
 def test_impossible_options(wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         MultithresholdOptions(**wrong)
+
+
+def test_several_processes_give_the_labels_of_one():
+    light = np.tile(blob(8, 8, 1.5, 40) + blob(8, 14, 1.5, 30), (4, 1))[:, :24]
+    light = np.tile(light, (1, 12))
+    labels, n_sources = ndimage.label(light > 3)
+    assert n_sources > 40
+    one, two = (deblend(labels, light, method="multithreshold", workers=workers) for workers in (1, 2))
+    assert len(np.unique(one)) > n_sources + 40
+    np.testing.assert_array_equal(one, two)

@@ -80,7 +80,7 @@ def ours_in_memory(folder: Path, bands: list[str], workers: int) -> dict:
     clock = Clock()
     parents = segment(maps, method="probability")
     clock("segmentation")
-    labels = deblend(parents, image, method="multithreshold", classification=maps)
+    labels = deblend(parents, image, method="multithreshold", classification=maps, workers=workers)
     clock("deblending")
     table = measure(labels, image, maps, parents=parents, maps="probability", workers=workers)
     clock("catalogue")
