@@ -1,6 +1,7 @@
 """All bands of an image as one plane, in units of their noise."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from astropy.stats import mad_std
@@ -32,17 +33,17 @@ def significance(image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | 
     if scatter is None:
         windows = sample_windows(image.shape)
         scatter = band_scatter((image.cutout(window), labels[window.slices]) for window in windows)
-    total, n_used = np.zeros(image.shape), np.zeros(image.shape)
+    total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.intp)
     for index, sigma in enumerate(scatter):
-        usable = image.valid[:, :, index]
-        if sigma is None:
-            noise = np.zeros(image.shape) if image.rms is None else image.rms[:, :, index].astype(np.float64)
-        else:
-            noise = np.full(image.shape, sigma)
-        usable = usable & (noise > 0)
-        total += np.where(usable, image.data[:, :, index] / np.where(noise > 0, noise, 1), 0)
+        noise: Any = sigma
+        if noise is None:
+            noise = 0.0 if image.rms is None else image.rms[:, :, index]
+        usable = image.valid[:, :, index] & (noise > 0)
+        light = np.zeros(image.shape)
+        total += np.divide(image.data[:, :, index], noise, out=light, where=usable, dtype=np.float64)
         n_used += usable
-    return total / np.sqrt(np.maximum(n_used, 1))
+    roots = np.sqrt(np.maximum(np.arange(len(scatter) + 1), 1))
+    return total if len(scatter) == 1 else total / roots.take(n_used)
 
 
 def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float | None, ...]:
