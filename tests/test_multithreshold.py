@@ -177,18 +177,6 @@ def test_all_bands_count():
     assert significance(blind, labels).std() == pytest.approx(1, abs=0.03)
 
 
-def test_processes_share_the_sources():
-    places = [(y, x) for y in (10, 30, 50) for x in range(8, 88, 6)]
-    clean = sum(blob(y, x, 1.3, 40 + x) for y, x in places)
-    light = clean + np.random.default_rng(2).normal(size=SHAPE)
-    rows = Y // 20 + 1
-    labels = np.where(clean > 3, rows, 0).astype(np.int32)
-    labels[:, 44:] = np.where(labels[:, 44:] > 0, labels[:, 44:] + 40, 0)
-    alone = split(labels, light)
-    assert len(np.unique(alone)) > 20
-    np.testing.assert_array_equal(split(labels, light, workers=2), alone)
-
-
 def test_no_sources_and_no_light():
     assert not split(np.zeros(SHAPE, int), np.zeros(SHAPE)).any()
     assert split(np.ones(SHAPE, int), np.zeros(SHAPE)).max() == 1
