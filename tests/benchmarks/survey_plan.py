@@ -1,6 +1,7 @@
 """What a survey of 100,000 tiles costs before, beside and after the work on tiles: plan, scheduler, state, merge index.
 
-    python tests/benchmarks/survey_plan.py            # 100,000 tiles, some 2 GB of small files below --place
+    python tests/benchmarks/survey_plan.py                              # 100,000 tiles, 2 GB of small files in --place
+    python tests/benchmarks/survey_plan.py --page docs/planning.md      # and puts the table on the page
 
 Prints seconds and peak memory of each step. Tiles are not classified: their markers are written as a worker would, and
 on the cluster a tile is a call that returns at once.
@@ -15,9 +16,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from distributed import Client, LocalCluster
+from survey_runs import fill_page
 
 from morpheus_lite.batch import read_tiles
 from morpheus_lite.batch.identity import describe_inputs, run_of
@@ -28,14 +31,19 @@ from morpheus_lite.batch.plan import make_plan, survey_options
 from morpheus_lite.batch.run import run_jobs
 from morpheus_lite.options import ClassifyOptions
 
+ROWS = ["| step | seconds | core-seconds | largest memory so far |", "|---|---|---|---|"]
+
 
 @contextmanager
-def step(what):
-    """Print how long a step takes, and the largest memory of this process so far."""
-    start = time.perf_counter()
+def step(what, *, count=None):
+    """Note how long a step takes, and the largest memory of this process so far; ``count`` gives a rate."""
+    start, busy = time.perf_counter(), time.process_time()
     yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{what:<58} {time.perf_counter() - start:8.1f} s   peak {peak:5.2f} GB", flush=True)
+    took, busy = time.perf_counter() - start, time.process_time() - busy
+    rate = f" ({count / took:,.0f} a second)" if count else ""
+    ROWS.append(f"| {what}{rate} | {took:.1f} | {busy:.1f} | {peak:.2f} GB |")
+    print(ROWS[-1], flush=True)
 
 
 def nothing(job):
@@ -76,6 +84,7 @@ def main():
     parser.add_argument("--tiles", type=int, default=100_000)
     parser.add_argument("--threads", type=int, default=256, help="of the two workers together")
     parser.add_argument("--place", type=Path, help="directory for the small files")
+    parser.add_argument("--page", type=Path, help="page whose table is replaced")
     chosen = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="survey-", dir=chosen.place))
     options = survey_options(ClassifyOptions(products=("catalog",)))
@@ -85,25 +94,27 @@ def main():
             tiles = read_tiles(place / "tiles.csv")
         with step("planned, nothing done yet"):
             plan = make_plan(tiles, place / "out", options)
-        with (
-            LocalCluster(
-                n_workers=2, threads_per_worker=chosen.threads // 2, dashboard_address=None, silence_logs=50
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            with step("through the scheduler as calls that return at once"):
-                n_done = sum(outcome.status == "done" for outcome in run_jobs(client, plan.jobs("x"), work=nothing))
-            held = client.run_on_scheduler(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-            print(f"{n_done:,} came back; the process with client and scheduler held at most {held / 1e6:.2f} GB")
-        with step("(markers written, as by the workers)"), ThreadPoolExecutor(16) as pool:
+        # As the workers do it, but without waiting for the disk: of no interest here.
+        with patch("os.fsync"), ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda tile: finish(place / "out", tile, run_of(tile, options, plan.weights)), tiles))
-        with step("planned again: state of all tiles read"):
+        with step("planned again: the state of all tiles read"):
             again = make_plan(tiles, place / "out", options)
         assert again.counts["done"] == chosen.tiles, again.counts
         with step("index for merging read"):
             index = read_index(place / "out", (tile.name for tile in tiles))
         with step("overlapping tiles found"):
             index.neighbours()
+        with (
+            LocalCluster(
+                n_workers=2, threads_per_worker=chosen.threads // 2, dashboard_address=None, silence_logs=50
+            ) as cluster,
+            Client(cluster) as client,
+            step("through the scheduler, as calls that return at once", count=chosen.tiles),
+        ):
+            n_done = sum(outcome.status == "done" for outcome in run_jobs(client, plan.jobs("x"), work=nothing))
+        assert n_done == chosen.tiles, n_done
+        if chosen.page:
+            fill_page(chosen.page, "plan", ROWS)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -1,84 +1,77 @@
-"""One mosaic whole, cut, and as overlapping tiles of their own: is a source lost, or there twice? And how fast?
+"""One mosaic whole, cut, and as overlapping tiles of their own: is a source lost, or there twice?
 
     python tests/benchmarks/survey_seams.py             # simulates 3,500 x 3,500 px, 64 tiles of 512 px (needs GalSim)
 
-Prints, for the whole image and for workers: seconds, and whether labels and rows are the same; for the tiles: of how
-many true sources the merged catalogue has none, one, or several rows, beside what the whole image has; and the time of
-two workers beside that of one process.
+Runs `morpheus batch` as a user would, with worker processes. Prints whether the catalogue of the mosaic is the same,
+row for row, whole, cut, with several numbers of workers, and killed half-way and started again; the same of the tiles;
+and of how many true sources the tiles' merged catalogue has none, one, or several rows, beside what the whole has.
 """
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 from pyarrow import parquet
+from survey_runs import killed_half_way, run, write_tiles
 
-from morpheus_lite import ClassifyOptions, ClusterOptions, RunOptions, classify_survey
 from morpheus_lite.batch.footprint import Footprint
+from morpheus_lite.batch.mosaic import cut
 from morpheus_lite.io import open_image
 from morpheus_lite.io.celestial import header_of_wcs
-from morpheus_lite.tiling import Window
 
 _OWN = ("tile", "is_primary", "n_tiles", "source_id", "_healpix_29")
+WHOLE, PIECE = 1_000_000, 1024
 
 
-def run(source, place, model, workers, **options):
-    """A survey, its merged catalogue, and its seconds."""
-    start = time.perf_counter()
-    result = classify_survey(
-        source,
-        place,
-        ClassifyOptions(model=model, products=("catalog",)),
-        cluster=ClusterOptions(workers=workers),
-        run=RunOptions(**options),
-    )
-    assert not result.failed, result.failed
-    table = parquet.read_table(result.merged.path / "dataset", partitioning=None)
-    return result, table, time.perf_counter() - start
+def catalogue(place):
+    """The merged catalogue of a survey."""
+    return parquet.read_table(place / "catalog" / "dataset", partitioning=None)
 
 
-def write_tiles(image, directory, side, n_across):
-    """Overlapping tiles of an image, each a file with its own WCS."""
-    directory.mkdir()
-    with fits.open(image) as hdus, open_image(image) as source:
-        starts = np.round(np.linspace(0, np.array(source.shape) - side, n_across)).astype(int)
-        for row, y in enumerate(starts[:, 0].tolist()):
-            for column, x in enumerate(starts[:, 1].tolist()):
-                part = Window(y, x, side, side)
-                cards = header_of_wcs(source.wcs.slice(part.slices))
-                made = [fits.PrimaryHDU()]
-                for hdu in hdus[1:]:
-                    header = cards.copy()
-                    header.update({key: hdu.header[key] for key in ("BUNIT", "ABZP") if key in hdu.header})
-                    made.append(fits.ImageHDU(hdu.data[part.slices], header, name=hdu.name))
-                fits.HDUList(made).writeto(directory / f"t{row}{column}.fits")
-
-
-def rows_of_truth(table, truth, footprint):
-    """How many rows each true source has: those whose position lies on its pixels."""
+def labels_at(table, truth, footprint):
+    """The true source that each row lies on, 0 where there is none."""
     x, y = WCS(fits.Header.fromstring(footprint.header)).celestial.wcs_world2pix(
         table["ra"].to_numpy(), table["dec"].to_numpy(), 0
     )
     height, width = truth.shape
-    label = truth[np.clip(np.rint(y).astype(int), 0, height - 1), np.clip(np.rint(x).astype(int), 0, width - 1)]
-    return np.bincount(label, minlength=truth.max() + 1)[1:]
+    return truth[np.clip(np.rint(y).astype(int), 0, height - 1), np.clip(np.rint(x).astype(int), 0, width - 1)]
 
 
-def same(one, other):
-    """Names of the columns that differ between two catalogues of one mosaic."""
-    one, other = (table.sort_by("label") for table in (one, other))
+def same(one, other, *, by="label", but=_OWN):
+    """What differs between two catalogues, in words."""
+    one, other = (table.sort_by(by) for table in (one, other))
     if one.num_rows != other.num_rows:
-        return [f"{one.num_rows} and {other.num_rows} rows"]
-    return [name for name in one.column_names if name not in _OWN and not _equal(one[name], other[name])]
+        return f"DIFFERS: {one.num_rows} and {other.num_rows} rows"
+    names = [name for name in one.column_names if name not in but and not _equal(one[name], other[name])]
+    return f"DIFFERS: {', '.join(names)}" if names else "the same rows, bit for bit"
 
 
 def _equal(one, other):
     values = one.to_numpy(), other.to_numpy()
     return np.array_equal(*values, equal_nan=values[0].dtype.kind == "f")
+
+
+def compare_with_truth(whole, tiles, place, truth, footprint):
+    """Print which true sources the tiles have lost, or have twice."""
+    n = truth.max() + 1
+    expected = np.bincount(labels_at(whole, truth, footprint), minlength=n)[1:]
+    at = labels_at(tiles, truth, footprint)
+    found = np.bincount(at, minlength=n)[1:]
+    raw = np.zeros(n - 1, int)
+    for path in (place / "tiles").glob("*/*_catalog.parquet"):
+        raw += np.bincount(labels_at(parquet.read_table(path), truth, footprint), minlength=n)[1:]
+    more = np.flatnonzero((expected > 0) & (found > expected))
+    from_several = [len(set(tiles["tile"].to_numpy()[at == source + 1])) > 1 for source in more]
+    lost, gained = (expected > 0) & (found == 0), (expected == 0) & (found > 0)
+    print(f"  true sources with rows: whole {np.sum(expected > 0)}, tiles {np.sum(found > 0)}")
+    print(f"  rows of the whole, but not of any tile (near the threshold):      {np.sum(lost & (raw == 0))}")
+    print(f"  rows of tiles only (near the threshold):                          {np.sum(gained)}")
+    print(f"  LOST AT SEAMS (the whole and a tile have a row, the merged none): {np.sum(lost & (raw > 0))}")
+    print(f"  TWICE AT SEAMS (more rows than the whole, of several tiles):      {sum(from_several)}")
+    print(f"  split otherwise (more rows than the whole, all of one tile):      {len(more) - sum(from_several)}")
 
 
 def main():
@@ -103,23 +96,39 @@ def main():
     with open_image(field) as source:
         footprint = Footprint(source.shape, header_of_wcs(source.wcs).tostring())
     print(f"{field.name}: {footprint.shape[0]} x {footprint.shape[1]} px, {truth.max()} true sources, {chosen.model}")
-    _, whole, whole_seconds = run(field, place / "whole", chosen.model, 0, tile_size=None)
-    print(f"whole, in one process: {whole.num_rows} rows in {whole_seconds:.1f} s", flush=True)
-    for workers in chosen.workers:
-        _, table, seconds = run(field, place / f"cut{workers}", chosen.model, workers, tile_size=1024)
-        differing = same(whole, table)
-        answer = "the same rows" if not differing else f"DIFFERS: {', '.join(differing)}"
-        print(f"cut, {workers} workers: {answer}; {seconds:.1f} s, {whole_seconds / seconds:.2f} x", flush=True)
+
+    spent = run(field, place / "whole", chosen.model, 0, tile_size=WHOLE)
+    whole = catalogue(place / "whole")
+    print(f"whole, in one process: {whole.num_rows} rows; {spent}", flush=True)
+    in_tiles(chosen, field, place, whole, truth, footprint)
+    in_pieces(chosen, field, place, whole)
+
+
+def in_tiles(chosen, field, place, whole, truth, footprint):
+    """The image as overlapping files."""
     write_tiles(field, place / "tiles", chosen.tile, chosen.across)
-    result, table, seconds = run(place / "tiles", place / "separate", chosen.model, 2)
-    expected, found = (rows_of_truth(one, truth, footprint) for one in (whole, table))
-    work = sum(outcome.seconds for outcome in result.outcomes)
-    print(f"{chosen.across**2} tiles of {chosen.tile} px on 2 workers: {table.num_rows} rows in {seconds:.1f} s,")
-    print(f"  {result.merged.n_duplicates} rows of overlaps left out; work on tiles {work:.1f} s")
-    print(f"  true sources with rows: whole {np.sum(expected > 0)}, tiles {np.sum(found > 0)}")
-    print(f"  in the whole, but not in the tiles: {np.sum((expected > 0) & (found == 0))}")
-    print(f"  with more rows than in the whole:   {np.sum((expected > 0) & (found > expected))}")
-    print(f"  larger than the overlap:            {len(result.merged.cut)}")
+    n_tiles = chosen.across**2
+    spent = run(place / "tiles", place / "separate", chosen.model, 2)
+    tiles = catalogue(place / "separate")
+    print(f"{n_tiles} tiles of {chosen.tile} px on 2 workers: {tiles.num_rows} rows; {spent}", flush=True)
+    compare_with_truth(whole, tiles, place / "separate", truth, footprint)
+    done = killed_half_way(place / "tiles", place / "resumed", chosen.model, 2, "tiles/*/done.json", n_tiles // 2)
+    spent = run(place / "tiles", place / "resumed", chosen.model, 1)
+    answer = same(tiles, catalogue(place / "resumed"), by="source_id", but=())
+    print(f"the same, killed at {done} tiles, resumed on one worker: {answer}; {spent}", flush=True)
+
+
+def in_pieces(chosen, field, place, whole):
+    """The image cut by the survey itself."""
+    for workers in chosen.workers:
+        spent = run(field, place / f"cut{workers}", chosen.model, workers, tile_size=PIECE)
+        print(f"cut, {workers} workers: {same(whole, catalogue(place / f'cut{workers}'))}; {spent}", flush=True)
+    with open_image(field) as source:
+        n_pieces = len(cut(source.shape, PIECE))
+    done = killed_half_way(field, place / "killed", chosen.model, 2, "tiles/*/pieces/*.json", n_pieces // 2)
+    spent = run(field, place / "killed", chosen.model, 2, tile_size=PIECE)
+    answer = same(whole, catalogue(place / "killed"))
+    print(f"cut, killed at {done} of {n_pieces} pieces and run again: {answer}; {spent}", flush=True)
 
 
 if __name__ == "__main__":
