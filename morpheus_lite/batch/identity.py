@@ -30,7 +30,15 @@ def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
     return replace(options, **own) if own else options
 
 
-def run_of(tile: Tile, options: ClassifyOptions, weights: Mapping[str, str]) -> dict[str, Any]:
+def option_values(options: ClassifyOptions) -> dict[str, Any]:
+    """The options that products depend on, as plain values: what JSON would give back of them."""
+    chosen = {key: value for key, value in asdict(options).items() if key not in _HARMLESS}
+    return json.loads(json.dumps(chosen, default=list))
+
+
+def run_of(
+    tile: Tile, options: ClassifyOptions, weights: Mapping[str, str], *, values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What a tile's products depend on beside the content of its files, as plain values.
 
     The paths themselves are left out: a file that was renamed is the same file.
@@ -43,16 +51,19 @@ def run_of(tile: Tile, options: ClassifyOptions, weights: Mapping[str, str]) -> 
         Of the survey.
     weights : mapping of str to str
         sha256 of the weights of every model that the survey uses.
+    values : mapping, optional
+        `option_values` of ``options``, for callers with many tiles.
     """
-    options = tile_options(tile, options)
-    chosen = {key: value for key, value in asdict(options).items() if key not in _HARMLESS}
+    if tile.options or values is None:
+        options = tile_options(tile, options)
+        values = option_values(options)
     reading = {key: value for key, value in tile.reading.items() if key not in PLANES}
     hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}
     left_out = [plane for plane in PLANES if tile.reading.get(plane) is False]
     return {
         "version": __version__,
         "weights": weights[options.model],
-        "options": chosen,
+        "options": values,
         "reading": reading,
         "hdus": hdus,
         "left_out": left_out,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite.atomic import written_whole
-from morpheus_lite.batch.identity import differences, digest, facts_of, run_of, same_facts
+from morpheus_lite.batch.identity import differences, digest, facts_of, option_values, run_of, same_facts
 from morpheus_lite.batch.tiles import Tile
 from morpheus_lite.errors import InputError
 from morpheus_lite.options import ClassifyOptions
@@ -117,12 +117,13 @@ def read_states(
         present = {entry.name for entry in os.scandir(root / TILES)}
     except OSError:
         present = set()
-    missing = TileState(State.MISSING)
+    missing, values = TileState(State.MISSING), option_values(options)
 
     def state(tile: Tile) -> TileState:
         if tile.name not in present:
             return missing
-        return tile_state(tile_directory(root, tile.name), tile, run_of(tile, options, weights), verify=verify)
+        run = run_of(tile, options, weights, values=values)
+        return tile_state(tile_directory(root, tile.name), tile, run, verify=verify)
 
     if not present:
         return [missing] * len(tiles)
@@ -135,7 +136,8 @@ def tile_state(directory: Path, tile: Tile, run: Mapping[str, Any], *, verify: b
     marker = read_marker(directory)
     if marker is None:
         return TileState(State.MISSING)
-    if marker["digest"] != digest(run):
+    # Nearly always they are equal, which costs less to see than a digest.
+    if marker["run"] != run and marker["digest"] != digest(run):
         return TileState(State.STALE, "; ".join(differences(marker["run"], run)))
     for product in marker["products"].values():
         if problem := _product_problem(directory / product["file"], product, verify):
