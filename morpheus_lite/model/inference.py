@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cache
 
 import keras
 import numpy as np
@@ -35,8 +36,11 @@ def compiled(network: keras.Model) -> Predict:
     def probabilities(batch: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(network(batch, training=False))
 
+    # Called directly, TensorFlow would take models that are loaded one after the other for one that is traced anew.
+    traced = cache(probabilities.get_concrete_function)
+
     def predict(batch: np.ndarray) -> np.ndarray:
-        return probabilities(tf.constant(batch, tf.float32)).numpy()
+        return traced()(tf.constant(batch, tf.float32)).numpy()
 
     return predict
 

@@ -99,7 +99,9 @@ def _compiled(network: keras.Model, temperature: float, bias: float | list[float
         logits = network([snr, tf.cast(valid, tf.float32)], training=False)
         return tf.nn.softmax(logits / temperature + tf.constant(bias, tf.float32))
 
+    traced = cache(probabilities.get_concrete_function)  # see `morpheus_lite.model.inference.compiled`
+
     def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        return probabilities(tf.constant(snr, tf.float32), tf.constant(valid, tf.bool)).numpy()
+        return traced()(tf.constant(snr, tf.float32), tf.constant(valid, tf.bool)).numpy()
 
     return predict
