@@ -8,6 +8,7 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 from photutils.segmentation import SegmentationImage, deblend_sources
 from scipy import ndimage
+from skimage.measure import inertia_tensor_eigvals
 
 from morpheus_lite.classes import CLASSES
 from morpheus_lite.classification import Classification
@@ -47,7 +48,8 @@ class MultithresholdOptions:
         A piece is part of the one that it touches if less than this share of its light stands out above the saddle.
     clump_share : float
         With class maps: the same where both are disk or irregular for certain: arms and clumps of one galaxy. In
-        between, the limit rises from the one to the other with the probability.
+        between, the limit rises from the one to the other with the probability; and it falls again for a round piece
+        with the square of its share of its neighbour's light.
     knot_area : int
         With class maps: a piece of a disk or irregular galaxy whose peak is no wider than this many pixels, counted
         down to half of its height above the saddle, is a knot of its neighbour, however much it stands out; a galaxy is
@@ -68,7 +70,7 @@ class MultithresholdOptions:
     min_area: int = 5
     smoothing: float = 0.8
     min_depth: float = 3.5
-    bump_share: float = 0.03
+    bump_share: float = 0.01
     clump_share: float = 0.18
     knot_area: int = 12
     knot_contrast: float = 0.2
@@ -342,13 +344,21 @@ def _one_galaxy(
             return bool(now.fluxes[faint] < options.spike_contrast * now.fluxes[bright])
     (above, kind), (_, other) = (now.above(piece, saddle) for piece in (faint, bright))
     galaxy = 0.0 if now.kinds is None else min(one[_DISK] + one[_IRREGULAR] for one in (kind, other))
-    limit = options.bump_share ** (1 - galaxy) * options.clump_share**galaxy
+    likeness = (now.fluxes[faint] / now.fluxes[bright]) ** 2 if _is_round(above > above.max() / 2) else 0.0
+    part = galaxy * (1 - likeness)  # equals are neighbours, unless one is as long and thin as an arm
+    limit = options.bump_share ** (1 - part) * options.clump_share**part
     if above.sum() < limit * now.fluxes[faint]:
         return True
     minor = above.sum() < options.knot_contrast * now.fluxes[bright]
     return bool(
         minor and galaxy >= options.knot_probability and np.count_nonzero(above > above.max() / 2) <= options.knot_area
     )
+
+
+def _is_round(area: np.ndarray) -> bool:
+    """Whether some pixels together are less than twice as long as they are wide."""
+    minor, major = sorted(inertia_tensor_eigvals(area.astype(np.float64)))
+    return bool(4 * minor > major or major == 0)
 
 
 def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:
