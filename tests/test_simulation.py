@@ -134,14 +134,11 @@ def test_owners_cover_the_light(field):
 
 @given(seed=st.integers(0, 10_000), magnitude=st.floats(17, 27.5), sharpest=st.floats(0.05, 0.8))
 @settings(max_examples=60, deadline=None)
-def test_the_drawn_kind_is_the_top_class_but_of_small_round_disks(seed, magnitude, sharpest):
+def test_the_drawn_kind_is_the_top_class(seed, magnitude, sharpest):
     source = draw_source(np.random.default_rng(seed), magnitude, balance=0.8)
     label = soft_label(source, sharpest)
     assert label.sum() == pytest.approx(1, abs=1e-5)
-    if source.kind == "disk" and source.axis_ratio > 0.6 and source.radius < 0.45:
-        assert KINDS[int(label.argmax())] in ("disk", "spheroid")
-    else:
-        assert KINDS[int(label.argmax())] == source.kind
+    assert KINDS[int(label.argmax())] == source.kind
     assert 0 <= ambiguity(source) <= 1
 
 
@@ -151,7 +148,7 @@ def test_doubtful_sources_get_doubtful_labels():
     clear, doubtful = soft_label(disk, 0.09), soft_label(replace(disk, bulge=0.5), 0.09)
     assert clear[1] > 0.95 > doubtful[1]
     small = replace(disk, structure="smooth", axis_ratio=0.9, radius=0.2)
-    assert soft_label(small, 0.09)[0] > 0.6 > 0.4 > soft_label(replace(small, axis_ratio=0.6), 0.09)[0]
+    assert soft_label(small, 0.09)[0] > 0.35 > 0.25 > soft_label(replace(small, axis_ratio=0.6), 0.09)[0]
     tiny = soft_label(replace(draw_kind(rng, "spheroid", 24.0), bulge=1.0, radius=0.01), 0.18)
     assert tiny[3] > 0.3
 

@@ -20,7 +20,7 @@ from astropy.table import Table
 NODES = np.arange(19.0, 26.0)
 """H magnitudes (AB) at which shapes are fitted, each from the sources within 0.75 mag."""
 
-HIGH_N = 2.5
+HIGH_N = 2.0
 """Sersic index that separates the concentrated galaxies from the others."""
 
 WAVELENGTHS = {"F435W": 0.433, "F606W": 0.592, "F775W": 0.770, "F850LP": 0.904, "F125W": 1.249, "F160W": 1.537}

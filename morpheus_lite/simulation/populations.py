@@ -182,7 +182,7 @@ def draw_shape(rng: np.random.Generator, magnitude: float, group: str) -> tuple[
     first, second = rng.normal(size=2)
     second = at["correlation"] * first + np.sqrt(1 - at["correlation"] ** 2) * second
     log_re = np.clip(at["log_re"] + at["log_re_std"] * np.clip(first, -2.5, 2.5), np.log10(0.02), np.log10(3.6))
-    limits = (2.0, 6.0) if group == "concentrated" else (0.4, 2.5)
+    limits = (1.8, 6.0) if group == "concentrated" else (0.4, 2.5)
     sersic = np.clip(10 ** (at["log_n"] + at["log_n_std"] * second), *limits)
     ratio = np.clip(rng.beta(at["q_a"], at["q_b"]), 0.12, 0.98)
     return float(10**log_re), float(sersic), float(ratio)

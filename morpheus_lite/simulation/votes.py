@@ -1,19 +1,18 @@
 """The class of a source follows from what was drawn; where people would disagree, so do the soft labels.
 
-The rule. The kind that was drawn is the top class, but for the disks of the last paragraph. The votes of the other
-classes are those that the visual classifiers of CANDELS gave, on average, to sources of that top class
-(``distributions.json``), scaled by how ambiguous the drawing is:
+The rule. The kind that was drawn is the top class. The votes of the other classes are those that the visual classifiers
+of CANDELS gave, on average, to sources of that top class (``distributions.json``), scaled by how ambiguous the drawing
+is:
 
 * spheroid: ambiguous when it holds a disk (bulge share below 0.8), when it is as flat as a disk (axis ratio below 0.5),
-  or when its Sersic index is below 2.5;
+  or when its Sersic index is below 2.2;
 * disk: ambiguous when the bulge share is above 0.3, when it is smooth and round, or lopsided (asymmetry above 0.2);
 * irregular: ambiguous when the asymmetry is below 0.5;
 * point source: never.
 
 Galaxies whose half-light radius is below half the width of the sharpest PSF are ambiguous too, and give votes to
-point_source. Disks without visible structure that are small and round give votes to spheroid, up to two thirds of
-them: with "smooth" and "round" people mean spheroid, whatever the profile (12 of 17 such galaxies in CANDELS have
-half-light radii of 0.2 to 0.27 arcsec, axis ratios above 0.75 and, before any PSF is taken out, Sersic indices near 1).
+point_source. Disks without visible structure that are small and round give votes to spheroid, up to two fifths of
+them: with "smooth" and "round" people often mean spheroid, whatever the profile.
 """
 
 import numpy as np
@@ -26,7 +25,7 @@ LEAST_MIXED = 0.08
 MOST_MIXED = 0.9
 """The same for the most ambiguous one; below 1 the kind that was drawn stays the top class."""
 
-LOOKS_ALIKE = 0.65
+LOOKS_ALIKE = 0.35
 """Share of the votes that the smoothest, roundest and smallest disks give to spheroid."""
 
 
@@ -46,7 +45,7 @@ def ambiguity(source: Source) -> float:
     """How much people would disagree about what was drawn, 0 (not at all) to 1."""
     doubts: tuple[float, ...] = (0.0,)
     if source.kind == "spheroid":
-        doubts = (ramp(source.bulge, 0.8, 0.5), ramp(source.axis_ratio, 0.5, 0.3), ramp(source.sersic, 2.5, 1.8))
+        doubts = (ramp(source.bulge, 0.8, 0.5), ramp(source.axis_ratio, 0.5, 0.3), ramp(source.sersic, 2.2, 1.6))
     elif source.kind == "disk":
         plain = 0.6 * featureless(source) if source.axis_ratio > 0.6 else 0.0
         doubts = (ramp(source.bulge, 0.3, 0.55), plain, ramp(source.asymmetry, 0.2, 0.5))
@@ -61,7 +60,7 @@ def soft_label(source: Source, sharpest: float) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32, shape ``(4,)``, sum 1; the largest is that of ``source.kind``, or of spheroid for a small round disk.
+        float32, shape ``(4,)``, sum 1; the largest is that of ``source.kind``.
     """
     index = KINDS.index(source.kind)
     drawn = np.eye(len(KINDS))[index]
@@ -71,8 +70,8 @@ def soft_label(source: Source, sharpest: float) -> np.ndarray:
     if source.kind != "point_source":
         compact = 0.45 * ramp(source.radius, 0.5 * sharpest, 0.1 * sharpest)
         label = (1 - compact) * label + compact * np.eye(len(KINDS))[-1]
-    label[index] = max(label[index], np.delete(label, index).max() + 0.02)
     if source.kind == "disk":
         alike = LOOKS_ALIKE * featureless(source) * ramp(source.axis_ratio, 0.55, 0.72) * ramp(source.radius, 0.5, 0.3)
         label = (1 - alike) * label + alike * np.eye(len(KINDS))[KINDS.index("spheroid")]
+    label[index] = max(label[index], np.delete(label, index).max() + 0.02)
     return (label / label.sum()).astype(np.float32)
