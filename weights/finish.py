@@ -114,6 +114,7 @@ def main() -> None:
     chosen = parser.parse_args()
     info, network = load_network(chosen.weights)
     settings = {**info.settings, "calibration": Calibration().to_dict()}
+    settings.pop("scores", None)  # of weights that were calibrated otherwise
     card = read_card(chosen.weights) if (chosen.weights / "card.md").exists() else ""
     arrays = network_weights(network)
     save_model(chosen.weights, replace(info, settings=settings), arrays, card=card, overwrite=True)

@@ -1,15 +1,20 @@
 """``morpheus models``."""
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from morpheus_lite.model.info import ModelInfo
 
 
 @click.command("models", short_help="List the models that are installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def command(as_json: bool) -> int:
-    """List the shipped models: name, bands, pixel scale, and what they are for."""
+    """List the shipped models: what they are for, bands, pixel scale, and scores on fields with truth."""
     from morpheus_lite.pretrained import list_models
 
     models = list_models()
@@ -17,7 +22,24 @@ def command(as_json: bool) -> int:
         click.echo(json.dumps([asdict(model) for model in models], indent=2))
         return 0
     for model in models:
-        click.echo(f"{model.name}")
-        click.echo(f"  {model.description}")
-        click.echo(f'  bands {", ".join(model.bands)}; {model.pixel_scale}"/px; sha256 {model.sha256[:12]}')
+        click.echo("\n".join(describe(model)))
     return 0
+
+
+def describe(model: "ModelInfo") -> Iterator[str]:
+    """Lines about a model."""
+    yield model.name
+    yield f"  {model.description}"
+    low, high = model.settings.get("domain", {}).get("pixel_scale", (None, None))
+    scale = f'{model.pixel_scale}"' if model.pixel_scale else f'{low} to {high}"' if low else "any scale"
+    yield f"  bands: {', '.join(model.bands) or 'any'}; pixels: {scale}; sha256 {model.sha256[:12]}"
+    if "scores" in model.settings:
+        yield from describe_scores(model.settings["scores"])
+
+
+def describe_scores(scores: Mapping[str, Any]) -> Iterator[str]:
+    """Lines about the scores of a model, as ``tests/benchmarks/score_weights.py --store`` wrote them."""
+    yield f"  on {scores['fields']}: IoU of source and sky {scores['iou']:.2f}, calibration error {scores['ece']:.3f}"
+    for title, key in (("H (AB)", "h_mag"), ("found", "found"), ("class right", "class_right")):
+        shown = (one if isinstance(one, str) else f"{one:.2f}" for one in (row[key] for row in scores["bins"]))
+        yield f"    {title:12s}" + "".join(f"{one:>8s}" for one in shown)

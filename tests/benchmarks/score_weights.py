@@ -2,6 +2,7 @@
 
     python tests/benchmarks/score_weights.py MODEL 'fields/test/hst_*.npz' [--only F160W] [--out scores.json]
     python tests/benchmarks/score_weights.py MODEL --noise
+    python tests/benchmarks/score_weights.py weights/hst 'fields/test/hst_*.npz' --store    # for `morpheus models`
 
 Fields are those of `weights/make_fields.py`, seen at the depth of GOODS-S deep. A source is found where a pixel called
 source (probability above 0.5) lies within 2 px of its centre; its class is the largest mean of the class probabilities
@@ -22,6 +23,7 @@ import morpheus_lite as ml
 from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.image import SkyImage
 from morpheus_lite.metrics import top_label_reliability
+from morpheus_lite.pretrained import CONFIG, read_info
 from morpheus_lite.segmentation import DetectionOptions
 from morpheus_lite.simulation import HST_BANDS, Field, Observation, class_map, observe, plain_conditions
 from morpheus_lite.training.dataset import find_fields
@@ -104,6 +106,26 @@ def show(tally: Tally) -> dict:
     return record
 
 
+def store(directory: Path, record: dict) -> None:
+    """Put the scores into the configuration of a directory of weights."""
+    info = read_info(str(directory))
+    bins = []
+    for row in record["bins"]:
+        confusion, (found, expected) = np.array(row["confusion"]), row["found"]
+        bins.append(
+            {
+                "h_mag": f"{row['from']:g}-{row['to']:g}" if row["from"] > EDGES[0] else f"< {row['to']:g}",
+                "found": round(found / max(expected, 1), 3),
+                "class_right": round(float(np.trace(confusion) / max(confusion.sum(), 1)), 3),
+                "n_sources": int(confusion.sum()),
+            }
+        )
+    scores = {"fields": f"{record['fields']} simulated test fields of GOODS-S depth", "bins": bins}
+    scores |= {"iou": round(record["source_iou"], 3), "ece": round(record["ece"], 4)}
+    changed = replace(info, settings={**info.settings, "scores": scores})
+    (directory / CONFIG).write_text(changed.to_json())
+
+
 def noise_alone(model: str) -> dict[str, float]:
     """False sources per million pixels in noise of several correlation lengths, all bands and each alone."""
     loaded, rng, rates = ml.load_model(model), np.random.default_rng(5), {}
@@ -136,12 +158,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None, help="at most so many fields")
     parser.add_argument("--seed", type=int, default=77, help="of the noise")
     parser.add_argument("--out", type=Path, default=None, help="JSON file")
+    parser.add_argument("--store", action="store_true", help="in the config.json of MODEL, a directory")
     chosen = parser.parse_args()
     paths = find_fields(chosen.fields)[: chosen.limit] if chosen.fields else ()
     record: dict = {"model": chosen.model, "fields": len(paths), "bands": chosen.only}
     if paths:
         print(f"{chosen.model} on {len(paths)} fields, {'+'.join(chosen.only) or 'all bands'}")
         record |= show(score(chosen.model, paths, chosen.only, chosen.seed))
+        if chosen.store:
+            store(Path(chosen.model), record)
     if chosen.noise:
         record["noise"] = noise_alone(chosen.model)
     if chosen.out:
