@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -189,9 +190,12 @@ def test_info_says_how_a_product_was_made(sim_field, tmp_path, capsys):
     assert "SEGMENTATION" in out
 
 
-def test_models_lists_the_published_one(capsys):
+def test_models_lists_bands_scales_and_scores(capsys):
     assert main(["models"]) == 0
-    assert "hausen2020" in capsys.readouterr().out
+    by_name = {part.splitlines()[0]: part for part in re.split(r"\n(?=\w)", capsys.readouterr().out)}
+    assert {"any", "hausen2020", "hst"} <= set(by_name)
+    assert "F160W" in by_name["hst"] and "class right" in by_name["hst"]
+    assert "bands: any; pixels: 0.025 to 0.25" in by_name["any"]
 
 
 def test_interrupted_run_leaves_nothing(sim_field, tmp_path):
