@@ -357,8 +357,10 @@ def _one_galaxy(
 
 def _is_round(area: np.ndarray) -> bool:
     """Whether some pixels together are less than twice as long as they are wide."""
+    if np.count_nonzero(area) < 2:
+        return True
     minor, major = sorted(inertia_tensor_eigvals(area.astype(np.float64)))
-    return bool(4 * minor > major or major == 0)
+    return bool(4 * minor > major)
 
 
 def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:

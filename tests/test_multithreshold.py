@@ -125,6 +125,15 @@ class TestClassMaps:
         pieces = split(labels, light, classification=maps(disk=first + second))
         assert pieces[35, 30] != pieces[35, 56]
 
+    def test_two_equal_disks_are_neighbours_and_a_fainter_one_as_near_is_a_clump(self):
+        first = disk(35, 36, 5, 100)
+        for share, n_pieces in ((1.0, 2), (0.35, 1)):
+            second = disk(35, 51, 5, 100 * share)
+            light = first + second + np.random.default_rng(1).normal(size=SHAPE)
+            labels = segment_of(first + second, 1.0)
+            pieces = split(labels, light, classification=maps(disk=first + second))
+            assert len(np.unique(pieces[labels == labels[35, 36]])) == n_pieces, share
+
     def test_a_spheroid_beside_a_disk_is_a_neighbour(self):
         galaxy, neighbour = disk(35, 38, 6, 100), blob(35, 56, 2.5, 60)
         light = galaxy + neighbour + np.random.default_rng(1).normal(size=SHAPE)
