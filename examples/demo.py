@@ -5,7 +5,6 @@ Deep Field South in one band; the second is simulated, in four bands, so that th
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from morpheus_lite.cli.console import start_network
@@ -41,7 +40,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo"), help="directory for the products")
     directory = parser.parse_args().output
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes are not for our users
     start_network()
     for field in FIELDS:
         show(field, classify_file(DATA / field, directory, ClassifyOptions(overwrite=True), reading=READING.get(field)))

@@ -80,6 +80,7 @@ def start_network() -> None:
     They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
     without a GPU that it has none.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says later is not for our users either
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

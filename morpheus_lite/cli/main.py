@@ -1,6 +1,5 @@
 """Entry point of ``morpheus``: the list of commands, and which error ends with which exit code."""
 
-import os
 import signal
 import sys
 from importlib import import_module
@@ -67,7 +66,6 @@ def exit_code(error: BaseException) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``morpheus`` with the given arguments (default: those of the process) and return its exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not for our users
     # A job killed by its scheduler cleans up like one stopped by Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
