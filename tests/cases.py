@@ -108,14 +108,14 @@ def star_rows(table: QTable, within: float = 1.0) -> np.ndarray:
     """Row of the source nearest to each star, shape ``(9,)``; -1 where none is within so many pixels."""
     if not len(table):
         return np.full(len(X), -1)
-    x, y = np.asarray(table["x_centroid"], float), np.asarray(table["y_centroid"], float)
+    x, y = np.asarray(table["x_centroid_win"], float), np.asarray(table["y_centroid_win"], float)
     distance = np.nan_to_num(np.hypot(x - X[:, None], y - Y[:, None]), nan=np.inf)
     return np.where(distance.min(axis=1) < within, distance.argmin(axis=1), -1)
 
 
 def check_stars(table: QTable, band: str, scale: float = 1.0, tolerance: float = 0.05) -> None:
-    """Fail unless the sources are the nine stars, each within 0.2 px of its place and of its flux, in data units."""
-    rows = star_rows(table, within=0.2)
+    """Fail unless the sources are the nine stars: each within 0.05 px of its place, and of its flux in data units."""
+    rows = star_rows(table, within=0.05)
     assert len(table) == 9
     assert np.all(rows >= 0), f"stars {np.flatnonzero(rows < 0)} were not found"
     flux = np.asarray(table[f"kron_flux_{band}"], float)[rows]
