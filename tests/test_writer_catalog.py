@@ -3,12 +3,15 @@
 import warnings
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy import units as u
-from astropy.table import QTable, Table
+from astropy.table import MaskedColumn, QTable, Table
+from pyarrow import parquet
 
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import read_catalog, write_catalog
+from morpheus_lite.io.source_tables import find_column, read_rows
 from morpheus_lite.io.tables import CATALOG_FORMATS
 
 META = {"version": "0.1", "model": "hausen2020", "options": {"stride": 3, "note": "naïve <b>\n"}, "none": None}
@@ -95,19 +98,56 @@ def test_the_table_is_not_changed(table, tmp_path):
     assert table.colnames == before.colnames
 
 
-def test_parquet_opens_with_pandas_and_pyarrow(table, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    from pyarrow import parquet
-
+def test_parquet_opens_with_plain_pyarrow(table, tmp_path):
     path = write_catalog(tmp_path / "catalog.parquet", table)
-    frame = pandas.read_parquet(path)
-    assert frame["label"].tolist() == [1, 2, 70_000]
-    assert frame["morphology"].tolist() == ["disk", "point_source", "Ünknown"]
-    assert frame["is_primary"].dtype == bool
-    schema = parquet.read_schema(path)
-    assert schema.field("segment_flux_F160W").metadata[b"unit"] == b"nJy"
-    assert schema.field("ra").metadata == {b"unit": b"deg", b"description": b"right ascension (ICRS)"}
-    assert Table.read(path)["ra"].unit == u.deg
+    stored = parquet.read_table(path)
+    assert stored["label"].to_pylist() == [1, 2, 70_000]
+    assert stored["morphology"].to_pylist() == ["disk", "point_source", "Ünknown"]
+    assert stored["is_primary"].type == pa.bool_()
+    assert stored.schema.field("segment_flux_F160W").metadata[b"unit"] == b"nJy"
+    assert stored.schema.field("ra").metadata == {b"unit": b"deg", b"description": b"right ascension (ICRS)"}
+
+
+def test_parquet_of_astropy_is_read_without_pandas(tmp_path, monkeypatch):
+    monkeypatch.setattr("astropy.io.misc.parquet.HAS_PANDAS", False)
+    path = tmp_path / "catalog.parquet"
+    Table(
+        {
+            "label": MaskedColumn([1, 2, 3], mask=[False, True, False]),
+            "class": MaskedColumn(["disk", "", "Ünknown"], mask=[False, True, False]),
+            "shape": np.arange(6.0).reshape(3, 2) * u.nJy,
+            "empty": np.array([np.nan, 1, np.nan], np.float32),
+        },
+        meta={"made": {"by": "hand"}},
+    ).write(path, format="parquet")
+    again = read_catalog(path)
+    assert again["label"].filled(-1).tolist() == [1, -1, 3]
+    assert again["class"].filled("?").tolist() == ["disk", "?", "Ünknown"]
+    assert again["shape"].unit == u.nJy and again["shape"].value.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert again["empty"].dtype == np.float32
+    assert again.meta == {"made": {"by": "hand"}}
+    assert find_column(read_rows(path, "it"), "label", "it").filled(-1).tolist() == [1, -1, 3]
+
+
+def test_parquet_of_other_tools(tmp_path):
+    path = tmp_path / "catalog.parquet"
+    columns = {
+        "id": pa.array([7, None, 9], pa.int32()),
+        "flux": pa.array([1.5, None, np.nan], pa.float32()),
+        "class": pa.array(["disk", None, "disk"]).dictionary_encode(),
+        "blended": pa.array([True, None, False]),
+        "pair": pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.int16(), 2)),
+    }
+    schema = pa.table(columns).schema
+    schema = schema.set(1, schema.field("flux").with_metadata({"unit": "uJy", "description": "total"}))
+    parquet.write_table(pa.table(columns, schema=schema), path)
+    table = read_catalog(path)
+    assert table["id"].filled(-1).tolist() == [7, -1, 9]
+    np.testing.assert_array_equal(table["flux"].to_value(u.nJy), [1500, np.nan, np.nan])
+    assert table["flux"].info.description == "total"
+    assert table["class"].filled("").tolist() == ["disk", "", "disk"]
+    assert table["blended"].mask.tolist() == [False, True, False]
+    assert table["pair"].tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_fits_opens_with_plain_astropy(table, tmp_path):

@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from morpheus_lite.classes import SOURCE_CLASSES
 from morpheus_lite.errors import InputError
+from morpheus_lite.io.tables import read_parquet
 
 COLUMN_NAMES = {
     "label": ("label", "id", "number", "source_id"),
@@ -42,6 +43,8 @@ def read_rows(source: Table | Mapping[str, Any] | np.ndarray | str | Path, name:
     if not path.is_file():
         raise InputError(f"{name}: there is no catalogue {path}")
     try:
+        if suffix == ".parquet":
+            return read_parquet(path)
         if _FORMATS[suffix] != "fits":
             return Table.read(path, format=_FORMATS[suffix])
         with open_hdus(path) as hdus:

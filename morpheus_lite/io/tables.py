@@ -2,11 +2,12 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import Column, MaskedColumn, QTable, Table
+from astropy.table import Column, MaskedColumn, QTable, Table, meta, serialize
 from astropy.utils.exceptions import AstropyWarning
 
 from morpheus_lite.atomic import written_whole
@@ -101,7 +102,8 @@ def read_catalog(path: str | Path) -> QTable:
     kind = catalog_format(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a catalogue")
-    reader = {"fits": _read_fits, "votable": _read_votable, "ascii.csv": _read_csv}.get(kind)
+    readers = {"fits": _read_fits, "votable": _read_votable, "ascii.csv": _read_csv, "parquet": read_parquet}
+    reader = readers.get(kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
@@ -200,6 +202,51 @@ def _write_parquet(path: Path, table: Table) -> None:
     for k, field in enumerate(fields):
         schema = schema.set(k, field)
     parquet.write_table(stored.cast(schema.with_metadata(stored.schema.metadata)), path)
+
+
+def read_parquet(path: Path) -> Table:
+    """Read a Parquet file of any tool; units, descriptions and metadata as astropy stores them, or as pyarrow fields.
+
+    Astropy's own reader needs pandas.
+    """
+    from pyarrow import parquet
+
+    with path.open("rb") as file:  # pyarrow takes paths of valid UTF-8 only
+        stored = parquet.read_table(file)
+    record = (stored.schema.metadata or {}).get(b"table_meta_yaml")
+    header = {} if record is None else meta.get_header_from_yaml(record.decode().split("\n"))
+    described = {column["name"]: column for column in header.get("datatype", ())}
+    table = Table(meta=header.get("meta", {}))
+    for field in stored.schema:
+        facts = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        facts |= described.get(field.name, {})
+        values = _arrow_values(stored[field.name])
+        kind = MaskedColumn if np.ma.isMaskedArray(values) else Column
+        table[field.name] = kind(values, description=facts.get("description"))
+        if facts.get("unit"):
+            table[field.name].unit = _unit(str(facts["unit"]))
+    return Table(serialize._construct_mixins_from_columns(table), copy=False)
+
+
+def _arrow_values(column: Any) -> np.ndarray:
+    """A column of Arrow as an array: absent numbers are NaN where the type has one, else masked."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_fixed_size_list(column.type) and not column.null_count:
+        flat = _arrow_values(compute.list_flatten(column))
+        return flat.reshape(len(column), column.type.list_size)
+    if column.null_count == 0 or pa.types.is_floating(column.type):
+        values, absent = np.array(column.to_numpy()), None
+    else:
+        present, absent = column.drop_null().to_numpy(), column.is_null().to_numpy()
+        values = np.full(len(column), "" if present.dtype.kind == "O" else np.zeros((), present.dtype), present.dtype)
+        values[~absent] = present
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        values = values.astype(str)
+    return values if absent is None else np.ma.array(values, mask=absent)
 
 
 def _write_votable(path: Path, table: Table) -> None:
