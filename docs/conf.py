@@ -40,7 +40,7 @@ doctest_global_setup = """
 import numpy as np
 import morpheus_lite as ml
 from morpheus_lite import *
-from morpheus_lite.model.unet import HAUSEN2020, build_unet
+from morpheus_lite.models.unet import HAUSEN2020, build_unet
 """
 doctest_test_doctest_blocks = "default"
 

@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 
 from morpheus_lite.cli.console import start_network
-from morpheus_lite.options import ClassifyOptions
-from morpheus_lite.pipeline import Products, classify_file
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.pipeline.classify import Products, classify_file
 
 DATA = Path(__file__).parent / "data"
 FIELDS = ("hdfs_f606w.fits.gz", "demo_field.fits")

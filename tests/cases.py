@@ -10,10 +10,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import QTable
 
+from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.io import read_image
-from morpheus_lite.options import ClassifyOptions
-from morpheus_lite.pipeline import classify_file
-from morpheus_lite.pretrained import choose_model, load_model
+from morpheus_lite.models.registry import choose_model, load_model
+from morpheus_lite.pipeline.classify import classify_file
 
 SIZE = 120
 """Side of the field in pixels."""

@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morpheus_lite.image import SkyImage
+from morpheus_lite.core.image import SkyImage
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 ALIASES = ("H", "J", "V", "Z")

@@ -7,9 +7,9 @@ import numpy as np
 from astropy.table import MaskedColumn, QTable
 from astropy.wcs import WCS
 
-from morpheus_lite.classes import SOURCE_CLASSES
-from morpheus_lite.classification import Classification
-from morpheus_lite.image import SkyImage
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
 
 HOSTILE = "</script><script>window.broken = 1</script><img src=x onerror='window.broken = 2'> “ü” <!-- {{payload}}"
 BANDS = ("F160W", "F606W")

@@ -5,12 +5,12 @@ from astropy import units as u
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from morpheus_lite.batch.footprint import Footprint
-from morpheus_lite.batch.ledger import SUMMARY, describe_product, tile_directory, write_json, write_marker
-from morpheus_lite.batch.statistics import place_statistics, table_statistics
-from morpheus_lite.flags import SourceFlag
+from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.io import write_catalog
-from morpheus_lite.io.celestial import header_of_wcs
+from morpheus_lite.io.wcs import header_of_wcs
+from morpheus_lite.survey.merge.footprint import Footprint
+from morpheus_lite.survey.state.statistics import place_statistics, table_statistics
+from morpheus_lite.survey.state.tile_state import SUMMARY, describe_product, tile_directory, write_json, write_marker
 
 SCALE = 0.1
 CENTRE = (150.1, 2.2)

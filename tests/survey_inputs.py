@@ -12,8 +12,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morpheus_lite.options import ClassifyOptions
-from morpheus_lite.pretrained import Model, load_model
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.models.registry import Model, load_model
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 SHAPE = (60, 64)
@@ -67,7 +67,7 @@ def kept_model(name: str, *, device: str = "auto", precision: str = "float32") -
 def keeping_models() -> Iterator[None]:
     """Surveys in this process share their models, as those on long-lived workers do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("morpheus_lite.batch.worker.load_model", kept_model)
+        patch.setattr("morpheus_lite.survey.scheduler.worker.load_model", kept_model)
         yield
 
 

@@ -32,7 +32,8 @@ def test_help_does_not_load_the_heavy_libraries():
 
 
 def test_only_model_training_and_pretrained_need_keras():
-    statement = "import morpheus_lite.engine, morpheus_lite.catalog, morpheus_lite.io, morpheus_lite.segmentation"
+    rooms = ("inference.sliding_window", "catalog", "io", "segmentation.detection")
+    statement = "import " + ", ".join(f"morpheus_lite.{room}" for room in rooms)
     assert not loaded_by(statement) & {"keras", "tensorflow", "matplotlib", "dask"}
 
 

@@ -19,12 +19,12 @@ import numpy as np
 from scipy import ndimage
 
 import morpheus_lite as ml
-from morpheus_lite.calibration import Calibration, fit_temperature
-from morpheus_lite.classes import BACKGROUND
-from morpheus_lite.image import SkyImage
-from morpheus_lite.model.weights import network_weights
-from morpheus_lite.pretrained import load_network, read_card, save_model
-from morpheus_lite.segmentation import DetectionOptions
+from morpheus_lite.core.classes import BACKGROUND
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
+from morpheus_lite.models.registry import load_network, read_card, save_model
+from morpheus_lite.models.weights_file import network_weights
+from morpheus_lite.segmentation.detection import DetectionOptions
 from morpheus_lite.simulation import Field, class_map, observe, plain_conditions
 from morpheus_lite.training.dataset import find_fields
 

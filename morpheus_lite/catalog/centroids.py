@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from morpheus_lite.catalog.stamps import Stamp
-from morpheus_lite.skynoise import CorrelatedNoise
+from morpheus_lite.catalog.cutouts import Stamp
+from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _HALF_LIGHT = 1.1774
 _REACH = 4.0

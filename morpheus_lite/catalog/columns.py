@@ -8,9 +8,9 @@ import numpy as np
 from astropy.table import Column, QTable
 
 from morpheus_lite.catalog.light_columns import ColumnDefinition, extent_columns, light_columns
-from morpheus_lite.classes import SOURCE_CLASSES
-from morpheus_lite.image import SkyImage
-from morpheus_lite.measurement import MeasureOptions
+from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.image import SkyImage
 
 _RATIO = u.dimensionless_unscaled
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import astropy.units as u
 
-from morpheus_lite.image import SkyImage
-from morpheus_lite.measurement import MeasureOptions
+from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.core.image import SkyImage
 
 _RATIO = u.dimensionless_unscaled
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from morpheus_lite.catalog.centroids import windowed_centroid
-from morpheus_lite.catalog.growth import Growth, grow
-from morpheus_lite.catalog.stamps import Stamp
-from morpheus_lite.measurement import MeasureOptions
-from morpheus_lite.skynoise import CorrelatedNoise
+from morpheus_lite.catalog.curve_of_growth import Growth, grow
+from morpheus_lite.catalog.cutouts import Stamp
+from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _REACH = 6.0
 _LARGEST_MOMENT = 4.0

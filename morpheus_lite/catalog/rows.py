@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.catalog.flagging import find_saturated, flag_sources, mark_pixels
-from morpheus_lite.catalog.light import measure_fluxes, measure_shapes
-from morpheus_lite.catalog.morphology import Morphology, measure_morphology, measure_nature
+from morpheus_lite.catalog.class_fractions import Morphology, measure_morphology, measure_nature
+from morpheus_lite.catalog.flags import find_saturated, flag_sources, mark_pixels
+from morpheus_lite.catalog.isophotal import measure_fluxes, measure_shapes
 from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings
-from morpheus_lite.classes import SOURCE_CLASSES
-from morpheus_lite.classification import Classification
+from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.errors import OptionError
-from morpheus_lite.flags import SourceFlag
-from morpheus_lite.image import SkyImage
-from morpheus_lite.labels import LabelledPixels
-from morpheus_lite.measurement import MeasureOptions
-from morpheus_lite.skynoise import CorrelatedNoise
+from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""

@@ -6,16 +6,16 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
+from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
+from morpheus_lite.catalog.gain import find_gains
+from morpheus_lite.catalog.nonparametric import Structure, central_growths, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
-from morpheus_lite.catalog.photons import find_gains
-from morpheus_lite.catalog.stamps import Ellipse, Stamp, cut_stamp
-from morpheus_lite.catalog.structure import Structure, central_growths, measure_structure
-from morpheus_lite.catalog.totals import Correction, correct_to_total, measure_rings
-from morpheus_lite.image import SkyImage
-from morpheus_lite.labels import LabelledPixels
-from morpheus_lite.measurement import MeasureOptions
-from morpheus_lite.processes import mapped
-from morpheus_lite.skynoise import CorrelatedNoise
+from morpheus_lite.catalog.total_flux import Correction, correct_to_total, measure_rings
+from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.noise.correlated import CorrelatedNoise
+from morpheus_lite.runtime.processes import mapped
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
@@ -68,7 +68,7 @@ def measure_surroundings(
     detection : int
         Index of the detection band.
     shapes : dict
-        Centroid and ellipse of each source, as `~morpheus_lite.catalog.light.measure_shapes` gives them.
+        Centroid and ellipse of each source, as `~morpheus_lite.catalog.isophotal.measure_shapes` gives them.
     noise : dict
         Noise of each band.
     options : MeasureOptions

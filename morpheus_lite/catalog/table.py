@@ -6,17 +6,17 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.columns import build_table, catalogue_columns
+from morpheus_lite.catalog.deblended_flux import share_light
+from morpheus_lite.catalog.gain import find_gains
 from morpheus_lite.catalog.photometry import BandNoise
-from morpheus_lite.catalog.photons import find_gains
 from morpheus_lite.catalog.rows import RowSettings, measure_rows
-from morpheus_lite.catalog.sharing import share_light
-from morpheus_lite.classification import Classification
+from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import check_labels
 from morpheus_lite.errors import InputError
-from morpheus_lite.flags import SourceFlag
-from morpheus_lite.image import SkyImage
-from morpheus_lite.labels import check_labels
-from morpheus_lite.measurement import MeasureOptions
-from morpheus_lite.skynoise import CorrelatedNoise, measure_noise
+from morpheus_lite.noise.correlated import CorrelatedNoise, measure_noise
 
 
 def measure(
@@ -83,7 +83,7 @@ def measure(
     Notes
     -----
     Centroids and ellipses are photutils' (flux-weighted, negative pixels left out). Invalid pixels never count.
-    The formulae of ``p_<class>`` and its error are those of `~morpheus_lite.catalog.morphology`. A source without
+    The formulae of ``p_<class>`` and its error are those of `~morpheus_lite.catalog.class_fractions`. A source without
     positive light in a band has the flag NEGATIVE_FLUX.
 
     Kron ellipses (about the centroid) and circles (about the windowed one) are the same pixels in every band, so that
@@ -92,7 +92,7 @@ def measure(
     scatter of the sky around the source, times the factor of `CorrelatedNoise` for the area. The noise of the source's
     own photons is added where the gain is known and the RMS planes do not hold it; ``meta["photon_noise"]`` says so.
     ``total_flux`` is the Kron flux over the share of the light in the Kron ellipse, from a fit of Sersic profiles to
-    the detection band (`~morpheus_lite.catalog.totals`). Beyond the segment, a row depends on the pixels within
+    the detection band (`~morpheus_lite.catalog.total_flux`). Beyond the segment, a row depends on the pixels within
     `MeasureOptions.margin` of its bounding box.
     """
     options = options or MeasureOptions()

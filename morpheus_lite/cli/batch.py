@@ -11,10 +11,10 @@ import click
 
 from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, start_network, verbosity
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
+from morpheus_lite.config.classify import DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
+from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import InputError, ModelError, OptionError
-from morpheus_lite.options import DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
-from morpheus_lite.resources import format_memory
-from morpheus_lite.tiling import EDGES
+from morpheus_lite.runtime.resources import format_memory
 
 SIDE = 4096
 _TILE_PRODUCTS = ("maps", "catalog")
@@ -91,8 +91,8 @@ def command(sources: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, 
     goes on with what is missing, or has changed. Exit code 4: some tiles failed; the others are done.
     """
     set_up_logging(verbose=verbose, quiet=quiet)
-    from morpheus_lite.batch.manifest import read_tiles
-    from morpheus_lite.batch.plan import make_plan, survey_options
+    from morpheus_lite.survey.manifest import read_tiles
+    from morpheus_lite.survey.plan import make_plan, survey_options
 
     options = ClassifyOptions(
         products=tuple(part.strip() for part in chosen["products"].split(",") if part.strip()),
@@ -113,7 +113,7 @@ def command(sources: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, 
 def run(tiles: list, options: ClassifyOptions, chosen: dict[str, Any], *, quiet: bool) -> Any:
     """Run the survey, with progress on stderr."""
     quiet_dask(chosen["verbose"])
-    from morpheus_lite.batch import ClusterOptions, RunOptions, classify_survey
+    from morpheus_lite.survey import ClusterOptions, RunOptions, classify_survey
 
     cluster = ClusterOptions(
         **{
@@ -146,7 +146,7 @@ def quiet_dask(verbose: int) -> None:
 
 def show_plan(plan: Any, *, as_json: bool) -> None:
     """Print what a run would do."""
-    from morpheus_lite.batch.plan import as_dict, estimate
+    from morpheus_lite.survey.plan import as_dict, estimate
 
     values = as_dict(plan, estimate(plan))
     if as_json:

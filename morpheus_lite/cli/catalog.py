@@ -9,7 +9,7 @@ import click
 from morpheus_lite.cli.console import config_option, set_up_logging, verbosity
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
 from morpheus_lite.cli.reading import image_options, pairs, reading_of
-from morpheus_lite.options import COLUMN_NAMES
+from morpheus_lite.config.classify import COLUMN_NAMES
 
 
 @click.command("catalog", short_help="Measure the sources of a segmentation map.")
@@ -46,7 +46,7 @@ def command(image: str | None, bands: tuple[str, ...], verbose: int, quiet: bool
     set_up_logging(verbose=verbose, quiet=quiet)
     if bool(image) == bool(bands):
         raise click.UsageError("give IMAGE.fits, or one --band NAME=FILE for each band")
-    from morpheus_lite.cataloguing import catalog_file
+    from morpheus_lite.pipeline.catalog import catalog_file
 
     table = catalog_file(
         image or pairs("--band", bands),

@@ -10,8 +10,7 @@ import click
 from morpheus_lite.cli.console import config_option, no_garbage, progress_bar, set_up_logging, start_network, verbosity
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
 from morpheus_lite.cli.reading import image_options, names, pairs, reading_of
-from morpheus_lite.errors import MorpheusError
-from morpheus_lite.options import (
+from morpheus_lite.config.classify import (
     CATALOG_FORMATS,
     COLUMN_NAMES,
     DEFAULT_MEMORY,
@@ -24,7 +23,8 @@ from morpheus_lite.options import (
     SEGMENTATION_METHODS,
     ClassifyOptions,
 )
-from morpheus_lite.tiling import EDGES
+from morpheus_lite.core.windows import EDGES
+from morpheus_lite.errors import MorpheusError
 
 
 @click.command("classify", short_help="Classify images.")
@@ -130,7 +130,7 @@ def command(
     options, reading = split_options(chosen)
     with no_garbage():
         start_network()
-        import_module("morpheus_lite.pipeline")
+        import_module("morpheus_lite.pipeline.classify")
     failures: list[tuple[Any, MorpheusError]] = []
     records = []
     for source in sources:
@@ -153,7 +153,7 @@ def command(
 
 def classify_one(source: Any, chosen: dict, options: ClassifyOptions, reading: dict, *, quiet: bool) -> dict[str, Any]:
     """Run the pipeline on one image; what is worth printing, as plain values."""
-    from morpheus_lite.pipeline import classify_file
+    from morpheus_lite.pipeline.classify import classify_file
 
     label = source if isinstance(source, str) else ", ".join(source)
     with progress_bar(Path(label).name, quiet=quiet) as progress:

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.reading import names, number, pairs
+from morpheus_lite.config.measure import APERTURE_UNITS, MeasureOptions
 from morpheus_lite.errors import OptionError
-from morpheus_lite.measurement import APERTURE_UNITS, MeasureOptions
 
 _OPTIONS = (
     click.option(
@@ -72,7 +72,7 @@ def radii(text: str) -> tuple[float, ...]:
 
 def gain_option(values: tuple[str, ...]) -> float | dict[str, float] | None:
     """One gain for all bands, or one for each."""
-    from morpheus_lite.image import canonical_band
+    from morpheus_lite.core.image import canonical_band
 
     if not values:
         return None

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from morpheus_lite.model.info import ModelInfo
+    from morpheus_lite.models.info import ModelInfo
 
 
 @click.command("models", short_help="List the models that are installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def command(as_json: bool) -> int:
     """List the shipped models: what they are for, bands, pixel scale, and scores on fields with truth."""
-    from morpheus_lite.pretrained import list_models
+    from morpheus_lite.models.registry import list_models
 
     models = list_models()
     if as_json:

@@ -36,10 +36,10 @@ def command(config: Path, run_directory: Path, output: Path, verbose: int, quiet
     """
     set_up_logging(verbose=verbose, quiet=quiet)
     start_network()
-    from morpheus_lite.display.curves import save_training_curves
     from morpheus_lite.training import read_config
     from morpheus_lite.training.export import LOG, export
     from morpheus_lite.training.fit import train
+    from morpheus_lite.visualization.plots.curves import save_training_curves
 
     def report(row: dict) -> None:
         save_training_curves(run_directory / LOG, run_directory / CURVES)

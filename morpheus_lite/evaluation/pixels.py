@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from morpheus_lite.classes import BACKGROUND, CLASSES
-from morpheus_lite.evaluation.scene import Scene
-from morpheus_lite.metrics import (
+from morpheus_lite.core.classes import BACKGROUND, CLASSES
+from morpheus_lite.evaluation.metrics import (
     Reliability,
     classwise_reliability,
     confusion_counts,
     reliability,
     top_label_reliability,
 )
+from morpheus_lite.evaluation.scene import Scene
 
 ROWS = 512
 """Rows of class maps worked on at once."""

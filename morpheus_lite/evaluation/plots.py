@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from morpheus_lite.classes import SOURCE_CLASSES
-from morpheus_lite.display.frames import COLOURS, FONT, SMALL, legend_below, save_figure, tidy
-from morpheus_lite.display.scores import plot_calibration, plot_confusion_matrix, plot_fractions, plot_percentiles
+from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.evaluation.scores import Scores
+from morpheus_lite.visualization.plots.frames import COLOURS, FONT, SMALL, legend_below, save_figure, tidy
+from morpheus_lite.visualization.plots.scores import (
+    plot_calibration,
+    plot_confusion_matrix,
+    plot_fractions,
+    plot_percentiles,
+)
 
 
 def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: bool = False) -> Path:

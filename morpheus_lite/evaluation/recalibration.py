@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.calibration import Calibration, fit_temperature
-from morpheus_lite.classes import BACKGROUND
+from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
+from morpheus_lite.evaluation.metrics import proper_scores, top_label_reliability
 from morpheus_lite.evaluation.result import Result, read_result
 from morpheus_lite.evaluation.truth import Truth, read_truth
-from morpheus_lite.metrics import proper_scores, top_label_reliability
 
 N_PIXELS = 400_000
 """Pixels drawn from each field, half of them where there is a source or the model sees one."""

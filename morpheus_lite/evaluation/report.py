@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from morpheus_lite.atomic import check_writable, written_whole
 from morpheus_lite.errors import OptionError
 from morpheus_lite.evaluation.result import read_result
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
@@ -13,6 +12,7 @@ from morpheus_lite.evaluation.scoring import evaluate
 from morpheus_lite.evaluation.summary import format_scores, summarise
 from morpheus_lite.evaluation.truth import read_truth
 from morpheus_lite.io.tables import write_catalog
+from morpheus_lite.runtime.atomic import check_writable, written_whole
 
 FILES = {
     "json": "scores.json",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from morpheus_lite.classes import CLASSES
+from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
+from morpheus_lite.evaluation.metrics import measure_segments, segment_means
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
-from morpheus_lite.metrics import measure_segments, segment_means
 
 LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
 CATALOG_SUFFIXES = (".ecsv", ".fits", ".parquet", ".csv", ".cat")

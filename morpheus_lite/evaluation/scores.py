@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from astropy.table import Table, vstack
 
-from morpheus_lite.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.metrics import Fractions, OperatingPoint, Reliability, binned_fractions, confusion_counts
-from morpheus_lite.metrics import purity_threshold as lowest_pure_threshold
+from morpheus_lite.evaluation.metrics import Fractions, OperatingPoint, Reliability, binned_fractions, confusion_counts
+from morpheus_lite.evaluation.metrics import purity_threshold as lowest_pure_threshold
 
 TRUTH_FATES = ("matched", "blended", "displaced", "undetected")
 FATES = ("matched", "split", "displaced", "spurious")
@@ -79,7 +79,7 @@ class Scores:
     pixel_classes : numpy.ndarray or None
         int64, shape ``(5, 5)``: pixels by true class and most probable class.
     reliability : dict
-        Name to `~morpheus_lite.metrics.Reliability`; empty without probabilities.
+        Name to `~morpheus_lite.evaluation.metrics.Reliability`; empty without probabilities.
     """
 
     name: str

@@ -5,13 +5,8 @@ from dataclasses import replace
 import numpy as np
 from astropy.table import Table
 
-from morpheus_lite.classes import BACKGROUND
-from morpheus_lite.evaluation.pixels import is_source, map_reliability, pixel_classes, source_sky
-from morpheus_lite.evaluation.result import Result
-from morpheus_lite.evaluation.scene import Scene, by_label, inside, make_scene, pixel_of
-from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
-from morpheus_lite.evaluation.truth import Truth
-from morpheus_lite.metrics import (
+from morpheus_lite.core.classes import BACKGROUND
+from morpheus_lite.evaluation.metrics import (
     Reliability,
     chance_match_rate,
     explain_unmatched,
@@ -22,6 +17,11 @@ from morpheus_lite.metrics import (
     segment_means,
     top_label_reliability,
 )
+from morpheus_lite.evaluation.pixels import is_source, map_reliability, pixel_classes, source_sky
+from morpheus_lite.evaluation.result import Result
+from morpheus_lite.evaluation.scene import Scene, by_label, inside, make_scene, pixel_of
+from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
+from morpheus_lite.evaluation.truth import Truth
 
 
 def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None = None) -> Scores:

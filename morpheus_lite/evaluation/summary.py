@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.classes import CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
+from morpheus_lite.evaluation.metrics import Fractions, Reliability
 from morpheus_lite.evaluation.scores import Scores
-from morpheus_lite.metrics import Fractions, Reliability
 
 CLASS_MAGNITUDES = (18.0, 23.0, 24.0, 25.0)
 """Bins in which the right classes are counted: beyond the last, most sources are too faint to tell."""

@@ -9,12 +9,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from morpheus_lite.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.errors import InputError
-from morpheus_lite.image import SkyImage, canonical_band
+from morpheus_lite.evaluation.metrics import fill_labels, measure_segments
 from morpheus_lite.io import read_image
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
-from morpheus_lite.metrics import fill_labels, measure_segments
 
 if TYPE_CHECKING:  # the simulator needs GalSim, an extra
     from morpheus_lite.simulation.field import Field

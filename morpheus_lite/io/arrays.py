@@ -9,11 +9,11 @@ from astropy import units as u
 from astropy.nddata import InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError
-from morpheus_lite.image import SkyImage
 from morpheus_lite.io.naming import filter_of
-from morpheus_lite.io.photometry_keywords import zero_point
 from morpheus_lite.io.planes import ArrayPlane, Band, NoisePlane
+from morpheus_lite.io.zero_points import zero_point
 
 _UNCERTAINTIES = {StdDevUncertainty: "rms", VarianceUncertainty: "variance", InverseVariance: "weight"}
 

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from morpheus_lite.core.image import canonical_band
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.image import canonical_band
-from morpheus_lite.io.celestial import check_alignment
 from morpheus_lite.io.naming import duplicates
 from morpheus_lite.io.planes import Band, ImageDescription, NoisePlane, OpenFiles
+from morpheus_lite.io.wcs import check_alignment
 from morpheus_lite.io.weights import with_weight_scale
 
 _KINDS = {"rms": ("rms", "variance"), "weight": ("weight", "exposure")}

@@ -7,8 +7,8 @@ from typing import BinaryIO
 import numpy as np
 from astropy.io import fits
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.io.sections import BLOCK
-from morpheus_lite.tiling import Window
 
 TILE = 256
 """Side of the tiles that are compressed one by one, in pixels."""

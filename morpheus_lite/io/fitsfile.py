@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from astropy.io import fits
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.location import Extension, Location
-from morpheus_lite.tiling import Window
 
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError, lzma.LZMAError)

@@ -11,11 +11,11 @@ from astropy.io import fits
 
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import naming
-from morpheus_lite.io.celestial import celestial_wcs
 from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image
 from morpheus_lite.io.location import Extension
-from morpheus_lite.io.photometry_keywords import zero_point
 from morpheus_lite.io.planes import ArrayPlane, Band, FilePlane, NoisePlane, Plane
+from morpheus_lite.io.wcs import celestial_wcs
+from morpheus_lite.io.zero_points import zero_point
 
 KEPT_KEYWORDS = (
     "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "OBJECT", "DATE-OBS", "EXPTIME", "GAIN", "EGAIN", "CCDGAIN",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 
-from morpheus_lite.classification import Classification
-from morpheus_lite.flags import PixelFlag
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import PixelFlag
+from morpheus_lite.core.windows import Window
 from morpheus_lite.io.maps import MapPlane, map_planes, plane_cards, write_planes
 from morpheus_lite.io.run_header import header_of_run
 from morpheus_lite.io.sections import SectionWriter
-from morpheus_lite.tiling import Window
 
 
 class MapFile:

@@ -10,20 +10,20 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morpheus_lite.atomic import written_whole
-from morpheus_lite.classes import CLASSES
-from morpheus_lite.classification import Classification
+from morpheus_lite.config.classify import PLANES
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import PixelFlag
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.flags import PixelFlag
-from morpheus_lite.image import SkyImage
-from morpheus_lite.io.celestial import celestial_wcs, header_of_wcs
 from morpheus_lite.io.compressed import write_compressed_plane
 from morpheus_lite.io.fitsfile import describe_hdus, open_fits, read_section
 from morpheus_lite.io.run_header import header_of_run, run_of_header
 from morpheus_lite.io.sections import SectionWriter
-from morpheus_lite.labels import check_labels
-from morpheus_lite.options import PLANES
-from morpheus_lite.tiling import Window
+from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
+from morpheus_lite.runtime.atomic import written_whole
 
 _SUFFIX = {"mean": "", "variance": "_VAR", "vote": "_VOTE"}
 _SINGLE = {
@@ -107,8 +107,8 @@ def write_maps(
 
     Image HDUs ``SPHEROID``, ``DISK``, ``IRREGULAR``, ``POINT_SOURCE``, ``BACKGROUND`` (mean probability, float32, NaN
     where not classified), ``<CLASS>_VAR``, ``<CLASS>_VOTE``, ``N`` (coverage, int32), ``SEGMENTATION`` (int32, 0 is
-    sky), ``FLAGS`` (uint8, bits of `~morpheus_lite.flags.PixelFlag`), ``ALEATORIC`` and ``EPISTEMIC`` (float32), each
-    with the WCS; the primary header records the run.
+    sky), ``FLAGS`` (uint8, bits of `~morpheus_lite.core.flags.PixelFlag`), ``ALEATORIC`` and ``EPISTEMIC`` (float32),
+    each with the WCS; the primary header records the run.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from morpheus_lite.image import canonical_band
+from morpheus_lite.core.image import canonical_band
 
 _WORDS = {
     "science": ("SCI", "SCIENCE", "DATA", "IMAGE", "IMG", "PRIMARY", "COMPRESSED_IMAGE", "SIGNAL", "FLUX"),

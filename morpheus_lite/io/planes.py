@@ -9,10 +9,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from morpheus_lite.core.image import match_bands
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-from morpheus_lite.image import match_bands
 from morpheus_lite.io.fitsfile import open_fits, read_section
-from morpheus_lite.tiling import Window
 
 
 class OpenFiles:

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.classes import CLASSES
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.fitsfile import is_image, open_fits, read_section
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.tables import CATALOG_FORMATS, read_catalog
-from morpheus_lite.tiling import Window
 
 
 def describe_product(path: str | Path) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import Any, Literal
 from astropy.io import fits
 from astropy.nddata import NDData
 
+from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.image import SkyImage, canonical_band
 from morpheus_lite.io.arrays import bands_of_array, bands_of_image, bands_of_nddata
 from morpheus_lite.io.assembly import attach_planes, describe, with_zero_points
 from morpheus_lite.io.hdus import bands_of_hdus
+from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.location import Extension, Location, parse_extension
 from morpheus_lite.io.planes import Band, ImageDescription, OpenFiles
-from morpheus_lite.io.source import ImageSource
 
 ACCEPTED = (
     "a FITS path (with [EXT] if need be), an array (y, x) or (y, x, band), an HDU or HDUList, NDData, Quantity, "

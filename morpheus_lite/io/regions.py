@@ -8,9 +8,9 @@ import numpy as np
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from morpheus_lite.atomic import check_writable, written_whole
+from morpheus_lite.core.outlines import trace_outlines
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.outlines import trace_outlines
+from morpheus_lite.runtime.atomic import check_writable, written_whole
 
 ELLIPSE_SCALE = 3.0
 """Semi-axes of the ellipses drawn, in units of the table's: a Gaussian holds 99 % of its light inside."""

@@ -10,8 +10,8 @@ from typing import BinaryIO
 import numpy as np
 from astropy.io import fits
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
-from morpheus_lite.tiling import Window
 
 BLOCK = 2880
 """FITS headers and data come in blocks of this many bytes."""

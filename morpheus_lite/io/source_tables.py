@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from morpheus_lite.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.tables import read_parquet
 

@@ -10,9 +10,9 @@ from astropy.io import fits
 from astropy.table import Column, MaskedColumn, QTable, Table, meta, serialize
 from astropy.utils.exceptions import AstropyWarning
 
-from morpheus_lite.atomic import written_whole
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
+from morpheus_lite.runtime.atomic import written_whole
 
 CATALOG_FORMATS = {
     ".ecsv": "ascii.ecsv",

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.io.planes import Band, NoisePlane, OpenFiles
-from morpheus_lite.tiling import Window
 
 PULL_LIMITS = (0.2, 5.0)
 """Width of data * sqrt(weight) on blank sky, for a weight that is believed to be an inverse variance (ideally 1)."""

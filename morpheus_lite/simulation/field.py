@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.populations import KINDS, magnitude_at
@@ -13,7 +14,6 @@ from morpheus_lite.simulation.psf import VARIANTS, make_psfs
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
 from morpheus_lite.simulation.scene import Placed, Sky, draw_scene
 from morpheus_lite.simulation.votes import soft_label
-from morpheus_lite.tiling import Window
 
 HST_BANDS = ("F160W", "F125W", "F606W", "F850LP")
 """The four bands of the published network."""

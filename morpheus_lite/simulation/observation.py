@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.ndimage
 
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OptionError
-from morpheus_lite.image import SkyImage
 from morpheus_lite.simulation.blemishes import cosmic_rays, hot_pixels, invalid_areas, saturate, trails
 from morpheus_lite.simulation.field import Field, reference_noise
 from morpheus_lite.simulation.rendering import ZERO_POINT
@@ -231,7 +231,7 @@ def class_map(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32, shape ``(y, x, 5)`` in the order of `morpheus_lite.classes.CLASSES`; sky is pure background.
+        float32, shape ``(y, x, 5)`` in the order of `morpheus_lite.core.classes.CLASSES`; sky is pure background.
     """
     table = np.zeros((len(sources) + 1, 5), dtype=np.float32)
     table[0, 4] = 1

@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-from morpheus_lite.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES
 
 KINDS = SOURCE_CLASSES
 """What can be drawn: spheroid, disk, irregular, point_source."""

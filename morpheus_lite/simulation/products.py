@@ -10,9 +10,9 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from morpheus_lite import __version__
-from morpheus_lite.atomic import check_writable, written_whole
-from morpheus_lite.classes import CLASSES
+from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import OptionError
+from morpheus_lite.runtime.atomic import check_writable, written_whole
 from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
 from morpheus_lite.simulation.observation import (
     DETECTION,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morpheus_lite.atomic import check_writable
+from morpheus_lite.runtime.atomic import check_writable
 from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
 from morpheus_lite.simulation.scene import Sky
 

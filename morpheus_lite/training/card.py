@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from morpheus_lite.model.info import ModelInfo
+from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.training.config import TrainingConfig
 
 _SCORES = {

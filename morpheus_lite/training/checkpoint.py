@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.atomic import written_whole
 from morpheus_lite.errors import InputError
+from morpheus_lite.runtime.atomic import written_whole
 
 
 def save_state(path: Path, groups: Mapping[str, Sequence[np.ndarray]], numbers: Mapping[str, float]) -> None:

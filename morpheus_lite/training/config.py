@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.model.losses import LOSSES
-from morpheus_lite.model.onepass import OnePassConfig
-from morpheus_lite.pretrained import read_info
+from morpheus_lite.models.losses import LOSSES
+from morpheus_lite.models.onepass import OnePassConfig
+from morpheus_lite.models.registry import read_info
 from morpheus_lite.training.image_config import ImageConfig
 
 FINE_TUNING = {
@@ -94,7 +94,7 @@ class TrainingConfig:
     stages : tuple of SamplingConfig
         What batches are made of, one stage after the other; ``[[stages]]`` in TOML.
     loss : {"factored", "cross_entropy_dice"}
-        See `morpheus_lite.model.losses`.
+        See `morpheus_lite.models.losses`.
     steps : int
         Batches in all; the learning rate falls to 1 % of ``learning_rate`` over them, along a cosine.
     warmup : int

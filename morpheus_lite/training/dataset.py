@@ -11,7 +11,7 @@ from glob import glob
 import numpy as np
 
 from morpheus_lite.errors import InputError
-from morpheus_lite.normalization import measure_noise, normalize
+from morpheus_lite.noise.background_mesh import measure_noise, normalize
 from morpheus_lite.simulation import Field, observe
 from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style, style_shares
 from morpheus_lite.training.config import SamplingConfig

@@ -8,13 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from morpheus_lite.calibration import Calibration, fit_temperature
-from morpheus_lite.classes import BACKGROUND, CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.errors import InputError
-from morpheus_lite.model.info import ModelInfo
-from morpheus_lite.model.onepass import build_onepass, halo
-from morpheus_lite.model.weights import network_weights
-from morpheus_lite.pretrained import read_info, save_model
+from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
+from morpheus_lite.models.info import ModelInfo
+from morpheus_lite.models.onepass import build_onepass, halo
+from morpheus_lite.models.registry import read_info, save_model
+from morpheus_lite.models.weights_file import network_weights
 from morpheus_lite.simulation.observation import DETECTION
 from morpheus_lite.training.card import make_card
 from morpheus_lite.training.checkpoint import load_state

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from morpheus_lite.errors import OptionError
-from morpheus_lite.model.losses import get_loss
-from morpheus_lite.model.onepass import OnePassConfig, build_onepass
-from morpheus_lite.model.weights import network_weights
-from morpheus_lite.pretrained import load_network
+from morpheus_lite.models.losses import get_loss
+from morpheus_lite.models.onepass import OnePassConfig, build_onepass
+from morpheus_lite.models.registry import load_network
+from morpheus_lite.models.weights_file import network_weights
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, prefetched

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
-from morpheus_lite.tiling import Window
 
 SIDES = ("left", "right", "top", "bottom")
 """Where a held-out part may lie; the first row of the array is at the bottom, as in every viewer of FITS images."""
@@ -36,7 +36,7 @@ class ImageConfig:
         catalogue of this package is one.
     class_map : str or None
         FITS file with a class for each pixel: the maps that ``morpheus classify`` writes, or a plane of whole
-        numbers in the order of `morpheus_lite.classes.CLASSES`, others where not known.
+        numbers in the order of `morpheus_lite.core.classes.CLASSES`, others where not known.
     sources : str or None
         Table with ``x, y`` (0-based pixels) or ``ra, dec`` (degrees, ICRS), and ``class`` or ``p_spheroid`` ...
     unlabelled : str or None

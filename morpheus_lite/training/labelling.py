@@ -9,11 +9,11 @@ from astropy.wcs import WCS
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from morpheus_lite.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.labelmap import read_labels, read_whole_numbers
 from morpheus_lite.io.maps import read_maps
+from morpheus_lite.io.segmentation_map import read_labels, read_whole_numbers
 from morpheus_lite.io.source_tables import class_shares, find_column, read_rows
 from morpheus_lite.training.image_config import ImageConfig
 

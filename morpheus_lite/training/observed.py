@@ -13,12 +13,12 @@ import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-from morpheus_lite.image import SkyImage
+from morpheus_lite.inference.one_pass import align_bands, tile_windows
 from morpheus_lite.io import read_image
-from morpheus_lite.normalization import measure_noise, normalize
-from morpheus_lite.onepass import align_bands, tile_windows
-from morpheus_lite.tiling import Window
+from morpheus_lite.noise.background_mesh import measure_noise, normalize
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling, read_labelling

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morpheus_lite.classes import BACKGROUND, CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES
 
 SOURCE_LEVEL = 0.8
 """Signal over noise of one pixel, all bands together, from which it is source rather than sky."""
@@ -107,7 +107,7 @@ def targets(scene: Scene, window: tuple[slice, slice], bands: np.ndarray) -> tup
     target : numpy.ndarray
         float32, shape ``(y, x, class)``; rows sum to 1.
     weight : numpy.ndarray
-        float32, shape ``(y, x, 2)``: for source against sky, and for the classes (see `morpheus_lite.model.losses`).
+        float32, shape ``(y, x, 2)``: for source against sky, and for the classes (see `morpheus_lite.models.losses`).
     """
     owner, seen = scene.owner[window], scene.valid[window] & bands
     level = np.sqrt(np.where(seen, scene.signal[window], 0).astype(np.float32) ** 2 @ np.ones(len(bands), np.float32))

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
-from morpheus_lite.model.losses import Loss
+from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.models.losses import Loss
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.dataset import draw_scene, find_fields
 from morpheus_lite.training.observed import Observed

@@ -43,9 +43,9 @@ def classify(h, j, v, z):
 
 OURS = """
 import numpy
-from morpheus_lite.engine import classify_windows
-from morpheus_lite.image import SkyImage
-from morpheus_lite.pretrained import load_model
+from morpheus_lite.inference.sliding_window import classify_windows
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.models.registry import load_model
 model = load_model("hausen2020")
 def classify(*bands):
     data = numpy.stack(bands, axis=2)

@@ -23,8 +23,8 @@ from photutils.segmentation import SegmentationImage, deblend_sources
 from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification
-from morpheus_lite.deblending import deblend
-from morpheus_lite.multithreshold import MultithresholdOptions
+from morpheus_lite.segmentation.deblending import deblend
+from morpheus_lite.segmentation.multithreshold import MultithresholdOptions
 
 SIDE = 101
 PSF = galsim.Gaussian(fwhm=2.5)

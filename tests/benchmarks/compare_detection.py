@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from detectors import Detector, morpheus, photutils_on, sep_on_stack
 
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.evaluation import (
     Scores,
     Truth,
@@ -26,8 +27,7 @@ from morpheus_lite.evaluation import (
     truth_of_simulation,
     write_report,
 )
-from morpheus_lite.image import SkyImage
-from morpheus_lite.metrics import OperatingPoint, sweep_purity
+from morpheus_lite.evaluation.metrics import OperatingPoint, sweep_purity
 from morpheus_lite.simulation import Field, observe, plain_conditions
 
 ZERO_POINTS = {"F160W": 25.946, "F125W": 26.230, "F606W": 26.505, "F850LP": 24.867}

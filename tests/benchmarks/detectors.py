@@ -8,9 +8,9 @@ import numpy as np
 from astropy.convolution import convolve_fft
 from photutils.segmentation import SourceFinder, make_2dgaussian_kernel
 
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.evaluation import Result, make_result
-from morpheus_lite.image import SkyImage
-from morpheus_lite.segmentation import DetectionOptions
+from morpheus_lite.segmentation.detection import DetectionOptions
 
 MINIMUM_AREA = 5
 """Pixels of the smallest detection, as is the default of SExtractor."""

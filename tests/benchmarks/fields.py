@@ -6,8 +6,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.io.sections import SectionWriter
-from morpheus_lite.tiling import Window
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 CELL = 128

@@ -30,8 +30,8 @@ LEVEL = 3.5
 def make_field(folder: Path, side: int, n_sources: int, n_bands: int) -> None:
     """Images, noise planes and class maps of a random field, as files."""
     from morpheus_lite import Classification
+    from morpheus_lite.core.windows import Window
     from morpheus_lite.io.mapfile import MapFile
-    from morpheus_lite.tiling import Window
 
     rng = np.random.default_rng(1)
     light, kinds = np.zeros((side, side), np.float32), np.zeros((side, side, 4), np.float32)
@@ -89,10 +89,10 @@ def ours_in_memory(folder: Path, bands: list[str], workers: int) -> dict:
 
 def ours_by_section(folder: Path, bands: list[str], workers: int) -> dict:
     """Files read by section, labels written to the file of the class maps."""
+    from morpheus_lite.core.windows import Window
     from morpheus_lite.io import open_image
     from morpheus_lite.io.mapfile import MapFile
-    from morpheus_lite.streamed import catalogue_sections
-    from morpheus_lite.tiling import Window
+    from morpheus_lite.pipeline.sources import catalogue_sections
 
     image = open_image(_paths(folder, bands), rms=_paths(folder, bands, "_rms"))
     height, width = image.shape

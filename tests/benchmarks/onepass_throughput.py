@@ -25,16 +25,16 @@ import numpy as np
 from against_release import BRIDGE, RELEASE, TIMING
 from fields import write_field
 
-from morpheus_lite import onepass
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.core.windows import Window
+from morpheus_lite.inference import one_pass
 from morpheus_lite.io import open_image
+from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile
-from morpheus_lite.io.source import ImageSource
-from morpheus_lite.model.onepass import OnePassConfig, multiply_adds
-from morpheus_lite.options import ClassifyOptions
-from morpheus_lite.pipeline import plan_run
-from morpheus_lite.pretrained import load_model
-from morpheus_lite.resources import usable_cores
-from morpheus_lite.tiling import Window
+from morpheus_lite.models.onepass import OnePassConfig, multiply_adds
+from morpheus_lite.models.registry import load_model
+from morpheus_lite.pipeline.classify import plan_run
+from morpheus_lite.runtime.resources import usable_cores
 
 RESIDENT = 1024  # side of the array of the bare call: a larger one is slower, for it leaves the caches
 STAGES = ("reading", "noise", "normalising", "writing")
@@ -142,8 +142,8 @@ def _time_stages(shares: dict[str, float]) -> None:
         return timed
 
     ImageSource.read = counted(STAGES[0], ImageSource.read)  # type: ignore[method-assign]
-    onepass.measure_row = counted(STAGES[1], onepass.measure_row)  # type: ignore[attr-defined]
-    onepass.normalize = counted(STAGES[2], onepass.normalize)  # type: ignore[attr-defined]
+    one_pass.measure_row = counted(STAGES[1], one_pass.measure_row)  # type: ignore[attr-defined]
+    one_pass.normalize = counted(STAGES[2], one_pass.normalize)  # type: ignore[attr-defined]
     MapFile.write = counted(STAGES[3], MapFile.write)  # type: ignore[method-assign]
 
 

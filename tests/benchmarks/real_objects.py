@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
-from morpheus_lite.image import SkyImage
-from morpheus_lite.model.onepass import OnePassConfig, build_onepass, halo
-from morpheus_lite.normalization import measure_noise, normalize
-from morpheus_lite.onepass import classify_tiles
+from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.inference.one_pass import classify_tiles
+from morpheus_lite.models.onepass import OnePassConfig, build_onepass, halo
+from morpheus_lite.noise.background_mesh import measure_noise, normalize
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.validation import predict_probability
 
@@ -44,7 +44,7 @@ Predict = Callable[[SkyImage], np.ndarray]
 def load(path: Path) -> tuple[OnePassConfig, Predict]:
     """The network in a weights directory or training run, as a function of an image."""
     if (path / "config.json").exists():
-        from morpheus_lite.pretrained import load_model
+        from morpheus_lite.models.registry import load_model
 
         model = load_model(str(path))
         return OnePassConfig.from_dict(model.network), lambda image: classify_tiles(image, model).probability

@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite import CLASSES, Classification, SkyImage, measure
 from morpheus_lite.catalog import MeasureOptions
-from morpheus_lite.report import write_report
+from morpheus_lite.visualization.html_report import write_report
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 FRAMES = """() => new Promise((done) => {

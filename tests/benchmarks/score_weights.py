@@ -20,11 +20,11 @@ import numpy as np
 from scipy import ndimage
 
 import morpheus_lite as ml
-from morpheus_lite.classes import BACKGROUND, SOURCE_CLASSES
-from morpheus_lite.image import SkyImage
-from morpheus_lite.metrics import top_label_reliability
-from morpheus_lite.pretrained import CONFIG, read_info
-from morpheus_lite.segmentation import DetectionOptions
+from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.evaluation.metrics import top_label_reliability
+from morpheus_lite.models.registry import CONFIG, read_info
+from morpheus_lite.segmentation.detection import DetectionOptions
 from morpheus_lite.simulation import HST_BANDS, Field, Observation, class_map, observe, plain_conditions
 from morpheus_lite.training.dataset import find_fields
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 import morpheus_lite as ml
-from morpheus_lite.classes import BACKGROUND
-from morpheus_lite.classification import Classification
-from morpheus_lite.engine import classify_windows
-from morpheus_lite.image import SkyImage
-from morpheus_lite.pretrained import Model, load_model
-from morpheus_lite.tiling import Window
+from morpheus_lite.core.classes import BACKGROUND
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.windows import Window
+from morpheus_lite.inference.sliding_window import classify_windows
+from morpheus_lite.models.registry import Model, load_model
 
 
 @dataclass(frozen=True)

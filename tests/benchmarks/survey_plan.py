@@ -22,14 +22,14 @@ import numpy as np
 from distributed import Client, LocalCluster
 from survey_runs import fill_page
 
-from morpheus_lite.batch import read_tiles
-from morpheus_lite.batch.identity import describe_inputs, run_of
-from morpheus_lite.batch.index import read_index
-from morpheus_lite.batch.jobs import Outcome
-from morpheus_lite.batch.ledger import SUMMARY, describe_product, tile_directory, write_json, write_marker
-from morpheus_lite.batch.plan import make_plan, survey_options
-from morpheus_lite.batch.run import run_jobs
-from morpheus_lite.options import ClassifyOptions
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.survey import read_tiles
+from morpheus_lite.survey.plan import make_plan, survey_options
+from morpheus_lite.survey.scheduler.jobs import Outcome
+from morpheus_lite.survey.scheduler.loop import run_jobs
+from morpheus_lite.survey.state.fingerprint import describe_inputs, run_of
+from morpheus_lite.survey.state.index import read_index
+from morpheus_lite.survey.state.tile_state import SUMMARY, describe_product, tile_directory, write_json, write_marker
 
 ROWS = ["| step | seconds | core-seconds | largest memory so far |", "|---|---|---|---|"]
 

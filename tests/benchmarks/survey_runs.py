@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io import fits
 
+from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
-from morpheus_lite.io.celestial import header_of_wcs
-from morpheus_lite.tiling import Window
+from morpheus_lite.io.wcs import header_of_wcs
 
 MAIN = "from morpheus_lite.cli import main; raise SystemExit(main())"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from survey_runs import run, write_tiles
 
 from morpheus_lite.io import open_image
-from morpheus_lite.resources import format_memory, parse_memory, usable_cores
+from morpheus_lite.runtime.resources import format_memory, parse_memory, usable_cores
 
 
 def main():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from report_inputs import make_run
 
-from morpheus_lite.report import write_report
+from morpheus_lite.visualization.html_report import write_report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = [

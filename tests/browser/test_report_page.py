@@ -11,9 +11,9 @@ import pytest
 from astropy.coordinates import SkyCoord
 from report_inputs import HOSTILE, NOISE, make_run, without_wcs
 
-from morpheus_lite.classes import CLASSES
-from morpheus_lite.display import colorize
-from morpheus_lite.report import layers, write_report
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.visualization.html_report import layers, write_report
+from morpheus_lite.visualization.plots import colorize
 
 ZOOM = 4
 COPY = """const v = morpheusReport.viewer;

@@ -1,0 +1,140 @@
+"""Morphology of sources: class maps summed over the light of each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.core.labels import LabelledPixels
+
+_N = len(SOURCE_CLASSES)
+
+
+@dataclass(frozen=True, eq=False)
+class Morphology:
+    """What the class maps say of each source.
+
+    Parameters
+    ----------
+    share : numpy.ndarray
+        float64, shape ``(source, 4)``: light-weighted share of each source class, adding to 1; NaN where no pixel
+        of a source says anything for a source class.
+    error : numpy.ndarray or None
+        float64, shape ``(source, 4)``: scatter of the shares between windows; None without variance maps.
+    unweighted : numpy.ndarray
+        bool, shape ``(source,)``: True where there was no positive light to weight with.
+    """
+
+    share: np.ndarray
+    error: np.ndarray | None
+    unweighted: np.ndarray
+
+    @property
+    def entropy(self) -> np.ndarray:
+        """float64, shape ``(source,)``: entropy of the shares in units of its largest; NaN where nothing is known."""
+        terms = np.where(self.share > 0, self.share * np.log(np.where(self.share > 0, self.share, 1)), self.share)
+        return np.abs(terms.sum(axis=1)) / np.log(_N)
+
+    @property
+    def name(self) -> np.ndarray:
+        """str, shape ``(source,)``: class with the largest share, empty where nothing is known."""
+        known = np.isfinite(self.share).all(axis=1)
+        top = np.nan_to_num(self.share).argmax(axis=1)
+        return np.where(known, np.array(SOURCE_CLASSES)[top], "")
+
+
+def measure_morphology(
+    sources: LabelledPixels, maps: np.ndarray, variance: np.ndarray | None, light: np.ndarray, usable: np.ndarray
+) -> Morphology:
+    """Share of each class in each source.
+
+    Parameters
+    ----------
+    sources : LabelledPixels
+        The pixels of each source.
+    maps : numpy.ndarray
+        float32, shape ``(y, x, class)``: rank votes or mean probabilities, NaN where not classified.
+    variance : numpy.ndarray or None
+        float32, shape ``(y, x, class)``: variance between windows.
+    light, usable : numpy.ndarray
+        Detection band and where it may be used, shape ``(y, x)``.
+
+    Returns
+    -------
+    Morphology
+
+    Notes
+    -----
+    Share of class k, as in Hausen & Robertson (2020): ``q_k = s_k / sum_j s_j`` with
+    ``s_k = sum_i f_i p_ki`` over the pixels i, light f, class map p. Sums below 0, which noise can make, count as
+    0, so that shares are never negative; where none is positive, every pixel weighs the same.
+
+    Error: windows that overlap see the same light, so the scatter of neighbouring pixels is taken as fully
+    correlated, that of different classes as independent:
+    ``var(q_k) = [(1 - q_k)^2 e_k^2 + q_k^2 sum_{j != k} e_j^2] / (sum_j s_j)^2`` with
+    ``e_k = sum_i |f_i| sqrt(v_ki)`` and v the variance between windows. It is how far a single window's opinion
+    strays from the mean, not the error of that mean.
+    """
+    known = sources.take(usable) & np.isfinite(sources.take(maps[:, :, 0]))
+    weight = np.where(known, sources.take(light), 0).astype(np.float64)
+    sums = _class_sums(sources, maps, weight)
+    unweighted = sums.sum(axis=1) <= 0
+    if unweighted.any():
+        weight = np.where(sources.spread(unweighted), known, weight)
+        sums = _class_sums(sources, maps, weight)
+    total = sums.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = sums / total
+        error = None if variance is None else _errors(share, _scatter(sources, variance, weight) / total)
+    return Morphology(share, error, unweighted)
+
+
+def measure_nature(
+    sources: LabelledPixels, probability: np.ndarray, light: np.ndarray, usable: np.ndarray
+) -> dict[str, np.ndarray]:
+    """How sure each source is real, and how much of its light looks like a bulge and like a disk.
+
+    Parameters
+    ----------
+    sources : LabelledPixels
+        The pixels of each source.
+    probability : numpy.ndarray
+        float32, shape ``(y, x, class)``: mean probabilities, NaN where not classified.
+    light, usable : numpy.ndarray
+        Detection band and where it may be used, shape ``(y, x)``.
+
+    Returns
+    -------
+    dict
+        ``p_source, bulge_fraction, disk_fraction``: float64, shape ``(source,)``, in [0, 1]; NaN where no pixel is
+        known. Pixels weigh by their positive light; all the same in a source without any.
+    """
+    classes = sources.take(probability)
+    known = sources.take(usable) & np.isfinite(classes[:, 0])
+    weight = np.where(known, np.maximum(sources.take(light), 0), 0).astype(np.float64)
+    weight = np.where(sources.spread(sources.sum(weight) <= 0), known, weight)
+    top = np.nan_to_num(classes[:, :_N]).argmax(axis=1)
+    real = np.where(known, 1 - np.nan_to_num(classes[:, BACKGROUND]), 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = sources.sum(weight)
+        nature = {"p_source": np.clip(sources.sum(weight * real) / total, 0, 1)}
+        for column, name in (("bulge_fraction", "spheroid"), ("disk_fraction", "disk")):
+            nature[column] = sources.sum(weight * (top == SOURCE_CLASSES.index(name))) / total
+    return nature
+
+
+def _class_sums(sources: LabelledPixels, maps: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted sums of the class maps, not below 0: float64, shape ``(source, 4)``."""
+    planes = (np.nan_to_num(sources.take(maps[:, :, k])) for k in range(_N))
+    return np.maximum(np.stack([sources.sum(weight * plane) for plane in planes], axis=1), 0)
+
+
+def _scatter(sources: LabelledPixels, variance: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted sums of the scatter between windows: float64, shape ``(source, 4)``."""
+    planes = (np.sqrt(np.nan_to_num(sources.take(variance[:, :, k]))) for k in range(_N))
+    return np.stack([sources.sum(np.abs(weight) * plane) for plane in planes], axis=1)
+
+
+def _errors(share: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    others = (scatter**2).sum(axis=1, keepdims=True) - scatter**2
+    return np.sqrt((1 - share) ** 2 * scatter**2 + share**2 * others)

@@ -1,0 +1,176 @@
+"""Stamps: the surroundings of one source, with its neighbours taken out."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from astropy.stats import mad_std
+from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
+
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.noise.correlated import CorrelatedNoise
+
+_FEWEST = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Ellipse:
+    """Where a source is and which way it lies.
+
+    Parameters
+    ----------
+    y, x : float
+        Centre in pixels.
+    a, b : float
+        Semi-axes in pixels: standard deviations of the light along them.
+    theta : float
+        Major axis, counter-clockwise from the x axis, in radians.
+    """
+
+    y: float
+    x: float
+    a: float
+    b: float
+    theta: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stamp:
+    """Light around one source.
+
+    Parameters
+    ----------
+    light : numpy.ndarray
+        float64, shape ``(y, x, band)``. Pixels of neighbours and invalid ones hold what lies opposite
+        the centre, or 0 where that cannot be used either.
+    variance : numpy.ndarray
+        float64, shape ``(y, x, band)``: of the noise of a pixel.
+    own, foreign, sky : numpy.ndarray
+        bool, shape ``(y, x)``: pixels of the source, of other sources, and valid ones of none.
+    usable : numpy.ndarray
+        bool, shape ``(y, x, band)``: valid pixels.
+    ellipse : Ellipse
+        The source, its centre in pixels of the stamp.
+    corner : (int, int)
+        Column and row of the whole image that the stamp begins at.
+    """
+
+    light: np.ndarray
+    variance: np.ndarray
+    own: np.ndarray
+    foreign: np.ndarray
+    sky: np.ndarray
+    usable: np.ndarray
+    ellipse: Ellipse
+    corner: tuple[int, int]
+
+    def ellipse_overlap(self, scale: float) -> np.ndarray:
+        """Share of each pixel inside ``scale`` times the ellipse: float64, shape ``(y, x)``."""
+        a, b = scale * self.ellipse.a, scale * self.ellipse.b
+        height, width = self.own.shape
+        corners = self._corners(self.ellipse.y, self.ellipse.x)
+        return elliptical_overlap_grid(*corners, width, height, a, b, self.ellipse.theta, 1, 1)
+
+    def circle_overlap(self, y: float, x: float, radius: float) -> np.ndarray:
+        """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
+        height, width = self.own.shape
+        return circular_overlap_grid(*self._corners(y, x), width, height, radius, 1, 1)
+
+    def _corners(self, y: float, x: float) -> tuple[float, float, float, float]:
+        """Edges of the stamp as seen from a place: left, right, lower, upper."""
+        height, width = self.own.shape
+        return -0.5 - x, width - 0.5 - x, -0.5 - y, height - 0.5 - y
+
+    @cached_property
+    def elliptical_radius(self) -> np.ndarray:
+        """float64, shape ``(y, x)``: distance from the centre in units of the ellipse."""
+        # A root is several times as fast as np.hypot.
+        along, across = self.axes
+        across = across * (self.ellipse.a / self.ellipse.b)
+        return np.sqrt(along * along + across * across) / self.ellipse.a
+
+    @cached_property
+    def axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distances from the centre along the major and the minor axis, in pixels: float64, shape ``(y, x)``."""
+        dy, dx = (np.arange(n) - at for n, at in zip(self.own.shape, (self.ellipse.y, self.ellipse.x), strict=True))
+        dy = dy[:, None]
+        cosine, sine = np.cos(self.ellipse.theta), np.sin(self.ellipse.theta)
+        return dx * cosine + dy * sine, dy * cosine - dx * sine
+
+
+def cut_stamp(
+    labels: np.ndarray,
+    image: SkyImage,
+    noise: dict[str, CorrelatedNoise],
+    label: int,
+    box: tuple[slice, slice],
+    ellipse: Ellipse,
+    margin: int,
+    *,
+    origin: tuple[int, int] = (0, 0),
+) -> Stamp:
+    """The stamp of one source.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    image : SkyImage
+        The image.
+    noise : dict
+        Noise of each band, for pixels whose RMS is not known and too little sky around.
+    label : int
+        Which source.
+    box : (slice, slice)
+        Its bounding box.
+    ellipse : Ellipse
+        Its centre, in pixels of the whole image, and shape.
+    margin : int
+        Pixels around the box to take.
+    origin : (int, int)
+        Row and column of the whole image that ``labels`` and ``image`` begin at.
+    """
+    window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
+    corner = window[1].start + origin[1], window[0].start + origin[0]
+    here = Ellipse(ellipse.y - corner[1], ellipse.x - corner[0], ellipse.a, ellipse.b, ellipse.theta)
+    near = labels[window]
+    usable = image.valid[window]
+    light = np.where(usable, image.data[window], 0).astype(np.float64)
+    foreign = (near != label) & (near != 0)
+    sky = (near == 0) & usable.all(axis=2)
+    rms = None if image.rms is None else np.where(usable, image.rms[window], 0)
+    variance = _variance(rms, light, sky, [noise[band].sigma for band in image.bands])
+    good = usable & ~foreign[:, :, None]
+    return Stamp(_mirrored(light, good, here), variance, near == label, foreign, sky, usable, here, corner)
+
+
+def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas: list[float]) -> np.ndarray:
+    """Variance of each pixel; unknown ones as the mean of the known, else from the scatter of the sky around."""
+    variance = np.zeros(light.shape) if rms is None else rms.astype(np.float64) ** 2
+    for index, sigma in enumerate(sigmas):
+        plane = variance[:, :, index]
+        known = plane > 0
+        if known.all():
+            continue
+        if known.any():
+            plane[~known] = plane[known].mean()
+        else:
+            around = light[sky, index]
+            plane[:] = (mad_std(around) if len(around) >= _FEWEST else sigma) ** 2
+    return variance
+
+
+def _mirrored(light: np.ndarray, good: np.ndarray, ellipse: Ellipse) -> np.ndarray:
+    """The light with what is not good replaced by its opposite, or 0."""
+    if good.all():
+        return light
+    y, x, band = np.nonzero(~good)
+    opposite_y, opposite_x = np.rint(2 * ellipse.y - y).astype(int), np.rint(2 * ellipse.x - x).astype(int)
+    height, width = light.shape[:2]
+    inside = (opposite_y >= 0) & (opposite_y < height) & (opposite_x >= 0) & (opposite_x < width)
+    # What lies outside is not taken; its place only has to be one.
+    opposite_y, opposite_x = (np.where(inside, place, 0) for place in (opposite_y, opposite_x))
+    inside &= good[opposite_y, opposite_x, band]
+    filled = light.copy()
+    filled[y, x, band] = np.where(inside, light[opposite_y, opposite_x, band], 0)
+    return filled

@@ -1,0 +1,132 @@
+"""The catalogue under the names that SExtractor gives its columns."""
+
+import numpy as np
+from astropy.table import Column, QTable
+
+from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.errors import InputError
+
+_NAMES = {
+    "label": "NUMBER",
+    "x_centroid": "X_IMAGE",
+    "y_centroid": "Y_IMAGE",
+    "x_centroid_win": "XWIN_IMAGE",
+    "y_centroid_win": "YWIN_IMAGE",
+    "x_centroid_win_err": "ERRXWIN_IMAGE",
+    "y_centroid_win_err": "ERRYWIN_IMAGE",
+    "x_peak": "XPEAK_IMAGE",
+    "y_peak": "YPEAK_IMAGE",
+    "ra": "ALPHA_J2000",
+    "dec": "DELTA_J2000",
+    "area": "ISOAREA_IMAGE",
+    "semimajor_axis": "A_IMAGE",
+    "semiminor_axis": "B_IMAGE",
+    "orientation": "THETA_IMAGE",
+    "ellipticity": "ELLIPTICITY",
+    "half_light_radius": "FLUX_RADIUS",
+    "r_petrosian": "PETRO_RADIUS_IMAGE",
+    "p_point_source": "CLASS_STAR",
+}
+_BAND_NAMES = {
+    "segment_flux": "FLUX_ISO",
+    "segment_fluxerr": "FLUXERR_ISO",
+    "kron_flux": "FLUX_AUTO",
+    "kron_fluxerr": "FLUXERR_AUTO",
+    "total_flux": "FLUX_TOTAL",
+    "total_fluxerr": "FLUXERR_TOTAL",
+    "total_mag": "MAG_TOTAL",
+    "total_magerr": "MAGERR_TOTAL",
+    "kron_mag": "MAG_AUTO",
+    "kron_magerr": "MAGERR_AUTO",
+    "local_background": "BACKGROUND",
+}
+_FROM_ONE = ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "XPEAK_IMAGE", "YPEAK_IMAGE")
+_FLAGS = {
+    SourceFlag.CROWDED: 1,
+    SourceFlag.INVALID_PIXELS: 1,
+    SourceFlag.BLENDED: 2,
+    SourceFlag.DEBLEND_CHILD: 2,
+    SourceFlag.SATURATED: 4,
+    SourceFlag.EDGE: 8,
+}
+
+
+def sextractor_columns(table: QTable) -> QTable:
+    """A catalogue with SExtractor's names and conventions where it has such a column.
+
+    Parameters
+    ----------
+    table : astropy.table.QTable
+        As `~morpheus_lite.catalog.measure` returns it. Not changed.
+
+    Returns
+    -------
+    astropy.table.QTable
+        The same rows and columns. ``X_IMAGE`` and its like count from 1; ``KRON_RADIUS`` is the scaled radius in
+        units of ``A_IMAGE``; ``FLAGS`` has the bits of SExtractor (1 neighbours or bad pixels, 2 blended, 4
+        saturated, 8 cut by the edge), and ``MORPHEUS_FLAGS`` those of this package. The detection band's fluxes have
+        the plain name, such as ``FLUX_AUTO``; other bands', ``FLUX_AUTO_F606W``. Circular apertures of
+        radius r are ``FLUX_APER_r``. Names without a counterpart become upper case.
+
+    Raises
+    ------
+    InputError
+        The table is not a catalogue of this package.
+    """
+    missing = [name for name in ("label", "x_centroid", "flags") if name not in table.colnames]
+    if missing:
+        raise InputError(f"the table has no column {', '.join(missing)}: expected a catalogue of this package")
+    detection = str(table.meta.get("detection_band", ""))
+    renamed = QTable(meta=dict(table.meta))
+    for name in table.colnames:
+        new = sextractor_name(name, detection)
+        renamed[new] = table[name]
+        renamed[new].info.description = table[name].info.description
+        if new in _FROM_ONE:
+            one = 1 * renamed[new].unit if renamed[new].unit is not None else 1
+            renamed[new] = renamed[new] + one
+            renamed[new].info.description = f"{table[name].info.description}; here counted from 1"
+    _set_kron_radius(renamed)
+    renamed["FLAGS"] = Column(_sextractor_flags(np.asarray(table["flags"])), description="bits of SExtractor")
+    return renamed
+
+
+def sextractor_name(name: str, detection: str) -> str:
+    """SExtractor's name of a column.
+
+    Examples
+    --------
+    >>> sextractor_name("kron_flux_F160W", "F160W"), sextractor_name("aper_fluxerr_0p5_F606W", "F160W")
+    ('FLUX_AUTO', 'FLUXERR_APER_0P5_F606W')
+    """
+    if name in _NAMES:
+        return _NAMES[name]
+    if name == "flags":
+        return "MORPHEUS_FLAGS"
+    for ours, theirs in _BAND_NAMES.items():
+        if name.startswith(ours + "_"):
+            return _with_band(theirs, name[len(ours) + 1 :], detection)
+    for ours, theirs in (("aper_flux_", "FLUX_APER"), ("aper_fluxerr_", "FLUXERR_APER")):
+        if name.startswith(ours):
+            radius, _, band = name[len(ours) :].partition("_")
+            return _with_band(f"{theirs}_{radius.upper()}", band, detection)
+    return name.upper()
+
+
+def _with_band(name: str, band: str, detection: str) -> str:
+    return name if band == detection else f"{name}_{band}"
+
+
+def _set_kron_radius(table: QTable) -> None:
+    """SExtractor's KRON_RADIUS is the semi-major axis of the ellipse in units of A_IMAGE."""
+    if "KRON_RADIUS" in table.colnames:
+        scale = float(table.meta.get("kron_scale", 2.5))
+        table["KRON_RADIUS"] = table["KRON_RADIUS"] * scale
+        table["KRON_RADIUS"].info.description = "semi-major axis of the Kron ellipse, in units of A_IMAGE"
+
+
+def _sextractor_flags(flags: np.ndarray) -> np.ndarray:
+    found = np.zeros(flags.shape, dtype=np.int32)
+    for ours, theirs in _FLAGS.items():
+        found |= np.where(flags & int(ours), np.int32(theirs), np.int32(0))
+    return found

@@ -1,0 +1,207 @@
+"""SkyImage: pixels of one piece of sky in one or more bands, with what is known about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from astropy.wcs import WCS
+
+from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError
+
+BAND_ALIASES = {"H": "F160W", "J": "F125W", "V": "F606W", "Z": "F850LP"}
+"""Short names of the filters of the published network."""
+
+
+def canonical_band(name: str) -> str:
+    """The name of a band as it is compared: upper case, short names replaced by the filter's.
+
+    Examples
+    --------
+    >>> canonical_band("h"), canonical_band("f814w")
+    ('F160W', 'F814W')
+    """
+    name = str(name).strip().upper()
+    return BAND_ALIASES.get(name, name)
+
+
+def match_bands(available: Sequence[str], bands: Sequence[str], name: str) -> tuple[tuple[str, ...], list[int]]:
+    """Which of the bands of an image are those wanted.
+
+    Parameters
+    ----------
+    available : sequence of str
+        Bands of the image, canonical; all numbers where they have no names, and then matched by position.
+    bands : sequence of str
+        Bands wanted.
+    name : str
+        What to call the image.
+
+    Returns
+    -------
+    wanted : tuple of str
+        Canonical names of the bands wanted.
+    indices : list of int
+        Position of each in ``available``.
+
+    Raises
+    ------
+    InputError
+        A band is missing, or unnamed bands are not as many as those wanted.
+    """
+    wanted = tuple(canonical_band(band) for band in bands)
+    missing = [band for band in wanted if band not in available]
+    if missing and all(band.isdigit() for band in available):
+        if len(wanted) != len(available):
+            raise InputError(
+                f"{name} has {len(available)} band(s) without names, but {len(wanted)} are needed: "
+                f"{', '.join(wanted)}; name the bands (--band F160W=FILE, or FILTER in the headers)"
+            )
+        return wanted, list(range(len(wanted)))
+    if missing:
+        raise InputError(
+            f"{name} has no band {', '.join(missing)}: it has {', '.join(available)}, "
+            f"and {', '.join(wanted)} are needed; add the band, or choose a model for the bands you have"
+        )
+    return wanted, [list(available).index(band) for band in wanted]
+
+
+def pixel_scale_of(wcs: WCS | None) -> float | None:
+    """Side of a pixel in arcseconds (geometric mean), None without a celestial WCS."""
+    if wcs is None or not wcs.has_celestial:
+        return None
+    return float(np.sqrt(wcs.celestial.proj_plane_pixel_area().to_value("arcsec2")))
+
+
+@dataclass(frozen=True, eq=False)
+class SkyImage:
+    """An image of the sky in memory.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        float32, shape ``(y, x, band)``, in the units of ``units``. Finite where ``valid``; 0 elsewhere.
+    bands : tuple of str
+        One name a band, canonical (``"F160W"``). Bands without a name are ``"1"``, ``"2"``, ...
+    valid : numpy.ndarray
+        bool, shape ``(y, x, band)``: True where a pixel may be used.
+    rms : numpy.ndarray or None
+        float32, shape ``(y, x, band)``: standard deviation of the noise, in the units of the data; 0 where
+        unknown. None when the input had no RMS or weight plane.
+    wcs : astropy.wcs.WCS or None
+        Two-dimensional celestial WCS, 0-based pixel centres.
+    zero_points : tuple of (float or None)
+        AB magnitude of one data unit in each band; None where unknown.
+    units : tuple of (str or None)
+        Unit of each band as a FITS string; None where unknown.
+    name : str
+        What to call the image in messages and products.
+    meta : dict
+        What else is known: origin of each band, header cards worth keeping.
+    """
+
+    data: np.ndarray
+    bands: tuple[str, ...]
+    valid: np.ndarray
+    rms: np.ndarray | None = None
+    wcs: WCS | None = None
+    zero_points: tuple[float | None, ...] = ()
+    units: tuple[str | None, ...] = ()
+    name: str = "image"
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n_bands = len(self.bands)
+        for label in ("zero_points", "units"):
+            if not getattr(self, label):
+                object.__setattr__(self, label, (None,) * n_bands)
+        if self.data.ndim != 3 or self.data.shape[2] != n_bands:
+            raise InputError(
+                f"{self.name}: data of shape {self.data.shape} do not fit {n_bands} band(s) "
+                f"({', '.join(self.bands)}); expected (y, x, {n_bands})"
+            )
+        for label in ("valid", "rms"):
+            plane = getattr(self, label)
+            if plane is not None and plane.shape != self.data.shape:
+                raise InputError(f"{self.name}: {label} has shape {plane.shape}, the data have {self.data.shape}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.data.shape[0], self.data.shape[1]
+
+    @property
+    def n_bands(self) -> int:
+        """How many bands there are."""
+        return len(self.bands)
+
+    @property
+    def has_band_names(self) -> bool:
+        """Whether the bands came with names, rather than being numbered here."""
+        return not all(band.isdigit() for band in self.bands)
+
+    @property
+    def valid_in_all(self) -> np.ndarray:
+        """bool, shape ``(y, x)``: True where a pixel may be used in every band."""
+        return np.asarray(self.valid.all(axis=2))
+
+    @property
+    def detection_band(self) -> str:
+        """The band that sources are split and located in unless another is asked for: F160W, else the first."""
+        return "F160W" if "F160W" in self.bands else self.bands[0]
+
+    @property
+    def pixel_scale(self) -> float | None:
+        """Side of a pixel in arcseconds (geometric mean), None without a celestial WCS."""
+        return pixel_scale_of(self.wcs)
+
+    def index(self, band: str) -> int:
+        """Position of a band on the last axis.
+
+        Raises
+        ------
+        InputError
+            The image has no such band.
+        """
+        wanted = canonical_band(band)
+        if wanted not in self.bands:
+            raise InputError(f"{self.name} has no band {wanted}: it has {', '.join(self.bands)}")
+        return self.bands.index(wanted)
+
+    def select(self, bands: Sequence[str]) -> "SkyImage":
+        """The image with just these bands, in this order.
+
+        Bands are matched by name; an image whose bands have no names is taken by position, if the
+        number of bands is the same.
+
+        Raises
+        ------
+        InputError
+            A band is missing, or unnamed bands are not as many as those wanted.
+        """
+        wanted, indices = match_bands(self.bands, bands, self.name)
+        return self if wanted == self.bands else replace(self.take(indices), bands=wanted)
+
+    def take(self, indices: Sequence[int]) -> "SkyImage":
+        """The image with the bands at these positions."""
+        indices = list(indices)
+        return replace(
+            self,
+            data=self.data[:, :, indices],
+            bands=tuple(self.bands[i] for i in indices),
+            valid=self.valid[:, :, indices],
+            rms=None if self.rms is None else self.rms[:, :, indices],
+            zero_points=tuple(self.zero_points[i] for i in indices),
+            units=tuple(self.units[i] for i in indices),
+        )
+
+    def cutout(self, window: Window) -> "SkyImage":
+        """The part of the image inside a window, its WCS moved along."""
+        return replace(
+            self,
+            data=self.data[window.slices],
+            valid=self.valid[window.slices],
+            rms=None if self.rms is None else self.rms[window.slices],
+            wcs=None if self.wcs is None else self.wcs.slice(window.slices),
+        )

@@ -1,0 +1,49 @@
+"""What a streamed run needs of an image and of class maps: their shape, and pixels by window."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from astropy.wcs import WCS
+
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.windows import Window
+
+
+class ImageDoor(Protocol):
+    """An image that is read by window, such as `~morpheus_lite.io.ImageSource`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Of the whole image."""
+
+    def read(self, window: Window, /) -> SkyImage:
+        """The pixels of a window."""
+
+    def close(self) -> None:
+        """Close what is open; it is opened again when it is read."""
+
+
+class MapDoor(Protocol):
+    """Class maps that are read by window, such as `~morpheus_lite.io.mapfile.MapFile`."""
+
+    shape: tuple[int, int]
+    kinds: tuple[str, ...]
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What made the maps."""
+
+    def read(self, window: Window, /, kinds: Sequence[str] | None = None) -> Classification:
+        """The class maps of a window."""
+
+    def read_plane(self, name: str, window: Window, /) -> np.ndarray:
+        """One plane of a window, by the name of its HDU."""
+
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window, /) -> None:
+        """Write a window of one plane."""

@@ -1,0 +1,57 @@
+"""What agrees with what: matching of sources, overlap of regions, counts with intervals, reliability of probabilities.
+
+Arrays in, arrays out: nothing here knows of files, images or models.
+"""
+
+from morpheus_lite.evaluation.metrics.counts import Fractions, binned_fractions, confusion_counts, wilson_interval
+from morpheus_lite.evaluation.metrics.matching import (
+    chance_match_rate,
+    explain_unmatched,
+    match_overlap,
+    match_positions,
+)
+from morpheus_lite.evaluation.metrics.overlap import (
+    Overlap,
+    intersection_over_union,
+    overlap_areas,
+    partition_information,
+    same_partition,
+)
+from morpheus_lite.evaluation.metrics.purity import OperatingPoint, purity_curve, purity_threshold, sweep_purity
+from morpheus_lite.evaluation.metrics.regions import Segments, fill_labels, measure_segments, segment_means
+from morpheus_lite.evaluation.metrics.reliability import (
+    Reliability,
+    classwise_reliability,
+    proper_scores,
+    reliability,
+    top_label_reliability,
+)
+
+__all__ = [
+    "Fractions",
+    "OperatingPoint",
+    "Overlap",
+    "Reliability",
+    "Segments",
+    "binned_fractions",
+    "chance_match_rate",
+    "classwise_reliability",
+    "confusion_counts",
+    "explain_unmatched",
+    "fill_labels",
+    "intersection_over_union",
+    "match_overlap",
+    "match_positions",
+    "measure_segments",
+    "overlap_areas",
+    "partition_information",
+    "proper_scores",
+    "purity_curve",
+    "purity_threshold",
+    "reliability",
+    "same_partition",
+    "segment_means",
+    "sweep_purity",
+    "top_label_reliability",
+    "wilson_interval",
+]

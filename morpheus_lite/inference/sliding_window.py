@@ -1,0 +1,353 @@
+"""The loop: windows of an image go through a model in batches, and their predictions are stitched to maps."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from morpheus_lite.core.classification import Classification, Classifier
+from morpheus_lite.core.flags import PixelFlag
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.windows import Tiling, Window, Windows, tile_windows
+from morpheus_lite.errors import InputError, ModelError, OptionError
+from morpheus_lite.inference.patches import gather
+from morpheus_lite.inference.stitcher import MeanVariance, Moments, RankVote, Stitched
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.io.mapfile import Maps
+from morpheus_lite.runtime.resources import Progress, format_memory, usable_cores
+
+BATCH = 48
+"""Windows in a call of the network, whole multiples of which fill the register blocks (12, 24 or 48 rows) of the matrix
+products in Eigen. With 64 the last window of a batch is rounded differently from the others; with 48 a window's
+result is the same, to the bit, wherever in the batch it is. Larger batches are no faster (they leave the cache)."""
+
+REGION = 1024
+"""Side of the part of a streamed image that is classified at once, in pixels."""
+
+KINDS = ("mean", "variance", "vote", "coverage", "flags")
+"""Planes that classification by windows fills."""
+
+
+class WindowModel(Classifier, Protocol):
+    """What the loop needs of a model: `morpheus_lite.models.registry.Model` is one, and so is anything with these."""
+
+    @property
+    def window(self) -> int:
+        """Side of a window, in pixels."""
+
+    @property
+    def margin(self) -> int:
+        """Border of a prediction that does not count, in pixels."""
+
+    @property
+    def stride(self) -> int:
+        """Default step between windows, in pixels."""
+
+    def prepare(self, windows: np.ndarray, valid: np.ndarray | None, /) -> np.ndarray:
+        """Windows ``(n, y, x, band)`` as ``predict`` takes them."""
+
+    def predict(self, batch: np.ndarray, /) -> np.ndarray:
+        """Probabilities ``(n, y, x, class)`` of a batch ``(n, y, x, band)``; called from several threads."""
+
+    def predict_inner(self, batch: np.ndarray, /) -> np.ndarray:
+        """The same without the margin: ``(n, y - 2 margin, x - 2 margin, class)``."""
+
+
+def classify_windows(
+    image: SkyImage,
+    model: WindowModel,
+    *,
+    stride: int | None = None,
+    edges: str = "classify",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Classification:
+    """Class maps of a whole image.
+
+    Parameters
+    ----------
+    image : SkyImage
+        The bands of the model, in its order.
+    model : WindowModel
+        The model.
+    stride : int, optional
+        Step between windows, in pixels; the model's own if not given.
+    edges : {"classify", "leave"}
+        As in `~morpheus_lite.core.windows.Tiling`.
+    batch_size, workers, progress
+        As in `classify_region`.
+
+    Returns
+    -------
+    Classification
+        Of every pixel.
+
+    Raises
+    ------
+    InputError
+        The image is smaller than a window.
+    OptionError
+        The stride would leave holes.
+    ModelError
+        The model gives something else than probabilities.
+    """
+    tiling = Tiling(image.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
+    whole = Window(0, 0, *image.shape)
+    return classify_region(image, model, tiling, whole, batch_size=batch_size, workers=workers, progress=progress)
+
+
+def stream_windows(
+    source: ImageSource,
+    model: WindowModel,
+    maps: Maps,
+    *,
+    stride: int | None = None,
+    edges: str = "classify",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    region: int = REGION,
+    within: Window | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fill class maps from an image that is read by section, region by region: the same maps as `classify_windows`.
+
+    Parameters
+    ----------
+    source : ImageSource
+        The image; the bands of the model are chosen by name.
+    model : WindowModel
+        The model.
+    maps : MapFile or MemoryMaps
+        Where the maps go.
+    stride, edges, batch_size, workers
+        As in `classify_windows`.
+    region : int
+        Side of the regions in pixels. The maps do not depend on it.
+    within : Window, optional
+        Only this part of the image: what the whole image would give there.
+    progress : callable, optional
+        Called with (pixels done, pixels in all).
+    """
+    source = source.select(model.bands)
+    tiling = Tiling(source.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
+    within = within or Window(0, 0, *source.shape)
+    height, width = within.shape
+    done = 0
+    for part in tile_windows(within.shape, region):
+        window = Window(within.y + part.y, within.x + part.x, *part.shape)
+        area = window.height * window.width
+
+        def report(part: int, parts: int, before: int = done, area: int = area) -> None:
+            if progress:
+                progress(before + area * part // max(parts, 1), height * width)
+
+        image = source.read(tiling.reach(window))
+        maps.write(
+            window,
+            classify_region(image, model, tiling, window, batch_size=batch_size, workers=workers, progress=report),
+        )
+        done += area
+        report(0, 1, done, 0)
+
+
+def region_in(memory: float, n_bands: int) -> int:
+    """Side of the regions that fit into this many bytes: `REGION` or less.
+
+    Raises
+    ------
+    OptionError
+        The memory is not enough for any.
+    """
+    needed = [(side, (side + 80) ** 2 * (200 + 20 * n_bands) + 100e6) for side in (REGION, REGION // 2, REGION // 4)]
+    for side, size in needed:
+        if size <= memory:
+            return side
+    raise OptionError(
+        f"{format_memory(max(memory, 0))} of memory are left for the work, and {format_memory(size)} are needed: allow "
+        f"{format_memory(size - memory)} more (--memory)"
+    )
+
+
+def window_record(model: WindowModel, stride: int | None, edges: str) -> dict[str, Any]:
+    """What the maps of a window model record of it."""
+    return {
+        "model": model.name,
+        "sha256": model.sha256,
+        "window": model.window,
+        "margin": model.margin,
+        "stride": model.stride if stride is None else stride,
+        "edges": edges,
+    }
+
+
+def classify_region(
+    image: SkyImage,
+    model: WindowModel,
+    tiling: Tiling,
+    region: Window,
+    *,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Classification:
+    """Class maps of a part of an image: exactly what the whole image would give there.
+
+    Parameters
+    ----------
+    image : SkyImage
+        The pixels of ``tiling.reach(region)``, no more are needed; bands as the model has them.
+    model : WindowModel
+        The model.
+    tiling : Tiling
+        Windows on the whole image.
+    region : Window
+        The part to classify, in pixels of the whole image.
+    batch_size : int, optional
+        Windows in one call of the model (default `BATCH`).
+    workers : int, optional
+        Calls of the model at the same time (default: one for each usable core).
+    progress : callable, optional
+        Called with (windows done, windows in all).
+
+    Returns
+    -------
+    Classification
+        Of the region's pixels; invalid pixels have coverage 0.
+    """
+    reach = tiling.reach(region)
+    if image.shape != reach.shape:
+        raise InputError(f"{image.name} has {image.shape} px (y, x), but the windows of {region} see {reach.shape} px")
+    windows = tiling.windows(region)
+    windows = replace(windows, y=windows.y - reach.y, x=windows.x - reach.x)
+    holes = _count_in_windows(~image.valid_in_all, windows, model.window)
+    useful = holes < model.window**2
+    windows, holed = windows.take(useful), holes[useful] > 0
+    batch_size = batch_size or BATCH
+    n_classes = len(model.classes)
+    mean, vote = MeanVariance(image.shape, n_classes), RankVote(image.shape, n_classes)
+    done = 0
+    batches = _batches(windows, holed, model, batch_size)
+    for batch, values in _predictions(image, model, batches, batch_size, workers or usable_cores()):
+        for part in _counting_parts(batch, values, model.margin):
+            mean.add(*part)
+            vote.add(*part)
+        done += len(batch.windows)
+        if progress:
+            progress(done, len(windows))
+    near = _touched(windows.take(holed), image.shape)
+    here = replace(region, y=region.y - reach.y, x=region.x - reach.x)
+    return _assembled(image.cutout(here), model, tiling, mean.result(here), vote.result(here), near[here.slices])
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    windows: Windows
+    holed: bool
+    """Whether any of them holds an invalid pixel."""
+    inner: bool
+    """Whether their margins do not count, so that they need not be computed."""
+
+
+def _batches(windows: Windows, holed: np.ndarray, model: WindowModel, size: int) -> Iterator[_Batch]:
+    low, high = model.margin, model.window - model.margin
+    inner = (windows.top == low) & (windows.bottom == high) & (windows.left == low) & (windows.right == high)
+    inner &= low > 0
+    for group, is_inner in ((np.flatnonzero(inner), True), (np.flatnonzero(~inner), False)):
+        for start in range(0, len(group), size):
+            which = group[start : start + size]
+            yield _Batch(windows.take(which), bool(holed[which].any()), is_inner)
+
+
+def _predictions(
+    image: SkyImage, model: WindowModel, batches: Iterator[_Batch], size: int, workers: int
+) -> Iterator[tuple[_Batch, np.ndarray]]:
+    """Each batch with its prediction, several at work at a time and few waiting."""
+    waiting: deque[tuple[_Batch, Future]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="morpheus-predict") as pool:
+        try:
+            for batch in batches:
+                waiting.append((batch, pool.submit(_predict, image, model, batch, size)))
+                if len(waiting) > 2 * workers:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _predict(image: SkyImage, model: WindowModel, batch: _Batch, size: int) -> np.ndarray:
+    y, x, n = batch.windows.y, batch.windows.x, len(batch.windows)
+    valid = gather(image.valid, y, x, model.window) if batch.holed else None
+    prepared = model.prepare(gather(image.data, y, x, model.window), valid)
+    if n < size:  # a window's result must not depend on how many others there are
+        prepared = np.concatenate([prepared, np.zeros((size - n, *prepared.shape[1:]), prepared.dtype)])
+    values = np.asarray((model.predict_inner if batch.inner else model.predict)(prepared))[:n]
+    side = model.window - 2 * model.margin if batch.inner else model.window
+    expected = (n, side, side, len(model.classes))
+    if values.shape != expected:
+        raise ModelError(f"{model.name} answered with shape {values.shape}, expected {expected} (n, y, x, class)")
+    return values
+
+
+def _counting_parts(
+    batch: _Batch, values: np.ndarray, margin: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The parts of a prediction that count, with their first rows and columns on the image."""
+    windows = batch.windows
+    if batch.inner:
+        yield values, windows.y + margin, windows.x + margin
+        return
+    parts = np.stack([windows.top, windows.bottom, windows.left, windows.right], axis=1)
+    kinds, kind_of = np.unique(parts, axis=0, return_inverse=True)
+    for k, (top, bottom, left, right) in enumerate(kinds):
+        these = np.flatnonzero(kind_of.ravel() == k)
+        yield values[these, top:bottom, left:right], windows.y[these] + top, windows.x[these] + left
+
+
+def _count_in_windows(mask: np.ndarray, windows: Windows, size: int) -> np.ndarray:
+    """How many pixels of each window are True in a mask ``(y, x)``: int64, shape ``(n,)``."""
+    total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
+    np.cumsum(mask, axis=0, out=total[1:, 1:])
+    np.cumsum(total, axis=1, out=total)
+    y, x = windows.y, windows.x
+    return total[y + size, x + size] - total[y, x + size] - total[y + size, x] + total[y, x]
+
+
+def _touched(windows: Windows, shape: tuple[int, int]) -> np.ndarray:
+    """bool ``(y, x)``: True where any of the windows counts."""
+    change = np.zeros((shape[0] + 1, shape[1] + 1), np.int32)
+    for y, sign_y in ((windows.top, 1), (windows.bottom, -1)):
+        for x, sign_x in ((windows.left, 1), (windows.right, -1)):
+            np.add.at(change, (windows.y + y, windows.x + x), sign_y * sign_x)
+    return (change.cumsum(axis=0).cumsum(axis=1) > 0)[:-1, :-1]
+
+
+def _assembled(
+    image: SkyImage, model: WindowModel, tiling: Tiling, mean: Moments, vote: Stitched, near: np.ndarray
+) -> Classification:
+    """The maps of a region, from its cutout of the image; values of invalid pixels are taken out."""
+    valid = image.valid_in_all
+    coverage = np.where(valid, mean.count, 0).astype(np.int32)
+    interior = ((model.window - 2 * model.margin) // tiling.stride) ** 2
+    flags = (
+        PixelFlag.INVALID * ~valid
+        + PixelFlag.NOT_CLASSIFIED * (coverage == 0)
+        + PixelFlag.LOW_COVERAGE * ((coverage > 0) & (2 * coverage < interior))
+        + PixelFlag.NEAR_INVALID * (near & (coverage > 0))
+    )
+    return Classification(
+        probability=np.where(valid[..., None], mean.value, np.float32(np.nan)),
+        coverage=coverage,
+        valid=valid,
+        variance=np.where(valid[..., None], mean.variance, np.float32(np.nan)),
+        vote=np.where(valid[..., None], vote.value, np.float32(np.nan)),
+        flags=flags.astype(np.uint8),
+        wcs=image.wcs,
+        provenance=window_record(model, tiling.stride, tiling.edges),
+    )

@@ -1,0 +1,310 @@
+"""Models by name or by directory: what there is, loading with checks, saving.
+
+A model is a directory with ``config.json`` (a `~morpheus_lite.models.info.ModelInfo`), ``weights.npz`` and ``card.md``.
+Nothing in it is ever executed: the configuration is JSON, the weights are arrays of numbers, and the network is built
+by the code of this package that `KINDS` names for the model's kind.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from morpheus_lite.config.classify import PRECISIONS
+from morpheus_lite.errors import ModelError, OptionError, OutputError
+from morpheus_lite.models.info import ModelInfo
+from morpheus_lite.models.preprocessing import PREPARATIONS
+from morpheus_lite.runtime.atomic import check_writable, written_whole
+
+if TYPE_CHECKING:
+    import keras
+
+CONFIG, WEIGHTS, CARD = "config.json", "weights.npz", "card.md"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model(ModelInfo):
+    """A model that is ready to predict: its description, its network, and three functions.
+
+    Parameters
+    ----------
+    keras_network : keras.Model
+        From prepared input to logits.
+    prepare : callable
+        ``prepare(windows, valid)``: windows float32 ``(n, y, x, band)`` and bool of the same shape, or None where all
+        values are valid, to the batch that ``predict`` takes.
+    predict : callable
+        From a batch, float32 ``(n, y, x, band)``, to probabilities, float32 ``(n, y, x, class)``, which sum to 1 over
+        the last axis. May be called from several threads.
+    predict_inner : callable
+        The same for all but the margin, ``(n, y - 2 margin, x - 2 margin, class)``, for less work.
+    """
+
+    window: int
+    margin: int
+    stride: int
+    keras_network: "keras.Model"
+    prepare: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+    predict: Callable[[np.ndarray], np.ndarray]
+    predict_inner: Callable[[np.ndarray], np.ndarray]
+
+
+class Kind(NamedTuple):
+    """What the package needs to know of a kind of model."""
+
+    build: Callable[[Mapping[str, Any]], "keras.Model"]
+    """From the ``network`` of a configuration to the network with fresh weights."""
+    ready: Callable[[ModelInfo, "keras.Model", str], Any]
+    """From a description, the network with its weights, and a precision to what `load_model` returns."""
+
+
+def _build_unet(network: Mapping[str, Any]) -> "keras.Model":
+    from morpheus_lite.models.unet import UNetConfig, build_unet
+
+    return build_unet(UNetConfig.from_dict(network))
+
+
+def _ready_unet(info: ModelInfo, network: "keras.Model", precision: str = "float32") -> Model:
+    from morpheus_lite.models.unet import UNetConfig, trim_unet
+    from morpheus_lite.models.window_predictor import compiled
+
+    if precision != "float32":
+        raise OptionError(f"{info.name} calculates in float32 only; {precision} is for models that see a tile at once")
+    config = UNetConfig.from_dict(info.network)
+    if (info.window, len(info.bands), len(info.classes)) != (config.window, config.n_bands, config.n_classes):
+        raise ModelError(f"{info.name}: window, bands and classes of the model are not those of its network")
+    if info.preprocessing not in PREPARATIONS:
+        raise ModelError(
+            f"{info.name}: preprocessing {info.preprocessing!r} is unknown; expected one of {', '.join(PREPARATIONS)}"
+        )
+    if not isinstance(info.margin, int) or not isinstance(info.stride, int):
+        raise ModelError(f"{info.name}: margin {info.margin!r}, stride {info.stride!r}: expected numbers of pixels")
+    return Model(
+        **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
+        keras_network=network,
+        prepare=PREPARATIONS[info.preprocessing],
+        predict=compiled(network),
+        predict_inner=compiled(trim_unet(network, config, info.margin)),
+    )
+
+
+def _build_onepass(network: Mapping[str, Any]) -> "keras.Model":
+    from morpheus_lite.models.onepass import OnePassConfig, build_onepass
+
+    return build_onepass(OnePassConfig.from_dict(network))
+
+
+def _ready_onepass(info: ModelInfo, network: "keras.Model", precision: str = "float32") -> Any:
+    from morpheus_lite.models.tile_predictor import ready
+
+    return ready(info, network, precision=precision)
+
+
+KINDS: dict[str, Kind] = {"unet": Kind(_build_unet, _ready_unet), "onepass": Kind(_build_onepass, _ready_onepass)}
+"""Kinds of models, by the ``kind`` of their configuration."""
+
+
+def list_models() -> tuple[ModelInfo, ...]:
+    """The models that came with the package, by name.
+
+    Returns
+    -------
+    tuple of ModelInfo
+        What is known of each; nothing is loaded.
+
+    Examples
+    --------
+    >>> "hausen2020" in [model.name for model in list_models()]
+    True
+    """
+    return tuple(_read_info(folder) for _, folder in sorted(_shipped().items()))
+
+
+def choose_model(bands: Sequence[str], pixel_scale: float | None) -> str:
+    """The shipped one-pass model that suits an image best, by its bands and its pixel scale.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names of the image's bands.
+    pixel_scale : float or None
+        In arcseconds; None where unknown.
+
+    Returns
+    -------
+    str
+        Name of the model that knows most of the bands by name, if the pixel scale lies in the range it was trained on;
+        else of one that takes any band.
+
+    Raises
+    ------
+    ModelError
+        No model suits.
+
+    Examples
+    --------
+    >>> choose_model(["F606W", "F160W"], 0.06)
+    'hst'
+    """
+    suited = []
+    for info in list_models():
+        least, largest = info.settings.get("domain", {}).get("pixel_scale", (0.0, np.inf))
+        if info.kind == "onepass" and (pixel_scale is None or not info.bands or least <= pixel_scale <= largest):
+            suited.append((len(set(info.bands) & set(bands)), info))
+    named = max((pair for pair in suited if pair[0] > 0), key=lambda pair: pair[0], default=None)
+    chosen = named or next((pair for pair in suited if not pair[1].bands), None)
+    if chosen is None:
+        scale = "unknown pixel scale" if pixel_scale is None else f'{pixel_scale:.3g}"/px'
+        raise ModelError(f"no shipped model suits bands {', '.join(bands)} at {scale}; name one with --model")
+    return chosen[1].name
+
+
+def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str = "float32") -> Model:
+    """Load a model, checked against its checksum.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        Name of a shipped model, or a model's directory.
+    device : str
+        ``"auto"``: a GPU if TensorFlow sees one; ``"cpu"``, ``"gpu"``, or ``"gpu:1"`` for the second.
+    precision : {"float32", "bfloat16"}
+        What the network of a one-pass model calculates in; others know float32 only.
+
+    Returns
+    -------
+    Model
+        Ready to predict. The kind of model may have a noun of its own (see `KINDS`).
+
+    Raises
+    ------
+    ModelError
+        There is no such model, or it is incomplete, damaged, or of an unknown kind.
+    OptionError
+        There is no such device, or the model does not know the precision.
+
+    Examples
+    --------
+    >>> model = load_model("hausen2020")
+    >>> model.bands
+    ('F160W', 'F125W', 'F606W', 'F850LP')
+    """
+    from morpheus_lite.models.devices import use_device
+    from morpheus_lite.models.window_predictor import one_thread_a_call
+
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    one_thread_a_call()
+    use_device(device)
+    info, network = load_network(name_or_path)
+    return KINDS[info.kind].ready(info, network, precision)
+
+
+def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
+    """The network of a model with its weights, to be trained further or looked into; checked as by `load_model`."""
+    folder = _find(name_or_path)
+    info = _read_info(folder)
+    if info.kind not in KINDS:
+        raise ModelError(f"{info.name} is of kind {info.kind!r}; this version knows {', '.join(KINDS)}")
+    content = _read(folder, WEIGHTS)
+    found = hashlib.sha256(content).hexdigest()
+    if found != info.sha256:
+        raise ModelError(
+            f"{folder.joinpath(WEIGHTS)} is not what {CONFIG} promises: sha256 {found[:12]}..., expected "
+            f"{info.sha256[:12]}...; it is damaged or was replaced: install the package, or copy the model, anew"
+        )
+    from morpheus_lite.models.weights_file import set_weights, unpack_weights
+
+    network = KINDS[info.kind].build(info.network)
+    origin = str(folder.joinpath(WEIGHTS))
+    set_weights(network, unpack_weights(content, origin), origin)
+    return info, network
+
+
+def read_info(name_or_path: str | Path) -> ModelInfo:
+    """What is known of a model, without loading it."""
+    return _read_info(_find(name_or_path))
+
+
+def read_card(name_or_path: str | Path) -> str:
+    """The card of a model: Markdown."""
+    return _read(_find(name_or_path), CARD).decode()
+
+
+def save_model(
+    directory: str | Path, info: ModelInfo, arrays: Mapping[str, np.ndarray], *, card: str = "", overwrite: bool = False
+) -> ModelInfo:
+    """Write a model's directory, the same bytes for the same model.
+
+    Parameters
+    ----------
+    directory : path
+        Where; created if it does not exist.
+    info : ModelInfo
+        The description; its ``sha256`` is filled in.
+    arrays : mapping of str to numpy.ndarray
+        The weights: `morpheus_lite.models.weights_file.network_weights` of the network.
+    card : str
+        Markdown; no card is written without it.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Returns
+    -------
+    ModelInfo
+        With the checksum.
+
+    Raises
+    ------
+    OutputError
+        There is such a file already, or it cannot be written.
+    """
+    from morpheus_lite.models.weights_file import pack_weights
+
+    content = pack_weights(arrays)
+    info = replace(info, sha256=hashlib.sha256(content).hexdigest())
+    products = {WEIGHTS: content, CONFIG: info.to_json().encode(), **({CARD: card.encode()} if card else {})}
+    directory = Path(directory)
+    check_writable([directory / name for name in products], overwrite)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{directory} cannot be made ({error}); choose another directory") from error
+    for name, data in products.items():
+        with written_whole(directory / name, overwrite=overwrite) as temporary:
+            temporary.write_bytes(data)
+    return info
+
+
+def _find(name_or_path: str | Path) -> Traversable:
+    shipped = _shipped()
+    if name_or_path in shipped:
+        return shipped[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    raise ModelError(
+        f"there is no model {str(name_or_path)!r}: expected one of {', '.join(sorted(shipped))}, or a directory with "
+        f"{CONFIG} and {WEIGHTS}"
+    )
+
+
+def _shipped() -> dict[str, Traversable]:
+    entries = files("morpheus_lite._weights").iterdir()
+    return {entry.name: entry for entry in entries if entry.is_dir() and entry.joinpath(CONFIG).is_file()}
+
+
+def _read_info(folder: Traversable) -> ModelInfo:
+    return ModelInfo.from_json(_read(folder, CONFIG), str(folder.joinpath(CONFIG)))
+
+
+def _read(folder: Traversable, name: str) -> bytes:
+    try:
+        return folder.joinpath(name).read_bytes()
+    except OSError as error:
+        raise ModelError(f"{folder} is no complete model: {name} cannot be read ({error.strerror or error})") from error

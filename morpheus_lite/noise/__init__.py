@@ -1,0 +1,1 @@
+"""Background and noise of images: meshes, correlated noise, the detection image."""

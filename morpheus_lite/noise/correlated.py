@@ -1,0 +1,185 @@
+"""Noise of sums over pixels: measured in empty sky, where drizzling makes neighbours alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from astropy.stats import mad_std
+from scipy import ndimage
+
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.sampling import sample_windows
+
+_SIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+_FEWEST = 60
+_MOST = 20_000
+_KEEP_OFF = 3
+_ERROR = 1.17
+"""Error of a scatter from the median absolute deviation of n values, times the root of n."""
+_RISE = 0.3
+"""How much the logarithm of the factor may change with that of the side, before a square's own scatter counts."""
+
+
+@dataclass(frozen=True)
+class CorrelatedNoise:
+    """How noisy sums over pixels of one band are, compared with independent pixels.
+
+    Parameters
+    ----------
+    sigma : float
+        Scatter of single empty pixels, in data units; NaN where there was too little empty sky.
+    sides : tuple of float
+        Sides in pixels of the empty squares that were measured, ascending.
+    factors : tuple of float
+        Scatter of the sums in these squares, divided by the root of the summed variances of their pixels.
+    slope : float
+        Power of the side with which the factor grows beyond the largest square, in [0, 1].
+    """
+
+    sigma: float
+    sides: tuple[float, ...] = (1.0,)
+    factors: tuple[float, ...] = (1.0,)
+    slope: float = 0.0
+
+    def factor(self, area: np.ndarray | float) -> np.ndarray:
+        """Factor on the noise of independent pixels for sums over ``area`` pixels: float64, shape of ``area``.
+
+        Between the squares measured, a straight line in the logarithms of side and factor.
+        """
+        side = 0.5 * np.log(np.maximum(area, 1.0))
+        sides, factors = self._logarithms
+        beyond = np.maximum(side - sides[-1], 0)
+        return np.exp(np.interp(side, sides, factors) + self.slope * beyond)
+
+    @cached_property
+    def _logarithms(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.log(self.sides), np.log(self.factors)
+
+
+def measure_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNoise]:
+    """Noise of each band in the empty sky of an image.
+
+    Parameters
+    ----------
+    image : SkyImage
+        The image. Its RMS planes, where it has any, are what the factors refer to.
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``: sources, which are left out with 3 pixels around them.
+
+    Returns
+    -------
+    dict
+        Band to `CorrelatedNoise`. It is a property of the whole image: measure it once, and hand it to every piece.
+
+    Notes
+    -----
+    Squares of 1, 2, 3, ... 32 pixels a side are laid over the image; those without a source or an invalid pixel are
+    empty. The scatter (from the median absolute deviation) of their sums, in units of the root of their summed
+    variances, is 1 for independent pixels and a right RMS plane; it exceeds 1 where neighbours are correlated
+    or the RMS plane is too low, and includes sources too faint to be detected. Sizes with fewer than 60 empty squares
+    do not count; without any, the noise is taken as independent. Where few squares are empty, the factor follows
+    that of the next smaller side. Of large images a sample is measured (`~morpheus_lite.core.sampling.sample_windows`).
+    """
+    windows = sample_windows(image.shape)
+    return noise_of_pieces([(image.cutout(window), labels[window.slices]) for window in windows])
+
+
+def noise_of_pieces(pieces: Sequence[tuple[SkyImage, np.ndarray]]) -> dict[str, CorrelatedNoise]:
+    """`measure_noise` of an image of which only these pieces are at hand.
+
+    Parameters
+    ----------
+    pieces : sequence of (SkyImage, numpy.ndarray)
+        The image and its labels inside each of `~morpheus_lite.core.sampling.sample_windows`.
+    """
+    around = np.ones((3, 3), dtype=bool)
+    covered = [ndimage.binary_dilation(labels > 0, around, iterations=_KEEP_OFF) for _, labels in pieces]
+    images = [image for image, _ in pieces]
+    return {band: _fit(images, index, covered) for index, band in enumerate(images[0].bands)}
+
+
+def _fit(images: list[SkyImage], index: int, covered: list[np.ndarray]) -> CorrelatedNoise:
+    patches = [_patch(image, index, hidden) for image, hidden in zip(images, covered, strict=True)]
+    sky = np.concatenate([patch.data[patch.empty] for patch in patches])
+    if len(sky) < _FEWEST:
+        return CorrelatedNoise(np.nan)
+    sigma = float(mad_std(sky))
+    if not sigma > 0:
+        return CorrelatedNoise(np.nan)
+    sides, factors, errors = [], [], []
+    for side in _SIDES:
+        pulls, n_apart = _pulls(patches, sigma, side)
+        if len(pulls) >= _FEWEST and (scatter := float(mad_std(pulls))) > 0:
+            sides.append(float(side))
+            factors.append(scatter)
+            errors.append(_ERROR / np.sqrt(n_apart))
+    smooth = _filtered(np.array(sides), np.array(factors), np.array(errors))
+    return CorrelatedNoise(sigma, tuple(sides), tuple(smooth.tolist()), _slope(np.array(sides), smooth))
+
+
+class _Patch(NamedTuple):
+    """Light and empty pixels of one piece, and sums over rectangles from its corner: light, empty pixels, variance."""
+
+    data: np.ndarray
+    empty: np.ndarray
+    totals: tuple[np.ndarray, ...]
+
+
+def _patch(image: SkyImage, index: int, covered: np.ndarray) -> _Patch:
+    empty = image.valid[:, :, index] & ~covered
+    data = np.where(empty, image.data[:, :, index], 0).astype(np.float64)
+    variance = None
+    if image.rms is not None:
+        variance = image.rms[:, :, index].astype(np.float64) ** 2
+        empty &= variance > 0
+    planes = (data, empty.astype(np.float64)) if variance is None else (data, empty.astype(np.float64), variance)
+    return _Patch(data, empty, tuple(map(_total, planes)))
+
+
+def _total(plane: np.ndarray) -> np.ndarray:
+    return np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+
+
+def _filtered(sides: np.ndarray, factors: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Factors made smooth: each is drawn to the one before by as much as it is less well known (a Kalman filter)."""
+    smooth = np.log(factors)
+    spread = errors[0] ** 2
+    for k in range(1, len(sides)):
+        spread += (_RISE * np.log(sides[k] / sides[k - 1])) ** 2
+        gain = spread / (spread + errors[k] ** 2)
+        smooth[k] = smooth[k - 1] + gain * (smooth[k] - smooth[k - 1])
+        spread *= 1 - gain
+    return np.exp(smooth)
+
+
+def _slope(sides: np.ndarray, factors: np.ndarray) -> float:
+    """Growth over the larger half of the squares; noise whose correlation ends has none."""
+    last = slice(len(sides) // 2, None)
+    if len(sides[last]) < 2:
+        return 0.0
+    return float(np.clip(np.polyfit(np.log(sides[last]), np.log(factors[last]), 1)[0], 0, 1))
+
+
+def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, float]:
+    """Sums in empty squares in units of independent noise, and how many squares apart from each other these are."""
+    step = max(side // 2, 1)
+    pulls = np.concatenate([_patch_pulls(patch, sigma, side, step) for patch in patches])
+    n_apart = max(len(pulls) * (step / side) ** 2, 1.0)
+    # Evenly thinned: a million squares tell no more, and take their time in the median.
+    return pulls[:: max(len(pulls) // _MOST, 1)], min(n_apart, _MOST)
+
+
+def _patch_pulls(patch: _Patch, sigma: float, side: int, step: int) -> np.ndarray:
+    light, n_empty, *variance = (_square_sums(total, side, step) for total in patch.totals)
+    full = n_empty > side**2 - 0.5
+    return light[full] / (np.sqrt(variance[0][full]) if variance else sigma * side)
+
+
+def _square_sums(total: np.ndarray, side: int, step: int) -> np.ndarray:
+    """Sums of the squares of ``side`` pixels that begin at every ``step``-th pixel, from sums of rectangles."""
+    if min(total.shape) <= side:
+        return np.zeros((0, 0))
+    begin, end = slice(None, -side, step), slice(side, None, step)
+    return total[end, end] - total[begin, end] - total[end, begin] + total[begin, begin]

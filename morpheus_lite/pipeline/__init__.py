@@ -1,0 +1,1 @@
+"""The stories: from an image to class maps, label maps, catalogues and products."""

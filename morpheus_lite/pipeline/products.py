@@ -1,0 +1,99 @@
+"""The products of one image: their names, and their writing from an image and class maps that are read by section."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from astropy.table import QTable
+
+from morpheus_lite.catalog import sextractor_columns
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.io import write_catalog, write_regions
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.io.mapfile import MapFile
+from morpheus_lite.pipeline.preview import close_ups, overview
+from morpheus_lite.visualization.html_report import write_report
+from morpheus_lite.visualization.plots import LARGEST_STAMP, choose_sources, hex_colours, save_stamp_sheet, save_summary
+
+MAX_DRAWN = 2048**2
+"""Images of more pixels are drawn from block means, which keeps the memory of a run apart from the image's size."""
+
+N_STAMPS = 32
+"""How many of the brightest sources are on the sheet of stamps."""
+
+BYTES_DRAWN = 160
+"""Bytes of memory a pixel that a report takes, about."""
+
+
+def product_paths(name: str, directory: Path, options: ClassifyOptions) -> dict[str, Path]:
+    """Where the products of an image called ``name`` go."""
+    files = {
+        "maps": f"{name}_morpheus.fits",
+        "catalog": f"{name}_catalog.{options.catalog_format}",
+        "picture": f"{name}_summary.png",
+        "stamps": f"{name}_stamps.png",
+        "regions": f"{name}_sources.reg",
+        "report": f"{name}_report.html",
+    }
+    return {product: directory / files[product] for product in options.products}
+
+
+def write_products(
+    paths: dict[str, Path],
+    source: ImageSource,
+    maps: MapFile,
+    table: QTable | None,
+    options: ClassifyOptions,
+    *,
+    memory: float,
+    run: dict[str, Any],
+) -> None:
+    """Write the products that have a path.
+
+    Parameters
+    ----------
+    paths : dict
+        Product name to path.
+    source : ImageSource
+        The image.
+    maps : MapFile
+        Its class maps, with the label map. The file may be the product itself.
+    table : astropy.table.QTable or None
+        The catalogue; None if no product tells of sources.
+    options : ClassifyOptions
+        Format and names of the columns of the catalogue; planes and compression of the maps.
+    memory : float
+        Bytes of memory that may be used.
+    run : dict
+        What the report tells of the run.
+    """
+    if "catalog" in paths:
+        named = sextractor_columns(table) if options.columns == "sextractor" else table
+        write_catalog(paths["catalog"], named)
+    if "picture" in paths:
+        drawn = overview(source, maps, table, MAX_DRAWN)
+        save_summary(paths["picture"], drawn.image, drawn.classification, drawn.labels, drawn.table)
+    if "stamps" in paths:
+        _write_stamps(paths["stamps"], source, maps, table)
+    fitting = max(MAX_DRAWN, int(memory / BYTES_DRAWN))
+    if "regions" in paths:
+        _write_regions(paths["regions"], source, maps, table, outlines=math.prod(source.shape) <= fitting)
+    if "report" in paths:
+        drawn = overview(source, maps, table, fitting)
+        told = run if drawn.step == 1 else {**run, "pixels_of_the_image_in_one_of_this_page": drawn.step**2}
+        write_report(paths["report"], drawn.image, drawn.classification, drawn.labels, drawn.table, run=told)
+    if "maps" in paths and paths["maps"] != maps.path:
+        maps.export(paths["maps"], options.planes, compress=options.compress)
+
+
+def _write_stamps(path: Path, source: ImageSource, maps: MapFile, table: QTable) -> None:
+    rows = [row for row in choose_sources(table, N_STAMPS) if math.isfinite(float(table["x_centroid"].value[row]))]
+    shown = close_ups(source, maps, table, rows, LARGEST_STAMP)
+    save_stamp_sheet(path, shown.image, shown.labels, shown.table, rows=range(len(rows)))
+
+
+def _write_regions(path: Path, source: ImageSource, maps: MapFile, table: QTable, *, outlines: bool) -> None:
+    wcs = source.wcs
+    frame = "image" if wcs is None or not wcs.has_celestial else "sky"
+    labels = maps.read_plane("SEGMENTATION") if outlines else None
+    write_regions(path, table, labels=labels, wcs=wcs, frame=frame, colors=hex_colours("legible"))

@@ -1,0 +1,1 @@
+"""From class maps to sources: detection and deblending."""

@@ -1,0 +1,223 @@
+"""Deblending of a label map on disk, with the result of `~morpheus_lite.segmentation.deblending.deblend`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from morpheus_lite.core.blocks import SourceGroup, grown, inside, pieces, source_groups
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.label_store import StreamedLabels
+from morpheus_lite.core.protocols import ImageDoor, MapDoor
+from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.detection_image import band_scatter, significance
+from morpheus_lite.noise.smoothed import LightNoise, light_noise
+from morpheus_lite.runtime.processes import Workers, mapped
+from morpheus_lite.segmentation.deblending import band_light, may_have_peaks, peak_pieces
+from morpheus_lite.segmentation.multithreshold import (
+    LARGEST_BOX,
+    MultithresholdOptions,
+    smoothed,
+    smoothing_reach,
+    split_sources,
+)
+
+MIN_DISTANCE = 20
+"""Smallest distance between two peaks in pixels, for the method ``"paper"``."""
+
+_STRIP = 1024
+
+
+class Split(NamedTuple):
+    """A source that is several: its label, its box in the window, its pieces there (0 outside), numbers it uses up."""
+
+    label: int
+    box: tuple[slice, slice]
+    pieces: np.ndarray
+    n_used: int
+
+
+Splitter = Callable[[Window, np.ndarray, np.ndarray], Iterator[Split]]
+"""Takes a window, the labels in it and the labels to be split, gives those that are several."""
+
+
+@dataclass
+class SplitBook:
+    """What the numbers mean that pieces are given as they are found, in whatever order that is.
+
+    Parameters
+    ----------
+    before : numpy.ndarray
+        int32, shape ``(number + 1,)``: label before deblending; 0 for sky, also for sky that became part of a piece.
+    owner, piece : numpy.ndarray
+        int32, shape ``(number + 1,)``: label that was split, and which of its pieces; 0 for other numbers.
+    """
+
+    before: np.ndarray
+    owner: np.ndarray = field(init=False)
+    piece: np.ndarray = field(init=False)
+    used: dict[int, int] = field(default_factory=dict)
+    boxes: dict[tuple[int, int], tuple[int, int, int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.owner, self.piece = np.zeros_like(self.before), np.zeros_like(self.before)
+
+    def enter(self, split: Split, window: Window, numbers: np.ndarray) -> None:
+        """Give the pixels of a split source new numbers, in place.
+
+        Sky that two sources enclose, one inside the other, goes to the inner one, whose label is larger.
+        """
+        self.used[split.label] = split.n_used
+        count = int(split.pieces.max())
+        if not count:
+            return
+        here = numbers[split.box]
+        own = (split.pieces > 0) & (self.before[here] == split.label)
+        sky = (split.pieces > 0) & (self.before[here] == 0) & (self.owner[here] < split.label)
+        first = len(self.before)
+        here[own] = first + split.pieces[own] - 1
+        here[sky] = first + count + split.pieces[sky] - 1
+        numbered = np.arange(1, count + 1, dtype=np.int32)
+        label = np.full(count, split.label, dtype=np.int32)
+        self.before = np.concatenate([self.before, label, np.zeros_like(label)])
+        self.owner = np.concatenate([self.owner, label, label])
+        self.piece = np.concatenate([self.piece, numbered, numbered])
+        for number, box in enumerate(ndimage.find_objects(split.pieces), start=1):
+            if box is not None:
+                top, left = (window.y + split.box[0].start, window.x + split.box[1].start)
+                self.boxes[split.label, number] = (
+                    top + box[0].start,
+                    left + box[1].start,
+                    top + box[0].stop,
+                    left + box[1].stop,
+                )
+
+    def labels(self, parents: StreamedLabels) -> StreamedLabels:
+        """The label map after deblending: pieces behind the labels that there were, in the order of their parents."""
+        largest = int(parents.names.max(initial=0))
+        offset = np.zeros(largest + 1, dtype=np.int64)
+        for owner, n_used in self.used.items():
+            offset[owner] = n_used
+        offset = largest + np.cumsum(offset) - offset
+        is_piece = self.piece > 0
+        label = np.where(is_piece, offset[self.owner] + self.piece, self.before).astype(np.int32)
+        split = np.unique([owner for owner, _ in self.boxes]).astype(np.int64)
+        whole = ~np.isin(parents.names, split)
+        names = np.array([offset[owner] + piece for owner, piece in self.boxes], dtype=np.int32)
+        boxes = np.array(list(self.boxes.values()), dtype=np.int64).reshape(-1, 4)
+        names, boxes = np.concatenate([parents.names[whole], names]), np.concatenate([parents.boxes[whole], boxes])
+        order = np.argsort(names)
+        return StreamedLabels(parents.plane, label, boxes[order], names[order])
+
+
+def split(
+    parents: StreamedLabels,
+    image: ImageDoor,
+    maps: MapDoor,
+    *,
+    method: str,
+    options: MultithresholdOptions | None = None,
+    tile: int,
+    workers: Workers = 1,
+) -> tuple[StreamedLabels, StreamedLabels]:
+    """Deblend the sources of a label map on disk.
+
+    Parameters
+    ----------
+    parents : StreamedLabels
+        The label map; its plane gets new numbers.
+    image, maps : ImageDoor, MapDoor
+        The image and its class maps.
+    method, options
+        As in `~morpheus_lite.segmentation.deblending.deblend`.
+    tile : int
+        Side of a tile in pixels; the result does not depend on it.
+    workers : int
+        Processes that share the groups of sources; the method ``"paper"``, where sources can take sky from each other,
+        has one.
+
+    Returns
+    -------
+    labels, parents : StreamedLabels
+        The label map after deblending, and the one before as the plane's new numbers give it.
+    """
+    sides = parents.boxes[:, 2:] - parents.boxes[:, :2]
+    if method == "paper":
+        may = np.array([may_have_peaks(pair, MIN_DISTANCE) for pair in sides.tolist()], dtype=bool)
+        splitter: Splitter = partial(_at_peaks, image)
+    else:
+        options = options or MultithresholdOptions()
+        may = sides.prod(axis=1) <= LARGEST_BOX
+        scatter, noise = _levels(parents, image, options)
+        splitter = partial(_at_levels, image, maps, options, scatter, noise)
+    book = SplitBook(parents.label)
+    groups = list(source_groups(parents.boxes[may], 0, parents.shape, tile))
+    names = parents.names[may]
+
+    def look(group: SourceGroup) -> list[Split]:
+        numbers = parents.plane.read(group.window)
+        # Where processes share the work, pieces of other groups may be newer than this one's book.
+        labels = np.where(numbers < len(book.before), book.before[np.minimum(numbers, len(book.before) - 1)], 0)
+        return list(splitter(group.window, labels, names[group.members]))
+
+    image.close()
+    for group, found in zip(groups, mapped(look, groups, workers=1 if method == "paper" else workers), strict=True):
+        numbers = parents.plane.read(group.window) if found else np.zeros(0)
+        for one in found:
+            book.enter(one, group.window, numbers)
+        if found:
+            parents.plane.write(group.window, numbers)
+    before = StreamedLabels(parents.plane, book.before, parents.boxes, parents.names)
+    return book.labels(parents), before
+
+
+def _at_peaks(image: ImageDoor, window: Window, labels: np.ndarray, wanted: np.ndarray) -> Iterator[Split]:
+    light, usable = band_light(image.read(window), None)
+    for label, box, found, n_peaks in peak_pieces(labels, light, usable, MIN_DISTANCE, wanted=wanted):
+        yield Split(label, box, found, n_peaks)
+
+
+def _at_levels(
+    image: ImageDoor,
+    maps: MapDoor,
+    options: MultithresholdOptions,
+    scatter: tuple[float | None, ...],
+    noise: LightNoise,
+    window: Window,
+    labels: np.ndarray,
+    wanted: np.ndarray,
+) -> Iterator[Split]:
+    smooth = _smooth(image, window, options, scatter)
+    planes = maps.read(window, ("mean",)).probability
+    # Small numbers: boxes are listed up to the largest.
+    place = np.searchsorted(wanted, labels)
+    local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == labels, place + 1, 0).astype(np.int32)
+    for number, box, found in split_sources(local, smooth, planes, options, noise=noise):
+        own = local[box] == number
+        yield Split(int(wanted[number - 1]), box, np.where(own, found, 0), int(found.max()))
+
+
+def _levels(
+    parents: StreamedLabels, image: ImageDoor, options: MultithresholdOptions
+) -> tuple[tuple[float | None, ...], LightNoise]:
+    """Scatter of each band and noise of the smoothed light in the empty sky."""
+    windows = sample_windows(parents.shape)
+    scatter = band_scatter((image.read(window), parents.read(window)) for window in windows)
+    noise = light_noise((_smooth(image, window, options, scatter), parents.read(window)) for window in windows)
+    return scatter, noise
+
+
+def _smooth(
+    image: ImageDoor, window: Window, options: MultithresholdOptions, scatter: tuple[float | None, ...]
+) -> np.ndarray:
+    """Smoothed light of a window, of which no more than strips of the bands are in memory at once."""
+    around = grown(window, smoothing_reach(options), image.shape)
+    light = np.empty(around.shape)
+    for part in pieces(around, _STRIP):
+        piece: SkyImage = image.read(part)
+        light[inside(part, around)] = significance(piece, np.zeros(piece.shape, np.int32), scatter=scatter)
+    return smoothed(light, options)[inside(window, around)]

@@ -1,0 +1,208 @@
+"""Segmentation: from class maps to a label map of sources against the sky."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import sobel
+from skimage.segmentation import watershed
+
+from morpheus_lite.core.classes import BACKGROUND
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.noise.detection_image import countable, noise_of_light, signal_to_noise, significance
+
+DETECTION_METHODS = ("paper", "probability")
+
+_SKY, _SOURCE = 1, 2
+
+
+@dataclass(frozen=True)
+class DetectionOptions:
+    """Options of the method ``"probability"``; a model may state its own, chosen for a purity.
+
+    Parameters
+    ----------
+    core : float
+        Source probability that at least one pixel of a source has.
+    wings : float
+        Source probability down to which pixels that touch belong to it.
+    min_area : int
+        Smallest source in pixels.
+    min_significance : float
+        Smallest signal-to-noise ratio of a source's light, all bands in units of their noise; needs the image. The
+        noise is that of sums over as many pixels of empty sky, correlated as it is. 0 asks for none.
+    """
+
+    core: float = 0.7
+    wings: float = 0.4
+    min_area: int = 5
+    min_significance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.wings <= self.core <= 1:
+            raise OptionError(f"wings {self.wings} and core {self.core}: expected 0 < wings <= core <= 1")
+        if self.min_area < 1:
+            raise OptionError(f"min_area {self.min_area}: expected at least 1 pixel")
+        if not self.min_significance >= 0:
+            raise OptionError(f"min_significance {self.min_significance}: expected 0 or more")
+
+
+def segment(
+    classification: Classification,
+    *,
+    method: str = "paper",
+    threshold: float | None = None,
+    image: SkyImage | None = None,
+    options: DetectionOptions | None = None,
+) -> np.ndarray:
+    """Find sources in class maps.
+
+    Parameters
+    ----------
+    classification : Classification
+        Class maps; the method ``"paper"`` needs their rank votes.
+    method : {"paper", "probability"}
+        How sources are found; see Notes.
+    threshold : float, optional
+        Largest background value of a pixel that certainly belongs to a source, in [0, 1). None takes the
+        method's own: 0 for ``"paper"``, which asks for unanimous votes against the background, and 1 - ``core`` for
+        ``"probability"``.
+    image : SkyImage, optional
+        For ``"probability"`` with a smallest significance: the image and its noise.
+    options : DetectionOptions, optional
+        For ``"probability"``: thresholds and smallest size; None takes the defaults.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape ``(y, x)``: 1, 2, ... in raster order of the sources' first pixels; 0 where there is
+        sky or where the pixel was not classified. Sources touch along pixel sides, not only at corners.
+
+    Raises
+    ------
+    OptionError
+        Unknown method, threshold out of range, or class maps without the planes that the method needs.
+
+    Notes
+    -----
+    ``"paper"`` is the method of Hausen & Robertson (2020, section 5): pixels whose windows all voted for
+    background are sky, those whose background vote is at most ``threshold`` are source, and a watershed on
+    the Sobel gradient of the background vote gives the pixels between to one or the other. Pixels that
+    no flood reaches (an island without any certain pixel) are sky here; the published package makes them a
+    source.
+
+    ``"probability"`` takes the mean probability of being source, 1 - background: pixels of at least ``wings`` that are
+    connected with one of at least ``core``, ``min_area`` of them or more. Sources that touch
+    are for `~morpheus_lite.segmentation.deblending.deblend` to split.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from morpheus_lite import Classification
+    >>> vote = np.zeros((32, 32, 5), dtype=np.float32)
+    >>> vote[..., 4] = 1
+    >>> vote[10:15, 8:14] = 1, 0, 0, 0, 0
+    >>> everywhere = np.ones((32, 32), dtype=bool)
+    >>> maps = Classification(probability=vote, coverage=everywhere.astype(np.int32), valid=everywhere, vote=vote)
+    >>> labels = segment(maps)
+    >>> int(labels.max()), int((labels == 1).sum())
+    (1, 30)
+    """
+    if method not in DETECTION_METHODS:
+        raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(DETECTION_METHODS)}")
+    if method == "paper":
+        return _segment_by_votes(classification, threshold)
+    options = options or DetectionOptions()
+    if threshold is not None:
+        if not 0 <= threshold < 1:
+            raise OptionError(f"threshold {threshold}: expected a background probability of at least 0 and below 1")
+        options = replace(options, core=1 - threshold, wings=min(options.wings, 1 - threshold))
+    return _segment_by_probability(classification, options, image)
+
+
+def _segment_by_votes(classification: Classification, threshold: float | None) -> np.ndarray:
+    threshold = 0.0 if threshold is None else threshold
+    if not 0 <= threshold < 1:
+        raise OptionError(f"threshold {threshold}: expected a background vote of at least 0 and below 1")
+    if classification.vote is None:
+        raise OptionError("method 'paper' counts rank votes, and these class maps have none; classify with votes")
+    background = np.where(classification.classified, classification.vote[:, :, BACKGROUND], np.float32(np.nan))
+    labels, _ = ndimage.label((background <= threshold) | flood(background, uncertain_pixels(background, threshold)))
+    return labels.astype(np.int32, copy=False)
+
+
+def uncertain_pixels(background: np.ndarray, threshold: float) -> np.ndarray:
+    """Pixels that are neither certainly sky nor certainly source: bool, shape ``(y, x)``."""
+    return (background > threshold) & (background != 1)
+
+
+def flood(background: np.ndarray, uncertain: np.ndarray) -> np.ndarray:
+    """Which uncertain pixels belong to sources, by a watershed from the certain ones beside them.
+
+    Parameters
+    ----------
+    background : numpy.ndarray
+        float32, shape ``(y, x)``: background vote, NaN where not classified.
+    uncertain : numpy.ndarray
+        bool, shape ``(y, x)``: the pixels to decide on: one or more whole connected regions of uncertain pixels.
+        The two pixels around a region count, others do not.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape ``(y, x)``: uncertain pixels that a flood from a source reached first.
+
+    Notes
+    -----
+    The flood rises along the Sobel gradient of the background vote. Where certain pixels of the same gradient compete,
+    the first in raster order goes first: skimage's own order among equals depends on every other pixel of the image.
+    So each region is decided on by itself, as floods do not cross certain pixels.
+    """
+    certain = np.isfinite(background) & ~uncertain & ndimage.binary_dilation(uncertain)
+    markers = np.where(background == 1, np.int32(_SKY), np.int32(_SOURCE))
+    markers[~certain] = 0
+    # Unclassified pixels count as vote 0 in the gradient, as in the published package: the order in which
+    # pixels beside them are flooded depends on it.
+    gradient = sobel(np.nan_to_num(background, nan=0.0))
+    flooded = watershed(_in_raster_order(gradient, markers), markers, mask=uncertain | certain)
+    return uncertain & (flooded == _SOURCE)
+
+
+def _in_raster_order(gradient: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """The gradient as ranks that no two markers share: float64, shape ``(y, x)``."""
+    _, rank = np.unique(gradient, return_inverse=True)
+    first = np.flatnonzero(markers)
+    ranks = rank.ravel() * float(len(first) + 1) + len(first)
+    ranks[first] -= np.arange(len(first), 0, -1)
+    return ranks.reshape(gradient.shape)
+
+
+def _segment_by_probability(
+    classification: Classification, options: DetectionOptions, image: SkyImage | None
+) -> np.ndarray:
+    source = np.where(classification.classified, classification.source_probability, np.float32(0))
+    labels, n_found = ndimage.label(source >= options.wings)
+    core = np.bincount(labels[source >= options.core], minlength=n_found + 1) > 0
+    keep = core & (np.bincount(labels.ravel(), minlength=n_found + 1) >= options.min_area)
+    keep[0] = False
+    if options.min_significance > 0:
+        keep &= _significances(labels, keep, image) >= options.min_significance
+    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    return numbers[labels]
+
+
+def _significances(labels: np.ndarray, keep: np.ndarray, image: SkyImage | None) -> np.ndarray:
+    """Signal-to-noise ratio of the light of each label: float64, shape ``(label + 1,)``."""
+    if image is None:
+        raise OptionError("min_significance compares light with its noise: give the image")
+    if image.shape != labels.shape:
+        raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {labels.shape}")
+    kept = keep[labels].astype(np.int32)
+    light = significance(image, kept)
+    windows = sample_windows(image.shape)
+    noise = noise_of_light([(light[w.slices], image.valid[w.slices], kept[w.slices]) for w in windows])
+    sums = np.bincount(labels.ravel(), weights=countable(light).ravel(), minlength=len(keep))
+    return signal_to_noise(sums, np.bincount(labels.ravel(), minlength=len(keep)), noise)

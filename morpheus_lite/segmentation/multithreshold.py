@@ -1,0 +1,390 @@
+"""Multi-threshold deblending: pieces by light (photutils), put back together where light and classes say so."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+from photutils.segmentation import SegmentationImage, deblend_sources
+from scipy import ndimage
+from skimage.measure import inertia_tensor_eigvals
+
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.errors import OptionError
+from morpheus_lite.noise.smoothed import LightNoise, SourceNoise, light_noise
+from morpheus_lite.runtime.processes import mapped
+
+LARGEST_BOX = 1 << 23
+"""Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes a pixel."""
+
+_WITH_CORNERS = np.ones((3, 3), dtype=bool)
+_IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
+_MOST_VOXELS = 1 << 18
+_AT_ONCE = 32
+_POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
+
+
+@dataclass(frozen=True)
+class MultithresholdOptions:
+    """Options of multi-threshold deblending.
+
+    Parameters
+    ----------
+    n_levels : int
+        Levels between the sky's noise and the brightest pixel of each source, evenly spaced in the logarithm.
+    contrast : float
+        Smallest share of a source's light that a piece may have.
+    min_area : int
+        Smallest piece in pixels.
+    smoothing : float
+        Standard deviation in pixels of the Gaussian that the light is smoothed with.
+    min_depth : float
+        How far the saddle between two pieces must lie below the peak of the fainter, in units of the noise of the
+        smoothed light there; shallower ones are one piece.
+    bump_share : float
+        A piece is part of the one that it touches if less than this share of its light stands out above the saddle.
+    clump_share : float
+        With class maps: the same where both are disk or irregular for certain: arms and clumps of one galaxy. In
+        between, the limit rises from the one to the other with the probability; and it falls again for a round piece
+        with the square of its share of its neighbour's light.
+    knot_area : int
+        With class maps: a piece of a disk or irregular galaxy whose peak is no wider than this many pixels, counted
+        down to half of its height above the saddle, is a knot of its neighbour, however much it stands out; a galaxy is
+        wider. 12 is for a PSF of 2.5 to 3 px.
+    knot_contrast : float
+        Largest light of a knot above the saddle, as a share of the light of the piece that it touches.
+    knot_probability : float
+        Smallest probability of being disk or irregular that a knot and its neighbour have at their peaks.
+    spike_contrast : float
+        With class maps: a piece of a point source with less than this share of the light of another that it touches is
+        one of its spikes.
+    point_probability : float
+        Light-weighted probability of ``point_source`` from which a piece is a star, and is never put back.
+    """
+
+    n_levels: int = 32
+    contrast: float = 0.001
+    min_area: int = 5
+    smoothing: float = 0.8
+    min_depth: float = 3.5
+    bump_share: float = 0.01
+    clump_share: float = 0.18
+    knot_area: int = 12
+    knot_contrast: float = 0.2
+    knot_probability: float = 0.85
+    spike_contrast: float = 0.06
+    point_probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.n_levels < 1 or self.min_area < 1:
+            raise OptionError(f"n_levels {self.n_levels}, min_area {self.min_area}: expected at least 1")
+        for name in ("contrast", "bump_share", "clump_share", "knot_contrast", "spike_contrast", "point_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
+        if self.smoothing < 0 or self.min_depth < 0:
+            raise OptionError(f"smoothing {self.smoothing}, min_depth {self.min_depth}: expected 0 or more")
+
+
+def split_at_levels(
+    labels: np.ndarray,
+    light: np.ndarray,
+    classification: Classification | None,
+    options: MultithresholdOptions,
+    *,
+    noise: LightNoise | None = None,
+    workers: int = 1,
+) -> np.ndarray:
+    """Split sources at saddles of their light, then join what is one galaxy.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    light : numpy.ndarray
+        float64, shape ``(y, x)``, finite.
+    classification : Classification or None
+        Class maps, which tell clumps of one galaxy from a neighbour, and a star from either.
+    options : MultithresholdOptions
+        When to split and when to join.
+    noise : LightNoise, optional
+        What `light_noise` said of the whole image, where these are pieces of it.
+    workers : int
+        Processes that share the sources (on Linux); the result does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape ``(y, x)``: pieces of sources that are split have labels above the largest of the input,
+        the brightest first; the pieces of a source cover exactly its pixels. Of a source in several parts, as other
+        tools make them, the largest is split, and the others go to the nearest piece. Sources whose bounding box has
+        more than `LARGEST_BOX` pixels stay whole.
+    """
+    result = labels.copy()
+    if not labels.any():
+        return result
+    smooth = smoothed(light, options)
+    if noise is None:
+        noise = light_noise((smooth[w.slices], labels[w.slices]) for w in sample_windows(labels.shape))
+    largest = int(labels.max())
+    planes = None if classification is None else classification.probability
+    boxes = ndimage.find_objects(labels)
+    shares = [range(first, min(first + _AT_ONCE, len(boxes) + 1)) for first in range(1, len(boxes) + 1, _AT_ONCE)]
+
+    def look(share: range) -> list[tuple[int, tuple[slice, slice], np.ndarray]]:
+        some = [(label, boxes[label - 1]) for label in share]
+        return list(_split_boxes(labels, smooth, planes, some, options, noise))
+
+    for found in mapped(look, shares, workers=workers):
+        for label, box, pieces in found:
+            own = labels[box] == label
+            result[box][own] = (pieces + largest)[own]
+            largest += int(pieces.max())
+    return result
+
+
+def smoothed(light: np.ndarray, options: MultithresholdOptions) -> np.ndarray:
+    """The light in which saddles are sought."""
+    return ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
+
+
+def smoothing_reach(options: MultithresholdOptions) -> int:
+    """Pixels from which `smoothed` draws on each side."""
+    return int(4 * options.smoothing + 0.5)
+
+
+def split_sources(
+    labels: np.ndarray,
+    smooth: np.ndarray,
+    planes: np.ndarray | None,
+    options: MultithresholdOptions,
+    *,
+    noise: LightNoise,
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """The sources that are several, each with its pieces.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``.
+    smooth : numpy.ndarray
+        float64, shape ``(y, x)``: smoothed light.
+    planes : numpy.ndarray or None
+        float32, shape ``(y, x, class)``: mean probabilities.
+    options : MultithresholdOptions
+        When to split and when to join.
+    noise : LightNoise
+        Of the smoothed light in the empty sky.
+
+    Yields
+    ------
+    label, box, pieces
+        int; (slice, slice); int32 of the box's shape: 1, 2, ... with the brightest first, every pixel of the
+        box as the piece nearest to it. A source's pieces depend on the pixels in its box alone.
+    """
+    boxes = enumerate(ndimage.find_objects(labels), start=1)
+    yield from _split_boxes(labels, smooth, planes, boxes, options, noise)
+
+
+def _split_boxes(
+    labels: np.ndarray,
+    smooth: np.ndarray,
+    planes: np.ndarray | None,
+    boxes: Iterable[tuple[int, tuple[slice, slice] | None]],
+    options: MultithresholdOptions,
+    noise: LightNoise,
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """The same for some labels with their boxes."""
+    # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
+    floor = noise.scatter if noise.scatter > 0 else np.finfo(np.float32).tiny
+    for label, box in boxes:
+        if box is None or np.prod([side.stop - side.start for side in box]) > LARGEST_BOX:
+            continue
+        own = labels[box] == label
+        if np.count_nonzero(own) < 2 * options.min_area:
+            continue
+        pieces = _candidates(np.maximum(smooth[box], floor), own, options)
+        if pieces is None:
+            continue
+        here = SourceNoise(smooth[box], own, noise)
+        joined = _join(pieces, smooth[box], here, None if planes is None else planes[box], options)
+        if joined.max() > 1:
+            yield label, box, _nearest(joined)
+
+
+def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> np.ndarray | None:
+    """Pieces of the largest connected part of one source before any are joined: int32, 0 outside; None if it is one."""
+    part = _largest_part(own).astype(np.int32)
+    if not _parts_somewhere(light, part > 0, options):
+        return None
+    with warnings.catch_warnings():
+        # Said of sources with hundreds of candidate pieces, which it then splits at fewer levels.
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        pieces = deblend_sources(
+            light,
+            SegmentationImage(part),
+            options.min_area,
+            n_levels=options.n_levels,
+            contrast=options.contrast,
+            relabel=False,
+            progress_bar=False,
+        ).data
+    return pieces if pieces.max() > 1 else None
+
+
+def _parts_somewhere(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> bool:
+    """Whether a source falls into two or more parts above any of the levels: most do not, and need no closer look."""
+    values = light[own]
+    low, high = values.min(), values.max()
+    if not low < high:
+        return False
+    levels = low * (high / low) ** (np.arange(1, options.n_levels + 1) / (options.n_levels + 1))
+    # All levels at once, as planes that do not touch; some at a time where the source is large.
+    n_at_once = max(_MOST_VOXELS // own.size, 1)
+    for first in range(0, len(levels), n_at_once):
+        above = (light > levels[first : first + n_at_once, None, None]) & own
+        parts, n_parts = ndimage.label(above, _IN_PLANE)
+        if n_parts < 2:
+            continue
+        area = np.bincount(parts.ravel(), minlength=n_parts + 1)[1:]
+        pixel = np.zeros(n_parts + 1, dtype=np.int64)
+        pixel[parts.ravel()[::-1]] = np.arange(parts.size)[::-1]
+        large = pixel[1:][area >= options.min_area] // own.size
+        if len(large) != len(np.unique(large)):
+            return True
+    return False
+
+
+def _largest_part(own: np.ndarray) -> np.ndarray:
+    """Only the largest connected part of a source."""
+    parts, n_parts = ndimage.label(own, _WITH_CORNERS)
+    return own if n_parts < 2 else parts == np.bincount(parts.ravel())[1:].argmax() + 1
+
+
+def _nearest(pieces: np.ndarray) -> np.ndarray:
+    """Every pixel as the piece nearest to it."""
+    if (pieces > 0).all():
+        return pieces
+    nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
+    return pieces[tuple(nearest)]
+
+
+def _join(
+    pieces: np.ndarray,
+    smooth: np.ndarray,
+    noise: SourceNoise,
+    planes: np.ndarray | None,
+    options: MultithresholdOptions,
+) -> np.ndarray:
+    """Pieces of one source after joining: int, 1, 2, ... with the most light first."""
+    names = np.unique(pieces[pieces > 0])
+    pieces = np.where(pieces > 0, np.searchsorted(names, pieces) + 1, 0)
+    while pieces.max() > 1:
+        saddles = _saddles(pieces, smooth)
+        now = _Pieces.measure(pieces, smooth, planes)
+        # The highest saddle first, in units of the fainter peak.
+        order = sorted(saddles, key=lambda pair: -saddles[pair] / max(min(now.peaks[list(pair)]), 1e-30))
+        pair = next((one for one in order if _one_galaxy(now, one, saddles[one], noise, options)), None)
+        if pair is None:
+            break
+        pieces = np.where(pieces == pair[1], pair[0], pieces)
+        pieces = np.where(pieces > pair[1], pieces - 1, pieces)
+    fluxes = ndimage.sum_labels(smooth, pieces, np.arange(1, pieces.max() + 1))
+    rank = np.empty(len(fluxes) + 1, dtype=np.int32)
+    rank[0], rank[1 + np.argsort(-fluxes, kind="stable")] = 0, np.arange(1, len(fluxes) + 1)
+    return rank[pieces]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """Pieces 1, 2, ... of one source: their light, its peaks and sums, and their classes if there are class maps."""
+
+    pieces: np.ndarray
+    smooth: np.ndarray
+    planes: np.ndarray | None
+    peaks: np.ndarray
+    fluxes: np.ndarray
+    kinds: np.ndarray | None
+    boxes: list
+
+    @classmethod
+    def measure(cls, pieces: np.ndarray, smooth: np.ndarray, planes: np.ndarray | None) -> "_Pieces":
+        index = np.arange(pieces.max() + 1)
+        peaks, fluxes = (function(smooth, pieces, index) for function in (ndimage.maximum, ndimage.sum_labels))
+        boxes = [None, *ndimage.find_objects(pieces)]
+        return cls(pieces, smooth, planes, peaks, fluxes, _kinds(pieces, smooth, planes), boxes)
+
+    def above(self, piece: int, saddle: float) -> tuple[np.ndarray, np.ndarray]:
+        """Light of a piece above a level, and its classes where it is more than half as high as at its peak."""
+        box = self.boxes[piece]
+        above = np.where(self.pieces[box] == piece, np.maximum(self.smooth[box] - saddle, 0), 0)
+        if self.planes is None:
+            return above, np.zeros(0)
+        # The light beneath is the galaxy's: what the piece is, its core says.
+        kind = np.nan_to_num(self.planes[box][above > above.max() / 2, : len(CLASSES) - 1]).mean(axis=0)
+        return above, kind / max(kind.sum(), 1e-9)
+
+
+def _one_galaxy(
+    now: _Pieces, pair: tuple[int, int], saddle: float, noise: SourceNoise, options: MultithresholdOptions
+) -> bool:
+    """Whether two touching pieces are one source."""
+    faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
+    peak = min(now.peaks[faint], now.peaks[bright])
+    if peak - saddle < options.min_depth * noise.at(saddle):
+        return True
+    if now.kinds is not None:
+        stars = now.kinds[[faint, bright], _POINT] >= options.point_probability
+        if stars[0] != stars[1]:
+            return False
+        if stars.all():
+            # Diffraction spikes and bits of the halo of a star look like stars themselves.
+            return bool(now.fluxes[faint] < options.spike_contrast * now.fluxes[bright])
+    (above, kind), (_, other) = (now.above(piece, saddle) for piece in (faint, bright))
+    galaxy = 0.0 if now.kinds is None else min(one[_DISK] + one[_IRREGULAR] for one in (kind, other))
+    likeness = (now.fluxes[faint] / now.fluxes[bright]) ** 2 if _is_round(above > above.max() / 2) else 0.0
+    part = galaxy * (1 - likeness)  # equals are neighbours, unless one is as long and thin as an arm
+    limit = options.bump_share ** (1 - part) * options.clump_share**part
+    if above.sum() < limit * now.fluxes[faint]:
+        return True
+    minor = above.sum() < options.knot_contrast * now.fluxes[bright]
+    return bool(
+        minor and galaxy >= options.knot_probability and np.count_nonzero(above > above.max() / 2) <= options.knot_area
+    )
+
+
+def _is_round(area: np.ndarray) -> bool:
+    """Whether some pixels together are less than twice as long as they are wide."""
+    if np.count_nonzero(area) < 2:
+        return True
+    minor, major = sorted(inertia_tensor_eigvals(area.astype(np.float64)))
+    return bool(4 * minor > major)
+
+
+def _saddles(pieces: np.ndarray, smooth: np.ndarray) -> dict[tuple[int, int], float]:
+    """Highest light at which each two touching pieces meet: the fainter of the two pixels at their border."""
+    found: dict[tuple[int, int], float] = {}
+    height, width = pieces.shape
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        one = np.s_[: height - dy, max(-dx, 0) : width - max(dx, 0)]
+        other = np.s_[dy:, max(dx, 0) : width + min(dx, 0)]
+        meet = (pieces[one] != pieces[other]) & (pieces[one] > 0) & (pieces[other] > 0)
+        low, high = (np.where(meet, f(pieces[one], pieces[other]), 0)[meet] for f in (np.minimum, np.maximum))
+        level = np.minimum(smooth[one], smooth[other])[meet]
+        for first, second in set(zip(low.tolist(), high.tolist(), strict=True)):
+            top = float(level[(low == first) & (high == second)].max())
+            found[first, second] = max(found.get((first, second), -np.inf), top)
+    return found
+
+
+def _kinds(pieces: np.ndarray, smooth: np.ndarray, planes: np.ndarray | None) -> np.ndarray | None:
+    """Light-weighted share of each source class in each piece: float64, shape ``(piece + 1, class)``; None unknown."""
+    if planes is None:
+        return None
+    weight = np.where(np.isfinite(planes[:, :, 0]), np.maximum(smooth, 0), 0)
+    index = np.arange(pieces.max() + 1)
+    sums = [ndimage.sum_labels(weight * np.nan_to_num(planes[:, :, k]), pieces, index) for k in range(len(CLASSES) - 1)]
+    kinds = np.stack(sums, axis=1)
+    return kinds / np.maximum(kinds.sum(axis=1, keepdims=True), 1e-30)

@@ -1,0 +1,165 @@
+"""Footprint: which part of the sky a tile covers, and how far inside of it a position lies."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from scipy import ndimage
+
+from morpheus_lite.core.windows import Window
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
+
+NODES = 33
+"""Rows, and columns, at which it is looked up whether a tile has valid pixels."""
+
+QUANTUM = 1 / 64
+"""Distances are whole multiples of this many pixels, so that a position half-way between two tiles is a tie whichever
+of the two it is computed from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Footprint:
+    """Where a tile lies on the sky.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width in pixels.
+    header : str
+        Its celestial WCS as FITS cards; empty without one.
+    valid : numpy.ndarray or None
+        bool, shape ``(NODES, NODES)``: whether there are valid pixels at evenly spaced places from the first to the
+        last row and column; None where there are everywhere.
+    valid_share : float
+        Share of valid pixels, in [0, 1], from `NODES` rows.
+    """
+
+    shape: tuple[int, int]
+    header: str
+    valid: np.ndarray | None = None
+    valid_share: float = 1.0
+
+    @cached_property
+    def wcs(self) -> WCS | None:
+        """Celestial WCS of the tile."""
+        return celestial_wcs(fits.Header.fromstring(self.header), self.shape, "tile") if self.header else None
+
+    @cached_property
+    def pixel_scale(self) -> float:
+        """Side of a pixel in arcseconds (geometric mean)."""
+        assert self.wcs is not None
+        return float(np.sqrt(self.wcs.celestial.proj_plane_pixel_area().to_value("arcsec2")))
+
+    @cached_property
+    def circle(self) -> tuple[np.ndarray, float]:
+        """Unit vector of the middle, shape ``(3,)``, and the largest distance from it to a corner in radians."""
+        assert self.wcs is not None
+        height, width = self.shape
+        x = np.array([(width - 1) / 2, -0.5, width - 0.5, -0.5, width - 0.5])
+        y = np.array([(height - 1) / 2, -0.5, -0.5, height - 0.5, height - 0.5])
+        vectors = unit_vectors(*self.sky(x, y))
+        middle = vectors[0]
+        return middle, float(np.max(2 * np.arcsin(np.linalg.norm(vectors[1:] - middle, axis=1) / 2)))
+
+    def sky(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ICRS right ascension and declination in degrees of pixel positions."""
+        assert self.wcs is not None
+        if not len(x):
+            return np.zeros(0), np.zeros(0)
+        place = self.wcs.celestial.pixel_to_world(x, y).icrs
+        return place.ra.deg, place.dec.deg
+
+    def edge_distance(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+        """How far inside of the tile positions lie.
+
+        Parameters
+        ----------
+        ra, dec : numpy.ndarray
+            ICRS in degrees, shape ``(n,)``.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape ``(n,)``: distance in arcseconds to the nearest edge of the valid area, along rows
+            or columns; -inf outside of the tile.
+        """
+        if not len(ra):
+            return np.zeros(0)
+        x, y = _pixels(self.wcs, ra, dec)
+        height, width = self.shape
+        inside = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y)) + 0.5
+        if self._depth is not None:
+            places = [y / max(height - 1, 1) * (NODES - 1), x / max(width - 1, 1) * (NODES - 1)]
+            inside = np.where(
+                inside > 0, np.minimum(inside, ndimage.map_coordinates(self._depth, places, order=1)), inside
+            )
+        steps = np.round(inside / QUANTUM)
+        with np.errstate(invalid="ignore"):
+            return np.where(inside > 0, steps * QUANTUM * self.pixel_scale, -np.inf)
+
+    @cached_property
+    def _depth(self) -> np.ndarray | None:
+        """Pixels from each node to the nearest one without valid pixels."""
+        if self.valid is None:
+            return None
+        steps = [(length - 1) / (NODES - 1) for length in self.shape]
+        return ndimage.distance_transform_edt(self.valid, sampling=steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        packed = None if self.valid is None else base64.b64encode(np.packbits(self.valid).tobytes()).decode()
+        circle = None if self.wcs is None else [*self.circle[0].tolist(), self.circle[1]]
+        return {
+            "shape": list(self.shape),
+            "wcs": self.header,
+            "valid": packed,
+            "valid_share": self.valid_share,
+            "circle": circle,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Footprint":
+        """What `to_dict` made."""
+        valid = None
+        if values["valid"] is not None:
+            bits = np.unpackbits(np.frombuffer(base64.b64decode(values["valid"]), np.uint8))
+            valid = bits[: NODES * NODES].reshape(NODES, NODES).astype(bool)
+        height, width = values["shape"]
+        return cls((height, width), values["wcs"], valid, values["valid_share"])
+
+
+def footprint_of(source: ImageSource) -> Footprint:
+    """The footprint of an image: reads `NODES` of its rows."""
+    height, width = source.shape
+    columns = np.round(np.linspace(0, width - 1, NODES)).astype(int)
+    valid = np.empty((NODES, NODES), bool)
+    share = 0.0
+    for k, y in enumerate(np.round(np.linspace(0, height - 1, NODES)).astype(int)):
+        row = np.asarray(source.read(Window(int(y), 0, 1, width)).valid[0].any(axis=1))
+        valid[k] = row[columns]
+        share += float(row.mean()) / NODES
+    # A node may hit one bad pixel; only holes that are larger than the nodes are apart are holes of the footprint.
+    closed = np.array(ndimage.binary_closing(np.pad(valid, 1, mode="edge"), np.ones((3, 3), bool)), dtype=bool)
+    filled = closed[1:-1, 1:-1] | valid
+    header = "" if source.wcs is None or not source.wcs.has_celestial else header_of_wcs(source.wcs).tostring()
+    return Footprint(source.shape, header, None if filled.all() else filled, share)
+
+
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Directions of ICRS positions in degrees: float64, shape ``(n, 3)``."""
+    ra, dec = np.deg2rad(ra), np.deg2rad(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def _pixels(wcs: WCS | None, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from astropy.coordinates import SkyCoord
+
+    assert wcs is not None
+    x, y = wcs.celestial.world_to_pixel(SkyCoord(ra, dec, unit="deg", frame="icrs"))
+    return np.nan_to_num(x, nan=-1e9), np.nan_to_num(y, nan=-1e9)

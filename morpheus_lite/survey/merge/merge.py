@@ -1,0 +1,166 @@
+"""One catalogue of all tiles: every source once, in partitions of the sky, in the layout of HATS."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morpheus_lite import __version__
+from morpheus_lite.errors import MorpheusError
+from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.survey.merge.hats import partition_path, write_layout
+from morpheus_lite.survey.merge.healpix import FINEST, make_partitions
+from morpheus_lite.survey.merge.partition import POSITION, Part, Partition, PartitionJob, make_partition
+from morpheus_lite.survey.state.fingerprint import digest
+from morpheus_lite.survey.state.index import Index
+from morpheus_lite.survey.state.tile_state import read_json, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from distributed import Client
+
+CATALOG, RECORD = "catalog", "merge.json"
+"""The directory of the merged catalogue, and what is kept there of its making."""
+
+LARGEST = 1_000_000
+"""Rows of a partition, before duplicates are removed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """The merged catalogue.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its directory.
+    n_rows, n_duplicates : int
+        Sources in it, and rows of tiles that are left out because another tile's row of the source is there.
+    cut : list of dict
+        Sources that are larger than the overlap of their tiles: tile, position, and overlap needed in arcseconds.
+    unplaced : tuple of str
+        Tiles that are left out because they have no WCS.
+    """
+
+    path: Path
+    n_rows: int
+    n_duplicates: int
+    cut: list[dict[str, Any]] = field(default_factory=list)
+    unplaced: tuple[str, ...] = ()
+
+
+def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST) -> Merged:
+    """Merge the catalogues of all finished tiles.
+
+    Parameters
+    ----------
+    root : path
+        Output directory of the survey.
+    index : Index
+        What is finished; there is at least one source in it.
+    client : distributed.Client
+        Where partitions are made, one task each.
+    largest : int
+        Rows of a partition at most, as far as the cells of the sky allow.
+
+    Returns
+    -------
+    Merged
+        Where it is and what it holds.
+
+    Raises
+    ------
+    MorpheusError
+        A partition cannot be made; the merged catalogue of before is as it was.
+    """
+    place, identity = root / CATALOG, _identity(index, largest)
+    aside = temporary_path(place)
+    try:
+        jobs = _jobs(index, aside, largest)
+        for job in jobs:
+            Path(job.path).parent.mkdir(parents=True, exist_ok=True)
+        made = _gathered(client, jobs)
+        n_duplicates = sum(one.n_duplicates for one in made)
+        cut = [{"tile": tile, "ra": one.ra, "dec": one.dec, "needed": one.needed} for p in made for tile, one in p.cut]
+        n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
+        write_json(aside / RECORD, {"identity": identity, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut})
+        _replace(aside, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return Merged(place, n_rows, n_duplicates, cut, index.unplaced)
+
+
+def merged_before(root: Path, index: Index, *, largest: int = LARGEST) -> Merged | None:
+    """The merged catalogue of before, if none of the tiles has changed since."""
+    before = read_json(root / CATALOG / RECORD)
+    if not before or before["identity"] != _identity(index, largest):
+        return None
+    return Merged(root / CATALOG, before["n_rows"], before["n_duplicates"], before["cut"], index.unplaced)
+
+
+def _identity(index: Index, largest: int) -> str:
+    return digest([__version__, largest, [(entry.name, entry.marks) for entry in index.entries]])
+
+
+def _gathered(client: "Client", jobs: list[PartitionJob]) -> list[Partition]:
+    futures = client.map(make_partition, jobs, pure=False, retries=2, key="merge")
+    try:
+        return client.gather(futures)
+    except MorpheusError:
+        raise
+    # Whatever a worker may raise, or die of.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise MorpheusError(f"the catalogues cannot be merged ({reason}); the tiles are as they were") from error
+
+
+def _replace(aside: Path, place: Path) -> None:
+    old = temporary_path(place)
+    if place.exists():
+        place.rename(old)
+    aside.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _jobs(index: Index, aside: Path, largest: int) -> list[PartitionJob]:
+    cells = make_partitions(index.counts(), largest)
+    neighbours = index.neighbours()
+    schema = _common_schema(index)
+    jobs = []
+    for cell, members in zip(cells, index.members(cells), strict=True):
+        needed = sorted({k for member in members for k in neighbours[member]} | set(members))
+        number = {k: i for i, k in enumerate(needed)}
+        entries = [index.entries[k] for k in needed]
+        jobs.append(
+            PartitionJob(
+                cell,
+                tuple(Part(entry.name, entry.directory, entry.catalogs) for entry in entries),
+                tuple((number[k], tuple(number[other] for other in neighbours[k])) for k in members),
+                str(partition_path(aside, cell)),
+                schema,
+            )
+        )
+    return jobs
+
+
+def _common_schema(index: Index) -> "pa.Schema":
+    """All columns of all tiles, with their units, and those that merging adds in front."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    # A table without rows does not know the type of its texts.
+    kinds = {entry.schema: entry for entry in index.entries if entry.cells}
+    schemas = [parquet.read_schema(kinds[kind].catalogs[0][1]).remove_metadata() for kind in sorted(kinds)]
+    added = [
+        (POSITION, pa.int64(), f"HEALPix cell of the position, order {FINEST}, nested"),
+        ("source_id", pa.int64(), "name of the source: HEALPix cell of its peak, order 29, nested"),
+        ("tile", pa.string(), "tile that the row is from"),
+        ("is_primary", pa.bool_(), "whether the row is the one of this source that counts"),
+        ("n_tiles", pa.int16(), "how many tiles have a row of the source"),
+    ]
+    front = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in added]
+    taken = {one.name for one in front}
+    fields = [one for one in pa.unify_schemas(schemas, promote_options="permissive") if one.name not in taken]
+    record = json.dumps({"software": "morpheus_lite", "version": __version__})
+    return pa.schema([*front, *fields], metadata={"morpheus": record})

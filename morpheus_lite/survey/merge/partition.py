@@ -1,0 +1,190 @@
+"""One partition of the merged catalogue: the sources of a cell of the sky, each once, as a worker makes it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.errors import MorpheusError
+from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, find_primaries
+from morpheus_lite.survey.merge.footprint import Footprint
+from morpheus_lite.survey.merge.healpix import Cell, finest_cells
+from morpheus_lite.survey.state.tile_state import SUMMARY, read_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+POSITION = "_healpix_29"
+"""Column that partitions are sorted by: the HEALPix cell of the position, as HATS calls it."""
+
+ROW_GROUP = 25_000
+"""Rows that a reader who wants a part of the sky has to read at least."""
+
+_NEEDED = ("ra", "dec", "x_peak", "y_peak", "semimajor_axis", "area", "flags")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One image, as far as a partition needs it: its name, its directory, and tile name and path of its catalogues."""
+
+    name: str
+    directory: str
+    catalogs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionJob:
+    """What a worker needs to make one partition.
+
+    Parameters
+    ----------
+    cell : Cell
+        Which part of the sky.
+    parts : tuple of Part
+        Images with sources in it, and those that overlap these.
+    members : tuple of (int, tuple of int)
+        Numbers of the former, and of all images that overlap each.
+    path : str
+        The file to write.
+    schema : pyarrow.Schema
+        Its columns.
+    """
+
+    cell: Cell
+    parts: tuple[Part, ...]
+    members: tuple[tuple[int, tuple[int, ...]], ...]
+    path: str
+    schema: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """What became of a partition: rows, rows left out because another tile has the source, and sources too large."""
+
+    cell: Cell
+    n_rows: int
+    n_duplicates: int
+    cut: tuple[tuple[str, CutSource], ...] = ()
+
+
+def make_partition(job: PartitionJob) -> Partition:
+    """Write one partition: the primary sources in its cell, sorted by place.
+
+    Raises
+    ------
+    MorpheusError
+        Two sources have the same name, which cannot be unless two tiles show the same pixels under different names.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    loaded = _Loaded(job.parts)
+    tables, cut, n_duplicates = [], [], 0
+    for member, overlapping in job.members:
+        part = job.parts[member]
+        table, added, here = _rows_inside(job, loaded, member)
+        if not len(here):
+            continue
+        names = {job.parts[k].name: k for k in overlapping}
+        footprints = {name: loaded.footprint(k) for name, k in names.items()}
+        detections = {name: loaded.detections(k) for name, k in names.items()}
+        owned = find_primaries(part.name, detections, footprints)
+        keep = here[owned.is_primary[here]]
+        n_duplicates += len(here) - len(keep)
+        inside = np.zeros(len(owned.is_primary), bool)
+        inside[keep] = True
+        cut += [(part.name, one) for one in cut_sources(part.name, detections[part.name], inside, footprints)]
+        added |= {"is_primary": owned.is_primary, "n_tiles": owned.n_seen.astype(np.int16)}
+        tables.append(_with_columns(table, added).take(pa.array(keep)))
+    merged = pa.concat_tables([job.schema.empty_table(), *(_in_schema(one, job.schema) for one in tables)])
+    merged = merged.sort_by([(POSITION, "ascending"), ("source_id", "ascending")])
+    identifiers = merged["source_id"].to_numpy()
+    if len(np.unique(identifiers)) != len(identifiers):
+        raise MorpheusError(f"two sources in {job.cell} have the same place; do two tiles show the same pixels?")
+    path = temporary_path(Path(job.path))
+    parquet.write_table(merged, path, row_group_size=ROW_GROUP, compression="zstd")
+    path.replace(job.path)
+    return Partition(job.cell, merged.num_rows, n_duplicates, tuple(cut))
+
+
+class _Loaded:
+    """Catalogues and footprints of the images of a partition, each read once."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._tables: dict[int, Any] = {}
+        self._footprints: dict[int, Footprint] = {}
+        self._detections: dict[int, Detections] = {}
+
+    def footprint(self, k: int) -> Footprint:
+        if k not in self._footprints:
+            summary = read_json(Path(self._parts[k].directory) / SUMMARY)
+            if summary is None:
+                raise MorpheusError(f"{self._parts[k].name}: its summary is gone; run the survey again")
+            self._footprints[k] = Footprint.from_dict(summary["footprint"])
+        return self._footprints[k]
+
+    def detections(self, k: int) -> Detections:
+        if k not in self._detections:
+            columns = self._columns(k, _NEEDED)
+            self._detections[k] = detections_of(columns, self.footprint(k))
+        return self._detections[k]
+
+    def _columns(self, k: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        from pyarrow import parquet
+
+        read = [parquet.read_table(path, columns=list(names)) for _, path in self._parts[k].catalogs]
+        return {name: np.concatenate([table[name].to_numpy() for table in read]) for name in names}
+
+
+def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> Detections:
+    """What a catalogue tells of its sources' places, from its columns."""
+    scale = footprint.pixel_scale
+    peak = footprint.sky(columns["x_peak"].astype(float), columns["y_peak"].astype(float))
+    radius = np.sqrt(columns["area"] / np.pi)
+    extent = np.where(np.isfinite(columns["semimajor_axis"]), columns["semimajor_axis"], radius / 2)
+    is_cut = (columns["flags"] & int(SourceFlag.EDGE)) > 0
+    return Detections(columns["ra"], columns["dec"], *peak, extent * scale, radius * scale, is_cut, scale)
+
+
+def _rows_inside(job: PartitionJob, loaded: _Loaded, member: int) -> tuple["pa.Table", dict[str, Any], np.ndarray]:
+    """All rows of an image, the columns that come to them, and which of them lie in the partition."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    part = job.parts[member]
+    read = [(name, parquet.read_table(path).replace_schema_metadata()) for name, path in part.catalogs]
+    read = [(name, one) for name, one in read if one.num_rows] or read[:1]
+    table = pa.concat_tables([one for _, one in read], promote_options="default")
+    found = loaded.detections(member)
+    position = finest_cells(found.ra, found.dec)
+    first, last = job.cell.range
+    added = {
+        POSITION: position,
+        "source_id": finest_cells(found.ra_peak, found.dec_peak),
+        "tile": np.repeat([name for name, _ in read], [one.num_rows for _, one in read]),
+    }
+    return table, added, np.flatnonzero((position >= first) & (position < last))
+
+
+def _with_columns(table: "pa.Table", added: Mapping[str, np.ndarray]) -> "pa.Table":
+    import pyarrow as pa
+
+    for name, values in added.items():
+        table = table.append_column(name, pa.array(values))
+    return table
+
+
+def _in_schema(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+    """A table with the columns of a schema, null where it has none."""
+    import pyarrow as pa
+
+    columns = [
+        table[one.name].cast(one.type) if one.name in table.column_names else pa.nulls(len(table), one.type)
+        for one in schema
+    ]
+    return pa.table(columns, schema=schema)

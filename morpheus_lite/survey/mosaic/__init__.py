@@ -1,0 +1,1 @@
+"""One mosaic that is cut into pieces."""

@@ -1,0 +1,118 @@
+"""An image that is cut: its pieces, which workers classify one by one, and where what belongs to it lies."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morpheus_lite.core.windows import Window, tile_windows
+from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.survey.state.tile_state import read_json
+
+SIDE = 4096
+"""Side of the pieces in pixels, about: a multiple of the model's own tiles, which would else be done twice."""
+
+PIECES, NOISE, PREPARED, PLANE = "pieces", "noise.npz", "prepared.json", "labels.plane"
+"""The directory of what is needed while a mosaic is worked on, and what lies there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a mosaic.
+
+    Parameters
+    ----------
+    name : str
+        ``y2x0`` is the first piece of the third row.
+    window : Window
+        Its pixels.
+    """
+
+    name: str
+    window: Window
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is true of a whole mosaic, and is found out before its pieces are classified.
+
+    Parameters
+    ----------
+    model, sha256 : str
+        Name of the model, and of its weights.
+    inputs : mapping
+        Its files, with the hashes of their content.
+    outside : tuple of str
+        In which respects it lies outside of what the model was trained on.
+    grid : int
+        Pixels that pieces start at multiples of.
+    """
+
+    model: str
+    sha256: str
+    inputs: Mapping[str, Any]
+    outside: tuple[str, ...] = ()
+    grid: int = 1
+
+    @property
+    def content(self) -> dict[str, str]:
+        """The content of the files by their role."""
+        return {role: facts["sha256"] for role, facts in self.inputs.items()}
+
+
+def cut(shape: tuple[int, int], side: int, *, grid: int = 1) -> list[Piece]:
+    """The pieces of an image: squares of ``side`` pixels from its first pixel on, and what is left at the far edges.
+
+    The side is rounded down to a multiple of ``grid``, but not to 0.
+    """
+    side = max(side // grid, 1) * grid
+    n_columns = math.ceil(shape[1] / side)
+    windows = enumerate(tile_windows(shape, side))
+    return [Piece(f"y{k // n_columns}x{k % n_columns}", window) for k, window in windows]
+
+
+def piece_directory(directory: Path) -> Path:
+    """Where a mosaic's pieces are worked on; ``directory`` is that of its products."""
+    return directory / PIECES
+
+
+def piece_product(directory: Path, name: str, piece: str) -> Path:
+    """The class maps of a piece."""
+    return directory / f"{name}_{piece}_morpheus.fits"
+
+
+def read_prepared(directory: Path) -> Prepared:
+    """What was found out of the mosaic whose products lie in a directory.
+
+    Raises
+    ------
+    OSError
+        It is not there.
+    """
+    values = read_json(piece_directory(directory) / PREPARED)
+    if values is None:
+        raise OSError(f"{piece_directory(directory) / PREPARED} is gone; run the survey again")
+    return Prepared(values["model"], values["sha256"], values["inputs"], tuple(values["outside"]), values["grid"])
+
+
+def save_noise(path: Path, noise: NoiseMap) -> None:
+    """Write the noise of a mosaic for the workers."""
+    arrays = {"rows": noise.centers[0], "columns": noise.centers[1], "shape": np.array(noise.shape)}
+    arrays |= {"background": noise.background, "sigma": noise.sigma}
+    if noise.has_rms is not None:
+        arrays["has_rms"] = np.array(noise.has_rms)
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_noise(path: Path) -> NoiseMap | None:
+    """The noise that `save_noise` wrote; None if the model needs none."""
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        height, width = file["shape"].tolist()
+        has_rms = tuple(file["has_rms"].tolist()) if "has_rms" in file else None
+        return NoiseMap((height, width), (file["rows"], file["columns"]), file["background"], file["sigma"], has_rms)

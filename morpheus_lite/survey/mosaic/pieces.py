@@ -1,0 +1,239 @@
+"""Class maps of one mosaic in many files, one for each piece, behind the door that the whole would have."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from astropy.wcs import WCS
+
+from morpheus_lite.config.classify import PLANES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.scratch_array import ScratchPlane
+from morpheus_lite.core.windows import Window
+from morpheus_lite.io.fitsfile import open_fits
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.io.mapfile import MapFile, classification_of, windowed
+from morpheus_lite.io.maps import map_planes, write_planes
+from morpheus_lite.io.planes import ImageDescription
+from morpheus_lite.io.run_header import header_of_run, run_of_header
+from morpheus_lite.io.wcs import celestial_wcs
+from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.survey.state.tile_state import describe_product
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_ALWAYS = ("mean", "coverage", "flags")
+
+
+class SentSource(ImageSource):
+    """An image that can be sent to another process, which opens it anew."""
+
+    def __reduce__(self) -> tuple[type["SentSource"], tuple[ImageDescription]]:
+        return SentSource, (self.description,)
+
+
+class NamedPlane(ScratchPlane):
+    """A scratch plane that other processes can open by its path.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    shape : (int, int)
+        Height and width in pixels.
+    """
+
+    def __init__(self, path: str | Path, shape: tuple[int, int]) -> None:
+        self.shape, self.path = shape, str(path)
+        self._file = open(self.path, "r+b", buffering=0)  # noqa: PTH123, SIM115
+
+    @classmethod
+    def create(cls, path: Path, shape: tuple[int, int]) -> "NamedPlane":
+        """A new plane, 0 everywhere."""
+        with path.open("wb") as file:
+            file.truncate(shape[0] * shape[1] * np.dtype(np.int32).itemsize)
+        return cls(path, shape)
+
+    def __reduce__(self) -> tuple[type["NamedPlane"], tuple[str, tuple[int, int]]]:
+        return NamedPlane, (self.path, self.shape)
+
+
+class CroppedMaps:
+    """Writes what lies inside a window of the whole into the maps of that window.
+
+    Parameters
+    ----------
+    maps : MapFile
+        Of the window.
+    within : Window
+        Where it lies.
+    """
+
+    def __init__(self, maps: MapFile, within: Window) -> None:
+        self._maps, self._within = maps, within
+        self.shape, self.kinds = maps.shape, maps.kinds
+
+    def write(self, window: Window, classification: Classification) -> None:
+        """Write the maps of a window of the whole, as far as they lie inside."""
+        shared = _shared(window, self._within)
+        here = _moved(shared, window)
+        parts: dict[str, Any] = {
+            name: None if plane is None else plane[here.slices]
+            for name, plane in vars(classification).items()
+            if name not in ("wcs", "provenance")
+        }
+        self._maps.write(_moved(shared, self._within), Classification(**parts))
+
+
+class PieceMaps:
+    """Class maps that lie in one file for each piece, read and written by windows of the whole.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the whole.
+    kinds : sequence of str
+        Kinds of planes in every file.
+    pieces : sequence of (Window, str)
+        Where each piece lies, and its file, uncompressed.
+    wcs : astropy.wcs.WCS or None
+        Of the whole.
+    provenance : mapping
+        What the maps record.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        kinds: Sequence[str],
+        pieces: Sequence[tuple[Window, str]],
+        *,
+        wcs: WCS | None,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        self.shape, self.wcs = shape, wcs
+        self.provenance: Mapping[str, Any] = dict(provenance)
+        self.pieces = tuple(pieces)
+        self._planes = {plane.name: plane for plane in map_planes(kinds)}
+        self.kinds = tuple(dict.fromkeys(plane.kind for plane in self._planes.values()))
+        self._starts: dict[str, dict[str, int]] = {}
+
+    def __reduce__(self) -> tuple[Callable[..., "PieceMaps"], tuple]:
+        return _piece_maps, (self.shape, self.kinds, self.pieces, self.wcs, self.provenance)
+
+    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
+        """A window of one plane, by the name of its HDU: shape ``(y, x)``, native byte order."""
+        window = window or Window(0, 0, *self.shape)
+        pixels = np.empty(window.shape, np.dtype(self._planes[name].dtype))
+        for piece, path in self._touching(window):
+            shared = _shared(piece, window)
+            here = _moved(shared, window)
+            pixels[here.slices] = self._stored(name, piece, path, "r")[_moved(shared, piece).slices]
+        return pixels
+
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
+        """Write a window of one plane, by the name of its HDU."""
+        window = window or Window(0, 0, *self.shape)
+        for piece, path in self._touching(window):
+            shared = _shared(piece, window)
+            stored = self._stored(name, piece, path, "r+")
+            stored[_moved(shared, piece).slices] = pixels[_moved(shared, window).slices]
+            stored.flush()
+
+    def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
+        """The maps of a window; as `~morpheus_lite.io.mapfile.MapFile.read`."""
+        window = window or Window(0, 0, *self.shape)
+        wanted = {*_ALWAYS, *(self.kinds if kinds is None else kinds)} - {"segmentation"}
+        read: dict[str, list[np.ndarray]] = {}
+        for plane in self._planes.values():
+            if plane.kind in wanted:
+                read.setdefault(plane.kind, []).append(self.read_plane(plane.name, window))
+        of_classes = {plane.kind for plane in self._planes.values() if plane.index is not None}
+        arrays = {kind: np.stack(found, axis=2) if kind in of_classes else found[0] for kind, found in read.items()}
+        return classification_of(arrays, wcs=windowed(self.wcs, window), provenance=self.provenance)
+
+    def _touching(self, window: Window) -> Iterator[tuple[Window, str]]:
+        return ((piece, path) for piece, path in self.pieces if piece.touches(window))
+
+    def _stored(self, name: str, piece: Window, path: str, mode: Literal["r", "r+"]) -> np.memmap:
+        """A plane of a piece as it is stored, mapped for no longer than it is used."""
+        if path not in self._starts:
+            with open_fits(path) as hdus:
+                self._starts[path] = {hdu.name: hdu.fileinfo()["datLoc"] for hdu in hdus[1:]}
+        dtype = np.dtype(self._planes[name].dtype).newbyteorder(">")
+        return np.memmap(path, dtype, mode=mode, offset=self._starts[path][name], shape=piece.shape)
+
+
+def finish_piece(path: str, kinds: Sequence[str] | None, compress: bool) -> dict[str, Any]:
+    """Reduce a piece to the planes that are wanted, compress it if that is, and describe the file."""
+    product = Path(path)
+    if kinds is not None or compress:
+        with open_fits(path) as hdus:
+            names, header, shape = {hdu.name for hdu in hdus[1:]}, hdus[0].header, hdus[1].shape
+            wcs = celestial_wcs(hdus[1].header, shape, path)
+        found = [kind for kind in PLANES if {plane.name for plane in map_planes([kind])} <= names]
+        maps = PieceMaps(shape, found, [(Window(0, 0, *shape), path)], wcs=wcs, provenance=run_of_header(header))
+        planes = map_planes(found if kinds is None else kinds)
+        aside = temporary_path(product)
+        try:
+            write_planes(
+                aside,
+                header_of_run(maps.provenance),
+                planes,
+                wcs,
+                shape,
+                lambda plane, window: maps.read_plane(plane.name, window),
+                compress=compress,
+            )
+            aside.replace(product)
+        finally:
+            aside.unlink(missing_ok=True)
+    return describe_product(product)
+
+
+class ClusterSpread:
+    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.processes.Spread`.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    retries : int
+        How often an item that failed is tried again.
+    """
+
+    def __init__(self, client: "Client", *, retries: int = 2) -> None:
+        self._client, self._retries = client, retries
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """What the function gives for each item, in their order."""
+        if not items:
+            return
+        # What the function holds on to travels to each worker once.
+        sent = self._client.scatter(function, hash=False)
+        futures = self._client.map(_apply, items, function=sent, retries=self._retries, pure=False, key="sources")
+        for future in futures:
+            yield future.result()
+            future.release()
+
+
+def _apply(item: Any, function: Callable[[Any], Any]) -> Any:
+    return function(item)
+
+
+def _piece_maps(shape: tuple, kinds: tuple, pieces: tuple, wcs: WCS | None, provenance: dict) -> PieceMaps:
+    return PieceMaps(shape, kinds, pieces, wcs=wcs, provenance=provenance)
+
+
+def _shared(one: Window, other: Window) -> Window:
+    """The pixels of two windows that touch."""
+    y, x = max(one.y, other.y), max(one.x, other.x)
+    bottom, right = min(one.y + one.height, other.y + other.height), min(one.x + one.width, other.x + other.width)
+    return Window(y, x, bottom - y, right - x)
+
+
+def _moved(window: Window, origin: Window) -> Window:
+    """A window in pixels of another that holds it."""
+    return Window(window.y - origin.y, window.x - origin.x, window.height, window.width)

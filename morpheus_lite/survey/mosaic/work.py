@@ -1,0 +1,109 @@
+"""The work on a mosaic where workers do it: what is true of the whole first, then piece by piece."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from morpheus_lite.inference.one_pass import measure_image_noise
+from morpheus_lite.inference.tile_memory import tile_side
+from morpheus_lite.io import open_image
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.io.mapfile import MapFile, windowed
+from morpheus_lite.pipeline.classify import how_to_find, outside_domain, plan_run, run_record
+from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.survey.mosaic.geometry import (
+    NOISE,
+    PREPARED,
+    Prepared,
+    load_noise,
+    piece_directory,
+    piece_product,
+    read_prepared,
+    save_noise,
+)
+from morpheus_lite.survey.mosaic.pieces import CroppedMaps
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome, model_name
+from morpheus_lite.survey.state.fingerprint import describe_inputs, digest, facts_of, same_facts
+from morpheus_lite.survey.state.tile_state import read_json, tile_directory, write_json
+
+GetModel = Callable[[Any, ImageSource], Any]
+"""From a job and the image to the loaded model."""
+
+
+def prepare(job: Job, get_model: GetModel) -> Outcome:
+    """Find out what is true of a whole mosaic, unless it is known from before.
+
+    Its noise lies in a file for the workers then, and the rest beside it.
+    """
+    start = time.perf_counter()
+    place = piece_directory(tile_directory(Path(job.root), job.tile.name))
+    place.mkdir(parents=True, exist_ok=True)
+    before = read_json(place / PREPARED)
+    facts = {role: facts_of(location) for role, location in job.tile.locations.items()}
+    if before and before["run"] == digest(job.made_of) and same_facts(before["inputs"], facts):
+        return Outcome(job.tile.name, "done", time.perf_counter() - start)
+    inputs = describe_inputs(job.tile)
+    with open_image(job.tile.image, **job.tile.reading) as opened:
+        model, name = get_model(job, opened), model_name(job, opened)
+        image = opened.select(model.bands) if model.bands and not opened.has_band_names else opened
+        how_to_find(image, model.settings, (), job.options)  # what is impossible fails here, before the pieces
+        outside = outside_domain(image, model) if job.options.domain_check else ()
+        if model.kind == "onepass":
+            aside = temporary_path(place / NOISE)
+            save_noise(aside, measure_image_noise(image, model.bands, workers=job.threads))
+            aside.replace(place / NOISE)
+        else:
+            (place / NOISE).unlink(missing_ok=True)
+        grid = tile_side(model, len(model.bands) or image.n_bands) if model.kind == "onepass" else 1
+    found = Prepared(name, model.sha256, inputs, tuple(outside), grid)
+    write_json(place / PREPARED, {"run": digest(job.made_of), **asdict(found)})
+    return Outcome(job.tile.name, "done", time.perf_counter() - start)
+
+
+def make_piece(job: Job, get_model: GetModel) -> Outcome:
+    """Classify one piece of a mosaic, unless that is done."""
+    assert job.piece is not None
+    start = time.perf_counter()
+    directory = tile_directory(Path(job.root), job.tile.name)
+    window, place = job.piece.window, piece_directory(directory)
+    product = piece_product(directory, job.tile.name, job.piece.name)
+    prepared = read_prepared(directory)
+    identity = digest([job.made_of, prepared.content, asdict(window)])
+    marker = place / f"{job.piece.name}.json"
+    if is_made(marker, identity, product):
+        return Outcome(job.name, "done", 0.0)
+    if not same_facts(prepared.inputs, {role: facts_of(one) for role, one in job.tile.locations.items()}):
+        raise OSError(f"{job.tile.name}: an input was written while the run was under way")
+    with suppress(OSError):
+        marker.unlink()
+    aside = temporary_path(product)
+    try:
+        with open_image(job.tile.image, **job.tile.reading) as image:
+            model = get_model(job, image)
+            if model.bands and not image.has_band_names:
+                image = image.select(model.bands)
+            plan = plan_run(
+                image, model, job.options, workers=job.threads, within=window, noise=load_noise(place / NOISE)
+            )
+            record = {**plan.record, **run_record(image, job.options)}
+            if prepared.outside:
+                record["domain"] = list(prepared.outside)
+            with MapFile(aside, window.shape, plan.kinds, wcs=windowed(image.wcs, window), provenance=record) as maps:
+                plan.fill(cast(MapFile, CroppedMaps(maps, window)), None)
+        aside.replace(product)
+        seconds = time.perf_counter() - start
+        write_json(marker, {"identity": identity, "size": product.stat().st_size, "seconds": seconds})
+    finally:
+        aside.unlink(missing_ok=True)
+    return Outcome(job.name, "done", seconds, window.height * window.width)
+
+
+def is_made(marker: Path, identity: str, product: Path) -> bool:
+    """Whether a piece is there, made of what it should be."""
+    found = read_json(marker)
+    if found is None or found["identity"] != identity:
+        return False
+    return product.is_file() and product.stat().st_size == found["size"]

@@ -1,0 +1,220 @@
+"""The plan of a run: which tiles there are, which are done, and what the others will take."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from morpheus_lite.config.classify import AUTO, ClassifyOptions
+from morpheus_lite.errors import InputError
+from morpheus_lite.io import open_image
+from morpheus_lite.models.registry import list_models, read_info
+from morpheus_lite.runtime.resources import parse_memory
+from morpheus_lite.survey.scheduler.jobs import Job
+from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options
+from morpheus_lite.survey.state.tile_state import (
+    SUMMARY,
+    State,
+    TileState,
+    read_json,
+    read_states,
+    strangers,
+    tile_directory,
+)
+from morpheus_lite.survey.tile import Tile
+
+SAMPLE = 16
+"""Tiles whose size is looked up for an estimate; surveys have tiles much alike."""
+
+_BYTES_A_SOURCE = 700
+_RATES = {"unet": 13_000.0, "onepass": 250_000.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a run will do.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Output directory.
+    tiles : tuple of Tile
+        All tiles of the survey.
+    states : tuple of TileState
+        One a tile.
+    options : ClassifyOptions
+        Of the survey.
+    weights : dict
+        sha256 of the weights of each model.
+    strangers : tuple of str
+        Finished tiles in the directory that do not belong to the survey.
+    """
+
+    root: Path
+    tiles: tuple[Tile, ...]
+    states: tuple[TileState, ...]
+    options: ClassifyOptions
+    weights: dict[str, str]
+    strangers: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tiles are in each state."""
+        found = Counter(one.state for one in self.states)
+        return {str(state): found[state] for state in State}
+
+    @property
+    def to_do(self) -> list[tuple[Tile, State]]:
+        """Tiles that are not done, with their state."""
+        both = zip(self.tiles, self.states, strict=True)
+        return [(tile, one.state) for tile, one in both if one.state != State.DONE]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why tiles that were done are not any more, and how many there are of each reason."""
+        return dict(Counter(one.reason for one in self.states if one.reason).most_common())
+
+    def jobs(self, run: str, *, threads: int = 1, seconds: float | None = None) -> Iterator[Job]:
+        """Jobs for the tiles that are not done, one after the other."""
+        for tile, state in self.to_do:
+            made_of = run_of(tile, self.options, self.weights)
+            options = tile_options(tile, self.options)
+            yield Job(tile, options, str(self.root), run, made_of, state, threads, seconds)
+
+
+def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
+    """The options of a survey: the catalogues of its tiles are Parquet, which merging needs."""
+    from dataclasses import replace
+
+    options = options or ClassifyOptions(products=("maps", "catalog"))
+    products = tuple(dict.fromkeys((*options.products, "catalog")))
+    return replace(options, catalog_format="parquet", columns="photutils", overwrite=True, products=products)
+
+
+def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, verify: bool = False) -> Plan:
+    """Look at what is there, and find out what is to do; no image is opened.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        The tiles of the survey.
+    root : path
+        Output directory, which need not exist.
+    options : ClassifyOptions
+        From `survey_options`.
+    verify : bool
+        Compare the checksums of all products.
+
+    Raises
+    ------
+    OptionError
+        The options of a tile are impossible.
+    ModelError
+        A model is unknown.
+    """
+    models = {tile_options(tile, options).model if tile.options else options.model for tile in tiles}
+    weights = {model: _weights(model) for model in models}
+    states = read_states(root, tiles, options, weights, verify=verify)
+    return Plan(root, tuple(tiles), tuple(states), options, weights, tuple(strangers(root, tiles)))
+
+
+def _weights(model: str) -> str:
+    """sha256 of a model's weights; of those of all that may be chosen, where each tile has the one that suits it."""
+    return digest([info.sha256 for info in list_models()]) if model == AUTO else read_info(model).sha256
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the tiles that are not done will take, as far as can be told.
+
+    Parameters
+    ----------
+    n_tiles : int
+        Tiles to do.
+    n_pixels : int
+        Their pixels.
+    core_seconds : float
+        Time of one core.
+    disk : int
+        Bytes of their products.
+    memory : int
+        Bytes that one worker needs.
+    based_on : str
+        Where the figures come from.
+    """
+
+    n_tiles: int
+    n_pixels: int
+    core_seconds: float
+    disk: int
+    memory: int
+    based_on: str
+    problems: tuple[str, ...] = field(default=())
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Estimate a plan's time, disk and memory, from finished tiles where there are any.
+
+    Opens up to `SAMPLE` images for their size, none as a whole.
+    """
+    to_do = [tile for tile, _ in plan.to_do]
+    chosen = to_do[:: max(1, len(to_do) // SAMPLE)][:SAMPLE]
+    sizes, problems = [], []
+    for tile in chosen:
+        try:
+            with open_image(tile.image, **tile.reading) as source:
+                sizes.append((source.shape[0] * source.shape[1], source.n_bands))
+        except InputError as error:
+            problems.append(str(error))
+    mean = sum(size for size, _ in sizes) / max(len(sizes), 1)
+    largest, n_bands = max(sizes, default=(0, 0))
+    kind = "onepass" if plan.options.model == AUTO else read_info(plan.options.model).kind
+    rate, per_pixel, origin = _measured(plan) or (_RATES[kind], _bytes_per_pixel(plan.options, kind), "typical rates")
+    n_pixels = round(mean * len(to_do))
+    return Estimate(
+        n_tiles=len(to_do),
+        n_pixels=n_pixels,
+        core_seconds=n_pixels / rate,
+        disk=round(n_pixels * per_pixel),
+        memory=min(round(0.9e9 + largest * (9 * n_bands + 40)), parse_memory(plan.options.memory)),
+        based_on=f"from {origin}, and the size of {len(sizes)} {'image' if len(sizes) == 1 else 'images'}",
+        problems=tuple(problems),
+    )
+
+
+def _measured(plan: Plan) -> tuple[float, float, str] | None:
+    """Pixels a core-second and bytes a pixel of tiles that are done."""
+    done = [tile for tile, one in zip(plan.tiles, plan.states, strict=True) if one.state == State.DONE]
+    pixels = seconds = disk = 0.0
+    for tile in done[:: max(1, len(done) // SAMPLE)][:SAMPLE]:
+        directory = tile_directory(plan.root, tile.name)
+        summary = read_json(directory / SUMMARY)
+        if summary is None:
+            continue
+        height, width = summary["footprint"]["shape"]
+        pixels += height * width
+        seconds += sum(summary["seconds"].values()) * summary.get("threads", 1)
+        disk += sum(path.stat().st_size for path in directory.iterdir())
+    return (pixels / seconds, disk / pixels, "tiles that are done") if pixels and seconds else None
+
+
+def _bytes_per_pixel(options: ClassifyOptions, kind: str) -> float:
+    maps = (69 if kind == "unet" else 29) * (0.5 if options.compress else 1)
+    return (maps if "maps" in options.products else 0) + _BYTES_A_SOURCE / 2500
+
+
+def as_dict(plan: Plan, guess: Estimate) -> dict[str, Any]:
+    """A plan as plain values."""
+    return {
+        "tiles": len(plan.tiles),
+        **plan.counts,
+        "reasons": plan.reasons,
+        "strangers": list(plan.strangers),
+        "n_pixels": guess.n_pixels,
+        "core_seconds": round(guess.core_seconds, 1),
+        "disk": guess.disk,
+        "memory_per_worker": guess.memory,
+        "based_on": guess.based_on,
+        "problems": list(guess.problems),
+    }

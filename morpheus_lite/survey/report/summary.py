@@ -1,0 +1,181 @@
+"""What is to be said of a whole survey: totals, every tile's figures, which tiles stand out, what failed."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morpheus_lite import __version__
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.survey.merge.footprint import Footprint
+from morpheus_lite.survey.merge.merge import Merged
+from morpheus_lite.survey.plan import Plan
+from morpheus_lite.survey.scheduler.jobs import Outcome
+from morpheus_lite.survey.state.statistics import BRIGHTEST, FAINTEST
+from morpheus_lite.survey.state.tile_state import SUMMARY, read_json, tile_directory
+
+FEWEST = 8
+"""Tiles below which none stands out."""
+
+FAR = 5.0
+"""Tiles further than this from the median, in units of the scatter, stand out."""
+
+_READERS = 16
+_FLOORS = {"depth": 0.1, "pixel_scale": 0.002, "seconds_per_megapixel": 1.0}
+"""Scatter below which a difference does not matter."""
+
+
+def summarise(plan: Plan, outcomes: Sequence[Outcome], merged: Merged | None, seconds: float) -> dict[str, Any]:
+    """A survey as plain values: what ``report.json`` holds.
+
+    Parameters
+    ----------
+    plan : Plan
+        What there was to do.
+    outcomes : sequence of Outcome
+        Of the tiles that were worked on.
+    merged : Merged or None
+        The merged catalogue.
+    seconds : float
+        Wall-clock time of the run.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda tile: tile_figures(plan.root, tile.name), plan.tiles, chunksize=64)
+        tiles = [figures for figures in found if figures]
+    mark_outliers(tiles)
+    failed = [one for one in outcomes if one.status == "failed"]
+    return {
+        "software": f"morpheus_lite {__version__}",
+        "made": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "totals": {
+            "tiles": len(plan.tiles),
+            "done": len(tiles),
+            "done_now": len(outcomes) - len(failed),
+            "failed": len(failed),
+            "n_pixels": sum(one["n_pixels"] for one in tiles),
+            "n_sources": sum(one["n_sources"] for one in tiles),
+            "seconds": round(seconds, 1),
+            "tile_seconds": round(sum(one["seconds"] for one in tiles), 1),
+        },
+        "classes": _added(one["classes"] for one in tiles),
+        "magnitudes": {"brightest": BRIGHTEST, "faintest": FAINTEST, **_added(one.pop("magnitudes") for one in tiles)},
+        "merged": None if merged is None else _merged(merged),
+        "failed": [{"tile": one.name, "error": one.error, "kind": one.kind, "log": one.tail} for one in failed],
+        "strangers": list(plan.strangers),
+        "outliers": [one["name"] for one in tiles if one["outlier"]],
+        "tiles": tiles,
+    }
+
+
+def _merged(merged: Merged) -> dict[str, Any]:
+    return {
+        "n_rows": merged.n_rows,
+        "n_duplicates": merged.n_duplicates,
+        "larger_than_overlap": merged.cut,
+        "overlap_needed_arcsec": max((one["needed"] for one in merged.cut), default=0.0),
+        "without_wcs": list(merged.unplaced),
+    }
+
+
+def tile_figures(root: Path, name: str) -> dict[str, Any] | None:
+    """Figures of one finished tile; None if it is not finished."""
+    summary = read_json(tile_directory(root, name) / SUMMARY)
+    if summary is None:
+        return None
+    footprint = Footprint.from_dict(summary["footprint"])
+    height, width = footprint.shape
+    seconds = sum(summary["seconds"].values()) - summary["seconds"].get("loading", 0.0)
+    return {
+        "name": name,
+        "n_pixels": height * width,
+        "valid_share": round(footprint.valid_share, 4),
+        **_place(footprint),
+        "bands": summary["bands"],
+        "depth": summary["depth"],
+        "n_sources": summary["n_sources"],
+        "classes": summary["classes"],
+        "magnitudes": summary["magnitudes"],
+        "n_cut": summary["n_cut"],
+        "seconds": round(seconds, 2),
+        "stages": {stage: round(one, 2) for stage, one in summary["seconds"].items()},
+        "peak_memory": summary["peak_memory"],
+        "host": summary["host"],
+    }
+
+
+def _place(footprint: Footprint) -> dict[str, Any]:
+    if footprint.wcs is None:
+        return {"corners": None, "pixel_scale": None, "area": None}
+    height, width = footprint.shape
+    x, y = np.array([-0.5, width - 0.5, width - 0.5, -0.5]), np.array([-0.5, -0.5, height - 0.5, height - 0.5])
+    ra, dec = footprint.sky(x, y)
+    area = height * width * footprint.valid_share * footprint.pixel_scale**2 / 3600
+    corners = [[round(float(a), 6), round(float(d), 6)] for a, d in zip(ra, dec, strict=True)]
+    return {"corners": corners, "pixel_scale": round(footprint.pixel_scale, 6), "area": area}
+
+
+def mark_outliers(tiles: list[dict[str, Any]]) -> None:
+    """Say of each tile in which respect it stands out from the others: adds ``outlier``, a list of sentences."""
+    for one in tiles:
+        one["outlier"] = []
+    if len(tiles) > 1:
+        _mark_bands(tiles)
+    if len(tiles) < FEWEST:
+        return
+    bands = sorted({band for one in tiles for band in one["depth"]})
+    for band in bands:
+        _mark(tiles, f"depth in {band}", [one["depth"].get(band) for one in tiles], floor=_FLOORS["depth"])
+    _mark(tiles, "pixel scale in arcsec", [one["pixel_scale"] for one in tiles], floor=_FLOORS["pixel_scale"])
+    rate = [one["seconds"] / max(one["n_pixels"], 1) * 1e6 for one in tiles]
+    _mark(tiles, "seconds a megapixel", rate, floor=_FLOORS["seconds_per_megapixel"])
+    counts = np.array([one["n_sources"] for one in tiles], dtype=float)
+    size = np.array([(one["area"] or one["n_pixels"] / 1e6) or np.nan for one in tiles])
+    _mark(tiles, "sources a unit of area", counts / size, noise=np.sqrt(np.maximum(counts, 1)) / size)
+    for name in SOURCE_CLASSES:
+        share = np.array([one["classes"][name] for one in tiles]) / np.maximum(counts, 1)
+        noise = np.sqrt(np.maximum(share * (1 - share), 0.05) / np.maximum(counts, 1))
+        _mark(tiles, f"share of {name.replace('_', ' ')}", np.where(counts > 0, share, np.nan), noise=noise)
+
+
+def _mark_bands(tiles: list[dict[str, Any]]) -> None:
+    """A tile whose file ends between two bands, or was never given one, looks whole by itself."""
+    ((usual, _),) = Counter(tuple(sorted(one["bands"])) for one in tiles).most_common(1)
+    for one in tiles:
+        if lacking := sorted(set(usual) - set(one["bands"])):
+            one["outlier"].append(f"without {', '.join(lacking)}, which others have")
+        if further := sorted(set(one["bands"]) - set(usual)):
+            one["outlier"].append(f"with {', '.join(further)}, which others have not")
+
+
+def _mark(
+    tiles: list[dict[str, Any]],
+    what: str,
+    values: Iterable[float | None],
+    *,
+    floor: float = 0.0,
+    noise: np.ndarray | float = 0.0,
+) -> None:
+    value = np.array([np.nan if one is None else one for one in values], dtype=float)
+    known = np.isfinite(value)
+    if known.sum() < FEWEST:
+        return
+    middle = float(np.median(value[known]))
+    scatter = 1.4826 * float(np.median(np.abs(value[known] - middle)))
+    allowed = FAR * np.hypot(max(scatter, floor), noise)
+    for one, number, far in zip(tiles, value, known & (np.abs(value - middle) > allowed), strict=True):
+        if far:
+            one["outlier"].append(f"{what}: {number:.4g}, others {middle:.4g}")
+
+
+def _added(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums of counts, or of lists of counts, key by key."""
+    total: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            added = np.asarray(value) + np.asarray(total.get(key, 0))
+            total[key] = added.tolist()
+    return total

@@ -1,0 +1,216 @@
+"""The story of a survey: tiles become products, however often it is interrupted; then one catalogue and a report."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.errors import OptionError
+from morpheus_lite.runtime.atomic import SUFFIX
+from morpheus_lite.survey.cluster import ClusterOptions, connected, require_dask
+from morpheus_lite.survey.manifest import read_tiles
+from morpheus_lite.survey.merge.merge import CATALOG, Merged, merge, merged_before
+from morpheus_lite.survey.mosaic.geometry import SIDE
+from morpheus_lite.survey.plan import Plan, make_plan, survey_options
+from morpheus_lite.survey.report.page import write_page
+from morpheus_lite.survey.report.summary import summarise
+from morpheus_lite.survey.scheduler.jobs import Outcome
+from morpheus_lite.survey.scheduler.lock import locked
+from morpheus_lite.survey.scheduler.stages import run_stages
+from morpheus_lite.survey.state.index import read_index
+from morpheus_lite.survey.state.tile_state import TILES, write_json
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Progress = Callable[[int, int], None]
+Announce = Callable[[str], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a survey is run; none of it changes the result.
+
+    Parameters
+    ----------
+    retries : int
+        How often a tile that failed is tried again.
+    tile_timeout : float, optional
+        Seconds after which a worker that is still at one tile is ended. None waits.
+    verify : bool
+        Before the run, compare the checksums of the products that are there.
+    merge : bool
+        Whether to merge the catalogues of the tiles.
+    tile_size : int or None
+        Images with a longer side than this are cut into squares of this side, which separate workers classify; their
+        sources are found and measured as if they were whole. None cuts nothing.
+    """
+
+    retries: int = 2
+    tile_timeout: float | None = None
+    verify: bool = False
+    merge: bool = True
+    tile_size: int | None = SIDE
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise OptionError(f"retries {self.retries}: expected 0 or more")
+        if self.tile_timeout is not None and not self.tile_timeout > 0:
+            raise OptionError(f"tile_timeout {self.tile_timeout}: expected a positive number of seconds")
+        if self.tile_size is not None and self.tile_size < 1:
+            raise OptionError(f"tile_size {self.tile_size}: expected a positive number of pixels")
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyResult:
+    """What a run made.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        Output directory.
+    plan : Plan
+        What there was to do.
+    outcomes : tuple of Outcome
+        Of the tiles that were worked on.
+    seconds : float
+        Wall-clock time of the run.
+    products : dict
+        ``catalog``, ``report`` and ``json`` to the path of each.
+    merged : Merged or None
+        The merged catalogue; None if there is no source with a place on the sky, or it was not asked for.
+    """
+
+    directory: Path
+    plan: Plan
+    outcomes: tuple[Outcome, ...] = ()
+    seconds: float = 0.0
+    products: dict[str, Path] = field(default_factory=dict)
+    merged: Merged | None = None
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Tiles that failed."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
+
+
+def classify_survey(
+    source: Any,
+    directory: str | Path,
+    options: ClassifyOptions | None = None,
+    *,
+    cluster: ClusterOptions | None = None,
+    run: RunOptions | None = None,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+) -> SurveyResult:
+    """Classify the tiles of a survey.
+
+    Each tile's products appear in ``directory/tiles/NAME`` when they are whole. A run that was interrupted goes on
+    where it was: only tiles that are missing, or whose files, options, weights or version have changed, are classified.
+
+    Parameters
+    ----------
+    source : path, sequence of paths, or sequence of Tile
+        Images, a directory, a glob or a manifest: see `~morpheus_lite.survey.read_tiles`.
+    directory : path
+        Where the products go; on storage that all workers see.
+    options : ClassifyOptions, optional
+        What to do with each tile; None writes class maps and catalogue with the default model. The tiles' catalogues
+        are always Parquet.
+    cluster : ClusterOptions, optional
+        Where the work is done; None takes worker processes on this machine.
+    run : RunOptions, optional
+        Retries, time limit, checks.
+    progress : callable, optional
+        Called with (tiles done, tiles in all).
+    announce : callable, optional
+        Called with lines that a person who waits wants to read: where the dashboard is, which tile failed.
+
+    Returns
+    -------
+    SurveyResult
+        Also when tiles failed: see its ``failed``.
+
+    Raises
+    ------
+    InputError
+        The source is no list of tiles.
+    OutputError
+        Another run works in the directory, or nothing can be written there.
+    MorpheusError
+        Dask is not installed, or the scheduler is gone.
+    """
+    require_dask()
+    cluster, run, tell = cluster or ClusterOptions(), run or RunOptions(), announce or log.info
+    options = survey_options(options)
+    root = Path(directory).absolute()
+    tiles = read_tiles(source)
+    start = time.perf_counter()
+    with locked(root) as name, ExitStack() as stack:
+        clear_unfinished(root)
+        plan = make_plan(tiles, root, options, verify=run.verify)
+        client = cache(lambda: stack.enter_context(connected(cluster, retries=run.retries)))
+        outcomes = _work(plan, name, client(), cluster, run, progress, tell) if plan.to_do else ()
+        merged = _merge(plan, client, run)
+        products = _report(plan, outcomes, merged, time.perf_counter() - start)
+        clear_unfinished(root)
+    return SurveyResult(root, plan, outcomes, time.perf_counter() - start, products, merged)
+
+
+def _work(
+    plan: Plan,
+    name: str,
+    client: "Client",
+    cluster: ClusterOptions,
+    run: RunOptions,
+    progress: Progress | None,
+    tell: Announce,
+) -> tuple[Outcome, ...]:
+    outcomes = []
+    n_tiles, n_before = len(plan.tiles), len(plan.tiles) - len(plan.to_do)
+    tell(f"{n_before} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
+
+    def step(done: int, total: int) -> None:
+        if progress:
+            progress(n_before + done, n_before + total)
+
+    step(0, len(plan.to_do))
+    jobs = plan.jobs(name, threads=cluster.threads, seconds=run.tile_timeout)
+    for outcome in run_stages(jobs, len(plan.to_do), client, retries=run.retries, side=run.tile_size, step=step):
+        outcomes.append(outcome)
+        if outcome.status == "failed":
+            tell(f"tile {outcome.name} failed: {outcome.error}")
+    return tuple(outcomes)
+
+
+def _merge(plan: Plan, client: Callable[[], "Client"], run: RunOptions) -> Merged | None:
+    """The merged catalogue of what is done; None if it was not asked for, or there is nothing to merge."""
+    index = read_index(plan.root, (tile.name for tile in plan.tiles))
+    if not run.merge or not index.counts():
+        return None
+    return merged_before(plan.root, index) or merge(plan.root, index, client())
+
+
+def _report(plan: Plan, outcomes: tuple[Outcome, ...], merged: Merged | None, seconds: float) -> dict[str, Path]:
+    """Write what is to be said of the survey, for people and for programs."""
+    survey = summarise(plan, outcomes, merged, seconds)
+    products = {"json": plan.root / "report.json", "report": plan.root / "report.html"}
+    write_json(products["json"], survey)
+    write_page(products["report"], survey, title=plan.root.name)
+    return products if merged is None else {"catalog": merged.path, **products}
+
+
+def clear_unfinished(root: Path) -> None:
+    """Remove what runs that were ended left beside the tiles; only for the one that holds the lock."""
+    for entry in [*(root / TILES).glob(f".*{SUFFIX}"), *root.glob(f".{CATALOG}.*{SUFFIX}")]:
+        log.info("removing %s, which a run that was ended has left", entry.name)
+        shutil.rmtree(entry, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Jobs and workers of a survey."""

@@ -1,0 +1,158 @@
+"""The loop of a run: jobs go to the cluster, a few more than it has threads, and their outcomes come back."""
+
+import logging
+import queue
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from morpheus_lite.errors import MorpheusError, OutputError
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure, is_output_failure
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_LOOK = 5.0
+"""Seconds between looks at how many workers there are."""
+
+_LONELY = 60.0
+"""Seconds without any worker after which that is said."""
+
+_FRAMES = 3
+"""Of a traceback, where there is no log."""
+
+_HOPELESS = 3
+"""Tiles in a row that cannot be written after which the run gives up."""
+
+log = logging.getLogger(__name__)
+
+
+class SchedulerLostError(MorpheusError):
+    """The scheduler is gone; what was done is done."""
+
+
+def run_jobs(
+    client: "Client", jobs: Iterable[Job], *, retries: int = 2, work: Callable[[Job], Outcome] | None = None
+) -> Iterator[Outcome]:
+    """Work through jobs on a cluster.
+
+    No more tiles are handed out than there are threads: a worker that dies takes only the tile it works on, and the
+    scheduler's memory does not grow with the survey.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        From `~morpheus_lite.survey.cluster.connected`.
+    jobs : iterable of Job
+        What to do; taken from as workers become free.
+    retries : int
+        How often a tile that failed is tried again.
+    work : callable, optional
+        What a worker does with a job; None takes `~morpheus_lite.survey.scheduler.worker.run_job`.
+
+    Yields
+    ------
+    Outcome
+        Of each job, as they end.
+
+    Raises
+    ------
+    SchedulerLostError
+        The scheduler does not answer any more.
+    OutputError
+        Nothing can be written any more.
+    """
+    from morpheus_lite.survey.scheduler.worker import run_job
+
+    submit = partial(client.map, work or run_job, retries=retries, pure=False)
+    waiting = iter(jobs)
+    at_work: dict[str, tuple[Job, Future, float]] = {}
+    done: queue.SimpleQueue[str] = queue.SimpleQueue()
+    room = _Room(client)
+    hopeless = 0
+    while True:
+        _submit(submit, list(islice(waiting, max(room.size() - len(at_work), 0))), at_work, done)
+        if not at_work:
+            return
+        for key in _ended(done, room):
+            job, future, start = at_work.pop(key)
+            outcome = _outcome(job, future, time.perf_counter() - start)
+            hopeless = hopeless + 1 if is_output_failure(outcome) else 0
+            yield outcome
+        if hopeless >= _HOPELESS:
+            client.cancel([other for _, other, _ in at_work.values()], force=True)
+            raise OutputError(f"{hopeless} tiles in a row cannot be written ({outcome.error}); the run stops here")
+
+
+def _submit(
+    submit: Callable[..., list["Future"]],
+    jobs: list[Job],
+    at_work: dict[str, tuple[Job, "Future", float]],
+    done: "queue.SimpleQueue[str]",
+) -> None:
+    if not jobs:
+        return
+    now = time.perf_counter()
+    futures = submit(jobs, key=[f"{job.step}-{job.run}-{job.name}" for job in jobs])
+    for job, future in zip(jobs, futures, strict=True):
+        at_work[str(future.key)] = job, future, now
+        future.add_done_callback(lambda ended: done.put(str(ended.key)))
+
+
+def _ended(done: "queue.SimpleQueue[str]", room: "_Room") -> Iterator[str]:
+    """Keys of jobs that have ended: waits for the first, and takes those that are there by then."""
+    try:
+        yield done.get(timeout=_LOOK)
+    except queue.Empty:
+        room.look()
+        return
+    with suppress(queue.Empty):
+        while True:
+            yield done.get_nowait()
+
+
+def _outcome(job: Job, future: "Future", seconds: float) -> Outcome:
+    from distributed import KilledWorker
+
+    if future.status == "cancelled" or future.status == "lost":
+        raise SchedulerLostError(
+            "the scheduler is gone, and with it the tiles that were at work; those that are done stay done. "
+            "Start it again, and run the same command"
+        )
+    error: Any = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, KilledWorker):
+        died = f"{error.allowed_failures + 1} worker processes died of it: ended, out of memory, or over the time limit"
+        return failure(job, error, seconds, died)
+    found = failure(job, error, seconds)
+    return found if found.tail else replace(found, tail="".join(traceback.format_tb(future.traceback())[-_FRAMES:]))
+
+
+class _Room:
+    """How many tiles may be at work: one for each thread of the cluster; looked up now and then."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+        self._seen = self._lonely_since = time.monotonic()
+        self._n_threads = 0
+        self.look()
+
+    def size(self) -> int:
+        if time.monotonic() - self._seen > _LOOK:
+            self.look()
+        return max(self._n_threads, 1)
+
+    def look(self) -> None:
+        now = self._seen = time.monotonic()
+        self._n_threads = sum(self._client.nthreads().values()) if self._client.status == "running" else 0
+        if self._n_threads:
+            self._lonely_since = now
+        elif now - self._lonely_since > _LONELY:
+            log.warning("no worker has been there for %.0f s; waiting for one", now - self._lonely_since)
+            self._lonely_since = now

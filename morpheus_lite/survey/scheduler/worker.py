@@ -1,0 +1,99 @@
+"""A Dask worker of a survey: the model is loaded once, and kept."""
+
+import gc
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+from morpheus_lite.config.classify import AUTO
+from morpheus_lite.errors import ModelError
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.models.registry import load_model, read_info
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome, model_name
+from morpheus_lite.survey.scheduler.watch import log_everything
+
+
+class SurveyWorker(WorkerPlugin):
+    """What a worker keeps between tiles.
+
+    Parameters
+    ----------
+    in_process : bool
+        Whether the worker is a thread of the process that runs the survey, and so must leave it alone.
+    """
+
+    name = "morpheus-survey"
+    idempotent = True
+    """A later run on the same workers finds the model loaded."""
+
+    def __init__(self, *, in_process: bool) -> None:
+        self.in_process = in_process
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask when the worker has started."""
+        self._models: dict[tuple[str, str, str], Any] = {}
+        self._loading = threading.Lock()
+        if not self.in_process:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            log_everything()
+
+    def model(self, job: Job, image: ImageSource) -> Any:
+        """The model for a job's image, loaded at the first call, and when its weights are to be others.
+
+        Raises
+        ------
+        ModelError
+            This worker's weights are not those that the survey is made with.
+        """
+        name, options = model_name(job, image), job.options
+        wanted = read_info(name).sha256 if options.model == AUTO else job.made_of["weights"]
+        key = name, options.device, options.precision
+        with self._loading:
+            if key not in self._models or self._models[key].sha256 != wanted:
+                with _starting(alone=not self.in_process):
+                    self._models[key] = load_model(name, device=options.device, precision=options.precision)
+            model = self._models[key]
+        if model.sha256 != wanted:
+            raise ModelError(
+                f"the worker on {socket.gethostname()} has other weights of {name} ({model.sha256[:12]}...) than the "
+                f"survey is made with ({wanted[:12]}...)"
+            )
+        return model
+
+
+def run_job(job: Job) -> Outcome:
+    """`process` on this worker."""
+    # The pipeline is imported where tiles are made, not by the process that hands them out.
+    from morpheus_lite.survey.scheduler.work import process
+
+    plugin = cast(SurveyWorker, get_worker().plugins[SurveyWorker.name])
+    return process(job, plugin.model, may_exit=not plugin.in_process)
+
+
+@contextmanager
+def _starting(*, alone: bool) -> Iterator[None]:
+    """In a process of its own, leave out what TensorFlow writes straight to file descriptor 2 when it starts.
+
+    Nor is what it imports searched for garbage, over and over: a fifth of the time.
+    """
+    if not alone:
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    gc.disable()
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+        gc.freeze()
+        gc.enable()

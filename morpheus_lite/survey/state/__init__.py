@@ -1,0 +1,1 @@
+"""Which tiles are done, and what their products depend on."""

@@ -1,0 +1,170 @@
+"""What a tile's products depend on: its files, the options, the version, the weights; and which of it has changed."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from morpheus_lite import __version__
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.errors import InputError
+from morpheus_lite.io.location import Location
+from morpheus_lite.survey.tile import PLANES, Tile
+
+Facts = dict[str, Any]
+"""What is known of a file without reading it: path, size, and time of change or ETag."""
+
+_REMOTE_FACTS = ("ETag", "Content-MD5", "LastModified", "last_modified", "mtime", "md5Hash", "generation")
+_CHUNK = 1 << 22
+_HARMLESS = ("overwrite", "memory", "device")
+"""Options that do not change what is in the products."""
+
+
+def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
+    """The options of one tile: those of the survey with its own on top."""
+    own = dict(tile.options)
+    if "measuring" in own:
+        own["measuring"] = options.measuring.with_fields(own["measuring"])
+    return replace(options, **own) if own else options
+
+
+def option_values(options: ClassifyOptions) -> dict[str, Any]:
+    """The options that products depend on, as plain values: what JSON would give back of them."""
+    chosen = {key: value for key, value in asdict(options).items() if key not in _HARMLESS}
+    return json.loads(json.dumps(chosen, default=list))
+
+
+def run_of(
+    tile: Tile, options: ClassifyOptions, weights: Mapping[str, str], *, values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a tile's products depend on beside the content of its files, as plain values.
+
+    The paths themselves are left out: a file that was renamed is the same file.
+
+    Parameters
+    ----------
+    tile : Tile
+        The tile.
+    options : ClassifyOptions
+        Of the survey.
+    weights : mapping of str to str
+        sha256 of the weights of every model that the survey uses.
+    values : mapping, optional
+        `option_values` of ``options``, for callers with many tiles.
+    """
+    if tile.options or values is None:
+        options = tile_options(tile, options)
+        values = option_values(options)
+    reading = {key: value for key, value in tile.reading.items() if key not in PLANES}
+    hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}
+    left_out = [plane for plane in PLANES if tile.reading.get(plane) is False]
+    return {
+        "version": __version__,
+        "weights": weights[options.model],
+        "options": values,
+        "reading": reading,
+        "hdus": hdus,
+        "left_out": left_out,
+    }
+
+
+def digest(value: Any) -> str:
+    """A short name of plain values: the same for the same values, in any order of keys."""
+    text = json.dumps(value, sort_keys=True, default=list, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def facts_of(location: Location) -> Facts:
+    """What is known of a file without reading it.
+
+    Times of change are only ever compared for equality, so that clocks may be wrong.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it cannot be reached.
+    """
+    if not location.is_remote:
+        location.require_file()
+        try:
+            found = Path(location.path).stat()
+        except OSError as error:
+            raise InputError(f"{location.path} cannot be looked at: {error.strerror or error}") from error
+        return {"path": location.path, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    info = _remote_info(location.path)
+    known = {key: str(info[key]) for key in _REMOTE_FACTS if info.get(key) is not None}
+    return {"path": location.path, "size": info.get("size"), **known}
+
+
+def _remote_info(url: str) -> Mapping[str, Any]:
+    try:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(url)
+        return system.info(path, refresh=True) if url.startswith("s3") else system.info(path)
+    # Every kind of store has its own exceptions.
+    except Exception as error:
+        raise InputError(f"{url} cannot be reached: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def content_hash(location: Location) -> str:
+    """sha256 of a file's content.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        with _opened(location) as file:
+            while block := file.read(_CHUNK):
+                found.update(block)
+    except Exception as error:
+        raise InputError(f"{location.path} cannot be read: {' '.join(str(error).split())}") from error
+    return found.hexdigest()
+
+
+def _opened(location: Location) -> Any:
+    if not location.is_remote:
+        return Path(location.path).open("rb")
+    import fsspec
+
+    return fsspec.open(location.path, "rb").open()
+
+
+def describe_inputs(tile: Tile) -> dict[str, Facts]:
+    """Every file of a tile by its role, with size, time of change and sha256 of its content: reads all of them."""
+    locations = tile.locations
+    facts = {role: facts_of(location) for role, location in locations.items()}
+    hashes = {location.path: content_hash(location) for location in locations.values()}
+    return {role: {**known, "sha256": hashes[known["path"]]} for role, known in facts.items()}
+
+
+def same_facts(known: Mapping[str, Facts], now: Mapping[str, Facts]) -> bool:
+    """Whether the files look as they did, without reading them."""
+    return known.keys() == now.keys() and all(
+        {key: value for key, value in known[role].items() if key != "sha256"} == now[role] for role in now
+    )
+
+
+def same_content(known: Mapping[str, Facts], now: Mapping[str, Facts]) -> bool:
+    """Whether the files hold what they did."""
+    return known.keys() == now.keys() and all(known[role].get("sha256") == now[role]["sha256"] for role in now)
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    """In words, what of a run has changed: ``options.stride was 5, is 3``."""
+    for key in sorted(set(was) | set(now)):
+        before, after = was.get(key), now.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from (f"{key}.{one}" for one in differences(before, after))
+        elif digest(before) != digest(after):
+            yield f"{key} was {_short(before)}, is {_short(after)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 24 else text[:12] + "..."

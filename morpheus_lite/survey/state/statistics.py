@@ -1,0 +1,95 @@
+"""What is worth knowing of a tile once it is done: counts, magnitudes, depth, times; small enough for 100,000."""
+
+import re
+import resource
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.survey.merge.healpix import count_coarse, finest_cells
+from morpheus_lite.survey.state.fingerprint import digest
+
+BRIGHTEST, FAINTEST = 14, 32
+"""Magnitudes that the histograms begin and end at, in steps of one."""
+
+_APERTURE = re.compile(r"^aper_fluxerr_(?P<radius>[0-9p]+(px)?)_(?P<band>.+)$")
+
+
+def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> dict[str, Any]:
+    """Counts, magnitudes and depth of a catalogue.
+
+    Parameters
+    ----------
+    table : astropy.table.QTable
+        From `~morpheus_lite.catalog.measure`.
+    zero_points : mapping
+        AB magnitude of one data unit by band; None where unknown.
+
+    Returns
+    -------
+    dict
+        ``n_sources``; ``classes``: sources of each class; ``magnitudes``: sources in each bin of one magnitude from
+        `BRIGHTEST`, by class, in the detection band (none without a zero-point); ``depth``: AB magnitude of
+        5 sigma in the middle aperture by band, ``noise``: one sigma of it in data units; ``n_cut``: sources that
+        the edge cuts.
+    """
+    kinds = np.asarray(table["morphology"], dtype=str) if len(table) else np.zeros(0, str)
+    noise = _aperture_noise(table)
+    return {
+        "n_sources": len(table),
+        "classes": {name: int((kinds == name).sum()) for name in SOURCE_CLASSES},
+        "magnitudes": _magnitudes(table, kinds),
+        "noise": noise,
+        "depth": {band: _magnitude(5 * sigma, zero_points.get(band)) for band, sigma in noise.items()},
+        "n_cut": int(np.count_nonzero(np.asarray(table["flags"]) & int(SourceFlag.EDGE))) if len(table) else 0,
+    }
+
+
+def place_statistics(table: QTable) -> dict[str, Any]:
+    """What merging needs to know of a catalogue: sources in each cell of the sky, and a short name of the columns."""
+    columns = [(name, str(table[name].dtype), str(getattr(table[name], "unit", ""))) for name in table.colnames]
+    cells: dict[int, int] = {}
+    if "ra" in table.colnames:
+        ra, dec = (np.asarray(getattr(table[name], "value", table[name]), dtype=float) for name in ("ra", "dec"))
+        cells = count_coarse(finest_cells(ra, dec))
+    return {"cells": cells, "schema": digest(columns)}
+
+
+def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:
+    column = f"kron_mag_{table.meta.get('detection_band')}"
+    if column not in table.colnames:
+        return {}
+    magnitude = np.asarray(getattr(table[column], "value", table[column]), dtype=float)
+    bins = np.arange(BRIGHTEST, FAINTEST + 1)
+    return {name: np.histogram(magnitude[kinds == name], bins)[0].tolist() for name in SOURCE_CLASSES}
+
+
+def _aperture_noise(table: QTable) -> dict[str, float]:
+    """Median error of the flux in the middle one of the apertures, by band, in data units."""
+    columns: dict[str, list[str]] = {}
+    for name in table.colnames:
+        if match := _APERTURE.match(name):
+            columns.setdefault(match["band"], []).append(name)
+    found = {}
+    for band, names in columns.items():
+        column = table[names[len(names) // 2]]
+        errors = np.asarray(getattr(column, "value", column), dtype=float)
+        errors = errors[np.isfinite(errors) & (errors > 0)]
+        if len(errors):
+            found[band] = float(np.median(errors))
+    return found
+
+
+def _magnitude(flux: float, zero_point: float | None) -> float | None:
+    return None if zero_point is None else float(zero_point - 2.5 * np.log10(flux))
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

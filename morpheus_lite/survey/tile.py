@@ -1,0 +1,94 @@
+"""Tile: one image of a survey, as a descriptor that costs nothing to send: paths and options, never pixels."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io.location import Location
+
+PLANES = ("rms", "weight", "dq")
+"""Keyword arguments of `~morpheus_lite.io.read_image` that are planes, and so may be files."""
+
+READING = (*PLANES, "bands", "zero_points")
+"""Keyword arguments of `~morpheus_lite.io.read_image` that a tile may give."""
+
+LONGEST_NAME = 120
+
+_NAME = re.compile(r"^[\w+-][\w.+-]*$")
+
+Paths = str | Mapping[str, str]
+"""One file with all bands, or one for each band."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One image of a survey.
+
+    Parameters
+    ----------
+    name : str
+        What the tile is called: letters, digits and ``_ . + -``. Its products lie in a directory of this name.
+    image : str or mapping from band to str
+        Path or URL, with ``[EXT]`` if need be; one with all bands, or one a band.
+    reading : mapping
+        Keyword arguments of `~morpheus_lite.io.read_image`: some of `READING`.
+    options : mapping
+        Fields of `~morpheus_lite.config.classify.ClassifyOptions` that differ for this tile; of ``measuring``, a
+        mapping of those of its fields that do.
+    """
+
+    name: str
+    image: Paths
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name) or len(self.name) > LONGEST_NAME:
+            raise OptionError(
+                f"tile name {self.name!r}: expected at most {LONGEST_NAME} letters, digits and _ . + -, not beginning "
+                "with a dot; name the tile in a manifest"
+            )
+        unknown = sorted(set(self.reading) - set(READING))
+        if unknown:
+            raise OptionError(f"tile {self.name}: {', '.join(unknown)} is unknown; expected {', '.join(READING)}")
+
+    @property
+    def locations(self) -> dict[str, Location]:
+        """Every file of the tile by its role: ``image``, ``image:F160W``, ``rms``, ``weight:F160W``, ..."""
+        found = _by_role("image", self.image)
+        for plane in PLANES:
+            found |= _by_role(plane, self.reading.get(plane))
+        return found
+
+
+def _by_role(role: str, paths: Any) -> dict[str, Location]:
+    if isinstance(paths, str):
+        return {role: Location.parse(paths)}
+    if isinstance(paths, Mapping):
+        return {f"{role}:{band}": Location.parse(path) for band, path in paths.items()}
+    return {}
+
+
+def check_names(tiles: list[Tile], origin: str) -> list[Tile]:
+    """The tiles, if each has a name of its own.
+
+    Names that differ only in upper and lower case count as the same: on some file systems they are.
+
+    Raises
+    ------
+    InputError
+        There are none, or two have the same name.
+    """
+    if not tiles:
+        raise InputError(f"{origin}: there is no tile in it")
+    seen: dict[str, Tile] = {}
+    for tile in tiles:
+        other = seen.setdefault(tile.name.lower(), tile)
+        if other is not tile:
+            raise InputError(
+                f"{origin}: two tiles are called {tile.name}: {other.image} and {tile.image}; give them names of their "
+                "own in a manifest"
+            )
+    return tiles

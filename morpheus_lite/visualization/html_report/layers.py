@@ -1,0 +1,207 @@
+"""The picture's layers as the page holds them: field tiles, class planes, pixel values; block means where too large.
+
+The page draws y upwards, so rows are stored from the top of the picture down: row 0 is the largest y.
+"""
+
+import base64
+import io
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.visualization.html_report.sources import unit_text
+
+MAX_FIELD_PIXELS = 4096**2
+"""The field is shown pixel by pixel up to this size; beyond, as block means."""
+
+MAX_PLANE_PIXELS = 2048**2
+"""Class probabilities and uncertainty are held pixel by pixel up to this size."""
+
+MAX_VALUES = 4096**2
+"""Pixel values, over all bands, that the page holds for the read-out."""
+
+MAX_LOSSLESS_PIXELS = 1600**2
+"""The field is a PNG up to this size, a JPEG beyond: noise does not compress without loss."""
+
+TILE = 1024
+"""Side of the field's tiles in pixels."""
+
+MAX_SAMPLES = 1_000_000
+"""Pixels from which the noise of a band is measured."""
+
+MISSING = 255
+"""Code of a pixel without a value in the uint8 planes, whose values run from 0 to 254."""
+
+SOFTENING, STEP = 50.0, 0.005
+"""Pixel values are stored as ``round(asinh(value / (SOFTENING * sigma)) / STEP)``: steps of a quarter of the noise on
+the sky and of 0.5 % of the value where it is bright."""
+
+NO_VALUE = -32768
+
+
+def block_step(n_pixels: int, limit: int) -> int:
+    """Side of the blocks whose means keep an image of ``n_pixels`` within ``limit``."""
+    return max(1, math.ceil(math.sqrt(n_pixels / limit)))
+
+
+def block_mean(plane: np.ndarray, step: int) -> np.ndarray:
+    """Mean over blocks of ``step`` by ``step`` pixels, not counting NaN.
+
+    Parameters
+    ----------
+    plane : numpy.ndarray
+        float32, shape ``(y, x)``.
+    step : int
+        Side of the blocks; the last ones are smaller where the shape is not a multiple of it.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(ceil(y / step), ceil(x / step))``; NaN where a block holds only NaN.
+    """
+    if step == 1:
+        return plane
+    shape = tuple(-(-size // step) for size in plane.shape)
+    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for first, second in np.ndindex(step, step):
+        part = plane[first::step, second::step]
+        finite = np.isfinite(part)
+        here = tuple(slice(size) for size in part.shape)
+        total[here] += np.where(finite, part, np.float32(0))
+        count[here] += finite
+    return np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
+
+
+def field_tiles(rgb: np.ndarray) -> tuple[dict[str, Any], list[str]]:
+    """The colour picture cut into tiles.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        float in 0..1 or uint8, shape ``(y, x, 3)``.
+
+    Returns
+    -------
+    layout : dict
+        ``step`` (block side), ``tile``, ``rows``, ``columns``, ``width``, ``height``, ``mime``.
+    texts : list of str
+        base64 of each tile's file, row after row from the top left.
+    """
+    step = block_step(rgb.shape[0] * rgb.shape[1], MAX_FIELD_PIXELS)
+    picture = _to_bytes(rgb[::-1], step)
+    height, width = picture.shape[:2]
+    lossless = height * width <= MAX_LOSSLESS_PIXELS
+    rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
+    texts = [
+        _encode(picture[TILE * row : TILE * (row + 1), TILE * column : TILE * (column + 1)], lossless)
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    layout = {"step": step, "tile": TILE, "rows": rows, "columns": columns, "width": width, "height": height}
+    return layout | {"mime": "image/png" if lossless else "image/jpeg"}, texts
+
+
+def _to_bytes(rgb: np.ndarray, step: int) -> np.ndarray:
+    """uint8 picture, block-averaged plane by plane to spare memory."""
+    full = 1.0 if rgb.dtype.kind == "f" else 255.0
+    planes = []
+    for channel in range(3):
+        plane = block_mean(rgb[:, :, channel].astype(np.float32), step)
+        planes.append(np.clip(np.nan_to_num(plane) * (255 / full) + 0.5, 0, 255).astype(np.uint8))
+    return np.stack(planes, axis=2)
+
+
+def _encode(tile: np.ndarray, lossless: bool) -> str:
+    buffer = io.BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(tile))
+    if lossless:
+        picture.save(buffer, "PNG", optimize=True)
+    else:
+        picture.save(buffer, "JPEG", quality=90, subsampling=0)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def class_planes(classification: Classification) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Class probabilities and uncertainty in 255 steps.
+
+    Returns
+    -------
+    layout : dict
+        ``step``, and ``planes``: for each array its ``name``, ``label``, ``full`` (the value of code 254) and
+        ``about``.
+    arrays : dict of str to numpy.ndarray
+        uint8, rows from the top: ``p_<class>`` of the four source classes, ``entropy``, and ``scatter`` where the
+        classification has a variance. 255 where there is no value.
+    """
+    step = block_step(math.prod(classification.shape), MAX_PLANE_PIXELS)
+    arrays = {f"p_{name}": _codes(classification.plane(name), step, 1.0) for name in SOURCE_CLASSES}
+    layers = []
+    arrays["entropy"] = _codes(class_entropy(classification.probability), step, 1.0)
+    layers.append(("entropy", "Entropy of the class", 1.0, "entropy of the mean class probabilities over log 5"))
+    if classification.variance is not None:
+        arrays["scatter"] = _codes(np.sqrt(classification.variance.max(axis=2)), step, 0.5)
+        layers.append(
+            ("scatter", "Scatter over windows", 0.5, "largest standard deviation of a class over the windows")
+        )
+    planes = [dict(zip(("name", "label", "full", "about"), layer, strict=True)) for layer in layers]
+    return {"step": step, "planes": planes}, arrays
+
+
+def _codes(plane: np.ndarray, step: int, full: float) -> np.ndarray:
+    """uint8 codes of a plane: 0..254 for 0..full, 255 for NaN; rows from the top."""
+    plane = block_mean(np.asarray(plane, dtype=np.float32)[::-1], step)
+    codes = np.clip(np.nan_to_num(plane) * (254 / full) + 0.5, 0, 254).astype(np.uint8)
+    return np.where(np.isfinite(plane), codes, np.uint8(MISSING))
+
+
+def class_entropy(probability: np.ndarray) -> np.ndarray:
+    """Shannon entropy of class probabilities ``(y, x, class)`` over its largest value, log 5: float32; NaN kept."""
+    entropy = np.zeros(probability.shape[:2], np.float32)
+    for index in range(len(CLASSES)):
+        p = probability[:, :, index]
+        entropy -= p * np.log(np.maximum(p, np.float32(1e-12)))
+    return entropy / np.float32(math.log(len(CLASSES)))
+
+
+def pixel_values(image: SkyImage) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Pixel values of every band for the read-out.
+
+    Returns
+    -------
+    layout : dict
+        ``step`` (block side), and ``bands``: ``name``, ``unit`` and ``softening`` (value at which the scale turns
+        logarithmic), with ``value = softening * sinh(code * 0.005)``.
+    arrays : dict of str to numpy.ndarray
+        int16 codes a band, rows from the top; -32768 where a block has no usable pixel.
+    """
+    step = block_step(image.data.size, MAX_VALUES)
+    bands, arrays = [], {}
+    for index, band in enumerate(image.bands):
+        plane = np.where(image.valid[::-1, :, index], image.data[::-1, :, index], np.float32(np.nan))
+        softening = SOFTENING * _noise(image, index) / step
+        codes = np.arcsinh(block_mean(plane, step) / softening) / STEP
+        finite = np.isfinite(codes)
+        arrays[band] = np.where(finite, np.rint(np.where(finite, codes, 0)), NO_VALUE).astype(np.int16)
+        bands.append({"name": band, "unit": unit_text(image.units[index]), "softening": softening})
+    return {"step": step, "quantum": STEP, "bands": bands}, arrays
+
+
+def _noise(image: SkyImage, index: int) -> float:
+    """Standard deviation of the noise of a band: median RMS, else from the median absolute deviation."""
+    step = block_step(math.prod(image.shape), MAX_SAMPLES)
+    sample = np.s_[::step, ::step, index]
+    valid = image.valid[sample]
+    if image.rms is not None:
+        rms = image.rms[sample][valid]
+        if (rms > 0).any():
+            return float(np.median(rms[rms > 0]))
+    values = image.data[sample][valid]
+    if not values.size:
+        return 1.0
+    spread = 1.4826 * float(np.median(np.abs(values - np.median(values)))) or float(np.std(values))
+    return spread if np.isfinite(spread) and spread > 0 else 1.0

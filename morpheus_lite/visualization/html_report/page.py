@@ -1,0 +1,173 @@
+"""One HTML file that shows a run: picture, class maps, catalogue and summary, without a server or the network."""
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+
+from morpheus_lite import __version__
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import check_labels
+from morpheus_lite.errors import InputError
+from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.visualization.html_report.blocks import pack, script_json
+from morpheus_lite.visualization.html_report.layers import class_planes, field_tiles, pixel_values
+from morpheus_lite.visualization.html_report.sky import sky_grid
+from morpheus_lite.visualization.html_report.sources import label_runs, outline_arrays, table_columns, unit_text
+
+SCRIPTS = (
+    "data.js", "sky.js", "layers.js", "overlays.js", "viewer.js", "gestures.js", "filter.js", "table.js", "charts.js",
+    "panels.js", "app.js",
+)  # fmt: skip
+"""The page's scripts in the order in which they run."""
+
+
+def write_report(
+    path: str | Path,
+    image: SkyImage,
+    classification: Classification,
+    labels: np.ndarray,
+    table: QTable,
+    *,
+    overwrite: bool = False,
+    run: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the report of a run: one HTML file that needs nothing else.
+
+    Parameters
+    ----------
+    path : path
+        The file, usually ``*.html``.
+    image : SkyImage
+        The image.
+    classification : Classification
+        Its class maps.
+    labels : numpy.ndarray
+        int, shape ``(y, x)``: the segmentation map; 0 and below is sky.
+    table : astropy.table.QTable
+        The catalogue: ``label``, and whatever other columns it has. ``x_centroid, y_centroid`` place a source,
+        ``morphology`` colours it.
+    overwrite : bool
+        Replace a file that exists.
+    run : mapping, optional
+        What to tell of the run: ``timings`` (stage to seconds), ``warnings`` (list of str) and anything else, nested
+        as it comes.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        The shapes of image, class maps and labels disagree, labels are not integers, or the table has no ``label``.
+    OutputError
+        The file exists and ``overwrite`` is False, or cannot be written.
+
+    Notes
+    -----
+    Large layers are held as block means (`~morpheus_lite.visualization.html_report.layers`); the page says which.
+    Nothing in the file is taken for markup: every text of the input is data, and the content security policy allows
+    the page's own script (by its hash) and no connection at all.
+    """
+    check_writable([path], overwrite)
+    labels = check_labels(labels, image.shape)
+    if classification.shape != image.shape:
+        raise InputError(
+            f"{image.name}: class maps of shape {classification.shape} do not fit the image of shape {image.shape}"
+        )
+    if "label" not in table.colnames:
+        raise InputError(f"{image.name}: the catalogue has no column label: it has {', '.join(table.colnames)}")
+    page = build_page(image, classification, labels, table, run=run or {})
+    with written_whole(path, overwrite=overwrite) as partial:
+        partial.write_text(page, encoding="utf-8", newline="\n")
+    return Path(path)
+
+
+def build_page(
+    image: SkyImage, classification: Classification, labels: np.ndarray, table: QTable, *, run: Mapping[str, Any]
+) -> str:
+    """The page as text; everything as in `write_report`, checked."""
+    from morpheus_lite.visualization.plots import field_rgb  # loads matplotlib
+
+    row_labels = np.asarray(table["label"], dtype=np.int64)
+    blocks: dict[str, str] = {}
+    payload = _summary(image, classification, run)
+    payload["field"], tiles = field_tiles(field_rgb(image))
+    blocks |= {f"field-{number}": tile for number, tile in enumerate(tiles)}
+    payload["classmap"], arrays = class_planes(classification)
+    payload["classmap"]["index"], blocks["classmap"] = pack(arrays)
+    payload["values"], arrays = pixel_values(image)
+    payload["values"]["index"], blocks["values"] = pack(arrays)
+    sources = label_runs(labels, row_labels) | outline_arrays(labels, row_labels)
+    index, blocks["sources"] = pack(sources)
+    payload["sources"] = {"index": index}
+    columns, arrays, left_out = table_columns(table)
+    index, blocks["table"] = pack(arrays)
+    payload["table"] = {"n_rows": len(table), "columns": columns, "left_out": left_out, "index": index}
+    payload["sky"] = None
+    if (grid := sky_grid(image.wcs, image.shape)) is not None:
+        index, blocks["sky"] = pack({"vectors": grid.vectors})
+        payload["sky"] = {"max_error": grid.max_error, "pixel_scale": grid.pixel_scale, "index": index}
+    return _assemble(f"Morpheus: {image.name}", payload, blocks)
+
+
+def _summary(image: SkyImage, classification: Classification, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page tells beside arrays."""
+    from morpheus_lite.visualization.plots import hex_colours  # loads matplotlib
+
+    bands = zip(image.bands, map(unit_text, image.units), image.zero_points, strict=True)
+    return {
+        "title": image.name,
+        "version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "shape": list(image.shape),
+        "classes": CLASSES,
+        "palettes": {name: list(hex_colours(name).values()) for name in ("legible", "paper")},
+        "bands": [{"name": band, "unit": unit, "zero_point": zero_point} for band, unit, zero_point in bands],
+        "flags": {str(int(flag)): str(flag.name).lower() for flag in SourceFlag},
+        "run": {**classification.provenance, **run},
+        "image": image.meta,
+        "invalid_fraction": float(1 - np.mean(classification.valid)),
+        "unclassified_fraction": float(1 - np.mean(classification.classified)),
+    }
+
+
+def _assemble(title: str, payload: Mapping[str, Any], blocks: Mapping[str, str]) -> str:
+    folder = resources.files(__package__)
+    style = folder.joinpath("style.css").read_text("utf-8")
+    body = "\n".join(folder.joinpath(name).read_text("utf-8") for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{body}\n}})();\n'
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src blob: data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    parts = {
+        "title": html.escape(title),
+        "policy": html.escape(policy, quote=True),
+        "style": style,
+        "script": script,
+        "payload": script_json(payload),
+        "blocks": "\n".join(
+            f'<script type="application/octet-stream" id="block-{name}">{text}</script>'
+            for name, text in blocks.items()
+        ),
+    }
+    template = folder.joinpath("template.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

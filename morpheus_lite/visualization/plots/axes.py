@@ -1,0 +1,155 @@
+"""What is drawn on one pair of axes: field, class map, outlines, scale bar."""
+
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patheffects import withStroke
+
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.outlines import trace_outlines
+from morpheus_lite.visualization.plots.colours import class_colours, colorize
+from morpheus_lite.visualization.plots.field import field_rgb
+
+HALO = withStroke(linewidth=2.2, foreground="black", alpha=0.8)
+_MOST_PIXELS = 2000
+_NO_CLASS = (0.8, 0.8, 0.8)
+_BAR_LENGTHS = np.outer(10.0 ** np.arange(-1, 6), [1, 2, 5]).ravel()
+
+
+def plot_field(ax: Axes, image: SkyImage, *, grey: bool = False) -> None:
+    """Draw the field in colour.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
+    image : SkyImage
+        The image, any number of bands.
+    grey : bool
+        Draw the mean of the colours, dimmed: a ground for outlines.
+    """
+    picture = field_rgb(image)
+    if grey:
+        picture = np.repeat(0.85 * picture.mean(axis=2, keepdims=True), 3, axis=2)
+    _show(ax, picture)
+
+
+def plot_class_map(
+    ax: Axes, classification: Classification, *, palette: str = "legible", maps: str | None = None
+) -> None:
+    """Draw the class maps in colour, as `colorize` makes them.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
+    classification : Classification
+        Class maps.
+    palette : {"legible", "paper"}
+        Colours of the classes.
+    maps : {"vote", "probability"}, optional
+        Which maps; None takes rank votes if there are any.
+    """
+    _show(ax, colorize(classification, palette=palette, maps=maps or shown_maps(classification)))
+
+
+def shown_maps(classification: Classification) -> str:
+    """Which class maps pictures show unless told otherwise: rank votes if there are any."""
+    return "probability" if classification.vote is None else "vote"
+
+
+def plot_outlines(
+    ax: Axes, labels: Any, table: QTable, *, palette: str = "legible", line_width: float | None = None
+) -> None:
+    """Draw the outline of every source in the colour of its class.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
+    labels : array_like of int
+        Label map, shape ``(y, x)``.
+    table : astropy.table.QTable
+        Catalogue with the columns ``label`` and ``morphology``; sources that it does not hold are grey.
+    palette : {"legible", "paper"}
+        Colours of the classes.
+    line_width : float, optional
+        In points; None takes 0.9, thinner for images above 1,000 px.
+    """
+    labels = check_labels(labels, np.shape(labels))
+    step = _step(labels.shape)
+    outlines = trace_outlines(labels[::step, ::step])
+    rings = [step * ring - 0.5 for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
+    colours = np.array([*class_colours(palette), _NO_CLASS])[_class_numbers(outlines.labels, table)]
+    width = line_width or float(np.clip(900 / max(labels.shape), 0.35, 0.9))
+    lines = LineCollection(
+        [np.append(ring, ring[:1], axis=0) for ring in rings], colors=colours, linewidths=width, joinstyle="miter"
+    )
+    ax.add_collection(lines, autolim=False)
+
+
+def plot_scale_bar(ax: Axes, image: SkyImage) -> None:
+    """Draw a bar of a round length, in arcseconds or arcminutes with a WCS, in pixels without one."""
+    height, width = image.shape
+    scale = image.pixel_scale or 1.0
+    length = _BAR_LENGTHS[max(int(np.searchsorted(_BAR_LENGTHS, 0.25 * width * scale)) - 1, 0)]
+    pixels = length / scale
+    angle = f"{length:g}″" if length < 60 else f"{length / 60:.3g}′"
+    name = f"{length:g} px" if image.pixel_scale is None else angle
+    x, y = 0.04 * width, 0.05 * height
+    ax.plot([x, x + pixels], [y, y], color="white", linewidth=2, path_effects=[HALO], solid_capstyle="butt")
+    ax.annotate(
+        name,
+        (x + pixels / 2, y),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color="white",
+        fontsize=8,
+        path_effects=[HALO],
+    )
+
+
+def _show(ax: Axes, picture: np.ndarray) -> None:
+    height, width = picture.shape[:2]
+    step = _step((height, width))
+    small = _shrink(picture, step)
+    extent = (-0.5, small.shape[1] * step - 0.5, -0.5, small.shape[0] * step - 0.5)
+    ax.imshow(
+        small, origin="lower", extent=extent, interpolation="nearest" if max(height, width) < 300 else "antialiased"
+    )
+    ax.set_xlim(-0.5, width - 0.5)
+    ax.set_ylim(-0.5, height - 0.5)
+
+
+def _step(shape: tuple[int, ...]) -> int:
+    """How many pixels of the image make one of the picture, along each axis."""
+    return -(-max(shape) // _MOST_PIXELS)
+
+
+def _shrink(picture: np.ndarray, step: int) -> np.ndarray:
+    """Means over blocks of ``step`` x ``step`` pixels; blocks at the far edges may be smaller."""
+    if step == 1:
+        return picture
+    for axis in (0, 1):
+        starts = np.arange(0, picture.shape[axis], step)
+        sizes = np.diff(starts, append=picture.shape[axis])
+        picture = np.add.reduceat(picture, starts, axis=axis) / np.expand_dims(sizes, (1 - axis, 2))
+    return picture
+
+
+def _class_numbers(owners: np.ndarray, table: QTable) -> np.ndarray:
+    """Index into ``SOURCE_CLASSES`` of the class of each label; its length for labels without one."""
+    number = {name: k for k, name in enumerate(SOURCE_CLASSES)}
+    lookup = np.full(int(owners.max(initial=0)) + 1, len(SOURCE_CLASSES))
+    for label, name in zip(table["label"], table["morphology"], strict=True):
+        if label < len(lookup):
+            lookup[label] = number.get(str(name), len(SOURCE_CLASSES))
+    return lookup[owners]

@@ -1,0 +1,170 @@
+"""The summary of a run as one figure: the field, the class map with its legend, outlines and names."""
+
+from pathlib import Path
+from typing import Any
+
+from astropy.table import QTable
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.errors import OutputError
+from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.visualization.plots.axes import plot_class_map, plot_field, plot_outlines, plot_scale_bar, shown_maps
+from morpheus_lite.visualization.plots.colours import class_colours
+from morpheus_lite.visualization.plots.names import plot_names
+
+_PANEL = 4.4
+_INK = "#222222"
+
+
+def plot_classification(
+    image: SkyImage,
+    classification: Classification,
+    labels: Any,
+    table: QTable,
+    *,
+    palette: str = "legible",
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw field, class map and outlines side by side, or one above the other if they are wide.
+
+    Parameters
+    ----------
+    image : SkyImage
+        The image, any number of bands.
+    classification : Classification
+        Its class maps.
+    labels : array_like of int
+        Its label map, shape ``(y, x)``.
+    table : astropy.table.QTable
+        Its catalogue, from `measure`.
+    palette : {"legible", "paper"}
+        Colours of the classes.
+    figure : matplotlib.figure.Figure, optional
+        An empty figure to draw on; None makes one that belongs to no window and no pyplot state.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With axes in right ascension and declination if the image has a WCS, in pixels if not.
+    """
+    height, width = image.shape
+    wide = width > 1.8 * height
+    if figure is None:
+        figure = Figure(figsize=_size(height / width, wide), layout="constrained")
+    if not isinstance(figure.canvas, FigureCanvasAgg):
+        FigureCanvasAgg(figure)
+    projection = image.wcs.celestial if image.wcs is not None and image.pixel_scale is not None else None
+    panels = figure.subplots(*((3, 1) if wide else (1, 3)), subplot_kw={"projection": projection})
+    plot_field(panels[0], image)
+    plot_scale_bar(panels[0], image)
+    plot_class_map(panels[1], classification, palette=palette)
+    plot_field(panels[2], image, grey=True)
+    plot_outlines(panels[2], labels, table, palette=palette)
+    titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", f"{len(table)} sources")
+    for number, (ax, title) in enumerate(zip(panels, titles, strict=True)):
+        ax.set_title(title, fontsize=10, color=_INK, loc="left")
+        _trim(ax, celestial=projection is not None, inner=not wide and number > 0)
+    _legend(figure, palette)
+    figure.suptitle(_title(image, classification), fontsize=11, color=_INK, x=0.01, ha="left", parse_math=False)
+    figure.draw_without_rendering()
+    plot_names(panels[2], table)
+    return figure
+
+
+def save_summary(
+    path: str | Path,
+    image: SkyImage,
+    classification: Classification,
+    labels: Any,
+    table: QTable,
+    *,
+    palette: str = "legible",
+    dpi: int = 160,
+    overwrite: bool = False,
+) -> Path:
+    """Write the figure of `plot_classification` to a file.
+
+    Parameters
+    ----------
+    path : path
+        Where; the suffix says the format: ``.png``, ``.pdf``, ``.svg``.
+    image, classification, labels, table, palette
+        As in `plot_classification`.
+    dpi : int
+        Dots per inch of a PNG.
+    overwrite : bool
+        Replace a file that exists.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, which appears under its name when it is whole.
+
+    Raises
+    ------
+    OutputError
+        The file exists, has a suffix that is no picture's, or cannot be written.
+    """
+    path = Path(path)
+    check_writable([path], overwrite)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in FigureCanvasAgg.get_supported_filetypes():
+        raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
+    figure = plot_classification(image, classification, labels, table, palette=palette)
+    with written_whole(path, overwrite=overwrite) as partial:
+        figure.savefig(partial, format=kind, dpi=dpi)
+    return path
+
+
+_MEANING = {"vote": "rank votes", "probability": "mean probabilities"}
+
+
+def _size(aspect: float, wide: bool) -> tuple[float, float]:
+    if wide:
+        return 2 * _PANEL, 3 * (2 * _PANEL * aspect + 0.55) + 0.7
+    return 3 * _PANEL, min(_PANEL * aspect, 3 * _PANEL) + 0.95
+
+
+def _title(image: SkyImage, classification: Classification) -> str:
+    model = classification.provenance.get("model")
+    return "   ".join([image.name, "+".join(image.bands), *([f"model {model}"] if model else [])])
+
+
+def _trim(ax: Any, *, celestial: bool, inner: bool) -> None:
+    """Small ticks; the vertical axis is named only once in a row of panels."""
+    if not celestial:
+        ax.tick_params(labelsize=7, colors=_INK, labelleft=not inner)
+        ax.set_xlabel("x (px)", fontsize=8)
+        ax.set_ylabel("" if inner else "y (px)", fontsize=8)
+        return
+    longitude, latitude = ax.coords
+    for axis, name in ((longitude, "RA"), (latitude, "Dec")):
+        axis.set_axislabel(name, fontsize=8, minpad=0.6)
+        axis.set_ticklabel(size=7, exclude_overlapping=True)
+        axis.tick_params(color="white", direction="in", length=3)
+    if inner:
+        latitude.set_axislabel("")
+        latitude.set_ticklabel_visible(False)
+
+
+def _legend(figure: Figure, palette: str) -> None:
+    colours = [*class_colours(palette), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)]
+    names = [*(name.replace("_", " ") for name in SOURCE_CLASSES), "undecided", "background"]
+    patches = [
+        Patch(facecolor=colour, edgecolor="#666666", linewidth=0.5, label=name)
+        for colour, name in zip(colours, names, strict=True)
+    ]
+    figure.legend(
+        handles=patches,
+        loc="outside lower center",
+        ncols=6,
+        fontsize=8,
+        frameon=False,
+        handlelength=1.2,
+        labelcolor=_INK,
+    )

@@ -1,0 +1,101 @@
+"""An image classified in one pass: the same result however it is cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.errors import InputError
+from morpheus_lite.inference.one_pass import align_bands, classify_tiles, tile_windows
+
+
+class BoxModel:
+    """A stand-in for a network: means over squares of the halo, pooled in cells of ``factor`` pixels."""
+
+    name, sha256, classes, halo, factor = "box", "0" * 64, CLASSES, 8, 4
+
+    def __init__(self, bands=()):
+        self.bands = bands
+
+    def predict(self, snr, valid):
+        """Five numbers that depend on everything within the halo, and on position modulo the factor."""
+        x = (np.arcsinh(snr) * valid).sum(axis=-1)
+        n, height, width = x.shape
+        cells = x.reshape(n, height // 4, 4, width // 4, 4).max(axis=(2, 4)).repeat(4, axis=1).repeat(4, axis=2)
+        wide = np.pad(cells, ((0, 0), (4, 4), (4, 4)))
+        wide = np.lib.stride_tricks.sliding_window_view(wide, (9, 9), axis=(1, 2)).sum(axis=(-1, -2))
+        return np.stack([x, cells, wide, x * wide, np.ones_like(x)], axis=-1).astype(np.float32)
+
+    def predict_inner(self, snr, valid):
+        """The same without the halo."""
+        return self.predict(snr, valid)[:, self.halo : -self.halo, self.halo : -self.halo]
+
+    def bytes_per_pixel(self, n_bands):
+        """As a network would say."""
+        return 100.0 * n_bands
+
+
+def sky(shape, bands=("A", "B"), seed=0):
+    rng = np.random.default_rng(seed)
+    data = rng.normal(1, 3, (*shape, len(bands))).astype(np.float32)
+    return SkyImage(data, bands, np.ones(data.shape, bool))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(5, 150), st.integers(5, 150), st.integers(1, 100))
+def test_tiles_make_no_difference(height, width, tile):
+    image = sky((height, width))
+    whole = classify_tiles(image, BoxModel(), tile=200)
+    cut = classify_tiles(image, BoxModel(), tile=tile)
+    np.testing.assert_array_equal(cut.probability, whole.probability)
+    assert (whole.coverage == 1).all()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(2, 100))
+def test_tile_windows_cover_every_pixel_once(height, width, tile):
+    count = np.zeros((height, width), int)
+    for window in tile_windows((height, width), tile):
+        count[window.slices] += 1
+    assert (count == 1).all()
+
+
+def test_pixels_without_any_band_are_not_classified():
+    image = sky((60, 70))
+    image.valid[10:20, 10:20] = False
+    image.valid[30:40, :, 1] = False
+    result = classify_tiles(image, BoxModel(), tile=16)
+    assert np.isnan(result.probability[10:20, 10:20]).all() and np.isfinite(result.probability[30:40]).all()
+    assert (result.flags[30:40] == 1).all() and (result.flags[10:20, 10:20] == 3).all() and not result.flags[0, 0]
+    np.testing.assert_array_equal(result.coverage == 0, np.isnan(result.probability).any(axis=2))
+
+
+def test_empty_tiles_are_skipped():
+    image = sky((64, 64))
+    image.valid[:32] = False
+    calls = []
+    model = BoxModel()
+    predict = model.predict_inner
+    model.predict_inner = lambda *arrays: calls.append(1) or predict(*arrays)
+    classify_tiles(image, model, tile=16)
+    assert len(calls) == 8
+
+
+def test_bands_are_matched_by_name_and_missing_ones_are_invalid():
+    image = sky((40, 40), bands=("F606W", "F160W"))
+    aligned = align_bands(image, ("F160W", "F125W", "F606W"))
+    np.testing.assert_array_equal(aligned.data[..., 0], image.data[..., 1])
+    assert aligned.valid.all(axis=(0, 1)).tolist() == [True, False, True] and not aligned.data[..., 1].any()
+    assert align_bands(image, ()) is image
+    with pytest.raises(InputError, match="none of F814W"):
+        align_bands(image, ("F814W",))
+    with pytest.raises(InputError, match="without names"):
+        align_bands(sky((9, 9), bands=("1", "2")), ("F160W",))
+
+
+def test_progress_counts_tiles():
+    seen = []
+    classify_tiles(sky((33, 16)), BoxModel(), tile=16, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]

@@ -1,0 +1,123 @@
+"""One-pass networks: what reaches a pixel, what folding keeps, what missing bands mean."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from morpheus_lite.errors import ModelError
+from morpheus_lite.models.onepass import OnePassConfig, build_onepass, fold, halo, multiply_adds
+
+BANDS = ("F160W", "F125W", "F606W")
+FIXED = OnePassConfig(down=((2, 4), (1, 6)), intermediate=(2, 8), up=((1, 6), (2, 4)), bands=BANDS)
+ANY = replace(FIXED, bands=(), stem=(1, 4))
+CONFIGS = {
+    "fixed": FIXED,
+    "any band": ANY,
+    "one pixel a cell": replace(FIXED, cell=1),
+}
+
+
+def random_network(config, seed=0):
+    """A network in which every weight matters, moving statistics included."""
+    rng = np.random.default_rng(seed)
+    model = build_onepass(config)
+    for layer in model.layers:
+        if layer.name.endswith("_norm"):
+            gamma, beta, mean, variance = (rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights())
+            layer.set_weights([gamma, beta - 1, mean - 1, variance])
+    return model
+
+
+def sky(shape, seed=0, n_bands=3):
+    rng = np.random.default_rng(seed)
+    snr = (rng.standard_normal((1, *shape, n_bands)) * 10).astype(np.float32)
+    return snr, np.ones_like(snr)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_tile_equals_the_whole_inside_its_halo(config):
+    model, margin = random_network(config), halo(config)
+    snr, valid = sky((96, 128))
+    whole = model.predict([snr, valid], verbose=0)
+    y, x = 2 * config.factor, config.factor
+    part = model.predict([snr[:, y:, x:], valid[:, y:, x:]], verbose=0)
+    assert margin % config.factor == 0 and margin < 64
+    np.testing.assert_allclose(part[:, margin:, margin:], whole[:, y + margin :, x + margin :], atol=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_nothing_beyond_the_halo_reaches_a_pixel(config):
+    model, margin = random_network(config), halo(config)
+    snr, valid = sky((160, 160))
+    before = model.predict([snr, valid], verbose=0)
+    snr[:, 80, 80] += 1e4
+    changed = np.abs(model.predict([snr, valid], verbose=0) - before).max(axis=(0, 3)) > 1e-6
+    rows, columns = np.nonzero(changed)
+    reach = max(np.abs(rows - 80).max(), np.abs(columns - 80).max())
+    assert 0.5 * margin < reach <= margin  # and the halo is not wasteful
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_folding_keeps_results_inside_the_halo(config):
+    model, margin = random_network(config), halo(config)
+    snr, valid = sky((128, 144))
+    valid[:, 30:60, :, 1] = 0
+    snr *= valid
+    folded = fold(model, config)
+    assert not any(layer.name.endswith("_norm") for layer in folded.layers)
+    inner = np.s_[:, margin:-margin, margin:-margin]
+    expected, got = (m.predict([snr, valid], verbose=0)[inner] for m in (model, folded))
+    np.testing.assert_allclose(got, expected, atol=2e-4 * np.abs(expected).max())
+
+
+def test_any_band_takes_any_number_and_any_order():
+    model = random_network(ANY)
+    snr, valid = sky((32, 32), n_bands=5)
+    everything = model.predict([snr, valid], verbose=0)
+    order = [3, 0, 4, 1, 2]
+    np.testing.assert_allclose(model.predict([snr[..., order], valid], verbose=0), everything, atol=1e-4)
+    fewer = model.predict([snr[..., :2], valid[..., :2]], verbose=0)
+    valid[..., 2:] = 0
+    np.testing.assert_allclose(model.predict([snr * valid, valid], verbose=0), fewer, atol=1e-4)
+    assert np.abs(fewer - everything).max() > 1e-3
+
+
+@pytest.mark.parametrize("config", [FIXED, ANY], ids=["fixed", "any band"])
+def test_values_under_invalid_pixels_do_not_matter(config):
+    model = random_network(config)
+    snr, valid = sky((32, 32))
+    valid[:, 5:20, 5:20] = 0
+    clean = model.predict([snr * valid, valid], verbose=0)
+    np.testing.assert_allclose(model.predict([snr, valid], verbose=0), clean, atol=1e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from([(1, 8), (2, 12)]), st.sampled_from([1, 2, 4]), st.booleans())
+def test_multiply_adds_are_those_of_the_layers(stage, cell, any_band):
+    config = replace(FIXED, down=(stage, (1, 6)), cell=cell, bands=() if any_band else BANDS)
+    model = build_onepass(config)
+    side, total = config.factor, 0.0
+    for layer in model.layers:
+        if layer.name.endswith("_conv"):
+            level = layer.name.rsplit("_", 2)[0]
+            shrunk = {"stem": 0, "down_0": 0, "down_1": 1, "intermediate": 2, "up_0": 1, "up_1": 0}.get(level, 0)
+            positions = (side / cell / 2**shrunk) ** 2 * (len(BANDS) if level == "stem" else 1)
+            total += np.prod(layer.kernel.shape) * positions
+    assert multiply_adds(config, n_bands=len(BANDS)) == pytest.approx(total / side**2)
+
+
+def test_configuration_round_trip_and_refusals():
+    assert OnePassConfig.from_dict(ANY.to_dict()) == ANY
+    with pytest.raises(ModelError, match="missing down"):
+        OnePassConfig.from_dict({"up": [[1, 4]], "intermediate": [1, 4]})
+    with pytest.raises(ModelError, match="unknown depth"):
+        OnePassConfig.from_dict({**FIXED.to_dict(), "depth": 3})
+    with pytest.raises(ModelError, match="as many"):
+        replace(FIXED, up=((1, 4),))
+    with pytest.raises(ModelError, match="positive"):
+        replace(FIXED, stretches=(1.0, 0.0))
+    with pytest.raises(ModelError, match="no \\(P, Q\\)"):
+        replace(FIXED, intermediate=(1, 0))

@@ -1,0 +1,369 @@
+"""Surveys on real worker processes: one answer however it is run, and whatever is killed on the way."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+from survey_inputs import FAST, keeping_models, kept_model, write_tile
+
+from morpheus_lite import ClusterOptions, RunOptions, Tile, classify_file, classify_survey, read_catalog
+from morpheus_lite.cli import main
+from morpheus_lite.errors import MorpheusError, OptionError, OutputError
+from morpheus_lite.survey.scheduler.lock import locked
+from morpheus_lite.survey.scheduler.loop import SchedulerLostError
+from morpheus_lite.survey.state.tile_state import LOG, MARKER, tile_directory
+
+distributed = pytest.importorskip("distributed")
+
+HERE = ClusterOptions(workers=0)
+PATIENCE = 180
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_are_loaded_once():
+    """Every survey in this process would load and compile its model anew."""
+    with keeping_models():
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes on loopback that all tests share, since each takes seconds to load TensorFlow."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=None,
+            silence_logs=50,
+        ) as made,
+    ):
+        yield ClusterOptions(scheduler=made.scheduler_address)
+
+
+def write_images(folder):
+    return [write_tile(folder / f"t{k}.fits", seed=k, n_sources=k) for k in range(4)]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Four small tiles that the test may change."""
+    return write_images(tmp_path / "in")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Four small tiles, and a survey of them in this process: neither is to be changed."""
+    place = tmp_path_factory.mktemp("finished")
+    images = write_images(place / "in")
+    assert not classify_survey(images, place / "out", FAST, cluster=HERE).failed
+    return images, place / "out"
+
+
+@pytest.fixture
+def resumed(finished, tmp_path):
+    """The tiles, and a copy of their survey that goes on."""
+    images, root = finished
+    return images, Path(shutil.copytree(root, tmp_path / "out"))
+
+
+def tables(root, names=("t0", "t1", "t2", "t3")):
+    return {name: read_catalog(tile_directory(root, name) / f"{name}_catalog.parquet") for name in names}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, table in one.items():
+        assert table.colnames == other[name].colnames
+        for column in table.colnames:
+            np.testing.assert_array_equal(table[column], other[name][column], err_msg=f"{name} {column}")
+
+
+def wait_for(what, seconds=PATIENCE):
+    """The first true value of a function."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+@contextmanager
+def running(*arguments, **options):
+    """A survey in another thread; a list that its result, or its error, is put into."""
+    found = []
+
+    def work():
+        try:
+            found.append(classify_survey(*arguments, **options))
+        except MorpheusError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield found
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), "the survey did not end"
+
+
+def at_work(root, name):
+    """Process that works on a tile, from the tile's log."""
+    log = tile_directory(root, name) / LOG
+    headers = [line for line in log.read_text().splitlines() if line.startswith("== ")] if log.exists() else []
+    return int(headers[-1].split("process ")[1].split()[0]) if headers else None
+
+
+def test_one_answer_in_this_process_and_on_two(cluster, finished, tmp_path):
+    images, here = finished
+    seen = []
+    there = classify_survey(
+        images, tmp_path / "there", FAST, cluster=cluster, progress=lambda done, total: seen.append((done, total))
+    )
+    assert not there.failed
+    assert seen == [(k, 4) for k in range(5)]
+    assert_same(tables(here), tables(tmp_path / "there"))
+    again = classify_survey(images, tmp_path / "there", FAST, cluster=cluster)
+    assert again.outcomes == ()
+    assert again.plan.counts == {"done": 4, "check": 0, "stale": 0, "missing": 0}
+
+
+def test_only_what_has_changed_is_done_again(images, tmp_path):
+    classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
+    write_tile(images[1], seed=9)
+    os.utime(images[2], (0, 0))
+    shutil.rmtree(tile_directory(tmp_path / "out", "t3"))
+    result = classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
+    assert {one.name: one.status for one in result.outcomes} == {"t1": "done", "t2": "adopted", "t3": "done"}
+    result = classify_survey(images, tmp_path / "out", replace(FAST, stride=29), cluster=HERE)
+    assert len(result.outcomes) == 4
+    assert result.plan.reasons == {"options.stride was 30, is 29": 4}
+    assert classify_survey(images[:2], tmp_path / "out", replace(FAST, stride=29), cluster=HERE).plan.strangers == (
+        "t2",
+        "t3",
+    )
+
+
+def pipe(path):
+    """A file that nobody ever writes: whoever opens it waits for ever, and costs nothing."""
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    return Tile(path.stem, str(path))
+
+
+def arrive(path, **options):
+    """An image takes the place of a pipe; whoever waits at the pipe is let go."""
+    write_tile(path.with_name("whole.part"), **options)
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    path.with_name("whole.part").replace(path)
+
+
+def test_a_worker_killed_in_the_middle_of_a_tile(cluster, resumed, tmp_path):
+    images, root = resumed
+    waiting = pipe(tmp_path / "in" / "waiting.fits")
+    with running([*images, waiting], root, FAST, cluster=cluster) as found:
+        worker = wait_for(lambda: at_work(root, "waiting"))
+        write_tile(tmp_path / "whole.fits", n_sources=3).replace(waiting.image)
+        os.kill(worker, signal.SIGKILL)
+    (result,) = found
+    assert [(one.name, one.status, one.n_sources) for one in result.outcomes] == [("waiting", "done", 3)]
+    assert (tile_directory(root, "waiting") / LOG).read_text().count("== ") == 2, "tried twice"
+    assert not [path for path in (root / "tiles").iterdir() if path.name.startswith(".")], "the killed worker's files"
+
+
+def test_a_worker_killed_in_the_middle_of_a_mosaic(cluster, tmp_path):
+    field = write_tile(tmp_path / "in" / "field.fits", shape=(110, 130), n_sources=8)
+    options = replace(FAST, stride=10)
+    parquet = replace(options, catalog_format="parquet")
+    whole = classify_file(field, tmp_path / "whole", parquet, model=kept_model("hausen2020")).table
+    root = tmp_path / "out"
+    log = root / "tiles" / "field" / "pieces" / "y1x1.log"
+    with running([field], root, options, cluster=cluster, run=RunOptions(tile_size=64)) as found:
+        first = wait_for(lambda: log.exists() and log.read_text().split("process ")[1:])
+        os.kill(int(first[0].split()[0]), signal.SIGKILL)
+    (result,) = found
+    assert [(one.name, one.status) for one in result.outcomes] == [("field", "done")]
+    assert_same(tables(root, ["field"]), {"field": whole})
+
+
+def test_a_worker_out_of_memory_is_noticed(images, tmp_path):
+    limited = ClusterOptions(workers=1, memory_limit="250MB")
+    result = classify_survey(images[:1], tmp_path / "out", FAST, cluster=limited, run=RunOptions(retries=0))
+    assert "1 worker processes died of it" in result.failed[0].error
+    assert not (tile_directory(tmp_path / "out", "t0") / MARKER).exists()
+
+
+def test_the_client_killed_and_started_again(cluster, images, tmp_path):
+    root = tmp_path / "out"
+    last = pipe(tmp_path / "in" / "u.fits")
+    arguments = [str(tmp_path / "in"), "-o", str(root), "--model", "hausen2020", "--stride", "30"]
+    arguments += ["--products", "catalog", "--scheduler", cluster.scheduler]
+    command = [sys.executable, "-m", "morpheus_lite.cli.main", "batch", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+        wait_for(lambda: at_work(root, "u") and len(list(root.glob(f"tiles/t*/{MARKER}"))) == len(images))
+        client.kill()
+    before = {path: path.stat().st_mtime_ns for path in root.glob(f"tiles/*/{MARKER}")}
+    arrive(Path(last.image))
+    result = classify_survey(tmp_path / "in", root, FAST, cluster=cluster)
+    assert [(one.name, one.status) for one in result.outcomes] == [("u", "done")], result
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "what was done stays done"
+
+
+def test_a_tile_that_hangs_is_noticed(cluster, resumed, tmp_path):
+    images, root = resumed
+    tiles = [pipe(tmp_path / "in" / "hanging.fits"), *images]
+    result = classify_survey(tiles, root, FAST, cluster=cluster, run=RunOptions(tile_timeout=2))
+    assert result.plan.counts["done"] == len(images)
+    (failed,) = result.failed
+    assert "2 worker processes died of it" in failed.error
+    text = (tile_directory(root, "hanging") / LOG).read_text()
+    assert text.count("took more than 2 s") == 2
+    assert "in make_tile" in text, "the log says where it was"
+
+
+def free_port():
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return made.getsockname()[1]
+
+
+def listens(port):
+    with socket.socket() as made:
+        return made.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def separate_processes(port):
+    """A scheduler and a worker as a user starts them."""
+    dask_command = [sys.executable, "-m", "dask"]
+    scheduler = [*dask_command, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    worker = [*dask_command, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
+    worker += ["--no-dashboard", "--no-nanny"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with (
+        subprocess.Popen(scheduler, **quiet) as first,
+        subprocess.Popen(worker, **quiet) as second,
+    ):
+        try:
+            wait_for(lambda: listens(port))
+            yield first
+        finally:
+            for process in (second, first):
+                process.kill()
+
+
+def test_the_scheduler_killed_and_started_again(resumed, tmp_path):
+    images, root = resumed
+    port = free_port()
+    last = pipe(tmp_path / "in" / "last.fits")
+    options = ClusterOptions(scheduler=f"tcp://127.0.0.1:{port}")
+    with separate_processes(port) as scheduler, running([*images, last], root, FAST, cluster=options) as found:
+        wait_for(lambda: at_work(root, "last"))
+        scheduler.kill()
+    assert isinstance(found[0], SchedulerLostError), found
+    assert "run the same command" in str(found[0])
+    arrive(Path(last.image))
+    with separate_processes(port):
+        result = classify_survey([*images, last], root, FAST, cluster=options)
+    assert [(one.name, one.status) for one in result.outcomes] == [("last", "done")], result
+
+
+def test_no_scheduler_at_the_address(images, tmp_path, monkeypatch):
+    monkeypatch.setattr("morpheus_lite.survey.cluster.CONNECT", 1)
+    with pytest.raises(MorpheusError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        classify_survey(images, tmp_path / "out", FAST, cluster=ClusterOptions(scheduler="tcp://127.0.0.1:9"))
+
+
+@contextmanager
+def small_disk(folder, *, size="1m"):
+    """A file system of its own."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(finished, tmp_path):
+    images, done = finished
+    with small_disk(tmp_path / "disk") as root:
+        here = {"cluster": HERE, "run": RunOptions(retries=0)}
+        shutil.copytree(tile_directory(done, "t0"), tile_directory(root, "t0"))
+        free = shutil.disk_usage(root).free
+        (root / "ballast").write_bytes(bytes(free - 20_000))
+        with pytest.raises(OutputError, match="no space left on the disk"):
+            classify_survey(images, root, FAST, **here)
+        assert sorted(path.parent.name for path in root.glob(f"tiles/*/{MARKER}")) == ["t0"]
+        (root / "ballast").unlink()
+        assert [one.status for one in classify_survey(images, root, FAST, **here).outcomes] == ["done"] * 3
+
+
+def test_output_that_cannot_be_written(images, tmp_path):
+    with small_disk(tmp_path / "disk") as root:
+        subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
+        with pytest.raises(OutputError, match="Read-only file system"):
+            classify_survey(images, root / "out", FAST, cluster=HERE)
+
+
+def test_the_command_lists_what_failed_and_goes_on(images, tmp_path, capsys):
+    images[1].write_bytes(images[1].read_bytes()[:9000])
+    arguments = ["batch", str(images[0].parent), "-o", str(tmp_path / "out"), "--model", "hausen2020", "--stride", "30"]
+    arguments += ["--products", "catalog", "--workers", "0"]
+    assert main([*arguments, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["tiles"], plan["missing"]) == (4, 4)
+    assert any("truncated" in problem for problem in plan["problems"])
+    assert main([*arguments, "--json"]) == 4
+    record = json.loads(capsys.readouterr().out)
+    assert (record["done_now"], [one["tile"] for one in record["failed"]]) == (3, ["t1"])
+    assert "truncated" in "\n".join(record["failed"][0]["log"])
+    assert main(arguments) == 4
+    out = capsys.readouterr().out
+    assert "3 of 4 tiles are done, 0 of them now" in out
+    assert "t1 failed" in out
+    assert main([*arguments, "--dry-run"]) == 0
+    assert "4 tiles: 3 done, 1 to do" in capsys.readouterr().out
+
+
+def test_the_second_run_on_a_directory_refuses(images, tmp_path, capsys):
+    with locked(tmp_path / "out"):
+        assert main(["batch", str(images[0]), "-o", str(tmp_path / "out"), "--workers", "0"]) == 1
+    assert "is in use by another run" in capsys.readouterr().err
+
+
+def test_options_that_contradict_each_other():
+    with pytest.raises(OptionError, match="leave the number of workers out"):
+        ClusterOptions(workers=2, scheduler="tcp://x:1")
+    for address in ("host", "tcp://host", "tcp://host:port"):
+        with pytest.raises(OptionError, match="expected an address such as tcp://host:8786"):
+            ClusterOptions(scheduler=address)
+    with pytest.raises(OptionError, match="positive number of seconds"):
+        RunOptions(tile_timeout=0)
+    with pytest.raises(OptionError, match="expected 0 or more"):
+        RunOptions(retries=-1)
+
+
+def test_shares_of_the_cores():
+    assert ClusterOptions(scheduler="tcp://x:1").threads == 1
+    one, many = ClusterOptions(workers=1), ClusterOptions(workers=1000)
+    assert one.threads >= many.threads == 1
+    assert ClusterOptions(workers=0).in_process
