@@ -5,7 +5,7 @@ import gzip
 import io
 import lzma
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -178,13 +178,26 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
     return _scaled(stored, hdu.header)
 
 
-def _scaled(stored: np.ndarray, header: fits.Header) -> np.ndarray:
+def _scaled(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
     if stored.dtype.kind not in "iu":
         blank = None
-    if (scale, zero, blank) == (1, 0, None):
-        return stored
-    scaled = stored * np.float64(scale) + zero
-    if blank is not None:
-        scaled[stored == blank] = np.nan
+    scaled = stored
+    if scale == 1 and stored.dtype.kind in "iu" and float(zero).is_integer():
+        scaled = _shifted(stored, int(zero))
+    elif (scale, zero) != (1, 0):
+        scaled = stored * np.float64(scale) + zero
+    if blank is not None and (empty := stored == blank).any():
+        scaled = np.where(empty, np.nan, scaled.astype(np.float64))
     return scaled
+
+
+def _shifted(stored: np.ndarray, zero: int) -> np.ndarray:
+    """Whole numbers plus a whole number, exactly: float64 does not hold 64-bit integers, which BZERO makes unsigned."""
+    if zero == 0:
+        return stored
+    if zero == 2**63 and stored.dtype.itemsize == 8:
+        return stored.astype(np.int64).view(np.uint64) ^ np.uint64(2**63)
+    if stored.dtype.itemsize == 8 or abs(zero) >= 2**62:
+        return stored.astype(np.float64) + zero
+    return stored.astype(np.int64) + zero

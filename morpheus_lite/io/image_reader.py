@@ -188,17 +188,20 @@ def _tells(noise: NoisePlane, files: OpenFiles) -> bool:
 
 def _read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviation of the noise, and where it can be used."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = _read(noise.plane, window, files).astype(np.float32)
+    values = _read(noise.plane, window, files).astype(np.float64)
     if noise.kind == "known_rms":
-        return values, np.ones(values.shape, bool)
+        return values.astype(np.float32), np.ones(values.shape, bool)
     usable = np.isfinite(values) & (values > 0)
     values[~usable] = 1
+    # In float64: float32 holds neither an inverse variance of 1e40 nor a variance of 1e-62, but their roots.
     if noise.kind != "rms":
         values = np.sqrt(values)
     if noise.kind == "weight":
-        values = np.float32(noise.scale) / values
-    return values, usable
+        values = noise.scale / values
+    with np.errstate(over="ignore", under="ignore"):
+        sigma = values.astype(np.float32)
+    usable &= np.isfinite(sigma) & (sigma > 0)
+    return sigma, usable
 
 
 def _read(plane: Any, window: Window, files: OpenFiles) -> np.ndarray:

@@ -73,11 +73,16 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarr
                 f"{source}: it is not clear which image is the {what}; say so, as in FILE[1]. It has\n"
                 f"{describe_hdus(hdus)}"
             )
-        if len(hdus[number].shape) != 2:
-            raise InputError(f"{source}: the {what} has {len(hdus[number].shape)} dimensions; expected two, (y, x)")
-        plane = np.asarray(read_section(hdus[number], (), Window(0, 0, *hdus[number].shape)))
-    if plane.dtype.kind == "f" and not (
-        np.isfinite(plane).all() and (plane == np.rint(plane)).all() and np.abs(plane).max() < 2**31
-    ):
+        *leading, height, width = (1, *hdus[number].shape)
+        if len(hdus[number].shape) < 2 or any(length != 1 for length in leading):
+            raise InputError(
+                f"{source}: the {what} has shape {hdus[number].shape}; expected two dimensions, (y, x), beside axes of "
+                "length 1"
+            )
+        index = (0,) * (len(hdus[number].shape) - 2)
+        plane = np.asarray(read_section(hdus[number], index, Window(0, 0, height, width)))
+    if plane.dtype.kind == "f" and not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):
         raise InputError(f"{source}: the {what} holds {plane.dtype} values that are not whole numbers")
+    if plane.dtype.kind in "fu" and (largest := np.abs(plane).max()) >= 2.0**63:
+        raise InputError(f"{source}: the {what} holds {largest}, which does not fit a whole number of 64 bits")
     return plane.astype(np.int64)

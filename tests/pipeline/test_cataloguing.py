@@ -28,7 +28,7 @@ def files(tmp_path):
         "float": labels.astype("f4"),
         "half": labels + 0.5,
         "cut": labels[:-1],
-        "cube": labels[None],
+        "cube": np.stack([labels, labels]),
         "none": np.zeros_like(labels),
     }.items():
         fits.writeto(tmp_path / f"{name}.fits", plane)
