@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from astropy import units as u
+
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.units import count_scale, kind_of_unit, parse_unit
 
 GAIN_KEYWORDS = ("EGAIN", "GAIN", "CCDGAIN", "ATODGAIN")
 """Keywords taken as electrons in a count, the first found counts."""
-
-_ELECTRONS = ("ELECTRON", "E-", "E/S", "PHOTON")
-_COUNTS = ("COUNT", "CT", "DN", "ADU", "CPS")
-_PER_SECOND = ("/S", "S-1", "S**-1", "S^-1", "PERS", "CPS")
 
 
 @dataclass(frozen=True)
@@ -72,18 +71,16 @@ def gain_of_header(header: Mapping[str, Any], unit: str | None) -> Gain:
     >>> gain_of_header({}, "nJy").value is None
     True
     """
-    text = (unit or "").upper().replace(" ", "")
-    per_second = any(mark in text for mark in _PER_SECOND)
-    electrons = text.startswith(_ELECTRONS)
-    if not electrons and not text.startswith(_COUNTS):
+    parsed = parse_unit(unit)
+    if parsed is None or kind_of_unit(parsed) not in ("rate", "counts"):
         return Gain(None, f"not included: gain unknown for data in {unit or 'an unknown unit'}")
-    value, source = 1.0, []
-    if not electrons:
+    value, source = count_scale(parsed), []
+    if not {u.electron, u.photon} & set(parsed.bases):
         keyword = next((name for name in GAIN_KEYWORDS if _positive(header.get(name))), None)
         if keyword is None:
             return Gain(None, f"not included: data in {unit}, and the header has no GAIN")
-        value, source = float(header[keyword]), [keyword]
-    if per_second:
+        value, source = value * float(header[keyword]), [keyword]
+    if kind_of_unit(parsed) == "rate":
         if not _positive(header.get("EXPTIME")):
             return Gain(None, f"not included: data in {unit}, and the header has no EXPTIME")
         value, source = value * float(header["EXPTIME"]), [*source, "EXPTIME"]

@@ -6,6 +6,7 @@ import astropy.units as u
 
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.units import parse_unit
 
 _RATIO = u.dimensionless_unscaled
 
@@ -61,14 +62,8 @@ def light_unit(text: str | None) -> u.UnitBase | None:
     >>> light_unit("ELECTRONS/S")
     Unit("electron / s")
     """
-    if not text or not text.strip():
-        return None
-    for spelling in (text, text.lower().replace("electrons", "electron").replace("counts", "ct").replace("sec", "s")):
-        try:
-            return u.Unit(spelling)
-        except ValueError:
-            continue
-    return u.Unit(text, parse_strict="silent")
+    known = parse_unit(text)
+    return u.Unit(text, parse_strict="silent") if known is None and text and text.strip() else known
 
 
 def extent_columns(settings: MeasureOptions) -> list[ColumnDefinition]:

@@ -149,11 +149,23 @@ def finish_table(
     options = settings.options
     columns = catalogue_columns(image, options, with_errors=with_errors)
     meta = {**provenance, "detection_band": settings.band, "morphology_maps": settings.maps}
+    meta["zero_points"] = {name: _zero_point_record(image, k) for k, name in enumerate(image.bands)}
     if options.photometry:
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
         gains = zip(image.bands, find_gains(image, options.gain), strict=True)
         meta |= {"psf_fwhm": options.psf_fwhm, "photon_noise": {name: gain.statement for name, gain in gains}}
     return build_table(columns, values, meta)
+
+
+def _zero_point_record(image: SkyImage, index: int) -> dict[str, Any]:
+    """AB magnitude of one data unit, the keywords it comes from, and their photometric system."""
+    known = image.meta.get("bands", {}).get(image.bands[index], {})
+    value = image.zero_points[index]
+    return {
+        "value": None if value is None else round(float(value), 4),
+        "source": known.get("zero_point_source"),
+        "system": known.get("zero_point_system"),
+    }
 
 
 def _families(origin: np.ndarray) -> dict[str, np.ndarray]:

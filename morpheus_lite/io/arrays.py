@@ -104,7 +104,7 @@ def _band(
 ) -> Band:
     text = None if unit is None or unit == u.dimensionless_unscaled else unit.to_string()
     area = None if wcs is None else wcs.proj_plane_pixel_area().to_value("sr")
-    calibration = zero_point(header, text, area)
+    calibration = zero_point(header, text, area, origin)
     return Band(
         name=filter_of(header),
         data=ArrayPlane(data, origin),
@@ -113,7 +113,12 @@ def _band(
         unit=text,
         zero_point=None if calibration is None else calibration.value,
         wcs=wcs,
-        meta={"origin": origin, "zero_point_source": None if calibration is None else calibration.source, "header": {}},
+        meta={
+            "origin": origin,
+            "zero_point_source": None if calibration is None else calibration.source,
+            "zero_point_system": None if calibration is None else calibration.system,
+            "header": {},
+        },
     )
 
 

@@ -146,4 +146,5 @@ def _with_zero_point(band: Band, value: Any) -> Band:
             value = np.nan
         if not np.isfinite(value):
             raise OptionError(f"zero-point of {band.name}: expected a number, the AB magnitude of one data unit")
-    return replace(band, zero_point=value, meta={**band.meta, "zero_point_source": None if value is None else "option"})
+    source, system = (None, None) if value is None else ("option", "AB")
+    return replace(band, zero_point=value, meta={**band.meta, "zero_point_source": source, "zero_point_system": system})

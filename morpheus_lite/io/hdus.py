@@ -232,7 +232,7 @@ def _band(
     unit = header.get("BUNIT")
     unit = unit.strip() or None if isinstance(unit, str) else None
     area = None if wcs is None else wcs.proj_plane_pixel_area().to_value("sr")
-    calibration = zero_point(header, unit, area)
+    calibration = zero_point(header, unit, area, str(data))
     return Band(
         name=name,
         data=data,
@@ -244,6 +244,7 @@ def _band(
         meta={
             "origin": str(data),
             "zero_point_source": None if calibration is None else calibration.source,
+            "zero_point_system": None if calibration is None else calibration.system,
             "header": {keyword: header[keyword] for keyword in KEPT_KEYWORDS if keyword in header},
         },
     )

@@ -9,6 +9,9 @@ from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.fitsfile import is_image, open_fits, read_section
+from morpheus_lite.io.location import Location
+from morpheus_lite.io.planes import Band
+from morpheus_lite.io.reader import open_image
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.tables import CATALOG_FORMATS, read_catalog
 
@@ -25,20 +28,46 @@ def describe_product(path: str | Path) -> dict[str, Any]:
     -------
     dict
         ``file``: the path as text; ``run``: the record of the run, nested options flattened with dots, empty when
-        the file has none; ``contents``: lines of text, one a plane or column.
+        the file has none; ``contents``: lines of text, one per plane or column. Of an image, ``bands`` says how
+        `open_image` reads it: by band, ``unit``, ``zero_point``, ``zero_point_source``, ``zero_point_system``,
+        ``noise`` and ``origin``; or ``problem`` why it cannot be read.
 
     Raises
     ------
     InputError
         The file cannot be read.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
+    location = Location.parse(path)
+    suffix = Path(location.path).suffix.lower()
     if suffix in CATALOG_FORMATS and suffix != ".fits":
-        run, contents = _describe_table(path)
+        run, contents = _describe_table(Path(location.path))
     else:
-        run, contents = _describe_fits(path)
-    return {"file": str(path), "run": _flat(run), "contents": contents}
+        run, contents = _describe_fits(Path(location.path))
+    record = {"file": str(path), "run": _flat(run), "contents": contents}
+    return record if run else record | _describe_image(str(path))
+
+
+def _describe_image(path: str) -> dict[str, Any]:
+    """How `open_image` understands a file."""
+    try:
+        with open_image(path) as source:
+            scale = source.pixel_scale
+            bands = {str(band.name): _describe_band(band) for band in source.description.bands}
+    except InputError as error:
+        return {"problem": str(error).splitlines()[0]}
+    return {"pixel_scale": None if scale is None else round(scale, 5), "bands": bands}
+
+
+def _describe_band(band: Band) -> dict[str, Any]:
+    return {
+        "origin": str(band.data),
+        "unit": band.unit,
+        "zero_point": None if band.zero_point is None else round(band.zero_point, 4),
+        "zero_point_source": band.meta.get("zero_point_source"),
+        "zero_point_system": band.meta.get("zero_point_system"),
+        "noise": [f"{noise.kind}: {noise.plane}" for noise in band.noise],
+        "masks": [str(mask) for mask in band.masks],
+    }
 
 
 def _describe_table(path: Path) -> tuple[dict[str, Any], list[str]]:

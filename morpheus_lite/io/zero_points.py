@@ -1,59 +1,69 @@
 """AB zero-point of an image from what its header and unit say."""
 
-import contextlib
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from astropy import units as u
 
-AB_ZERO_FLUX = 3631.0
-"""Flux density of AB magnitude 0, in Jy."""
+from morpheus_lite.core.units import AB_ZERO_FLUX, count_scale, kind_of_unit, parse_unit, states_unit
+from morpheus_lite.errors import InputError
+
+AB_KEYWORDS = ("ABZP", "ABMAGZP", "ABZPT")
+"""Keywords that hold, by their names, the AB magnitude of one data unit."""
 
 ZERO_POINT_KEYWORDS = (
-    "ABZP",
-    "ABMAGZP",
-    "ABZPT",
+    *AB_KEYWORDS,
     "MAGZERO",
-    "MAGZPT",
-    "MAGZP",
+    "MAGZEROP",
     "ZEROPNT",
     "ZEROPOINT",
     "PHOTZP",
     "ZPT",
+    "SEXMGZPT",
+    "MAGZPT",
+    "MAGZP",
 )
-"""Keywords taken as the AB magnitude of one data unit, the first found counts."""
+"""Keywords of the magnitude of one data unit, the most trusted first."""
 
-_SPELLINGS = (
-    (r"nano-?jansky", "nJy"),
-    (r"micro-?jansky", "uJy"),
-    (r"jansky", "Jy"),
-    (r"(electron|count)s\b", r"\1"),
-)
-_PER_SECOND = ("/S", "S-1", "S**-1", "S^-1", "PER S", "CPS", "DN/SEC")
+_UNSTATED = ("MAGZPT", "MAGZP")
+"""Of WFCAM and VISTA, of 2MASS and WISE, these are Vega zero-points: they count as AB only where that is written."""
+
+_SYSTEM_KEYWORDS = ("PHOTSYS", "MAGSYS", "ZPSYS", "PHOT_SYS")
+_OFFSET_KEYWORDS = ("VEGA2AB", "VEGATOAB", "ABOFFSET")
+_CAMERA_KEYWORDS = ("TELESCOP", "INSTRUME", "SURVEY", "ORIGIN")
+_VEGA_CAMERAS = re.compile(r"\b(NEO)?WISE|2MASS|UKIRT|UKIDSS|WFCAM|VISTA|VIRCAM|NEWFIRM|DENIS", re.IGNORECASE)
+_AB_CAMERAS = re.compile(r"\bZTF\b", re.IGNORECASE)
+_TOLERANCE = 0.03  # mag; PHOTFLAM and PHOTFNU of one header differ by up to 0.01
+_AREA_TOLERANCE = 0.05  # distortion makes the pixels of one JWST detector differ by a few per cent
 
 
 @dataclass(frozen=True)
 class ZeroPoint:
-    """An AB zero-point and where it comes from.
+    """A zero-point and where it comes from.
 
     Parameters
     ----------
-    value : float
-        AB magnitude of one data unit.
+    value : float or None
+        AB magnitude of one data unit; None where the header has a zero-point of another or an unknown system.
     source : str
         Keywords it was computed from.
+    system : str
+        Photometric system of the keywords: ``"AB"``, ``"Vega"``, ``"unknown"``, or what PHOTSYS says.
     """
 
-    value: float
+    value: float | None
     source: str
+    system: str = "AB"
 
 
-def zero_point(header: Mapping[str, Any], unit: str | None, pixel_area: float | None) -> ZeroPoint | None:
-    """AB magnitude of one data unit.
+def zero_point(
+    header: Mapping[str, Any], unit: str | None, pixel_area: float | None, origin: str = "the image"
+) -> ZeroPoint | None:
+    """Find the AB magnitude of one data unit.
 
     Parameters
     ----------
@@ -63,91 +73,198 @@ def zero_point(header: Mapping[str, Any], unit: str | None, pixel_area: float | 
         Unit of a pixel (BUNIT).
     pixel_area : float or None
         Area of a pixel in steradian, from the WCS; only used for units of surface brightness.
+    origin : str
+        What to call the image in warnings.
 
     Returns
     -------
     ZeroPoint or None
-        None where header and unit do not tell.
+        None where header and unit do not tell. Two sources that disagree, and zero-points that are not AB, give a
+        warning.
+
+    Raises
+    ------
+    InputError
+        The pixels are magnitudes.
 
     Notes
     -----
-    In this order: a keyword of `ZERO_POINT_KEYWORDS`; a unit that is a flux density (nJy, Jy, nanomaggy,
-    erg/s/cm2/A with PHOTPLAM) or a surface brightness (MJy/sr, with PIXAR_SR or the pixel's area); PHOTFNU;
-    PHOTFLAM and PHOTPLAM, as -2.5 log10(PHOTFLAM) - 5 log10(PHOTPLAM) - 2.408 (STScI, ACS and WFC3 Data Handbooks).
-    The last two are for counts per second; where the unit is a plain count, EXPTIME is needed as well.
+    In this order:
+
+    1. A unit that is a flux density (nJy, nanomaggy, erg/s/cm2/A with PHOTPLAM) or a surface brightness (MJy/sr, with
+       the pixel's area by the WCS, else PIXAR_SR).
+    2. A keyword of `ZERO_POINT_KEYWORDS`, if its system is AB; FLUXMAG0 (LSST: data units of AB magnitude 0).
+    3. FPA.ZP (Pan-STARRS), PHOTFLAM and PHOTPLAM, as -2.5 log10(PHOTFLAM) - 5 log10(PHOTPLAM) - 2.408 (STScI, ACS and
+       WFC3 Data Handbooks), PHOTFNU, PHOTMJSR (JWST). These are for one count per second: where the unit is a count,
+       EXPTIME is needed as well.
+
+    A keyword of (2) that is right for counts per second where the data are counts, or the other way round, by what (3)
+    says, does not belong to the unit: then (3) counts. A zero-point of 0 or beyond +-90 is not set.
     """
+    parsed = parse_unit(unit)
+    kind = kind_of_unit(parsed)
+    if kind == "magnitude":
+        raise InputError(
+            f"{origin}: the pixels are magnitudes (BUNIT {unit}), which cannot be added up; expected a unit that is "
+            "linear in the light: convert the image to flux"
+        )
+    stated = [*_from_unit(header, unit, pixel_area, origin), *_from_keywords(header)]
+    is_understood = parsed is not None or unit is None or not states_unit(unit)
+    belonging, others = _from_sensitivity(header, parsed, pixel_area) if is_understood else ([], [])
+    foreign = [one for one in stated if belonging and not _agree(one, belonging) and _agree(one, others)]
+    found = [*(one for one in stated if one not in foreign), *belonging, *foreign]
+    known = [one for one in found if one.value is not None]
+    if known:
+        for one in known[1:]:
+            if not _agree(one, known[:1]):
+                _warn(
+                    f"{origin}: {known[0].source} gives a zero-point of {known[0].value:.3f} AB, {one.source} one of "
+                    f"{one.value:.3f}; the first is taken (--zero-point sets another)"
+                )
+        return known[0]
+    if found:
+        _warn(
+            f"{origin}: the photometric system of {found[0].source} is {found[0].system}, not AB; magnitudes are left "
+            "out (--zero-point gives the AB magnitude of one data unit)"
+        )
+    elif not is_understood:
+        _warn(f"{origin}: BUNIT {unit} is not understood; the zero-point is not known (--zero-point gives it)")
+    return found[0] if found else None
+
+
+def _from_unit(
+    header: Mapping[str, Any], unit: str | None, pixel_area: float | None, origin: str
+) -> Iterator[ZeroPoint]:
+    source = f"BUNIT {unit}"
+    if unit is None and _number(header, "NMGY"):
+        # Of SDSS frames, the nanomaggies of a count that the pixels were multiplied with.
+        unit, source = "nanomaggy", "NMGY"
+    parsed = parse_unit(unit)
+    kind = kind_of_unit(parsed)
+    if kind == "surface brightness":
+        area, named = _pixel_area(header, pixel_area, origin)
+        if area is None:
+            return
+        parsed, source = parsed * u.Unit(area * u.sr), f"{source} and {named}"
+    elif kind != "flux density":
+        return
+    if parsed.is_equivalent(u.Jy):
+        yield ZeroPoint(_magnitude(parsed.to(u.Jy)), source)
+    elif wavelength := _positive(header, "PHOTPLAM"):
+        jansky = parsed.to(u.Jy, equivalencies=u.spectral_density(wavelength * u.AA))
+        yield ZeroPoint(_magnitude(jansky), f"{source} and PHOTPLAM")
+
+
+def _pixel_area(header: Mapping[str, Any], area: float | None, origin: str) -> tuple[float | None, str]:
+    stated = _positive(header, "PIXAR_SR")
+    if not area:
+        return stated, "PIXAR_SR"
+    if stated and abs(stated / area - 1) > _AREA_TOLERANCE:
+        _warn(
+            f"{origin}: PIXAR_SR = {stated:.4g} is {stated / area:.3g} times the area of a pixel by the WCS, "
+            f"{area:.4g} sr; the WCS is taken"
+        )
+    return area, "the area of a pixel"
+
+
+def _from_keywords(header: Mapping[str, Any]) -> Iterator[ZeroPoint]:
     for keyword in ZERO_POINT_KEYWORDS:
         value = _number(header, keyword)
-        if value is not None:
-            return ZeroPoint(value, keyword)
-    return _from_unit(header, unit, pixel_area) or _from_sensitivity(header, unit)
+        if value is None or value == 0 or abs(value) >= 90:
+            continue
+        system = _system(header, keyword)
+        offset = next((name for name in _OFFSET_KEYWORDS if _number(header, name) is not None), None)
+        if system == "AB":
+            yield ZeroPoint(value, keyword)
+        elif offset is not None:
+            yield ZeroPoint(value + float(header[offset]), f"{keyword} and {offset}")
+        else:
+            yield ZeroPoint(None, f"{keyword} = {value:g}", system)
+    if flux := _positive(header, "FLUXMAG0"):
+        yield ZeroPoint(2.5 * math.log10(flux), "FLUXMAG0")
 
 
-def _from_unit(header: Mapping[str, Any], unit: str | None, pixel_area: float | None) -> ZeroPoint | None:
-    parsed = parse_unit(unit)
-    if parsed is None:
-        return None
-    source = f"BUNIT {unit}"
-    if parsed.is_equivalent(u.MJy / u.sr):
-        area = _number(header, "PIXAR_SR") or pixel_area
-        if not area:
-            return None
-        parsed, source = parsed * u.Unit(area * u.sr), source + " and the area of a pixel"
-    wavelength = _number(header, "PHOTPLAM")
-    equivalencies = u.spectral_density(wavelength * u.AA) if wavelength else []
-    if not parsed.is_equivalent(u.Jy, equivalencies):
-        return None
-    if not parsed.is_equivalent(u.Jy):
-        source += " and PHOTPLAM"
-    return _zero_point_of_flux((1 * parsed).to_value(u.Jy, equivalencies), source)
+def _system(header: Mapping[str, Any], keyword: str) -> str:
+    stated = next((str(header[name]).strip() for name in _SYSTEM_KEYWORDS if header.get(name)), "")
+    camera = " ".join(str(header.get(name, "")) for name in _CAMERA_KEYWORDS)
+    if keyword in AB_KEYWORDS:
+        return "AB"
+    for text in (stated, _comment(header, keyword)):
+        if re.search(r"vega", text, re.IGNORECASE):
+            return "Vega"
+        if re.search(r"\bAB(mag)?\b", text, re.IGNORECASE):
+            return "AB"
+    if stated:
+        return stated
+    if _VEGA_CAMERAS.search(camera):
+        return "Vega"
+    return "unknown" if keyword in _UNSTATED and not _AB_CAMERAS.search(camera) else "AB"
 
 
-def _from_sensitivity(header: Mapping[str, Any], unit: str | None) -> ZeroPoint | None:
-    sensitivity, wavelength = _number(header, "PHOTFLAM"), _number(header, "PHOTPLAM")
-    flux = _number(header, "PHOTFNU")
-    if sensitivity and wavelength and sensitivity > 0 and wavelength > 0:
+def _comment(header: Mapping[str, Any], keyword: str) -> str:
+    for one in getattr(header, "maps", (header,)):
+        if keyword in one:
+            return str(one.comments[keyword]) if hasattr(one, "comments") else ""
+    return ""
+
+
+def _from_sensitivity(
+    header: Mapping[str, Any], unit: u.UnitBase | None, pixel_area: float | None
+) -> tuple[list[ZeroPoint], list[ZeroPoint]]:
+    """Zero-points for data in counts per second or in counts: those that belong to the unit, and the others."""
+    per_second = list(_of_one_count_per_second(header, pixel_area))
+    exposure = _positive(header, "EXPTIME")
+    total = [_shifted(one, exposure, " and EXPTIME") for one in per_second] if exposure else []
+    kind = kind_of_unit(unit)
+    if unit is None:
+        # Without a unit: stacks of Pan-STARRS are counts, drizzled images of HST counts per second.
+        kind = "counts" if any(one.source == "FPA.ZP" for one in per_second) else "rate"
+    if kind not in ("rate", "counts"):
+        return [], []
+    found, others = (per_second, total) if kind == "rate" else (total, per_second)
+    scale = 1.0 if unit is None else count_scale(unit)
+    return [_shifted(one, 1 / scale) for one in found], others
+
+
+def _of_one_count_per_second(header: Mapping[str, Any], pixel_area: float | None) -> Iterator[ZeroPoint]:
+    value = _number(header, "FPA.ZP")
+    if value:
+        yield ZeroPoint(value, "FPA.ZP")
+    sensitivity, wavelength = _positive(header, "PHOTFLAM"), _positive(header, "PHOTPLAM")
+    if sensitivity and wavelength:
         value = -2.5 * math.log10(sensitivity) - 5 * math.log10(wavelength) - 2.408
-        found = ZeroPoint(value, "PHOTFLAM and PHOTPLAM")
-    elif flux and flux > 0:
-        found = ZeroPoint(2.5 * math.log10(AB_ZERO_FLUX / flux), "PHOTFNU")
-    else:
-        return None
-    if not _is_plain_count(unit):
-        return found
-    exposure = _number(header, "EXPTIME")
-    if not exposure or exposure <= 0:
-        return None
-    return ZeroPoint(found.value + 2.5 * math.log10(exposure), found.source + " and EXPTIME")
+        yield ZeroPoint(value, "PHOTFLAM and PHOTPLAM")
+    if flux := _positive(header, "PHOTFNU"):
+        yield ZeroPoint(_magnitude(flux), "PHOTFNU")
+    brightness, area = _positive(header, "PHOTMJSR"), pixel_area or _positive(header, "PIXAR_SR")
+    if brightness and area:
+        yield ZeroPoint(_magnitude(brightness * 1e6 * area), "PHOTMJSR and the area of a pixel")
 
 
-def _zero_point_of_flux(jansky: float, source: str) -> ZeroPoint:
-    return ZeroPoint(2.5 * math.log10(AB_ZERO_FLUX / jansky), source)
+def _shifted(one: ZeroPoint, factor: float, why: str = "") -> ZeroPoint:
+    assert one.value is not None
+    return ZeroPoint(one.value + 2.5 * math.log10(factor), one.source + why)
 
 
-def _is_plain_count(unit: str | None) -> bool:
-    text = (unit or "").upper().replace(" ", "")
-    counts = text.startswith(("ELECTRON", "COUNT", "DN", "ADU", "E-"))
-    return counts and not any(rate in text for rate in _PER_SECOND)
+def _agree(one: ZeroPoint, others: list[ZeroPoint]) -> bool:
+    """Whether a zero-point is one of these."""
+    return any(
+        one.value is not None and other.value is not None and abs(one.value - other.value) < _TOLERANCE
+        for other in others
+    )
 
 
-def parse_unit(unit: str | None) -> u.UnitBase | None:
-    """A unit as astropy knows it; None where it does not.
+def _magnitude(jansky: float) -> float:
+    return 2.5 * math.log10(AB_ZERO_FLUX / jansky)
 
-    Spellings of surveys are understood: ``nanomaggy``, ``10.0*nanoJansky``, ``ELECTRONS/S``.
-    """
-    if not unit or not unit.strip():
-        return None
-    known = unit.strip().lower()
-    if known in ("nanomaggy", "nanomaggies", "nanomaggie", "nmgy"):
-        return u.Unit(1e-9 * AB_ZERO_FLUX * u.Jy)
-    for pattern, spelling in _SPELLINGS:
-        known = re.sub(pattern, spelling, known)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        for text in (unit.strip(), known):
-            with contextlib.suppress(ValueError, TypeError):
-                return u.Unit(text)
-    return None
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=4)
+
+
+def _positive(header: Mapping[str, Any], keyword: str) -> float | None:
+    value = _number(header, keyword)
+    return value if value is not None and value > 0 else None
 
 
 def _number(header: Mapping[str, Any], keyword: str) -> float | None:

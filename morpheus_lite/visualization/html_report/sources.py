@@ -1,7 +1,6 @@
 """Segments and catalogue as the page holds them: runs of labelled pixels, outlines, and columns."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import astropy.units as u
@@ -10,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, QTable
 
 from morpheus_lite.core.outlines import trace_outlines
+from morpheus_lite.core.units import parse_unit
 
 MAX_SPLIT = 8
 """Columns of vectors up to this length become one column an element; longer ones are left out."""
@@ -156,11 +156,8 @@ def unit_text(unit: u.UnitBase | str | None) -> str:
     """
     if unit is None:
         return ""
-    spellings = [unit, unit.lower().replace("electrons", "electron")] if isinstance(unit, str) else [unit]
-    for spelling in spellings:
-        with suppress(ValueError, TypeError):
-            return u.Unit(spelling).to_string("unicode")
-    return str(unit)
+    known = parse_unit(unit) if isinstance(unit, str) else unit
+    return str(unit) if known is None else known.to_string("unicode")
 
 
 def _values(column: Any) -> np.ndarray:
