@@ -10,7 +10,7 @@ from astropy.io import fits
 from morpheus_lite import ClassifyOptions, MeasureOptions, OptionError
 from morpheus_lite.cli import main
 from morpheus_lite.io import read_catalog
-from morpheus_lite.pipeline.classify import classify, classify_file
+from morpheus_lite.pipeline.classify import classify_file
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options
 from morpheus_lite.survey.tile import Tile
@@ -74,7 +74,7 @@ def test_classify_and_catalog_give_the_same_row(sim_field, tmp_path):
 def test_what_is_impossible_is_said_before_the_network_runs(
     sim_field, tmp_path, capsys, monkeypatch, arguments, code, message
 ):
-    monkeypatch.setattr(classify, "MapFile", None)  # opened right before the network
+    monkeypatch.setattr("morpheus_lite.pipeline.classify.MapFile", None)  # opened right before the network
     assert main(["classify", str(sim_field), "-o", str(tmp_path / "out"), *FAST, *arguments]) == code
     captured = capsys.readouterr()
     assert message in captured.err
@@ -126,7 +126,7 @@ def test_impossible_options_of_a_tile(fields, message):
 
 
 def test_maps_alone_need_no_sources(sim_field, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(classify, "catalogue_sections", None)
+    monkeypatch.setattr("morpheus_lite.pipeline.classify.catalogue_sections", None)
     arguments = [*FAST, "--products", "maps", "--planes", "mean,coverage", "--json"]
     assert main(["classify", str(sim_field), "-o", str(tmp_path), *arguments]) == 0
     record = json.loads(capsys.readouterr().out)["images"][0]
