@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from morpheus_lite.models.unet import HAUSEN2020, UNetConfig
+from morpheus_lite.models.unet_config import HAUSEN2020, UNetConfig
 
 BLOCK = "#4477aa"
 SKIP = "#999999"

@@ -13,15 +13,10 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
+from morpheus_lite.models.arithmetic import EPSILON, bicubic_matrix, folded_operation
+from morpheus_lite.models.stages import KERNEL, UPSAMPLING
+
 MOMENTUM = 0.99
-EPSILON = 1e-3
-KERNEL = 3
-
-UPSAMPLING = ("bicubic_aligned", "bilinear", "nearest")
-"""Kinds of upsampling that `upsample` knows."""
-
-_BICUBIC_A = -0.75
-_BICUBIC_STEPS = 1024
 
 
 def block_operation(x: KerasTensor, q: int, name: str, *, folded: bool = False) -> KerasTensor:
@@ -90,11 +85,7 @@ def fold(norm: layers.BatchNormalization, convolution: layers.Conv2D) -> list[np
         Kernel, float32 ``(3, 3, band, q)``, and bias, float32 ``(q,)``. Equal to the two up to rounding wherever the
         convolution sees no padding (zeros *after* the normalisation).
     """
-    gamma, beta, mean, variance = (np.asarray(values, np.float64) for values in norm.get_weights())
-    kernel, bias = (np.asarray(values, np.float64) for values in convolution.get_weights())
-    scale = gamma / np.sqrt(variance + norm.epsilon)
-    bias = bias + np.einsum("yxio,i->o", kernel, beta - mean * scale)
-    return [(kernel * scale[:, None]).astype(np.float32), bias.astype(np.float32)]
+    return list(folded_operation(*convolution.get_weights(), *norm.get_weights()))
 
 
 def upsample(x: KerasTensor, kind: str, name: str) -> KerasTensor:
@@ -152,38 +143,3 @@ class BicubicUpsampling(layers.Layer):
         """Twice as many rows and columns."""
         n, height, width, channels = input_shape
         return n, 2 * height, 2 * width, channels
-
-
-def bicubic_matrix(size: int) -> np.ndarray:
-    """Weights of aligned bicubic interpolation from ``size`` to ``2 size`` points.
-
-    Parameters
-    ----------
-    size : int
-        Number of points of the input.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, shape ``(2 size, size)``; every row sums to 1.
-
-    Notes
-    -----
-    Keys' cubic convolution kernel with a = -0.75. Points beyond the ends are those at the ends. TensorFlow rounds the
-    fractional position to 1/1024, and so does this.
-    """
-    matrix = np.zeros((2 * size, size))
-    position = np.arange(2 * size, dtype=np.float32) * np.float32((size - 1) / (2 * size - 1))
-    left = np.floor(position).astype(int)
-    fraction = np.rint((position - left) * _BICUBIC_STEPS) / _BICUBIC_STEPS
-    for offset in (-1, 0, 1, 2):
-        column = np.clip(left + offset, 0, size - 1)
-        np.add.at(matrix, (np.arange(2 * size), column), _keys(np.abs(fraction - offset)))
-    return matrix.astype(np.float32)
-
-
-def _keys(distance: np.ndarray) -> np.ndarray:
-    a, d = _BICUBIC_A, distance
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))

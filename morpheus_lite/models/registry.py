@@ -64,13 +64,15 @@ class Kind(NamedTuple):
 
 
 def _build_unet(network: Mapping[str, Any]) -> "keras.Model":
-    from morpheus_lite.models.unet import UNetConfig, build_unet
+    from morpheus_lite.models.unet import build_unet
+    from morpheus_lite.models.unet_config import UNetConfig
 
     return build_unet(UNetConfig.from_dict(network))
 
 
 def _ready_unet(info: ModelInfo, network: "keras.Model", precision: str = "float32") -> Model:
-    from morpheus_lite.models.unet import UNetConfig, trim_unet
+    from morpheus_lite.models.unet import trim_unet
+    from morpheus_lite.models.unet_config import UNetConfig
     from morpheus_lite.models.window_predictor import compiled
 
     if precision != "float32":
@@ -94,7 +96,8 @@ def _ready_unet(info: ModelInfo, network: "keras.Model", precision: str = "float
 
 
 def _build_onepass(network: Mapping[str, Any]) -> "keras.Model":
-    from morpheus_lite.models.onepass import OnePassConfig, build_onepass
+    from morpheus_lite.models.onepass import build_onepass
+    from morpheus_lite.models.onepass_config import OnePassConfig
 
     return build_onepass(OnePassConfig.from_dict(network))
 

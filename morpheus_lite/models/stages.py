@@ -5,6 +5,12 @@ from typing import Any
 
 from morpheus_lite.errors import ModelError
 
+KERNEL = 3
+"""Side of every convolution's kernel."""
+
+UPSAMPLING = ("bicubic_aligned", "bilinear", "nearest")
+"""Ways in which maps grow on the way up."""
+
 Stage = tuple[int, int]
 """(P, Q): how many block operations, and how many filters in each."""
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 from morpheus_lite.errors import ModelError
 from morpheus_lite.models.devices import layers_in
 from morpheus_lite.models.info import ModelInfo
-from morpheus_lite.models.onepass import OnePassConfig, fold, peak_bytes, stage_margins
+from morpheus_lite.models.onepass import fold
+from morpheus_lite.models.onepass_config import OnePassConfig, peak_bytes, stage_margins
 
 PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.models.losses import LOSSES
-from morpheus_lite.models.onepass import OnePassConfig
+from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.training.image_config import ImageConfig
 

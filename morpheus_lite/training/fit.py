@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.losses import get_loss
-from morpheus_lite.models.onepass import OnePassConfig, build_onepass
+from morpheus_lite.models.onepass import build_onepass
+from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import load_network
 from morpheus_lite.models.weights_file import network_weights
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state

@@ -19,7 +19,8 @@ from astropy.io import fits
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.inference.one_pass import classify_tiles
-from morpheus_lite.models.onepass import OnePassConfig, build_onepass, halo
+from morpheus_lite.models.onepass import build_onepass
+from morpheus_lite.models.onepass_config import OnePassConfig, halo
 from morpheus_lite.noise.background_mesh import measure_noise, normalize
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.validation import predict_probability

@@ -11,7 +11,8 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OptionError
 from morpheus_lite.inference.one_pass import classify_tiles
 from morpheus_lite.models.devices import use_device
-from morpheus_lite.models.onepass import OnePassConfig, fold, stage_margins
+from morpheus_lite.models.onepass import fold
+from morpheus_lite.models.onepass_config import OnePassConfig, stage_margins
 from morpheus_lite.models.registry import load_model
 
 CONFIG = OnePassConfig(

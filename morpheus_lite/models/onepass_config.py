@@ -1,0 +1,219 @@
+"""The shape of a one-pass network, and what follows from it: how far it looks, what it costs in work and memory."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.errors import ModelError
+from morpheus_lite.models.stages import KERNEL, Stage, check_fields, read_stage
+
+
+@dataclass(frozen=True)
+class OnePassConfig:
+    """The shape of a one-pass network.
+
+    Parameters
+    ----------
+    down : tuple of (int, int)
+        (P, Q) of the stages of the way down, at the largest size first; each is followed by 2 x 2 max pooling.
+    intermediate : (int, int)
+        (P, Q) at the bottom.
+    up : tuple of (int, int)
+        (P, Q) of the way up, at the smallest size first, as many as ``down``.
+    cell : int
+        Side of the square of pixels whose values together are one position of the first stage (1: every pixel is one);
+        the last convolution answers for each of its pixels. Halving the positions makes the network about twice as
+        fast at equal width, and loses nothing but the sharing of weights between the pixels of a cell.
+    bands : tuple of str
+        Bands of the input, in their order; empty for a network that takes any number of bands in any order.
+    stretches : tuple of float
+        Every band is shown once for each: ``asinh(S/N / stretch)``.
+    stem : (int, int)
+        (P, Q) of the block that looks at each band alone before the bands are pooled; only without ``bands``.
+
+    Raises
+    ------
+    ModelError
+        The numbers do not make a network.
+    """
+
+    down: tuple[Stage, ...]
+    intermediate: Stage
+    up: tuple[Stage, ...]
+    cell: int = 2
+    bands: tuple[str, ...] = ()
+    stretches: tuple[float, ...] = (1.0, 8.0, 64.0)
+    stem: Stage = (1, 16)
+
+    def __post_init__(self) -> None:
+        for label in ("down", "up"):
+            object.__setattr__(self, label, tuple(read_stage(s, label) for s in getattr(self, label)))
+        for label in ("intermediate", "stem"):
+            object.__setattr__(self, label, read_stage(getattr(self, label), label))
+        object.__setattr__(self, "bands", tuple(self.bands))
+        object.__setattr__(self, "stretches", tuple(float(s) for s in self.stretches))
+        if not self.down or len(self.down) != len(self.up):
+            raise ModelError(f"{len(self.down)} stages down and {len(self.up)} up: expected as many, at least one")
+        if not self.stretches or min(self.stretches) <= 0:
+            raise ModelError(f"stretches={self.stretches}: expected positive numbers, at least one")
+        if isinstance(self.cell, bool) or not isinstance(self.cell, int) or self.cell < 1:
+            raise ModelError(f"cell={self.cell!r}: expected a whole number of pixels, at least 1")
+
+    @property
+    def factor(self) -> int:
+        """Tiles start at, and are as large as, multiples of this many pixels: ``cell * 2 ** len(down)``."""
+        return self.cell * 2 ** len(self.down)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "OnePassConfig":
+        """The configuration that `to_dict` wrote.
+
+        Raises
+        ------
+        ModelError
+            A field is missing, unknown or impossible.
+        """
+        known = {f.name for f in fields(cls)}
+        check_fields(values, known, ("down", "intermediate", "up"), "one-pass configuration")
+        return cls(**values)
+
+
+def halo(config: OnePassConfig) -> int:
+    """How far a pixel's influence reaches: pixels on each side of a tile that are spoilt by its border.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        The network.
+
+    Returns
+    -------
+    int
+        A multiple of ``config.factor``; a result does not depend on input farther away than this, in rows or in
+        columns, if tiles start at multiples of ``config.factor``.
+    """
+    size = config.cell
+    reach = 0 if config.bands else config.stem[0] * size
+    for p, _ in config.down:
+        reach += p * size
+        size *= 2
+    reach += config.intermediate[0] * size
+    for p, _ in config.up:
+        size //= 2
+        reach += p * size
+    reach += size  # the last convolution
+    reach += config.factor - 1  # a pooled position stands for a block of pixels
+    return _rounded_up(reach, config.factor)
+
+
+def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float:
+    """Multiply-adds of the convolutions per pixel of the image.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        The network.
+    n_bands : int, optional
+        How many bands the image has; needed where the network takes any number.
+    """
+    n_bands = len(config.bands) or n_bands or 1
+    area, skips, total = 1 / config.cell**2, [], 0.0
+    channels = (len(config.stretches) + 1) * config.cell**2
+    if config.bands:
+        channels *= n_bands
+    else:
+        total, channels = _cost(channels, config.stem) * n_bands * area, 2 * config.stem[1]
+    for stage in config.down:
+        total += _cost(channels, stage) * area
+        channels = stage[1]
+        skips.append(channels)
+        area /= 4
+    total += _cost(channels, config.intermediate) * area
+    channels = config.intermediate[1]
+    for stage in config.up:
+        area *= 4
+        total += _cost(channels + skips.pop(), stage) * area
+        channels = stage[1]
+    return total + _cost(channels, (1, len(CLASSES)))  # cell**2 answers at 1 / cell**2 positions
+
+
+def stage_margins(config: OnePassConfig) -> dict[str, int]:
+    """How much of what lies around a tile each stage has to see, for the tile itself to come out right.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        The network.
+
+    Returns
+    -------
+    dict of str to int
+        Pixels on each side of the tile at the input of the stages ``up_<i>``, ``intermediate``, ``down_<i>`` and of the
+        network, ``input``: whole positions of every pooling that it goes through, if tiles start at multiples of
+        ``config.factor``.
+
+    Notes
+    -----
+    Every convolution spoils one position on each side. Margins are rounded up to what the next pooling, or the
+    upsampling before, can keep: whole positions of the coarser grid.
+    """
+    n, size, need, margins = len(config.down), config.cell, config.cell, {}
+    for i in reversed(range(n)):
+        need = _rounded_up(need + config.up[i][0] * size, 2 * size)
+        margins[f"up_{i}"] = need
+        size *= 2
+    need += config.intermediate[0] * size
+    margins["intermediate"] = need
+    for i in reversed(range(n)):
+        size //= 2
+        need = _rounded_up(need + config.down[i][0] * size, 2 * size)
+        margins[f"down_{i}"] = need
+    need += 0 if config.bands else config.stem[0] * config.cell
+    margins["input"] = margins["down_0"] = _rounded_up(need, 2 * config.cell)
+    return margins
+
+
+def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
+    """Memory that the trimmed network takes for every pixel of its input, at its peak: bytes, about.
+
+    Notes
+    -----
+    What is alive at once where most is: the bands with all their stretches; or what the stem makes of each; or the
+    first skip and all that the last stage of the way up makes; and an eighth for what the allocator leaves unused.
+    Measured with the network of the ``hst`` weights (four bands) on tiles of 1,288 px, two at once: 287 to 317 bytes a
+    pixel, of which the network fills half; this gives 288.
+    """
+    n_stretches, area = len(config.stretches), config.cell**2
+    stretched = n_bands * (2 + 2 * n_stretches + 2 * (n_stretches + 1))
+    if not config.bands:
+        stretched = max(stretched, stretched / 2 + 3 * n_bands * config.stem[1] / area)
+    below = config.up[-2][1] if len(config.up) > 1 else config.intermediate[1]
+    above = (2 * (below + config.down[0][1]) + below + config.up[-1][1]) / area
+    return 4.5 * max(stretched, above)
+
+
+def stretched_cells(config: OnePassConfig) -> np.ndarray:
+    """Where the channels of stretched cells come from, among those of cells of what was stretched.
+
+    For inference pixels are put into cells before they are stretched: a third of the memory to move, and all that comes
+    before the first convolution in two thirds of the time.
+    """
+    n_bands, n_values, n_pixels = len(config.bands) or 1, len(config.stretches) + 1, config.cell**2
+    channels = np.arange(n_pixels * n_values * n_bands).reshape(n_pixels, n_values, n_bands)
+    return channels.transpose(1, 0, 2).ravel()
+
+
+def _rounded_up(length: int, unit: int) -> int:
+    return -(-length // unit) * unit
+
+
+def _cost(channels: int, stage: Stage) -> float:
+    p, q = stage
+    return KERNEL * KERNEL * q * (channels + (p - 1) * q)
