@@ -13,6 +13,14 @@ from morpheus_lite.errors import InputError
 MAX_OFFSET = 0.5
 """How far, in pixels, the WCS of two bands may disagree about a place on the sky."""
 
+MAX_LOST = 0.01
+"""How much distortion, in pixels, products may lack without a warning."""
+
+_OTHER_AXIS = re.compile(
+    r"^((NAXIS|CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CNAME|CRDER|CSYER)([3-9]|\d\d+)"
+    r"|(CD|PC)(\d+_([3-9]|\d\d+)|([3-9]|\d\d+)_\d+)|(PV|PS)([3-9]|\d\d+)_\d+|WCSAXES)$"
+)
+_MATRIX = re.compile(r"^(PC\d_\d|CDELT\d|CROTA\d)$")
 _SIP = re.compile(r"^(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)$")
 
 
@@ -36,15 +44,21 @@ def celestial_wcs(
     -------
     astropy.wcs.WCS or None
         None without celestial axes. A WCS that cannot be parsed, or that does not lead from the middle of the
-        image to the sky and back, gives a warning and None. SIP keywords without ``-SIP`` in CTYPE are left over
-        from before the image was resampled, and are dropped with a warning.
+        image to the sky and back, gives a warning and None.
+
+    Notes
+    -----
+    astropy's repairs of headers are used, such as CUNIT ``"degree"``. Beyond these, each with a warning:
+
+    1. SIP keywords without ``-SIP`` in CTYPE are left over from before the image was resampled, and are dropped.
+    2. Where CDi_j and PCi_j disagree, CDi_j is taken.
+    3. Distortion that a header cannot carry (lookup tables) counts for positions, and is missing in products.
     """
-    header = _without_stale_sip(header, origin)
+    header = _one_matrix(_without_stale_sip(_first_two_axes(header), origin), origin)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # The first two axes: of a cube, the sky.
-            wcs = WCS(header, fobj=hdus, naxis=2)
+            wcs = WCS(header, fobj=hdus)
             if not wcs.has_celestial:
                 return None
             problem = _problem(wcs, shape)
@@ -55,7 +69,71 @@ def celestial_wcs(
         warnings.warn(f"{origin}: the WCS is not usable and is left out ({problem})", UserWarning, stacklevel=2)
         return None
     wcs.array_shape = shape
+    _warn_of_lost_distortion(wcs, shape, origin)
     return wcs
+
+
+def _first_two_axes(header: fits.Header) -> fits.Header:
+    """The header without its other axes: of a cube, the first two are the sky.
+
+    `WCS` can leave axes out by itself, but does so before it repairs the header.
+    """
+    others = [keyword for keyword in header if _OTHER_AXIS.match(keyword)]
+    if not others and header.get("NAXIS", 2) == 2:
+        return header
+    header = header.copy()
+    for keyword in others:
+        del header[keyword]
+    header["NAXIS"] = 2
+    return header
+
+
+def _one_matrix(header: fits.Header, origin: str) -> fits.Header:
+    """The header with CDi_j alone where it has PCi_j as well, of which wcslib takes PCi_j."""
+    elements = [f"{axis}_{pixel}" for axis in (1, 2) for pixel in (1, 2)]
+    cd, pc = ([header.get(f"{kind}{one}") for one in elements] for kind in ("CD", "PC"))
+    if not any(cd) or all(one is None for one in pc):
+        return header
+    old = header
+    header = header.copy()
+    for keyword in [keyword for keyword in header if _MATRIX.match(keyword)]:
+        del header[keyword]
+    try:
+        matrix = np.array([float(one or 0) for one in cd])
+        rotation = [float(identity if one is None else one) for one, identity in zip(pc, (1, 0, 0, 1), strict=True)]
+        other = np.array(rotation) * np.repeat([float(old.get(f"CDELT{axis}", 1)) for axis in (1, 2)], 2)
+        same = np.abs(matrix - other).max() < 1e-3 * np.abs(matrix).max()
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        warnings.warn(
+            f"{origin}: the header has both CDi_j and PCi_j, and they disagree; CDi_j is taken",
+            UserWarning,
+            stacklevel=3,
+        )
+    return header
+
+
+def _warn_of_lost_distortion(wcs: WCS, shape: tuple[int, int], origin: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            x, y = _corners_and_middle(shape)
+            whole, carried = (one.pixel_to_world(x, y) for one in (wcs, WCS(header_of_wcs(wcs))))
+            side = wcs.proj_plane_pixel_area() ** 0.5
+            lost = float(np.nanmax((whole.separation(carried) / side).to_value("")))
+        # As above: wcslib and astropy raise a dozen types.
+        except Exception:
+            lost = np.inf
+    if not lost <= MAX_LOST:
+        tables = [name for name in ("cpdis1", "cpdis2", "det2im1", "det2im2") if getattr(wcs, name) is not None]
+        what = f"distortion in lookup tables ({', '.join(tables)})" if tables else "a part of the WCS"
+        warnings.warn(
+            f"{origin}: {what}, of up to {lost:.2f} px, cannot be written to a header: right ascension and "
+            "declination in the catalogue are right, but the WCS of the maps lacks it",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _problem(wcs: WCS, shape: tuple[int, int]) -> str | None:
@@ -108,13 +186,18 @@ def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: 
 
 
 def _largest_offset(first: WCS, other: WCS, shape: tuple[int, int]) -> tuple[float, float, float]:
-    height, width = shape
-    x = np.array([0, width - 1, 0, width - 1, (width - 1) / 2])
-    y = np.array([0, 0, height - 1, height - 1, (height - 1) / 2])
+    x, y = _corners_and_middle(shape)
     there = other.all_world2pix(*first.all_pix2world(x, y, 0), 0, quiet=True)
     offsets = np.hypot(there[0] - x, there[1] - y)
     worst = int(np.nanargmax(offsets)) if np.isfinite(offsets).any() else 0
     return float(x[worst]), float(y[worst]), float(offsets[worst])
+
+
+def _corners_and_middle(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    height, width = shape
+    x = np.array([0, width - 1, 0, width - 1, (width - 1) / 2])
+    y = np.array([0, 0, height - 1, height - 1, (height - 1) / 2])
+    return x, y
 
 
 def header_of_wcs(wcs: WCS) -> fits.Header:

@@ -1,0 +1,94 @@
+"""WCS that astropy repairs, that say two things, or that no header can carry."""
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from cases import SIZE, field, header, image, write
+
+from morpheus_lite.io import read_image
+from morpheus_lite.io.wcs import header_of_wcs
+
+ROTATED = {"PC1_1": 0.5, "PC1_2": 0.8, "PC2_1": -0.8, "PC2_2": 0.5, "CDELT1": -5e-5, "CDELT2": 5e-5}
+SCALE = 0.06 / 3600
+
+
+def read_quietly(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        return read_image(path)
+
+
+def same_sky(wcs, other):
+    x, y = np.array([0.0, 119, 60]), np.array([0.0, 30, 119])
+    separation = wcs.pixel_to_world(x, y).separation(other.pixel_to_world(x, y))
+    return separation.arcsec.max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CUNIT1": "degree", "CUNIT2": "degree"},
+        {"CUNIT1": "DEGREE", "CUNIT2": "DEGREE"},
+        {"CUNIT1": "degrees", "CUNIT2": "Degrees"},
+        {"CUNIT1": "DEG", "CUNIT2": "DEG"},
+        {"CUNIT1": "deg", "CUNIT2": "deg", "DATE-OBS": "31/12/99"},
+        {"DATE-OBS": "not a date"},
+        {"CDELT1": 1.0, "CDELT2": 1.0},
+        {"CDELT1": 1.0, "CDELT2": 1.0, "CROTA2": 30.0},
+        {"PC1_1": -SCALE, "PC2_2": SCALE},
+        {"PC1_1": -1.0, "PC2_2": 1.0, "CDELT1": SCALE, "CDELT2": SCALE},
+        {"WCSAXES": 2},
+    ],
+)
+def test_repaired_without_a_word(cards, tmp_path):
+    read = read_quietly(write(tmp_path / "a.fits", image(field(), header(**cards))))
+    assert read.pixel_scale == pytest.approx(0.06, rel=1e-9)
+    assert same_sky(read.wcs, WCS(header()))
+    assert same_sky(WCS(header_of_wcs(read.wcs)), WCS(header()))
+
+
+def test_arcseconds(tmp_path):
+    cards = header(CUNIT1="arcsecs", CUNIT2="arcsecs", CRVAL1=53.1 * 3600, CRVAL2=-27.8 * 3600)
+    cards.update(CD1_1=-0.06, CD2_2=0.06)
+    assert same_sky(read_quietly(write(tmp_path / "a.fits", image(field(), cards))).wcs, WCS(header()))
+
+
+@pytest.mark.parametrize("cards", [{}, {"CTYPE3": "WAVE", "CUNIT3": "um", "CD3_3": 0.1, "CD1_3": 0.0, "WCSAXES": 3}])
+def test_cubes_are_repaired_too(cards, tmp_path):
+    made = header(CUNIT1="degree", CUNIT2="degree", BANDS="F160W F125W", **cards)
+    read = read_quietly(write(tmp_path / "a.fits", image(np.stack([field(), field()]), made)))
+    assert same_sky(read.wcs, WCS(header()))
+    assert read.bands == ("F160W", "F125W")
+
+
+@pytest.mark.parametrize("cards", [ROTATED, {"PC1_1": 1.0, "PC2_2": 1.0}, {"PC1_2": 0.1}, {"PC1_1": "text"}])
+def test_cd_counts_beside_pc(cards, tmp_path):
+    path = write(tmp_path / "a.fits", image(field(), header(**cards)))
+    with pytest.warns(UserWarning, match=r"both CDi_j and PCi_j, and they disagree; CDi_j is taken"):
+        read = read_image(path)
+    assert read.pixel_scale == pytest.approx(0.06, rel=1e-9)
+    assert same_sky(read.wcs, WCS(header()))
+
+
+def test_pc_counts_beside_a_cd_of_zeros(tmp_path):
+    made = header(CD1_1=0.0, CD2_2=0.0, PC1_1=1.0, PC2_2=1.0, CDELT1=-SCALE, CDELT2=SCALE)
+    assert same_sky(read_quietly(write(tmp_path / "a.fits", image(field(), made))).wcs, WCS(header()))
+
+
+def test_lookup_tables_count_and_are_named(tmp_path):
+    made = header(CPDIS1="LOOKUP", DP1="EXTVER: 1")
+    made["HIERARCH DP1.EXTVER"], made["HIERARCH DP1.NAXES"] = 1.0, 2.0
+    made["HIERARCH DP1.AXIS.1"], made["HIERARCH DP1.AXIS.2"] = 1.0, 2.0
+    del made["DP1"]
+    table = fits.ImageHDU(np.full((4, 4), 0.7, np.float32), name="WCSDVARR", ver=1)
+    table.header.update(CRPIX1=1.0, CRPIX2=1.0, CRVAL1=1.0, CRVAL2=1.0, CDELT1=40.0, CDELT2=40.0)
+    path = write(tmp_path / "a.fits", image(field(), made, "SCI"), table)
+    with pytest.warns(UserWarning, match=r"lookup tables \(cpdis1\), of up to 0.70 px.* maps lacks it"):
+        read = read_image(path)
+    shifted = read.wcs.pixel_to_world(60.0, 60.0).separation(WCS(header()).pixel_to_world(60.7, 60.0))
+    assert shifted.arcsec < 1e-6
+    assert read.pixel_scale == pytest.approx(0.06, rel=1e-9)
+    assert read.shape == (SIZE, SIZE)
