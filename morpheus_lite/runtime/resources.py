@@ -3,13 +3,13 @@
 import ctypes
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 from morpheus_lite.errors import OptionError
 
@@ -70,14 +70,8 @@ def held_memory() -> int:
 
 
 def resident_memory() -> int:
-    """Bytes of memory that this process holds now (where the system does not say so: has held at most)."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+    """Bytes of memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def release_memory(*, above: float = 0.0) -> None:

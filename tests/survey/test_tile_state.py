@@ -14,7 +14,7 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import OutputError
 from morpheus_lite.io.location import Location
 from morpheus_lite.survey.plan import survey_options
-from morpheus_lite.survey.scheduler.lock import LOCK, holds, locked
+from morpheus_lite.survey.scheduler.lock import HOLDER, holds, locked
 from morpheus_lite.survey.state.fingerprint import content_hash, describe_inputs, differences, digest, run_of
 from morpheus_lite.survey.state.tile_state import (
     MARKER,
@@ -173,13 +173,13 @@ with locked(Path({str(tmp_path)!r})):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "locked\n"
-    assert json.loads((tmp_path / LOCK).read_text())["host"] == socket.gethostname()
+    assert json.loads((tmp_path / HOLDER).read_text())["host"] == socket.gethostname()
     with locked(tmp_path) as run:
         assert holds(tmp_path, run)
 
 
 def test_a_run_on_another_machine_is_respected(tmp_path):
-    (tmp_path / LOCK).write_text(json.dumps({"run": "x", "host": "elsewhere", "pid": 1, "since": "yesterday"}))
+    (tmp_path / HOLDER).write_text(json.dumps({"run": "x", "host": "elsewhere", "pid": 1, "since": "yesterday"}))
     with pytest.raises(OutputError, match=r"process 1 on elsewhere.*remove"), locked(tmp_path):
         pass
 

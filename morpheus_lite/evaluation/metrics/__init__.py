@@ -14,7 +14,6 @@ from morpheus_lite.evaluation.metrics.overlap import (
     Overlap,
     intersection_over_union,
     overlap_areas,
-    partition_information,
     same_partition,
 )
 from morpheus_lite.evaluation.metrics.purity import OperatingPoint, purity_curve, purity_threshold, sweep_purity
@@ -44,7 +43,6 @@ __all__ = [
     "match_positions",
     "measure_segments",
     "overlap_areas",
-    "partition_information",
     "proper_scores",
     "purity_curve",
     "purity_threshold",

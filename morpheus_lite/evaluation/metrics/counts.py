@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.stats import binom_conf_interval
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
 
 CONFIDENCE = 0.95
 """Two-sided coverage of the intervals."""
@@ -65,13 +65,9 @@ def wilson_interval(
     >>> f"{low:.3f} {high:.3f}"
     '0.722 1.000'
     """
-    z2 = float(ndtri(0.5 + confidence / 2)) ** 2
-    n = np.asarray(n_tried, dtype=np.float64)
-    n = np.where(n > 0, n, np.nan)
-    fraction = np.asarray(n_success) / n
-    centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (fraction * (1 - fraction) + z2 / (4 * n)) / n) / (1 + z2 / n)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    success, tried = np.broadcast_arrays(n_success, n_tried)
+    low, high = binom_conf_interval(success, np.maximum(tried, 1), confidence_level=confidence, interval="wilson")
+    return np.where(tried > 0, low, np.nan), np.where(tried > 0, high, np.nan)
 
 
 def binned_fractions(value: np.ndarray, success: np.ndarray, edges: ArrayLike) -> Fractions:

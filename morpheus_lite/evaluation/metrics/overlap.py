@@ -83,29 +83,3 @@ def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
         return False
     pairs = overlap_areas(first, second)
     return len(pairs.first) == len(np.unique(pairs.first)) == len(np.unique(pairs.second))
-
-
-def partition_information(
-    first: np.ndarray, second: np.ndarray, valid: np.ndarray | None = None
-) -> tuple[float, float]:
-    """Variation of information between two label maps, in its two parts.
-
-    Returns
-    -------
-    split, merged : float
-        Bits. ``split`` is what the second map adds by cutting segments of the first, ``merged`` what it loses by
-        joining them; their sum is a metric, 0 for equal partitions. Sky counts as one segment.
-
-    Notes
-    -----
-    Conditional entropies H(second | first) and H(first | second): Meila 2007, J. Multivariate Anal. 98, 873.
-    """
-    pairs = overlap_areas(first, second, valid)
-    share = pairs.count / pairs.count.sum()
-    return _conditional_entropy(share, pairs.first), _conditional_entropy(share, pairs.second)
-
-
-def _conditional_entropy(share: np.ndarray, given: np.ndarray) -> float:
-    _, index = np.unique(given, return_inverse=True)
-    margin = np.bincount(index, share)[index]
-    return float(max(-(share * np.log2(share / margin)).sum(), 0.0))
