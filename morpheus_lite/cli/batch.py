@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 
 from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, start_network, verbosity
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
+from morpheus_lite.cli.reading import dq_bits_option
 from morpheus_lite.config.classify import DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
 from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import InputError, ModelError, OptionError
@@ -65,6 +67,8 @@ _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
 @click.option("--merge/--no-merge", default=True, help="Whether to merge the tiles' catalogues to one.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what it would take, and do nothing.")
 @click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Shipped model or model directory.")
+@click.option("--dq", type=click.Choice(["none"]), help="Do without the masks in the images.")
+@dq_bits_option
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels between windows (default: the model's).")
 @click.option("--edges", type=click.Choice(EDGES), default=EDGES[0], show_default=True, help="Border pixels.")
 @click.option("--segmentation", type=click.Choice(SEGMENTATION_METHODS), help="How sources are found.")
@@ -99,7 +103,9 @@ def command(sources: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, 
         **{key: chosen[key] for key in ("model", "stride", "edges", "segmentation", "compress", "detection_band")},
         measuring=measuring_of(chosen),
     )
-    tiles = read_tiles(sources)
+    reading: dict[str, Any] = {"dq": False} if chosen["dq"] else {}
+    reading |= {"dq_bits": chosen["dq_bits"]} if chosen["dq_bits"] else {}
+    tiles = [replace(tile, reading={**reading, **tile.reading}) for tile in read_tiles(sources)]
     if chosen["dry_run"]:
         plan = make_plan(tiles, chosen["output"].absolute(), survey_options(options), verify=chosen["verify"])
         show_plan(plan, as_json=as_json)

@@ -8,6 +8,13 @@ import click
 
 from morpheus_lite.errors import OptionError
 
+dq_bits_option = click.option(
+    "--dq-bits",
+    metavar="BITS|NAMES|any",
+    help="Bits of the masks that make a pixel bad: 1,16 or SAT,CR or ~DETECTED (default: as header and camera say).",
+)
+"""Which bits of masks are bad: for every command that reads images."""
+
 _OPTIONS = (
     click.option(
         "--band", "bands", multiple=True, metavar="NAME=FILE[EXT]", help="One band of an image kept in several files."
@@ -15,7 +22,8 @@ _OPTIONS = (
     click.option("--band-names", metavar="A,B,...", help="Names of the bands, in order, when the file has none."),
     click.option("--rms", multiple=True, metavar="[NAME=]FILE", help="Noise (standard deviation) plane."),
     click.option("--weight", multiple=True, metavar="[NAME=]FILE", help="Inverse-variance plane."),
-    click.option("--dq", multiple=True, metavar="[NAME=]FILE", help="Flag plane; anything but 0 is a bad pixel."),
+    click.option("--dq", multiple=True, metavar="[NAME=]FILE", help="Mask of bad pixels; none: do without."),
+    dq_bits_option,
     click.option("--zero-point", multiple=True, metavar="NAME=MAG", help="AB magnitude of one data unit."),
 )
 
@@ -33,6 +41,8 @@ def reading_of(chosen: dict[str, Any]) -> dict[str, Any]:
     if chosen["band_names"]:
         reading["bands"] = list(names(chosen["band_names"]))
     reading |= {plane: plane_option(f"--{plane}", chosen[plane]) for plane in ("rms", "weight", "dq") if chosen[plane]}
+    if chosen["dq_bits"]:
+        reading["dq_bits"] = chosen["dq_bits"]
     if chosen["zero_point"]:
         points = pairs("--zero-point", chosen["zero_point"])
         reading["zero_points"] = {band: number(f"--zero-point {band}", text) for band, text in points.items()}

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.naming import filter_of
-from morpheus_lite.io.planes import ArrayPlane, Band, NoisePlane
+from morpheus_lite.io.planes import ArrayPlane, Band, MaskPlane, NoisePlane
 from morpheus_lite.io.zero_points import zero_point
 
 _UNCERTAINTIES = {StdDevUncertainty: "rms", VarianceUncertainty: "variance", InverseVariance: "weight"}
@@ -42,7 +42,15 @@ def bands_of_array(array: Any, origin: str, *, numbers_only: bool = True) -> lis
         raise InputError(f"{origin} is of type bool; expected real numbers (a mask is given as dq=)")
     masks = None if mask is np.ma.nomask else _cube(mask, f"mask of {origin}")
     return [
-        _band(cube[:, :, k], origin, unit, None, {}, (), () if masks is None else (ArrayPlane(masks[:, :, k], "mask"),))
+        _band(
+            cube[:, :, k],
+            origin,
+            unit,
+            None,
+            {},
+            (),
+            () if masks is None else (MaskPlane(ArrayPlane(masks[:, :, k], "mask")),),
+        )
         for k in range(cube.shape[2])
     ]
 
@@ -70,7 +78,7 @@ def bands_of_nddata(nddata: NDData, origin: str) -> list[Band]:
             wcs,
             header,
             () if noise is None else (NoisePlane(ArrayPlane(noise[1][:, :, k], "uncertainty"), noise[0]),),
-            () if masks is None else (ArrayPlane(masks[:, :, k], "mask"),),
+            () if masks is None else (MaskPlane(ArrayPlane(masks[:, :, k], "mask")),),
         )
         for k in range(cube.shape[2])
     ]
@@ -83,7 +91,7 @@ def bands_of_image(image: SkyImage) -> list[Band]:
             name=name if image.has_band_names else None,
             data=ArrayPlane(image.data[:, :, k], image.name),
             noise=() if image.rms is None else (NoisePlane(ArrayPlane(image.rms[:, :, k], "rms"), "known_rms"),),
-            masks=(ArrayPlane(~image.valid[:, :, k], "mask"),),
+            masks=(MaskPlane(ArrayPlane(~image.valid[:, :, k], "mask")),),
             unit=image.units[k],
             zero_point=image.zero_points[k],
             wcs=image.wcs,
@@ -100,7 +108,7 @@ def _band(
     wcs: WCS | None,
     header: Mapping,
     noise: tuple[NoisePlane, ...],
-    masks: tuple[ArrayPlane, ...],
+    masks: tuple[MaskPlane, ...],
 ) -> Band:
     text = None if unit is None or unit == u.dimensionless_unscaled else unit.to_string()
     area = None if wcs is None else wcs.proj_plane_pixel_area().to_value("sr")

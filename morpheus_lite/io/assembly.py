@@ -8,8 +8,10 @@ import numpy as np
 
 from morpheus_lite.core.image import canonical_band
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io.bits import chosen_bits
+from morpheus_lite.io.masks import warn_of_hidden_pixels
 from morpheus_lite.io.naming import duplicates
-from morpheus_lite.io.planes import Band, ImageDescription, NoisePlane, OpenFiles
+from morpheus_lite.io.planes import Band, ImageDescription, MaskPlane, NoisePlane, OpenFiles
 from morpheus_lite.io.wcs import check_alignment
 from morpheus_lite.io.weights import with_weight_scale
 
@@ -57,7 +59,7 @@ def _match(bands: list[Band], planes: list[Band], role: str) -> dict[str | None,
 
 def _attach(band: Band, role: str, plane: Band | None) -> Band:
     if role == "mask":
-        return replace(band, masks=() if plane is None else (plane.data,))
+        return replace(band, masks=() if plane is None else (_mask_of(plane),))
     kept = tuple(noise for noise in band.noise if noise.kind not in _KINDS[role])
     given = () if plane is None else (_noise_of(plane, role),)
     return replace(band, noise=given + kept)
@@ -67,6 +69,18 @@ def _noise_of(plane: Band, role: str) -> NoisePlane:
     # An HDU whose name says more (VAR, EXP) brings its kind along.
     said = [noise for noise in plane.noise if noise.plane is plane.data]
     return said[0] if said else NoisePlane(plane.data, role)
+
+
+def _mask_of(plane: Band) -> MaskPlane:
+    # An HDU whose header or name says what its bits mean brings that along.
+    said = [mask for mask in plane.masks if mask.plane is plane.data]
+    return said[0] if said else MaskPlane(plane.data)
+
+
+def with_bits(band: Band, option: Any) -> Band:
+    """The band with its masks' bad bits given by option: see `~morpheus_lite.io.bits.chosen_bits`."""
+    masks = (replace(mask, bits=chosen_bits(option, mask.bits, f"{mask} of {band.name}")) for mask in band.masks)
+    return replace(band, masks=tuple(masks))
 
 
 def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription:
@@ -88,6 +102,8 @@ def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription
     check_alignment([band.wcs for band in bands], shape, [f"{band.name} ({band.data})" for band in bands])
     wcs = next((band.wcs for band in bands if band.wcs is not None), None)
     scaled = tuple(replace(with_weight_scale(band, files), wcs=None) for band in bands)
+    for band in scaled:
+        warn_of_hidden_pixels(band, files)
     return ImageDescription(scaled, wcs, name)
 
 

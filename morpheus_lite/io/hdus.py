@@ -1,5 +1,6 @@
 """Which HDUs of a file are bands, and which of them tell the noise and the bad pixels of a band."""
 
+import logging
 import warnings
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,10 @@ from astropy.io import fits
 
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import naming
+from morpheus_lite.io.bits import Bits, bits_of
 from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image
 from morpheus_lite.io.location import Extension
-from morpheus_lite.io.planes import ArrayPlane, Band, FilePlane, NoisePlane, Plane
+from morpheus_lite.io.planes import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.io.zero_points import zero_point
 
@@ -24,6 +26,11 @@ KEPT_KEYWORDS = (
 )  # fmt: skip
 """Keywords of a band's header that are kept in `SkyImage.meta`."""
 
+log = logging.getLogger(__name__)
+
+_DETECTOR_KEYWORDS = ("CCDNUM", "CCDCHIP", "CHIPNUM", "DET_ID", "CCDID", "IMAGEID", "HIERARCH ESO DET CHIP NO")
+_UTYPES = {"STDDEV": "rms", "VARIANCE": "variance", "INVERSEVARIANCE": "weight"}
+_HDUCLASSES = {"MSE": "variance", "RMSE": "rms", "INVMSE": "weight"}
 _EXPOSURE_UNITS = ("S", "SEC", "SECOND", "SECONDS", "COUNTS", "ELECTRONS")
 _HINT = "choose by number or name, as in FILE[1] or FILE[SCI], or give each band its own: {'F160W': 'FILE[1]', ...}"
 
@@ -35,14 +42,22 @@ class _Candidate:
     number: int
     hdu: Any
     role: str
-    band: str | None
-    """From the name."""
+    group: str | None
+    """Band or detector, from the name."""
     filter: str | None
     """From the header."""
 
     @property
+    def band(self) -> str | None:
+        """From the name, unless that is a detector's."""
+        return None if self.group is None or naming.looks_like_detector(self.group) else self.group
+
+    @property
     def names(self) -> set[str]:
-        return {name for name in (self.band, self.filter) if name}
+        return {name for name in (self.group, self.filter) if name}
+
+    def __str__(self) -> str:
+        return f"[{self.number}] {self.hdu.name or 'no name'}"
 
 
 def bands_of_hdus(
@@ -78,19 +93,35 @@ def bands_of_hdus(
     for candidate in chosen:
         names = _names(candidate, inherited)
         if role != "science":
-            bands += [_noise_band(candidate, k, name, path, role) for k, name in enumerate(names)]
+            bands += [_noise_band(candidate, k, name, path, role, hdus) for k, name in enumerate(names)]
             continue
         noise, masks = _companions(candidate, candidates, chosen)
         _check_planes(noise + masks, len(names), path)
         bands += [_band(candidate, k, name, path, hdus, noise, masks) for k, name in enumerate(names)]
-    if role == "science" and not ext:
-        _warn_of_unused(candidates, chosen, path)
+    if role == "science":
+        _tell_of_unused(candidates, chosen, path, warn=not ext)
     return bands
 
 
 def _candidate(number: int, hdu: Any) -> _Candidate:
-    role, band = naming.role_of(hdu.name)
-    return _Candidate(number, hdu, role, band, naming.filter_of(hdu.header))
+    role, group = naming.role_of(hdu.name)
+    if role in naming.NOISE_ROLES:
+        role = _stated_role(hdu, role)
+    return _Candidate(number, hdu, role, group, naming.filter_of(hdu.header))
+
+
+def _stated_role(hdu: Any, role: str) -> str:
+    """What the header of a noise plane says that it is: UTYPE of astropy's CCDData, HDUCLAS3 of ESO's pipelines."""
+    utype = str(hdu.header.get("UTYPE", "")).strip().upper().removesuffix("UNCERTAINTY")
+    if utype == "UNKNOWN":
+        warnings.warn(
+            f"{hdu.name}: UTYPE {hdu.header['UTYPE']} does not say what the uncertainty is; left out. Give it by "
+            "option: rms= or weight=",
+            UserWarning,
+            stacklevel=2,
+        )
+        return "other"
+    return _UTYPES.get(utype) or _HDUCLASSES.get(str(hdu.header.get("HDUCLAS3", "")).strip().upper(), role)
 
 
 def _choose(
@@ -102,15 +133,55 @@ def _choose(
         chosen = [candidate for number in numbers for candidate in candidates if candidate.number == number]
     else:
         wanted = [candidate for candidate in candidates if role in (candidate.role, _family(candidate.role))]
-        chosen = wanted or [candidate for candidate in candidates if candidate.role == "science"]
+        chosen = wanted if wanted and role != "science" else _images(candidates, hdus)
         if len(chosen) > 1:
             chosen = [candidate for candidate in chosen if len(candidate.hdu.shape) > 1] or chosen
     if not chosen:
         raise InputError(f"{where} holds no image to use; {_HINT}. It has\n{describe_hdus(hdus)}")
     for candidate in chosen:
         _stack_shape(candidate, where)
+    if not ext:
+        _check_one_detector(chosen, hdus, where)
     _check_unambiguous(chosen, hdus, where)
     return chosen
+
+
+def _images(candidates: list[_Candidate], hdus: Sequence[Any]) -> list[_Candidate]:
+    """HDUs that are images by their names, and others that are clearly further bands; else all of unknown role."""
+    named = [candidate for candidate in candidates if candidate.role == "science"]
+    unknown = [candidate for candidate in candidates if candidate.role == "unknown"]
+    filters = {candidate.filter for candidate in named} | {naming.filter_of(hdus[0].header)}
+    further = [
+        candidate
+        for candidate in unknown
+        if not named
+        or naming.looks_like_filter(str(candidate.group))
+        or (candidate.filter and candidate.filter not in filters)
+    ]
+    return sorted(named + further, key=lambda candidate: candidate.number)
+
+
+def _check_one_detector(chosen: list[_Candidate], hdus: Sequence[Any], where: str) -> None:
+    """Several detectors of one exposure are several images, not bands of one."""
+    if len(chosen) == 1:
+        return
+    headers = [candidate.hdu.header for candidate in chosen]
+    numbered = any(
+        len({header.get(keyword) for header in headers} - {None}) == len(chosen) for keyword in _DETECTOR_KEYWORDS
+    )
+    called = all(candidate.group and candidate.band is None for candidate in chosen)
+    one_filter = naming.filter_of(hdus[0].header) is not None and not any(candidate.filter for candidate in chosen)
+    pieces = one_filter and all(
+        candidate.group and not naming.looks_like_filter(candidate.group) for candidate in chosen
+    )
+    if numbered or called or pieces:
+        several = ", ".join(map(str, chosen[:4])) + (", ..." if len(chosen) > 4 else "")
+        example = chosen[0].hdu
+        name = f"{example.name},{example.ver}" if example.ver != 1 else example.name or str(chosen[0].number)
+        raise InputError(
+            f"{where} holds {len(chosen)} images of several detectors, {several}: they are no bands of one image; name "
+            f"one, as in FILE[{name}]. It has\n{describe_hdus(hdus)}"
+        )
 
 
 def _family(role: str) -> str:
@@ -120,7 +191,7 @@ def _family(role: str) -> str:
 def _check_unambiguous(chosen: list[_Candidate], hdus: Sequence[Any], where: str) -> None:
     if len(chosen) == 1:
         return
-    names = [candidate.filter or candidate.band for candidate in chosen]
+    names = [candidate.filter or candidate.group for candidate in chosen]
     shapes = {_stack_shape(candidate, where) for candidate in chosen}
     problem = None
     if len(shapes) > 1 or max(shape[0] for shape in shapes) > 1:
@@ -156,7 +227,11 @@ def _stack_shape(candidate: _Candidate, where: str) -> tuple[int, int, int]:
 def _names(candidate: _Candidate, inherited: Mapping) -> tuple[str | None, ...]:
     n_planes = _stack_shape(candidate, "")[0]
     if n_planes == 1:
-        return (candidate.filter or candidate.band or naming.filter_of(inherited),)
+        common = naming.filter_of(inherited)
+        band = candidate.band
+        if common and band and candidate.role == "unknown" and not naming.looks_like_filter(band):
+            band = None
+        return (candidate.filter or band or common,)
     header = candidate.hdu.header
     return naming.plane_filters(header, n_planes) or naming.plane_filters(inherited, n_planes) or (None,) * n_planes
 
@@ -168,6 +243,10 @@ def _companions(
 
     def of_role(role: str) -> list[_Candidate]:
         same = [one for one in candidates if one.role == role and one not in chosen]
+        of_group = [one for one in same if science.group and one.group == science.group]
+        if of_group:
+            return of_group
+        same = [one for one in same if not one.group or not naming.looks_like_detector(one.group)] or same
         nameless = [one for one in same if not one.names]
         lone = len(same) == len(chosen) == 1 and not science.names
         by_name = [one for one in same if one.names and (one.names & science.names or lone)]
@@ -179,25 +258,25 @@ def _companions(
     return noise, of_role("mask")
 
 
-def _warn_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path: str | None) -> None:
+def _tell_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path: str | None, *, warn: bool) -> None:
+    """Log what is left aside, and warn of noise and masks that may be meant for a band."""
+    where = path or "the HDU list"
     used = {one.number for science in chosen for group in _companions(science, candidates, chosen) for one in group}
+    unused = [one for one in candidates if one.number not in used and one not in chosen]
     wanted = {science for one in chosen for science in one.names}
-    unused = [
-        f"[{one.number}] {one.hdu.name}"
-        for one in candidates
-        if one.role in (*naming.NOISE_ROLES, "mask")
-        and one.number not in used
-        and one not in chosen
-        and (not one.names or one.names & wanted)
+    doubtful = [
+        one for one in unused if one.role in (*naming.NOISE_ROLES, "mask") and (not one.names or one.names & wanted)
     ]
-    if unused:
-        where = path or "the HDU list"
+    if doubtful and warn:
         warnings.warn(
-            f"{where}: it is not clear which band {', '.join(unused)} belong(s) to; left out. Give them by option: "
-            "rms=, weight= or dq=",
+            f"{where}: it is not clear which band {', '.join(map(str, doubtful))} belong(s) to; left out. Give them by "
+            "option: rms=, weight= or dq=",
             UserWarning,
             stacklevel=2,
         )
+    elif unused:
+        expected = all(one.role not in ("unknown", "aside") for one in unused)
+        log.log(logging.INFO if expected else logging.WARNING, "%s: left aside: %s", where, ", ".join(map(str, unused)))
 
 
 def _check_planes(companions: list[_Candidate], n_planes: int, path: str | None) -> None:
@@ -210,11 +289,19 @@ def _check_planes(companions: list[_Candidate], n_planes: int, path: str | None)
             )
 
 
-def _noise_band(candidate: _Candidate, k: int, name: str | None, path: str | None, role: str) -> Band:
+def _noise_band(
+    candidate: _Candidate, k: int, name: str | None, path: str | None, role: str, hdus: Sequence[Any]
+) -> Band:
     """A plane given by option; what its name says of it (VAR, EXP) counts where it fits the option."""
     data = _plane(candidate, k, path)
+    if role == "mask":
+        return Band(name, data, masks=(MaskPlane(data, _bits(candidate, hdus)),))
     kind = _noise_kind(candidate) if _family(candidate.role) == role else role
-    return Band(name, data, noise=() if role == "mask" else (NoisePlane(data, kind),))
+    return Band(name, data, noise=(NoisePlane(data, kind),))
+
+
+def _bits(candidate: _Candidate, hdus: Sequence[Any]) -> Bits:
+    return bits_of(candidate.hdu.name, candidate.hdu.header, hdus[0].header)
 
 
 def _band(
@@ -237,7 +324,7 @@ def _band(
         name=name,
         data=data,
         noise=tuple(NoisePlane(_plane(one, k, path), _noise_kind(one)) for one in noise),
-        masks=tuple(_plane(one, k, path) for one in masks),
+        masks=tuple(MaskPlane(_plane(one, k, path), _bits(one, hdus)) for one in masks),
         unit=unit,
         zero_point=None if calibration is None else calibration.value,
         wcs=wcs,

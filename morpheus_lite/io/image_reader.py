@@ -169,7 +169,7 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
         data = _read(band.data, window, files).astype(np.float32)
     valid = np.isfinite(data)
     for mask in band.masks:
-        valid &= _read(mask, window, files) == 0
+        valid &= ~_read(mask, window, files)
     rms = None
     for noise in band.noise:
         sigma, usable = _read_noise(noise, window, files)

@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from morpheus_lite.core.image import match_bands
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
+from morpheus_lite.io.bits import Bits
 from morpheus_lite.io.fitsfile import open_fits, read_section
 
 
@@ -132,6 +133,41 @@ class NoisePlane:
 
 
 @dataclass(frozen=True, eq=False)
+class MaskPlane:
+    """A plane that tells which pixels are bad.
+
+    Parameters
+    ----------
+    plane : Plane
+        The pixels.
+    bits : Bits
+        Which bits are bad.
+    """
+
+    plane: Plane
+    bits: Bits = field(default_factory=Bits)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.plane.shape
+
+    def read(self, window: Window, files: OpenFiles) -> np.ndarray:
+        """Where pixels of a window are bad: bool, shape ``(y, x)``. NaN is bad, and so is what is no whole number."""
+        values = self.plane.read(window, files)
+        if self.bits.bad is None or values.dtype == bool:
+            return values != 0
+        bad = np.uint64(self.bits.bad & 2**64 - 1)
+        if values.dtype.kind != "f":
+            return (values.astype(np.uint64) & bad) != 0
+        whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2.0**63)
+        return ~whole | (np.where(whole, values, 0).astype(np.int64).view(np.uint64) & bad != 0)
+
+    def __str__(self) -> str:
+        return str(self.plane)
+
+
+@dataclass(frozen=True, eq=False)
 class Band:
     """One band: its pixels, what is known of their noise and validity, and its calibration.
 
@@ -143,8 +179,8 @@ class Band:
         The pixels.
     noise : tuple of NoisePlane
         The first gives the RMS; all of them can invalidate pixels.
-    masks : tuple of Plane
-        Where one of them is not 0 the pixel is invalid.
+    masks : tuple of MaskPlane
+        Where one of them says that a pixel is bad it is invalid.
     unit : str or None
         Unit of a pixel.
     zero_point : float or None
@@ -158,7 +194,7 @@ class Band:
     name: str | None
     data: Plane
     noise: tuple[NoisePlane, ...] = ()
-    masks: tuple[Plane, ...] = ()
+    masks: tuple[MaskPlane, ...] = ()
     unit: str | None = None
     zero_point: float | None = None
     wcs: WCS | None = None

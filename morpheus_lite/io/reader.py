@@ -12,7 +12,7 @@ from astropy.nddata import NDData
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.arrays import bands_of_array, bands_of_image, bands_of_nddata
-from morpheus_lite.io.assembly import attach_planes, describe, with_zero_points
+from morpheus_lite.io.assembly import attach_planes, describe, with_bits, with_zero_points
 from morpheus_lite.io.hdus import bands_of_hdus
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.location import Extension, Location, parse_extension
@@ -31,6 +31,7 @@ def read_image(
     rms: Any = None,
     weight: Any = None,
     dq: Any = None,
+    dq_bits: Any = None,
     zero_points: Mapping[str, float] | Sequence[float | None] | float | None = None,
     ext: Extension | list[Extension] | None = None,
 ) -> SkyImage:
@@ -59,7 +60,8 @@ def read_image(
     >>> read_image(np.zeros((50, 60, 2)), bands=["H", "J"]).bands
     ('F160W', 'F125W')
     """
-    options = {"bands": bands, "rms": rms, "weight": weight, "dq": dq, "zero_points": zero_points, "ext": ext}
+    options = {"bands": bands, "rms": rms, "weight": weight, "dq": dq, "dq_bits": dq_bits}
+    options |= {"zero_points": zero_points, "ext": ext}
     if isinstance(source, SkyImage) and all(value is None for value in options.values()):
         return source
     with open_image(source, **options) as opened:
@@ -73,6 +75,7 @@ def open_image(
     rms: Any = None,
     weight: Any = None,
     dq: Any = None,
+    dq_bits: Any = None,
     zero_points: Mapping[str, float] | Sequence[float | None] | float | None = None,
     ext: Extension | list[Extension] | None = None,
 ) -> ImageSource:
@@ -90,7 +93,11 @@ def open_image(
     rms, weight, dq : path, array, HDU, mapping from band to any of these, or False, optional
         Standard deviation of the noise in the unit of the data; inverse variance; bad-pixel mask (0 is good). One
         plane for all bands, or one a band. By default planes named so in the same file are used (ERR, RMS, WHT,
-        WEIGHT, DQ, MASK, ``<FILTER>_RMS``, ...); False leaves those out.
+        WEIGHT, DQ, MASK, ``<FILTER>_RMS``, ...); False, or ``"none"``, leaves those out.
+    dq_bits : int, str or sequence of these, optional
+        Bits of the masks that make a pixel bad: values or names, ``"1,16"``, ``"SAT,CR"`` or ``"~DETECTED"`` (all but
+        this one), or ``"any"``. By default what the header or the camera says of them (see `morpheus_lite.io.bits`),
+        else any.
     zero_points : float, sequence, or mapping from band to float, optional
         AB magnitude of one data unit; by default from the headers.
     ext : int, str, (str, int) or list of these, optional
@@ -111,8 +118,8 @@ def open_image(
     Notes
     -----
     A pixel is invalid in a band where the data are NaN or infinite, the RMS or weight is not positive and finite, or
-    the mask is not 0. The RMS of a weight plane is 1 / sqrt(weight). See `morpheus_lite.io.weights` for weights
-    that are evidently not inverse variances, such as exposure times.
+    the mask says that it is bad. The RMS of a weight plane is 1 / sqrt(weight). See `morpheus_lite.io.weights` for
+    weights that are evidently not inverse variances, such as exposure times.
     """
     if isinstance(bands, str):
         bands = [bands]
@@ -123,6 +130,8 @@ def open_image(
             found = _named(_bands(source, files, ext=ext), bands, name_of(source))
             for role, option in (("rms", rms), ("weight", weight), ("mask", dq)):
                 found = attach_planes(found, role, _planes_by_band(option, role, files))
+            if dq_bits is not None:
+                found = [with_bits(band, dq_bits) for band in found]
             description = describe(found, name_of(source), files)
         if bands is not None:
             description = description.select(bands)
@@ -195,6 +204,8 @@ def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str) ->
 def _planes_by_band(option: Any, role: str, files: OpenFiles) -> list[Band] | Literal[False] | None:
     if option is None or option is False:
         return option
+    if isinstance(option, str) and option.lower() == "none":
+        return False
     found = _bands(option, files, role=role)
     return found if isinstance(option, Mapping) else [replace(band, meta={}) for band in found]
 

@@ -74,7 +74,7 @@ def pull_width(noise: NoisePlane, band: Band, files: OpenFiles) -> float | None:
         weight = np.asarray(noise.plane.read(window, files), float)
         usable = np.isfinite(data) & np.isfinite(weight) & (weight > 0)
         for mask in band.masks:
-            usable &= mask.read(window, files) == 0
+            usable &= ~mask.read(window, files)
         if usable.sum() >= BLOCK:
             pull = (data[usable] - np.median(data[usable])) * np.sqrt(weight[usable])
             widths.append(1.4826 * np.median(np.abs(pull - np.median(pull))))

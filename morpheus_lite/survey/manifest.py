@@ -171,7 +171,7 @@ def _number(column: str, value: Any) -> float:
 
 def _split(column: str) -> tuple[str, str, str]:
     for prefix in _PREFIXES:
-        if column.startswith(f"{prefix}_"):
+        if column.startswith(f"{prefix}_") and column not in READING:
             return prefix, "_", column.removeprefix(f"{prefix}_")
     return column, "", ""
 
@@ -213,7 +213,7 @@ def _placed(paths: Any, directory: Path) -> Any:
     """Relative paths seen from the manifest; URLs, and what is no path (False leaves a plane out), as they are."""
     if isinstance(paths, Mapping):
         return {str(band): _placed(path, directory) for band, path in paths.items()}
-    if paths is False or (isinstance(paths, str) and paths.lower() == "false"):
+    if paths is False or (isinstance(paths, str) and paths.lower() in ("false", "none")):
         return False
     if not isinstance(paths, str):
         raise InputError(f"{paths!r} came where a path was expected")

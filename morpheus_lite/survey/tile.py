@@ -11,7 +11,7 @@ from morpheus_lite.io.location import Location
 PLANES = ("rms", "weight", "dq")
 """Keyword arguments of `~morpheus_lite.io.read_image` that are planes, and so may be files."""
 
-READING = (*PLANES, "bands", "zero_points")
+READING = (*PLANES, "dq_bits", "bands", "zero_points")
 """Keyword arguments of `~morpheus_lite.io.read_image` that a tile may give."""
 
 LONGEST_NAME = 120

@@ -34,6 +34,7 @@ def stored(array: np.ndarray, kind: str, name: str = "") -> fits.ImageHDU | fits
     return fits.CompImageHDU(array, name=name, compression_type=kind, quantize_level=0)
 
 
+@pytest.mark.filterwarnings("ignore:F160W. the mask")
 @pytest.mark.parametrize(
     ("dtype", "compression"),
     [*itertools.product(INTEGERS, ["plain", "GZIP_1"]), *((dtype, "RICE_1") for dtype in INTEGERS[:-2])],
