@@ -57,7 +57,7 @@ def measure_morphology(
     variance : numpy.ndarray or None
         float32, shape ``(y, x, class)``: variance between windows.
     light, usable : numpy.ndarray
-        Detection band and where it may be used, shape ``(y, x)``.
+        Detection image and where it may be used, shape ``(y, x)``.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def measure_nature(
     probability : numpy.ndarray
         float32, shape ``(y, x, class)``: mean probabilities, NaN where not classified.
     light, usable : numpy.ndarray
-        Detection band and where it may be used, shape ``(y, x)``.
+        Detection image and where it may be used, shape ``(y, x)``.
 
     Returns
     -------

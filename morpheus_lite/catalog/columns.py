@@ -17,10 +17,10 @@ _RATIO = u.dimensionless_unscaled
 
 _PLACE = (
     ColumnDefinition("label", "i4", None, "number of the source in the segmentation map"),
-    ColumnDefinition("x_centroid", "f8", u.pix, "centroid of the light in the detection band, 0 at the first column"),
-    ColumnDefinition("y_centroid", "f8", u.pix, "centroid of the light in the detection band, 0 at the first row"),
-    ColumnDefinition("x_peak", "i4", u.pix, "brightest pixel in the detection band, 0 at the first column"),
-    ColumnDefinition("y_peak", "i4", u.pix, "brightest pixel in the detection band, 0 at the first row"),
+    ColumnDefinition("x_centroid", "f8", u.pix, "centroid of the light in the detection image, 0 at the first column"),
+    ColumnDefinition("y_centroid", "f8", u.pix, "centroid of the light in the detection image, 0 at the first row"),
+    ColumnDefinition("x_peak", "i4", u.pix, "brightest pixel in the detection image, 0 at the first column"),
+    ColumnDefinition("y_peak", "i4", u.pix, "brightest pixel in the detection image, 0 at the first row"),
 )
 _SKY = (
     ColumnDefinition("ra", "f8", u.deg, "right ascension of x_centroid, y_centroid, ICRS"),

@@ -8,6 +8,7 @@ from astropy.stats import mad_std
 from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.noise.band_stack import DetectionImage, summed
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _FEWEST = 100
@@ -41,12 +42,19 @@ class Stamp:
     Parameters
     ----------
     light : numpy.ndarray
-        float64, shape ``(y, x, band)``. Pixels of neighbours and invalid ones hold what lies opposite
-        the centre, or 0 where that cannot be used either.
+        float64, shape ``(y, x, band)``. Pixels of neighbours hold what lies opposite the centre, or 0 where that
+        cannot be used; invalid ones hold 0.
     variance : numpy.ndarray
         float64, shape ``(y, x, band)``: of the noise of a pixel.
-    own, foreign, sky : numpy.ndarray
-        bool, shape ``(y, x)``: pixels of the source, of other sources, and valid ones of none.
+    covered : numpy.ndarray
+        bool, shape ``(y, x, band)``: False where ``light`` is 0 for want of data.
+    weights : numpy.ndarray
+        float64, shape ``(y, x, band)``: of the bands in the detection image.
+    detection, detection_variance : numpy.ndarray
+        float64, shape ``(y, x)``: the detection image, and of its noise. Pixels of neighbours, and those that no band
+        covers, hold what lies opposite the centre, or 0 where that cannot be used either.
+    own, foreign : numpy.ndarray
+        bool, shape ``(y, x)``: pixels of the source, and of other sources.
     usable : numpy.ndarray
         bool, shape ``(y, x, band)``: valid pixels.
     ellipse : Ellipse
@@ -57,9 +65,12 @@ class Stamp:
 
     light: np.ndarray
     variance: np.ndarray
+    covered: np.ndarray
+    weights: np.ndarray
+    detection: np.ndarray
+    detection_variance: np.ndarray
     own: np.ndarray
     foreign: np.ndarray
-    sky: np.ndarray
     usable: np.ndarray
     ellipse: Ellipse
     corner: tuple[int, int]
@@ -102,6 +113,7 @@ def cut_stamp(
     labels: np.ndarray,
     image: SkyImage,
     noise: dict[str, CorrelatedNoise],
+    detection: DetectionImage,
     label: int,
     box: tuple[slice, slice],
     ellipse: Ellipse,
@@ -119,6 +131,8 @@ def cut_stamp(
         The image.
     noise : dict
         Noise of each band, for pixels whose RMS is not known and too little sky around.
+    detection : DetectionImage
+        How the bands become one.
     label : int
         Which source.
     box : (slice, slice)
@@ -136,12 +150,19 @@ def cut_stamp(
     near = labels[window]
     usable = image.valid[window]
     light = np.where(usable, image.data[window], 0).astype(np.float64)
-    foreign = (near != label) & (near != 0)
-    sky = (near == 0) & usable.all(axis=2)
+    own, foreign = near == label, (near != label) & (near != 0)
+    sky = (near == 0)[:, :, None] & usable
     rms = None if image.rms is None else np.where(usable, image.rms[window], 0)
     variance = _variance(rms, light, sky, [noise[band].sigma for band in image.bands])
-    good = usable & ~foreign[:, :, None]
-    return Stamp(_mirrored(light, good, here), variance, near == label, foreign, sky, usable, here, corner)
+    weights = detection.weights(light, usable, own)
+    seen = usable.any(axis=2, keepdims=True)
+    wanted = ~seen | foreign[:, :, None]
+    together, _ = _mirrored(summed(weights, light)[:, :, None], seen, wanted, here, foreign)
+    noisy = summed(weights**2, np.where(weights > 0, variance, 0))
+    if seen.any() and not seen.all():
+        noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
+    filled, covered = _mirrored(light, usable, np.broadcast_to(foreign[:, :, None], light.shape), here, foreign)
+    return Stamp(filled, variance, covered, weights, together[:, :, 0], noisy, own, foreign, usable, here, corner)
 
 
 def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas: list[float]) -> np.ndarray:
@@ -155,22 +176,44 @@ def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas
         if known.any():
             plane[~known] = plane[known].mean()
         else:
-            around = light[sky, index]
+            around = light[sky[:, :, index], index]
             plane[:] = (mad_std(around) if len(around) >= _FEWEST else sigma) ** 2
     return variance
 
 
-def _mirrored(light: np.ndarray, good: np.ndarray, ellipse: Ellipse) -> np.ndarray:
-    """The light with what is not good replaced by its opposite, or 0."""
-    if good.all():
-        return light
-    y, x, band = np.nonzero(~good)
+def _mirrored(
+    light: np.ndarray, usable: np.ndarray, wanted: np.ndarray, ellipse: Ellipse, foreign: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The light with wanted pixels replaced by their opposites, and which pixels have light, if only for now 0.
+
+    Parameters
+    ----------
+    light, usable : numpy.ndarray
+        float64 and bool, shape ``(y, x, band)``; the light is 0 where it is not usable.
+    wanted : numpy.ndarray
+        bool, shape ``(y, x, band)``: what to replace; by 0 where the opposite is not usable, foreign or outside.
+    ellipse : Ellipse
+        The source, whose centre is what pixels are opposite of.
+    foreign : numpy.ndarray
+        bool, shape ``(y, x)``: pixels of other sources.
+
+    Returns
+    -------
+    light, covered : numpy.ndarray
+        float64 and bool, shape ``(y, x, band)``. A pixel to replace is not covered if it is not usable and nothing
+        replaces it, or if its opposite is the source's or the sky's and not usable.
+    """
+    if not wanted.any():
+        return light, usable
+    y, x, band = np.nonzero(wanted)
     opposite_y, opposite_x = np.rint(2 * ellipse.y - y).astype(int), np.rint(2 * ellipse.x - x).astype(int)
     height, width = light.shape[:2]
     inside = (opposite_y >= 0) & (opposite_y < height) & (opposite_x >= 0) & (opposite_x < width)
     # What lies outside is not taken; its place only has to be one.
     opposite_y, opposite_x = (np.where(inside, place, 0) for place in (opposite_y, opposite_x))
-    inside &= good[opposite_y, opposite_x, band]
-    filled = light.copy()
-    filled[y, x, band] = np.where(inside, light[opposite_y, opposite_x, band], 0)
-    return filled
+    inside &= ~foreign[opposite_y, opposite_x]
+    there = usable[opposite_y, opposite_x, band]
+    filled, covered = light.copy(), usable.copy()
+    filled[y, x, band] = np.where(inside & there, light[opposite_y, opposite_x, band], 0)
+    covered[y, x, band] = np.where(inside, there, usable[y, x, band])
+    return filled, covered

@@ -8,15 +8,23 @@ from scipy.optimize import nnls
 
 from morpheus_lite.catalog.photometry import BandNoise
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.noise.band_stack import DetectionImage, summed
 
 MOST_PIECES = 60
 """Parents with more pieces are not shared: their pixels stay with the piece that they lie in."""
+
+KINDS = ("flux", "fluxerr", "covered")
+"""What is told of the shared light in each band."""
 
 _SMOOTHING = 1.0
 
 
 def share_light(
-    rows: dict[str, np.ndarray], labels: np.ndarray, image: SkyImage, detection: int, bands: Sequence[BandNoise]
+    rows: dict[str, np.ndarray],
+    labels: np.ndarray,
+    image: SkyImage,
+    detection: DetectionImage,
+    bands: Sequence[BandNoise],
 ) -> dict[str, np.ndarray]:
     """Fluxes of all sources, with the pixels of those that were split shared.
 
@@ -28,21 +36,22 @@ def share_light(
         int32, shape ``(y, x)``: after deblending.
     image : SkyImage
         The same pixels.
-    detection : int
-        Index of the band whose light says how pixels are shared; the shares are the same in every band.
+    detection : DetectionImage
+        How the bands become the one whose light says how pixels are shared; the shares are the same in every band.
     bands : sequence of BandNoise
         Noise of each band.
 
     Returns
     -------
     dict
-        ``shared_flux_<band>`` and ``shared_fluxerr_<band>``: float64, shape ``(source,)``. The fluxes of the pieces of
-        a parent add up to the flux of its pixels; a source that was not split has that of its segment.
+        ``shared_flux_<band>``, ``shared_fluxerr_<band>`` and ``shared_covered_<band>``: float64, shape ``(source,)``.
+        The fluxes of the pieces of a parent add up to the flux of its pixels; a source that was not split has that of
+        its segment. NaN where no pixel has data.
     """
     found = {
         f"shared_{kind}_{band}": rows[f"segment_{kind}_{band}"].astype(np.float64)
         for band in image.bands
-        for kind in ("flux", "fluxerr")
+        for kind in KINDS
     }
     boxes = ndimage.find_objects(labels)
     _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
@@ -53,12 +62,12 @@ def share_light(
             box = _hull([boxes[name - 1] for name in names])
             own = np.where(np.isin(labels[box], names), labels[box], 0)
             peaks = np.stack([rows["y_peak"][members] - box[0].start, rows["x_peak"][members] - box[1].start], axis=1)
-            light = np.where(image.valid[box][:, :, detection], image.data[box][:, :, detection], 0)
-            shares = share_pixels(light.astype(np.float64), own, names, peaks)
+            data = np.where(image.valid[box], image.data[box], 0).astype(np.float64)
+            light = summed(detection.weights(data, image.valid[box], own > 0), data)
+            shares = share_pixels(light, own, names, peaks)
             for index, band in enumerate(image.bands):
-                flux, error = _sums(shares, image, box, index, bands[index])
-                found[f"shared_flux_{band}"][members] = flux
-                found[f"shared_fluxerr_{band}"][members] = error
+                for kind, values in zip(KINDS, _sums(shares, image, box, index, bands[index]), strict=True):
+                    found[f"shared_{kind}_{band}"][members] = values
     return found
 
 
@@ -115,8 +124,8 @@ def _hull(boxes: Sequence[tuple[slice, slice]]) -> tuple[slice, slice]:
 
 def _sums(
     shares: np.ndarray, image: SkyImage, box: tuple[slice, slice], index: int, noise: BandNoise
-) -> tuple[np.ndarray, np.ndarray]:
-    """Flux and error of each piece in one band: float64, shape ``(piece,)``."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flux of each piece in one band, its error, and the share that is covered: float64, shape ``(piece,)``."""
     usable = image.valid[box][:, :, index]
     rms = np.full(usable.shape, noise.sky.sigma) if image.rms is None else image.rms[box][:, :, index]
     known = usable & (rms > 0)
@@ -124,6 +133,8 @@ def _sums(
     if known.any():
         variance[usable & ~known] = variance[known].mean()
     flux = (shares * np.where(usable, image.data[box][:, :, index], 0)).sum(axis=(1, 2))
-    sky = (shares**2 * variance).sum(axis=(1, 2)) * noise.sky.factor((shares * usable).sum(axis=(1, 2))) ** 2
+    area = (shares * usable).sum(axis=(1, 2))
+    flux[area == 0] = np.nan
+    sky = (shares**2 * variance).sum(axis=(1, 2)) * noise.sky.factor(area) ** 2
     photons = np.maximum(flux, 0) / noise.gain if noise.gain else 0.0
-    return flux, np.sqrt(sky + photons)
+    return flux, np.sqrt(sky + photons), area / shares.sum(axis=(1, 2))

@@ -7,12 +7,14 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.flags import PixelFlag, SourceFlag
+from morpheus_lite.core.flags import BandFlag, PixelFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _FLAT = 4
+_HOLE = 0.75
+"""Share of a source that has data where what is missing beside its peak is a hole, and not the edge of a band."""
 
 
 class PixelMark(IntFlag):
@@ -126,7 +128,7 @@ def find_saturated(
     -------
     numpy.ndarray
         bool, shape ``(source,)``: True where, in any band, a pixel reaches the level, four pixels share the
-        largest value, or the brightest pixel lies beside invalid ones.
+        largest value, or the brightest pixel lies beside invalid ones that are no more than a hole in it.
     """
     found = np.zeros(len(sources), dtype=bool)
     if not len(sources):
@@ -138,10 +140,28 @@ def find_saturated(
         largest = light[peak]
         flat = sources.sum(light == sources.spread(largest)) >= _FLAT
         beside = (marks[sources.y[peak], sources.x[peak]] & int(PixelMark.FIRST_BAND) << index) > 0
+        beside &= sources.sum(sources.take(valid)) >= _HOLE * sources.sizes
         found |= (flat | beside) & (largest > faint) & np.isfinite(largest)
         if level is not None:
             found |= largest >= level
     return found
+
+
+def flag_bands(covered: np.ndarray) -> np.ndarray:
+    """Flags of one band that follow from what of the segment and of the apertures of each source has data.
+
+    Parameters
+    ----------
+    covered : numpy.ndarray
+        float64, shape ``(kind, source)``: shares; NaN where not measured.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape ``(source,)``: bits of `~morpheus_lite.flags.BandFlag`.
+    """
+    nothing, partly = (covered == 0).any(axis=0), ((covered > 0) & (covered < 1)).any(axis=0)
+    return (int(BandFlag.NO_DATA) * nothing + int(BandFlag.PARTLY_COVERED) * partly).astype(np.int32)
 
 
 def _edge_pixels(classification: Classification) -> np.ndarray:

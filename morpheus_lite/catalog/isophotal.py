@@ -17,7 +17,7 @@ def measure_shapes(sources: LabelledPixels, light: np.ndarray, usable: np.ndarra
     sources : LabelledPixels
         The pixels of each source.
     light, usable : numpy.ndarray
-        Detection band and where it may be used, shape ``(y, x)``.
+        Detection image and where it may be used, shape ``(y, x)``.
 
     Returns
     -------
@@ -76,13 +76,16 @@ def measure_fluxes(sources: LabelledPixels, image: SkyImage) -> dict[str, np.nda
     -------
     dict
         ``segment_flux_<band>`` and ``segment_fluxerr_<band>``: float64, shape ``(source,)``, in the units of the
-        data. Flux sums the valid pixels. Errors add the RMS of those pixels in quadrature; pixels whose RMS is
+        data; ``segment_covered_<band>``: share of the pixels that are valid. Flux sums the valid pixels, and is NaN
+        without any. Errors add the RMS of those pixels in quadrature; pixels whose RMS is
         unknown (0) count as noisy as the source's others, and the error is NaN if all are unknown.
     """
     fluxes = {}
     for index, band in enumerate(image.bands):
         valid = sources.take(image.valid[:, :, index])
-        fluxes[f"segment_flux_{band}"] = sources.sum(np.where(valid, sources.take(image.data[:, :, index]), 0))
+        covered = sources.sum(valid) / sources.sizes
+        flux = sources.sum(np.where(valid, sources.take(image.data[:, :, index]), 0))
+        fluxes[f"segment_covered_{band}"], fluxes[f"segment_flux_{band}"] = covered, np.where(covered > 0, flux, np.nan)
         if image.rms is None:
             continue
         rms = np.where(valid, sources.take(image.rms[:, :, index]), 0).astype(np.float64)

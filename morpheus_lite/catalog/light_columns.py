@@ -5,8 +5,12 @@ from dataclasses import dataclass
 import astropy.units as u
 
 from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.core.flags import BandFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.units import parse_unit
+
+BAND_FLAGS = ", ".join(f"{int(flag)} {str(flag.name).lower()}" for flag in BandFlag)
+"""What the bits of ``flags_<band>`` mean, in words."""
 
 _RATIO = u.dimensionless_unscaled
 
@@ -43,7 +47,7 @@ _EXTENT = (
         "total_correction", "f8", _RATIO, "all of the light over that in the Kron ellipse, by its profile"
     ),
     ColumnDefinition("total_correction_err", "f8", _RATIO, "uncertainty of total_correction"),
-    ColumnDefinition("half_light_radius", "f8", u.pix, "circle with half of the Kron flux of the detection band"),
+    ColumnDefinition("half_light_radius", "f8", u.pix, "circle with half of the Kron flux of the detection image"),
 )
 _STRUCTURE = (
     ColumnDefinition("r_petrosian", "f8", u.pix, "circular Petrosian radius, eta = 0.2"),
@@ -67,7 +71,7 @@ def light_unit(text: str | None) -> u.UnitBase | None:
 
 
 def extent_columns(settings: MeasureOptions) -> list[ColumnDefinition]:
-    """Columns of size and structure, from the detection band."""
+    """Columns of size and structure, from the detection image."""
     extent = list(_EXTENT) if settings.photometry else []
     return extent + (list(_STRUCTURE) if settings.photometry and settings.structure else [])
 
@@ -76,15 +80,17 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     """Columns of the light in one band."""
     band, unit = image.bands[index], light_unit(image.units[index])
     note = "" if unit is not None else "; in the unit of the image, which does not state it"
+    flags = ColumnDefinition(f"flags_{band}", "i4", None, f"sum of the bits of BandFlag: {BAND_FLAGS} in {band}")
     if not settings.photometry:
         noise = f"noise of segment_flux_{band}, pixels independent{note}"
         columns = [ColumnDefinition(f"segment_flux_{band}", "f8", unit, f"sum of the valid pixels in {band}{note}")]
-        return columns + [ColumnDefinition(f"segment_fluxerr_{band}", "f8", unit, noise)] * (image.rms is not None)
+        errors = [ColumnDefinition(f"segment_fluxerr_{band}", "f8", unit, noise)] * (image.rms is not None)
+        return [*columns, *errors, _covered(f"segment_flux_{band}"), flags]
     zero_point = image.zero_points[index]
     note += "; not calibrated, no zero-point is known" if zero_point is None else f"; AB zero-point {zero_point:.4g}"
     pairs = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
     pairs[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}, as measured"
-    pairs[f"total_flux_{band}"] = f"kron_flux_{band} times total_correction: all of the light"
+    pairs[f"total_flux_{band}"] = f"kron_flux_{band} times total_correction, what has no data added: all of the light"
     for name in settings.aperture_names(image.pixel_scale):
         number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")
         radius = f"{number.replace('p', '.')} {unit_name}"
@@ -95,15 +101,24 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
         error = name.replace("_flux_", "_fluxerr_")
         doubt = " and of total_correction" if name.startswith("total_") else ""
         columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
+        if not name.startswith("total_"):
+            columns.append(_covered(name))
     if settings.share_blends:
         meaning = f"light of the segment in {band}, blended pixels shared between the pieces of their parent"
         columns.append(ColumnDefinition(f"shared_flux_{band}", "f8", unit, meaning + note))
         columns.append(ColumnDefinition(f"shared_fluxerr_{band}", "f8", unit, f"noise of shared_flux_{band}{note}"))
+        columns.append(_covered(f"shared_flux_{band}"))
     if settings.local_background:
         columns.append(ColumnDefinition(f"local_background_{band}", "f8", unit, f"sky subtracted, a pixel{note}"))
+    columns.append(flags)
     if zero_point is None:
         return columns
     return columns + _calibrated_columns("kron", band) + _calibrated_columns("total", band)
+
+
+def _covered(name: str) -> ColumnDefinition:
+    meaning = f"share of the pixels of {name} that have data; {name} is that of these, and NaN where it is 0"
+    return ColumnDefinition(name.replace("_flux_", "_covered_"), "f8", _RATIO, meaning)
 
 
 def _calibrated_columns(kind: str, band: str) -> list[ColumnDefinition]:

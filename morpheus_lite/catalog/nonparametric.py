@@ -23,7 +23,7 @@ _REACH = 2 * math.ceil(_MOST_MOVES * sum(_STEPS)) + 2
 
 @dataclass(frozen=True)
 class Structure:
-    """Arrangement of the light of one source in one band; NaN where it cannot be told.
+    """Arrangement of the light of one source; NaN where it cannot be told.
 
     Parameters
     ----------
@@ -46,14 +46,14 @@ class Structure:
     m20: float = np.nan
 
 
-def central_growths(stamps: Sequence[Stamp], band: int) -> list[Growth]:
+def central_growths(stamps: Sequence[Stamp]) -> list[Growth]:
     """Curve of growth about the centre of each stamp, as far as circles stay inside of it."""
-    lights = [np.ascontiguousarray(stamp.light[:, :, band]) for stamp in stamps]
+    lights = [np.ascontiguousarray(stamp.detection) for stamp in stamps]
     return grow_several(lights, [(stamp.ellipse.y, stamp.ellipse.x) for stamp in stamps], list(map(_largest, lights)))
 
 
-def measure_structure(stamps: Sequence[Stamp], band: int, centrals: Sequence[Growth]) -> list[Structure]:
-    """Arrangement of the light in one band of each stamp, from its curve of growth among others.
+def measure_structure(stamps: Sequence[Stamp], centrals: Sequence[Growth]) -> list[Structure]:
+    """Arrangement of the light in the detection image of each stamp, from its curve of growth among others.
 
     Notes
     -----
@@ -63,10 +63,10 @@ def measure_structure(stamps: Sequence[Stamp], band: int, centrals: Sequence[Gro
     noise term is the mean absolute difference of two pixels of noise, from the noise planes rather than from a
     patch of sky, so that it needs nothing far away.
     """
-    lights = [np.ascontiguousarray(stamp.light[:, :, band]) for stamp in stamps]
+    lights = [np.ascontiguousarray(stamp.detection) for stamp in stamps]
     firsts = [central.petrosian() for central in centrals]
     asymmetries = [
-        _asymmetry(stamp, light, stamp.variance[:, :, band], _EXTENT * first) if np.isfinite(first) else None
+        _asymmetry(stamp, light, stamp.detection_variance, _EXTENT * first) if np.isfinite(first) else None
         for stamp, light, first in zip(stamps, lights, firsts, strict=True)
     ]
     known = [k for k, found in enumerate(asymmetries) if found]

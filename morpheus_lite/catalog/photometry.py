@@ -9,12 +9,15 @@ from morpheus_lite.catalog.centroids import windowed_centroid
 from morpheus_lite.catalog.curve_of_growth import Growth, grow
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.noise.band_stack import summed
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _REACH = 6.0
 _LARGEST_MOMENT = 4.0
 _FEWEST_SKY = 50
 _ANNULUS = 1.25
+_NOTHING = 1e-9
+"""Share of an aperture below which it is nothing but rounding."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,6 @@ class BandNoise:
     sky: CorrelatedNoise
     gain: float | None = None
 
-    def with_photons(self, variance: np.ndarray, light: np.ndarray) -> np.ndarray:
-        """Variance of pixels with this light: shape of both."""
-        return variance if self.gain is None else variance + np.maximum(light, 0) / self.gain
-
 
 @dataclass(frozen=True, eq=False)
 class Photometry:
@@ -44,21 +43,29 @@ class Photometry:
     Parameters
     ----------
     flux, error : numpy.ndarray
-        float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in data units.
+        float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in data units. Of what is
+        covered; NaN where nothing is.
+    covered : numpy.ndarray
+        float64, shape ``(aperture, band)``: share of the pixels of each aperture that has data.
+    light_covered : numpy.ndarray
+        float64, shape ``(band,)``: share of the light in the Kron ellipse, as the detection image has it, that lies on
+        pixels with data.
     kron_radius : float
         First moment of the light in units of the source's own semi-axes.
     half_light_radius : float
-        Radius in pixels of the circle with half of the Kron flux of the detection band.
+        Radius in pixels of the circle with half of the Kron flux of the detection image.
     centroid, centroid_error : numpy.ndarray
         float64, shape ``(2,)``: windowed centroid, x and y in pixels of the stamp, and its error.
     background : numpy.ndarray
-        float64, shape ``(band,)``: sky that was subtracted, a pixel.
+        float64, shape ``(band + 1,)``: sky that was subtracted per pixel, in each band and in the detection image.
     crowded : bool
         Whether another source lies inside the Kron ellipse.
     """
 
     flux: np.ndarray
     error: np.ndarray
+    covered: np.ndarray
+    light_covered: np.ndarray
     kron_radius: float
     half_light_radius: float
     centroid: np.ndarray
@@ -69,7 +76,7 @@ class Photometry:
 
 def measure_photometry(
     stamp: Stamp,
-    detection: int,
+    detection: CorrelatedNoise,
     bands: Sequence[BandNoise],
     radii: Sequence[float],
     options: MeasureOptions,
@@ -82,8 +89,8 @@ def measure_photometry(
     ----------
     stamp : Stamp
         The source and its surroundings.
-    detection : int
-        Index of the detection band, whose light gives the Kron ellipse and the half-light radius.
+    detection : CorrelatedNoise
+        Noise of the detection image, whose light gives the Kron ellipse and the half-light radius.
     bands : sequence of BandNoise
         Of each band.
     radii : sequence of float
@@ -91,37 +98,37 @@ def measure_photometry(
     options : MeasureOptions
         Kron parameters, local background.
     central : Growth, optional
-        Curve of growth of the detection band about the centre, where it is known already.
+        Curve of growth of the detection image about the centre, where it is known already.
     """
-    moment = kron_radius(stamp, detection, options.kron_minimum)
+    moment = kron_radius(stamp, options.kron_minimum)
     scale = options.kron_scale * moment
     kron = stamp.ellipse_overlap(scale)
-    background = _background(stamp, scale) if options.local_background else np.zeros(stamp.light.shape[2])
-    light = stamp.light[:, :, detection] - background[detection]
+    background = _background(stamp, scale) if options.local_background else np.zeros(stamp.light.shape[2] + 1)
+    light = stamp.detection - background[-1]
     reach = scale * stamp.ellipse.a
     if central is None or options.local_background or central.radii[-1] < reach:
         central = grow(light, stamp.ellipse.y, stamp.ellipse.x, reach)
     half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
-    variance = bands[detection].with_photons(stamp.variance[:, :, detection], light)
-    sky = bands[detection].sky
-    centroid, centroid_error = windowed_centroid(stamp, light, variance, half_light, sky)
+    photons = _photons(stamp.light - background[:-1], bands)
+    variance = stamp.detection_variance + summed(stamp.weights**2, photons)
+    centroid, centroid_error = windowed_centroid(stamp, light, variance, half_light, detection)
     x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
-    flux, error = _sums(stamp, weights, background, bands)
-    own_flux, own_error = _segment_sums(stamp, bands)
+    sums = zip(_segment_sums(stamp, bands), _sums(stamp, weights, background[:-1], bands), strict=True)
+    flux, error, covered = (np.vstack(pair) for pair in sums)
     crowded = bool((stamp.foreign & (kron > 0)).any())
-    flux, error = np.vstack([own_flux, flux]), np.vstack([own_error, error])
-    return Photometry(flux, error, moment, half_light, centroid, centroid_error, background, crowded)
+    shares = _light_covered(stamp, kron * light, covered[1])
+    return Photometry(flux, error, covered, shares, moment, half_light, centroid, centroid_error, background, crowded)
 
 
-def kron_radius(stamp: Stamp, detection: int, smallest: float) -> float:
+def kron_radius(stamp: Stamp, smallest: float) -> float:
     """First moment of the light in an ellipse of 6 times the source's own, in units of it (Kron 1980).
 
     Between ``smallest`` and 4: below, the ellipse would cut off light; a moment above is one of noise.
     """
     radius = stamp.elliptical_radius
     inside = radius <= _REACH
-    light = stamp.light[:, :, detection][inside]
+    light = stamp.detection[inside]
     total, moment = light.sum(), (radius[inside] * light).sum()
     if total <= 0 or moment <= 0:
         return smallest
@@ -130,16 +137,27 @@ def kron_radius(stamp: Stamp, detection: int, smallest: float) -> float:
 
 def _sums(
     stamp: Stamp, weights: np.ndarray, background: np.ndarray, bands: Sequence[BandNoise]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted sums of light less the sky, and their errors: float64, shape ``(aperture, band)``."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weighted sums of light less the sky, their errors, and shares covered: float64, shape ``(aperture, band)``."""
     n_bands = stamp.light.shape[2]
     flat = weights.reshape(len(weights), -1)
-    areas = flat.sum(axis=1)
+    whole = flat.sum(axis=1)[:, None]
+    areas, variance = np.repeat(whole, n_bands, axis=1), stamp.variance.reshape(-1, n_bands)
+    if not stamp.covered.all():
+        there = stamp.covered.reshape(-1, n_bands)
+        areas = whole - np.einsum("ap,pb->ab", flat, (~there).astype(np.float64))
+        areas[areas < _NOTHING * whole] = 0
+        variance = np.where(there, variance, 0)
     # Unlike a matrix product, einsum starts no threads, several in each worker process.
-    flux = np.einsum("ap,pb->ab", flat, stamp.light.reshape(-1, n_bands)) - areas[:, None] * background
-    variance = np.einsum("ap,pb->ab", flat * flat, stamp.variance.reshape(-1, n_bands))
-    variance *= np.stack([band.sky.factor(areas) for band in bands], axis=1) ** 2
-    return flux, np.sqrt(variance + _photons(flux, bands))
+    flux = np.einsum("ap,pb->ab", flat, stamp.light.reshape(-1, n_bands)) - areas * background
+    variance = np.einsum("ap,pb->ab", flat * flat, variance)
+    variance *= np.stack([band.sky.factor(area) for band, area in zip(bands, areas.T, strict=True)], axis=1) ** 2
+    return *_where_covered(flux, np.sqrt(variance + _photons(flux, bands)), areas), areas / whole
+
+
+def _where_covered(flux: np.ndarray, error: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fluxes and errors, NaN where no pixel has data: not measured is not 0."""
+    return np.where(areas > 0, flux, np.nan), np.where(areas > 0, error, np.nan)
 
 
 def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
@@ -147,25 +165,47 @@ def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
     return np.maximum(flux, 0) * np.array([1 / band.gain if band.gain else 0.0 for band in bands])
 
 
-def _segment_sums(stamp: Stamp, bands: Sequence[BandNoise]) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the valid pixels of the segment; error NaN where there are none."""
+def _segment_sums(stamp: Stamp, bands: Sequence[BandNoise]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums over the valid pixels of the segment, their errors, and shares covered: float64, shape ``(band,)``."""
     own = np.nonzero(stamp.own)
     usable = stamp.usable[own]
     n_pixels = usable.sum(axis=0)
     factors = np.array([band.sky.factor(n) for band, n in zip(bands, n_pixels, strict=True)])
     flux = (usable * stamp.light[own]).sum(axis=0)
-    error = np.sqrt((usable * stamp.variance[own]).sum(axis=0) * factors**2 + _photons(flux, bands))
-    return flux, np.where(n_pixels > 0, error, np.nan)
+    variance = np.where(usable, stamp.variance[own], 0).sum(axis=0)
+    error = np.sqrt(variance * factors**2 + _photons(flux, bands))
+    return *_where_covered(flux, error, n_pixels), n_pixels / len(usable)
+
+
+def _light_covered(stamp: Stamp, light: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Share of light in the pixels of each band that have data: float64, shape ``(band,)``.
+
+    Where the light is not positive, the share of the pixels.
+    """
+    if (covered == 1).all() or not light.sum() > 0:
+        return covered
+    shares = np.einsum("yx,yxb->b", light, stamp.covered.astype(np.float64)) / light.sum()
+    return np.where((covered > 0) & (covered < 1), np.clip(shares, 0, 1), covered)
 
 
 def _background(stamp: Stamp, scale: float) -> np.ndarray:
-    """Median of the sky outside 1.25 Kron ellipses, clipped at 3 sigma; 0 where there is too little of it."""
-    around = stamp.sky & (stamp.elliptical_radius > _ANNULUS * scale)
-    if np.count_nonzero(around) < _FEWEST_SKY:
-        return np.zeros(stamp.light.shape[2])
-    values = stamp.light[around]
+    """Median of the sky outside 1.25 Kron ellipses, clipped at 3 sigma; 0 where there is too little of it.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(band + 1,)``: of each band, and of the detection image.
+    """
+    around = ~stamp.own & ~stamp.foreign & (stamp.elliptical_radius > _ANNULUS * scale)
+    usable = stamp.usable[around]
+    usable = np.column_stack([usable, usable.any(axis=1)])
+    values = np.where(usable, np.column_stack([stamp.light[around], stamp.detection[around]]), np.nan)
+    known = usable.sum(axis=0) >= _FEWEST_SKY
+    values = values[:, known]
     for _ in range(3):
         middle = np.nanmedian(values, axis=0)
         scatter = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
         values = np.where(np.abs(values - middle) <= 3 * scatter, values, np.nan)
-    return np.nanmedian(values, axis=0)
+    background = np.zeros(len(known))
+    background[known] = np.nanmedian(values, axis=0)
+    return background

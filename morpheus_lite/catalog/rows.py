@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 
 from morpheus_lite.catalog.class_fractions import Morphology, measure_morphology, measure_nature
-from morpheus_lite.catalog.flags import find_saturated, flag_sources, mark_pixels
+from morpheus_lite.catalog.flags import find_saturated, flag_bands, flag_sources, mark_pixels
 from morpheus_lite.catalog.isophotal import measure_fluxes, measure_shapes
 from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.errors import OptionError
+from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _BRIGHT = 20.0
@@ -28,8 +29,8 @@ class RowSettings:
 
     Parameters
     ----------
-    band : str
-        Detection band, as the image calls it.
+    detection : DetectionImage
+        How the bands become the one that places, shapes and weights come from.
     maps : {"vote", "probability"}
         Which class maps are summed to morphologies.
     options : MeasureOptions
@@ -42,7 +43,7 @@ class RowSettings:
         Processes that share the sources.
     """
 
-    band: str
+    detection: DetectionImage
     maps: str
     options: MeasureOptions
     noise: dict[str, CorrelatedNoise]
@@ -106,8 +107,8 @@ def measure_sources(
     parents: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Rows of sources whose pixels are gathered; only those that fit into a stamp need the pixels around."""
-    index, options = image.index(settings.band), settings.options
-    light, usable = image.data[:, :, index], image.valid[:, :, index]
+    options = settings.options
+    light, usable = settings.detection.of_sources(sources, image)
     maps = _class_maps(classification, settings.maps)
     morphology = measure_morphology(sources, maps, classification.variance, light, usable)
     values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, light, usable)}
@@ -121,20 +122,27 @@ def measure_sources(
     faintest = [np.inf] * image.n_bands
     if options.photometry:
         values |= measure_surroundings(
-            labels, sources, image, index, values, settings.noise, options, workers=settings.workers
+            labels, sources, image, settings.detection, values, settings.noise, options, workers=settings.workers
         )
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values.pop("crowded")
         others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side
-        fluxes = {name: flux for name, flux in fluxes.items() if name.startswith("segment_flux_")}
+        fluxes = {name: values for name, values in fluxes.items() if not name.startswith("segment_fluxerr_")}
     levels = options.saturation_levels(image)
     others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
     values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
     values |= {"morphology": morphology.name, "entropy": morphology.entropy}
-    return values | {
-        "parent_label": _parent_labels(sources, parents),
-        "flags": flag_sources(sources, marks, others),
-    }
+    of_bands = {f"flags_{band}": _flags_of_band(values, band, image, options) for band in image.bands}
+    partly = [(flags & int(BandFlag.PARTLY_COVERED)) > 0 for flags in of_bands.values()]
+    others[SourceFlag.PARTLY_COVERED] = np.any(partly, axis=0)
+    return (
+        values
+        | of_bands
+        | {
+            "parent_label": _parent_labels(sources, parents),
+            "flags": flag_sources(sources, marks, others),
+        }
+    )
 
 
 def _class_maps(classification: Classification, maps: str) -> np.ndarray:
@@ -144,6 +152,14 @@ def _class_maps(classification: Classification, maps: str) -> np.ndarray:
     if chosen is None:
         raise OptionError("these class maps have no rank votes; take the mean probabilities with maps='probability'")
     return chosen
+
+
+def _flags_of_band(values: dict[str, np.ndarray], band: str, image: SkyImage, options: MeasureOptions) -> np.ndarray:
+    kinds = [f"segment_covered_{band}"]
+    if options.photometry:
+        names = options.aperture_names(image.pixel_scale)
+        kinds += [f"kron_covered_{band}", *(f"aper_covered_{name}_{band}" for name in names)]
+    return flag_bands(np.array([values[kind] for kind in kinds]))
 
 
 def _parent_labels(sources: LabelledPixels, parents: np.ndarray | None) -> np.ndarray:

@@ -44,6 +44,7 @@ _FROM_ONE = ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "XPEAK_IMAGE", "Y
 _FLAGS = {
     SourceFlag.CROWDED: 1,
     SourceFlag.INVALID_PIXELS: 1,
+    SourceFlag.PARTLY_COVERED: 1,
     SourceFlag.BLENDED: 2,
     SourceFlag.DEBLEND_CHILD: 2,
     SourceFlag.SATURATED: 4,
@@ -64,8 +65,9 @@ def sextractor_columns(table: QTable) -> QTable:
     astropy.table.QTable
         The same rows and columns. ``X_IMAGE`` and its like count from 1; ``KRON_RADIUS`` is the scaled radius in
         units of ``A_IMAGE``; ``FLAGS`` has the bits of SExtractor (1 neighbours or bad pixels, 2 blended, 4
-        saturated, 8 cut by the edge), and ``MORPHEUS_FLAGS`` those of this package. The detection band's fluxes have
-        the plain name, such as ``FLUX_AUTO``; other bands', ``FLUX_AUTO_F606W``. Circular apertures of
+        saturated, 8 cut by the edge), and ``MORPHEUS_FLAGS`` those of this package. The fluxes of the
+        detection band, or where all bands detect of the reference band (``meta["reference_band"]``: F160W, or the
+        first), have the plain name, such as ``FLUX_AUTO``; other bands', ``FLUX_AUTO_F606W``. Circular apertures of
         radius r are ``FLUX_APER_r``. Names without a counterpart become upper case.
 
     Raises
@@ -76,7 +78,7 @@ def sextractor_columns(table: QTable) -> QTable:
     missing = [name for name in ("label", "x_centroid", "flags") if name not in table.colnames]
     if missing:
         raise InputError(f"the table has no column {', '.join(missing)}: expected a catalogue of this package")
-    detection = str(table.meta.get("detection_band", ""))
+    detection = str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
     renamed = QTable(meta=dict(table.meta))
     for name in table.colnames:
         new = sextractor_name(name, detection)
@@ -101,8 +103,8 @@ def sextractor_name(name: str, detection: str) -> str:
     """
     if name in _NAMES:
         return _NAMES[name]
-    if name == "flags":
-        return "MORPHEUS_FLAGS"
+    if name == "flags" or name.startswith("flags_"):
+        return f"MORPHEUS_{name.upper()}"
     for ours, theirs in _BAND_NAMES.items():
         if name.startswith(ours + "_"):
             return _with_band(theirs, name[len(ours) + 1 :], detection)

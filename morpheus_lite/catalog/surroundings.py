@@ -14,6 +14,7 @@ from morpheus_lite.catalog.total_flux import Correction, correct_to_total, measu
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.runtime.processes import mapped
 
@@ -26,6 +27,10 @@ _AT_ONCE = 16
 _MOST_PIXELS = 1 << 16
 """Pixels of the bounding boxes of sources that are taken at a time, if they are several: stamps have some nine times as
 many."""
+_LEAST_COVERED = 0.1
+"""Smallest share of the light of a source that tells how bright the rest is."""
+_COLOUR_GRADIENT = 0.2
+"""How far the brightness of what is not covered may be off."""
 _MAGNITUDE = 2.5 / np.log(10)
 
 
@@ -48,7 +53,7 @@ def measure_surroundings(
     labels: np.ndarray,
     sources: LabelledPixels,
     image: SkyImage,
-    detection: int,
+    detection: DetectionImage,
     shapes: dict[str, np.ndarray],
     noise: dict[str, CorrelatedNoise],
     options: MeasureOptions,
@@ -65,8 +70,8 @@ def measure_surroundings(
         The pixels of ``labels``.
     image : SkyImage
         The image, or a piece of it; with the WCS of the whole image.
-    detection : int
-        Index of the detection band.
+    detection : DetectionImage
+        How the bands become one, with its noise.
     shapes : dict
         Centroid and ellipse of each source, as `~morpheus_lite.catalog.isophotal.measure_shapes` gives them.
     noise : dict
@@ -98,25 +103,23 @@ def measure_surroundings(
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
         label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
-        return cut_stamp(labels, image, noise, label, box, ellipse, margin, origin=origin)
+        return cut_stamp(labels, image, noise, detection, label, box, ellipse, margin, origin=origin)
 
     def look(rows: list[int]) -> list[_Source]:
         stamps = [cut(row) for row in rows]
-        centrals = central_growths(stamps, detection) if options.structure else []
+        centrals = central_growths(stamps) if options.structure else []
         light = [
-            measure_photometry(stamp, detection, bands, radii, options, central=central)
+            measure_photometry(stamp, detection.noise, bands, radii, options, central=central)
             for stamp, central in zip_longest(stamps, centrals)
         ]
         for stamp, one in zip(stamps, light, strict=True):
             one.centroid[:] += stamp.corner
-        planes = [
-            stamp.light[:, :, detection] - one.background[detection] for stamp, one in zip(stamps, light, strict=True)
-        ]
+        planes = [stamp.detection - one.background[-1] for stamp, one in zip(stamps, light, strict=True)]
         scales = [options.kron_scale * one.kron_radius for one in light]
         half_light = [one.half_light_radius for one in light]
-        rings = measure_rings(stamps, planes, detection, scales, half_light, bands[detection].sky)
+        rings = measure_rings(stamps, planes, scales, half_light, detection.noise)
         corrections = correct_to_total(rings, psf_fwhm)
-        structures = measure_structure(stamps, detection, centrals) if options.structure else [Structure()] * len(rows)
+        structures = measure_structure(stamps, centrals) if options.structure else [Structure()] * len(rows)
         return list(map(_Source, light, corrections, structures))
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
@@ -155,8 +158,9 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
     nothing = np.full((len(kinds), image.n_bands), np.nan)
     light = [one.light if one else None for one in found]
     shape = (len(found), *nothing.shape)
-    flux, error = (
-        np.array([getattr(one, name) if one else nothing for one in light]).reshape(shape) for name in ("flux", "error")
+    flux, error, covered = (
+        np.array([getattr(one, name) if one else nothing for one in light]).reshape(shape)
+        for name in ("flux", "error", "covered")
     )
     values = {
         "kron_radius": np.array([one.kron_radius if one else np.nan for one in light]),
@@ -172,21 +176,33 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         values[name] = np.array([getattr(one.structure, name) if one else np.nan for one in found])
     for index, band in enumerate(image.bands):
         measured = {kind: (flux[:, part, index], error[:, part, index]) for part, kind in enumerate(kinds)}
-        measured["total"] = _total(*measured["kron"], values)
+        light_covered = np.array([one.light_covered[index] if one else np.nan for one in light])
+        measured["total"] = _total(*measured["kron"], light_covered, values)
         for kind, (one_flux, one_error) in measured.items():
             prefix, suffix = ("aper", f"{kind}_{band}") if kind in names else (kind, band)
             values[f"{prefix}_flux_{suffix}"], values[f"{prefix}_fluxerr_{suffix}"] = one_flux, one_error
-        values[f"local_background_{band}"] = np.array([one.background[index] if one else np.nan for one in light])
+            if kind in kinds:
+                values[f"{prefix}_covered_{suffix}"] = covered[:, kinds.index(kind), index]
+        background = np.array([one.background[index] if one else np.nan for one in light])
+        values[f"local_background_{band}"] = np.where(np.isfinite(flux[:, 1, index]), background, np.nan)
         if (zero_point := image.zero_points[index]) is not None:
             for kind in ("kron", "total"):
                 values |= calibrated(*measured[kind], float(zero_point), f"{kind}_{{}}_{band}")
     return values
 
 
-def _total(flux: np.ndarray, error: np.ndarray, values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Total flux of each source and its error, from those of the Kron ellipse and the correction."""
-    factor, doubt = values["total_correction"], values["total_correction_err"]
-    return factor * flux, np.hypot(factor * error, doubt * flux)
+def _total(
+    flux: np.ndarray, error: np.ndarray, covered: np.ndarray, values: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Total flux of each source and its error, from those of the Kron ellipse and the correction.
+
+    Of a band that covers part of the light, the rest is as bright as the detection image says; NaN where that part is
+    too small to tell.
+    """
+    share = np.where(covered >= _LEAST_COVERED, covered, np.nan)
+    factor, doubt = values["total_correction"] / share, values["total_correction_err"] / share
+    guess = _COLOUR_GRADIENT * (1 - share) * factor
+    return factor * flux, np.sqrt((factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2)
 
 
 def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, name: str) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
 """Measuring sources: a label map, an image and class maps become a table."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,15 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.errors import InputError
-from morpheus_lite.noise.correlated import CorrelatedNoise, measure_noise
+from morpheus_lite.noise.band_stack import STACK, detection_image
+from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
+
+_STACKED = (
+    "sum of {}, each over the noise of its sky, in each pixel of those valid there: places, shapes, Kron ellipses, "
+    "half-light and Petrosian radii, concentration, asymmetry, Gini, M20, class weights; fluxes are of each band"
+)
 
 
 def measure(
@@ -42,8 +51,9 @@ def measure(
     classification : Classification
         Class maps of the same pixels.
     band : str, optional
-        Detection band, whose light gives positions, shapes and weights; None takes F160W, or the first band
-        of an image without it.
+        Detection band, whose light gives positions, shapes, structure and weights; the other bands stand in where it
+        has no data. None adds up all bands, each over the noise of its sky; with rank votes, as published, it takes
+        F160W, or the first band of an image without it.
     parents : array_like of int, optional
         Label map before deblending, shape ``(y, x)``. None says that nothing was deblended.
     maps : {"vote", "probability"}
@@ -65,7 +75,8 @@ def measure(
         ``ra, dec`` (with a WCS), ``area, semimajor_axis, semiminor_axis, orientation, ellipticity``,
         ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, total_correction, half_light_radius``,
         ``r_petrosian, concentration, asymmetry, gini, m20``; for each band ``segment_flux_<band>, kron_flux_<band>,
-        total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...``, and ``kron_mag_<band>,
+        total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...`` and ``..._covered_...``,
+        ``flags_<band>`` (`~morpheus_lite.flags.BandFlag`), and ``kron_mag_<band>,
         kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>`` and the same of ``total`` where the zero-point
         is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of the four
         source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy, bulge_fraction, disk_fraction,
@@ -87,10 +98,13 @@ def measure(
     positive light in a band has the flag NEGATIVE_FLUX.
 
     Kron ellipses (about the centroid) and circles (about the windowed one) are the same pixels in every band, so that
-    colours are consistent. Pixels of
-    neighbours and invalid ones are replaced by those opposite the centre. Errors are those of the RMS planes, or of the
-    scatter of the sky around the source, times the factor of `CorrelatedNoise` for the area. The noise of the source's
-    own photons is added where the gain is known and the RMS planes do not hold it; ``meta["photon_noise"]`` says so.
+    colours are consistent. Pixels of neighbours are replaced by those opposite the centre. What is not measured is
+    NaN: a band without a valid pixel in a segment or aperture has no flux, error or magnitude there. Where some pixels
+    are not valid, the flux is that of the others, ``<kind>_covered_<band>`` is their share, and ``flags_<band>`` says
+    so; ``total_flux`` adds what is missing, as the detection image has it. Errors are those of the RMS planes, or of
+    the scatter of the sky around the source, times the factor of `CorrelatedNoise` for the area. The noise of the
+    source's own photons is added where the gain is known and the RMS planes do not hold it; ``meta["photon_noise"]``
+    says so.
     ``total_flux`` is the Kron flux over the share of the light in the Kron ellipse, from a fit of Sersic profiles to
     the detection band (`~morpheus_lite.catalog.total_flux`). Beyond the segment, a row depends on the pixels within
     `MeasureOptions.margin` of its bounding box.
@@ -103,21 +117,40 @@ def measure(
         if zero_point is not None and not np.isfinite(zero_point):
             raise InputError(f"zero-point {zero_point} of {name}: expected a finite AB magnitude, or None if unknown")
     options.check_image(image.name, image.bands, image.pixel_scale)
-    settings = RowSettings(
-        band=image.bands[image.index(band or image.detection_band)],
-        maps=maps,
-        options=options,
-        noise=(noise or measure_noise(image, labels)) if options.photometry else {},
-        workers=workers,
-    )
+    pieces = [(image.cutout(window), labels[window.slices]) for window in sample_windows(image.shape)]
+    settings = replace(settings_of_rows(pieces, maps, options, band, noise=noise), workers=workers)
     before = None if parents is None else check_labels(parents, labels.shape)
     rows = measure_rows(labels, image, classification, settings, parents=before)
     if options.share_blends:
         gains = find_gains(image, options.gain)
         bands = [BandNoise(settings.noise[name], gain.value) for name, gain in zip(image.bands, gains, strict=True)]
-        rows |= share_light(rows, labels, image, image.index(settings.band), bands)
+        rows |= share_light(rows, labels, image, settings.detection, bands)
     with_errors = classification.variance is not None
     return finish_table(rows, image, settings, provenance=classification.provenance, with_errors=with_errors)
+
+
+def settings_of_rows(
+    pieces: Sequence[tuple[SkyImage, np.ndarray]],
+    maps: str,
+    options: MeasureOptions,
+    band: str | None,
+    *,
+    noise: dict[str, CorrelatedNoise] | None = None,
+) -> RowSettings:
+    """What holds for all rows of an image, of which these pieces are at hand.
+
+    Parameters
+    ----------
+    pieces : sequence of (SkyImage, numpy.ndarray)
+        The image and its labels inside each of `~morpheus_lite.core.sampling.sample_windows`.
+    maps, options, band, noise
+        As in `measure`.
+    """
+    image = pieces[0][0]
+    band = band or (image.detection_band if maps == "vote" else None)
+    if noise is None:
+        noise = noise_of_pieces(pieces) if options.photometry or band is None else {}
+    return RowSettings(detection_image(pieces, noise, band), maps, options, noise)
 
 
 def finish_table(
@@ -148,7 +181,11 @@ def finish_table(
     values["flags"] = rows["flags"] | np.where(values["n_children"] > 1, child, 0).astype(np.int32)
     options = settings.options
     columns = catalogue_columns(image, options, with_errors=with_errors)
-    meta = {**provenance, "detection_band": settings.band, "morphology_maps": settings.maps}
+    detection = settings.detection
+    meta = {**provenance, "detection_band": detection.name, "morphology_maps": settings.maps}
+    if detection.name == STACK:
+        names = [name for name, chosen in zip(image.bands, detection.chosen, strict=True) if chosen]
+        meta |= {"reference_band": detection.band, "detection_image": _STACKED.format(", ".join(names))}
     meta["zero_points"] = {name: _zero_point_record(image, k) for k, name in enumerate(image.bands)}
     if options.photometry:
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}

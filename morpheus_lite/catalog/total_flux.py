@@ -73,7 +73,6 @@ class Rings:
 def measure_rings(
     stamps: Sequence[Stamp],
     lights: Sequence[np.ndarray],
-    band: int,
     scales: Sequence[float],
     half_light_radii: Sequence[float],
     noise: CorrelatedNoise,
@@ -85,15 +84,13 @@ def measure_rings(
     stamps : sequence of Stamp
         The sources and their surroundings.
     lights : sequence of numpy.ndarray
-        float64, shape ``(y, x)``: detection band of each, its sky subtracted.
-    band : int
-        Index of the detection band.
+        float64, shape ``(y, x)``: detection image of each, its sky subtracted.
     scales : sequence of float
         Semi-axes of each Kron ellipse in units of the source's own.
     half_light_radii : sequence of float
         Circle with half of the Kron flux, in pixels.
     noise : CorrelatedNoise
-        Of the band.
+        Of the detection image.
 
     Returns
     -------
@@ -122,7 +119,7 @@ def measure_rings(
     ]
     flux, area = np.diff(inside, axis=2).swapaxes(0, 1)
     pixel = [
-        stamps[k].variance[:, :, band][far <= end].mean() for k, far, end in zip(known, distances, reaches, strict=True)
+        stamps[k].detection_variance[far <= end].mean() for k, far, end in zip(known, distances, reaches, strict=True)
     ]
     variance = area * np.array(pixel)[:, None] * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
     ratio = [stamps[k].ellipse.b / stamps[k].ellipse.a for k in known]

@@ -39,6 +39,17 @@ class SourceFlag(IntFlag):
     """The segment is larger than the stated limit; some measurements are missing."""
     CROWDED = 512
     """Another source lies inside the photometric aperture."""
+    PARTLY_COVERED = 1024
+    """The segment or an aperture lies on pixels without data in part, in at least one band: see `BandFlag`."""
+
+
+class BandFlag(IntFlag):
+    """Bits of the catalogue's ``flags_<band>`` columns."""
+
+    NO_DATA = 1
+    """The segment or an aperture holds no pixel with data: what it would measure is NaN."""
+    PARTLY_COVERED = 2
+    """The segment or an aperture holds pixels without data: its flux is that of the others."""
 
 
 def decode_flags(value: int, kind: type[IntFlag] = SourceFlag) -> tuple[str, ...]:
@@ -47,8 +58,8 @@ def decode_flags(value: int, kind: type[IntFlag] = SourceFlag) -> tuple[str, ...
     Parameters
     ----------
     value : int
-        A value of the ``flags`` column or of the ``FLAGS`` image.
-    kind : {SourceFlag, PixelFlag}
+        A value of the ``flags`` column, of a ``flags_<band>`` column, or of the ``FLAGS`` image.
+    kind : {SourceFlag, BandFlag, PixelFlag}
         Whose bits they are.
 
     Returns

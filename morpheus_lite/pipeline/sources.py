@@ -10,7 +10,7 @@ from astropy.table import QTable
 from morpheus_lite.catalog.blockwise_deblended_flux import share_groups
 from morpheus_lite.catalog.blockwise_measurement import measure_groups
 from morpheus_lite.catalog.rows import RowSettings
-from morpheus_lite.catalog.table import finish_table
+from morpheus_lite.catalog.table import finish_table, settings_of_rows
 from morpheus_lite.config.classify import DEBLENDING_OF
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.core.blocks import tiles
@@ -20,7 +20,6 @@ from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.scratch_array import ScratchPlane
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.noise.correlated import noise_of_pieces
 from morpheus_lite.runtime.processes import Workers
 from morpheus_lite.segmentation.blockwise_deblending import split
 from morpheus_lite.segmentation.blockwise_detection import detect
@@ -74,7 +73,8 @@ def catalogue_sections(
     measuring : MeasureOptions, optional
         What to measure.
     band : str, optional
-        Detection band, which gives positions and shapes; None takes F160W, or the first band of an image without it.
+        Detection band, which gives positions and shapes; None adds up all bands, each over the noise of its sky, for
+        ``"probability"``, and takes F160W, or the first band of an image without it, for ``"paper"``.
     tile : int, optional
         Side of the tiles that the work is done in, in pixels. The result does not depend on it. None takes what
         ``memory`` allows.
@@ -163,9 +163,5 @@ def write_labels(labels: StreamedLabels, maps: MapDoor, tile: int) -> None:
 def _settings(
     image: ImageDoor, labels: StreamedLabels, method: str, options: MeasureOptions, band: str | None
 ) -> RowSettings:
-    noise = {}
-    if options.photometry:
-        noise = noise_of_pieces([(image.read(w), labels.read(w)) for w in sample_windows(image.shape)])
-    one_pixel = image.read(Window(0, 0, 1, 1))
-    band = one_pixel.bands[one_pixel.index(band or one_pixel.detection_band)]
-    return RowSettings(band, "vote" if method == "paper" else "probability", options, noise)
+    pieces = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
+    return settings_of_rows(pieces, "vote" if method == "paper" else "probability", options, band)

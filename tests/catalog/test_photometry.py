@@ -300,7 +300,7 @@ class TestFlags:
         valid = np.ones(data.shape, bool)
         y, x = np.rint(places[1]).astype(int)
         valid[y + 3, x] = False
-        assert self.flags(data, np.where(valid, labels, 0), valid=valid)[1] == {"invalid_pixels"}
+        assert self.flags(data, np.where(valid, labels, 0), valid=valid)[1] == {"invalid_pixels", "partly_covered"}
 
     def test_too_large_to_measure(self):
         data, labels, _ = grid(5000, n=2)

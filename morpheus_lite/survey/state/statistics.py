@@ -61,7 +61,7 @@ def place_statistics(table: QTable) -> dict[str, Any]:
 
 
 def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:
-    column = f"kron_mag_{table.meta.get('detection_band')}"
+    column = f"kron_mag_{table.meta.get('reference_band', table.meta.get('detection_band'))}"
     if column not in table.colnames:
         return {}
     magnitude = np.asarray(getattr(table[column], "value", table[column]), dtype=float)

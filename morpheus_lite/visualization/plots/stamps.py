@@ -193,7 +193,7 @@ def _plot_bar(ax: Axes, row: Any, palette: str) -> None:
 
 
 def _title(row: Any, table: QTable) -> str:
-    band = str(table.meta.get("detection_band", ""))
+    band = str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
     for kind in ("total", "kron"):
         name = f"{kind}_mag_{band}"
         if name in table.colnames and np.isfinite(_number(row[name])):
@@ -202,7 +202,7 @@ def _title(row: Any, table: QTable) -> str:
 
 
 def _flux_column(table: QTable) -> str:
-    band = str(table.meta.get("detection_band", ""))
+    band = str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
     name = f"segment_flux_{band}"
     if name in table.colnames:
         return name
