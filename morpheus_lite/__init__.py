@@ -12,6 +12,7 @@ _PUBLIC = {
     "CLASSES": "core.classes",
     "Classification": "core.classification",
     "ClassifyOptions": "config.classify",
+    "BandFlag": "core.flags",
     "ClusterOptions": "survey",
     "DetectionOptions": "segmentation.detection",
     "InputError": "errors",

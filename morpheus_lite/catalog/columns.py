@@ -10,6 +10,7 @@ from astropy.table import Column, QTable
 from morpheus_lite.catalog.light_columns import ColumnDefinition, extent_columns, light_columns
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.flags import SourceFlag, bits_in_words
 from morpheus_lite.core.image import SkyImage
 
 _RATIO = u.dimensionless_unscaled
@@ -35,7 +36,7 @@ _SHAPE = (
 )
 _VERDICT = (
     ColumnDefinition("morphology", "U12", None, "class with the largest p_<class>; empty if nothing is known"),
-    ColumnDefinition("flags", "i4", None, "sum of the bits of SourceFlag; read them with decode_flags"),
+    ColumnDefinition("flags", "i4", None, f"sum of the bits of SourceFlag: {bits_in_words(SourceFlag)}"),
     ColumnDefinition("parent_label", "i4", None, "label of the source before deblending"),
     ColumnDefinition("n_children", "i4", None, "pieces that the parent was split into; 0 if it was not"),
 )

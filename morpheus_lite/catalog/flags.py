@@ -158,7 +158,7 @@ def flag_bands(covered: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        int32, shape ``(source,)``: bits of `~morpheus_lite.flags.BandFlag`.
+        int32, shape ``(source,)``: bits of `~morpheus_lite.core.flags.BandFlag`.
     """
     nothing, partly = (covered == 0).any(axis=0), ((covered > 0) & (covered < 1)).any(axis=0)
     return (int(BandFlag.NO_DATA) * nothing + int(BandFlag.PARTLY_COVERED) * partly).astype(np.int32)

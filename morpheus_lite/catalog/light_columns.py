@@ -5,12 +5,9 @@ from dataclasses import dataclass
 import astropy.units as u
 
 from morpheus_lite.config.measure import MeasureOptions
-from morpheus_lite.core.flags import BandFlag
+from morpheus_lite.core.flags import BandFlag, bits_in_words
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.units import parse_unit
-
-BAND_FLAGS = ", ".join(f"{int(flag)} {str(flag.name).lower()}" for flag in BandFlag)
-"""What the bits of ``flags_<band>`` mean, in words."""
 
 _RATIO = u.dimensionless_unscaled
 
@@ -80,7 +77,9 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     """Columns of the light in one band."""
     band, unit = image.bands[index], light_unit(image.units[index])
     note = "" if unit is not None else "; in the unit of the image, which does not state it"
-    flags = ColumnDefinition(f"flags_{band}", "i4", None, f"sum of the bits of BandFlag: {BAND_FLAGS} in {band}")
+    flags = ColumnDefinition(
+        f"flags_{band}", "i4", None, f"sum of the bits of BandFlag: {bits_in_words(BandFlag)}; in {band}"
+    )
     if not settings.photometry:
         noise = f"noise of segment_flux_{band}, pixels independent{note}"
         columns = [ColumnDefinition(f"segment_flux_{band}", "f8", unit, f"sum of the valid pixels in {band}{note}")]

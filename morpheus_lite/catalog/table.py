@@ -76,7 +76,7 @@ def measure(
         ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, total_correction, half_light_radius``,
         ``r_petrosian, concentration, asymmetry, gini, m20``; for each band ``segment_flux_<band>, kron_flux_<band>,
         total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...`` and ``..._covered_...``,
-        ``flags_<band>`` (`~morpheus_lite.flags.BandFlag`), and ``kron_mag_<band>,
+        ``flags_<band>`` (`~morpheus_lite.core.flags.BandFlag`), and ``kron_mag_<band>,
         kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>`` and the same of ``total`` where the zero-point
         is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of the four
         source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy, bulge_fraction, disk_fraction,

@@ -13,7 +13,7 @@ _OPTIONS = (
     click.option(
         "--detection-band",
         metavar="NAME",
-        help="Band that gives positions and shapes (default: F160W, or the first).",
+        help="Band that gives positions and shapes (default: all bands, each over its noise).",
     ),
     click.option(
         "--apertures",
@@ -28,7 +28,7 @@ _OPTIONS = (
         help="Unit of --apertures and --psf-fwhm.",
     ),
     click.option(
-        "--psf-fwhm", type=float, help="FWHM of the PSF of the detection band (default: all widths are tried)."
+        "--psf-fwhm", type=float, help="FWHM of the PSF of the detection image (default: all widths are tried)."
     ),
     click.option(
         "--gain",

@@ -58,7 +58,8 @@ class ClassifyOptions:
     detection : mapping
         Fields of `~morpheus_lite.segmentation.detection.DetectionOptions` that are not to be the model's own.
     detection_band : str, optional
-        Band that gives positions and shapes; None takes F160W, or the first band of an image without it.
+        Band that gives positions and shapes; None takes all bands, each over its noise, and F160W, or the first band,
+        for sources found by rank votes.
     measuring : MeasureOptions
         What is measured of each source, and how.
     uncertainty : bool

@@ -37,7 +37,7 @@ class MeasureOptions:
         The Kron ellipse has ``kron_scale`` times the first moment of the light as its semi-axes, the moment not below
         ``kron_minimum`` in units of the source's own (Kron 1980; SExtractor's ``PHOT_AUTOPARAMS``).
     psf_fwhm : float, optional
-        FWHM of the PSF of the detection band, in the unit of the apertures (arcsec, or pixels without a WCS), which
+        FWHM of the PSF of the detection image, in the unit of the apertures (arcsec, or pixels without a WCS), which
         makes the correction to total light surer. None tries all widths that the source allows.
     gain : float or mapping of band to float, optional
         Electrons in one unit of data: the photon noise of the sources is added to the errors. None takes it from the

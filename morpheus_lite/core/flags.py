@@ -52,6 +52,11 @@ class BandFlag(IntFlag):
     """The segment or an aperture holds pixels without data: its flux is that of the others."""
 
 
+def bits_in_words(kind: type[IntFlag]) -> str:
+    """What the bits of a column of flags mean, for its description: ``1 edge, 2 invalid_pixels, ...``."""
+    return ", ".join(f"{int(flag)} {str(flag.name).lower()}" for flag in kind)
+
+
 def decode_flags(value: int, kind: type[IntFlag] = SourceFlag) -> tuple[str, ...]:
     """Names of the bits set in a flag value.
 
