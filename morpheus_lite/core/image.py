@@ -1,6 +1,7 @@
 """SkyImage: pixels of one piece of sky in one or more bands, with what is known about them."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,16 +15,41 @@ BAND_ALIASES = {"H": "F160W", "J": "F125W", "V": "F606W", "Z": "F850LP"}
 """Short names of the filters of the published network."""
 
 
-def canonical_band(name: str) -> str:
-    """The name of a band as it is compared: upper case, short names replaced by the filter's.
+def canonical_band(name: str, known: Collection[str] = ()) -> str:
+    """Return the name of a band as it is compared.
+
+    Parameters
+    ----------
+    name : str
+        As the user or a header writes it.
+    known : collection of str
+        Bands that there are: one of these is preferred.
+
+    Returns
+    -------
+    str
+        Upper case; letters, digits and ``. + - _``, with ``_`` for everything else. It is the name itself where
+        ``known`` has it, else what `BAND_ALIASES` says, else the only one of ``known`` that is this filter of some
+        camera.
+
+    Raises
+    ------
+    InputError
+        The name has no letter and no digit.
 
     Examples
     --------
-    >>> canonical_band("h"), canonical_band("f814w")
-    ('F160W', 'F814W')
+    >>> canonical_band("h"), canonical_band("f814w"), canonical_band("H alpha"), canonical_band("z", ["DECAM-Z"])
+    ('F160W', 'F814W', 'H_ALPHA', 'DECAM-Z')
     """
-    name = str(name).strip().upper()
-    return BAND_ALIASES.get(name, name)
+    text = re.sub(r"[^A-Z0-9.+_-]+", "_", str(name).upper().replace("'", "P")).strip("._-")
+    if not text:
+        raise InputError(f"band name {name!r}: expected letters or digits")
+    alias = BAND_ALIASES.get(text, text)
+    if text in known or alias in known:
+        return text if text in known else alias
+    of_cameras = [band for band in known if band.endswith(f"-{text}")]
+    return of_cameras[0] if len(of_cameras) == 1 else alias
 
 
 def match_bands(available: Sequence[str], bands: Sequence[str], name: str) -> tuple[tuple[str, ...], list[int]]:
@@ -50,7 +76,7 @@ def match_bands(available: Sequence[str], bands: Sequence[str], name: str) -> tu
     InputError
         A band is missing, or unnamed bands are not as many as those wanted.
     """
-    wanted = tuple(canonical_band(band) for band in bands)
+    wanted = tuple(canonical_band(band, available) for band in bands)
     missing = [band for band in wanted if band not in available]
     if missing and all(band.isdigit() for band in available):
         if len(wanted) != len(available):
@@ -164,7 +190,7 @@ class SkyImage:
         InputError
             The image has no such band.
         """
-        wanted = canonical_band(band)
+        wanted = canonical_band(band, self.bands)
         if wanted not in self.bands:
             raise InputError(f"{self.name} has no band {wanted}: it has {', '.join(self.bands)}")
         return self.bands.index(wanted)

@@ -9,9 +9,9 @@ from astropy import units as u
 from astropy.nddata import InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.errors import InputError
-from morpheus_lite.io.naming import filter_of
+from morpheus_lite.io.naming import Camera, filter_of
 from morpheus_lite.io.planes import ArrayPlane, Band, MaskPlane, NoisePlane
 from morpheus_lite.io.zero_points import zero_point
 
@@ -114,7 +114,7 @@ def _band(
     area = None if wcs is None else wcs.proj_plane_pixel_area().to_value("sr")
     calibration = zero_point(header, text, area, origin)
     return Band(
-        name=filter_of(header),
+        name=filter_of(header, Camera.of(header, pixel_scale_of(wcs))),
         data=ArrayPlane(data, origin),
         noise=noise,
         masks=masks,

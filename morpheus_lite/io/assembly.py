@@ -138,7 +138,7 @@ def with_zero_points(
     """
     names = description.band_names
     if isinstance(zero_points, Mapping):
-        given: dict[str, Any] = {canonical_band(band): value for band, value in zero_points.items()}
+        given: dict[str, Any] = {canonical_band(band, names): value for band, value in zero_points.items()}
         unknown = [band for band in given if band not in names]
         if unknown:
             raise OptionError(f"zero-point for {', '.join(unknown)}, but the bands are {', '.join(names)}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from morpheus_lite.core.image import pixel_scale_of
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import naming
 from morpheus_lite.io.bits import Bits, bits_of
@@ -41,6 +42,7 @@ class _Candidate:
 
     number: int
     hdu: Any
+    camera: naming.Camera
     role: str
     group: str | None
     """Band or detector, from the name."""
@@ -86,7 +88,8 @@ def bands_of_hdus(
     InputError
         It is not clear which HDUs to use.
     """
-    candidates = [_candidate(number, hdu) for number, hdu in enumerate(hdus) if is_image(hdu)]
+    scale = _pixel_scale(hdus)
+    candidates = [_candidate(number, hdu, hdus[0].header, scale) for number, hdu in enumerate(hdus) if is_image(hdu)]
     chosen = _choose(candidates, hdus, path, ext, role)
     inherited = hdus[0].header if len(chosen) == 1 else {}
     bands = []
@@ -103,11 +106,21 @@ def bands_of_hdus(
     return bands
 
 
-def _candidate(number: int, hdu: Any) -> _Candidate:
-    role, group = naming.role_of(hdu.name)
+def _candidate(number: int, hdu: Any, primary: fits.Header, scale: float | None) -> _Candidate:
+    camera = naming.Camera.of(ChainMap(hdu.header, primary), scale)  # type: ignore[arg-type]
+    role, group = naming.role_of(hdu.name, camera)
     if role in naming.NOISE_ROLES:
         role = _stated_role(hdu, role)
-    return _Candidate(number, hdu, role, group, naming.filter_of(hdu.header))
+    return _Candidate(number, hdu, camera, role, group, naming.filter_of(hdu.header, camera))
+
+
+def _pixel_scale(hdus: Sequence[Any]) -> float | None:
+    """Side of a pixel in arcseconds, by the first HDU with a WCS; what is wrong with it is said when it is used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = hdus if isinstance(hdus, fits.HDUList) else None
+        found = (celestial_wcs(hdu.header, hdu.shape[-2:], "", file) for hdu in hdus if is_image(hdu))
+        return pixel_scale_of(next((wcs for wcs in found if wcs is not None), None))
 
 
 def _stated_role(hdu: Any, role: str) -> str:
@@ -150,7 +163,9 @@ def _images(candidates: list[_Candidate], hdus: Sequence[Any]) -> list[_Candidat
     """HDUs that are images by their names, and others that are clearly further bands; else all of unknown role."""
     named = [candidate for candidate in candidates if candidate.role == "science"]
     unknown = [candidate for candidate in candidates if candidate.role == "unknown"]
-    filters = {candidate.filter for candidate in named} | {naming.filter_of(hdus[0].header)}
+    filters = {candidate.filter for candidate in named} | {
+        naming.filter_of(hdus[0].header, candidate.camera) for candidate in candidates
+    }
     further = [
         candidate
         for candidate in unknown
@@ -227,13 +242,13 @@ def _stack_shape(candidate: _Candidate, where: str) -> tuple[int, int, int]:
 def _names(candidate: _Candidate, inherited: Mapping) -> tuple[str | None, ...]:
     n_planes = _stack_shape(candidate, "")[0]
     if n_planes == 1:
-        common = naming.filter_of(inherited)
+        common = naming.filter_of(inherited, candidate.camera)
         band = candidate.band
         if common and band and candidate.role == "unknown" and not naming.looks_like_filter(band):
             band = None
         return (candidate.filter or band or common,)
-    header = candidate.hdu.header
-    return naming.plane_filters(header, n_planes) or naming.plane_filters(inherited, n_planes) or (None,) * n_planes
+    named = (naming.plane_filters(cards, n_planes, candidate.camera) for cards in (candidate.hdu.header, inherited))
+    return next((names for names in named if names), (None,) * n_planes)
 
 
 def _companions(

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from morpheus_lite.core.image import canonical_band
+from morpheus_lite.core.image import BAND_ALIASES, canonical_band
 
 _WORDS = {
     "science": (
@@ -36,24 +37,80 @@ JWST, HST, Euclid, HSC and LSST, DES, DECam, Legacy Survey, Pan-STARRS, VISTA, M
 """
 _ROLE = {word: role for role, words in _WORDS.items() for word in words}
 _FILTER = re.compile(
-    r"^(F\d{3,4}[A-Z]+\d*|[UBVRIGZYJHK]S?|HSC[-_].+|VIS|NIR[-_][YJH]|(IRAC|CH|I|W|MIPS|PACS|SPIRE)\d+|(N[BA]|I[BA])\d+)$"
+    r"^(F\d{3,4}[A-Z]+\d*|([A-Z0-9.+_-]+-)?[UBVRIGZYJHK][PS]?|HSC[-_].+|VIS|NIR[-_][YJH]|(IRAC|CH|I|W|MIPS|PACS|SPIRE)\d+|(N[BA]|I[BA])\d+)$"
 )
 _DETECTOR = re.compile(
     r"^((CCD|CHIP|DET|DETECTOR|AMP|EXT|IM|SCA|WFI|QUAD|Q)[_\- ]?\d+.*|[NS]\d+|NRC[AB]\w+|\d[\d\-.A-H]*)$"
 )
 _NOT_A_FILTER = re.compile(r"^(CLEAR.*|N/?A|NONE|NULL|UNKNOWN|OPEN|BLANK|)$")
 
+_NO_CAMERA = ("", "N/A", "NONE", "UNKNOWN", "UNDEFINED")
+_SURVEYS = ("2MASS", "SDSS")
+_HST = re.compile(r"^(HST|HUBBLE.*|ACS.*|WFC3.*|WFPC2?|NICMOS.*|STIS|FOC)$")
+_HST_SCALES = (0.02, 0.14)
+"""Pixel scales of images of HST, in arcsec: 0.025 (HRC) to 0.13 (WFC3/IR), and what rounding leaves."""
+
+_NAME = re.compile("[a-zA-Z0-9]")
+_LETTER = re.compile(r"^[A-Z][PS]?$")
+_ELEMENT = re.compile(r"^F\d{3,4}(W2|W|M|N)$")
+_WIDTHS = ("N", "M", "W", "W2")
+
 NOISE_ROLES = ("rms", "variance", "weight", "exposure")
 """Roles that tell the noise, the most trusted first."""
 
 
-def role_of(name: str) -> tuple[str, str | None]:
+@dataclass(frozen=True)
+class Camera:
+    """What took an image, as far as it decides what a filter called by a letter is.
+
+    Parameters
+    ----------
+    name : str or None
+        Instrument, survey or telescope; None where the header has none.
+    aliases : bool
+        Whether H, J, V and Z are the filters of HST that `BAND_ALIASES` says.
+    """
+
+    name: str | None = None
+    aliases: bool = True
+
+    @classmethod
+    def of(cls, header: Mapping, pixel_scale: float | None) -> "Camera":
+        """Tell the camera from TELESCOP, INSTRUME, SURVEY and ORIGIN, and the pixel scale in arcseconds."""
+        cards = {key: str(header.get(key) or "").strip() for key in ("ORIGIN", "INSTRUME", "SURVEY", "TELESCOP")}
+        if cards["ORIGIN"].upper() not in _SURVEYS:
+            del cards["ORIGIN"]
+        name = next((text for text in cards.values() if text.upper() not in _NO_CAMERA), None)
+        is_hst = any(_HST.match(cards[key].upper()) for key in ("INSTRUME", "TELESCOP"))
+        fits = pixel_scale is None or _HST_SCALES[0] <= pixel_scale <= _HST_SCALES[1]
+        return cls(name, aliases=fits and (name is None or is_hst))
+
+    def band(self, name: str) -> str:
+        """Name of a band by the name of its filter.
+
+        Examples
+        --------
+        >>> Camera().band("z"), Camera("DECam", aliases=False).band("z"), Camera(None, aliases=False).band("z")
+        ('F850LP', 'DECAM-Z', 'Z')
+        """
+        # "r DECam SDSS c0002 6415.0 1480.0"; "r.00000" of Pan-STARRS.
+        if match := re.match(r"(\S+) DECam\b", name.strip()):
+            return canonical_band(f"DECam-{match[1]}")
+        name = canonical_band(re.sub(r"\.0+$", "", name.strip()), () if self.aliases else BAND_ALIASES)
+        if self.aliases or self.name is None or not _LETTER.match(name):
+            return name
+        return canonical_band(f"{self.name}-{name}")
+
+
+def role_of(name: str, camera: Camera = Camera()) -> tuple[str, str | None]:
     """What a name of an HDU says of its role and band.
 
     Parameters
     ----------
     name : str
         EXTNAME; may be empty.
+    camera : Camera
+        What took the image.
 
     Returns
     -------
@@ -84,8 +141,9 @@ def role_of(name: str) -> tuple[str, str | None]:
     ]
     # ERR_SCI is the error of SCI.
     for role, rest in sorted(found, key=lambda one: one[0] == "science"):
-        return role, None if rest in (*_WORDS["science"], "MAP", "PLANE") else canonical_band(rest)
-    return "unknown", canonical_band(name)
+        is_plain = rest in (*_WORDS["science"], "MAP", "PLANE") or not _NAME.search(rest)
+        return role, None if is_plain else camera.band(rest)
+    return "unknown", camera.band(name) if _NAME.search(name) else None
 
 
 def looks_like_filter(name: str) -> bool:
@@ -98,47 +156,76 @@ def looks_like_detector(name: str) -> bool:
     return _DETECTOR.match(name.strip().upper()) is not None
 
 
-def filter_of(header: Mapping) -> str | None:
-    """Band that a header names: FILTER, else FILTER1 and FILTER2 without the clear one, FILTNAM1/2, or BAND.
+def filter_of(header: Mapping, camera: Camera = Camera()) -> str | None:
+    """Band that a header names.
+
+    Parameters
+    ----------
+    header : mapping
+        FILTER (of JWST the narrower of FILTER and PUPIL), else FILTER1 and FILTER2 without the clear one, FILTNAM1 and
+        FILTNAM2, BAND, FPA.FILTERID, or the only one of BAND0, BAND1, ...
+    camera : Camera
+        What took the image.
 
     Returns
     -------
     str or None
         Canonical name; two filters in the beam are joined by ``+``.
     """
-    for keywords in (("FILTER",), ("FILTER1", "FILTER2"), ("FILTNAM1", "FILTNAM2"), ("BAND",)):
+    if (wheels := _narrower(header)) is not None:
+        return camera.band(wheels)
+    for keywords in (("FILTER",), ("FILTER1", "FILTER2"), ("FILTNAM1", "FILTNAM2"), ("BAND",), ("FPA.FILTERID",)):
         values = [value for value in (_filter(header, keyword) for keyword in keywords) if value]
         if values:
-            return "+".join(canonical_band(value) for value in values)
-    return None
+            return "+".join(camera.band(value) for value in values)
+    return camera.band(str(header["BAND0"])) if _filter(header, "BAND0") and "BAND1" not in header else None
 
 
-def plane_filters(header: Mapping, n_planes: int) -> tuple[str, ...] | None:
-    """Bands of the planes of a cube: FILTER1..n, BAND1..n or BAND0.., or n names in FILTER, BANDS or EXTNAME.
+def _narrower(header: Mapping) -> str | None:
+    """The narrower of two filters of NIRCam or NIRISS, which have one wheel called FILTER and one called PUPIL."""
+    both = [str(header.get(keyword, "")).strip().upper() for keyword in ("FILTER", "PUPIL")]
+    elements = [element for element in both if _ELEMENT.match(element)]
+    if not _filter(header, "PUPIL") or not elements:
+        return None
+    return min(elements, key=lambda element: _WIDTHS.index(_ELEMENT.match(element)[1]))  # type: ignore[index]
+
+
+def plane_filters(header: Mapping, n_planes: int, camera: Camera = Camera()) -> tuple[str, ...] | None:
+    """Bands of the planes of a cube.
+
+    Parameters
+    ----------
+    header : mapping
+        FILTER1..n or BAND1..n, BAND0..n-1 (Legacy Surveys), or a list of n names in FILTER, BANDS or EXTNAME; n letters
+        (``"griz"``) in BANDS.
+    n_planes : int
+        How many planes there are.
+    camera : Camera
+        What took the image.
 
     Returns
     -------
     tuple of str or None
         Canonical names; None where the header does not name every plane.
     """
-    for keyword, first in (("FILTER", 1), ("BAND", 1), ("FILT", 1), ("BAND", 0)):
+    for keyword, first in (("FILTER", 1), ("BAND", 0), ("BAND", 1), ("FILT", 1)):
         values = [_filter(header, f"{keyword}{number}") for number in range(first, first + n_planes)]
         if all(values):
-            return tuple(canonical_band(str(value)) for value in values)
+            return tuple(camera.band(str(value)) for value in values)
     for keyword in ("FILTER", "FILTERS", "BAND", "BANDS", "EXTNAME"):
         value = header.get(keyword)
-        parts = [part for part in re.split(r"[,;|/ ]+", value.strip()) if part] if isinstance(value, str) else []
-        if keyword == "BANDS" and len(parts) == 1 and len(parts[0]) == n_planes:
-            parts = list(parts[0])  # 'grz'
+        parts = [part for part in re.split(r"[,;|/ ]+", value) if _NAME.search(part)] if isinstance(value, str) else []
+        if keyword == "BANDS" and len(parts) == 1 and parts[0].isalpha():
+            parts = list(parts[0])
         if len(parts) == n_planes:
-            return tuple(canonical_band(part) for part in parts)
+            return tuple(camera.band(part) for part in parts)
     return None
 
 
 def _filter(header: Mapping, keyword: str) -> str | None:
     # WFPC2 keeps the number of the filter wheel's slot in FILTER1: only text can be a name.
     value = header.get(keyword)
-    if not isinstance(value, str) or _NOT_A_FILTER.match(value.strip().upper()):
+    if not isinstance(value, str) or _NOT_A_FILTER.match(value.strip().upper()) or not _NAME.search(value):
         return None
     return value.strip()
 

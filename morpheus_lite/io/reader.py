@@ -129,7 +129,8 @@ def open_image(
         if description is None:
             found = _named(_bands(source, files, ext=ext), bands, name_of(source))
             for role, option in (("rms", rms), ("weight", weight), ("mask", dq)):
-                found = attach_planes(found, role, _planes_by_band(option, role, files))
+                known = [str(band.name) for band in found]
+                found = attach_planes(found, role, _planes_by_band(option, role, files, known))
             if dq_bits is not None:
                 found = [with_bits(band, dq_bits) for band in found]
             description = describe(found, name_of(source), files)
@@ -184,14 +185,14 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
     raise InputError(f"a {type(source).__name__} is not an image; expected {ACCEPTED}")
 
 
-def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str) -> list[Band]:
+def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str, known: Sequence[str] = ()) -> list[Band]:
     if not source:
         raise InputError("an empty mapping came; expected one input a band, such as {'F160W': 'h.fits'}")
     bands = []
     for key, value in source.items():
-        name = canonical_band(key)
+        name = canonical_band(key, known)
         found = _bands(value, files, ext=ext, role=role)
-        same = [band for band in found if band.name == name]
+        same = [band for band in found if band.name == canonical_band(key, [str(one.name) for one in found])]
         if len(found) > 1 and len(same) != 1:
             raise InputError(
                 f"band {name}: {found[0].data} and others are {len(found)} images, {len(same)} of them named {name}; "
@@ -201,13 +202,17 @@ def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str) ->
     return bands
 
 
-def _planes_by_band(option: Any, role: str, files: OpenFiles) -> list[Band] | Literal[False] | None:
+def _planes_by_band(
+    option: Any, role: str, files: OpenFiles, known: Sequence[str]
+) -> list[Band] | Literal[False] | None:
     if option is None or option is False:
         return option
     if isinstance(option, str) and option.lower() == "none":
         return False
+    if isinstance(option, Mapping):
+        return _bands_of_mapping(option, files, None, role, known)
     found = _bands(option, files, role=role)
-    return found if isinstance(option, Mapping) else [replace(band, meta={}) for band in found]
+    return [replace(band, meta={}) for band in found]
 
 
 def _named(bands: list[Band], names: Sequence[str] | None, origin: str) -> list[Band]:

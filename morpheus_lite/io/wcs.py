@@ -54,8 +54,8 @@ def celestial_wcs(
     2. Where CDi_j and PCi_j disagree, CDi_j is taken.
     3. Distortion that a header cannot carry (lookup tables) counts for positions, and is missing in products.
     """
-    header = _one_matrix(_without_stale_sip(_first_two_axes(header), origin), origin)
     try:
+        header = _one_matrix(_without_stale_sip(_first_two_axes(header), origin), origin)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             wcs = WCS(header, fobj=hdus)

@@ -244,7 +244,7 @@ def how_to_find(
         An option is impossible, or does not go with the image.
     """
     options.measuring.check_image(image.name, image.bands, image.pixel_scale)
-    if options.detection_band is not None and canonical_band(options.detection_band) not in image.bands:
+    if options.detection_band is not None and canonical_band(options.detection_band, image.bands) not in image.bands:
         raise InputError(
             f"{image.name} has no detection band {canonical_band(options.detection_band)}: it has "
             f"{', '.join(image.bands)}"
