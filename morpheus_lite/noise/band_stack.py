@@ -74,7 +74,7 @@ class DetectionImage:
         wanted = wanted if wanted.any() else self.chosen
         if valid.all():
             return np.broadcast_to(self._factors(wanted), valid.shape)
-        codes = valid @ (1 << np.arange(valid.shape[-1]))
+        codes = bits_of_bands(valid)
         patterns, index = np.unique(codes, return_inverse=True)
         light = data[own] * self.scale
         factors = [self._of_pattern(valid[codes == code][0], wanted, light, there) for code in patterns.tolist()]
@@ -125,6 +125,11 @@ class DetectionImage:
         for plane, values in zip(planes, (light, valid.any(axis=1)), strict=True):
             plane[sources.y, sources.x] = values
         return planes
+
+
+def bits_of_bands(valid: np.ndarray) -> np.ndarray:
+    """Which bands are valid, as bits of a number: int64, shape ``(...)`` of ``(..., band)``."""
+    return valid @ (1 << np.arange(valid.shape[-1]))
 
 
 def summed(weights: np.ndarray, data: np.ndarray) -> np.ndarray:

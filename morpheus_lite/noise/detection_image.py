@@ -8,6 +8,7 @@ from astropy.stats import mad_std
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.noise.band_stack import STACK, DetectionImage, summed
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 
 _UNIT = 2.0**16
@@ -34,16 +35,48 @@ def significance(image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | 
         windows = sample_windows(image.shape)
         scatter = band_scatter((image.cutout(window), labels[window.slices]) for window in windows)
     total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.intp)
-    for index, sigma in enumerate(scatter):
-        noise: Any = sigma
-        if noise is None:
-            noise = 0.0 if image.rms is None else image.rms[:, :, index]
-        usable = image.valid[:, :, index] & (noise > 0)
-        light = np.zeros(image.shape)
-        total += np.divide(image.data[:, :, index], noise, out=light, where=usable, dtype=np.float64)
+    for index in range(image.n_bands):
+        light, usable = _band_significance(image, index, scatter[index])
+        total += light
         n_used += usable
     roots = np.sqrt(np.maximum(np.arange(len(scatter) + 1), 1))
     return total if len(scatter) == 1 else total / roots.take(n_used)
+
+
+def _band_significance(image: SkyImage, index: int, sigma: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """One band in units of its noise, 0 where that is not known, and where it is."""
+    noise: Any = sigma
+    if noise is None:
+        noise = 0.0 if image.rms is None else image.rms[:, :, index]
+    usable = image.valid[:, :, index] & (noise > 0)
+    light = np.zeros(image.shape)
+    return np.divide(image.data[:, :, index], noise, out=light, where=usable, dtype=np.float64), usable
+
+
+def unbroken_significance(image: SkyImage, own: np.ndarray, scatter: tuple[float | None, ...]) -> np.ndarray:
+    """`significance` as a source needs it that lies across the edge of a band: its light has no step there.
+
+    Parameters
+    ----------
+    image : SkyImage
+        The source and its surroundings.
+    own : numpy.ndarray
+        bool, shape ``(y, x)``: its pixels.
+    scatter : tuple of (float or None)
+        What `band_scatter` said of the whole image.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(y, x)``: pixels of the source that some bands miss have what all of them would have, by its
+        colours (`~morpheus_lite.noise.band_stack.DetectionImage.weights`).
+    """
+    planes = [_band_significance(image, index, sigma) for index, sigma in enumerate(scatter)]
+    light, usable = (np.stack(parts, axis=2) for parts in zip(*planes, strict=True))
+    bands = np.ones(len(planes))
+    there = DetectionImage(STACK, image.bands[0], bands, bands > 0).weights(light, usable, own)
+    everywhere = usable / np.sqrt(np.maximum(usable.sum(axis=2, keepdims=True), 1))
+    return summed(np.where(own[:, :, None], there, everywhere), light)
 
 
 def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float | None, ...]:

@@ -14,6 +14,7 @@ from morpheus_lite.core.label_store import StreamedLabels
 from morpheus_lite.core.protocols import ImageDoor, MapDoor
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.band_stack import bits_of_bands
 from morpheus_lite.noise.detection_image import band_scatter, significance
 from morpheus_lite.noise.smoothed import LightNoise, light_noise
 from morpheus_lite.runtime.processes import Workers, mapped
@@ -21,9 +22,11 @@ from morpheus_lite.segmentation.deblending import band_light, may_have_peaks, pe
 from morpheus_lite.segmentation.multithreshold import (
     LARGEST_BOX,
     MultithresholdOptions,
+    is_broken,
     smoothed,
     smoothing_reach,
     split_sources,
+    unbroken,
 )
 
 MIN_DISTANCE = 20
@@ -191,12 +194,19 @@ def _at_levels(
     labels: np.ndarray,
     wanted: np.ndarray,
 ) -> Iterator[Split]:
-    smooth = _smooth(image, window, options, scatter)
+    smooth, bands = _smooth(image, window, options, scatter)
     planes = maps.read(window, ("mean",)).probability
     # Small numbers: boxes are listed up to the largest.
     place = np.searchsorted(wanted, labels)
     local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == labels, place + 1, 0).astype(np.int32)
-    for number, box, found in split_sources(local, smooth, planes, options, noise=noise):
+
+    def relight(box: tuple[slice, slice], own: np.ndarray) -> np.ndarray | None:
+        if not is_broken(bands[box], own):
+            return None
+        here = Window(window.y + box[0].start, window.x + box[1].start, *own.shape)
+        return unbroken(image.read, here, own, options, scatter, image.shape)
+
+    for number, box, found in split_sources(local, smooth, planes, options, noise=noise, relight=relight):
         own = local[box] == number
         yield Split(int(wanted[number - 1]), box, np.where(own, found, 0), int(found.max()))
 
@@ -207,17 +217,19 @@ def _levels(
     """Scatter of each band and noise of the smoothed light in the empty sky."""
     windows = sample_windows(parents.shape)
     scatter = band_scatter((image.read(window), parents.read(window)) for window in windows)
-    noise = light_noise((_smooth(image, window, options, scatter), parents.read(window)) for window in windows)
+    noise = light_noise((_smooth(image, window, options, scatter)[0], parents.read(window)) for window in windows)
     return scatter, noise
 
 
 def _smooth(
     image: ImageDoor, window: Window, options: MultithresholdOptions, scatter: tuple[float | None, ...]
-) -> np.ndarray:
-    """Smoothed light of a window, of which no more than strips of the bands are in memory at once."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed light of a window, and its valid bands as bits; no more than strips of them are in memory at once."""
     around = grown(window, smoothing_reach(options), image.shape)
-    light = np.empty(around.shape)
+    light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
     for part in pieces(around, _STRIP):
         piece: SkyImage = image.read(part)
         light[inside(part, around)] = significance(piece, np.zeros(piece.shape, np.int32), scatter=scatter)
-    return smoothed(light, options)[inside(window, around)]
+        bands[inside(part, around)] = bits_of_bands(piece.valid)
+    here = inside(window, around)
+    return smoothed(light, options)[here], bands[here]

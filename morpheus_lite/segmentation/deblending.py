@@ -11,9 +11,19 @@ from skimage.segmentation import watershed
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.noise.detection_image import significance
-from morpheus_lite.segmentation.multithreshold import LARGEST_BOX, MultithresholdOptions, split_at_levels
+from morpheus_lite.noise.band_stack import bits_of_bands
+from morpheus_lite.noise.detection_image import band_scatter, significance
+from morpheus_lite.segmentation.multithreshold import (
+    LARGEST_BOX,
+    MultithresholdOptions,
+    Relight,
+    is_broken,
+    split_at_levels,
+    unbroken,
+)
 
 DEBLENDING_METHODS = ("paper", "multithreshold")
 _MOST_PEAKS = 20
@@ -80,7 +90,7 @@ def deblend(
     joins touching pieces again: where the saddle is no deeper than the noise there allows, and where little of the
     light of the fainter stands out above it. With class maps, more may stand out where both are disk or irregular
     light: arms and clumps of one galaxy; and a star is never joined with a galaxy. The pieces of a source cover exactly
-    its pixels.
+    its pixels. Where bands miss some of its pixels, the others are scaled by its colours: its light has no step there.
 
     Sources whose bounding box has more than `~morpheus_lite.segmentation.multithreshold.LARGEST_BOX` pixels stay whole.
     """
@@ -94,10 +104,27 @@ def deblend(
         return _split_at_peaks(labels, light, usable, min_distance)
     if classification is not None and classification.shape != labels.shape:
         raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {labels.shape}")
+    options, relight = options or MultithresholdOptions(), None
     if isinstance(image, SkyImage):
-        light = significance(image if band is None else image.take([image.index(band)]), labels)
+        seen = image if band is None else image.take([image.index(band)])
+        scatter = band_scatter((seen.cutout(window), labels[window.slices]) for window in sample_windows(seen.shape))
+        light = significance(seen, labels, scatter=scatter)
+        relight = _unbroken_light(seen, scatter, options)
     light = light.astype(np.float64)
-    return split_at_levels(labels, light, classification, options or MultithresholdOptions(), workers=workers)
+    return split_at_levels(labels, light, classification, options, relight=relight, workers=workers)
+
+
+def _unbroken_light(image: SkyImage, scatter: tuple[float | None, ...], options: MultithresholdOptions) -> Relight:
+    """Light for sources that lie across the edge of a band."""
+    bands = bits_of_bands(image.valid)
+
+    def relight(box: tuple[slice, slice], own: np.ndarray) -> np.ndarray | None:
+        if not is_broken(bands[box], own):
+            return None
+        window = Window(box[0].start, box[1].start, *own.shape)
+        return unbroken(image.cutout, window, own, options, scatter, image.shape)
+
+    return relight
 
 
 def band_light(image: SkyImage | np.ndarray, band: str | None) -> tuple[np.ndarray, np.ndarray]:

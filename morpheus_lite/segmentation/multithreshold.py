@@ -1,7 +1,7 @@
 """Multi-threshold deblending: pieces by light (photutils), put back together where light and classes say so."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,14 @@ from photutils.segmentation import SegmentationImage, deblend_sources
 from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
 
+from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
+from morpheus_lite.noise.detection_image import unbroken_significance
 from morpheus_lite.noise.smoothed import LightNoise, SourceNoise, light_noise
 from morpheus_lite.runtime.processes import mapped
 
@@ -88,6 +92,10 @@ class MultithresholdOptions:
             raise OptionError(f"smoothing {self.smoothing}, min_depth {self.min_depth}: expected 0 or more")
 
 
+Relight = Callable[[tuple[slice, slice], np.ndarray], np.ndarray | None]
+"""Takes the box of a source and its pixels in it, gives the smoothed light there as that source needs it, if other."""
+
+
 def split_at_levels(
     labels: np.ndarray,
     light: np.ndarray,
@@ -95,6 +103,7 @@ def split_at_levels(
     options: MultithresholdOptions,
     *,
     noise: LightNoise | None = None,
+    relight: Relight | None = None,
     workers: int = 1,
 ) -> np.ndarray:
     """Split sources at saddles of their light, then join what is one galaxy.
@@ -111,6 +120,8 @@ def split_at_levels(
         When to split and when to join.
     noise : LightNoise, optional
         What `light_noise` said of the whole image, where these are pieces of it.
+    relight : callable, optional
+        For sources that need another light than ``light``.
     workers : int
         Processes that share the sources (on Linux); the result does not depend on it.
 
@@ -135,7 +146,7 @@ def split_at_levels(
 
     def look(share: range) -> list[tuple[int, tuple[slice, slice], np.ndarray]]:
         some = [(label, boxes[label - 1]) for label in share]
-        return list(_split_boxes(labels, smooth, planes, some, options, noise))
+        return list(_split_boxes(labels, smooth, planes, some, options, noise, relight))
 
     for found in mapped(look, shares, workers=workers):
         for label, box, pieces in found:
@@ -150,6 +161,44 @@ def smoothed(light: np.ndarray, options: MultithresholdOptions) -> np.ndarray:
     return ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
 
 
+def unbroken(
+    read: Callable[[Window], SkyImage],
+    window: Window,
+    own: np.ndarray,
+    options: MultithresholdOptions,
+    scatter: tuple[float | None, ...],
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Smoothed light of the box of a source that lies across the edge of a band, without a step there.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the pixels of a window of the image.
+    window : Window
+        The box.
+    own : numpy.ndarray
+        bool, shape of the box: pixels of the source.
+    options : MultithresholdOptions
+        With the smoothing.
+    scatter : tuple of (float or None)
+        Of each band, as `~morpheus_lite.noise.detection_image.band_scatter` gives it.
+    shape : (int, int)
+        Height and width of the image.
+    """
+    around = grown(window, smoothing_reach(options), shape)
+    here = inside(window, around)
+    mask = np.zeros(around.shape, dtype=bool)
+    mask[here] = own
+    return smoothed(unbroken_significance(read(around), mask, scatter), options)[here]
+
+
+def is_broken(bands: np.ndarray, own: np.ndarray) -> bool:
+    """Whether the bands that are valid, as bits of a number, are not the same in all pixels of a source."""
+    numbers = bands[own]
+    return bool((numbers != numbers[0]).any())
+
+
 def smoothing_reach(options: MultithresholdOptions) -> int:
     """Pixels from which `smoothed` draws on each side."""
     return int(4 * options.smoothing + 0.5)
@@ -162,6 +211,7 @@ def split_sources(
     options: MultithresholdOptions,
     *,
     noise: LightNoise,
+    relight: Relight | None = None,
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """The sources that are several, each with its pieces.
 
@@ -177,6 +227,8 @@ def split_sources(
         When to split and when to join.
     noise : LightNoise
         Of the smoothed light in the empty sky.
+    relight : callable, optional
+        For sources that need another light.
 
     Yields
     ------
@@ -185,7 +237,7 @@ def split_sources(
         box as the piece nearest to it. A source's pieces depend on the pixels in its box alone.
     """
     boxes = enumerate(ndimage.find_objects(labels), start=1)
-    yield from _split_boxes(labels, smooth, planes, boxes, options, noise)
+    yield from _split_boxes(labels, smooth, planes, boxes, options, noise, relight)
 
 
 def _split_boxes(
@@ -195,6 +247,7 @@ def _split_boxes(
     boxes: Iterable[tuple[int, tuple[slice, slice] | None]],
     options: MultithresholdOptions,
     noise: LightNoise,
+    relight: Relight | None,
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """The same for some labels with their boxes."""
     # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
@@ -205,11 +258,12 @@ def _split_boxes(
         own = labels[box] == label
         if np.count_nonzero(own) < 2 * options.min_area:
             continue
-        pieces = _candidates(np.maximum(smooth[box], floor), own, options)
+        light = smooth[box] if relight is None or (other := relight(box, own)) is None else other
+        pieces = _candidates(np.maximum(light, floor), own, options)
         if pieces is None:
             continue
-        here = SourceNoise(smooth[box], own, noise)
-        joined = _join(pieces, smooth[box], here, None if planes is None else planes[box], options)
+        here = SourceNoise(light, own, noise)
+        joined = _join(pieces, light, here, None if planes is None else planes[box], options)
         if joined.max() > 1:
             yield label, box, _nearest(joined)
 

@@ -286,6 +286,25 @@ class TestIdentical:
         assert np.count_nonzero(expected[1]["n_children"]) > 4
         assert_identical(by_section(image, maps, "probability", 40, measuring=sharing), expected)
 
+    @pytest.mark.parametrize("band", [None, "F160W"])
+    @pytest.mark.parametrize("gone", ["half", "strip", "all"])
+    def test_a_band_that_misses_a_part(self, gone, band, small_sample):
+        image, maps = scene(blobs((151, 163), 25, 9), seed=9)
+        _, x = np.indices(image.shape)
+        valid = image.valid.copy()
+        valid[:, :, 0] &= ~{"half": x > 70, "strip": (x > 70) & (x < 78), "all": x >= 0}[gone]
+        image = replace(image, valid=valid, data=np.where(valid, image.data, 0), rms=np.where(valid, image.rms, 0))
+        parents = segment(maps, method="probability")
+        labels = deblend(parents, image, method="multithreshold", classification=maps)
+        measuring = MeasureOptions(share_blends=True, local_background=True)
+        given = {"parents": parents, "maps": "probability", "options": measuring, "band": band}
+        expected = labels, measure(labels, image, maps, **given)
+        assert np.count_nonzero(expected[1]["flags_F160W"]) > 4
+        assert np.isfinite(expected[1]["kron_flux_F606W"]).all()
+        for tile, workers in ((40, 1), (67, 2), (200, 1)):
+            found = by_section(image, maps, "probability", tile, measuring=measuring, band=band, workers=workers)
+            assert_identical(found, expected)
+
     @pytest.mark.parametrize("rms", [True, False])
     def test_the_light_must_be_significant(self, rms, small_sample):
         image, maps = scene(blobs((151, 163), 14, 4) * 0.1, seed=4, rms=rms)

@@ -205,3 +205,37 @@ def test_several_processes_give_the_labels_of_one():
     one, two = (deblend(labels, light, method="multithreshold", workers=workers) for workers in (1, 2))
     assert len(np.unique(one)) > n_sources + 40
     np.testing.assert_array_equal(one, two)
+
+
+class TestTheEdgeOfABand:
+    """A galaxy that lies across the edge of a band is no pair, and a pair stays two."""
+
+    @staticmethod
+    def seen(light, colour, gone, rms):
+        rng = np.random.default_rng(4)
+        data = np.stack([light * share + rng.normal(size=SHAPE) for share in colour], axis=2).astype(np.float32)
+        valid = np.ones(data.shape, bool)
+        valid[:, :, 0] = ~gone
+        return SkyImage(np.where(valid, data, 0), ("A", "B"), valid, rms=np.ones_like(data) if rms else None)
+
+    @pytest.mark.parametrize("rms", [True, False])
+    @pytest.mark.parametrize("colour", [(1, 1), (3, 1), (0.3, 1)])
+    @pytest.mark.parametrize("edge", [-9, -5, 0, 4, 9])
+    @pytest.mark.parametrize("side", [1, -1])
+    def test_one_galaxy_is_one(self, side, edge, colour, rms):
+        light = blob(35, 45, 7, 40)
+        image = self.seen(light, colour, side * (X - 45) < edge, rms)
+        labels = segment_of(light, 1.0)
+        assert split(labels, image).max() == 1
+
+    @pytest.mark.parametrize("colour", [(1, 1), (3, 1), (0.3, 1)])
+    @pytest.mark.parametrize("edge", [30, 36, 42, 48, 54])
+    def test_two_are_two(self, edge, colour):
+        light = blob(35, 38, 2.5, 60) + blob(35, 48, 2.5, 50)
+        pieces = split(segment_of(light), self.seen(light, colour, edge > X, True))
+        assert {pieces[35, 38], pieces[35, 48]} == {2, 3}
+
+    def test_a_strip_and_a_hole_split_nothing(self):
+        light = blob(35, 45, 7, 40)
+        for gone in (np.abs(Y - 38) < 3, np.hypot(Y - 40, X - 48) < 4):
+            assert split(segment_of(light, 1.0), self.seen(light, (3, 1), gone, True)).max() == 1
