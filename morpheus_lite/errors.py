@@ -1,5 +1,8 @@
 """The exceptions of morpheus_lite: few, and each says what came, what was expected and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MorpheusError(Exception):
     """Base class of every error raised on purpose by morpheus_lite."""
@@ -19,3 +22,43 @@ class ModelError(MorpheusError):
 
 class OutputError(MorpheusError):
     """A product cannot be written: it exists already, or there is no room or permission for it."""
+
+
+@contextmanager
+def reading(what: object, kind: type[MorpheusError] = InputError) -> Iterator[None]:
+    """Turn whatever a library throws at bytes that it cannot read into one error that says which they are.
+
+    Parameters
+    ----------
+    what : object
+        The file, and the part of it: the first words of the message.
+    kind : type
+        Of the error.
+
+    Raises
+    ------
+    MorpheusError
+        Of this kind; errors of this package pass as they are.
+
+    Notes
+    -----
+    Libraries throw dozens of types at broken files, from `KeyError` to `zlib.error`, so that a list of them is never
+    whole. The original error is the cause of the one raised.
+    """
+    try:
+        yield
+    except MorpheusError:
+        raise
+    except MemoryError as error:
+        raise kind(f"{what} cannot be read: it needs more memory than there is") from error
+    except Exception as error:
+        raise kind(f"{what} cannot be read: {reason_of(error)}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, on one line; its type where it says nothing, or nothing without it."""
+    text = " ".join(str(error).split())[:200]
+    name = type(error).__name__
+    if not text:
+        return name
+    return f"{name} {text}" if isinstance(error, KeyError | IndexError | AttributeError | TypeError) else text

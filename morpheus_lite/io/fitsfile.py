@@ -6,6 +6,7 @@ import io
 import lzma
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,34 +14,46 @@ import numpy as np
 from astropy.io import fits
 
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, reading, reason_of
 from morpheus_lite.io.location import Extension, Location
+from morpheus_lite.io.untrusted import check_counts, check_hdus
 
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError, lzma.LZMAError)
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
-def open_fits(path: str) -> fits.HDUList:
+def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
     """Open a file and check that it is a whole FITS file.
 
     A file compressed as a whole (.gz, .bz2, .xz) is decompressed into memory, because it has no sections;
     every other file stays where it is. URLs are opened with fsspec.
 
+    Parameters
+    ----------
+    path : str
+        Path or URL.
+    scaled : bool
+        Whether ``data`` of the HDUs is scaled by BSCALE and BZERO. Pixels that `read_section` reads always are.
+
     Raises
     ------
     InputError
-        There is no such file, it is not FITS, or it is truncated.
+        There is no such file, it is not FITS, it is truncated, or a header claims what the file does not hold.
     """
     Location(path).require_file()
     hdus = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Pixels stay as they are stored (do_not_scale): `read_section` scales them, in memory of its own.
-            hdus = fits.open(_content(path), memmap=False, do_not_scale_image_data=True)
+            content = _content(path)
+            with Path(content).open("rb") if isinstance(content, str) else nullcontext(content) as stream:
+                check_counts(stream, path)
+            hdus = fits.open(content, memmap=False, do_not_scale_image_data=not scaled)
             missing = _missing_bytes(hdus)
-    except _BROKEN as error:
+    except InputError:
+        raise
+    # astropy and the decompressors raise dozens of types at broken files.
+    except Exception as error:
         if hdus is not None:
             hdus.close()
         raise InputError(f"{path} cannot be read as FITS: {_reason(error)}") from error
@@ -49,6 +62,12 @@ def open_fits(path: str) -> fits.HDUList:
     elif missing:
         hdus.close()
         raise InputError(f"{path} is truncated: {_cut_where(missing)}; copy or download it again")
+    try:
+        with reading(path):
+            check_hdus(hdus, path)
+    except InputError:
+        hdus.close()
+        raise
     return hdus
 
 
@@ -98,12 +117,14 @@ def _reason(error: BaseException) -> str:
         return "no permission to read it"
     if isinstance(error, EOFError) or "Compressed file ended" in str(error):
         return "the compressed file is truncated; copy or download it again"
-    text = str(error).strip()
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    text = str(error)
     if "SIMPLE" in text:
         return "it is not a FITS file (it does not begin with SIMPLE)"
     if "Empty or corrupt" in text:
         return "the file is empty or truncated"
-    return text.splitlines()[0] if text else type(error).__name__
+    return reason_of(error)
 
 
 def describe_hdus(hdus: Sequence[Any]) -> str:
@@ -118,7 +139,8 @@ def describe_hdus(hdus: Sequence[Any]) -> str:
 
 def is_image(hdu: Any) -> bool:
     """Whether an HDU holds pixels in at least one dimension."""
-    return bool(getattr(hdu, "is_image", False)) and bool(hdu.shape) and 0 not in hdu.shape
+    is_array = isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
+    return is_array and not isinstance(hdu, fits.GroupsHDU) and bool(hdu.shape) and 0 not in hdu.shape
 
 
 def find_hdu(hdus: Sequence[Any], ext: Extension, path: str) -> int:

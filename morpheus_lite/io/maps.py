@@ -17,9 +17,9 @@ from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, OptionError, reading
 from morpheus_lite.io.compressed import write_compressed_plane
-from morpheus_lite.io.fitsfile import describe_hdus, open_fits, read_section
+from morpheus_lite.io.fitsfile import describe_hdus, is_image, open_fits, read_section
 from morpheus_lite.io.run_header import header_of_run, run_of_header
 from morpheus_lite.io.sections import SectionWriter
 from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
@@ -250,8 +250,8 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     InputError
         It is no file of class maps.
     """
-    with open_fits(str(path)) as hdus:
-        numbers = {hdu.name: number for number, hdu in enumerate(hdus)}
+    with reading(path), open_fits(str(path)) as hdus:
+        numbers = {hdu.name: number for number, hdu in enumerate(hdus) if is_image(hdu)}
         arrays = {kind: _read_kind(hdus, kind, numbers) for kind in PLANES}
         mean = arrays["mean"]
         if mean is None:
@@ -259,7 +259,7 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
                 f"{path} holds no class maps; expected image HDUs {', '.join(name.upper() for name in CLASSES)}, as "
                 f"this package writes them. It has\n{describe_hdus(hdus)}"
             )
-        shape = mean.shape[:2]
+        shape = _one_shape(arrays, path)
         first = hdus[numbers[CLASSES[0].upper()]]
         wcs = celestial_wcs(first.header, shape, str(path))
         provenance = run_of_header(hdus[0].header)
@@ -293,4 +293,14 @@ def _read_kind(hdus: fits.HDUList, kind: str, numbers: dict[str, int]) -> np.nda
 
 
 def _read_plane(hdu: Any, dtype: str) -> np.ndarray:
+    if len(hdu.shape) != 2:
+        raise InputError(f"{hdu.name} has {len(hdu.shape)} dimensions; expected a plane of class maps, (y, x)")
     return read_section(hdu, (), Window(0, 0, *hdu.shape)).astype(np.dtype(dtype))
+
+
+def _one_shape(arrays: dict[str, np.ndarray | None], path: str | Path) -> tuple[int, int]:
+    shapes = {kind: array.shape[:2] for kind, array in arrays.items() if array is not None}
+    if len(set(shapes.values())) > 1:
+        said = ", ".join(f"{kind} {shape}" for kind, shape in shapes.items())
+        raise InputError(f"{path}: class maps of different shapes, {said}; the file is damaged")
+    return shapes["mean"]

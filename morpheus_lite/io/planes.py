@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.image import match_bands
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.bits import Bits
 from morpheus_lite.io.fitsfile import open_fits, read_section
 
@@ -73,10 +73,11 @@ class FilePlane:
 
     def read(self, window: Window, files: OpenFiles) -> np.ndarray:
         """Pixels of a window, shape ``(y, x)``, scaled."""
-        hdu = files.get(self.path)[self.hdu]
-        if hdu.shape[-2:] != self.shape:
-            raise InputError(f"{self} has changed: it was {self.shape} px (y, x), now it is {hdu.shape[-2:]}")
-        return read_section(hdu, self.index, window)
+        with reading(self):
+            hdu = files.get(self.path)[self.hdu]
+            if hdu.shape[-2:] != self.shape:
+                raise InputError(f"{self} has changed: it was {self.shape} px (y, x), now it is {hdu.shape[-2:]}")
+            return read_section(hdu, self.index, window)
 
     def __str__(self) -> str:
         index = "".join(f", plane {number + 1}" for number in self.index)

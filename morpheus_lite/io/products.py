@@ -7,7 +7,7 @@ import numpy as np
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import is_image, open_fits, read_section
 from morpheus_lite.io.location import Location
 from morpheus_lite.io.planes import Band
@@ -82,14 +82,14 @@ def _describe_table(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _describe_fits(path: Path) -> tuple[dict[str, Any], list[str]]:
     lines = []
-    with open_fits(str(path)) as hdus:
+    with reading(path), open_fits(str(path)) as hdus:
         run = run_of_header(hdus[0].header)
         for number, hdu in enumerate(hdus):
             if is_image(hdu):
                 shape = " x ".join(str(length) for length in hdu.shape)
                 meaning = str(hdu.header.get("CONTENT", ""))
                 lines.append(f"{hdu.name or f'HDU {number}'}: {shape} px (y, x){', ' + meaning if meaning else ''}")
-            if hdu.name == "SEGMENTATION":
+            if is_image(hdu) and hdu.name == "SEGMENTATION":
                 labels = read_section(hdu, (), Window(0, 0, *hdu.shape))
                 lines[-1] += f", {len(np.unique(labels[labels > 0]))} sources"
         has_table = any(getattr(hdu, "columns", None) is not None for hdu in hdus)

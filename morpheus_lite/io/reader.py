@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.nddata import NDData
 
 from morpheus_lite.core.image import SkyImage, canonical_band
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, OptionError, reading
 from morpheus_lite.io.arrays import bands_of_array, bands_of_image, bands_of_nddata
 from morpheus_lite.io.assembly import attach_planes, describe, with_bits, with_zero_points
 from morpheus_lite.io.hdus import bands_of_hdus
@@ -167,7 +167,8 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
         if wanted and location.ext is not None:
             raise OptionError(f"{location} names an HDU, and ext={ext!r} another; leave one of them out")
         wanted = wanted or ([] if location.ext is None else [location.ext])
-        return bands_of_hdus(files.get(location.path), location.path, ext=wanted, role=role)
+        with reading(location):
+            return bands_of_hdus(files.get(location.path), location.path, ext=wanted, role=role)
     if isinstance(source, Mapping):
         return _bands_of_mapping(source, files, ext, role)
     if isinstance(source, fits.HDUList):

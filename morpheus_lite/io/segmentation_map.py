@@ -6,7 +6,7 @@ import numpy as np
 
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image, open_fits, read_section
 from morpheus_lite.io.location import Location
 
@@ -61,7 +61,7 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarr
     """
     location = Location.parse(source)
     location.require_file()
-    with open_fits(location.path) as hdus:
+    with reading(source), open_fits(location.path) as hdus:
         images = [number for number, hdu in enumerate(hdus) if is_image(hdu)]
         named = [number for number in images if hdus[number].name.upper() in names]
         if location.ext is not None:

@@ -10,7 +10,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, reading
+from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.tables import read_parquet
 
 COLUMN_NAMES = {
@@ -70,11 +71,7 @@ def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
     """The HDUs of a FITS file, pixels read when asked for."""
     if not Path(path).is_file():
         raise InputError(f"there is no file {path}")
-    try:
-        hdus = fits.open(path, memmap=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as FITS: {error}") from error
-    with hdus:
+    with open_fits(str(path), scaled=True) as hdus, reading(path):
         yield hdus
 
 
@@ -123,6 +120,10 @@ def find_column(table: Table, quantity: str, name: str, *, required: bool = True
             column = table[lower[spelling]]
             if quantity not in ("x", "y"):
                 return np.asarray(column) if not hasattr(column, "mask") else column
+            if column.dtype.kind not in "iufb" or column.ndim > 1:
+                raise InputError(
+                    f"{name}: the column {lower[spelling]} is {column.dtype}; expected a number for each row"
+                )
             return np.asarray(column, dtype=np.float64) - (1 if spelling in ONE_BASED else 0)
     if not required:
         return None

@@ -10,7 +10,8 @@ from astropy.io import fits
 from astropy.table import Column, MaskedColumn, QTable, Table, meta, serialize
 from astropy.utils.exceptions import AstropyWarning
 
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, OptionError, reason_of
+from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
 from morpheus_lite.runtime.atomic import written_whole
 
@@ -109,10 +110,11 @@ def read_catalog(path: str | Path) -> QTable:
             warnings.simplefilter("ignore", AstropyWarning)
             table = Table.read(path, format=kind) if reader is None else reader(path)
             return QTable(_tidy(table))
+    except InputError:
+        raise
     # Each of the five readers has its own exceptions for a broken file.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} cannot be read as a catalogue ({kind}): {reason}") from error
+        raise InputError(f"{path} cannot be read as a catalogue ({kind}): {reason_of(error)}") from error
 
 
 def _tidy(table: Table) -> Table:
@@ -151,12 +153,12 @@ def _ascii(text: str) -> str:
 
 
 def _read_fits(path: Path) -> Table:
-    with fits.open(path) as hdus:
+    with open_fits(str(path)) as hdus:
         number = next((k for k, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)), None)
         if number is None:
             raise ValueError("there is no table in it")
         run, header = run_of_header(hdus[0].header), hdus[number].header.copy()
-    table = Table.read(path, format="fits", hdu=number, mask_invalid=False)
+        table = Table.read(hdus[number], mask_invalid=False)
     for k, name in enumerate(table.colnames, 1):
         column = table[name]
         if column.dtype.kind == "S":

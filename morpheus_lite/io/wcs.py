@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morpheus_lite.errors import InputError
+from morpheus_lite.io.untrusted import check_wcs
 
 MAX_OFFSET = 0.5
 """How far, in pixels, the WCS of two bands may disagree about a place on the sky."""
@@ -58,6 +59,7 @@ def celestial_wcs(
         header = _one_matrix(_without_stale_sip(_first_two_axes(header), origin), origin)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            check_wcs(header, hdus)
             wcs = WCS(header, fobj=hdus)
             if not wcs.has_celestial:
                 return None

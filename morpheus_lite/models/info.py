@@ -98,7 +98,7 @@ class ModelInfo:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{origin} is no JSON ({error})") from error
         known = {f.name for f in fields(ModelInfo)}
         if not isinstance(values, dict):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from morpheus_lite.config.classify import PRECISIONS
-from morpheus_lite.errors import ModelError, OptionError, OutputError
+from morpheus_lite.errors import ModelError, OptionError, OutputError, reading
 from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.runtime.atomic import check_writable, written_whole
@@ -205,7 +205,8 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str
     one_thread_a_call()
     use_device(device)
     info, network = load_network(name_or_path)
-    return KINDS[info.kind].ready(info, network, precision)
+    with reading(f"{name_or_path}: {CONFIG}", ModelError):
+        return KINDS[info.kind].ready(info, network, precision)
 
 
 def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
@@ -221,11 +222,14 @@ def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
             f"{folder.joinpath(WEIGHTS)} is not what {CONFIG} promises: sha256 {found[:12]}..., expected "
             f"{info.sha256[:12]}...; it is damaged or was replaced: install the package, or copy the model, anew"
         )
-    from morpheus_lite.models.weights_file import set_weights, unpack_weights
+    from morpheus_lite.models.weights_file import check_size, set_weights, unpack_weights
 
-    network = KINDS[info.kind].build(info.network)
     origin = str(folder.joinpath(WEIGHTS))
-    set_weights(network, unpack_weights(content, origin), origin)
+    arrays = unpack_weights(content, origin)
+    check_size(info.network, arrays, origin)
+    with reading(folder.joinpath(CONFIG), ModelError):
+        network = KINDS[info.kind].build(info.network)
+    set_weights(network, arrays, origin)
     return info, network
 
 
@@ -236,7 +240,7 @@ def read_info(name_or_path: str | Path) -> ModelInfo:
 
 def read_card(name_or_path: str | Path) -> str:
     """The card of a model: Markdown."""
-    return _read(_find(name_or_path), CARD).decode()
+    return _read(_find(name_or_path), CARD).decode(errors="replace")
 
 
 def save_model(

@@ -2,15 +2,20 @@
 
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping
+from math import prod
+from typing import Any
 
 import keras
 import numpy as np
 
-from morpheus_lite.errors import ModelError
+from morpheus_lite.errors import ModelError, reason_of
 
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
+_MOST_PER_BYTE = 1032
+"""Deflate makes no more bytes of one."""
+
+_MOST_PIXELS = 1024
+"""Side of the largest window; the published one is 40 px."""
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -52,19 +57,52 @@ def unpack_weights(content: bytes, origin: str) -> dict[str, np.ndarray]:
         It is no such archive, or damaged.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ModelError(f"{origin} is no archive of weights, or damaged ({error}); get it anew") from error
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MOST_PER_BYTE * len(content):
+                raise ValueError("it claims more than it can hold")
+            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
+    # Damaged archives raise dozens of types.
+    except Exception as error:
+        raise ModelError(f"{origin} is no archive of weights, or damaged ({reason_of(error)}); get it anew") from error
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array of an archive: numbers, as many as there are bytes for."""
+    stored = archive.read(member)
+    handle = io.BytesIO(stored)
+    version = np.lib.format.read_magic(handle)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(handle)
+    if dtype.kind not in "fiu" or prod(shape) * dtype.itemsize != len(stored) - handle.tell():
+        raise ValueError(f"{member.filename}: {dtype} of shape {shape} is not what it holds")
+    handle.seek(0)
+    return np.lib.format.read_array(handle, allow_pickle=False)
+
+
+def check_size(network: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> None:
+    """Raise a `ModelError` where a configuration asks for a network that its weights cannot fill, before it is built.
+
+    Parameters
+    ----------
+    network : mapping
+        The ``network`` of a configuration; whether it is one is for its builder to say.
+    arrays : mapping of str to numpy.ndarray
+        The weights.
+    origin : str
+        What to call them in messages.
+    """
+    stages = [network.get("intermediate"), network.get("stem")]
+    stages += [stage for way in ("down", "up") if isinstance(network.get(way), list) for stage in network[way]]
+    pairs = [stage for stage in stages if isinstance(stage, list) and [type(number) for number in stage] == [int, int]]
+    operations, filters = sum(p for p, _ in pairs), max((q for _, q in pairs), default=0)
+    width = max((length for array in arrays.values() for length in array.shape), default=0)
+    cell, window = network.get("cell", 1), network.get("window", 1)
+    too_large = any(isinstance(n, int) and n > most for n, most in ((cell, width**0.5), (window, _MOST_PIXELS)))
+    if operations > len(arrays) or filters > width or too_large:
+        raise ModelError(
+            f"{origin}: {len(arrays)} arrays of at most {width} filters do not fill the network of the configuration, "
+            f"{operations} operations of at most {filters} filters, cells of {cell} and windows of {window} px"
+        )
 
 
 def network_weights(network: keras.Model) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ import csv
 import glob
 import math
 import os
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.location import Location
 from morpheus_lite.io.tables import read_catalog
+from morpheus_lite.io.untrusted import read_toml
 from morpheus_lite.survey.tile import PLANES, READING, Paths, Tile, check_names
 
 MANIFESTS = (".toml", ".csv", ".ecsv")
@@ -114,10 +114,7 @@ def read_manifest(path: str | Path) -> list[Tile]:
 
 
 def _toml_entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    content = read_toml(path)
     unknown = sorted(set(content) - {"tile", "defaults"})
     entries, defaults = content.get("tile", []), content.get("defaults", {})
     tables = isinstance(entries, list) and all(isinstance(one, dict) for one in (defaults, *entries))
