@@ -4,14 +4,14 @@ import gc
 import logging
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
+
+from morpheus_lite.errors import InputError
 
 Progress = Callable[[int, int], None]
 
@@ -100,10 +100,12 @@ def config_option(command: Callable) -> Callable:
     def load(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
         if value is None:
             return
+        from morpheus_lite.io.untrusted import read_toml
+
         try:
-            table: dict[str, Any] = tomllib.loads(value.read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise click.BadParameter(f"{value} is not valid TOML: {error}") from error
+            table = read_toml(value)
+        except InputError as error:
+            raise click.BadParameter(str(error)) from error
         known = {name.lstrip("-"): option.name for option in context.command.params for name in option.opts}
         unknown = sorted(set(table) - set(known))
         if unknown:

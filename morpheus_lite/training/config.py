@@ -1,12 +1,12 @@
 """What a training run is told: one frozen configuration, read from TOML."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import OptionError, reading
+from morpheus_lite.io.untrusted import read_toml
 from morpheus_lite.models.losses import LOSSES
 from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import read_info
@@ -205,14 +205,12 @@ def read_config(path: str | Path) -> TrainingConfig:
         An option is missing, unknown or impossible.
     """
     path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: no training configuration ({error}); expected a TOML file") from error
+    values = read_toml(path)
     start = values.get("start")
     if start and (path.parent / start).is_dir():
         values["start"] = str(path.parent / start)
-    config = TrainingConfig.from_dict(values)
+    with reading(path, OptionError):
+        config = TrainingConfig.from_dict(values)
     # paths are relative to the file, so that a configuration can be run from anywhere
     return replace(
         config,

@@ -15,8 +15,11 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kind", default="", help="only files of this kind, such as image or model")
     options = parser.parse_args()
-    result = run(options.seed, range(options.first, options.first + options.cases), workers=options.workers)
+    result = run(
+        options.seed, range(options.first, options.first + options.cases), workers=options.workers, only=options.kind
+    )
     for number, kind, outcome, detail in result.faults:
         print(f"{number} {kind}: {outcome}: {detail}")
     print(result.table())

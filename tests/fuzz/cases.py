@@ -34,12 +34,13 @@ class Case:
     how: str
 
 
-def case_of(seed: int, number: int, samples: Sequence[Sample], folder: Path) -> Case:
-    """Make the files of a case in an empty folder; the same seed and number give the same files."""
+def case_of(seed: int, number: int, samples: Sequence[Sample], folder: Path, only: str = "") -> Case:
+    """Make the files of a case in an empty folder, of one kind or any; the same seed and number give the same files."""
     rng = np.random.default_rng([seed, number])
     kinds = sorted({sample.kind for sample in samples})
     rest = (1 - sum(_WEIGHTS.values())) / sum(kind not in _WEIGHTS for kind in kinds)
     kind = str(rng.choice(kinds, p=[_WEIGHTS.get(kind, rest) for kind in kinds]))
+    kind = only or kind
     among = [sample for sample in samples if sample.kind == kind]
     sample = among[int(rng.integers(len(among)))]
     name = next(iter(sample.files))

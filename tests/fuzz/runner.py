@@ -48,7 +48,7 @@ class Result:
         return "\n".join("  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def run(seed: int, numbers: range, *, workers: int = 2) -> Result:
+def run(seed: int, numbers: range, *, workers: int = 2, only: str = "") -> Result:
     """Run cases, and count how they ended.
 
     Parameters
@@ -59,12 +59,14 @@ def run(seed: int, numbers: range, *, workers: int = 2) -> Result:
         Which cases.
     workers : int
         Processes at a time.
+    only : str
+        Kind of file; empty for all.
     """
     result, todo, lock = Result(), iter(numbers), threading.Lock()
 
     def work() -> None:
         with TemporaryDirectory() as folder:
-            worker = _Worker(seed, folder)
+            worker = _Worker(seed, folder, only)
             try:
                 while True:
                     with lock:
@@ -91,8 +93,8 @@ def run(seed: int, numbers: range, *, workers: int = 2) -> Result:
 class _Worker:
     """A process that works on cases by their number, and is started anew when it has died."""
 
-    def __init__(self, seed: int, folder: str) -> None:
-        self._command = [sys.executable, "-m", "tests.fuzz.runner", str(seed), folder]
+    def __init__(self, seed: int, folder: str, only: str) -> None:
+        self._command = [sys.executable, "-m", "tests.fuzz.runner", str(seed), folder, only]
         self._process: subprocess.Popen | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
 
@@ -149,7 +151,7 @@ class _Worker:
             self._process = None
 
 
-def _serve(seed: int, folder: Path) -> None:
+def _serve(seed: int, folder: Path, only: str) -> None:
     """What a worker process does: numbers come in, outcomes go out."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is not an outcome
@@ -163,7 +165,7 @@ def _serve(seed: int, folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("ready", file=out)
     for number in _numbers():
-        _one(seed, number, known, folder, out)
+        _one(seed, number, known, folder, only, out)
 
 
 def _size() -> int:
@@ -176,12 +178,12 @@ def _numbers() -> Iterator[int]:
         yield int(line)
 
 
-def _one(seed: int, number: int, known: list, root: Path, out: object) -> None:
+def _one(seed: int, number: int, known: list, root: Path, only: str, out: object) -> None:
     from .cases import case_of
     from .targets import read
 
     with TemporaryDirectory(dir=root) as folder:
-        case = case_of(seed, number, known, Path(folder))
+        case = case_of(seed, number, known, Path(folder), only)
         print(f"began\t{case.kind}", file=out)  # type: ignore[call-overload]
         signal.setitimer(signal.ITIMER_PROF, _SECONDS)
         outcome, detail = _outcome(lambda: read(case.kind, Path(folder) / case.name))
@@ -215,4 +217,4 @@ def _where(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), Path(sys.argv[2]))
+    _serve(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

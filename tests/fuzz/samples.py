@@ -15,12 +15,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
-from morpheus_lite.survey.state.tile_state import describe_product, tile_directory, write_marker
 
 import morpheus_lite as ml
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io import write_catalog, write_maps
+from morpheus_lite.survey.state.tile_state import describe_product, tile_directory, write_marker
 
 SHAPE = (24, 32)
 

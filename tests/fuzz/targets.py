@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
-from morpheus_lite.survey.state.fingerprint import run_of
-from morpheus_lite.survey.state.tile_state import read_states, tile_state
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.windows import Window
@@ -17,6 +15,8 @@ from morpheus_lite.io.segmentation_map import read_labels
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.manifest import read_tiles
+from morpheus_lite.survey.state.fingerprint import run_of
+from morpheus_lite.survey.state.tile_state import read_states, tile_state
 from morpheus_lite.survey.tile import Tile
 
 
