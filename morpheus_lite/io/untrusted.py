@@ -26,7 +26,7 @@ _NEEDED = re.compile(
 )
 """Keywords whose loss would change what is read."""
 
-_COUNT = re.compile(rb"(BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|ZNAXIS) *= *([+-]?\d{1,18})[ /]")
+_COUNT = re.compile(rb"(BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|ZNAXIS) *= *([+-]?\d+)[ /]")
 _BLOCK, _MOST_BLOCKS, _MOST_COUNTED = 2880, 10000, 999
 
 _FORM = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")

@@ -206,10 +206,10 @@ def read_config(path: str | Path) -> TrainingConfig:
     """
     path = Path(path)
     values = read_toml(path)
-    start = values.get("start")
-    if start and (path.parent / start).is_dir():
-        values["start"] = str(path.parent / start)
     with reading(path, OptionError):
+        start = values.get("start")
+        if start and (path.parent / start).is_dir():
+            values["start"] = str(path.parent / start)
         config = TrainingConfig.from_dict(values)
     # paths are relative to the file, so that a configuration can be run from anywhere
     return replace(
