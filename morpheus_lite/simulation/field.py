@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import OptionError
+from morpheus_lite.errors import OptionError, reading
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.populations import KINDS, magnitude_at
 from morpheus_lite.simulation.psf import VARIANTS, make_psfs
@@ -97,7 +97,7 @@ class Field:
     @classmethod
     def load(cls, path: str | Path) -> "Field":
         """Read a field written by `save`; runs no code from the file."""
-        with np.load(path, allow_pickle=False) as stored:
+        with reading(path), np.load(path, allow_pickle=False) as stored:
             return cls(
                 stored["flux"],
                 tuple(str(band) for band in stored["bands"]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, reason_of
 from morpheus_lite.runtime.atomic import written_whole
 
 
@@ -47,8 +47,10 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
                     numbers[last] = float(stored[key])
                 else:
                     groups.setdefault(name, {})[int(last)] = stored[key]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no checkpoint of a training run ({error}); delete it to start afresh") from error
+    except Exception as error:
+        raise InputError(
+            f"{path}: no checkpoint of a training run ({reason_of(error)}); delete it to start afresh"
+        ) from error
     return {name: [group[i] for i in sorted(group)] for name, group in groups.items()}, numbers
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from morpheus_lite.errors import OptionError
+from morpheus_lite.errors import OptionError, reading
 from morpheus_lite.models.losses import get_loss
 from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import OnePassConfig
@@ -123,7 +123,8 @@ def _record(config: TrainingConfig, directory: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+    with reading(path):
+        return json.loads(path.read_text())
 
 
 def _start(config: TrainingConfig, directory: Path) -> Run:

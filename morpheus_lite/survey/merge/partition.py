@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from morpheus_lite.core.flags import SourceFlag
-from morpheus_lite.errors import MorpheusError
+from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, find_primaries
 from morpheus_lite.survey.merge.footprint import Footprint
@@ -135,10 +135,15 @@ class _Loaded:
         return self._detections[k]
 
     def _columns(self, k: int, names: Sequence[str]) -> dict[str, np.ndarray]:
-        from pyarrow import parquet
-
-        read = [parquet.read_table(path, columns=list(names)) for _, path in self._parts[k].catalogs]
+        read = [_read_table(path, list(names)) for _, path in self._parts[k].catalogs]
         return {name: np.concatenate([table[name].to_numpy() for table in read]) for name in names}
+
+
+def _read_table(path: str | Path, columns: list[str] | None = None) -> "pa.Table":
+    from pyarrow import parquet
+
+    with reading(path):
+        return parquet.read_table(path, columns=columns)
 
 
 def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> Detections:
@@ -154,10 +159,9 @@ def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> De
 def _rows_inside(job: PartitionJob, loaded: _Loaded, member: int) -> tuple["pa.Table", dict[str, Any], np.ndarray]:
     """All rows of an image, the columns that come to them, and which of them lie in the partition."""
     import pyarrow as pa
-    from pyarrow import parquet
 
     part = job.parts[member]
-    read = [(name, parquet.read_table(path).replace_schema_metadata()) for name, path in part.catalogs]
+    read = [(name, _read_table(path).replace_schema_metadata()) for name, path in part.catalogs]
     read = [(name, one) for name, one in read if one.num_rows] or read[:1]
     table = pa.concat_tables([one for _, one in read], promote_options="default")
     found = loaded.detections(member)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from morpheus_lite.core.windows import Window, tile_windows
+from morpheus_lite.errors import reading
 from morpheus_lite.noise.background_mesh import NoiseMap
 from morpheus_lite.survey.state.tile_state import read_json
 
@@ -95,7 +96,8 @@ def read_prepared(directory: Path) -> Prepared:
     values = read_json(piece_directory(directory) / PREPARED)
     if values is None:
         raise OSError(f"{piece_directory(directory) / PREPARED} is gone; run the survey again")
-    return Prepared(values["model"], values["sha256"], values["inputs"], tuple(values["outside"]), values["grid"])
+    with reading(piece_directory(directory) / PREPARED):
+        return Prepared(values["model"], values["sha256"], values["inputs"], tuple(values["outside"]), values["grid"])
 
 
 def save_noise(path: Path, noise: NoiseMap) -> None:
@@ -112,7 +114,7 @@ def load_noise(path: Path) -> NoiseMap | None:
     """The noise that `save_noise` wrote; None if the model needs none."""
     if not path.is_file():
         return None
-    with np.load(path) as file:
+    with reading(path), np.load(path) as file:
         height, width = file["shape"].tolist()
         has_rms = tuple(file["has_rms"].tolist()) if "has_rms" in file else None
         return NoiseMap((height, width), (file["rows"], file["columns"]), file["background"], file["sigma"], has_rms)

@@ -71,7 +71,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Plain values that `write_json` wrote; None where there are none that can be read."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -79,7 +79,19 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_marker(directory: Path) -> dict[str, Any] | None:
     """The marker in a tile's directory: ``run, digest, inputs, products``; None if there is no whole one."""
     marker = read_json(directory / MARKER)
-    return marker if marker and {"run", "digest", "inputs", "products"} <= marker.keys() else None
+    return marker if marker and _is_marker(marker) else None
+
+
+def _is_marker(marker: Mapping[str, Any]) -> bool:
+    parts = [marker.get(name) for name in ("run", "inputs", "products")]
+    if "digest" not in marker or not all(isinstance(part, dict) for part in parts):
+        return False
+    _, inputs, products = parts
+    facts = ("file", str), ("size", int), ("sha256", str)
+    return all(isinstance(one, dict) for one in inputs.values()) and all(
+        isinstance(one, dict) and all(isinstance(one.get(name), kind) for name, kind in facts)
+        for one in products.values()
+    )
 
 
 def write_marker(
@@ -158,7 +170,7 @@ def tile_state(directory: Path, tile: Tile, run: Mapping[str, Any], *, verify: b
 def _product_problem(path: Path, product: Mapping[str, Any], verify: bool) -> str:
     try:
         size = path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):
         return f"{path.name} is gone"
     if size != product["size"]:
         return f"{path.name} has another size"
