@@ -110,8 +110,6 @@ def read_catalog(path: str | Path) -> QTable:
             warnings.simplefilter("ignore", AstropyWarning)
             table = Table.read(path, format=kind) if reader is None else reader(path)
             return QTable(_tidy(table))
-    except InputError:
-        raise
     # Each of the five readers has its own exceptions for a broken file.
     except Exception as error:
         raise InputError(f"{path} cannot be read as a catalogue ({kind}): {reason_of(error)}") from error
