@@ -55,6 +55,10 @@ _LETTER = re.compile(r"^[A-Z][PS]?$")
 _ELEMENT = re.compile(r"^F\d{3,4}(W2|W|M|N)$")
 _WIDTHS = ("N", "M", "W", "W2")
 
+_FIRST = ("WHT", "WEIGHT", "RMS", "ERR", "VAR", "IVAR", "INVVAR", "DQ", "MASK", "SEG")
+_TABLES = ("CAT", "CATALOG", "CATALOGUE", "NUM")
+"""Parts of names of files that are no images: the first, and the last beside those of `_WORDS`."""
+
 NOISE_ROLES = ("rms", "variance", "weight", "exposure")
 """Roles that tell the noise, the most trusted first."""
 
@@ -144,6 +148,24 @@ def role_of(name: str, camera: Camera = Camera()) -> tuple[str, str | None]:
         is_plain = rest in (*_WORDS["science"], "MAP", "PLANE") or not _NAME.search(rest)
         return role, None if is_plain else camera.band(rest)
     return "unknown", camera.band(name) if _NAME.search(name) else None
+
+
+def is_companion(stem: str) -> bool:
+    """Tell whether the name of a file, without its endings, is that of a plane beside an image, not of an image.
+
+    Examples
+    --------
+    >>> [is_companion(stem) for stem in ("goods_h_wht", "legacysurvey-0001m002-invvar-r", "goods_h_drz")]
+    [True, True, False]
+    """
+    parts = [part for part in re.split(r"[_\-. ]+", stem.strip().upper()) if part]
+    if len(parts) > 2 and looks_like_filter(parts[-1]):
+        parts.pop()
+    if len(parts) < 2:
+        return False
+    last = parts[-1]
+    role = _ROLE.get(last) or _ROLE.get(last.removesuffix("MAP"), "science")
+    return last in _TABLES or parts[0] in _FIRST or role not in ("science", "aside")
 
 
 def looks_like_filter(name: str) -> bool:

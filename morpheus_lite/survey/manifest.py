@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,9 @@ from typing import Any
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io import naming
 from morpheus_lite.io.location import Location
+from morpheus_lite.io.run_header import RECORD
 from morpheus_lite.io.tables import read_catalog
 from morpheus_lite.io.untrusted import read_toml
 from morpheus_lite.survey.tile import PLANES, READING, Paths, Tile, check_names
@@ -21,6 +24,8 @@ MANIFESTS = (".toml", ".csv", ".ecsv")
 
 IMAGES = (".fits", ".fit", ".fts", ".fits.fz", ".fits.gz", ".fz")
 """Endings of the files that a directory's tiles are."""
+
+log = logging.getLogger(__name__)
 
 _OPTIONS = {f.name for f in fields(ClassifyOptions)} - {"overwrite", "products"}
 _PREFIXES = ("image", *PLANES, "zero_point")
@@ -33,8 +38,9 @@ def read_tiles(source: Any) -> list[Tile]:
     ----------
     source : path, Tile, or sequence of these
         An image (path or URL), a directory of images, a glob, a manifest, or a sequence of these. Every image file is a
-        tile with all bands in it, called as the file without its endings. Tiles with one file a band, or with RMS,
-        weight or flag planes of their own, need a manifest.
+        tile with all bands in it, called as the file without its endings. In a directory, planes beside images
+        (``*_wht``, ``*_rms``, ``*_exp``, ``*_dq``, ``*_seg``, ...) and products of earlier runs are left aside. Tiles
+        with one file a band, or with RMS, weight or flag planes of their own, need a manifest.
 
     Returns
     -------
@@ -63,9 +69,18 @@ def _tiles_of(source: str) -> Iterable[Tile]:
     if source.lower().endswith(MANIFESTS):
         return read_manifest(path)
     if path.is_dir():
-        images = sorted(str(entry) for entry in path.iterdir() if entry.name.lower().endswith(IMAGES))
+        files = sorted(str(entry) for entry in path.iterdir() if entry.name.lower().endswith(IMAGES))
+        images = [file for file in files if not _is_aside(file)]
+        if len(images) < len(files):
+            aside = [Path(file).name for file in files if file not in set(images)]
+            more = ", ..." if len(aside) > 4 else ""
+            log.warning(
+                "%s: %d files are planes or products by their names or headers, and left aside: %s%s (name a file to "
+                "have it as a tile)", path, len(aside), ", ".join(aside[:4]), more
+            )  # fmt: skip
         if not images:
-            raise InputError(f"{path} holds no images; expected files that end in {', '.join(IMAGES)}")
+            left = f" and are not planes or products; {len(files)} of these are left aside" if files else ""
+            raise InputError(f"{path} holds no images; expected files that end in {', '.join(IMAGES)}{left}")
         return map(_whole_file, images)
     if "://" not in source and not Path(Location.parse(source).path).exists() and glob.has_magic(source):
         images = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (absolute patterns too)
@@ -74,6 +89,23 @@ def _tiles_of(source: str) -> Iterable[Tile]:
         return map(_whole_file, images)
     Location.parse(source).require_file()
     return [_whole_file(source)]
+
+
+def _is_aside(path: str) -> bool:
+    """Whether a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
+    if naming.is_companion(Location.parse(path).stem):
+        return True
+    try:
+        with Path(path).open("rb") as file:
+            for block in iter(lambda: file.read(2880), b""):
+                keywords = {block[start : start + 8] for start in range(0, len(block), 80)}
+                if RECORD.encode() in keywords:
+                    return True
+                if b"END     " in keywords or not block.isascii():
+                    return False
+    except OSError:
+        pass
+    return False
 
 
 def _whole_file(path: str) -> Tile:

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
+from morpheus_lite.io.run_header import header_of_run
 from morpheus_lite.survey import Tile, read_tiles
 from morpheus_lite.survey.manifest import read_manifest
 
@@ -80,6 +82,36 @@ def test_directory_glob_and_list(tmp_path):
     assert [tile.name for tile in read_tiles(tmp_path)] == names
     assert [tile.name for tile in read_tiles(str(tmp_path / "*.f*"))] == names
     assert [tile.name for tile in read_tiles([tmp_path / "b.fits", "https://host/c.fits[1]"])] == ["b", "c"]
+
+
+ASIDE = """
+    a_wht a_rms a_exp a_dq a_seg a_weight a_var a_mask a_err a_msk a_segm a_segmentation a_ivar a_invvar a_unc
+    a_flags a_bkg a_psf a.weight a-rms a_drz_wht A_WHT a_expmap a_cat a_catalog wht_a rms_a
+    legacysurvey-1-invvar-r legacysurvey-1-nexp-z hlsp_hst_f160w_v1_wht hlsp_f160w_wht_v
+    rings.skycell.1.stk.r.unconv.mask rings.skycell.1.stk.r.unconv.wt
+"""
+TILES = """
+    a a_drz a_sci a_f160w legacysurvey-1-image-r weight mask exp_001 a_exp1 sigma_ori deep_sky
+    rings.stk.r.unconv
+"""
+
+
+def test_planes_and_products_in_a_directory_are_left_aside(tmp_path, caplog):
+    aside, tiles = ASIDE.split(), TILES.split()
+    for stem in [*aside, *tiles]:
+        (tmp_path / f"{stem}.fits").touch()
+    (tmp_path / "a_dq.fits.fz").touch()
+    product = fits.PrimaryHDU(header=header_of_run({"model": "hst", "stride": 3}))
+    product.writeto(tmp_path / "product.fits")
+    assert {tile.name for tile in read_tiles(tmp_path)} == set(tiles)
+    assert f"{len(aside) + 2} files are planes or products" in caplog.text
+    assert [tile.name for tile in read_tiles(tmp_path / "a_wht.fits")] == ["a_wht"]
+
+
+def test_a_directory_of_planes_holds_no_images(tmp_path):
+    (tmp_path / "a_wht.fits").touch()
+    with pytest.raises(InputError, match=r"holds no images; .*1 of these are left aside"):
+        read_tiles(tmp_path)
 
 
 def test_locations_name_every_file():
