@@ -26,6 +26,10 @@ CATALOG_FORMATS = {
 """Endings that are understood, and what astropy calls their formats."""
 
 
+_LONGEST_FITS_NAME = 68
+"""Letters of a column's name that fit a card; longer names are cut, and whole in the card TLONGn."""
+
+
 def catalog_format(path: str | Path) -> str:
     """Format of a catalogue, by the ending of its name.
 
@@ -133,9 +137,16 @@ def _write_fits(path: Path, table: Table) -> None:
     for name in [column.info.name for column in table.itercols() if column.dtype.kind == "U"]:
         # FITS text is ASCII: other letters are escaped.
         table[name] = np.char.encode(table[name], "ascii", "backslashreplace") if len(table) else np.array([], "S1")
+    names = list(table.colnames)
+    for number, name in enumerate(names, 1):
+        if len(name) > _LONGEST_FITS_NAME:
+            table.rename_column(name, f"{name[: _LONGEST_FITS_NAME - 5]}_{number}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         hdu = fits.table_to_hdu(table, name="CATALOG")
+    for number, (name, short) in enumerate(zip(names, table.colnames, strict=True), 1):
+        if name != short:
+            hdu.header[f"TLONG{number}"] = _ascii(name)
     for number, column in enumerate(table.itercols(), 1):
         if column.info.unit is not None and f"TUNIT{number}" not in hdu.header:
             # Not a unit of the FITS standard, such as electron / s.
@@ -166,6 +177,8 @@ def _read_fits(path: Path) -> Table:
             unit=_unit(header.get(f"TUNIT{k}")),
             description=header.get(f"TCOMM{k}"),
         )
+    for k, name in enumerate(table.colnames, 1):
+        table.rename_column(name, header.get(f"TLONG{k}", name))
     table.meta = run
     return table
 
@@ -268,6 +281,10 @@ def _read_votable(path: Path) -> Table:
 
     document = parse(str(path))
     table = document.get_first_table().to_table(use_names_over_ids=True)
+    for column in table.itercols():
+        if column.info.description:
+            # Long ones are written on several lines.
+            column.info.description = " ".join(column.info.description.split())
     infos = {info.name: info.value for info in document.resources[0].infos}
     table.meta = run_of_header(infos)
     return table

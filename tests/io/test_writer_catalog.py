@@ -197,3 +197,24 @@ def test_big_catalogues_are_quick(tmp_path):
     path = write_catalog(tmp_path / "catalog.parquet", big)
     again = read_catalog(path)
     np.testing.assert_array_equal(again["c7"].value, big["c7"].value)
+
+
+@pytest.mark.parametrize("length", [55, 60])
+@pytest.mark.parametrize("ending", ["ecsv", "fits", "csv", "parquet", "vot", "xml"])
+def test_bands_with_long_names(ending, length, tmp_path):
+    bands = ["A23456789_" * 10 + end for end in "YZ"]
+    bands = [band[: length - 1] + band[-1] for band in bands]
+    table = QTable({"label": [1, 2]})
+    for number, band in enumerate(bands):
+        for name in ("kron_flux", "aper_fluxerr_0p25arcsec"):
+            table[f"{name}_{band}"] = [number + 1.5, 2.5] * u.nJy
+            table[
+                f"{name}_{band}"
+            ].info.description = f"light in {band}, described in so many words that a card is too short"
+    table.meta = {"zero_points": {band: {"value": 31.4} for band in bands}}
+    back = read_catalog(write_catalog(tmp_path / f"c.{ending}", table))
+    assert back.colnames == table.colnames
+    for name in table.colnames:
+        np.testing.assert_array_equal(np.asarray(back[name]), np.asarray(table[name]))
+        assert ending == "csv" or back[name].info.description == table[name].info.description
+    assert ending == "csv" or back.meta["zero_points"] == table.meta["zero_points"]
