@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.naming import Camera, filter_of
-from morpheus_lite.io.planes import ArrayPlane, Band, MaskPlane, NoisePlane
+from morpheus_lite.io.planes import ArrayPlane, Band, MaskPlane, NoisePlane, band_meta
 from morpheus_lite.io.zero_points import zero_point
 
 _UNCERTAINTIES = {StdDevUncertainty: "rms", VarianceUncertainty: "variance", InverseVariance: "weight"}
@@ -58,7 +58,8 @@ def bands_of_array(array: Any, origin: str, *, numbers_only: bool = True) -> lis
 def bands_of_nddata(nddata: NDData, origin: str) -> list[Band]:
     """Bands of an NDData or CCDData: its mask, uncertainty, unit, WCS and header are used."""
     cube = _cube(np.asarray(nddata.data), origin)
-    header = nddata.meta if isinstance(nddata.meta, Mapping) else {}
+    meta = nddata.meta if isinstance(nddata.meta, Mapping) else {}
+    header = {str(keyword).upper(): value for keyword, value in meta.items()}
     wcs = _celestial(nddata.wcs, origin)
     masks = None if nddata.mask is None else _cube(np.broadcast_to(nddata.mask, nddata.data.shape), "mask")
     noise = None
@@ -121,12 +122,7 @@ def _band(
         unit=text,
         zero_point=None if calibration is None else calibration.value,
         wcs=wcs,
-        meta={
-            "origin": origin,
-            "zero_point_source": None if calibration is None else calibration.source,
-            "zero_point_system": None if calibration is None else calibration.system,
-            "header": {},
-        },
+        meta=band_meta(origin, calibration, header),
     )
 
 

@@ -5,6 +5,8 @@ import gzip
 import io
 import lzma
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,14 +21,34 @@ from morpheus_lite.io.location import Extension, Location
 from morpheus_lite.io.untrusted import check_counts, check_hdus
 
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_ZIP = b"PK\x03\x04"
+_OTHERS = {
+    b"\x1f\x9d": "compressed with compress (.Z)",
+    b"(\xb5/\xfd": "compressed with Zstandard",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"#ASDF": "an ASDF file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"II*\x00": "a TIFF picture",
+    b"MM\x00*": "a TIFF picture",
+    b"%PDF": "a PDF document",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "an XML document",
+}
+"""What other files begin with, and what they are."""
+_ASINH = 2.5 / np.log(10)
+_LARGEST_ASINH = 100.0
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
     """Open a file and check that it is a whole FITS file.
 
-    A file compressed as a whole (.gz, .bz2, .xz) is decompressed into memory, because it has no sections;
-    every other file stays where it is. URLs are opened with fsspec.
+    A file compressed as a whole (.gz, .bz2, .xz, or .zip with one file in it) is decompressed into memory, because it
+    has no sections; every other file stays where it is. URLs are opened with fsspec.
 
     Parameters
     ----------
@@ -84,11 +106,29 @@ def _content(path: str) -> str | BinaryIO:
     with _remote(path) if remote else Path(path).open("rb") as stream:
         magic = stream.read(8)
         stream.seek(0)
+        if magic.startswith(_ZIP):
+            return io.BytesIO(_unzipped(stream))
         for start, opener in _COMPRESSED.items():
             if magic.startswith(start):
                 with opener(stream, "rb") as file:
                     return io.BytesIO(file.read())
+        for start, kind in _OTHERS.items():
+            if magic.startswith(start[:8]):
+                raise ValueError(f"it is {kind}; expected FITS, plain or as .gz, .bz2, .xz, .zip or .fz")
     return _remote(path) if remote else path
+
+
+def _unzipped(stream: BinaryIO) -> bytes:
+    """The one file in a ZIP archive."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            files = [entry for entry in archive.infolist() if not entry.is_dir() and "__MACOSX" not in entry.filename]
+            if len(files) != 1:
+                names = ", ".join(entry.filename for entry in files[:5]) or "none"
+                raise ValueError(f"the ZIP archive holds {len(files)} files ({names}), expected one: unpack it")
+            return archive.read(files[0])
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"the ZIP archive is damaged or truncated ({error}); copy or download it again") from error
 
 
 def _remote(url: str) -> BinaryIO:
@@ -186,8 +226,8 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
     Returns
     -------
     numpy.ndarray
-        Shape ``(y, x)``, big-endian if stored so; BSCALE and BZERO applied, BLANK replaced by NaN. It may be a view of
-        the file: take a copy of what is kept.
+        Shape ``(y, x)``, big-endian if stored so; BSCALE and BZERO applied, BLANK replaced by NaN, and `linear`. It may
+        be a view of the file: take a copy of what is kept.
     """
     where: tuple[Any, ...] = (*index, *window.slices)
     file = hdu.fileinfo()["file"]
@@ -197,7 +237,7 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
         dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
         mapped = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)
         stored = mapped[where]
-    return _scaled(stored, hdu.header)
+    return linear(_scaled(stored, hdu.header), hdu.header, hdu.name)
 
 
 def _scaled(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
@@ -223,3 +263,41 @@ def _shifted(stored: np.ndarray, zero: int) -> np.ndarray:
     if stored.dtype.itemsize == 8 or abs(zero) >= 2**62:
         return stored.astype(np.float64) + zero
     return stored.astype(np.int64) + zero
+
+
+def linear(values: np.ndarray, header: Mapping[str, Any], name: str) -> np.ndarray:
+    """Pixels whose header says that they are asinh magnitudes, as what was measured.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Any shape.
+    header : mapping
+        Of the HDU.
+    name : str
+        What to call it in messages.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same where the header has no BSOFTEN and BOFFSET.
+
+    Raises
+    ------
+    InputError
+        The values cannot be such magnitudes: they were undone before, and the keywords left in the header.
+
+    Notes
+    -----
+    Stacks of Pan-STARRS hold v = a asinh((flux - BOFFSET) / (2 BSOFTEN)), where a = 2.5 / ln 10 (Waters et al. 2020).
+    """
+    offset, softening = header.get("BOFFSET"), header.get("BSOFTEN")
+    numbers = isinstance(offset, int | float) and isinstance(softening, int | float)
+    if not numbers or softening <= 0 or values.dtype.kind != "f":
+        return values
+    if np.nanmax(np.abs(values), initial=0) > _LARGEST_ASINH:
+        raise InputError(
+            f"{name or 'the image'}: BSOFTEN and BOFFSET say that the pixels are asinh magnitudes, but they reach "
+            f"{np.nanmax(np.abs(values)):.4g}; delete the keywords if this has been undone"
+        )
+    return offset + 2 * softening * np.sinh(values.astype(np.float64) / _ASINH)

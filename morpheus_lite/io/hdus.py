@@ -14,18 +14,11 @@ from morpheus_lite.core.image import pixel_scale_of
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import naming
 from morpheus_lite.io.bits import Bits, bits_of
-from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image
+from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image, linear
 from morpheus_lite.io.location import Extension
-from morpheus_lite.io.planes import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane
+from morpheus_lite.io.planes import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane, band_meta
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.io.zero_points import zero_point
-
-KEPT_KEYWORDS = (
-    "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "OBJECT", "DATE-OBS", "EXPTIME", "GAIN", "EGAIN", "CCDGAIN",
-    "ATODGAIN", "SATURATE",
-    "PHOTFLAM", "PHOTPLAM", "PHOTMODE",
-)  # fmt: skip
-"""Keywords of a band's header that are kept in `SkyImage.meta`."""
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +49,7 @@ class _Candidate:
 
     @property
     def names(self) -> set[str]:
-        return {name for name in (self.group, self.filter) if name}
+        return {name for name in (self.band, self.filter) if name}
 
     def __str__(self) -> str:
         return f"[{self.number}] {self.hdu.name or 'no name'}"
@@ -343,12 +336,7 @@ def _band(
         unit=unit,
         zero_point=None if calibration is None else calibration.value,
         wcs=wcs,
-        meta={
-            "origin": str(data),
-            "zero_point_source": None if calibration is None else calibration.source,
-            "zero_point_system": None if calibration is None else calibration.system,
-            "header": {keyword: header[keyword] for keyword in KEPT_KEYWORDS if keyword in header},
-        },
+        meta=band_meta(str(data), calibration, header),
     )
 
 
@@ -368,5 +356,6 @@ def _plane(candidate: _Candidate, k: int, path: str | None) -> Plane:
     if path is not None:
         return FilePlane(path, candidate.number, index, (height, width))
     return ArrayPlane(
-        np.asarray(candidate.hdu.data)[index], f"HDU {candidate.number} ({candidate.hdu.name or 'no name'})"
+        linear(np.asarray(candidate.hdu.data)[index], candidate.hdu.header, str(candidate)),
+        f"HDU {candidate.number} ({candidate.hdu.name or 'no name'})",
     )

@@ -40,7 +40,7 @@ _FILTER = re.compile(
     r"^(F\d{3,4}[A-Z]+\d*|([A-Z0-9.+_-]+-)?[UBVRIGZYJHK][PS]?|HSC[-_].+|VIS|NIR[-_][YJH]|(IRAC|CH|I|W|MIPS|PACS|SPIRE)\d+|(N[BA]|I[BA])\d+)$"
 )
 _DETECTOR = re.compile(
-    r"^((CCD|CHIP|DET|DETECTOR|AMP|EXT|IM|SCA|WFI|QUAD|Q)[_\- ]?\d+.*|[NS]\d+|NRC[AB]\w+|\d[\d\-.A-H]*)$"
+    r"^((CCD|CHIP|DET|DETECTOR|AMP|EXT|IM|SCA|WFI|QUAD|Q)[_\- ]?\d+.*|[NS]\d+|NRC[AB]\w+|\d[\d\-._A-H]*)$"
 )
 _NOT_A_FILTER = re.compile(r"^(CLEAR.*|N/?A|NONE|NULL|UNKNOWN|OPEN|BLANK|)$")
 

@@ -1,7 +1,7 @@
 """What an image consists of, before any pixel is read: planes, bands, and the description of a whole image."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,6 +14,14 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.bits import Bits
 from morpheus_lite.io.fitsfile import open_fits, read_section
+from morpheus_lite.io.zero_points import ZeroPoint
+
+KEPT_KEYWORDS = (
+    "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "OBJECT", "DATE-OBS", "EXPTIME", "GAIN", "EGAIN", "CCDGAIN",
+    "ATODGAIN", "SATURATE",
+    "PHOTFLAM", "PHOTPLAM", "PHOTMODE",
+)  # fmt: skip
+"""Keywords of a band's header that are kept in `SkyImage.meta`."""
 
 
 class OpenFiles:
@@ -246,3 +254,13 @@ class ImageDescription:
         names, indices = match_bands(self.band_names, bands, self.name)
         chosen = (replace(self.bands[i], name=name) for i, name in zip(indices, names, strict=True))
         return replace(self, bands=tuple(chosen))
+
+
+def band_meta(origin: str, calibration: ZeroPoint | None, header: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Band.meta` says of a band: where it comes from, its zero-point's source, and the keywords that are kept."""
+    return {
+        "origin": origin,
+        "zero_point_source": None if calibration is None else calibration.source,
+        "zero_point_system": None if calibration is None else calibration.system,
+        "header": {keyword: header[keyword] for keyword in KEPT_KEYWORDS if keyword in header},
+    }
