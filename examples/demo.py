@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo"), help="directory for the products")
     directory = parser.parse_args().output
-    start_network()
+    start_network("auto")
     for field in FIELDS:
         show(field, classify_file(DATA / field, directory, ClassifyOptions(overwrite=True), reading=READING.get(field)))
 

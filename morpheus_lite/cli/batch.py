@@ -13,7 +13,7 @@ import click
 from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, start_network, verbosity
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
 from morpheus_lite.cli.reading import dq_bits_option
-from morpheus_lite.config.classify import DEFAULT_MODEL, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
+from morpheus_lite.config.classify import DEFAULT_MODEL, ENGINES, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
 from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.runtime.resources import format_memory
@@ -79,6 +79,9 @@ _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
     help=f"What to write for each tile beside the catalogue: any of {', '.join(PRODUCTS)}.",
 )
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What runs the network."
+)
 @measuring_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @config_option
@@ -100,7 +103,10 @@ def command(sources: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, 
 
     options = ClassifyOptions(
         products=tuple(part.strip() for part in chosen["products"].split(",") if part.strip()),
-        **{key: chosen[key] for key in ("model", "stride", "edges", "segmentation", "compress", "detection_band")},
+        **{
+            key: chosen[key]
+            for key in ("model", "stride", "edges", "segmentation", "compress", "detection_band", "engine")
+        },
         measuring=measuring_of(chosen),
     )
     reading: dict[str, Any] = {"dq": False} if chosen["dq"] else {}
@@ -128,7 +134,7 @@ def run(tiles: list, options: ClassifyOptions, chosen: dict[str, Any], *, quiet:
         }
     )
     if cluster.in_process:
-        start_network()
+        start_network(options.engine, options.device)
     how = RunOptions(**{key: chosen[key] for key in ("retries", "tile_timeout", "verify", "merge", "tile_size")})
     with progress_bar("tiles", quiet=quiet) as progress:
 

@@ -17,6 +17,7 @@ from morpheus_lite.config.classify import (
     DEFAULT_MODEL,
     DEFAULT_PRODUCTS,
     DETECTION,
+    ENGINES,
     PLANES,
     PRECISIONS,
     PRODUCTS,
@@ -87,6 +88,13 @@ from morpheus_lite.errors import MorpheusError
     show_default=True,
     help="What the network of a one-pass model calculates in; bfloat16 is for GPUs.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+    help="What runs the network: OpenVINO on a CPU, TensorFlow on a GPU, or the one that is named.",
+)
 @click.option("--core", type=float, help="Source probability that a source reaches (default: the model's).")
 @click.option("--wings", type=float, help="Source probability down to which pixels belong to it (the model's).")
 @click.option("--min-area", type=int, help="Smallest source in pixels (the model's).")
@@ -129,7 +137,7 @@ def command(
         raise click.UsageError(f"--name names one image, and {len(sources)} were given")
     options, reading = split_options(chosen)
     with no_garbage():
-        start_network()
+        start_network(options.engine, options.device, options.precision)
         import_module("morpheus_lite.pipeline.classify")
     failures: list[tuple[Any, MorpheusError]] = []
     records = []
@@ -203,6 +211,7 @@ def split_options(chosen: dict[str, Any]) -> tuple[ClassifyOptions, dict[str, An
                 "memory",
                 "device",
                 "precision",
+                "engine",
                 "uncertainty",
                 "domain_check",
                 "detection_band",

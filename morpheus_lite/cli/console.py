@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from morpheus_lite.errors import InputError
+from morpheus_lite.models.engines import first_choice
 
 Progress = Callable[[int, int], None]
 
@@ -74,12 +75,14 @@ def no_garbage() -> Iterator[None]:
         gc.enable()
 
 
-def start_network() -> None:
-    """Import TensorFlow, and let it look for devices, without its start-up notes.
+def start_network(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
+    """Import TensorFlow if it may run the network, and let it look for devices, without its start-up notes.
 
     They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
     without a GPU that it has none.
     """
+    if first_choice(engine, device, precision) != "tensorflow":
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says later is not for our users either
     sys.stderr.flush()
     kept = os.dup(2)

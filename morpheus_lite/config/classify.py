@@ -22,6 +22,8 @@ DETECTION = ("core", "wings", "min_area", "min_significance")
 """Fields of `~morpheus_lite.segmentation.detection.DetectionOptions` that may be chosen."""
 DEFAULT_MEMORY = "2GB"
 PRECISIONS = ("float32", "bfloat16")
+ENGINES = ("auto", "openvino", "tensorflow")
+"""What may run a network: see `morpheus_lite.models.registry.load_model`."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class ClassifyOptions:
         ``"auto"`` takes a GPU if there is one; ``"cpu"``, ``"gpu"`` or ``"gpu:1"`` ask for one.
     precision : str
         One of ``PRECISIONS``: how the network of a one-pass model calculates.
+    engine : str
+        One of ``ENGINES``: what runs the network; ``"auto"`` takes OpenVINO on a CPU where it is installed.
     detection : mapping
         Fields of `~morpheus_lite.segmentation.detection.DetectionOptions` that are not to be the model's own.
     detection_band : str, optional
@@ -83,6 +87,7 @@ class ClassifyOptions:
     memory: str = DEFAULT_MEMORY
     device: str = "auto"
     precision: str = "float32"
+    engine: str = "auto"
     detection: Mapping[str, float] = field(default_factory=dict)
     detection_band: str | None = None
     measuring: MeasureOptions = field(default_factory=MeasureOptions)
@@ -100,6 +105,8 @@ class ClassifyOptions:
             raise OptionError(f"map planes {', '.join(wrong) or '(none)'}: choose one or more of {', '.join(PLANES)}")
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
+        if self.engine not in ENGINES:
+            raise OptionError(f"engine {self.engine!r}: choose one of {', '.join(ENGINES)}")
         if self.catalog_format not in CATALOG_FORMATS:
             raise OptionError(f"catalogue format {self.catalog_format!r}: choose one of {', '.join(CATALOG_FORMATS)}")
         if self.columns not in COLUMN_NAMES:

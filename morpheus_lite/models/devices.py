@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from morpheus_lite.errors import OptionError
+from morpheus_lite.models.engines import parse_device
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +26,13 @@ def use_device(device: str) -> None:
     OptionError
         There is no such device, or TensorFlow is at work on another one already.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    kind, _, number = device.lower().partition(":")
-    if kind not in ("auto", "cpu", "gpu") or (number and (kind != "gpu" or not number.isdigit())):
-        raise OptionError(f"device {device!r}: choose auto, cpu, gpu, or gpu:N")
-    if kind == "gpu" and int(number or 0) >= len(gpus):
+    kind, number = parse_device(device)
+    gpus = visible_gpus()
+    if kind == "gpu" and number >= len(gpus):
         raise OptionError(f"device {device!r}: TensorFlow sees {len(gpus)} GPU(s) here; choose another, or cpu")
     if not gpus:
         return
-    wanted = {"auto": gpus, "cpu": [], "gpu": gpus[int(number or 0) :][:1]}[kind]
+    wanted = {"auto": gpus, "cpu": [], "gpu": gpus[number:][:1]}[kind]
     try:
         for gpu in wanted:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -45,6 +44,11 @@ def use_device(device: str) -> None:
                 "first model is loaded"
             ) from error
         log.debug("TensorFlow is running already: its devices stay as they are")
+
+
+def visible_gpus() -> list:
+    """The GPUs that TensorFlow sees."""
+    return tf.config.list_physical_devices("GPU")
 
 
 def has_gpu() -> bool:

@@ -12,7 +12,7 @@ from keras import layers
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.models.blocks import block, upsample
 from morpheus_lite.models.blocks import fold as fold_operation
-from morpheus_lite.models.onepass_config import OnePassConfig, stage_margins, stretched_cells
+from morpheus_lite.models.onepass_config import OnePassConfig, channel_order, stage_margins
 from morpheus_lite.models.onepass_layers import BandsToBatch, Cells, Pixels, PoolBands, Stretch
 from morpheus_lite.models.stages import KERNEL
 
@@ -101,7 +101,7 @@ def fold(model: keras.Model, config: OnePassConfig, *, trimmed: bool = False) ->
             norm = model.get_layer(layer.name.removesuffix("_conv") + "_norm")
             weights = fold_operation(norm, convolution)
         if layer.name == ("down_0_0_conv" if config.bands else "stem_0_conv"):
-            weights[0] = weights[0][:, :, stretched_cells(config)]
+            weights[0] = weights[0][:, :, channel_order(config)]
         layer.set_weights(weights)
     return folded
 

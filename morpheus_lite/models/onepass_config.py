@@ -8,7 +8,7 @@ import numpy as np
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.stages import KERNEL, Stage, check_fields, read_stage
+from morpheus_lite.models.stages import KERNEL, Stage, block_shapes, check_fields, network_shapes, read_stage
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,14 @@ class OnePassConfig:
     def factor(self) -> int:
         """Tiles start at, and are as large as, multiples of this many pixels: ``cell * 2 ** len(down)``."""
         return self.cell * 2 ** len(self.down)
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every array of the weights, by its name."""
+        channels, shapes = (len(self.stretches) + 1) * self.cell**2 * (len(self.bands) or 1), {}
+        if not self.bands:
+            shapes, channels = block_shapes("stem", channels, self.stem), 2 * self.stem[1]
+        answers = len(CLASSES) * self.cell**2
+        return shapes | network_shapes(channels, self.down, self.intermediate, self.up, answers)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""
@@ -199,7 +207,7 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
     return 4.5 * max(stretched, above)
 
 
-def stretched_cells(config: OnePassConfig) -> np.ndarray:
+def channel_order(config: OnePassConfig) -> np.ndarray:
     """Where the channels of stretched cells come from, among those of cells of what was stretched.
 
     For inference pixels are put into cells before they are stretched: a third of the memory to move, and all that comes

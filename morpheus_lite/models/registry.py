@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from morpheus_lite.config.classify import PRECISIONS
+<<<<<<< HEAD
 from morpheus_lite.errors import ModelError, OptionError, OutputError, reading
+=======
+from morpheus_lite.errors import ModelError, OptionError, OutputError
+from morpheus_lite.models.engines import choose_engine, warn_of_bfloat16
+>>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 from morpheus_lite.models.info import ModelInfo
+from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.preprocessing import PREPARATIONS
+from morpheus_lite.models.unet_config import UNetConfig
+from morpheus_lite.models.weights_file import check_weights, pack_weights, unpack_weights
 from morpheus_lite.runtime.atomic import check_writable, written_whole
 
 if TYPE_CHECKING:
@@ -29,12 +37,12 @@ CONFIG, WEIGHTS, CARD = "config.json", "weights.npz", "card.md"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Model(ModelInfo):
-    """A model that is ready to predict: its description, its network, and three functions.
+    """A model that is ready to predict: its description, and three functions.
 
     Parameters
     ----------
-    keras_network : keras.Model
-        From prepared input to logits.
+    engine : str
+        What runs the network, ``"openvino"`` or ``"tensorflow"``.
     prepare : callable
         ``prepare(windows, valid)``: windows float32 ``(n, y, x, band)`` and bool of the same shape, or None where all
         values are valid, to the batch that ``predict`` takes.
@@ -45,10 +53,10 @@ class Model(ModelInfo):
         The same for all but the margin, ``(n, y - 2 margin, x - 2 margin, class)``, for less work.
     """
 
+    engine: str
     window: int
     margin: int
     stride: int
-    keras_network: "keras.Model"
     prepare: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     predict: Callable[[np.ndarray], np.ndarray]
     predict_inner: Callable[[np.ndarray], np.ndarray]
@@ -57,24 +65,21 @@ class Model(ModelInfo):
 class Kind(NamedTuple):
     """What the package needs to know of a kind of model."""
 
-    build: Callable[[Mapping[str, Any]], "keras.Model"]
-    """From the ``network`` of a configuration to the network with fresh weights."""
-    ready: Callable[[ModelInfo, "keras.Model", str], Any]
-    """From a description, the network with its weights, and a precision to what `load_model` returns."""
+    config: type[UNetConfig] | type[OnePassConfig]
+    """What the ``network`` of a configuration is read as."""
+    build: Callable[[Any], "keras.Model"]
+    """From that to the network of Keras, with fresh weights."""
+    ready: Callable[..., Any]
+    """From a description, weights, ``engine`` and ``precision`` to what `load_model` returns."""
 
 
-def _build_unet(network: Mapping[str, Any]) -> "keras.Model":
+def _build_unet(config: UNetConfig) -> "keras.Model":
     from morpheus_lite.models.unet import build_unet
-    from morpheus_lite.models.unet_config import UNetConfig
 
-    return build_unet(UNetConfig.from_dict(network))
+    return build_unet(config)
 
 
-def _ready_unet(info: ModelInfo, network: "keras.Model", precision: str = "float32") -> Model:
-    from morpheus_lite.models.unet import trim_unet
-    from morpheus_lite.models.unet_config import UNetConfig
-    from morpheus_lite.models.window_predictor import compiled
-
+def _ready_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Model:
     if precision != "float32":
         raise OptionError(f"{info.name} calculates in float32 only; {precision} is for models that see a tile at once")
     config = UNetConfig.from_dict(info.network)
@@ -86,29 +91,40 @@ def _ready_unet(info: ModelInfo, network: "keras.Model", precision: str = "float
         )
     if not isinstance(info.margin, int) or not isinstance(info.stride, int):
         raise ModelError(f"{info.name}: margin {info.margin!r}, stride {info.stride!r}: expected numbers of pixels")
+    if engine == "openvino":
+        from morpheus_lite.models.openvino import compiled
+        from morpheus_lite.models.unet_graph import window_graph
+
+        functions = [compiled(window_graph(config, weights, trim=trim)) for trim in (0, info.margin)]
+    else:
+        from morpheus_lite.models import window_predictor
+
+        functions = window_predictor.compiled_windows(config, weights, info.margin)
     return Model(
         **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
-        keras_network=network,
+        engine=engine,
         prepare=PREPARATIONS[info.preprocessing],
-        predict=compiled(network),
-        predict_inner=compiled(trim_unet(network, config, info.margin)),
+        predict=functions[0],
+        predict_inner=functions[1],
     )
 
 
-def _build_onepass(network: Mapping[str, Any]) -> "keras.Model":
+def _build_onepass(config: OnePassConfig) -> "keras.Model":
     from morpheus_lite.models.onepass import build_onepass
-    from morpheus_lite.models.onepass_config import OnePassConfig
 
-    return build_onepass(OnePassConfig.from_dict(network))
+    return build_onepass(config)
 
 
-def _ready_onepass(info: ModelInfo, network: "keras.Model", precision: str = "float32") -> Any:
+def _ready_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Any:
     from morpheus_lite.models.tile_predictor import ready
 
-    return ready(info, network, precision=precision)
+    return ready(info, weights, engine=engine, precision=precision)
 
 
-KINDS: dict[str, Kind] = {"unet": Kind(_build_unet, _ready_unet), "onepass": Kind(_build_onepass, _ready_onepass)}
+KINDS: dict[str, Kind] = {
+    "unet": Kind(UNetConfig, _build_unet, _ready_unet),
+    "onepass": Kind(OnePassConfig, _build_onepass, _ready_onepass),
+}
 """Kinds of models, by the ``kind`` of their configuration."""
 
 
@@ -167,7 +183,9 @@ def choose_model(bands: Sequence[str], pixel_scale: float | None) -> str:
     return chosen[1].name
 
 
-def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str = "float32") -> Model:
+def load_model(
+    name_or_path: str | Path, *, device: str = "auto", precision: str = "float32", engine: str = "auto"
+) -> Model:
     """Load a model, checked against its checksum.
 
     Parameters
@@ -178,6 +196,9 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str
         ``"auto"``: a GPU if TensorFlow sees one; ``"cpu"``, ``"gpu"``, or ``"gpu:1"`` for the second.
     precision : {"float32", "bfloat16"}
         What the network of a one-pass model calculates in; others know float32 only.
+    engine : {"auto", "openvino", "tensorflow"}
+        What runs the network. ``"auto"`` takes OpenVINO on a CPU, and TensorFlow on a GPU or where OpenVINO is not
+        installed. Probabilities agree within 1e-5.
 
     Returns
     -------
@@ -189,7 +210,7 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str
     ModelError
         There is no such model, or it is incomplete, damaged, or of an unknown kind.
     OptionError
-        There is no such device, or the model does not know the precision.
+        There is no such device or engine, or the model or the engine does not know the precision.
 
     Examples
     --------
@@ -197,20 +218,49 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", precision: str
     >>> model.bands
     ('F160W', 'F125W', 'F606W', 'F850LP')
     """
-    from morpheus_lite.models.devices import use_device
-    from morpheus_lite.models.window_predictor import one_thread_a_call
-
     if precision not in PRECISIONS:
         raise OptionError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+<<<<<<< HEAD
     one_thread_a_call()
     use_device(device)
     info, network = load_network(name_or_path)
     with reading(f"{name_or_path}: {CONFIG}", ModelError):
         return KINDS[info.kind].ready(info, network, precision)
+=======
+    info, weights, _ = _load(name_or_path)
+    engine = choose_engine(engine, device, precision)
+    on_cpu = engine == "openvino"
+    if engine == "tensorflow":
+        from morpheus_lite.models.devices import has_gpu, use_device
+        from morpheus_lite.models.window_predictor import one_thread_a_call
+
+        one_thread_a_call()
+        use_device(device)
+        on_cpu = not has_gpu()
+    model = KINDS[info.kind].ready(info, weights, engine=engine, precision=precision)
+    if precision == "bfloat16" and on_cpu:
+        warn_of_bfloat16()
+    return model
+>>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 
 
 def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
-    """The network of a model with its weights, to be trained further or looked into; checked as by `load_model`."""
+    """The Keras network of a model with its weights, to be trained further or looked into; checked like others."""
+    from morpheus_lite.models.weights_file import set_weights
+
+    info, weights, origin = _load(name_or_path)
+    kind = KINDS[info.kind]
+    network = kind.build(kind.config.from_dict(info.network))
+    set_weights(network, weights, origin)
+    return info, network
+
+
+def load_weights(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray]]:
+    """What is known of a model, and its weights by name; checked as by `load_model`."""
+    return _load(name_or_path)[:2]
+
+
+def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], str]:
     folder = _find(name_or_path)
     info = _read_info(folder)
     if info.kind not in KINDS:
@@ -222,6 +272,7 @@ def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
             f"{folder.joinpath(WEIGHTS)} is not what {CONFIG} promises: sha256 {found[:12]}..., expected "
             f"{info.sha256[:12]}...; it is damaged or was replaced: install the package, or copy the model, anew"
         )
+<<<<<<< HEAD
     from morpheus_lite.models.weights_file import check_size, set_weights, unpack_weights
 
     origin = str(folder.joinpath(WEIGHTS))
@@ -231,6 +282,12 @@ def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
         network = KINDS[info.kind].build(info.network)
     set_weights(network, arrays, origin)
     return info, network
+=======
+    origin = str(folder.joinpath(WEIGHTS))
+    weights = unpack_weights(content, origin)
+    check_weights(weights, KINDS[info.kind].config.from_dict(info.network).weight_shapes(), origin)
+    return info, weights, origin
+>>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 
 
 def read_info(name_or_path: str | Path) -> ModelInfo:
@@ -271,8 +328,6 @@ def save_model(
     OutputError
         There is such a file already, or it cannot be written.
     """
-    from morpheus_lite.models.weights_file import pack_weights
-
     content = pack_weights(arrays)
     info = replace(info, sha256=hashlib.sha256(content).hexdigest())
     products = {WEIGHTS: content, CONFIG: info.to_json().encode(), **({CARD: card.encode()} if card else {})}

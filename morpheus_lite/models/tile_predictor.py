@@ -1,31 +1,28 @@
 """A one-pass network made ready to predict: folded, calibrated, compiled once, NumPy in and out."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, partial
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.devices import layers_in
 from morpheus_lite.models.info import ModelInfo
-from morpheus_lite.models.onepass import fold
 from morpheus_lite.models.onepass_config import OnePassConfig, peak_bytes, stage_margins
+from morpheus_lite.models.onepass_graph import OnePassNetwork, stretched_cells, tile_graph
 
 PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OnePassModel(ModelInfo):
-    """A model that classifies a whole tile at once: its description, its network, and how it is applied.
+    """A model that classifies a whole tile at once: its description, and how it is applied.
 
     Parameters
     ----------
-    keras_network : keras.Model
-        From S/N and validity to logits, for training further.
+    engine : str
+        What runs the network, ``"openvino"`` or ``"tensorflow"``.
     halo : int
         Pixels on each side of a tile that its border spoils, if it starts at a multiple of ``factor``.
     factor : int
@@ -39,7 +36,7 @@ class OnePassModel(ModelInfo):
         The same for all but the halo, ``(n, y - 2 halo, x - 2 halo, class)``, for less work.
     """
 
-    keras_network: keras.Model
+    engine: str
     halo: int
     factor: int
     bytes_per_pixel: Callable[[int], float]
@@ -47,10 +44,38 @@ class OnePassModel(ModelInfo):
     predict_inner: PredictTile
 
 
-def ready(info: ModelInfo, network: keras.Model, *, precision: str = "float32") -> OnePassModel:
-    """A description and a network with its weights, as what `morpheus_lite.models.registry.load_model` returns.
+def ready(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> OnePassModel:
+    """A description and weights, as what `morpheus_lite.models.registry.load_model` returns.
 
     The network calculates in float32 or, with weights in float32, in bfloat16.
+
+    Raises
+    ------
+    ModelError
+        Bands of the model are not those of its network.
+    """
+    network = network_of(info, weights)
+
+    def predict(*, trimmed: bool) -> PredictTile:
+        if engine == "openvino":
+            return _run_by_openvino(network, precision=precision, trimmed=trimmed)
+        from morpheus_lite.models import tensorflow_tiles
+
+        return tensorflow_tiles.compiled(network, precision=precision, trimmed=trimmed)
+
+    return OnePassModel(
+        **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
+        engine=engine,
+        halo=stage_margins(network.config)["input"],
+        factor=network.config.factor,
+        bytes_per_pixel=partial(peak_bytes, network.config),
+        predict=_made_when_called(partial(predict, trimmed=False)),
+        predict_inner=predict(trimmed=True),
+    )
+
+
+def network_of(info: ModelInfo, weights: Mapping[str, np.ndarray]) -> OnePassNetwork:
+    """The network of a model.
 
     Raises
     ------
@@ -61,21 +86,7 @@ def ready(info: ModelInfo, network: keras.Model, *, precision: str = "float32") 
     if info.bands != config.bands:
         raise ModelError(f"{info.name}: bands {info.bands} of the model are not those of its network, {config.bands}")
     calibration = info.settings.get("calibration", {})
-    temperature, bias = float(calibration.get("temperature", 1.0)), calibration.get("bias") or 0.0
-
-    def predict(*, trimmed: bool) -> PredictTile:
-        with layers_in(precision):
-            return _compiled(fold(network, config, trimmed=trimmed), temperature, bias)
-
-    return OnePassModel(
-        **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
-        keras_network=network,
-        halo=stage_margins(config)["input"],
-        factor=config.factor,
-        bytes_per_pixel=partial(peak_bytes, config),
-        predict=_made_when_called(partial(predict, trimmed=False)),
-        predict_inner=predict(trimmed=True),
-    )
+    return OnePassNetwork(config, weights, float(calibration.get("temperature", 1.0)), calibration.get("bias") or 0.0)
 
 
 def _made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
@@ -91,18 +102,13 @@ def _made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
     return predict
 
 
-def _compiled(network: keras.Model, temperature: float, bias: float | list[float]) -> PredictTile:
-    shape = (None, None, None, network.input_shape[0][-1])
-    specification = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(shape, tf.bool)]
+def _run_by_openvino(network: OnePassNetwork, *, precision: str, trimmed: bool) -> PredictTile:
+    from morpheus_lite.models.openvino import compiled
 
-    @tf.function(input_signature=specification)
-    def probabilities(snr: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        logits = network([snr, tf.cast(valid, tf.float32)], training=False)
-        return tf.nn.softmax(logits / temperature + tf.constant(bias, tf.float32))
-
-    traced = cache(probabilities.get_concrete_function)  # see `morpheus_lite.models.window_predictor.compiled`
+    run = compiled(tile_graph(network, trimmed=trimmed), precision=precision)
 
     def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        return traced()(tf.constant(snr, tf.float32), tf.constant(valid, tf.bool)).numpy()
+        tiles = [run(stretched_cells(snr[i : i + 1], valid[i : i + 1], network.config)) for i in range(len(snr))]
+        return np.moveaxis(tiles[0] if len(tiles) == 1 else np.concatenate(tiles), 1, -1)
 
     return predict

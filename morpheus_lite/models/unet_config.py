@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.stages import UPSAMPLING, Stage, check_fields, positive, read_stage, sequence
+from morpheus_lite.models.stages import UPSAMPLING, Stage, check_fields, network_shapes, positive, read_stage, sequence
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ class UNetConfig:
     def last_reach(self) -> int:
         """How far the last stage and the last convolution look, in pixels: P + 1."""
         return self.up[-1][0] + 1
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every array of the weights, by its name."""
+        return network_shapes(self.n_bands, self.down, self.intermediate, self.up, self.n_classes)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""

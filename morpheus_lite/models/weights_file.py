@@ -3,19 +3,29 @@
 import io
 import zipfile
 from collections.abc import Mapping
+<<<<<<< HEAD
 from math import prod
 from typing import Any
+=======
+from typing import TYPE_CHECKING
+>>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 
-import keras
 import numpy as np
 
 from morpheus_lite.errors import ModelError, reason_of
 
+<<<<<<< HEAD
 _MOST_PER_BYTE = 1032
 """Deflate makes no more bytes of one."""
 
 _MOST_PIXELS = 1024
 """Side of the largest window; the published one is 40 px."""
+=======
+if TYPE_CHECKING:
+    import keras
+
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
+>>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -105,12 +115,12 @@ def check_size(network: Mapping[str, Any], arrays: Mapping[str, np.ndarray], ori
         )
 
 
-def network_weights(network: keras.Model) -> dict[str, np.ndarray]:
+def network_weights(network: "keras.Model") -> dict[str, np.ndarray]:
     """The weights of a network by name, ``<layer>/<variable>``: what `pack_weights` takes."""
     return {variable.path: np.asarray(variable) for variable in network.variables}
 
 
-def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray], origin: str) -> None:
+def set_weights(network: "keras.Model", arrays: Mapping[str, np.ndarray], origin: str) -> None:
     """Give a network its weights.
 
     Parameters
@@ -127,18 +137,22 @@ def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray], origin: 
     ModelError
         A name is missing or unknown, or a shape is not the network's.
     """
-    wanted = {variable.path: tuple(variable.shape) for variable in network.variables}
-    missing, unknown = sorted(set(wanted) - set(arrays)), sorted(set(arrays) - set(wanted))
+    check_weights(arrays, {variable.path: tuple(variable.shape) for variable in network.variables}, origin)
+    for variable in network.variables:
+        variable.assign(arrays[variable.path])
+
+
+def check_weights(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], origin: str) -> None:
+    """Raise a `ModelError` where a name is missing or unknown, or a shape is not the network's."""
+    missing, unknown = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
     if missing or unknown:
         raise ModelError(
             f"{origin} does not fit the network of its configuration: {len(missing)} array(s) missing"
             f"{_first(missing)}, {len(unknown)} unknown{_first(unknown)}"
         )
-    for name, shape in wanted.items():
+    for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ModelError(f"{origin}: {name} has shape {arrays[name].shape}, the network needs {shape}")
-    for variable in network.variables:
-        variable.assign(arrays[variable.path])
 
 
 def _first(names: list[str]) -> str:

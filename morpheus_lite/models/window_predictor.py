@@ -1,12 +1,16 @@
 """A network made ready to predict: compiled once, NumPy in and out."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from morpheus_lite.models.unet import build_unet, trim_unet
+from morpheus_lite.models.unet_config import UNetConfig
+from morpheus_lite.models.weights_file import set_weights
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,13 @@ def compiled(network: keras.Model) -> Predict:
         return traced()(tf.constant(batch, tf.float32)).numpy()
 
     return predict
+
+
+def compiled_windows(config: UNetConfig, weights: Mapping[str, np.ndarray], margin: int) -> tuple[Predict, Predict]:
+    """Functions that give the probabilities of a batch of windows, and of the windows without their margin."""
+    network = build_unet(config)
+    set_weights(network, weights, "weights")
+    return compiled(network), compiled(trim_unet(network, config, margin))
 
 
 def one_thread_a_call() -> None:

@@ -97,17 +97,19 @@ def classify(
     if model.kind == "onepass":
         _refuse_window_options(model, stride, edges)
         tiles = cast(TileModel, model)
-        return classify_tiles(image, tiles, uncertainty=uncertainty, workers=workers, progress=progress)
-    _refuse_uncertainty(model, uncertainty)
-    return classify_windows(
-        image.select(model.bands),
-        model,
-        stride=stride,
-        edges=edges,
-        batch_size=batch_size,
-        workers=workers,
-        progress=progress,
-    )
+        result = classify_tiles(image, tiles, uncertainty=uncertainty, workers=workers, progress=progress)
+    else:
+        _refuse_uncertainty(model, uncertainty)
+        result = classify_windows(
+            image.select(model.bands),
+            model,
+            stride=stride,
+            edges=edges,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress,
+        )
+    return replace(result, provenance={**result.provenance, "engine": model.engine})
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +190,9 @@ def classify_file(
             folder = stack.enter_context(moved_together(paths.values(), overwrite=options.overwrite))
         with clock("model"):
             name_of_model = _named(options.model, image)
-            model = model or load_model(name_of_model, device=options.device, precision=options.precision)
+            model = model or load_model(
+                name_of_model, device=options.device, precision=options.precision, engine=options.engine
+            )
             if model.bands and not image.has_band_names:
                 image = image.select(model.bands)
             plan = plan_run(image, model, options, workers=workers)
@@ -315,7 +319,8 @@ def plan_run(
             stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
 
         kinds = (*one_pass.KINDS, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
-        return Plan(kinds, tile_record(model, uncertainty=doubt), memory, fill)
+        record = {**tile_record(model, uncertainty=doubt), "engine": model.engine}
+        return Plan(kinds, record, memory, fill)
     _refuse_uncertainty(model, options.uncertainty)
     region = region_in(memory, len(model.bands))
 
@@ -323,7 +328,7 @@ def plan_run(
         given: dict[str, Any] = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
         stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 
-    record = window_record(model, options.stride, options.edges)
+    record = {**window_record(model, options.stride, options.edges), "engine": model.engine}
     return Plan((*sliding_window.KINDS, "segmentation"), record, memory, fill_windows)
 
 
@@ -364,7 +369,7 @@ def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
 
 def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
     """What every product says of the run, beside what the engine recorded of the model."""
-    left_out = ("overwrite", "products", "planes", "memory", "device")
+    left_out = ("overwrite", "products", "planes", "memory", "device", "engine")
     chosen = {key: value for key, value in asdict(options).items() if key not in left_out}
     chosen["measuring"] = options.measuring.chosen
     return {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": chosen}

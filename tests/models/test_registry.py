@@ -68,8 +68,8 @@ def test_loaded_model_predicts_probabilities(model):
     assert full[..., 4].mean() > 0.99  # noise is background
 
 
-def test_number_of_parameters(model):
-    trainable = sum(int(np.prod(variable.shape)) for variable in model.keras_network.trainable_variables)
+def test_number_of_parameters():
+    trainable = sum(int(np.prod(variable.shape)) for variable in load_network("hausen2020")[1].trainable_variables)
     assert trainable == 75_421
 
 

@@ -37,7 +37,7 @@ class SurveyWorker(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask when the worker has started."""
-        self._models: dict[tuple[str, str, str], Any] = {}
+        self._models: dict[tuple[str, ...], Any] = {}
         self._loading = threading.Lock()
         if not self.in_process:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,11 +53,13 @@ class SurveyWorker(WorkerPlugin):
         """
         name, options = model_name(job, image), job.options
         wanted = read_info(name).sha256 if options.model == AUTO else job.made_of["weights"]
-        key = name, options.device, options.precision
+        key = name, options.device, options.precision, options.engine
         with self._loading:
             if key not in self._models or self._models[key].sha256 != wanted:
                 with _starting(alone=not self.in_process):
-                    self._models[key] = load_model(name, device=options.device, precision=options.precision)
+                    self._models[key] = load_model(
+                        name, device=options.device, precision=options.precision, engine=options.engine
+                    )
             model = self._models[key]
         if model.sha256 != wanted:
             raise ModelError(

@@ -18,7 +18,7 @@ Facts = dict[str, Any]
 
 _REMOTE_FACTS = ("ETag", "Content-MD5", "LastModified", "last_modified", "mtime", "md5Hash", "generation")
 _CHUNK = 1 << 22
-_HARMLESS = ("overwrite", "memory", "device")
+_HARMLESS = ("overwrite", "memory", "device", "engine")
 """Options that do not change what is in the products."""
 
 

@@ -1,0 +1,123 @@
+"""The engines give the same probabilities, from the same weights, without one another."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from morpheus_lite.errors import OptionError
+from morpheus_lite.models import engines
+from morpheus_lite.models.onepass import build_onepass
+from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.registry import KINDS, list_models, load_model
+from morpheus_lite.models.unet import build_unet
+from morpheus_lite.models.unet_config import HAUSEN2020
+
+BANDS = ("F160W", "F125W", "F606W")
+CONFIG = OnePassConfig(down=((2, 4), (1, 6)), intermediate=(2, 8), up=((1, 6), (2, 4)), bands=BANDS)
+
+
+@pytest.fixture
+def openvino():
+    pytest.importorskip("openvino")
+
+
+def tile_for(model, n_bands=4, side=32, seed=0):
+    """S/N and validity of a tile: noise, a source that is bright, missing pixels, a missing band."""
+    rng = np.random.default_rng(seed)
+    side += 2 * model.halo
+    snr = rng.standard_normal((1, side, side, n_bands)).astype(np.float32)
+    y, x = np.mgrid[:side, :side] - side / 2
+    snr += 300 * np.exp(-np.hypot(y, x) / 1.5)[:, :, None].astype(np.float32)
+    valid = rng.random(snr.shape) > 0.05
+    valid[:, : side // 3, :, -1] = False
+    return np.where(valid, snr, np.float32(0)), valid
+
+
+@pytest.mark.parametrize("name", [info.name for info in list_models() if info.kind == "onepass"])
+def test_one_pass_models_agree(name, openvino):
+    fast, keras = (load_model(name, device="cpu", engine=engine) for engine in ("openvino", "tensorflow"))
+    assert (fast.engine, keras.engine) == ("openvino", "tensorflow")
+    for n_bands in (4,) if fast.bands else (1, 3):
+        tile = tile_for(fast, n_bands)
+        answer, expected = fast.predict_inner(*tile), keras.predict_inner(*tile)
+        assert answer.shape == expected.shape == (1, 32, 32, 5) and answer.dtype == np.float32
+        np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
+        assert np.ptp(expected, axis=(1, 2)).max() > 0.5
+    snr, valid = (plane[:, : 10 * fast.factor, : 11 * fast.factor] for plane in tile)
+    np.testing.assert_allclose(fast.predict(snr, valid), keras.predict(snr, valid), rtol=0, atol=1e-5)
+    both = [np.concatenate([plane, plane[:, ::-1]]) for plane in tile]
+    np.testing.assert_array_equal(fast.predict_inner(*both)[:1], answer)
+
+
+def test_window_models_agree(openvino):
+    fast, keras = (load_model("hausen2020", device="cpu", engine=engine) for engine in ("openvino", "tensorflow"))
+    rng = np.random.default_rng(1)
+    windows = rng.normal(0, 0.01, (48, 40, 40, 4)).astype(np.float32)
+    windows[:, 15:25, 15:25] += rng.exponential(0.2, (48, 1, 1, 4)).astype(np.float32)
+    batch = fast.prepare(windows, None)
+    for one, other in ((fast.predict, keras.predict), (fast.predict_inner, keras.predict_inner)):
+        answer = one(batch)
+        np.testing.assert_allclose(answer, other(batch), rtol=0, atol=1e-5)
+        order = rng.permutation(48)
+        np.testing.assert_array_equal(one(batch[order]), answer[order])
+
+
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, bands=(), stem=(2, 5)), replace(CONFIG, cell=1)])
+def test_the_names_and_shapes_of_weights_are_those_of_keras(config):
+    network = build_onepass(config)
+    assert config.weight_shapes() == {variable.path: tuple(variable.shape) for variable in network.variables}
+
+
+def test_the_names_and_shapes_of_weights_of_windows_are_those_of_keras():
+    network = build_unet(HAUSEN2020)
+    assert HAUSEN2020.weight_shapes() == {variable.path: tuple(variable.shape) for variable in network.variables}
+
+
+def test_every_kind_has_its_configuration():
+    for info in list_models():
+        assert KINDS[info.kind].config.from_dict(info.network).weight_shapes()
+
+
+def test_the_engine_follows_from_the_device(monkeypatch, openvino):
+    monkeypatch.setattr(engines, "_gpu_may_be_there", lambda: False)
+    assert engines.first_choice("auto", "auto") == engines.first_choice("auto", "cpu") == "openvino"
+    assert engines.first_choice("auto", "gpu:1") == engines.first_choice("tensorflow", "cpu") == "tensorflow"
+    monkeypatch.setattr(engines, "_gpu_may_be_there", lambda: True)
+    assert engines.first_choice("auto", "auto") == "tensorflow"
+    assert engines.choose_engine("auto", "auto") == "openvino"  # TensorFlow sees no GPU here
+    monkeypatch.setattr(engines, "_openvino_is_there", lambda: False)
+    monkeypatch.setattr(engines, "_openvino_can", lambda precision: False)
+    assert engines.choose_engine("auto", "cpu") == "tensorflow"
+    with pytest.raises(OptionError, match="pip install openvino onnx"):
+        engines.first_choice("openvino", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "torch"}, "choose one of auto, openvino, tensorflow"),
+        ({"engine": "openvino", "device": "gpu"}, "runs on the CPU"),
+        ({"device": "tpu"}, "choose auto, cpu, gpu, or gpu:N"),
+        ({"device": "gpu:99"}, "TensorFlow sees 0 GPU"),
+    ],
+)
+def test_engines_and_devices_that_are_not_there(options, message):
+    with pytest.raises(OptionError, match=message):
+        load_model("hst", **options)
+
+
+def test_a_model_loads_and_predicts_without_keras(openvino):
+    code = (
+        "import sys, numpy as np, morpheus_lite as ml\n"
+        "rng = np.random.default_rng(0)\n"
+        "for name in ('hst', 'any', 'hausen2020'):\n"
+        "    image = ml.read_image(rng.normal(0, 0.01, (48, 48, 4)), bands=['F160W', 'F125W', 'F606W', 'F850LP'])\n"
+        "    model = ml.load_model(name, device='cpu')\n"
+        "    print(name, ml.classify(image, model).provenance['engine'])\n"
+        "print(sorted({'keras', 'tensorflow'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:4] == ["hst openvino", "any openvino", "hausen2020 openvino", "[]"]
