@@ -92,10 +92,10 @@ def _ready_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: s
     if not isinstance(info.margin, int) or not isinstance(info.stride, int):
         raise ModelError(f"{info.name}: margin {info.margin!r}, stride {info.stride!r}: expected numbers of pixels")
     if engine == "openvino":
-        from morpheus_lite.models.openvino import compiled
+        from morpheus_lite.models.openvino import CompiledGraph
         from morpheus_lite.models.unet_graph import window_graph
 
-        functions = [compiled(window_graph(config, weights, trim=trim)) for trim in (0, info.margin)]
+        functions: Any = [CompiledGraph(window_graph(config, weights, trim=trim)) for trim in (0, info.margin)]
     else:
         from morpheus_lite.models import window_predictor
 

@@ -34,6 +34,8 @@ class OnePassModel(ModelInfo):
         calibrated probabilities, float32 ``(n, y, x, class)``. May be called from several threads.
     predict_inner : callable
         The same for all but the halo, ``(n, y - 2 halo, x - 2 halo, class)``, for less work.
+    release : callable
+        ``release()`` gives back the memory that is kept for the next tile, where the engine keeps any.
     """
 
     engine: str
@@ -42,6 +44,7 @@ class OnePassModel(ModelInfo):
     bytes_per_pixel: Callable[[int], float]
     predict: PredictTile
     predict_inner: PredictTile
+    release: Callable[[], None]
 
 
 def ready(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> OnePassModel:
@@ -56,21 +59,17 @@ def ready(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, pr
     """
     network = network_of(info, weights)
 
-    def predict(*, trimmed: bool) -> PredictTile:
-        if engine == "openvino":
-            return _run_by_openvino(network, precision=precision, trimmed=trimmed)
-        from morpheus_lite.models import tensorflow_tiles
-
-        return tensorflow_tiles.compiled(network, precision=precision, trimmed=trimmed)
-
+    make = partial(_run_by_openvino if engine == "openvino" else _run_by_tensorflow, network, precision)
+    predict_inner, release = make(trimmed=True)
     return OnePassModel(
         **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
         engine=engine,
         halo=stage_margins(network.config)["input"],
         factor=network.config.factor,
         bytes_per_pixel=partial(peak_bytes, network.config),
-        predict=_made_when_called(partial(predict, trimmed=False)),
-        predict_inner=predict(trimmed=True),
+        predict=_made_when_called(lambda: make(trimmed=False)[0]),
+        predict_inner=predict_inner,
+        release=release,
     )
 
 
@@ -102,13 +101,23 @@ def _made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
     return predict
 
 
-def _run_by_openvino(network: OnePassNetwork, *, precision: str, trimmed: bool) -> PredictTile:
-    from morpheus_lite.models.openvino import compiled
+def _run_by_openvino(
+    network: OnePassNetwork, precision: str, *, trimmed: bool
+) -> tuple[PredictTile, Callable[[], None]]:
+    from morpheus_lite.models.openvino import CompiledGraph
 
-    run = compiled(tile_graph(network, trimmed=trimmed), precision=precision)
+    run = CompiledGraph(tile_graph(network, trimmed=trimmed), precision=precision)
 
     def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
         tiles = [run(stretched_cells(snr[i : i + 1], valid[i : i + 1], network.config)) for i in range(len(snr))]
         return np.moveaxis(tiles[0] if len(tiles) == 1 else np.concatenate(tiles), 1, -1)
 
-    return predict
+    return predict, run.release
+
+
+def _run_by_tensorflow(
+    network: OnePassNetwork, precision: str, *, trimmed: bool
+) -> tuple[PredictTile, Callable[[], None]]:
+    from morpheus_lite.models import tensorflow_tiles
+
+    return tensorflow_tiles.compiled(network, precision=precision, trimmed=trimmed), lambda: None

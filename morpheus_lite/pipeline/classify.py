@@ -26,6 +26,7 @@ from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.models.registry import Model, choose_model, load_model
+from morpheus_lite.models.tile_predictor import OnePassModel
 from morpheus_lite.noise.background_mesh import NoiseMap
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.sources import catalogue_sections
@@ -317,6 +318,7 @@ def plan_run(
         def fill(maps: Maps, progress: Progress | None) -> None:
             given: dict[str, Any] = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
             stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
+            cast(OnePassModel, model).release()
 
         kinds = (*one_pass.KINDS, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
         record = {**tile_record(model, uncertainty=doubt), "engine": model.engine}
