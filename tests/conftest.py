@@ -29,6 +29,14 @@ def shared() -> Path:
     pytest.skip("no shared data beside the checkout")
 
 
+@pytest.fixture(scope="module", params=["openvino", "tensorflow"])
+def engine(request) -> str:
+    """What runs a network: each of both in turn; skips OpenVINO where it is not installed."""
+    if request.param == "openvino":
+        pytest.importorskip("openvino")
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def sim_field() -> Path:
     """A simulated four-band field of 120 x 130 px, for which the published package's outputs are known."""

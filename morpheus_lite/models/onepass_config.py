@@ -1,6 +1,6 @@
 """The shape of a one-pass network, and what follows from it: how far it looks, what it costs in work and memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -91,6 +91,28 @@ class OnePassConfig:
         known = {f.name for f in fields(cls)}
         check_fields(values, known, ("down", "intermediate", "up"), "one-pass configuration")
         return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class OnePassNetwork:
+    """A one-pass network by its numbers: shape, weights, calibration.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        Its shape.
+    weights : mapping of str to numpy.ndarray
+        As in ``weights.npz``.
+    temperature : float
+        What the logits are divided by.
+    bias : float or sequence of float
+        What is then added to them.
+    """
+
+    config: OnePassConfig
+    weights: Mapping[str, np.ndarray]
+    temperature: float = 1.0
+    bias: float | Sequence[float] = 0.0
 
 
 def halo(config: OnePassConfig) -> int:

@@ -1,81 +1,13 @@
-"""One-pass networks as graphs, and their input: pixels stretched, and put into cells."""
+"""One-pass networks as graphs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.models.graph import Graph, Weights
-from morpheus_lite.models.onepass_config import OnePassConfig, channel_order, stage_margins
-
-_ROWS = 8  # rows of cells that are stretched at once: what is at work stays in the cache of a core
-
-
-@dataclass(frozen=True, eq=False)
-class OnePassNetwork:
-    """A one-pass network by its numbers: shape, weights, calibration.
-
-    Parameters
-    ----------
-    config : OnePassConfig
-        Its shape.
-    weights : mapping of str to numpy.ndarray
-        As in ``weights.npz``.
-    temperature : float
-        What the logits are divided by.
-    bias : float or sequence of float
-        What is then added to them.
-    """
-
-    config: OnePassConfig
-    weights: Weights
-    temperature: float = 1.0
-    bias: float | Sequence[float] = 0.0
-
-
-def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig) -> np.ndarray:
-    """What `tile_graph` takes.
-
-    Parameters
-    ----------
-    snr, valid : numpy.ndarray
-        float32 and bool, ``(1, y, x, band)``; y and x multiples of the cell.
-    config : OnePassConfig
-        The network.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32: for every position its values ``asinh(S/N / stretch)`` and validities, stretch by stretch, pixel by
-        pixel; ``(1, y / cell, x / cell, channel)``, or ``(band, ...)`` for a network that looks at each band alone.
-
-    Notes
-    -----
-    The inverse hyperbolic sine is written with a logarithm, for which NumPy has vector code on every processor.
-    """
-    cell, n_stretches = config.cell, len(config.stretches)
-    _, height, width, n_bands = snr.shape
-    rows, columns = height // cell, width // cell
-    images, last = (1, cell * cell * n_bands) if config.bands else (n_bands, cell * cell)
-    cells = np.empty((images, rows, columns, n_stretches + 1, last), np.float32)
-    axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)
-    for top in range(0, rows, _ROWS):
-        part = slice(cell * top, cell * (top + _ROWS))
-        shape = (-1, cell, columns, cell, n_bands)
-        light, seen = (plane[0, part].reshape(shape).transpose(axes) for plane in (snr, valid))
-        out = cells[:, top : top + _ROWS]
-        light = np.ascontiguousarray(light).reshape((*out.shape[:3], last))
-        seen = seen.reshape(light.shape)
-        light = np.where(seen, light, np.float32(0))
-        for i, stretch in enumerate(config.stretches):
-            scaled = light * np.float32(1 / stretch)
-            size = np.abs(scaled)
-            size += np.sqrt(size * size + np.float32(1))
-            out[:, :, :, i] = np.copysign(np.log(size, out=size), scaled)
-        out[:, :, :, n_stretches] = seen
-    return cells.reshape(images, rows, columns, -1)
+from morpheus_lite.models.onepass_config import OnePassConfig, OnePassNetwork, channel_order, stage_margins
 
 
 def tile_graph(network: OnePassNetwork, *, trimmed: bool) -> bytes:
@@ -91,7 +23,8 @@ def tile_graph(network: OnePassNetwork, *, trimmed: bool) -> bytes:
     Returns
     -------
     bytes
-        An ONNX model from what `stretched_cells` gives, ``cells``, to ``probability``, ``(1, class, y, x)``.
+        An ONNX model from ``cells``, what `~morpheus_lite.models.tile_predictor.stretched_cells` gives, to
+        ``probability``, ``(1, class, y, x)``.
     """
     config, graph = network.config, Graph()
     n_pixels = config.cell**2 * max(len(config.bands), 1)

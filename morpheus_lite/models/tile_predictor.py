@@ -9,8 +9,9 @@ import numpy as np
 
 from morpheus_lite.errors import ModelError
 from morpheus_lite.models.info import ModelInfo
-from morpheus_lite.models.onepass_config import OnePassConfig, peak_bytes, stage_margins
-from morpheus_lite.models.onepass_graph import OnePassNetwork, stretched_cells, tile_graph
+from morpheus_lite.models.onepass_config import OnePassConfig, OnePassNetwork, peak_bytes, stage_margins
+
+_ROWS = 4  # rows of cells that are stretched at once: what is at work stays in the cache of a core
 
 PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -88,6 +89,49 @@ def network_of(info: ModelInfo, weights: Mapping[str, np.ndarray]) -> OnePassNet
     return OnePassNetwork(config, weights, float(calibration.get("temperature", 1.0)), calibration.get("bias") or 0.0)
 
 
+def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig) -> np.ndarray:
+    """What the graph of a tile takes.
+
+    Parameters
+    ----------
+    snr, valid : numpy.ndarray
+        float32 and bool, ``(1, y, x, band)``; y and x multiples of the cell.
+    config : OnePassConfig
+        The network.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32: for every position its values ``asinh(S/N / stretch)`` and validities, stretch by stretch, pixel by
+        pixel; ``(1, y / cell, x / cell, channel)``, or ``(band, ...)`` for a network that looks at each band alone.
+
+    Notes
+    -----
+    The inverse hyperbolic sine is written with a logarithm, for which NumPy has vector code on every processor.
+    """
+    cell, n_stretches = config.cell, len(config.stretches)
+    _, height, width, n_bands = snr.shape
+    rows, columns = height // cell, width // cell
+    images, last = (1, cell * cell * n_bands) if config.bands else (n_bands, cell * cell)
+    cells = np.empty((images, rows, columns, n_stretches + 1, last), np.float32)
+    axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)
+    for top in range(0, rows, _ROWS):
+        part = slice(cell * top, cell * (top + _ROWS))
+        shape = (-1, cell, columns, cell, n_bands)
+        light, seen = (plane[0, part].reshape(shape).transpose(axes) for plane in (snr, valid))
+        out = cells[:, top : top + _ROWS]
+        light = np.ascontiguousarray(light).reshape((*out.shape[:3], last))
+        seen = seen.reshape(light.shape)
+        light = np.where(seen, light, np.float32(0))
+        for i, stretch in enumerate(config.stretches):
+            scaled = light * np.float32(1 / stretch)
+            size = np.abs(scaled)
+            size += np.sqrt(size * size + np.float32(1))
+            out[:, :, :, i] = np.copysign(np.log(size, out=size), scaled)
+        out[:, :, :, n_stretches] = seen
+    return cells.reshape(images, rows, columns, -1)
+
+
 def _made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
     """A function that is made at its first call: classification never calls the untrimmed network."""
     made = cache(make)
@@ -104,6 +148,7 @@ def _made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
 def _run_by_openvino(
     network: OnePassNetwork, precision: str, *, trimmed: bool
 ) -> tuple[PredictTile, Callable[[], None]]:
+    from morpheus_lite.models.onepass_graph import tile_graph
     from morpheus_lite.models.openvino import CompiledGraph
 
     run = CompiledGraph(tile_graph(network, trimmed=trimmed), precision=precision)

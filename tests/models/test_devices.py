@@ -1,6 +1,7 @@
 """Where and how exactly a network calculates."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -31,15 +32,17 @@ def test_devices_that_are_not(device):
         use_device(device)
 
 
-def test_bfloat16_agrees_and_leaves_the_policy_of_keras_alone():
+def test_bfloat16_agrees_and_leaves_the_policy_of_keras_alone(engine, caplog):
     rng = np.random.default_rng(4)
     data = rng.normal(0, 1, (112, 96, 4)).astype(np.float32)
     rows, columns = np.mgrid[:112, :96]
     data += 60 * np.exp(-0.5 * ((rows - 50) ** 2 + (columns - 40) ** 2) / 9)[..., None].astype(np.float32)
     image = SkyImage(data, ("F160W", "F125W", "F606W", "F850LP"), np.ones(data.shape, bool))
     before = keras.config.dtype_policy().name
-    exact, rough = (load_model("hst", precision=precision) for precision in ("float32", "bfloat16"))
+    exact, rough = (load_model("hst", precision=precision, engine=engine) for precision in ("float32", "bfloat16"))
     assert keras.config.dtype_policy().name == before
+    flags = Path("/proc/cpuinfo")
+    assert ("slower here than float32" in caplog.text) == (not flags.exists() or "amx_bf16" not in flags.read_text())
     a, b = (classify_tiles(image, model) for model in (exact, rough))
     side = rough.factor + 2 * rough.halo
     assert rough.predict_inner(*[np.zeros((1, side, side, 4), t) for t in (np.float32, bool)]).dtype == np.float32

@@ -8,11 +8,11 @@ from morpheus_lite.inference.sliding_window import classify_windows
 from morpheus_lite.models.registry import load_model
 
 
-def compare(folder, name):
+def compare(folder, name, engine):
     """Classify a golden input as the release did, and hold every map against its own."""
     image = ml.read_image(folder / f"{name}.fits").select(["H", "J", "V", "Z"])
     golden = np.load(folder / f"{name}.npz")
-    result = classify_windows(image, load_model("hausen2020"), stride=1, edges="leave")
+    result = classify_windows(image, load_model("hausen2020", engine=engine), stride=1, edges="leave")
     np.testing.assert_array_equal(result.coverage, golden["n"])
     seen = golden["n"] > 0
     mean, variance, vote = (
@@ -27,10 +27,10 @@ def compare(folder, name):
     assert np.isnan(result.probability[~seen]).all()
 
 
-def test_simulated_field(sim_field):
-    compare(sim_field.parent, "sim_a")
+def test_simulated_field(sim_field, engine):
+    compare(sim_field.parent, "sim_a", engine)
 
 
 @pytest.mark.shared
-def test_real_field(shared):
-    compare(shared / "golden" / "morpheus_astro_0.5.1", "xdf_a")
+def test_real_field(shared, engine):
+    compare(shared / "golden" / "morpheus_astro_0.5.1", "xdf_a", engine)
