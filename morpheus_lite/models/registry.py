@@ -16,17 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from morpheus_lite.config.classify import PRECISIONS
-<<<<<<< HEAD
 from morpheus_lite.errors import ModelError, OptionError, OutputError, reading
-=======
-from morpheus_lite.errors import ModelError, OptionError, OutputError
 from morpheus_lite.models.engines import choose_engine, warn_of_bfloat16
->>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.models.unet_config import UNetConfig
-from morpheus_lite.models.weights_file import check_weights, pack_weights, unpack_weights
+from morpheus_lite.models.weights_file import check_size, check_weights, pack_weights, unpack_weights
 from morpheus_lite.runtime.atomic import check_writable, written_whole
 
 if TYPE_CHECKING:
@@ -220,13 +216,6 @@ def load_model(
     """
     if precision not in PRECISIONS:
         raise OptionError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-<<<<<<< HEAD
-    one_thread_a_call()
-    use_device(device)
-    info, network = load_network(name_or_path)
-    with reading(f"{name_or_path}: {CONFIG}", ModelError):
-        return KINDS[info.kind].ready(info, network, precision)
-=======
     info, weights, _ = _load(name_or_path)
     engine = choose_engine(engine, device, precision)
     on_cpu = engine == "openvino"
@@ -237,11 +226,11 @@ def load_model(
         one_thread_a_call()
         use_device(device)
         on_cpu = not has_gpu()
-    model = KINDS[info.kind].ready(info, weights, engine=engine, precision=precision)
+    with reading(f"{name_or_path}: {CONFIG}", ModelError):
+        model = KINDS[info.kind].ready(info, weights, engine=engine, precision=precision)
     if precision == "bfloat16" and on_cpu:
         warn_of_bfloat16()
     return model
->>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 
 
 def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
@@ -272,22 +261,13 @@ def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], s
             f"{folder.joinpath(WEIGHTS)} is not what {CONFIG} promises: sha256 {found[:12]}..., expected "
             f"{info.sha256[:12]}...; it is damaged or was replaced: install the package, or copy the model, anew"
         )
-<<<<<<< HEAD
-    from morpheus_lite.models.weights_file import check_size, set_weights, unpack_weights
-
-    origin = str(folder.joinpath(WEIGHTS))
-    arrays = unpack_weights(content, origin)
-    check_size(info.network, arrays, origin)
-    with reading(folder.joinpath(CONFIG), ModelError):
-        network = KINDS[info.kind].build(info.network)
-    set_weights(network, arrays, origin)
-    return info, network
-=======
     origin = str(folder.joinpath(WEIGHTS))
     weights = unpack_weights(content, origin)
-    check_weights(weights, KINDS[info.kind].config.from_dict(info.network).weight_shapes(), origin)
+    check_size(info.network, weights, origin)
+    with reading(folder.joinpath(CONFIG), ModelError):
+        shapes = KINDS[info.kind].config.from_dict(info.network).weight_shapes()
+    check_weights(weights, shapes, origin)
     return info, weights, origin
->>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 
 
 def read_info(name_or_path: str | Path) -> ModelInfo:

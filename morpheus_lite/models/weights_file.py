@@ -3,29 +3,21 @@
 import io
 import zipfile
 from collections.abc import Mapping
-<<<<<<< HEAD
 from math import prod
-from typing import Any
-=======
-from typing import TYPE_CHECKING
->>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from morpheus_lite.errors import ModelError, reason_of
 
-<<<<<<< HEAD
+if TYPE_CHECKING:
+    import keras
+
 _MOST_PER_BYTE = 1032
 """Deflate makes no more bytes of one."""
 
 _MOST_PIXELS = 1024
 """Side of the largest window; the published one is 40 px."""
-=======
-if TYPE_CHECKING:
-    import keras
-
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
->>>>>>> 67ba49f (Networks run by OpenVINO on a CPU, without TensorFlow)
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
