@@ -154,13 +154,13 @@ def kind_of_unit(unit: u.UnitBase | None) -> UnitKind | None:
         return None
     if not isinstance(unit, u.UnitBase) or {u.mag, u.dex, u.dB} & set(unit.bases):
         return "magnitude"
-    for kind, area in (("flux density", u.dimensionless_unscaled), ("surface brightness", u.sr)):
-        if any((unit * area).is_equivalent(one) for one in (u.Jy, *_PER_WAVELENGTH)):
-            return kind
-    for kind, time in (("counts", u.dimensionless_unscaled), ("rate", u.s)):
-        if any((unit * time).is_equivalent(one) for one in _COUNTS):
-            return kind
-    return None
+    kinds: tuple[tuple[UnitKind, u.UnitBase, tuple[u.UnitBase, ...]], ...] = (
+        ("flux density", unit, (u.Jy, *_PER_WAVELENGTH)),
+        ("surface brightness", unit * u.sr, (u.Jy, *_PER_WAVELENGTH)),
+        ("counts", unit, _COUNTS),
+        ("rate", unit * u.s, _COUNTS),
+    )
+    return next((kind for kind, one, like in kinds if any(one.is_equivalent(other) for other in like)), None)
 
 
 def count_scale(unit: u.UnitBase) -> float:

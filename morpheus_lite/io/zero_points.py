@@ -111,8 +111,8 @@ def zero_point(
     stated = [*_from_unit(header, unit, pixel_area, origin), *_from_keywords(header)]
     is_understood = parsed is not None or unit is None or not states_unit(unit)
     belonging, others = _from_sensitivity(header, parsed, pixel_area) if is_understood else ([], [])
-    foreign = [one for one in stated if belonging and not _agree(one, belonging) and _agree(one, others)]
-    found = [*(one for one in stated if one not in foreign), *belonging, *foreign]
+    foreign = [one for one in stated if not _agree(one, belonging) and _agree(one, others)]
+    found = [*(one for one in stated if one not in foreign), *belonging, *(foreign if belonging else ())]
     known = [one for one in found if one.value is not None]
     if known:
         for one in known[1:]:
@@ -126,6 +126,11 @@ def zero_point(
         _warn(
             f"{origin}: the photometric system of {found[0].source} is {found[0].system}, not AB; magnitudes are left "
             "out (--zero-point gives the AB magnitude of one data unit)"
+        )
+    elif foreign:
+        _warn(
+            f"{origin}: {foreign[0].source} is the zero-point of one count per second, as {others[0].source} says, but "
+            f"the data are in {unit} and there is no EXPTIME; the zero-point is not known (--zero-point gives it)"
         )
     elif not is_understood:
         _warn(f"{origin}: BUNIT {unit} is not understood; the zero-point is not known (--zero-point gives it)")
@@ -141,6 +146,8 @@ def _from_unit(
         unit, source = "nanomaggy", "NMGY"
     parsed = parse_unit(unit)
     kind = kind_of_unit(parsed)
+    if parsed is None:
+        return
     if kind == "surface brightness":
         area, named = _pixel_area(header, pixel_area, origin)
         if area is None:

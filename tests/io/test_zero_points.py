@@ -126,6 +126,12 @@ def test_a_unit_that_is_not_understood_is_said(unit):
         assert zero_point(HST, unit, AREA) is None
 
 
+def test_a_zero_point_per_second_without_exposure_time():
+    with pytest.warns(UserWarning, match="MAGZERO is the zero-point of one count per second.* no EXPTIME"):
+        assert zero_point(HST | {"MAGZERO": 25.952}, "counts", AREA) is None
+    assert quiet(HST | {"MAGZERO": 30.0}, "counts").value == 30.0
+
+
 @pytest.mark.parametrize("unit", ["mag", "mag/arcsec2", "mag(AB)"])
 def test_magnitudes_are_refused(unit, tmp_path):
     path = write(tmp_path / "m.fits", image(field(), header(BUNIT=unit)))
