@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import config_option, progress_bar, set_up_logging, start_network, verbosity
+from morpheus_lite.cli.console import (
+    Count,
+    Size,
+    config_option,
+    progress_bar,
+    set_up_logging,
+    start_network,
+    verbosity,
+)
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
 from morpheus_lite.cli.reading import dq_bits_option
 from morpheus_lite.config.classify import DEFAULT_MODEL, ENGINES, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
@@ -35,15 +43,22 @@ _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
 @click.option(
     "-w",
     "--workers",
-    type=click.IntRange(min=0),
+    type=Count(0),
     metavar="N",
     help="Worker processes on this machine (default: one for every two cores; 0: this process).",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler that runs, such as tcp://host:8786.")
-@click.option("--memory-limit", metavar="SIZE", help="Memory of each worker process, such as 4GB (default: its share).")
-@click.option("--tls-ca", type=click.Path(exists=True), help="Certificate authority, for a scheduler at tls://.")
-@click.option("--tls-cert", type=click.Path(exists=True), help="This client's certificate.")
-@click.option("--tls-key", type=click.Path(exists=True), help="This client's key.")
+@click.option(
+    "--memory-limit",
+    type=Size(),
+    metavar="SIZE",
+    help="Memory of each worker process, such as 4GB (default: its share).",
+)
+@click.option(
+    "--tls-ca", type=click.Path(exists=True, dir_okay=False), help="Certificate authority, for a scheduler at tls://."
+)
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="This client's certificate.")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="This client's key.")
 @click.option(
     "--dashboard",
     default="127.0.0.1:0",
@@ -51,14 +66,17 @@ _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
     metavar="HOST:PORT",
     help="Where Dask's dashboard listens (port 0: any that is free).",
 )
+@click.option("--retries", type=Count(0), metavar="N", default=2, show_default=True, help="Further tries of a tile.")
 @click.option(
-    "--retries", type=click.IntRange(min=0), metavar="N", default=2, show_default=True, help="Further tries of a tile."
+    "--tile-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="End a worker that is at one tile for longer.",
 )
-@click.option("--tile-timeout", type=float, metavar="SECONDS", help="End a worker that is at one tile for longer.")
 @click.option("--verify", is_flag=True, help="Compare the checksums of products that are there.")
 @click.option(
     "--tile-size",
-    type=click.IntRange(min=1),
+    type=Count(1),
     metavar="PIXELS",
     default=SIDE,
     show_default=True,
@@ -69,7 +87,7 @@ _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
 @click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Shipped model or model directory.")
 @click.option("--dq", type=click.Choice(["none"]), help="Do without the masks in the images.")
 @dq_bits_option
-@click.option("--stride", type=click.IntRange(min=1), help="Pixels between windows (default: the model's).")
+@click.option("--stride", type=Count(1), help="Pixels between windows (default: the model's).")
 @click.option("--edges", type=click.Choice(EDGES), default=EDGES[0], show_default=True, help="Border pixels.")
 @click.option("--segmentation", type=click.Choice(SEGMENTATION_METHODS), help="How sources are found.")
 @click.option(

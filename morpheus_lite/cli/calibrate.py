@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from morpheus_lite.cli.console import Count
+
 
 @click.command("calibrate", short_help="Fit a calibration of the probabilities.")
 @click.option(
@@ -18,7 +20,7 @@ import click
     show_default=True,
     help="What to fit beside the temperature.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Which pixels are drawn.")
+@click.option("--seed", type=Count(0), default=0, show_default=True, help="Which pixels are drawn.")
 def command(truths: tuple[Path, ...], results: tuple[Path, ...], bias: str, seed: int) -> int:
     """Fit a calibration to fields with truth that the model was not trained on, and print it as JSON.
 

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import config_option, no_garbage, progress_bar, set_up_logging, start_network, verbosity
+from morpheus_lite.cli.console import (
+    Count,
+    Size,
+    config_option,
+    no_garbage,
+    progress_bar,
+    set_up_logging,
+    start_network,
+    verbosity,
+)
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
 from morpheus_lite.cli.reading import image_options, names, pairs, reading_of
 from morpheus_lite.config.classify import (
@@ -36,7 +45,7 @@ from morpheus_lite.errors import MorpheusError
 )
 @click.option("--name", help="First part of the products' names (default: the image's).")
 @click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Shipped model or model directory.")
-@click.option("--stride", type=click.IntRange(min=1), help="Pixels between windows (default: the model's).")
+@click.option("--stride", type=Count(1), help="Pixels between windows (default: the model's).")
 @click.option(
     "--edges",
     type=click.Choice(EDGES),
@@ -73,6 +82,7 @@ from morpheus_lite.errors import MorpheusError
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
 @click.option(
     "--memory",
+    type=Size(),
     default=DEFAULT_MEMORY,
     show_default=True,
     metavar="SIZE",
@@ -96,7 +106,11 @@ from morpheus_lite.errors import MorpheusError
     help="What runs the network: OpenVINO on a CPU, TensorFlow on a GPU, or the one that is named.",
 )
 @click.option("--core", type=float, help="Source probability that a source reaches (default: the model's).")
-@click.option("--wings", type=float, help="Source probability down to which pixels belong to it (the model's).")
+@click.option(
+    "--wings",
+    type=float,
+    help="Source probability down to which pixels belong to it (the model's).",
+)
 @click.option("--min-area", type=int, help="Smallest source in pixels (the model's).")
 @click.option("--min-significance", type=float, help="Smallest signal-to-noise ratio of a source (the model's).")
 @measuring_options
@@ -133,7 +147,7 @@ def command(
         sources.append(pairs("--band", bands))
     if not sources:
         raise click.UsageError("no image: give IMAGE.fits, or one --band NAME=FILE for each band")
-    if chosen["name"] and len(sources) > 1:
+    if chosen["name"] is not None and len(sources) > 1:
         raise click.UsageError(f"--name names one image, and {len(sources)} were given")
     options, reading = split_options(chosen)
     with no_garbage():

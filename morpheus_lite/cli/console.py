@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.models.engines import first_choice
+from morpheus_lite.runtime.resources import parse_memory
 
 Progress = Callable[[int, int], None]
 
@@ -109,14 +111,24 @@ def config_option(command: Callable) -> Callable:
             table = read_toml(value)
         except InputError as error:
             raise click.BadParameter(str(error)) from error
-        known = {name.lstrip("-"): option.name for option in context.command.params for name in option.opts}
+        known = {
+            name.removeprefix("--"): one
+            for one in context.command.params
+            if isinstance(one, click.Option) and one.expose_value
+            for name in (*one.opts, *one.secondary_opts)
+            if name.startswith("--") and not name.startswith("--no-")
+        }
         unknown = sorted(set(table) - set(known))
         if unknown:
             raise click.BadParameter(
                 f"{value} sets {', '.join(unknown)}, which this command does not have; its options: "
-                f"{', '.join(sorted(name for name in known if len(name) > 1))}"
+                f"{', '.join(sorted(known))}"
             )
-        context.default_map = {**(context.default_map or {}), **{known[key]: item for key, item in table.items()}}
+        for key, item in table.items():
+            if not _is_value_of(known[key], item):
+                raise click.BadParameter(f"{value} sets {key} = {item!r:.60}: expected {_wanted(known[key])}")
+        given = {known[key].name: item for key, item in table.items()}
+        context.default_map = {**(context.default_map or {}), **given}
 
     return click.option(
         "--config",
@@ -126,3 +138,73 @@ def config_option(command: Callable) -> Callable:
         expose_value=False,
         help="TOML file with options by their long names; the command line wins.",
     )(command)
+
+
+def _is_value_of(option: click.Option, value: Any) -> bool:
+    """Whether a value of TOML has the type of an option; bounds are click's own matter."""
+    if option.multiple or option.nargs > 1:
+        items = value if isinstance(value, list) else [value] if option.multiple else []
+        return all(_is_scalar_of(option, one) for one in items) and (option.multiple or len(items) == option.nargs)
+    return _is_scalar_of(option, value)
+
+
+def _is_scalar_of(option: click.Option, value: Any) -> bool:
+    if option.is_flag:
+        return isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
+    if option.count or isinstance(option.type, click.types.IntParamType):
+        return isinstance(value, int)
+    if isinstance(option.type, click.types.FloatParamType):
+        return isinstance(value, int | float)
+    return isinstance(value, str)
+
+
+def _wanted(option: click.Option) -> str:
+    """The type of an option, in words."""
+    if option.is_flag:
+        return "true or false"
+    if option.nargs > 1:
+        return f"a list of {option.nargs} numbers"
+    if option.count or isinstance(option.type, click.types.IntParamType):
+        return "a whole number"
+    if isinstance(option.type, click.types.FloatParamType):
+        return "a number"
+    return "a text, or a list of texts" if option.multiple else "a text"
+
+
+class Number(click.FloatRange):
+    """A finite number within bounds; nan is within all bounds of click."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+class Count(click.IntRange):
+    """A whole number within bounds, small enough for every array and library."""
+
+    name = "integer"
+
+    def __init__(self, least: int, most: int = 2**31 - 1) -> None:
+        super().__init__(least, most)
+
+    def _describe_range(self) -> str:
+        return f"x>={self.min}"
+
+
+class Size(click.ParamType):
+    """An amount of memory such as 2GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parse_memory(value)
+        except OptionError as error:
+            self.fail(str(error), param, ctx)
+        return value

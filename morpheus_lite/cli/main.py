@@ -1,5 +1,6 @@
 """Entry point of ``morpheus``: the list of commands, and which error ends with which exit code."""
 
+import io
 import signal
 import sys
 from importlib import import_module
@@ -8,6 +9,7 @@ import click
 
 from morpheus_lite import __version__
 from morpheus_lite.errors import InputError, ModelError, MorpheusError, OptionError
+from morpheus_lite.runtime.atomic import write_failure
 
 COMMANDS = {
     "classify": "Classify images: class maps, segmentation, catalogue, picture.",
@@ -68,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run ``morpheus`` with the given arguments (default: those of the process) and return its exit code."""
     # A job killed by its scheduler cleans up like one stopped by Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names are bytes, and are printed as they are
     try:
         return cli.main(args=arguments, prog_name="morpheus", standalone_mode=False) or 0
     except click.ClickException as error:
@@ -79,6 +83,13 @@ def main(arguments: list[str] | None = None) -> int:
     except MorpheusError as error:
         click.echo(f"morpheus: {error}", err=True)
         return exit_code(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"morpheus: {where}{write_failure(error) or error.strerror or error}", err=True)
+        return EXIT_RUNTIME
+    except MemoryError as error:
+        click.echo(f"morpheus: there is not enough memory ({error})", err=True)
+        return EXIT_RUNTIME
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ _OPTIONS = (
         help="Unit of --apertures and --psf-fwhm.",
     ),
     click.option(
-        "--psf-fwhm", type=float, help="FWHM of the PSF of the detection image (default: all widths are tried)."
+        "--psf-fwhm",
+        type=float,
+        help="FWHM of the PSF of the detection image (default: all widths are tried).",
     ),
     click.option(
         "--gain",

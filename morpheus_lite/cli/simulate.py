@@ -5,24 +5,22 @@ from typing import Any
 
 import click
 
+from morpheus_lite.cli.console import Count, Number
+
 
 @click.command("simulate", short_help="Simulate fields with truth.")
+@click.option("--seed", type=Count(0), required=True, help="Seed of the first field; the next have the next.")
+@click.option("-n", "--count", type=Count(1), default=1, show_default=True, help="How many fields.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), required=True, help="Seed of the first field; the next have the next."
+    "--shape", type=Count(32, 32768), nargs=2, default=(512, 512), show_default=True, help="Height and width, px."
 )
-@click.option("-n", "--count", type=click.IntRange(min=1), default=1, show_default=True, help="How many fields.")
-@click.option(
-    "--shape", type=click.IntRange(min=32), nargs=2, default=(512, 512), show_default=True, help="Height and width, px."
-)
-@click.option(
-    "--pixel-scale", type=click.FloatRange(min=0, min_open=True), default=0.06, show_default=True, help="Arcsec."
-)
+@click.option("--pixel-scale", type=Number(0, min_open=True), default=0.06, show_default=True, help="Arcsec.")
 @click.option(
     "--bands", default="F160W,F125W,F606W,F850LP", show_default=True, help="Filters of HST, JWST, Euclid, ground."
 )
 @click.option(
     "--depth",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, min_open=True),
     default=1.0,
     show_default=True,
     help="Noise relative to GOODS-S deep.",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from morpheus_lite.config.measure import MeasureOptions
-from morpheus_lite.errors import OptionError
+from morpheus_lite.config.schema import check, option
 
 AUTO = "auto"
 """The shipped model that suits the bands and the pixel scale of the image."""
@@ -73,44 +73,29 @@ class ClassifyOptions:
         Whether to compare the image with those that the model was trained on, if the model says what they are.
     """
 
-    model: str = DEFAULT_MODEL
-    stride: int | None = None
+    model: str = option(DEFAULT_MODEL, length=(1, None))
+    stride: int | None = option(None, low=1)
     edges: str = "classify"
-    batch_size: int | None = None
-    segmentation: str | None = None
-    products: tuple[str, ...] = DEFAULT_PRODUCTS
-    catalog_format: str = "ecsv"
-    columns: str = "photutils"
+    batch_size: int | None = option(None, low=1)
+    segmentation: str | None = option(None, choices=SEGMENTATION_METHODS)
+    products: tuple[str, ...] = option(DEFAULT_PRODUCTS, choices=PRODUCTS, length=(1, None))
+    catalog_format: str = option("ecsv", choices=CATALOG_FORMATS)
+    columns: str = option("photutils", choices=COLUMN_NAMES)
     compress: bool = False
-    planes: tuple[str, ...] | None = None
+    planes: tuple[str, ...] | None = option(None, choices=PLANES, length=(1, None))
     overwrite: bool = False
-    memory: str = DEFAULT_MEMORY
-    device: str = "auto"
-    precision: str = "float32"
-    engine: str = "auto"
-    detection: Mapping[str, float] = field(default_factory=dict)
-    detection_band: str | None = None
+    memory: str | int = DEFAULT_MEMORY
+    device: str = option("auto", length=(1, None))
+    precision: str = option("float32", choices=PRECISIONS)
+    engine: str = option("auto", choices=ENGINES)
+    detection: Mapping[str, int | float] = field(default_factory=dict)
+    detection_band: str | None = option(None, length=(1, None))
     measuring: MeasureOptions = field(default_factory=MeasureOptions)
     uncertainty: bool = False
     domain_check: bool = True
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.products if name not in PRODUCTS]
-        if unknown or not self.products:
-            raise OptionError(f"products {', '.join(unknown) or '(none)'}: choose one or more of {', '.join(PRODUCTS)}")
-        if self.segmentation not in (None, *SEGMENTATION_METHODS):
-            raise OptionError(f"segmentation {self.segmentation!r}: choose one of {', '.join(SEGMENTATION_METHODS)}")
-        wrong = [kind for kind in self.planes or () if kind not in PLANES]
-        if wrong or self.planes == ():
-            raise OptionError(f"map planes {', '.join(wrong) or '(none)'}: choose one or more of {', '.join(PLANES)}")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
-        if self.engine not in ENGINES:
-            raise OptionError(f"engine {self.engine!r}: choose one of {', '.join(ENGINES)}")
-        if self.catalog_format not in CATALOG_FORMATS:
-            raise OptionError(f"catalogue format {self.catalog_format!r}: choose one of {', '.join(CATALOG_FORMATS)}")
-        if self.columns not in COLUMN_NAMES:
-            raise OptionError(f"columns {self.columns!r}: choose one of {', '.join(COLUMN_NAMES)}")
+        check(self)
 
     @property
     def needs_sources(self) -> bool:

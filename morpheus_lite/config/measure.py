@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from morpheus_lite.config.schema import check, option
 from morpheus_lite.errors import OptionError
 
 if TYPE_CHECKING:  # the commands' help needs the options, and no pixels
@@ -68,34 +69,22 @@ class MeasureOptions:
 
     photometry: bool = True
     structure: bool = True
-    aperture_radii: tuple[float, ...] | None = None
-    aperture_unit: str = "arcsec"
-    kron_scale: float = 2.5
-    kron_minimum: float = 1.4
-    psf_fwhm: float | None = None
-    gain: float | Mapping[str, float] | None = None
+    aperture_radii: tuple[float, ...] | None = option(None, above=0)
+    aperture_unit: str = option("arcsec", choices=APERTURE_UNITS)
+    kron_scale: float = option(2.5, above=0)
+    kron_minimum: float = option(1.4, above=0)
+    psf_fwhm: float | None = option(None, above=0)
+    gain: float | Mapping[str, float] | None = option(None, above=0)
     share_blends: bool = False
     local_background: bool = False
     saturation: float | None = None
-    largest_side: int = 1024
+    largest_side: int = option(1024, low=1)
     outside_domain: bool = False
 
     def __post_init__(self) -> None:
-        if self.aperture_unit not in _RADII:
-            raise OptionError(f"aperture_unit {self.aperture_unit!r}: expected 'arcsec' or 'pixel'")
-        if any(not math.isfinite(radius) or radius <= 0 for radius in self.aperture_radii or ()):
-            raise OptionError(f"aperture radii {self.aperture_radii}: expected positive numbers")
-        for name in ("kron_scale", "kron_minimum", "largest_side"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name} {getattr(self, name)}: expected a positive number")
-        gains = self.gain.values() if isinstance(self.gain, Mapping) else [self.gain]
-        for name, values in (("psf_fwhm", [self.psf_fwhm]), ("gain", gains)):
-            if any(value is not None and not (math.isfinite(value) and value > 0) for value in values):
-                raise OptionError(f"{name} {getattr(self, name)}: expected positive numbers, or None if unknown")
+        check(self)
         if self.share_blends and not self.photometry:
             raise OptionError("share_blends: the fluxes need photometry=True")
-        if self.saturation is not None and not math.isfinite(self.saturation):
-            raise OptionError(f"saturation {self.saturation}: expected a finite data value, or None")
 
     @classmethod
     def paper(cls) -> "MeasureOptions":
@@ -128,12 +117,7 @@ class MeasureOptions:
         if strange:
             raise OptionError(f"measuring: {', '.join(strange)} is unknown; expected some of {', '.join(known)}")
         values: dict[str, Any] = dict(changed)
-        if isinstance(values.get("aperture_radii"), list):
-            values["aperture_radii"] = tuple(values["aperture_radii"])
-        try:
-            return replace(self, **values)
-        except TypeError as error:
-            raise OptionError(f"measuring = {dict(changed)}: a value is of the wrong kind ({error})") from error
+        return replace(self, **values)
 
     def check_image(self, name: str, bands: Sequence[str], pixel_scale: float | None) -> None:
         """Refuse an image that the options do not fit, before any of its pixels is read.

@@ -153,6 +153,11 @@ class SkyImage:
                 raise InputError(f"{self.name}: {label} has shape {plane.shape}, the data have {self.data.shape}")
 
     @property
+    def title(self) -> str:
+        """Name for people: bytes of a file name that are no text are escaped."""
+        return self.name.encode(errors="backslashreplace").decode()
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.data.shape[0], self.data.shape[1]

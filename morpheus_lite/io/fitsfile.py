@@ -135,8 +135,12 @@ def _remote(url: str) -> BinaryIO:
     try:
         import fsspec
     except ImportError as error:
-        raise InputError(f"{url}: reading URLs needs the package fsspec; install it") from error
-    return fsspec.open(url, "rb").open()
+        raise InputError(f"{url}: reading URLs needs fsspec: pip install 'morpheus-lite[batch]'") from error
+    try:
+        return fsspec.open(url, "rb").open()
+    # Every kind of store has its own exceptions.
+    except Exception as error:
+        raise InputError(f"{url} cannot be reached: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def _missing_bytes(hdus: fits.HDUList) -> int:

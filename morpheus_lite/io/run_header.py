@@ -59,14 +59,19 @@ def run_of_header(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value made of what JSON knows: mappings, lists, text, numbers, booleans and None."""
+    """A value made of what JSON knows: mappings, lists, text, numbers, booleans and None.
+
+    Bytes of file names that are no text are escaped.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, np.ndarray | list | tuple | set | frozenset):
         return [plain(one) for one in (sorted(value) if isinstance(value, set | frozenset) else value)]
     if isinstance(value, np.generic):
         return value.item()
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def _leaves(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -201,20 +201,29 @@ def _read_csv(path: Path) -> Table:
 
 
 def _write_parquet(path: Path, table: Table) -> None:
+    """Write units, descriptions and metadata as astropy does, and to each field of Arrow too, for other readers."""
+    import pyarrow as pa
     from pyarrow import parquet
 
-    table.write(path, format="parquet")
-    # astropy keeps units for itself only; here each field also says its unit, for readers such as pyarrow.
-    stored = parquet.read_table(path)
-    fields = []
-    for field in stored.schema:
-        info = table[field.name].info if field.name in table.colnames else None
-        facts = {} if info is None else {"unit": info.unit, "description": info.description}
-        fields.append(field.with_metadata({key: str(value) for key, value in facts.items() if value is not None}))
-    schema = stored.schema.empty_table().schema
-    for k, field in enumerate(fields):
-        schema = schema.set(k, field)
-    parquet.write_table(stored.cast(schema.with_metadata(stored.schema.metadata)), path)
+    table = Table(table, copy=False)
+    record = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(table))}
+    arrays, described = [], []
+    for column in table.itercols():
+        is_masked = isinstance(column, MaskedColumn)
+        values = np.asarray(column.filled() if is_masked else column)
+        mask = np.asarray(column.mask) if is_masked else None
+        if values.dtype.kind == "U":
+            record[f"table::len::{column.name}"] = str(values.dtype.itemsize // 4)
+        arrays.append(
+            pa.array(values, mask=mask)
+            if values.ndim == 1
+            else pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+        )
+        facts = {"unit": column.unit, "description": column.description}
+        facts = {key: str(value) for key, value in facts.items() if value is not None}
+        described.append(pa.field(column.name, arrays[-1].type, metadata=facts))
+    with path.open("wb") as file:  # pyarrow takes paths of valid UTF-8 only
+        parquet.write_table(pa.table(arrays, schema=pa.schema(described, metadata=record)), file)
 
 
 def read_parquet(path: Path) -> Table:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.config.schema import check, option
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.stages import KERNEL, Stage, block_shapes, check_fields, network_shapes, read_stage
+from morpheus_lite.models.stages import KERNEL, Stage, block_shapes, check_fields, network_shapes, read_stage, sequence
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,22 @@ class OnePassConfig:
         The numbers do not make a network.
     """
 
-    down: tuple[Stage, ...]
-    intermediate: Stage
-    up: tuple[Stage, ...]
-    cell: int = 2
+    down: tuple[Stage, ...] = option(high=4096)
+    intermediate: Stage = option(high=4096)
+    up: tuple[Stage, ...] = option(high=4096)
+    cell: int = option(2, low=1, high=64)
     bands: tuple[str, ...] = ()
-    stretches: tuple[float, ...] = (1.0, 8.0, 64.0)
-    stem: Stage = (1, 16)
+    stretches: tuple[float, ...] = option((1.0, 8.0, 64.0), above=0, length=(1, 64))
+    stem: Stage = option((1, 16), high=4096)
 
     def __post_init__(self) -> None:
         for label in ("down", "up"):
-            object.__setattr__(self, label, tuple(read_stage(s, label) for s in getattr(self, label)))
+            object.__setattr__(self, label, tuple(read_stage(s, label) for s in sequence(getattr(self, label), label)))
         for label in ("intermediate", "stem"):
             object.__setattr__(self, label, read_stage(getattr(self, label), label))
-        object.__setattr__(self, "bands", tuple(self.bands))
-        object.__setattr__(self, "stretches", tuple(float(s) for s in self.stretches))
+        check(self, error=ModelError)
         if not self.down or len(self.down) != len(self.up):
             raise ModelError(f"{len(self.down)} stages down and {len(self.up)} up: expected as many, at least one")
-        if not self.stretches or min(self.stretches) <= 0:
-            raise ModelError(f"stretches={self.stretches}: expected positive numbers, at least one")
-        if isinstance(self.cell, bool) or not isinstance(self.cell, int) or self.cell < 1:
-            raise ModelError(f"cell={self.cell!r}: expected a whole number of pixels, at least 1")
 
     @property
     def factor(self) -> int:

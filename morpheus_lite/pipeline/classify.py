@@ -187,7 +187,7 @@ def classify_file(
     with ExitStack() as stack:
         with clock("reading"):
             image = stack.enter_context(open_image(source, **(reading or {})))
-            paths = product_paths(name or image.name, Path(directory), options)
+            paths = product_paths(image.name if name is None else name, Path(directory), options)
             folder = stack.enter_context(moved_together(paths.values(), overwrite=options.overwrite))
         with clock("model"):
             name_of_model = _named(options.model, image)

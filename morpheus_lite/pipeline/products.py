@@ -1,6 +1,7 @@
 """The products of one image: their names, and their writing from an image and class maps that are read by section."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from astropy.table import QTable
 
 from morpheus_lite.catalog import sextractor_columns
 from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile
@@ -25,8 +27,22 @@ BYTES_DRAWN = 160
 """Bytes of memory a pixel that a report takes, about."""
 
 
+LONGEST_NAME = 200
+"""Bytes of the first part of a product's name; file systems allow 255 for the whole."""
+
+
 def product_paths(name: str, directory: Path, options: ClassifyOptions) -> dict[str, Path]:
-    """Where the products of an image called ``name`` go."""
+    """Where the products of an image called ``name`` go.
+
+    Raises
+    ------
+    OptionError
+        No file can have such a name.
+    """
+    if not name or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
+        raise OptionError(
+            f"name {name[:60]!r}: expected the first part of a file name, at most {LONGEST_NAME} bytes and no directory"
+        )
     files = {
         "maps": f"{name}_morpheus.fits",
         "catalog": f"{name}_catalog.{options.catalog_format}",

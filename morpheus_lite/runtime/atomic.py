@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from morpheus_lite.errors import OutputError
+from morpheus_lite.errors import MorpheusError, OutputError
 
 SUFFIX = ".morpheus-part"
 """Ending of files that are being written."""
@@ -34,6 +34,8 @@ _REASONS = {
     errno.ENOTDIR: "a part of the path is not a directory",
     errno.ENOENT: "the directory does not exist",
 }
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def check_writable(paths: Iterable[str | Path], overwrite: bool = False) -> None:
@@ -103,7 +105,9 @@ def written_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         if not overwrite and os.path.lexists(path):
             raise OutputError(f"{path} has appeared while it was being written; it is left as it is")
         temporary.replace(path)
-    except OSError as error:
+    except MorpheusError:
+        raise
+    except Exception as error:
         reason = write_failure(error)
         if reason is None:
             raise
@@ -149,7 +153,9 @@ def moved_together(paths: Iterable[str | Path], *, overwrite: bool = False) -> I
             (temporary / path.name).replace(path)
     except OutputError as error:
         raise OutputError(str(error).replace(str(temporary), str(directory))) from error
-    except OSError as error:
+    except MorpheusError:
+        raise
+    except Exception as error:
         reason = write_failure(error)
         if reason is None:
             raise
@@ -209,9 +215,13 @@ def _is_abandoned(match: re.Match, entry: os.DirEntry) -> bool:
 
 
 def write_failure(error: BaseException | None) -> str | None:
-    """Why the disk refused, in words; None where the error is not the disk's."""
+    """Why the disk refused, in words; None where the error is not the disk's.
+
+    Writers such as `numpy.savez` raise errors of their own while they clean up after a full disk.
+    """
+    is_own = isinstance(error, OSError)
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _REASONS:
+        if isinstance(error, OSError) and error.errno in (_REASONS if is_own else _FULL):
             return _REASONS[error.errno]
         if "Not enough space on disk" in str(error):
             return _REASONS[errno.ENOSPC]

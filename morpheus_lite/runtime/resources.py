@@ -22,6 +22,9 @@ _SIZE = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>[KMGT]I?)?B?", re.
 Item = TypeVar("Item")
 
 
+LARGEST = 2**60
+"""Bytes of memory that no machine has."""
+
 LIBRARIES = 850_000_000
 """Bytes that Python, TensorFlow, Astropy and a model take; measured 730 to 830 MB."""
 
@@ -50,10 +53,11 @@ def parse_memory(size: str | int) -> int:
     (2000000000, 1536)
     """
     match = _SIZE.fullmatch(str(size).strip())
-    number = int(float(match["number"]) * _UNITS[(match["unit"] or "").upper()]) if match else 0
-    if not number:
-        raise OptionError(f"memory {size!r}: expected an amount such as 2GB, 500MB or 1.5GiB")
-    return number
+    number = float(match["number"]) * _UNITS[(match["unit"] or "").upper()] if match else 0.0
+    if not 1 <= number <= LARGEST:
+        shown = str(size) if len(str(size)) <= 40 else f"{str(size)[:37]}..."
+        raise OptionError(f"memory {shown!r}: expected an amount such as 2GB, 500MB or 1.5GiB")
+    return int(number)
 
 
 def format_memory(size: float) -> str:

@@ -7,6 +7,7 @@ from scipy import ndimage
 from skimage.filters import sobel
 from skimage.segmentation import watershed
 
+from morpheus_lite.config.schema import check, option
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
@@ -36,18 +37,15 @@ class DetectionOptions:
         noise is that of sums over as many pixels of empty sky, correlated as it is. 0 asks for none.
     """
 
-    core: float = 0.7
-    wings: float = 0.4
-    min_area: int = 5
-    min_significance: float = 0.0
+    core: float = option(0.7, above=0, high=1)
+    wings: float = option(0.4, above=0, high=1)
+    min_area: int = option(5, low=1)
+    min_significance: float = option(0.0, low=0)
 
     def __post_init__(self) -> None:
-        if not 0 < self.wings <= self.core <= 1:
-            raise OptionError(f"wings {self.wings} and core {self.core}: expected 0 < wings <= core <= 1")
-        if self.min_area < 1:
-            raise OptionError(f"min_area {self.min_area}: expected at least 1 pixel")
-        if not self.min_significance >= 0:
-            raise OptionError(f"min_significance {self.min_significance}: expected 0 or more")
+        check(self)
+        if not self.wings <= self.core:
+            raise OptionError(f"wings = {self.wings} and core = {self.core}: expected wings at most as high as core")
 
 
 def segment(

@@ -8,6 +8,7 @@ import numpy as np
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError, reading
+from morpheus_lite.runtime.atomic import written_whole
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.populations import KINDS, magnitude_at
 from morpheus_lite.simulation.psf import VARIANTS, make_psfs
@@ -17,6 +18,9 @@ from morpheus_lite.simulation.votes import soft_label
 
 HST_BANDS = ("F160W", "F125W", "F606W", "F850LP")
 """The four bands of the published network."""
+
+PIXEL_SCALES = 0.001, 10.0
+"""Arcsec per pixel, least and most, of a field: beyond them no source fills a pixel, or one fills them all."""
 
 OWNER_BRIGHTNESS = 30.0
 """Surface brightness (AB mag per arcsec2, mean flux over the bands) below which no source owns a pixel."""
@@ -77,11 +81,9 @@ class Field:
             self.seed,
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write the field as a compressed ``.npz``, under a temporary name until it is whole."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".part")
-        with partial.open("wb") as handle:
+    def save(self, path: str | Path, *, overwrite: bool = True) -> None:
+        """Write the field as a compressed ``.npz``, whole or not at all."""
+        with written_whole(path, overwrite=overwrite) as partial, partial.open("wb") as handle:
             np.savez_compressed(
                 handle,
                 flux=self.flux,
@@ -92,7 +94,6 @@ class Field:
                 sources=self.sources,
                 seed=self.seed,
             )
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Field":
@@ -148,8 +149,7 @@ def simulate_field(
     -------
     Field
     """
-    if min(shape) < 16:
-        raise OptionError(f"a field of {shape[0]} x {shape[1]} px is too small; use at least 16 x 16")
+    check_field(shape, pixel_scale, bands)
     rng = np.random.default_rng(seed)
     psfs = make_psfs(bands, pixel_scale, variant=int(rng.integers(VARIANTS)), matched=matched)
     placed = draw_scene(rng, shape, pixel_scale, sky)
@@ -179,6 +179,17 @@ def simulate_field(
         source_table(placed, wavelengths, sharpest),
         seed,
     )
+
+
+def check_field(shape: tuple[int, int], pixel_scale: float, bands: Sequence[str]) -> None:
+    """Raise `OptionError` unless a field can have this height and width, pixel scale and bands."""
+    if min(shape) < 16:
+        raise OptionError(f"a field of {shape[0]} x {shape[1]} px is too small; use at least 16 x 16")
+    least, most = PIXEL_SCALES
+    if not least <= pixel_scale <= most:
+        raise OptionError(f"pixel_scale = {pixel_scale:g}: expected {least:g} to {most:g} arcsec")
+    if not bands or len(set(bands)) < len(bands):
+        raise OptionError(f"bands = {','.join(bands) or '(none)'}: expected one or more filters, each once")
 
 
 def owner_threshold(noise: np.ndarray, pixel_scale: float) -> float:

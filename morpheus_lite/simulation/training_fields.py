@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from morpheus_lite.runtime.atomic import check_writable
-from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
+from morpheus_lite.simulation.field import HST_BANDS, Field, check_field, simulate_field
 from morpheus_lite.simulation.scene import Sky
 
 
@@ -43,6 +43,7 @@ def training_field(
     bands : sequence of str
         Filters of `morpheus_lite.simulation.instruments.FILTERS`.
     """
+    check_field(shape, pixel_scale, bands)
     rng = np.random.default_rng([seed, 1])
     matched = float(rng.choice([0.0, 1.0, rng.uniform()], p=[0.5, 0.3, 0.2]))
     sky = training_sky(rng, shape[0] * shape[1] * (pixel_scale / 60) ** 2)
@@ -68,5 +69,5 @@ def write_training_field(
     path = Path(directory) / f"field_{seed}.npz"
     check_writable([path], overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    training_field(seed, shape=shape, pixel_scale=pixel_scale, bands=bands).save(path)
+    training_field(seed, shape=shape, pixel_scale=pixel_scale, bands=bands).save(path, overwrite=overwrite)
     return path

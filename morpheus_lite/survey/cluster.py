@@ -2,14 +2,17 @@
 
 import logging
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from morpheus_lite.config.schema import check, option
 from morpheus_lite.errors import MorpheusError, OptionError
-from morpheus_lite.runtime.resources import usable_cores
+from morpheus_lite.runtime.resources import format_memory, parse_memory, usable_cores
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -25,7 +28,12 @@ _SETTINGS = {
     "distributed.nanny.pre-spawn-environ.TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
-_ADDRESS = re.compile(r"inproc://.+|(\w+://)?.+:\d+")
+_ADDRESS = re.compile(r"inproc://.+|((tcp|tls|ucx|ws|wss)://)?[^/]+:\d{1,5}/?")
+_DASHBOARD = re.compile(r"((?P<host>[^:]*|\[.*\]):)?(?P<port>\d{1,5})")
+_TLS = ("tls_ca", "tls_cert", "tls_key")
+
+LEAST_MEMORY = 200_000_000
+"""Bytes below which a worker process is ended before it can say that it is there: the survey would wait for ever."""
 
 CONNECT = 30
 """Seconds that a scheduler has to answer."""
@@ -53,7 +61,7 @@ class ClusterOptions:
         Files for a scheduler at ``tls://``.
     """
 
-    workers: int | None = None
+    workers: int | None = option(None, low=0, high=1024)
     scheduler: str | None = None
     memory_limit: str | int | None = None
     dashboard: str = "127.0.0.1:0"
@@ -62,12 +70,23 @@ class ClusterOptions:
     tls_key: str | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise OptionError(f"workers {self.workers}: expected 0 (this process), or more")
+        check(self)
         if self.scheduler is not None and self.workers is not None:
             raise OptionError(f"the workers are those of {self.scheduler}: leave the number of workers out")
         if self.scheduler is not None and not _ADDRESS.fullmatch(self.scheduler):
             raise OptionError(f"scheduler {self.scheduler!r}: expected an address such as tcp://host:8786")
+        if self.memory_limit is not None and parse_memory(self.memory_limit) < LEAST_MEMORY:
+            raise OptionError(
+                f"memory limit {self.memory_limit!r}: expected at least {format_memory(LEAST_MEMORY)}, which a worker "
+                "takes before its first tile"
+            )
+        _check_dashboard(self.dashboard)
+        files = {name: value for name in _TLS if (value := getattr(self, name)) is not None}
+        if files and not (self.scheduler or "").startswith("tls://"):
+            raise OptionError(f"{', '.join(files)}: certificates are for a scheduler at tls://HOST:PORT")
+        for name, path in files.items():
+            if not Path(path).is_file():
+                raise OptionError(f"{name} = {path}: no such file; expected a file of PEM")
 
     @property
     def n_workers(self) -> int:
@@ -85,10 +104,23 @@ class ClusterOptions:
         return 1 if self.scheduler is not None else max(1, usable_cores() // max(self.n_workers, 1))
 
 
+def _check_dashboard(address: str) -> None:
+    """Raise `OptionError` unless this machine can listen there."""
+    match = _DASHBOARD.fullmatch(address)
+    if match is None or int(match["port"]) > 65535:
+        raise OptionError(f"dashboard {address!r}: expected HOST:PORT, such as 127.0.0.1:8787")
+    host = (match["host"] or "").strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        raise OptionError(f"dashboard {address!r}: this machine cannot listen there ({error.strerror})") from error
+
+
 def require_dask() -> None:
-    """Raise `MorpheusError` unless Dask is installed."""
+    """Raise `OptionError` unless Dask is installed."""
     if find_spec("distributed") is None:
-        raise MorpheusError("surveys run on Dask, which is not installed: pip install 'morpheus-lite[batch]'")
+        raise OptionError("surveys run on Dask, which is not installed: pip install 'morpheus-lite[batch]'")
 
 
 @contextmanager
@@ -105,8 +137,10 @@ def connected(options: ClusterOptions, *, retries: int = 2) -> Iterator["Client"
 
     Raises
     ------
+    OptionError
+        Dask is not installed.
     MorpheusError
-        Dask is not installed, or there is no scheduler at the address.
+        There is no scheduler at the address.
     """
     require_dask()
     import dask
@@ -145,14 +179,14 @@ def _client_of(options: ClusterOptions) -> "Client":
     from distributed.security import Security
 
     security = None
-    if options.tls_ca or options.tls_cert:
-        security = Security(
-            tls_ca_file=options.tls_ca,
-            tls_client_cert=options.tls_cert,
-            tls_client_key=options.tls_key,
-            require_encryption=True,
-        )
     try:
+        if options.tls_ca or options.tls_cert:
+            security = Security(
+                tls_ca_file=options.tls_ca,
+                tls_client_cert=options.tls_cert,
+                tls_client_key=options.tls_key,
+                require_encryption=True,
+            )
         return Client(options.scheduler, security=security, set_as_default=False, timeout=CONNECT)
     except (OSError, ValueError) as error:
         raise MorpheusError(

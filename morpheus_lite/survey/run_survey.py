@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morpheus_lite.config.classify import ClassifyOptions
-from morpheus_lite.errors import OptionError
+from morpheus_lite.config.classify import AUTO, ClassifyOptions
+from morpheus_lite.config.schema import check, option
+from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
 from morpheus_lite.survey.cluster import ClusterOptions, connected, require_dask
 from morpheus_lite.survey.manifest import read_tiles
@@ -54,19 +55,14 @@ class RunOptions:
         sources are found and measured as if they were whole. None cuts nothing.
     """
 
-    retries: int = 2
-    tile_timeout: float | None = None
+    retries: int = option(2, low=0)
+    tile_timeout: float | None = option(None, above=0, unit="seconds")
     verify: bool = False
     merge: bool = True
-    tile_size: int | None = SIDE
+    tile_size: int | None = option(SIDE, low=1)
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise OptionError(f"retries {self.retries}: expected 0 or more")
-        if self.tile_timeout is not None and not self.tile_timeout > 0:
-            raise OptionError(f"tile_timeout {self.tile_timeout}: expected a positive number of seconds")
-        if self.tile_size is not None and self.tile_size < 1:
-            raise OptionError(f"tile_size {self.tile_size}: expected a positive number of pixels")
+        check(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +150,8 @@ def classify_survey(
     options = survey_options(options)
     root = Path(directory).absolute()
     tiles = read_tiles(source)
+    if options.model != AUTO:
+        read_info(options.model)
     start = time.perf_counter()
     with locked(root) as name, ExitStack() as stack:
         clear_unfinished(root)

@@ -55,10 +55,28 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to a CSV file, with a header if it is new."""
-    new = not path.exists()
-    with path.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+    """Add a row to the log, a CSV file; it replaces what a run that was killed wrote of this step and later ones."""
+    rows = [one for one in read_rows(path) if float(one["step"]) < row["step"]] if path.exists() else []
+    rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+    with written_whole(path, overwrite=True) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a log.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or has no steps.
+    """
+    try:
+        with path.open(newline="") as handle:
+            rows: list[dict[str, Any]] = list(csv.DictReader(handle))
+            for row in rows:
+                float(row["step"])
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"{path}: no log of a training run ({error}); delete it to start afresh") from error
+    return rows

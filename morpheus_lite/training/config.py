@@ -1,11 +1,12 @@
 """What a training run is told: one frozen configuration, read from TOML."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.errors import OptionError, reading
+from morpheus_lite.config.schema import check, from_table, option
+from morpheus_lite.errors import ModelError, OptionError, reading
 from morpheus_lite.io.untrusted import read_toml
 from morpheus_lite.models.losses import LOSSES
 from morpheus_lite.models.onepass_config import OnePassConfig
@@ -57,20 +58,29 @@ class SamplingConfig:
         Share of patches that the edge of an image crosses: sources that it cuts are few in a field, and many in tiles.
     """
 
-    until: int | None = None
-    patch: int = 160
-    batch: int = 8
-    per_scene: int = 8
-    pool: int = 96
-    bright: float = 0.62
-    faint: float = 0.18
-    large: float = 0.07
-    anywhere: float = 0.13
-    classes: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    bright_snr: float = 40.0
-    styles: tuple[float, ...] = (0.35, 0.15, 0.5)
-    drop_bands: float = 0.45
-    edges: float = 0.25
+    until: int | None = option(None, low=1)
+    patch: int = option(160, low=1, high=4096)
+    batch: int = option(8, low=1, high=4096)
+    per_scene: int = option(8, low=1, high=4096)
+    pool: int = option(96, low=1, high=65536)
+    bright: float = option(0.62, low=0)
+    faint: float = option(0.18, low=0)
+    large: float = option(0.07, low=0)
+    anywhere: float = option(0.13, low=0)
+    classes: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0), low=0, length=(4, 4))
+    bright_snr: float = option(40.0, low=0)
+    styles: tuple[float, ...] = option((0.35, 0.15, 0.5), low=0, length=(3, 3))
+    drop_bands: float = option(0.45, low=0, high=1)
+    edges: float = option(0.25, low=0, high=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+        centres = (self.bright, self.faint, self.large, self.anywhere)
+        for label, shares in (("bright + faint + large + anywhere", centres), ("classes", self.classes)):
+            if not sum(shares) > 0:
+                raise OptionError(f"{label} = 0: expected shares of which at least one is positive")
+        if not sum(self.styles) > 0:
+            raise OptionError(f"styles = {self.styles}: expected shares of which at least one is positive")
 
 
 @dataclass(frozen=True)
@@ -114,35 +124,31 @@ class TrainingConfig:
         another shape, start at random. With images too, the defaults in TOML are those of `FINE_TUNING`.
     """
 
-    name: str
-    model: OnePassConfig
+    name: str = option(length=(1, 200))
+    model: OnePassConfig = option()
     fields: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     images: tuple[ImageConfig, ...] = ()
-    simulated: float = 0.5
-    stages: tuple[SamplingConfig, ...] = (SamplingConfig(),)
-    loss: str = "factored"
-    steps: int = 6000
-    warmup: int = 200
-    learning_rate: float = 1.5e-3
-    average: float = 0.998
-    checkpoint_every: int = 500
-    patience: int = 6
-    seed: int = 1
-    start: str | None = None
+    simulated: float = option(0.5, above=0, below=1)
+    stages: tuple[SamplingConfig, ...] = option((SamplingConfig(),), length=(1, None))
+    loss: str = option("factored", choices=LOSSES)
+    steps: int = option(6000, low=1, high=10**9)
+    warmup: int = option(200, low=0, high=10**9)
+    learning_rate: float = option(1.5e-3, above=0, high=1)
+    average: float = option(0.998, low=0, below=1)
+    checkpoint_every: int = option(500, low=1, high=10**9)
+    patience: int = option(6, low=1, high=10**9)
+    seed: int = option(1, low=0, high=2**32 - 1)
+    start: str | None = option(None, length=(1, None))
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise OptionError(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")
+        check(self)
         for stage in self.stages:
             if stage.patch % self.model.factor:
                 raise OptionError(f"patch={stage.patch}: expected a multiple of {self.model.factor} px")
         ends = [stage.until for stage in self.stages]
         if not ends or ends[-1] is not None or None in ends[:-1] or ends[:-1] != sorted(set(ends[:-1])):
             raise OptionError(f"until={ends}: expected rising steps, and none in the last stage")
-        for label in ("steps", "checkpoint_every", "patience"):
-            if getattr(self, label) < 1:
-                raise OptionError(f"{label}={getattr(self, label)}: expected at least 1")
         self._check_data()
 
     def _check_data(self) -> None:
@@ -152,8 +158,6 @@ class TrainingConfig:
             raise OptionError("nothing to train on: give fields, or images of which not all is held out")
         if not self.validation and not held_out:
             raise OptionError("nothing to validate on: give validation, or hold out a part of an image")
-        if not 0 < self.simulated < 1:
-            raise OptionError(f"simulated={self.simulated}: expected a share between 0 and 1")
         if self.images and self.loss != "factored":
             raise OptionError(
                 f"images and loss={self.loss!r}: only loss='factored' can leave out classes that are not known"
@@ -174,24 +178,17 @@ class TrainingConfig:
         """
         values = dict(values)
         is_fine_tuning = bool(values.get("start") and values.get("images"))
-        if values.get("start") and "model" not in values:
-            values["model"] = _network_of(values["start"])
-        values = (FINE_TUNING if is_fine_tuning else {}) | values
-        known = {f.name for f in fields(cls)}
-        unknown, missing = set(values) - known, {"name", "model"} - set(values)
-        if unknown or missing:
-            raise OptionError(
-                f"training configuration: missing {', '.join(sorted(missing)) or 'nothing'}, "
-                f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected {', '.join(sorted(known))}"
-            )
-        defaults = FINE_TUNING_STAGE if is_fine_tuning else {}
-        values["model"] = OnePassConfig.from_dict(values["model"])
-        values["stages"] = tuple(_stage(defaults | dict(stage)) for stage in values.get("stages", [{}]))
-        values["images"] = tuple(ImageConfig.from_dict(image) for image in values.get("images", ()))
+        if values.get("start") and isinstance(values["start"], str):
+            values = {"model": _network_of(values["start"])} | values
+        if is_fine_tuning:
+            stages = values.get("stages", [{}])
+            if isinstance(stages, list):
+                values["stages"] = [FINE_TUNING_STAGE | one if isinstance(one, dict) else one for one in stages]
+            values = FINE_TUNING | values
         for label in ("fields", "validation"):
-            given = values.get(label, ())
-            values[label] = (given,) if isinstance(given, str) else tuple(given)
-        return cls(**values)
+            if isinstance(values.get(label), str):
+                values[label] = (values[label],)
+        return from_table(cls, values, "training configuration")
 
 
 def read_config(path: str | Path) -> TrainingConfig:
@@ -208,7 +205,7 @@ def read_config(path: str | Path) -> TrainingConfig:
     values = read_toml(path)
     with reading(path, OptionError):
         start = values.get("start")
-        if start and (path.parent / start).is_dir():
+        if isinstance(start, str) and start and (path.parent / start).is_dir():
             values["start"] = str(path.parent / start)
         config = TrainingConfig.from_dict(values)
     # paths are relative to the file, so that a configuration can be run from anywhere
@@ -221,15 +218,10 @@ def read_config(path: str | Path) -> TrainingConfig:
 
 
 def _network_of(start: str) -> Mapping[str, Any]:
-    info = read_info(start)
+    try:
+        info = read_info(start)
+    except ModelError as error:
+        raise OptionError(f"start = {start!r}: {error}") from error
     if info.kind != "onepass":
         raise OptionError(f"start={start!r} is a model of kind {info.kind!r}; only one-pass models can be fine-tuned")
     return info.network
-
-
-def _stage(values: Mapping[str, Any]) -> SamplingConfig:
-    known = {f.name for f in fields(SamplingConfig)}
-    unknown = set(values) - known
-    if unknown:
-        raise OptionError(f"stages: unknown {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
-    return SamplingConfig(**values)

@@ -20,9 +20,10 @@ from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import load_network
 from morpheus_lite.models.weights_file import network_weights
+from morpheus_lite.runtime.atomic import written_whole
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
-from morpheus_lite.training.dataset import Batch, batches, prefetched
+from morpheus_lite.training.dataset import Batch, batches, find_fields, prefetched
 from morpheus_lite.training.observed import read_observed, training_scenes
 from morpheus_lite.training.validation import Scores, ValidationScene, held_out_scenes, validate, validation_scenes
 
@@ -82,6 +83,8 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: Progress |
     two, weighted by ``config.simulated``, and all other scores are those of the images.
     """
     images = read_observed(config)
+    for patterns in filter(None, (config.fields, config.validation)):
+        find_fields(patterns)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     _record(config, directory)
@@ -118,8 +121,9 @@ def _record(config: TrainingConfig, directory: Path) -> None:
         raise OptionError(
             f"{directory} holds checkpoints of another network; use another directory, or delete {STATE} there"
         )
-    path.write_text(json.dumps(model, indent=2))
-    (directory / TRAINING).write_text(json.dumps(config.to_dict(), indent=2))
+    for name, values in ((MODEL, model), (TRAINING, config.to_dict())):
+        with written_whole(directory / name, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(values, indent=2))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -212,12 +216,6 @@ def _checkpoint(
     scores, losses = _scores(run, simulated, held_out)
     better = scores.loss < run.best
     run.best, run.since_best = (scores.loss, 0) if better else (run.best, run.since_best + 1)
-    numbers = {"step": run.step, "best": run.best, "since_best": run.since_best, "seconds": run.seconds}
-    groups = {"weights": run.model.get_weights(), "mean": run.mean_weights()}
-    groups["optimizer"] = [np.asarray(v) for v in run.optimizer.variables]
-    save_state(directory / STATE, groups, numbers)
-    if better:
-        save_state(directory / BEST, {"weights": run.mean_weights()}, {"step": run.step, "loss": scores.loss})
     row = {
         "step": run.step,
         "minutes": run.seconds / 60,
@@ -226,7 +224,13 @@ def _checkpoint(
         **scores.row(),
         **losses,
     }
-    append_row(directory / LOG, row)
+    append_row(directory / LOG, row)  # before the state, so that a run killed here writes the row again
+    numbers = {"step": run.step, "best": run.best, "since_best": run.since_best, "seconds": run.seconds}
+    groups = {"weights": run.model.get_weights(), "mean": run.mean_weights()}
+    groups["optimizer"] = [np.asarray(v) for v in run.optimizer.variables]
+    save_state(directory / STATE, groups, numbers)
+    if better:
+        save_state(directory / BEST, {"weights": run.mean_weights()}, {"step": run.step, "loss": scores.loss})
     logger.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores.loss)
     if progress:
         progress(row)

@@ -1,10 +1,10 @@
 """What a training run is told of one observed image: pixels, labels, classes, and which part is held out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from morpheus_lite.config.schema import check, option
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
 
@@ -55,7 +55,7 @@ class ImageConfig:
         Classes are not given in exactly one way, or a value is impossible.
     """
 
-    image: Source
+    image: Source = option(length=(1, None))
     labels: str | None = None
     classes: str | None = None
     class_map: str | None = None
@@ -65,16 +65,17 @@ class ImageConfig:
     weight: Source | None = None
     dq: Source | None = None
     held_out: str = "right 0.25"
-    share: float = 1.0
+    share: float = option(1.0, above=0)
 
     def __post_init__(self) -> None:
+        check(self)
+        if not self.image:
+            raise OptionError("image = {}: expected a file for each band")
         given = [name for name in ("classes", "class_map", "sources") if getattr(self, name)]
         if len(given) != 1:
             raise OptionError(f"{self.name}: {' and '.join(given) or 'no classes'} given; expected one of {_KINDS}")
         if self.classes and not self.labels:
             raise OptionError(f"{self.name}: classes are for the labels of a label map; give labels as well")
-        if not self.share > 0:
-            raise OptionError(f"{self.name}: share={self.share}: expected a positive number")
         self.parts((100, 100))
 
     @property
@@ -110,24 +111,6 @@ class ImageConfig:
         """The same with paths that are relative to a folder."""
         values = {name: getattr(self, name) for name in _PATHS}
         return replace(self, **{name: _anchored(value, folder) for name, value in values.items() if value})
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ImageConfig":
-        """The configuration in a mapping such as TOML gives.
-
-        Raises
-        ------
-        OptionError
-            An option is missing, unknown or impossible.
-        """
-        known = {f.name for f in fields(cls)}
-        unknown = set(values) - known
-        if unknown or "image" not in values:
-            raise OptionError(
-                f"images: {'no image given' if 'image' not in values else 'unknown ' + ', '.join(sorted(unknown))}; "
-                f"expected {', '.join(sorted(known))}"
-            )
-        return cls(**values)
 
 
 def _anchored(value: Source, folder: Path) -> Source:

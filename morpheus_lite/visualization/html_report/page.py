@@ -121,7 +121,7 @@ def build_page(
     if (grid := sky_grid(image.wcs, image.shape)) is not None:
         index, blocks["sky"] = pack({"vectors": grid.vectors})
         payload["sky"] = {"max_error": grid.max_error, "pixel_scale": grid.pixel_scale, "index": index}
-    return _assemble(f"Morpheus: {image.name}", payload, blocks)
+    return _assemble(f"Morpheus: {image.title}", payload, blocks)
 
 
 def _summary(image: SkyImage, classification: Classification, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _summary(image: SkyImage, classification: Classification, run: Mapping[str, 
 
     bands = zip(image.bands, map(unit_text, image.units), image.zero_points, strict=True)
     return {
-        "title": image.name,
+        "title": image.title,
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "shape": list(image.shape),

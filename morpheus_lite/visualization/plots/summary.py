@@ -132,7 +132,7 @@ def _size(aspect: float, wide: bool) -> tuple[float, float]:
 
 def _title(image: SkyImage, classification: Classification) -> str:
     model = classification.provenance.get("model")
-    return "   ".join([image.name, "+".join(image.bands), *([f"model {model}"] if model else [])])
+    return "   ".join([image.title, "+".join(image.bands), *([f"model {model}"] if model else [])])
 
 
 def _trim(ax: Any, *, celestial: bool, inner: bool) -> None:
