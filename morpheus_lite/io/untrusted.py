@@ -55,7 +55,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid TOML, which is text in UTF-8: {reason_of(error)}") from error
+        raise InputError(f"{path} is not valid TOML: {reason_of(error)}; expected a TOML file in UTF-8") from error
 
 
 def check_counts(stream: BinaryIO, path: str) -> None:

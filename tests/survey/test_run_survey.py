@@ -358,7 +358,7 @@ def test_options_that_contradict_each_other():
             ClusterOptions(scheduler=address)
     with pytest.raises(OptionError, match="positive number of seconds"):
         RunOptions(tile_timeout=0)
-    with pytest.raises(OptionError, match="expected 0 or more"):
+    with pytest.raises(OptionError, match="expected a whole number, at least 0"):
         RunOptions(retries=-1)
 
 
