@@ -72,10 +72,12 @@ def check(options: Any, *, error: type[MorpheusError] = OptionError) -> None:
         try:
             value = _converted(getattr(options, field.name), hints[field.name], field.metadata)
         except (TypeError, ValueError, OverflowError) as reason:
-            is_kind = " is of the wrong kind" if isinstance(reason, TypeError) else ""
+            given, is_kind = getattr(options, field.name), isinstance(reason, TypeError)
             wanted = _expected(hints[field.name], field.metadata)
-            shown = _shown(getattr(options, field.name))
-            raise error(f"{field.name} {shown}{is_kind}: expected {wanted}") from None
+            if "choices" in field.metadata and not is_kind:
+                raise error(f"{field.name} {_strange(given, field.metadata)}: choose {wanted}") from None
+            kind = " is of the wrong kind" if is_kind else ""
+            raise error(f"{field.name} {_shown(given)}{kind}: expected {wanted}") from None
         object.__setattr__(options, field.name, value)
 
 
@@ -196,6 +198,8 @@ def _expected(hint: Any, bounds: Mapping[str, Any], *, plural: bool = False) -> 
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(_expected(one, bounds, plural=plural) for one in arguments if one is not type(None))
+    if origin is tuple and "choices" in bounds:
+        return f"one or more of {', '.join(bounds['choices'])}"
     if origin is tuple:
         length = _length(bounds) if arguments[-1] is Ellipsis else f" of {len(arguments)}"
         return f"{_expected(arguments[0], bounds, plural=True)}, in {'lists' if plural else 'a list'}{length}"
@@ -226,6 +230,13 @@ def _length(bounds: Mapping[str, Any]) -> str:
     if least == most:
         return f" of {least}"
     return f" of at least {least}" if least else ""
+
+
+def _strange(value: Any, bounds: Mapping[str, Any]) -> str:
+    """What is no choice, for a message: the text itself, or the items of a list."""
+    if isinstance(value, str):
+        return _shown(value)
+    return ", ".join(str(one) for one in value if one not in bounds["choices"])[:60] or "(none)"
 
 
 def _shown(value: Any) -> str:
