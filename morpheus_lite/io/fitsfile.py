@@ -17,8 +17,11 @@ from astropy.io import fits
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading, reason_of
+from morpheus_lite.io.codecs import guard
 from morpheus_lite.io.location import Extension, Location
-from morpheus_lite.io.untrusted import check_counts, check_hdus
+from morpheus_lite.io.untrusted import check_hdus, scan_headers
+
+guard()
 
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _ZIP = b"PK\x03\x04"
@@ -69,7 +72,7 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
             warnings.simplefilter("ignore")
             content = _content(path)
             with Path(content).open("rb") if isinstance(content, str) else nullcontext(content) as stream:
-                check_counts(stream, path)
+                is_plain = scan_headers(stream, path)
             hdus = fits.open(content, memmap=False, do_not_scale_image_data=not scaled)
             missing = _missing_bytes(hdus)
     except InputError:
@@ -86,7 +89,7 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
         raise InputError(f"{path} is truncated: {_cut_where(missing)}; copy or download it again")
     try:
         with reading(path):
-            check_hdus(hdus, path)
+            check_hdus(hdus, path, is_plain)
     except InputError:
         hdus.close()
         raise
@@ -146,6 +149,8 @@ def _remote(url: str) -> BinaryIO:
 def _missing_bytes(hdus: fits.HDUList) -> int:
     """How much of the last HDU is missing: 0 if nothing, positive if pixels are, negative if only padding is."""
     last = hdus[len(hdus) - 1]
+    if not hasattr(last, "fileinfo"):  # `check_hdus` refuses it
+        return 0
     where = last.fileinfo()
     length, end = where["file"].size, where["datLoc"] + where["datSpan"]
     if length > end:

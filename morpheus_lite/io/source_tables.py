@@ -163,7 +163,7 @@ def class_shares(table: Table, name: str) -> np.ndarray | None:
 
 def _one_hot(value: Any, name: str) -> np.ndarray:
     if isinstance(value, bytes):
-        value = value.decode()
+        value = value.decode(errors="replace")
     if isinstance(value, str):
         value = value.strip().lower().replace(" ", "_").replace("-", "_")
         known = value in SOURCE_CLASSES

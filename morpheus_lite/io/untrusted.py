@@ -5,7 +5,7 @@ import re
 import struct
 import tomllib
 import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from functools import reduce
 from math import ceil, isfinite, prod
 from pathlib import Path
@@ -27,6 +27,11 @@ _NEEDED = re.compile(
 """Keywords whose loss would change what is read."""
 
 _COUNT = re.compile(rb"(BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|ZNAXIS) *= *([+-]?\d+)[ /]")
+_PLAIN = re.compile(
+    rb"(?:COMMENT |HISTORY |        )[ -~]{72}"
+    rb"|(?:[A-Z0-9_-]{1,8} *= +|HIERARCH [ !#-&(-<>-~]+= +|CONTINUE  +)"
+    rb"(?:'(?:[ -&(-~]|'')*'|[TF]|[+-]?\d+(?:\.\d*)?(?:[ED][+-]?\d+)?) *(?:/[ -~]*)?"
+)
 _BLOCK, _MOST_BLOCKS, _MOST_COUNTED = 2880, 10000, 999
 
 _FORM = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")
@@ -58,8 +63,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not valid TOML: {reason_of(error)}; expected a TOML file in UTF-8") from error
 
 
-def check_counts(stream: BinaryIO, path: str) -> None:
-    """Raise `InputError` where a header claims more axes or columns than FITS knows: astropy would count to them.
+def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
+    """Of each HDU, whether all of its cards are of the plainest kind, which needs no parsing to be believed.
 
     Parameters
     ----------
@@ -67,11 +72,24 @@ def check_counts(stream: BinaryIO, path: str) -> None:
         The file, at its beginning, where it is again afterwards.
     path : str
         Where it was read from.
+
+    Returns
+    -------
+    list of bool
+        As far as HDUs can be found by what their headers say.
+
+    Raises
+    ------
+    InputError
+        A header claims more axes or columns than FITS knows, to which astropy would count, or has no end.
     """
+    is_plain: list[bool] = []
     for hdu in itertools.count():
-        cards = _counts(stream, f"{path}[{hdu}]")
-        if cards is None:
+        scanned = _scan(stream, f"{path}[{hdu}]")
+        if scanned is None:
             break
+        cards = scanned[0]
+        is_plain.append(scanned[1])
         for keyword in (b"NAXIS", b"TFIELDS", b"ZNAXIS"):
             if not 0 <= cards.get(keyword, 0) <= _MOST_COUNTED:
                 raise InputError(
@@ -84,16 +102,22 @@ def check_counts(stream: BinaryIO, path: str) -> None:
             break
         stream.seek(-(-n_bytes // _BLOCK) * _BLOCK, 1)
     stream.seek(0)
+    return is_plain
 
 
-def _counts(stream: BinaryIO, where: str) -> dict[bytes, int] | None:
-    """The whole numbers of a header by keyword, of which the first counts; None where the file ends before it does."""
+def _scan(stream: BinaryIO, where: str) -> tuple[dict[bytes, int], bool] | None:
+    """The structural numbers of a header, the first of each keyword, and whether all of its cards are plain.
+
+    None where the file ends before the header does.
+    """
     cards: dict[bytes, int] = {}
+    is_plain = True
     for _ in range(_MOST_BLOCKS):
         block = stream.read(_BLOCK)
         for card in (block[start : start + 80] for start in range(0, len(block), 80)):
             if card.startswith(b"END     "):
-                return cards
+                return cards, is_plain
+            is_plain = is_plain and _PLAIN.fullmatch(card) is not None
             if match := _COUNT.match(card):
                 cards.setdefault(match[1], int(match[2]))
         if len(block) < _BLOCK:
@@ -101,7 +125,7 @@ def _counts(stream: BinaryIO, where: str) -> dict[bytes, int] | None:
     raise InputError(f"{where}: the header has no END in {_MOST_BLOCKS * _BLOCK} bytes; it is no FITS file, or damaged")
 
 
-def check_hdus(hdus: fits.HDUList, path: str) -> None:
+def check_hdus(hdus: fits.HDUList, path: str, is_plain: Sequence[bool]) -> None:
     """Raise `InputError` where an HDU is not what it claims to be, naming the card.
 
     Cards that cannot be parsed are errors where they matter to how the file is read; others are dropped, with a
@@ -113,12 +137,15 @@ def check_hdus(hdus: fits.HDUList, path: str) -> None:
         As opened, with all headers read. Pixels are not looked at; of compressed images the tables of tiles are.
     path : str
         Where they were read from.
+    is_plain : sequence of bool
+        What `scan_headers` found.
     """
     for number, hdu in enumerate(hdus):
         where = f"{path}[{number}]"
         if not isinstance(hdu, _KNOWN):
             raise InputError(f"{where} is no standard FITS HDU, or its header is damaged; copy or download it again")
-        _check_cards(hdu.header, where)
+        if number >= len(is_plain) or not is_plain[number]:
+            _check_cards(hdu.header, where)
         if isinstance(hdu, fits.CompImageHDU | fits.BinTableHDU):
             _check_table(hdu, where)
         if isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):

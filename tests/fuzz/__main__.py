@@ -15,7 +15,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--kind", default="", help="only files of this kind, such as image or model")
+    parser.add_argument("--kind", default="", help="only files of this kind or name, such as model or tiles_RICE")
     options = parser.parse_args()
     result = run(
         options.seed, range(options.first, options.first + options.cases), workers=options.workers, only=options.kind

@@ -35,15 +35,15 @@ class Case:
 
 
 def case_of(seed: int, number: int, samples: Sequence[Sample], folder: Path, only: str = "") -> Case:
-    """Make the files of a case in an empty folder, of one kind or any; the same seed and number give the same files."""
+    """Make the files of a case, of one kind or name or any, in an empty folder; seed and number decide."""
     rng = np.random.default_rng([seed, number])
     kinds = sorted({sample.kind for sample in samples})
     rest = (1 - sum(_WEIGHTS.values())) / sum(kind not in _WEIGHTS for kind in kinds)
     kind = str(rng.choice(kinds, p=[_WEIGHTS.get(kind, rest) for kind in kinds]))
     kind = only or kind
-    among = [sample for sample in samples if sample.kind == kind]
+    among = [sample for sample in samples if kind in (sample.kind, next(iter(sample.files))[: len(kind)])]
     sample = among[int(rng.integers(len(among)))]
-    name = next(iter(sample.files))
+    kind, name = sample.kind, next(iter(sample.files))
     ways = mutations_for(name)
     way = ways[int(rng.integers(len(ways)))] if rng.random() > 0.01 else unchanged
     files = {**sample.files, name: way(sample.files[name], rng)}

@@ -19,7 +19,7 @@ OUTCOMES = ("read", "clear error", "foreign exception", "abort", "hang", "memory
 
 _SECONDS = 10
 """Processor time of a case; `_PATIENCE` times as much on the clock, which counts where it only waits."""
-_PATIENCE = 6
+_PATIENCE = 20
 _BYTES = 4 << 30
 
 
@@ -119,7 +119,7 @@ class _Worker:
             self.stop()
             return kind, "hang", "on the clock"
         code = process.wait()
-        self._process = None
+        self.stop()
         if -code in (signal.SIGPROF, signal.SIGXCPU):
             return kind, "hang", f"{_SECONDS} s"
         return kind, "memory" if -code == signal.SIGKILL else "abort", f"exit code {code}"
@@ -147,8 +147,8 @@ class _Worker:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
-            self._process = None
+            with self._process:  # waits, and closes the pipes
+                self._process = None
 
 
 def _serve(seed: int, folder: Path, only: str) -> None:

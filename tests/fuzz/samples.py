@@ -89,6 +89,14 @@ def _images() -> dict[str, bytes]:
     bands = [
         fits.ImageHDU(_pixels(k), _sky_header(FILTER=name), name) for k, name in enumerate(("F160W", "F125W", "F606W"))
     ] + [fits.ImageHDU(np.full(SHAPE, 0.5, np.float32), name=f"{name}_VAR") for name in ("F160W", "F125W", "F606W")]
+    extremes = []
+    for name, values in {"RMS": (1e-300, 1e16, 0.0), "VAR": (1e-62, 1e300, -1.0), "WHT": (1e40, 1e-45, np.inf)}.items():
+        plane = np.ones(SHAPE)
+        plane[2], plane[3], plane[4] = values
+        extremes += [
+            fits.ImageHDU(_pixels(), _sky_header(FILTER=name), name[0]),
+            fits.ImageHDU(plane, name=f"{name[0]}_{name}"),
+        ]
     scaled = fits.ImageHDU(np.round(_pixels() * 64).astype(np.int16), _sky_header(BLANK=-32768), "SCI")
     scaled.header["BSCALE"], scaled.header["BZERO"] = 1 / 64, 10.0
     cube = fits.PrimaryHDU(np.stack([_pixels(k) for k in range(3)]), _sky_header(FILTER1="F160W", NAXIS4=1))
@@ -97,6 +105,7 @@ def _images() -> dict[str, bytes]:
         "planes": _content(*planes),
         "weights": _content(*weights),
         "bands": _content(*bands),
+        "extremes": _content(*extremes),
         "scaled": _content(scaled),
         "unsigned": _content(fits.ImageHDU(np.arange(768, dtype=np.uint16).reshape(SHAPE), _sky_header(), "SCI")),
         "cube": _content(cube),
