@@ -301,8 +301,9 @@ def linear(values: np.ndarray, header: Mapping[str, Any], name: str) -> np.ndarr
     Stacks of Pan-STARRS hold v = a asinh((flux - BOFFSET) / (2 BSOFTEN)), where a = 2.5 / ln 10 (Waters et al. 2020).
     """
     offset, softening = header.get("BOFFSET"), header.get("BSOFTEN")
-    numbers = isinstance(offset, int | float) and isinstance(softening, int | float)
-    if not numbers or softening <= 0 or values.dtype.kind != "f":
+    if not isinstance(offset, int | float) or not isinstance(softening, int | float):
+        return values
+    if softening <= 0 or values.dtype.kind != "f":
         return values
     if np.nanmax(np.abs(values), initial=0) > _LARGEST_ASINH:
         raise InputError(

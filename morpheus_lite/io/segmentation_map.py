@@ -73,14 +73,13 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarr
                 f"{source}: it is not clear which image is the {what}; say so, as in FILE[1]. It has\n"
                 f"{describe_hdus(hdus)}"
             )
-        *leading, height, width = (1, *hdus[number].shape)
-        if len(hdus[number].shape) < 2 or any(length != 1 for length in leading):
+        shape = hdus[number].shape
+        if len(shape) < 2 or any(length != 1 for length in shape[:-2]):
             raise InputError(
-                f"{source}: the {what} has shape {hdus[number].shape}; expected two dimensions, (y, x), beside axes of "
-                "length 1"
+                f"{source}: the {what} has shape {shape}; expected two dimensions, (y, x), beside axes of length 1"
             )
-        index = (0,) * (len(hdus[number].shape) - 2)
-        plane = np.asarray(read_section(hdus[number], index, Window(0, 0, height, width)))
+        index = (0,) * (len(shape) - 2)
+        plane = np.asarray(read_section(hdus[number], index, Window(0, 0, *shape[-2:])))
     if plane.dtype.kind == "f" and not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):
         raise InputError(f"{source}: the {what} holds {plane.dtype} values that are not whole numbers")
     if plane.dtype.kind in "fu" and (largest := np.abs(plane).max()) >= 2.0**63:
