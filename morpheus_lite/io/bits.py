@@ -38,11 +38,12 @@ ROMAN = ("DO_NOT_USE", "SATURATED", "JUMP_DET", "DROPOUT", "GW_AFFECTED_DATA", "
 HST = ("LOST", "FILLED", "BADPIX", "MASKED", "HOT", "CTE", "WARM", "BADCOL", "SATURATED", "BADREF", "TRAP", "ATODSAT")
 """Bits of DQ of ACS, from bit 0 (ACS Data Handbook); CRDRIZ and CRREJ follow. WFC3/IR names some otherwise."""
 
-HST_GOOD = {("ACS", "WFC"): 336, ("ACS", "HRC"): 96, ("ACS", "SBC"): 0, ("WFC3", "UVIS"): 336, ("WFC3", "IR"): 528}
-"""Bits of DQ that HST's own mosaics take for good, by instrument and detector.
+HST_GOOD = {("ACS", "WFC"): 80, ("ACS", "HRC"): 96, ("ACS", "SBC"): 0, ("WFC3", "UVIS"): 80, ("WFC3", "IR"): 528}
+"""Bits of DQ that HST's own mosaics take for good, by instrument and detector, saturation apart.
 
-``final_bits`` of drizzlepac's default parameters (pars/hap_pars/default_parameters): 16 hot, 64 warm and 256 full-well
-saturated pixels of ACS/WFC and WFC3/UVIS; 32 and 64 of ACS/HRC; 16 hot pixels and 512 blobs of WFC3/IR.
+``final_bits`` of drizzlepac's default parameters (pars/hap_pars/default_parameters): 16 hot and 64 warm pixels of
+ACS/WFC and WFC3/UVIS; 32 and 64 of ACS/HRC; 16 hot pixels and 512 blobs of WFC3/IR. They also keep 256, full-well
+saturation, whose charge has bled to the pixels around; here it is bad, so that the source gets its flag.
 """
 
 DES = (
