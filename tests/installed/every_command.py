@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from astropy.io import fits
-from morpheus_lite.options import CATALOG_FORMATS, PRODUCTS
 
 import morpheus_lite as ml
+from morpheus_lite.config.classify import CATALOG_FORMATS, PRODUCTS
 
 MORPHEUS = Path(sys.executable).with_name("morpheus")
 TRAINING = """
