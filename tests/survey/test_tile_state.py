@@ -21,6 +21,7 @@ from morpheus_lite.survey.state.tile_state import (
     State,
     describe_product,
     log_tail,
+    read_marker,
     read_states,
     strangers,
     tile_directory,
@@ -188,3 +189,20 @@ def test_a_run_on_another_machine_is_respected(tmp_path):
 def test_a_directory_that_cannot_be_written():
     with pytest.raises(OutputError, match="nothing can be written"), locked(Path("/proc/morpheus")):
         pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run": None}, {"run": 3}, {"inputs": ["image"]}, {"inputs": {"image": "a.fits"}},
+        {"products": {"maps": "m.fits"}},
+        {"products": {"maps": {"file": "m.fits", "size": "1", "sha256": "0"}}},
+    ],
+)  # fmt: skip
+def test_a_damaged_marker_is_none(change, tmp_path):
+    run = {"run": {"version": "1"}, "digest": "d", "inputs": {"image": {"size": 1}}}
+    whole = run | {"products": {"maps": {"file": "m.fits", "size": 1, "sha256": "0"}}}
+    (tmp_path / MARKER).write_text(json.dumps(whole))
+    assert read_marker(tmp_path) == whole
+    (tmp_path / MARKER).write_text(json.dumps(whole | change))
+    assert read_marker(tmp_path) is None

@@ -83,10 +83,10 @@ def read_marker(directory: Path) -> dict[str, Any] | None:
 
 
 def _is_marker(marker: Mapping[str, Any]) -> bool:
-    parts = [marker.get(name) for name in ("run", "inputs", "products")]
-    if "digest" not in marker or not all(isinstance(part, dict) for part in parts):
+    run, inputs, products = (marker.get(name) for name in ("run", "inputs", "products"))
+    if "digest" not in marker or not all(isinstance(part, dict) for part in (run, inputs, products)):
         return False
-    _, inputs, products = parts
+    assert inputs is not None and products is not None
     facts = ("file", str), ("size", int), ("sha256", str)
     return all(isinstance(one, dict) for one in inputs.values()) and all(
         isinstance(one, dict) and all(isinstance(one.get(name), kind) for name, kind in facts)
