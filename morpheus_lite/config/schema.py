@@ -120,10 +120,15 @@ def _is_required(field: dataclasses.Field) -> bool:
 
 def _built(value: Any, hint: Any, where: str) -> Any:
     """A value of a table with the dataclasses in it; all else is left to `check`."""
-    if dataclasses.is_dataclass(hint) and not isinstance(value, hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and not isinstance(value, hint):
         return from_table(hint, value, where)
     item = get_args(hint)[0] if get_origin(hint) is tuple else None
-    if dataclasses.is_dataclass(item) and isinstance(value, Sequence) and not isinstance(value, str):
+    if (
+        isinstance(item, type)
+        and dataclasses.is_dataclass(item)
+        and isinstance(value, Sequence)
+        and not isinstance(value, str)
+    ):
         return tuple(_built(one, item, f"item {number} of {where}") for number, one in enumerate(value, 1))
     return value
 
@@ -162,9 +167,10 @@ def _converted_tuple(value: Any, items: tuple[Any, ...], bounds: Mapping[str, An
     return tuple(_converted(one, item, bounds) for one, item in zip(value, items, strict=True))
 
 
-def _converted_scalar(value: Any, hint: type, bounds: Mapping[str, Any]) -> Any:
+def _converted_scalar(value: Any, hint: Any, bounds: Mapping[str, Any]) -> Any:
     if hint in (int, float):
-        if isinstance(value, bool) or not isinstance(value, Integral if hint is int else Real):
+        kind = Integral if hint is int else Real
+        if isinstance(value, bool) or not isinstance(value, kind):
             raise TypeError
         value = hint(value)
         if not math.isfinite(value) or abs(value) > (_LARGEST if hint is int else sys.float_info.max):

@@ -221,8 +221,9 @@ def write_failure(error: BaseException | None) -> str | None:
     """
     is_own = isinstance(error, OSError)
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (_REASONS if is_own else _FULL):
-            return _REASONS[error.errno]
+        number = error.errno if isinstance(error, OSError) else None
+        if number is not None and number in (_REASONS if is_own else _FULL):
+            return _REASONS[number]
         if "Not enough space on disk" in str(error):
             return _REASONS[errno.ENOSPC]
         error = error.__cause__ or error.__context__
