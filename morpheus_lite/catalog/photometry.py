@@ -109,8 +109,9 @@ def measure_photometry(
     if central is None or options.local_background or central.radii[-1] < reach:
         central = grow(light, stamp.ellipse.y, stamp.ellipse.x, reach)
     half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
-    photons = _photons(stamp.light - background[:-1], bands)
-    variance = stamp.detection_variance + summed(stamp.weights**2, photons)
+    variance = stamp.detection_variance
+    if any(band.gain for band in bands):
+        variance = variance + summed(stamp.weights**2, _photons(stamp.light - background[:-1], bands))
     centroid, centroid_error = windowed_centroid(stamp, light, variance, half_light, detection)
     x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])

@@ -32,7 +32,7 @@ TILE = 1024
 _SMALLEST_TILE = 128
 _PLANES_OF = {"mean": 5, "variance": 5, "vote": 5}
 _BYTES_OF_BAND = 18  # data, RMS and validity, and again where they are taken
-_BYTES_OF_PIXEL = 60  # labels before and after, marks, and what is at work
+_BYTES_OF_PIXEL = 75  # labels before and after, marks, and what is at work
 
 log = logging.getLogger(__name__)
 

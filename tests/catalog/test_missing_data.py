@@ -243,3 +243,14 @@ def test_paper_columns_of_a_missing_band():
         ("partly_covered",),
         ("no_data",),
     ] * 3
+
+
+def test_photons_of_the_bands_that_are_there():
+    image = scene(missing("half"), rms=False)
+    plain, noisy = (
+        measure(labels(), image, maps_of(SHAPE), maps="probability", options=replace(OPTIONS, gain=gain))
+        for gain in (None, 2.0)
+    )
+    for name in ("x_centroid_win_err", "kron_fluxerr_F125W", "total_fluxerr_F606W"):
+        assert (values(noisy, name) > 1.02 * values(plain, name)).all(), name
+    assert (np.isnan(values(noisy, "kron_fluxerr_F160W")) == np.isnan(values(plain, "kron_fluxerr_F160W"))).all()
