@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train or fine-tune a network.",
     "evaluate": "Score segmentation maps and catalogues against truth.",
     "calibrate": "Fit a calibration of the probabilities.",
+    "export": "Write a model as an ONNX file, for other programs.",
     "models": "List the models that are installed.",
     "info": "Say what is in a product, and how it was made.",
 }
