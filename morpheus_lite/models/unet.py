@@ -34,6 +34,7 @@ def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim
 
     Examples
     --------
+    >>> from morpheus_lite.models.unet_config import HAUSEN2020
     >>> build_unet(HAUSEN2020).output_shape
     (None, 40, 40, 5)
     """
