@@ -48,8 +48,8 @@ class Photometry:
     covered : numpy.ndarray
         float64, shape ``(aperture, band)``: share of the pixels of each aperture that has data.
     light_covered : numpy.ndarray
-        float64, shape ``(band,)``: share of the light in the Kron ellipse, as the detection image has it, that lies on
-        pixels with data.
+        float64, shape ``(band + 1,)``: share of the light in the Kron ellipse, as the detection image has it, that lies
+        on pixels with data in each band, and in any.
     kron_radius : float
         First moment of the light in units of the source's own semi-axes.
     half_light_radius : float
@@ -179,13 +179,15 @@ def _segment_sums(stamp: Stamp, bands: Sequence[BandNoise]) -> tuple[np.ndarray,
 
 
 def _light_covered(stamp: Stamp, light: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Share of light in the pixels of each band that have data: float64, shape ``(band,)``.
+    """Share of light in the pixels with data in each band, and in any: float64, shape ``(band + 1,)``.
 
     Where the light is not positive, the share of the pixels.
     """
+    covered = np.append(covered, covered.max())
     if (covered == 1).all() or not light.sum() > 0:
         return covered
-    shares = np.einsum("yx,yxb->b", light, stamp.covered.astype(np.float64)) / light.sum()
+    there = np.concatenate([stamp.covered, stamp.usable.any(axis=2, keepdims=True)], axis=2)
+    shares = np.einsum("yx,yxb->b", light, there.astype(np.float64)) / light.sum()
     return np.where((covered > 0) & (covered < 1), np.clip(shares, 0, 1), covered)
 
 

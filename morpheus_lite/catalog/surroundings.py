@@ -176,8 +176,8 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         values[name] = np.array([getattr(one.structure, name) if one else np.nan for one in found])
     for index, band in enumerate(image.bands):
         measured = {kind: (flux[:, part, index], error[:, part, index]) for part, kind in enumerate(kinds)}
-        light_covered = np.array([one.light_covered[index] if one else np.nan for one in light])
-        measured["total"] = _total(*measured["kron"], light_covered, values)
+        share, seen = (np.array([one.light_covered[k] if one else np.nan for one in light]) for k in (index, -1))
+        measured["total"] = _total(*measured["kron"], share, seen, values)
         for kind, (one_flux, one_error) in measured.items():
             prefix, suffix = ("aper", f"{kind}_{band}") if kind in names else (kind, band)
             values[f"{prefix}_flux_{suffix}"], values[f"{prefix}_fluxerr_{suffix}"] = one_flux, one_error
@@ -192,16 +192,16 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
 
 
 def _total(
-    flux: np.ndarray, error: np.ndarray, covered: np.ndarray, values: dict[str, np.ndarray]
+    flux: np.ndarray, error: np.ndarray, covered: np.ndarray, seen: np.ndarray, values: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Total flux of each source and its error, from those of the Kron ellipse and the correction.
 
     Of a band that covers part of the light, the rest is as bright as the detection image says; NaN where that part is
-    too small to tell.
+    too small to tell. What no band has seen may be as wrong as it is bright.
     """
     share = np.where(covered >= _LEAST_COVERED, covered, np.nan)
     factor, doubt = values["total_correction"] / share, values["total_correction_err"] / share
-    guess = _COLOUR_GRADIENT * (1 - share) * factor
+    guess = np.hypot(_COLOUR_GRADIENT * (1 - share), 1 - seen) * factor
     return factor * flux, np.sqrt((factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2)
 
 

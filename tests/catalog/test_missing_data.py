@@ -254,3 +254,13 @@ def test_photons_of_the_bands_that_are_there():
     for name in ("x_centroid_win_err", "kron_fluxerr_F125W", "total_fluxerr_F606W"):
         assert (values(noisy, name) > 1.02 * values(plain, name)).all(), name
     assert (np.isnan(values(noisy, "kron_fluxerr_F160W")) == np.isnan(values(plain, "kron_fluxerr_F160W"))).all()
+
+
+def test_a_hole_in_every_band_is_in_the_error():
+    table = measured(scene(missing("hole"), (0, 1, 2)))
+    for k, band in enumerate(BANDS):
+        total, doubt = values(table, f"total_flux_{band}"), values(table, f"total_fluxerr_{band}")
+        assert (np.abs(total - COLOUR[k] * FLUX) < 2 * doubt + 0.01 * total).all()
+        assert "partly_covered" in decode_flags(table["flags"][MIDDLE])
+        assert doubt[MIDDLE] > 0.1 * total[MIDDLE]
+        assert (np.delete(doubt / total, MIDDLE) < 0.1).all()
