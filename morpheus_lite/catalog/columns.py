@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, QTable
 
-from morpheus_lite.catalog.light_columns import ColumnDefinition, extent_columns, light_columns
+from morpheus_lite.catalog.light_columns import ColumnDefinition, background_column, extent_columns, light_columns
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.flags import SourceFlag, bits_in_words
@@ -48,7 +48,9 @@ _NATURE = (
 )
 
 
-def catalogue_columns(image: SkyImage, settings: MeasureOptions, *, with_errors: bool) -> list[ColumnDefinition]:
+def catalogue_columns(
+    image: SkyImage, settings: MeasureOptions, *, with_errors: bool, with_background: bool = False
+) -> list[ColumnDefinition]:
     """Every column of an image's catalogue, in order.
 
     Parameters
@@ -59,9 +61,14 @@ def catalogue_columns(image: SkyImage, settings: MeasureOptions, *, with_errors:
         What is measured.
     with_errors : bool
         Whether the class maps have variances.
+    with_background : bool
+        Whether a background was subtracted of the image.
     """
     sky = _SKY if image.pixel_scale is not None else ()
-    light = chain.from_iterable(light_columns(image, index, settings) for index in range(image.n_bands))
+    light = chain.from_iterable(
+        [*light_columns(image, index, settings), *([background_column(image, index)] if with_background else [])]
+        for index in range(image.n_bands)
+    )
     shares = [ColumnDefinition(f"p_{name}", "f8", _RATIO, f"light-weighted share of {name}") for name in SOURCE_CLASSES]
     errors = [
         ColumnDefinition(f"p_{name}_err", "f8", _RATIO, f"scatter of p_{name} between windows, fully correlated")

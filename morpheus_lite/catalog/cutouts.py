@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from astropy.stats import mad_std
 from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.band_stack import DetectionImage, summed
-from morpheus_lite.noise.correlated import CorrelatedNoise
+from morpheus_lite.noise.correlated import CorrelatedNoise, scatter_of
 
 _FEWEST = 100
 
@@ -177,7 +176,7 @@ def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas
             plane[~known] = plane[known].mean()
         else:
             around = light[sky[:, :, index], index]
-            plane[:] = (mad_std(around) if len(around) >= _FEWEST else sigma) ** 2
+            plane[:] = (scatter_of(around) if len(around) >= _FEWEST else sigma) ** 2
     return variance
 
 

@@ -106,7 +106,7 @@ def find_saturated(
     sources: LabelledPixels,
     image: SkyImage,
     marks: np.ndarray,
-    levels: Sequence[float | None],
+    levels: Sequence[float | np.ndarray | None],
     faintest: Sequence[float],
 ) -> np.ndarray:
     """Which sources hold saturated pixels, or what saturation leaves behind.
@@ -119,8 +119,8 @@ def find_saturated(
         The image.
     marks : numpy.ndarray
         int32, shape ``(y, x)``: what `mark_pixels` found.
-    levels : sequence of (float or None)
-        Data value of each band from which a pixel is saturated, None where nothing says.
+    levels : sequence of (float, numpy.ndarray or None)
+        Light of each band, or for each source in it, from which a pixel is saturated; None where nothing says.
     faintest : sequence of float
         For each band, the value below which a flat top or a hole is no sign of saturation.
 

@@ -120,6 +120,14 @@ def _covered(name: str) -> ColumnDefinition:
     return ColumnDefinition(name.replace("_flux_", "_covered_"), "f8", _RATIO, meaning)
 
 
+def background_column(image: SkyImage, index: int) -> ColumnDefinition:
+    """Column of the background in one band."""
+    band, unit = image.bands[index], light_unit(image.units[index])
+    return ColumnDefinition(
+        f"background_{band}", "f8", unit, f"background of one pixel at the centroid, subtracted in {band}"
+    )
+
+
 def _calibrated_columns(kind: str, band: str) -> list[ColumnDefinition]:
     flux = f"{kind}_flux_{band}"
     return [

@@ -16,6 +16,7 @@ from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.errors import OptionError
+from morpheus_lite.noise.background_mesh import NoiseMap
 from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
@@ -39,6 +40,8 @@ class RowSettings:
         Noise of each band of the whole image; not needed without photometry.
     usual_coverage : int, optional
         Largest coverage of the whole image; None takes that of the class maps at hand.
+    background : NoiseMap, optional
+        Whose background was subtracted of the image; None where nothing was.
     workers : int
         Processes that share the sources.
     """
@@ -48,6 +51,7 @@ class RowSettings:
     options: MeasureOptions
     noise: dict[str, CorrelatedNoise]
     usual_coverage: int | None = None
+    background: NoiseMap | None = None
     workers: int = 1
 
 
@@ -128,7 +132,7 @@ def measure_sources(
         others[SourceFlag.CROWDED] = values.pop("crowded")
         others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side
         fluxes = {name: values for name, values in fluxes.items() if not name.startswith("segment_fluxerr_")}
-    levels = options.saturation_levels(image)
+    levels = _saturation(values, image, settings)
     others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
     values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
     values |= {"morphology": morphology.name, "entropy": morphology.entropy}
@@ -143,6 +147,17 @@ def measure_sources(
             "flags": flag_sources(sources, marks, others),
         }
     )
+
+
+def _saturation(
+    values: dict[str, np.ndarray], image: SkyImage, settings: RowSettings
+) -> list[float | np.ndarray | None]:
+    """Light of each band from which a pixel is saturated: for each source, where a background was subtracted."""
+    levels: list[Any] = settings.options.saturation_levels(image)
+    if settings.background is None:
+        return levels
+    background = settings.background.background_at(values["x_centroid"], values["y_centroid"])
+    return [level if level is None else level - background[:, index] for index, level in enumerate(levels)]
 
 
 def _class_maps(classification: Classification, maps: str) -> np.ndarray:

@@ -19,6 +19,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.errors import InputError
+from morpheus_lite.noise import background_mesh
 from morpheus_lite.noise.band_stack import STACK, detection_image
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 
@@ -111,14 +112,22 @@ def measure(
     """
     options = options or MeasureOptions()
     labels = check_labels(labels, image.shape)
+    background = options.background_of(by_votes=maps == "vote")
     if classification.shape != image.shape:
         raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {image.shape}")
     for name, zero_point in zip(image.bands, image.zero_points, strict=True):
         if zero_point is not None and not np.isfinite(zero_point):
             raise InputError(f"zero-point {zero_point} of {name}: expected a finite AB magnitude, or None if unknown")
     options.check_image(image.name, image.bands, image.pixel_scale)
+    seen = None
+    if background is not None:
+        seen = background_mesh.measure_noise(image).with_background(background)
+        if background == "mesh":
+            seen = seen.less_sources(background_mesh.measure_noise(image, labels))
+        image = background_mesh.subtract(image, seen)
     pieces = [(image.cutout(window), labels[window.slices]) for window in sample_windows(image.shape)]
-    settings = replace(settings_of_rows(pieces, maps, options, band, noise=noise), workers=workers)
+    settings = settings_of_rows(pieces, maps, options, band, noise=noise)
+    settings = replace(settings, background=seen, workers=workers)
     before = None if parents is None else check_labels(parents, labels.shape)
     rows = measure_rows(labels, image, classification, settings, parents=before)
     if options.share_blends:
@@ -179,14 +188,20 @@ def finish_table(
     values = rows | _sky_positions(image, rows["x_centroid"], rows["y_centroid"]) | _families(rows["parent_label"])
     child = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD)
     values["flags"] = rows["flags"] | np.where(values["n_children"] > 1, child, 0).astype(np.int32)
-    options = settings.options
-    columns = catalogue_columns(image, options, with_errors=with_errors)
+    options, seen = settings.options, settings.background
+    if seen is not None:
+        levels = seen.background_at(rows["x_centroid"], rows["y_centroid"])
+        for name, level in zip(image.bands, levels.T, strict=True):
+            has_data = np.isfinite(rows[f"segment_flux_{name}"])
+            values[f"background_{name}"] = np.where(has_data, level, np.nan)
+    columns = catalogue_columns(image, options, with_errors=with_errors, with_background=seen is not None)
     detection = settings.detection
     meta = {**provenance, "detection_band": detection.name, "morphology_maps": settings.maps}
     if detection.name == STACK:
         names = [name for name, chosen in zip(image.bands, detection.chosen, strict=True) if chosen]
         meta |= {"reference_band": detection.band, "detection_image": _STACKED.format(", ".join(names))}
     meta["zero_points"] = {name: _zero_point_record(image, k) for k, name in enumerate(image.bands)}
+    meta["background"] = options.background_of(by_votes=settings.maps == "vote") or "none"
     if options.photometry:
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
         gains = zip(image.bands, find_gains(image, options.gain), strict=True)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.reading import names, number, pairs
-from morpheus_lite.config.measure import APERTURE_UNITS, MeasureOptions
+from morpheus_lite.config.measure import APERTURE_UNITS, BACKGROUNDS, MeasureOptions
 from morpheus_lite.errors import OptionError
 
 _OPTIONS = (
@@ -40,6 +40,11 @@ _OPTIONS = (
     ),
     click.option("--share-blends", is_flag=True, help="Add fluxes in which pieces of one source share its pixels."),
     click.option("--local-background", is_flag=True, help="Subtract the sky around each source."),
+    click.option(
+        "--background",
+        metavar="mesh|none|VALUE",
+        help="What is subtracted of each pixel (default: what a mesh of 128 px shows; nothing for hausen2020).",
+    ),
     click.option("--saturation", type=float, help="Data value from which a pixel is saturated (default: SATURATE)."),
 )
 
@@ -60,6 +65,7 @@ def measuring_of(chosen: dict[str, Any]) -> MeasureOptions:
         gain=gain_option(chosen["gain"]),
         share_blends=chosen["share_blends"],
         local_background=chosen["local_background"],
+        background=background_option(chosen["background"]),
         saturation=chosen["saturation"],
     )
 
@@ -70,6 +76,18 @@ def radii(text: str) -> tuple[float, ...]:
     if not found:
         raise OptionError(f"--apertures {text!r}: expected radii, such as --apertures 0.25,0.5")
     return found
+
+
+def background_option(text: str | None) -> str | float | None:
+    """``mesh``, ``none`` or a level."""
+    if text is None or text in BACKGROUNDS:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(
+            f"--background {text!r}: expected {', '.join(BACKGROUNDS)}, or a level in data units"
+        ) from None
 
 
 def gain_option(values: tuple[str, ...]) -> float | dict[str, float] | None:

@@ -16,6 +16,9 @@ LARGEST_MARGIN = 256
 
 APERTURE_UNITS = ("arcsec", "pixel")
 
+BACKGROUNDS = ("mesh", "none")
+"""What is subtracted of each pixel, beside a level."""
+
 _SMALLEST_MARGIN = 24
 _RADII = {"arcsec": (0.25, 0.5, 1.0), "pixel": (3.0, 5.0, 10.0)}
 
@@ -47,7 +50,11 @@ class MeasureOptions:
         Add ``shared_flux_<band>``, in which the pieces of a source that was split share its pixels. Needs
         ``photometry``.
     local_background : bool
-        Subtract the median of the sky around each source from Kron and aperture fluxes.
+        Subtract the median of the sky around each source from Kron and aperture fluxes, after ``background``.
+    background : {"mesh", "none"} or float, optional
+        What is subtracted of each pixel before anything else: the local background, which a mesh of 128 pixels shows;
+        nothing; or one level in data units. None takes the mesh, and nothing where sources are found by rank votes, as
+        the published package does.
     saturation : float, optional
         Data value from which a pixel is saturated. None takes ``SATURATE`` of each band's header, if there.
     largest_side : int
@@ -77,6 +84,7 @@ class MeasureOptions:
     gain: float | Mapping[str, float] | None = option(None, above=0)
     share_blends: bool = False
     local_background: bool = False
+    background: str | float | None = None
     saturation: float | None = None
     largest_side: int = option(1024, low=1)
     outside_domain: bool = False
@@ -85,11 +93,16 @@ class MeasureOptions:
         check(self)
         if self.share_blends and not self.photometry:
             raise OptionError("share_blends: the fluxes need photometry=True")
+        check_background(self.background)
 
     @classmethod
     def paper(cls) -> "MeasureOptions":
         """Only the columns that need no more than the segments: what Hausen & Robertson (2020) measured, and fluxes."""
         return cls(photometry=False, structure=False)
+
+    def background_of(self, *, by_votes: bool) -> str | float | None:
+        """What is subtracted, where sources are found by rank votes or not; None leaves the image as it is."""
+        return self.background if self.background is not None or by_votes else "mesh"
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -186,6 +199,19 @@ class MeasureOptions:
             return [self.saturation] * image.n_bands
         headers = (image.meta.get("bands", {}).get(band, {}).get("header", {}) for band in image.bands)
         return [_positive(header.get("SATURATE")) for header in headers]
+
+
+def check_background(background: str | float | None) -> None:
+    """Refuse what is none of `BACKGROUNDS` and no level.
+
+    Raises
+    ------
+    OptionError
+        That.
+    """
+    is_level = isinstance(background, int | float) and not isinstance(background, bool) and math.isfinite(background)
+    if background is not None and background not in BACKGROUNDS and not is_level:
+        raise OptionError(f"background {background!r}: expected 'mesh', 'none', or a level in data units")
 
 
 def _positive(level: object) -> float | None:

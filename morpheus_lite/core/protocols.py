@@ -22,6 +22,10 @@ class ImageDoor(Protocol):
     def wcs(self) -> WCS | None:
         """Of the whole image."""
 
+    @property
+    def has_rms(self) -> tuple[bool, ...]:
+        """Whether the noise of each band is known, somewhere at least."""
+
     def read(self, window: Window, /) -> SkyImage:
         """The pixels of a window."""
 

@@ -123,6 +123,8 @@ def noise_correlation(snr: np.ndarray, valid: np.ndarray) -> float:
     if min(len(d) for d in differences) < 100:
         return float("nan")
     variance = mad_std(snr[sky]) ** 2
+    if not variance > 0:  # counts
+        return float("nan")
     rho = 1 - np.mean([mad_std(d) ** 2 for d in differences]) / (2 * variance)
     return float(np.sqrt(-0.25 / np.log(min(rho, 0.999)))) if rho > np.exp(-0.25 / 0.16) else 0.0
 

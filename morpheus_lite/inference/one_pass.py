@@ -5,12 +5,12 @@ the memory, the number of cores and the place where image and maps are kept, the
 maps are the same to the bit.
 """
 
+import logging
 import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,11 @@ from morpheus_lite.inference.tile_memory import TileModel, tile_side
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import Maps, MemoryMaps
 from morpheus_lite.io.reader import open_image
-from morpheus_lite.noise.background_mesh import NoiseMap, measure_row, noise_from_rows, normalize, strips
+from morpheus_lite.noise.background_mesh import NoiseMap, normalize
+from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.runtime.resources import Progress, release_memory, run_each, usable_cores
+
+log = logging.getLogger(__name__)
 
 KINDS = ("mean", "coverage", "flags")
 """Planes that one-pass classification fills."""
@@ -40,6 +43,7 @@ def classify_tiles(
     model: TileModel,
     *,
     uncertainty: bool = False,
+    background: str | float = "mesh",
     tile: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -56,6 +60,8 @@ def classify_tiles(
     uncertainty : bool
         Whether to ask the network eight times, the sky turned and mirrored: ``probability`` is then the mean of its
         answers, and there are ``aleatoric`` and ``epistemic``.
+    background : {"mesh", "none"} or float
+        What is subtracted of each pixel: the local background, nothing, or one level in data units.
     tile, workers, progress
         As in `stream_tiles`.
 
@@ -72,7 +78,9 @@ def classify_tiles(
     kinds = (*KINDS, *UNCERTAINTY) if uncertainty else KINDS
     record = tile_record(model, uncertainty=uncertainty)
     maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
-    stream_tiles(open_image(image), model, maps, tile=tile, workers=workers, progress=progress)
+    source = open_image(image)
+    noise = measure_sections(source, background=background, workers=workers)
+    stream_tiles(source, model, maps, tile=tile, workers=workers, noise=noise, progress=progress)
     return maps.read()
 
 
@@ -108,7 +116,7 @@ def stream_tiles(
         Only the tiles that touch this part of the image: what the whole image would give there, and around it as far as
         these tiles reach.
     noise : NoiseMap, optional
-        From `measure_image_noise`; measured here if not given.
+        From `~morpheus_lite.noise.subtracted.measure_sections`; measured here if not given.
     memory : float
         Bytes that this process should stay below: near it, what is free but still held is given back after each
         tile. How many tiles fit is for `~morpheus_lite.inference.tile_memory.workers_in` to say.
@@ -118,19 +126,24 @@ def stream_tiles(
     Returns
     -------
     NoiseMap
-        Background and noise of the image, in the model's bands.
+        Background and noise of the image, in its bands.
+
+    Raises
+    ------
+    InputError
+        The noise of none of the bands can be measured.
     """
     if tile is not None and tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     workers = workers or usable_cores()
-    bands = _Bands.of(source, model.bands)
+    noise = noise or measure_sections(source, workers=workers)
+    bands = _Bands.of(source, model.bands, noise)
     tile = tile or tile_side(model, len(bands.bands))
-    noise = noise or _measure_noise(bands, workers)
     network = threading.Semaphore(workers)
     ask: Ask = partial(predict_symmetric if set(UNCERTAINTY) & set(maps.kinds) else predict_once, model.predict_inner)
 
     def work(window: Window) -> None:
-        maps.write(window, _classify_window(bands, noise, window, model, network, ask))
+        maps.write(window, _classify_window(bands, window, model, network, ask))
         release_memory(above=_NEAR * memory)
 
     tiles = list(tile_windows(bands.shape, -(-tile // model.factor) * model.factor))
@@ -138,11 +151,6 @@ def stream_tiles(
         tiles = [window for window in tiles if window.touches(within)]
     run_each(work, tiles, threads=workers + 1, progress=progress)
     return noise
-
-
-def measure_image_noise(source: ImageSource, bands: tuple[str, ...], *, workers: int | None = None) -> NoiseMap:
-    """Background and noise of a whole image, read by section, in the bands of a model (empty: those of the image)."""
-    return _measure_noise(_Bands.of(source, bands), workers or usable_cores())
 
 
 def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, Any]:
@@ -154,9 +162,6 @@ def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, An
 _NEAR = 0.75
 """Share of the memory of a process that may stay with it between tiles."""
 
-_STRIP_WIDTH = 8192
-"""Pixels of a strip that are in memory at once while the noise is measured."""
-
 Ask = Callable[[np.ndarray, np.ndarray], Prediction]
 
 
@@ -166,20 +171,26 @@ class _Bands:
 
     source: ImageSource
     bands: tuple[str, ...]
+    noise: NoiseMap
+    """Of these bands."""
     present: np.ndarray
-    """int: which of the bands the image has."""
-    has_rms: tuple[bool, ...]
+    """int: which of the bands the image has, and tells the noise of."""
 
     @classmethod
-    def of(cls, source: ImageSource, bands: tuple[str, ...]) -> "_Bands":
+    def of(cls, source: ImageSource, bands: tuple[str, ...], noise: NoiseMap) -> "_Bands":
+        places = {band: place for place, band in enumerate(source.bands)}
         if bands and not source.has_band_names:
             source = source.select(bands)
+            places = {band: place for place, band in enumerate(bands)}
         elif set(bands) & set(source.bands):
             source = source.select([band for band in bands if band in source.bands])
-        known = dict(zip(source.bands, source.has_rms, strict=True))
+        elif bands:
+            align_bands(source.read(Window(0, 0, 1, 1)), bands)
         bands = bands or source.bands
-        present = np.array([i for i, band in enumerate(bands) if band in known], int)
-        return cls(source, bands, present, tuple(known.get(band, False) for band in bands))
+        noise = noise.take([places.get(band) for band in bands])
+        present = [band for band in source.bands if (noise.sigma[:, :, bands.index(band)] > 0).any()]
+        _check_noise(source, present)
+        return cls(source, bands, noise, np.array([bands.index(band) for band in present], int))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -228,42 +239,37 @@ def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
     )
 
 
-def _measure_noise(bands: _Bands, workers: int) -> NoiseMap:
-    """The noise of the whole image, a few pieces of its strips at a time."""
-    pieces = strips(bands.shape, width=_STRIP_WIDTH)
-    statistics: dict[Window, np.ndarray] = {}
-
-    def work(piece: Window) -> None:
-        statistics[piece] = measure_row(bands.read(piece), bands.shape, left=piece.x, has_rms=bands.has_rms)
-
-    run_each(work, pieces, threads=workers)
-    rows = (
-        np.concatenate([statistics[piece] for piece in row], axis=1)
-        for _, row in groupby(pieces, lambda piece: piece.y)
+def _check_noise(source: ImageSource, present: list[str]) -> None:
+    """Refuse an image without any noise that can be measured, and warn of bands without."""
+    silent = [band for band in source.bands if band not in present]
+    if not silent:
+        return
+    names = ", ".join(silent)
+    why = (
+        f"{source.name}: the noise of {names} cannot be measured: too few valid pixels beside areas of one and the "
+        "same value, or counts too few to scatter"
     )
-    return noise_from_rows(bands.shape, rows, has_rms=bands.has_rms)
+    if not present:
+        raise InputError(f"{why}; give the noise as a plane (--rms {silent[0]}=FILE, --weight {silent[0]}=FILE)")
+    log.warning("%s; for the network such bands are missing", why)
 
 
 def _classify_window(
-    bands: _Bands, noise: NoiseMap, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
+    bands: _Bands, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
 ) -> Classification:
     """The maps of one window; only the network's turn is limited, reading and preparing are not."""
     seen, before = _with_halo(window, bands.shape, model.halo)
-    image = bands.read(seen)
-    inside = image.valid[before[0] :, before[1] :][: window.height, : window.width]
-    valid = inside[:, :, bands.present]
-    classified, usable = np.asarray(valid.any(axis=2)), np.asarray(valid.all(axis=2))
+    snr, valid = _network_input(bands, seen, window, before, model)
+    inside = valid[0, model.halo :, model.halo :][: window.height, : window.width, bands.present]
+    classified, usable = np.asarray(inside.any(axis=2)), np.asarray(inside.all(axis=2))
     flags = np.where(usable, 0, int(PixelFlag.INVALID)).astype(np.uint8)
     flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
     coverage = np.asarray(classified, np.int32)
     if not classified.any():
         nothing = np.full((*window.shape, len(model.classes)), np.nan, np.float32)
         return Classification(nothing, coverage, classified, flags=flags)
-    offsets = model.halo - before[0], model.halo - before[1]
-    call = partial(ask, *_network_input(image, noise, seen, window, offsets, model))
-    del image
     with network:
-        answer = call()
+        answer = ask(snr, valid)
 
     def kept(plane: np.ndarray | None) -> np.ndarray | None:
         return None if plane is None else _nan_outside(plane[0, : window.height, : window.width], classified)
@@ -292,12 +298,14 @@ def _with_halo(window: Window, shape: tuple[int, int], halo: int) -> tuple[Windo
 
 
 def _network_input(
-    image: SkyImage, noise: NoiseMap, seen: Window, window: Window, offsets: tuple[int, int], model: TileModel
+    bands: _Bands, seen: Window, window: Window, before: tuple[int, int], model: TileModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """S/N and validity ``(1, y, x, band)`` of a tile; what lies outside the image is invalid, as missing data are."""
+    image = bands.read(seen)
     sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
     snr = np.zeros((1, *sides, image.n_bands), np.float32)
     valid = np.zeros(snr.shape, bool)
-    place = (0, slice(offsets[0], offsets[0] + seen.height), slice(offsets[1], offsets[1] + seen.width))
-    normalize(image, noise, window=seen, out=(snr[place], valid[place]))
+    y, x = (model.halo - pixels for pixels in before)
+    place = (0, slice(y, y + seen.height), slice(x, x + seen.width))
+    normalize(image, bands.noise, window=seen, out=(snr[place], valid[place]))
     return snr, valid

@@ -1,6 +1,6 @@
 """Noise of sums over pixels: measured in empty sky, where drizzling makes neighbours alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -18,6 +18,9 @@ _MOST = 20_000
 _KEEP_OFF = 3
 _ERROR = 1.17
 """Error of a scatter from the median absolute deviation of n values, times the root of n."""
+_THREE_SIGMA = 0.99865
+_COARSE = 0.05
+"""Share of values that are one, from which the others are its steps."""
 _RISE = 0.3
 """How much the logarithm of the factor may change with that of the side, before a square's own scatter counts."""
 
@@ -86,37 +89,66 @@ def measure_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNo
     return noise_of_pieces([(image.cutout(window), labels[window.slices]) for window in windows])
 
 
-def noise_of_pieces(pieces: Sequence[tuple[SkyImage, np.ndarray]]) -> dict[str, CorrelatedNoise]:
+def noise_of_pieces(
+    pieces: Sequence[tuple[SkyImage, np.ndarray]], *, scatter: Callable[[np.ndarray], float] | None = None
+) -> dict[str, CorrelatedNoise]:
     """`measure_noise` of an image of which only these pieces are at hand.
 
     Parameters
     ----------
     pieces : sequence of (SkyImage, numpy.ndarray)
         The image and its labels inside each of `~morpheus_lite.core.sampling.sample_windows`.
+    scatter : callable, optional
+        From values to their scatter: `scatter_of`, or `upper_scatter_of`.
     """
     around = np.ones((3, 3), dtype=bool)
     covered = [ndimage.binary_dilation(labels > 0, around, iterations=_KEEP_OFF) for _, labels in pieces]
     images = [image for image, _ in pieces]
-    return {band: _fit(images, index, covered) for index, band in enumerate(images[0].bands)}
+    return {band: _fit(images, index, covered, scatter or scatter_of) for index, band in enumerate(images[0].bands)}
 
 
-def _fit(images: list[SkyImage], index: int, covered: list[np.ndarray]) -> CorrelatedNoise:
+def _fit(
+    images: list[SkyImage], index: int, covered: list[np.ndarray], scatter_of: Callable[[np.ndarray], float]
+) -> CorrelatedNoise:
     patches = [_patch(image, index, hidden) for image, hidden in zip(images, covered, strict=True)]
     sky = np.concatenate([patch.data[patch.empty] for patch in patches])
     if len(sky) < _FEWEST:
         return CorrelatedNoise(np.nan)
-    sigma = float(mad_std(sky))
+    sigma = scatter_of(sky)
     if not sigma > 0:
         return CorrelatedNoise(np.nan)
     sides, factors, errors = [], [], []
     for side in _SIDES:
         pulls, n_apart = _pulls(patches, sigma, side)
-        if len(pulls) >= _FEWEST and (scatter := float(mad_std(pulls))) > 0:
+        if len(pulls) >= _FEWEST and 0 < (scatter := scatter_of(pulls)) < np.inf:
             sides.append(float(side))
             factors.append(scatter)
             errors.append(_ERROR / np.sqrt(n_apart))
+    if not sides:
+        return CorrelatedNoise(sigma)
     smooth = _filtered(np.array(sides), np.array(factors), np.array(errors))
     return CorrelatedNoise(sigma, tuple(sides), tuple(smooth.tolist()), _slope(np.array(sides), smooth))
+
+
+def scatter_of(values: np.ndarray) -> float:
+    """Standard deviation of the bulk of some values: from the median absolute deviation, unless they are too coarse.
+
+    Where many values are the median itself, as in counts, the deviation is 0 or a step of the data: then it is the
+    standard deviation of all.
+    """
+    return float(np.std(values) if _is_coarse(values) else mad_std(values))
+
+
+def upper_scatter_of(values: np.ndarray) -> float:
+    """Scatter that tells how rare large values are: of counts, whose excesses are larger than Gaussian ones."""
+    if not _is_coarse(values):
+        return float(mad_std(values))
+    median, upper = np.quantile(values, (0.5, _THREE_SIGMA))
+    return float(max(np.std(values), (upper - median) / 3))
+
+
+def _is_coarse(values: np.ndarray) -> bool:
+    return int(np.count_nonzero(values == np.median(values))) > _COARSE * len(values)
 
 
 class _Patch(NamedTuple):

@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from astropy.stats import mad_std
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.noise.band_stack import STACK, DetectionImage, summed
-from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
+from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of, upper_scatter_of
 
 _UNIT = 2.0**16
 
@@ -111,7 +110,7 @@ def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float |
 
 def _scatter(sky: np.ndarray, anything: np.ndarray) -> float:
     pixels = sky if len(sky) else anything
-    return float(mad_std(pixels)) if len(pixels) else 0.0
+    return scatter_of(pixels) if len(pixels) else 0.0
 
 
 def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> CorrelatedNoise:
@@ -127,7 +126,7 @@ def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) 
         (SkyImage(light[:, :, None], ("light",), np.asarray(valid.any(axis=2))[:, :, None]), labels)
         for light, valid, labels in pieces
     ]
-    return noise_of_pieces(images)["light"]
+    return noise_of_pieces(images, scatter=upper_scatter_of)["light"]
 
 
 def countable(light: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
+from morpheus_lite.noise.correlated import scatter_of
+
 _SECOND_DIFFERENCES = np.outer((1, -2, 1), (1, -2, 1))
 _ENOUGH = 64
 _STEP = 1.5
@@ -32,7 +34,7 @@ def light_noise(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> LightNoise:
     """Noise of the smoothed light in empty sky, from its and the labels' part in each window of the sample."""
     both = [(smooth[labels == 0], second_differences(smooth)[labels == 0]) for smooth, labels in pieces]
     sky, rough = (np.concatenate(parts) for parts in zip(*both, strict=True))
-    return LightNoise(float(mad_std(sky)), float(mad_std(rough))) if len(sky) else LightNoise(0.0, 0.0)
+    return LightNoise(scatter_of(sky), scatter_of(rough)) if len(sky) else LightNoise(0.0, 0.0)
 
 
 def second_differences(smooth: np.ndarray) -> np.ndarray:

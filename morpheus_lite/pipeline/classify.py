@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +12,11 @@ from astropy.table import QTable
 
 from morpheus_lite import __version__
 from morpheus_lite.config.classify import AUTO, DEFAULT_MODEL, ClassifyOptions
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.measure import MeasureOptions, check_background
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.windows import EDGES, Window
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.inference import one_pass, sliding_window
 from morpheus_lite.inference.domain_check import check_domain, middle
 from morpheus_lite.inference.one_pass import classify_tiles, stream_tiles, tile_record
@@ -28,6 +28,7 @@ from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.models.registry import Model, choose_model, load_model
 from morpheus_lite.models.tile_predictor import OnePassModel
 from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.sources import catalogue_sections
 from morpheus_lite.runtime.atomic import moved_together
@@ -45,6 +46,7 @@ def classify(
     edges: str = "classify",
     batch_size: int | None = None,
     uncertainty: bool = False,
+    background: str | float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Classification:
@@ -65,6 +67,9 @@ def classify(
     uncertainty : bool
         Whether a one-pass model is to say how sure it is of itself, ``aleatoric`` and ``epistemic``, at eight times
         the work; ``probability`` is then the mean over eight orientations of the sky.
+    background : {"mesh", "none"} or float, optional
+        What a one-pass model is to see subtracted, as in `~morpheus_lite.config.measure.MeasureOptions`; others see
+        every window less its mean.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
     progress : callable, optional
@@ -98,7 +103,15 @@ def classify(
     if model.kind == "onepass":
         _refuse_window_options(model, stride, edges)
         tiles = cast(TileModel, model)
-        result = classify_tiles(image, tiles, uncertainty=uncertainty, workers=workers, progress=progress)
+        check_background(background)
+        result = classify_tiles(
+            image,
+            tiles,
+            uncertainty=uncertainty,
+            background="mesh" if background is None else background,
+            workers=workers,
+            progress=progress,
+        )
     else:
         _refuse_uncertainty(model, uncertainty)
         result = classify_windows(
@@ -210,19 +223,48 @@ def classify_file(
         temporary = {product: folder / path.name for product, path in paths.items()}
         place = _place_of_maps(temporary, options)
         maps = stack.enter_context(MapFile(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record))
+        noise = None
+        if model.kind == "onepass":
+            with clock("noise"):
+                noise = measure_background(image, options)
         with clock("network"):
-            plan.fill(maps, progress)
+            plan.fill(maps, noise, progress)
             release_memory()
-        with clock("catalog"):
-            workers, memory = workers or usable_cores(), int(plan.memory)
-            table = None
-            if options.needs_sources:
-                finding["measuring"] = measuring_in(options, outside)
-                table = catalogue_sections(image, maps, **finding, memory=memory, workers=workers, scratch=folder)
-        with clock("writing"):
-            run = {**record, "timings": clock.seconds}
-            write_products(temporary, image, maps, table, options, memory=plan.memory, run=run)
+        with _maps_kept(maps, paths, folder, options):
+            with clock("catalog"):
+                workers, memory = workers or usable_cores(), int(plan.memory)
+                table = None
+                if options.needs_sources:
+                    finding["measuring"] = measuring_in(options, outside)
+                    finding |= {"noise": noise, "memory": memory, "workers": workers}
+                    table = catalogue_sections(image, maps, **finding, scratch=folder)
+            with clock("writing"):
+                run = {**record, "timings": clock.seconds}
+                write_products(temporary, image, maps, table, options, memory=plan.memory, run=run)
     return Products(paths, table, image.shape, clock.seconds, record)
+
+
+@contextmanager
+def _maps_kept(maps: MapFile, paths: Mapping[str, Path], folder: Path, options: ClassifyOptions) -> Iterator[None]:
+    """Keep the class maps, which may have taken hours, where what comes after them fails."""
+    try:
+        yield
+    except Exception as error:
+        path = paths.get("maps")
+        if path is not None and (options.overwrite or not path.exists()):
+            kinds = [kind for kind in options.planes or maps.kinds if kind != "segmentation"]
+            aside = folder / f"{path.name}.kept"
+            with suppress(OSError, MorpheusError):
+                maps.export(aside, kinds, compress=options.compress)
+                aside.replace(path)
+                log.error("%s: the class maps are kept, without labels; what failed is the catalogue: %s", path, error)
+        raise
+
+
+def measure_background(image: ImageSource, options: ClassifyOptions, *, workers: int | None = None) -> NoiseMap:
+    """Noise of a whole image, on the background that the options say."""
+    background = options.measuring.background_of(by_votes=False)
+    return measure_sections(image, background="mesh" if background is None else background, workers=workers)
 
 
 def how_to_find(
@@ -279,13 +321,13 @@ class Plan:
     memory : float
         Bytes of memory that may be used beside the libraries.
     fill : callable
-        ``fill(maps, progress)`` does the work.
+        ``fill(maps, noise, progress)`` does the work; a one-pass model needs the noise of the whole image.
     """
 
     kinds: tuple[str, ...]
     record: dict[str, Any]
     memory: float
-    fill: Callable[[Maps, Progress | None], Any]
+    fill: Callable[[Maps, NoiseMap | None, Progress | None], Any]
 
 
 def plan_run(
@@ -295,11 +337,8 @@ def plan_run(
     *,
     workers: int | None = None,
     within: Window | None = None,
-    noise: NoiseMap | None = None,
 ) -> Plan:
     """How to classify an image, or the part of it inside a window, with a model in the memory of the options.
-
-    A one-pass model needs the noise of the whole image; it is measured if it is not given.
 
     Raises
     ------
@@ -315,7 +354,7 @@ def plan_run(
         fitting = workers_in(memory, tiles, n_bands, has_rms=any(image.has_rms), uncertainty=doubt)
         n_workers = min(workers or fitting, fitting)
 
-        def fill(maps: Maps, progress: Progress | None) -> None:
+        def fill(maps: Maps, noise: NoiseMap | None, progress: Progress | None) -> None:
             given: dict[str, Any] = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
             stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
             cast(OnePassModel, model).release()
@@ -326,7 +365,7 @@ def plan_run(
     _refuse_uncertainty(model, options.uncertainty)
     region = region_in(memory, len(model.bands))
 
-    def fill_windows(maps: Maps, progress: Progress | None) -> None:
+    def fill_windows(maps: Maps, noise: NoiseMap | None, progress: Progress | None) -> None:
         given: dict[str, Any] = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
         stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 

@@ -20,6 +20,8 @@ from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.scratch_array import ScratchPlane
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
 from morpheus_lite.runtime.processes import Workers
 from morpheus_lite.segmentation.blockwise_deblending import split
 from morpheus_lite.segmentation.blockwise_detection import detect
@@ -48,6 +50,7 @@ def catalogue_sections(
     deblending: MultithresholdOptions | None = None,
     measuring: MeasureOptions | None = None,
     band: str | None = None,
+    noise: NoiseMap | None = None,
     tile: int | None = None,
     memory: int | None = None,
     workers: Workers = 1,
@@ -75,6 +78,9 @@ def catalogue_sections(
     band : str, optional
         Detection band, which gives positions and shapes; None adds up all bands, each over the noise of its sky, for
         ``"probability"``, and takes F160W, or the first band of an image without it, for ``"paper"``.
+    noise : NoiseMap, optional
+        From `~morpheus_lite.noise.subtracted.measure_sections`, with the background of ``measuring``; measured here if
+        it is needed and not given.
     tile : int, optional
         Side of the tiles that the work is done in, in pixels. The result does not depend on it. None takes what
         ``memory`` allows.
@@ -115,13 +121,25 @@ def catalogue_sections(
     tile = tile_side(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
     if tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
+    measuring = measuring or MeasureOptions()
+    background = measuring.background_of(by_votes=method == "paper")
+    sky: ImageDoor = image
+    if background is not None:
+        noise = noise or measure_sections(image, background=background)
+        sky = SubtractedImage(image, noise, sky_noise=True)
     with plane or ScratchPlane(image.shape, scratch) as plane:
-        parents = detect(maps, image, plane, method=method, options=detection, tile=tile)
+        parents = detect(maps, sky, plane, method=method, options=detection, tile=tile)
         log.info("%d sources before deblending", len(parents.names))
-        labels, parents = split(parents, image, maps, method=DEBLENDING_OF[method], options=deblending, tile=tile)
+        labels, parents = split(parents, sky, maps, method=DEBLENDING_OF[method], options=deblending, tile=tile)
         log.info("%d sources after deblending", len(labels.names))
         write_labels(labels, maps, tile)
-        settings = _settings(image, labels, method, measuring or MeasureOptions(), band)
+        if background is None:
+            noise = None
+        elif noise is not None:
+            if background == "mesh":
+                noise = noise.less_sources(measure_sections(image, labels=labels))
+            image = SubtractedImage(image, noise)
+        settings = replace(_settings(image, labels, method, measuring, band), background=noise)
         rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
         if settings.options.share_blends:
             rows |= share_groups(rows, labels, image, settings, tile=tile)

@@ -14,6 +14,7 @@ from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.noise.background_mesh import see_sky
 from morpheus_lite.noise.band_stack import bits_of_bands
 from morpheus_lite.noise.detection_image import band_scatter, significance
 from morpheus_lite.segmentation.multithreshold import (
@@ -39,6 +40,7 @@ def deblend(
     min_distance: int = 20,
     classification: Classification | None = None,
     options: MultithresholdOptions | None = None,
+    background: str | float | None = None,
     workers: int = 1,
 ) -> np.ndarray:
     """Split blended sources of a label map.
@@ -61,6 +63,9 @@ def deblend(
         For ``"multithreshold"``: class maps, which tell the clumps of one galaxy from its neighbours.
     options : MultithresholdOptions, optional
         For ``"multithreshold"``: when to split and when to join; None takes the defaults.
+    background : {"mesh", "none"} or float, optional
+        For ``"multithreshold"``: what is subtracted of a SkyImage, as in
+        `~morpheus_lite.config.measure.MeasureOptions`.
     workers : int
         For ``"multithreshold"``: processes that share the sources (on Linux); the result does not depend on it.
 
@@ -106,6 +111,7 @@ def deblend(
         raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {labels.shape}")
     options, relight = options or MultithresholdOptions(), None
     if isinstance(image, SkyImage):
+        image = see_sky(image, "mesh" if background is None else background)
         seen = image if band is None else image.take([image.index(band)])
         scatter = band_scatter((seen.cutout(window), labels[window.slices]) for window in sample_windows(seen.shape))
         light = significance(seen, labels, scatter=scatter)

@@ -13,6 +13,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.noise.background_mesh import see_sky
 from morpheus_lite.noise.detection_image import countable, noise_of_light, signal_to_noise, significance
 
 DETECTION_METHODS = ("paper", "probability")
@@ -55,6 +56,7 @@ def segment(
     threshold: float | None = None,
     image: SkyImage | None = None,
     options: DetectionOptions | None = None,
+    background: str | float | None = None,
 ) -> np.ndarray:
     """Find sources in class maps.
 
@@ -72,6 +74,8 @@ def segment(
         For ``"probability"`` with a smallest significance: the image and its noise.
     options : DetectionOptions, optional
         For ``"probability"``: thresholds and smallest size; None takes the defaults.
+    background : {"mesh", "none"} or float, optional
+        What is subtracted of the image, as in `~morpheus_lite.config.measure.MeasureOptions`.
 
     Returns
     -------
@@ -118,6 +122,8 @@ def segment(
         if not 0 <= threshold < 1:
             raise OptionError(f"threshold {threshold}: expected a background probability of at least 0 and below 1")
         options = replace(options, core=1 - threshold, wings=min(options.wings, 1 - threshold))
+    if image is not None and options.min_significance > 0:
+        image = see_sky(image, "mesh" if background is None else background)
     return _segment_by_probability(classification, options, image)
 
 

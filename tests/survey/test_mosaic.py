@@ -12,9 +12,9 @@ from survey_inputs import BANDS, keeping_models, kept_model, tile_wcs
 
 from morpheus_lite import ClassifyOptions, ClusterOptions, RunOptions, classify_file, classify_survey, read_catalog
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.one_pass import measure_image_noise
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.survey.mosaic import work
 from morpheus_lite.survey.mosaic.geometry import PIECES, cut, load_noise, save_noise
 from morpheus_lite.survey.mosaic.pieces import NamedPlane, PieceMaps
@@ -211,10 +211,11 @@ def test_a_named_plane_is_the_same_for_whoever_opens_it(tmp_path):
 
 def test_noise_survives_its_file(mosaic, tmp_path):
     with open_image(mosaic) as image:
-        noise = measure_image_noise(image, BANDS)
+        noise = replace(measure_sections(image), void=((0.0, -99.0), (), (5.0,), ()))
     save_noise(tmp_path / "noise.npz", noise)
     found = load_noise(tmp_path / "noise.npz")
-    assert (found.shape, found.has_rms) == (noise.shape, noise.has_rms)
+    for name in ("shape", "has_rms", "photons", "largest", "void"):
+        assert getattr(found, name) == getattr(noise, name)
     for name in ("background", "sigma"):
         np.testing.assert_array_equal(getattr(found, name), getattr(noise, name))
     assert load_noise(tmp_path / "absent.npz") is None

@@ -19,7 +19,15 @@ from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.sources import catalogue_sections, tile_side
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.runtime.resources import parse_memory
-from morpheus_lite.survey.mosaic.geometry import PLANE, Piece, piece_directory, piece_product, read_prepared
+from morpheus_lite.survey.mosaic.geometry import (
+    NOISE,
+    PLANE,
+    Piece,
+    load_noise,
+    piece_directory,
+    piece_product,
+    read_prepared,
+)
 from morpheus_lite.survey.mosaic.pieces import ClusterSpread, NamedPlane, PieceMaps, SentSource, finish_piece
 from morpheus_lite.survey.scheduler.jobs import Job, Outcome
 from morpheus_lite.survey.scheduler.work import image_summary
@@ -65,6 +73,7 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
             maps,
             **how_to_find(chosen, info.settings, maps.kinds, job.options),
             measuring=measuring_in(job.options, prepared.outside),
+            noise=load_noise(piece_directory(directory) / NOISE),
             tile=tile_side(image, maps, max(memory, 1), 1),
             workers=ClusterSpread(client, retries=retries),
             plane=NamedPlane.create(piece_directory(directory) / PLANE, image.shape),

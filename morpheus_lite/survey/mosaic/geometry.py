@@ -102,10 +102,11 @@ def read_prepared(directory: Path) -> Prepared:
 
 def save_noise(path: Path, noise: NoiseMap) -> None:
     """Write the noise of a mosaic for the workers."""
-    arrays = {"rows": noise.centers[0], "columns": noise.centers[1], "shape": np.array(noise.shape)}
-    arrays |= {"background": noise.background, "sigma": noise.sigma}
-    if noise.has_rms is not None:
-        arrays["has_rms"] = np.array(noise.has_rms)
+    arrays: dict[str, Any] = {"rows": noise.centers[0], "columns": noise.centers[1]}
+    arrays |= {
+        name: value for name, value in vars(noise).items() if name not in ("centers", "void") and value is not None
+    }
+    arrays["void"] = [(band, value) for band, values in enumerate(noise.void) for value in values]
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -115,6 +116,18 @@ def load_noise(path: Path) -> NoiseMap | None:
     if not path.is_file():
         return None
     with reading(path), np.load(path) as file:
-        height, width = file["shape"].tolist()
-        has_rms = tuple(file["has_rms"].tolist()) if "has_rms" in file else None
-        return NoiseMap((height, width), (file["rows"], file["columns"]), file["background"], file["sigma"], has_rms)
+        arrays = dict(file)
+    voids = arrays["void"].reshape(-1, 2).tolist()
+    return NoiseMap(
+        tuple(arrays["shape"].tolist()),
+        (arrays["rows"], arrays["columns"]),
+        arrays["background"],
+        arrays["sigma"],
+        has_rms=tuple(arrays["has_rms"].tolist()) if "has_rms" in arrays else None,
+        floor=arrays.get("floor"),
+        photons=tuple(arrays["photons"].tolist()),
+        largest=tuple(arrays["largest"].tolist()),
+        void=tuple(
+            tuple(value for of_band, value in voids if of_band == band) for band in range(len(arrays["photons"]))
+        ),
+    )

@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from morpheus_lite.inference.one_pass import measure_image_noise
 from morpheus_lite.inference.tile_memory import tile_side
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile, windowed
-from morpheus_lite.pipeline.classify import how_to_find, outside_domain, plan_run, run_record
+from morpheus_lite.pipeline.classify import how_to_find, measure_background, outside_domain, plan_run, run_record
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -53,7 +52,7 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
         outside = outside_domain(image, model) if job.options.domain_check else ()
         if model.kind == "onepass":
             aside = temporary_path(place / NOISE)
-            save_noise(aside, measure_image_noise(image, model.bands, workers=job.threads))
+            save_noise(aside, measure_background(image, job.options, workers=job.threads))
             aside.replace(place / NOISE)
         else:
             (place / NOISE).unlink(missing_ok=True)
@@ -85,14 +84,12 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
             model = get_model(job, image)
             if model.bands and not image.has_band_names:
                 image = image.select(model.bands)
-            plan = plan_run(
-                image, model, job.options, workers=job.threads, within=window, noise=load_noise(place / NOISE)
-            )
+            plan = plan_run(image, model, job.options, workers=job.threads, within=window)
             record = {**plan.record, **run_record(image, job.options)}
             if prepared.outside:
                 record["domain"] = list(prepared.outside)
             with MapFile(aside, window.shape, plan.kinds, wcs=windowed(image.wcs, window), provenance=record) as maps:
-                plan.fill(cast(MapFile, CroppedMaps(maps, window)), None)
+                plan.fill(cast(MapFile, CroppedMaps(maps, window)), load_noise(place / NOISE), None)
         aside.replace(product)
         seconds = time.perf_counter() - start
         write_json(marker, {"identity": identity, "size": product.stat().st_size, "seconds": seconds})

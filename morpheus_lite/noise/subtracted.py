@@ -1,0 +1,106 @@
+"""An image that is read by section, less its background: what detection, deblending and measurement see."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from astropy.wcs import WCS
+
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.label_store import StreamedLabels
+from morpheus_lite.core.protocols import ImageDoor
+from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.background_mesh import (
+    STEEP,
+    STEEP_SKY,
+    NoiseMap,
+    measure_row,
+    near_sources,
+    noise_from_rows,
+    strips,
+    subtract,
+)
+from morpheus_lite.runtime.resources import run_each, usable_cores
+
+_STRIP_WIDTH = 8192
+"""Pixels of a strip that are in memory at once while the noise is measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class SubtractedImage:
+    """An image seen through its noise map.
+
+    Parameters
+    ----------
+    image : ImageDoor
+        The image as it is.
+    noise : NoiseMap
+        Background and noise of the whole image, in its bands.
+    sky_noise : bool
+        As in `~morpheus_lite.noise.background_mesh.subtract`.
+    """
+
+    image: ImageDoor
+    noise: NoiseMap
+    sky_noise: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Of the whole image."""
+        return self.image.wcs
+
+    @property
+    def has_rms(self) -> tuple[bool, ...]:
+        """Whether the noise of each band is known, somewhere at least."""
+        return self.image.has_rms
+
+    def read(self, window: Window, /) -> SkyImage:
+        """The pixels of a window, subtracted."""
+        return subtract(self.image.read(window), self.noise, window=window, sky_noise=self.sky_noise)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.image.close()
+
+
+def measure_sections(
+    image: ImageDoor,
+    *,
+    background: str | float = "mesh",
+    labels: StreamedLabels | None = None,
+    workers: int | None = None,
+) -> NoiseMap:
+    """Background and noise of an image that is read by section, a few pieces of its strips at a time.
+
+    Parameters
+    ----------
+    image : ImageDoor
+        The image. It may be read from several threads.
+    background : {"mesh", "none"} or float
+        What is to be subtracted: what the mesh shows, nothing, or one level in data units.
+    labels : StreamedLabels, optional
+        Sources, which are left out, and their surroundings as far as can be.
+    workers : int, optional
+        Threads (default: one for each usable core).
+
+    Returns
+    -------
+    NoiseMap
+        As `~morpheus_lite.noise.background_mesh.measure_noise` gives it for the whole image.
+    """
+    pieces, has_rms = strips(image.shape, width=_STRIP_WIDTH), image.has_rms
+    statistics: dict[Window, np.ndarray] = {}
+
+    def work(piece: Window) -> None:
+        near = None if labels is None else near_sources(labels.read(piece), labels.boxes, piece)
+        statistics[piece] = measure_row(image.read(piece), image.shape, left=piece.x, has_rms=has_rms, near=near)
+
+    run_each(work, pieces, threads=workers or usable_cores())
+    rows = (np.concatenate([statistics[piece] for piece in row]) for _, row in groupby(pieces, lambda piece: piece.y))
+    least_tilt = STEEP if labels is None else STEEP_SKY
+    return noise_from_rows(image.shape, rows, has_rms=has_rms, least_tilt=least_tilt).with_background(background)
