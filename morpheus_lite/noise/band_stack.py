@@ -13,6 +13,7 @@ STACK = "stack"
 """What the detection image is called where no band was chosen."""
 
 UNKNOWN = CorrelatedNoise(np.nan)
+"""Noise that was not measured."""
 
 _BRIGHTEST = 10.0
 """How much more light, in units of the noise, the missing bands of a source may have than those that are there."""
@@ -108,7 +109,6 @@ class DetectionImage:
         """
         valid = sources.take(image.valid)
         data = np.where(valid, sources.take(image.data), 0).astype(np.float64)
-        light = np.zeros(len(data))
         counts = np.stack([sources.sum(valid[:, band]) for band in range(image.n_bands)], axis=1)
         full = counts == sources.sizes[:, None]
         alike = (full | (counts == 0)).all(axis=1)
@@ -119,8 +119,8 @@ class DetectionImage:
         light = summed(np.repeat(each, sources.sizes, axis=0), data)
         for row in np.flatnonzero(~alike).tolist():
             part = slice(sources.starts[row], sources.starts[row] + sources.sizes[row])
-            everything = np.ones(len(data[part]), dtype=bool)
-            light[part] = summed(self.weights(data[part], valid[part], everything), data[part])
+            own = np.ones(sources.sizes[row], dtype=bool)
+            light[part] = summed(self.weights(data[part], valid[part], own), data[part])
         planes = np.zeros(image.shape), np.zeros(image.shape, dtype=bool)
         for plane, values in zip(planes, (light, valid.any(axis=1)), strict=True):
             plane[sources.y, sources.x] = values
