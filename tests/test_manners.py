@@ -10,6 +10,7 @@ import pytest
 import morpheus_lite
 
 ROOT = Path(morpheus_lite.__file__).parent
+FIELD = Path(__file__).parents[1] / "examples" / "data" / "demo_field.fits"
 HEAVY = {"keras", "tensorflow", "dask", "distributed", "matplotlib", "galsim", "photutils", "skimage"}
 
 
@@ -35,6 +36,44 @@ def test_only_model_training_and_pretrained_need_keras():
     rooms = ("inference.sliding_window", "catalog", "io", "segmentation.detection")
     statement = "import " + ", ".join(f"morpheus_lite.{room}" for room in rooms)
     assert not loaded_by(statement) & {"keras", "tensorflow", "matplotlib", "dask"}
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory):
+    """What the products of the demo field loaded, and where they are."""
+    pytest.importorskip("openvino")
+    folder = tmp_path_factory.mktemp("classified")
+    return folder, run_by(f"classify {FIELD} -o {folder} --name demo --device cpu --products maps,catalog")
+
+
+def run_by(arguments):
+    """Top-level modules in a fresh interpreter after a command that succeeds."""
+    code = f"import sys\nfrom morpheus_lite.cli import main\nassert main({arguments.split()!r}) == 0\n"
+    code += "print(); print(' '.join({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_classify_on_a_cpu_needs_no_tensorflow(classified):
+    assert not classified[1] & {"keras", "tensorflow", "matplotlib"} and "openvino" in classified[1]
+
+
+def test_maps_alone_need_nothing_that_measures_or_draws(tmp_path):
+    pytest.importorskip("openvino")
+    loaded = run_by(f"classify {FIELD} -o {tmp_path} --device cpu --products maps --planes mean")
+    assert not loaded & {"keras", "tensorflow", "matplotlib", "photutils"}
+
+
+def test_catalog_needs_no_tensorflow(classified, tmp_path):
+    folder, _ = classified
+    loaded = run_by(f"catalog {FIELD} --maps {folder / 'demo_morpheus.fits'} -o {tmp_path / 'again.ecsv'}")
+    assert not loaded & {"keras", "tensorflow", "openvino"}
+
+
+def test_batch_on_a_cpu_needs_no_tensorflow(tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("distributed")
+    assert not run_by(f"batch {FIELD} -o {tmp_path} --workers 0 --no-merge") & {"keras", "tensorflow"}
 
 
 def test_every_public_name_is_there_and_documented():

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.band_stack import DetectionImage, summed
@@ -76,6 +75,8 @@ class Stamp:
 
     def ellipse_overlap(self, scale: float) -> np.ndarray:
         """Share of each pixel inside ``scale`` times the ellipse: float64, shape ``(y, x)``."""
+        from photutils.geometry import elliptical_overlap_grid
+
         a, b = scale * self.ellipse.a, scale * self.ellipse.b
         height, width = self.own.shape
         corners = self._corners(self.ellipse.y, self.ellipse.x)
@@ -83,6 +84,8 @@ class Stamp:
 
     def circle_overlap(self, y: float, x: float, radius: float) -> np.ndarray:
         """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
+        from photutils.geometry import circular_overlap_grid
+
         height, width = self.own.shape
         return circular_overlap_grid(*self._corners(y, x), width, height, radius, 1, 1)
 

@@ -14,8 +14,6 @@ from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile
 from morpheus_lite.pipeline.preview import close_ups, overview
-from morpheus_lite.visualization.html_report import write_report
-from morpheus_lite.visualization.plots import LARGEST_STAMP, choose_sources, hex_colours, save_stamp_sheet, save_summary
 
 MAX_DRAWN = 2048**2
 """Images of more pixels are drawn from block means, which keeps the memory of a run apart from the image's size."""
@@ -87,6 +85,8 @@ def write_products(
         named = sextractor_columns(table) if options.columns == "sextractor" else table
         write_catalog(paths["catalog"], named)
     if "picture" in paths:
+        from morpheus_lite.visualization.plots import save_summary
+
         drawn = overview(source, maps, table, MAX_DRAWN)
         save_summary(paths["picture"], drawn.image, drawn.classification, drawn.labels, drawn.table)
     if "stamps" in paths:
@@ -95,6 +95,8 @@ def write_products(
     if "regions" in paths:
         _write_regions(paths["regions"], source, maps, table, outlines=math.prod(source.shape) <= fitting)
     if "report" in paths:
+        from morpheus_lite.visualization.html_report import write_report
+
         drawn = overview(source, maps, table, fitting)
         told = run if drawn.step == 1 else {**run, "pixels_of_the_image_in_one_of_this_page": drawn.step**2}
         write_report(paths["report"], drawn.image, drawn.classification, drawn.labels, drawn.table, run=told)
@@ -103,12 +105,16 @@ def write_products(
 
 
 def _write_stamps(path: Path, source: ImageSource, maps: MapFile, table: QTable) -> None:
+    from morpheus_lite.visualization.plots import LARGEST_STAMP, choose_sources, save_stamp_sheet
+
     rows = [row for row in choose_sources(table, N_STAMPS) if math.isfinite(float(table["x_centroid"].value[row]))]
     shown = close_ups(source, maps, table, rows, LARGEST_STAMP)
     save_stamp_sheet(path, shown.image, shown.labels, shown.table, rows=range(len(rows)))
 
 
 def _write_regions(path: Path, source: ImageSource, maps: MapFile, table: QTable, *, outlines: bool) -> None:
+    from morpheus_lite.visualization.plots import hex_colours
+
     wcs = source.wcs
     frame = "image" if wcs is None or not wcs.has_celestial else "sky"
     labels = maps.read_plane("SEGMENTATION") if outlines else None

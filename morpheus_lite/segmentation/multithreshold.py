@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
-from photutils.segmentation import SegmentationImage, deblend_sources
 from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
 
@@ -273,6 +272,8 @@ def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptio
     part = _largest_part(own).astype(np.int32)
     if not _parts_somewhere(light, part > 0, options):
         return None
+    from photutils.segmentation import SegmentationImage, deblend_sources
+
     with warnings.catch_warnings():
         # Said of sources with hundreds of candidate pieces, which it then splits at fewer levels.
         warnings.simplefilter("ignore", AstropyUserWarning)
