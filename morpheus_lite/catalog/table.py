@@ -63,8 +63,8 @@ def measure(
         What to measure; None takes everything, with 0.25, 0.5 and 1 arcsec (without a WCS 3, 5 and 10 pixels) as
         aperture radii. ``MeasureOptions.paper()`` stops at the segments, and is many times faster.
     noise : dict, optional
-        Noise of each band, from `~morpheus_lite.catalog.measure_noise`. None measures it in this image; give it
-        where the image is a piece of a larger one.
+        Noise of each band, from `~morpheus_lite.catalog.measure_correlated_noise`. None measures it in this image;
+        give it where the image is a piece of a larger one.
     workers : int
         Processes that share the sources (on Linux); the result does not depend on it.
 
@@ -121,9 +121,9 @@ def measure(
     options.check_image(image.name, image.bands, image.pixel_scale)
     seen = None
     if background is not None:
-        seen = background_mesh.measure_noise(image).with_background(background)
+        seen = background_mesh.measure_background(image).with_background(background)
         if background == "mesh":
-            seen = seen.less_sources(background_mesh.measure_noise(image, labels))
+            seen = seen.less_sources(background_mesh.measure_background(image, labels))
         image = background_mesh.subtract(image, seen)
     pieces = [(image.cutout(window), labels[window.slices]) for window in sample_windows(image.shape)]
     settings = settings_of_rows(pieces, maps, options, band, noise=noise)

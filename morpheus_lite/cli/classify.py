@@ -11,10 +11,10 @@ from morpheus_lite.cli.console import (
     Count,
     Size,
     config_option,
-    no_garbage,
+    gc_paused,
+    import_tensorflow_quietly,
     progress_bar,
     set_up_logging,
-    start_network,
     verbosity,
 )
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
@@ -150,8 +150,8 @@ def command(
     if chosen["name"] is not None and len(sources) > 1:
         raise click.UsageError(f"--name names one image, and {len(sources)} were given")
     options, reading = split_options(chosen)
-    with no_garbage():
-        start_network(options.engine, options.device, options.precision)
+    with gc_paused():
+        import_tensorflow_quietly(options.engine, options.device, options.precision)
         import_module("morpheus_lite.pipeline.classify")
     failures: list[tuple[Any, MorpheusError]] = []
     records = []

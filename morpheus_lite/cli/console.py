@@ -68,7 +68,7 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
 
 
 @contextmanager
-def no_garbage() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Imports made in this block are not searched for garbage, over and over: a fifth of their time."""
     gc.disable()
     try:
@@ -78,7 +78,7 @@ def no_garbage() -> Iterator[None]:
         gc.enable()
 
 
-def start_network(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
+def import_tensorflow_quietly(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
     """Import TensorFlow if it may run the network, and let it look for devices, without its start-up notes.
 
     They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.console import set_up_logging, start_network, verbosity
+from morpheus_lite.cli.console import import_tensorflow_quietly, set_up_logging, verbosity
 
 CURVES = "training_curves.png"
 """Picture of the log, in the directory of the run and in that of the weights."""
@@ -35,7 +35,7 @@ def command(config: Path, run_directory: Path, output: Path, verbose: int, quiet
     that there is (fine-tuning).
     """
     set_up_logging(verbose=verbose, quiet=quiet)
-    start_network()
+    import_tensorflow_quietly()
     from morpheus_lite.training import read_config
     from morpheus_lite.training.export import LOG, export
     from morpheus_lite.training.fit import train

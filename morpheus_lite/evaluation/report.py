@@ -12,7 +12,7 @@ from morpheus_lite.evaluation.scoring import evaluate
 from morpheus_lite.evaluation.summary import format_scores, summarise
 from morpheus_lite.evaluation.truth import read_truth
 from morpheus_lite.io.tables import write_catalog
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 FILES = {
     "json": "scores.json",
@@ -97,9 +97,9 @@ def write_report(scores: Sequence[Scores], directory: str | Path, *, overwrite: 
     directory.mkdir(parents=True, exist_ok=True)
     paths = {key: directory / file for key, file in FILES.items()}
     check_writable(paths.values(), overwrite)
-    with written_whole(paths["json"], overwrite=overwrite) as temporary:
+    with atomic_write(paths["json"], overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps([summarise(one) for one in scores], indent=1) + "\n")
-    with written_whole(paths["markdown"], overwrite=overwrite) as temporary:
+    with atomic_write(paths["markdown"], overwrite=overwrite) as temporary:
         temporary.write_text(format_scores(scores))
     plots.plot_detection(scores, paths["detection"], overwrite=overwrite)
     plots.plot_residuals(scores, paths["residuals"], overwrite=overwrite)

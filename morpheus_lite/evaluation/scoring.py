@@ -9,7 +9,7 @@ from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.evaluation.metrics import (
     Reliability,
     chance_match_rate,
-    explain_unmatched,
+    classify_matches,
     match_overlap,
     match_positions,
     measure_segments,
@@ -151,7 +151,7 @@ def _overlaps(scene: Scene, sources: Table, detections: Table) -> None:
     sources["iou"] = by_label(one, iou, sources["label"], 0.0)
     rows, columns, within = pixel_of(scene.truth.shape, sources)
     under = np.where(within, scene.result.labels[rows, columns], 0)
-    sources["fate"], detections["fate"] = explain_unmatched(
+    sources["fate"], detections["fate"] = classify_matches(
         pairs,
         np.asarray(sources["label"]),
         np.asarray(sources["match"]),

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-from morpheus_lite.noise.background_mesh import NoiseMap, measure_noise, normalize
+from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_background, normalize
 
 SIDE = 1536
 """Side in pixels of the part in the middle of an image that is looked at."""
@@ -95,7 +95,7 @@ def check_domain(image: SkyImage, ranges: Mapping[str, Sequence[float]]) -> Doma
 
 def measure_domain(image: SkyImage) -> dict[str, tuple[float, ...]]:
     """What can be measured of an image: quantity of `QUANTITIES` to values, one a band where it has one."""
-    noise = measure_noise(image)
+    noise = measure_background(image)
     snr, valid = normalize(image, noise)
     used = [band for band in range(image.n_bands) if valid[..., band].any()]
     scale = image.pixel_scale
@@ -215,7 +215,7 @@ def _both(sky: np.ndarray, axis: int) -> np.ndarray:
     return sky[1:] & sky[:-1] if axis == 0 else sky[:, 1:] & sky[:, :-1]
 
 
-def _sky_noise(image: SkyImage, noise: NoiseMap, band: int, scale: float) -> float:
+def _sky_noise(image: SkyImage, noise: BackgroundMesh, band: int, scale: float) -> float:
     """Standard deviation of one pixel as a surface brightness."""
     sigma = np.median(noise.sigma[..., band])
     if image.rms is not None:

@@ -25,7 +25,7 @@ from morpheus_lite.inference.tile_memory import TileModel, tile_side
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import Maps, MemoryMaps
 from morpheus_lite.io.reader import open_image
-from morpheus_lite.noise.background_mesh import NoiseMap, normalize
+from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.runtime.resources import Progress, release_memory, run_each, usable_cores
 
@@ -92,10 +92,10 @@ def stream_tiles(
     tile: int | None = None,
     workers: int | None = None,
     within: Window | None = None,
-    noise: NoiseMap | None = None,
+    noise: BackgroundMesh | None = None,
     memory: float = math.inf,
     progress: Progress | None = None,
-) -> NoiseMap:
+) -> BackgroundMesh:
     """Fill class maps from an image that is read by section: the image is read twice, and never held.
 
     Parameters
@@ -115,7 +115,7 @@ def stream_tiles(
     within : Window, optional
         Only the tiles that touch this part of the image: what the whole image would give there, and around it as far as
         these tiles reach.
-    noise : NoiseMap, optional
+    noise : BackgroundMesh, optional
         From `~morpheus_lite.noise.subtracted.measure_sections`; measured here if not given.
     memory : float
         Bytes that this process should stay below: near it, what is free but still held is given back after each
@@ -125,7 +125,7 @@ def stream_tiles(
 
     Returns
     -------
-    NoiseMap
+    BackgroundMesh
         Background and noise of the image, in its bands.
 
     Raises
@@ -171,13 +171,13 @@ class _Bands:
 
     source: ImageSource
     bands: tuple[str, ...]
-    noise: NoiseMap
+    noise: BackgroundMesh
     """Of these bands."""
     present: np.ndarray
     """int: which of the bands the image has, and tells the noise of."""
 
     @classmethod
-    def of(cls, source: ImageSource, bands: tuple[str, ...], noise: NoiseMap) -> "_Bands":
+    def of(cls, source: ImageSource, bands: tuple[str, ...], noise: BackgroundMesh) -> "_Bands":
         places = {band: place for place, band in enumerate(source.bands)}
         if bands and not source.has_band_names:
             source = source.select(bands)

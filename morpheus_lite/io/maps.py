@@ -23,7 +23,7 @@ from morpheus_lite.io.fitsfile import describe_hdus, is_image, open_fits, read_s
 from morpheus_lite.io.run_header import header_of_run, run_of_header
 from morpheus_lite.io.sections import SectionWriter
 from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 
 _SUFFIX = {"mean": "", "variance": "_VAR", "vote": "_VOTE"}
 _SINGLE = {
@@ -152,7 +152,7 @@ def write_maps(
     def read(plane: MapPlane, window: Window) -> np.ndarray:
         return _pixels(plane, arrays)[window.slices]
 
-    with written_whole(path, overwrite=overwrite) as temporary:
+    with atomic_write(path, overwrite=overwrite) as temporary:
         write_planes(temporary, primary, chosen, wcs, classification.shape, read, compress=compress)
     return path
 

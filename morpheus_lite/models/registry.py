@@ -23,7 +23,7 @@ from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.models.unet_config import UNetConfig
 from morpheus_lite.models.weights_file import check_size, check_weights, pack_weights, unpack_weights
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 if TYPE_CHECKING:
     import keras
@@ -318,7 +318,7 @@ def save_model(
     except OSError as error:
         raise OutputError(f"{directory} cannot be made ({error}); choose another directory") from error
     for name, data in products.items():
-        with written_whole(directory / name, overwrite=overwrite) as temporary:
+        with atomic_write(directory / name, overwrite=overwrite) as temporary:
             temporary.write_bytes(data)
     return info
 

@@ -77,7 +77,7 @@ about a plane that rises by ``slope_y`` and ``slope_x`` per pixel. NaN where unk
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseMap:
+class BackgroundMesh:
     """Background and noise of one pixel of an image on a coarse mesh.
 
     Parameters
@@ -115,14 +115,14 @@ class NoiseMap:
     largest: tuple[float, ...] = ()
     void: tuple[tuple[float, ...], ...] = ()
 
-    def with_background(self, background: str | float) -> "NoiseMap":
+    def with_background(self, background: str | float) -> "BackgroundMesh":
         """The same noise on another background: ``"mesh"``, ``"none"``, or one level in data units."""
         if background == "mesh":
             return self
         level = 0.0 if background == "none" else float(background)
         return replace(self, background=np.full_like(self.background, level))
 
-    def less_sources(self, sky: "NoiseMap") -> "NoiseMap":
+    def less_sources(self, sky: "BackgroundMesh") -> "BackgroundMesh":
         """The same on the background that was measured outside of the sources, in bands with enough of it.
 
         For `subtract`, without ``sky_noise``: it is not the noise that the network sees.
@@ -141,7 +141,7 @@ class NoiseMap:
         planes = [ndimage.map_coordinates(plane, at, order=1) for plane in np.moveaxis(self.background, 2, 0)]
         return np.stack(planes, axis=-1).astype(np.float64)
 
-    def take(self, indices: Sequence[int | None]) -> "NoiseMap":
+    def take(self, indices: Sequence[int | None]) -> "BackgroundMesh":
         """The bands at these positions; None stands for a band without noise."""
         known = [k is not None for k in indices]
         places = [k or 0 for k in indices]
@@ -164,7 +164,7 @@ class NoiseMap:
         )
 
 
-def measure_noise(image: SkyImage, labels: np.ndarray | None = None) -> NoiseMap:
+def measure_background(image: SkyImage, labels: np.ndarray | None = None) -> BackgroundMesh:
     """Local background and noise of every band of an image.
 
     Parameters
@@ -177,7 +177,7 @@ def measure_noise(image: SkyImage, labels: np.ndarray | None = None) -> NoiseMap
 
     Returns
     -------
-    NoiseMap
+    BackgroundMesh
         Identical to what `noise_from_rows` makes of `measure_row` for every strip of `strips`.
 
     Notes
@@ -269,7 +269,7 @@ def measure_row(
     left : int
         First column of the strip in the image.
     has_rms : tuple of bool, optional
-        As in `NoiseMap`.
+        As in `BackgroundMesh`.
     near : numpy.ndarray, optional
         uint8, shape of the strip, from `near_sources`: of each box only pixels far from the sources count, or as far as
         a fifth of them lies; sources never do.
@@ -296,7 +296,7 @@ def noise_from_rows(
     *,
     has_rms: tuple[bool, ...] | None = None,
     least_tilt: float = STEEP,
-) -> NoiseMap:
+) -> BackgroundMesh:
     """The noise map from the statistics of its rows of boxes, top to bottom.
 
     Where the background of a band rises by more than ``least_tilt`` sigma across most boxes, it is followed within the
@@ -324,7 +324,7 @@ def noise_from_rows(
         sigma, floor = (
             plane if plane is None else np.pad(plane, ((1, 1), (1, 1), (0, 0)), "edge") for plane in (sigma, floor)
         )
-    return NoiseMap(
+    return BackgroundMesh(
         shape,
         (centers[0], centers[1]),
         background,
@@ -339,17 +339,19 @@ def noise_from_rows(
 
 def see_sky(image: SkyImage, background: str | float) -> SkyImage:
     """An image as networks and detection see it: less its background, and with the noise of the sky."""
-    return subtract(image, measure_noise(image).with_background(background), sky_noise=True)
+    return subtract(image, measure_background(image).with_background(background), sky_noise=True)
 
 
-def subtract(image: SkyImage, noise: NoiseMap, *, window: Window | None = None, sky_noise: bool = False) -> SkyImage:
+def subtract(
+    image: SkyImage, noise: BackgroundMesh, *, window: Window | None = None, sky_noise: bool = False
+) -> SkyImage:
     """An image less its background, with its bad pixels known.
 
     Parameters
     ----------
     image : SkyImage
         The image, or the part of it inside ``window``.
-    noise : NoiseMap
+    noise : BackgroundMesh
         Of the whole image.
     window : Window, optional
         Where ``image`` lies in the whole image; the whole image if not given.
@@ -376,7 +378,7 @@ def subtract(image: SkyImage, noise: NoiseMap, *, window: Window | None = None, 
 
 def normalize(
     image: SkyImage,
-    noise: NoiseMap,
+    noise: BackgroundMesh,
     *,
     window: Window | None = None,
     out: tuple[np.ndarray, np.ndarray] | None = None,
@@ -387,7 +389,7 @@ def normalize(
     ----------
     image : SkyImage
         The image, or the part of it inside ``window``.
-    noise : NoiseMap
+    noise : BackgroundMesh
         Noise of the whole image.
     window : Window, optional
         Where ``image`` lies in the whole image; the whole image if not given.
@@ -422,7 +424,7 @@ def normalize(
     return snr, valid
 
 
-def _window_of(image: SkyImage, noise: NoiseMap, window: Window | None) -> Window:
+def _window_of(image: SkyImage, noise: BackgroundMesh, window: Window | None) -> Window:
     window = window or Window(0, 0, *noise.shape)
     if image.shape != window.shape:
         raise InputError(f"{image.name} is {image.shape} px, its window {window.shape}: expected the same")
@@ -432,7 +434,7 @@ def _window_of(image: SkyImage, noise: NoiseMap, window: Window | None) -> Windo
 
 
 def _seen(
-    image: SkyImage, band: int, noise: NoiseMap, window: Window, *, sky_noise: bool
+    image: SkyImage, band: int, noise: BackgroundMesh, window: Window, *, sky_noise: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Light of one band, NaN where not valid, and its RMS where there is a plane: float32, shape ``(y, x)``."""
     light = np.where(image.valid[:, :, band], image.data[:, :, band], np.float32(np.nan))

@@ -27,11 +27,11 @@ from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.models.registry import Model, choose_model, load_model
 from morpheus_lite.models.tile_predictor import OnePassModel
-from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.sources import catalogue_sections
-from morpheus_lite.runtime.atomic import moved_together
+from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.resources import Progress, held_memory, parse_memory, release_memory, usable_cores
 from morpheus_lite.segmentation.detection import DetectionOptions
 
@@ -201,7 +201,7 @@ def classify_file(
         with clock("reading"):
             image = stack.enter_context(open_image(source, **(reading or {})))
             paths = product_paths(image.name if name is None else name, Path(directory), options)
-            folder = stack.enter_context(moved_together(paths.values(), overwrite=options.overwrite))
+            folder = stack.enter_context(atomic_directory(paths.values(), overwrite=options.overwrite))
         with clock("model"):
             name_of_model = _named(options.model, image)
             model = model or load_model(
@@ -226,7 +226,7 @@ def classify_file(
         noise = None
         if model.kind == "onepass":
             with clock("noise"):
-                noise = measure_background(image, options)
+                noise = measure_chosen_background(image, options)
         with clock("network"):
             plan.fill(maps, noise, progress)
             release_memory()
@@ -261,7 +261,9 @@ def _maps_kept(maps: MapFile, paths: Mapping[str, Path], folder: Path, options: 
         raise
 
 
-def measure_background(image: ImageSource, options: ClassifyOptions, *, workers: int | None = None) -> NoiseMap:
+def measure_chosen_background(
+    image: ImageSource, options: ClassifyOptions, *, workers: int | None = None
+) -> BackgroundMesh:
     """Noise of a whole image, on the background that the options say."""
     background = options.measuring.background_of(by_votes=False)
     return measure_sections(image, background="mesh" if background is None else background, workers=workers)
@@ -327,7 +329,7 @@ class Plan:
     kinds: tuple[str, ...]
     record: dict[str, Any]
     memory: float
-    fill: Callable[[Maps, NoiseMap | None, Progress | None], Any]
+    fill: Callable[[Maps, BackgroundMesh | None, Progress | None], Any]
 
 
 def plan_run(
@@ -354,7 +356,7 @@ def plan_run(
         fitting = workers_in(memory, tiles, n_bands, has_rms=any(image.has_rms), uncertainty=doubt)
         n_workers = min(workers or fitting, fitting)
 
-        def fill(maps: Maps, noise: NoiseMap | None, progress: Progress | None) -> None:
+        def fill(maps: Maps, noise: BackgroundMesh | None, progress: Progress | None) -> None:
             given: dict[str, Any] = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
             stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
             cast(OnePassModel, model).release()
@@ -365,7 +367,7 @@ def plan_run(
     _refuse_uncertainty(model, options.uncertainty)
     region = region_in(memory, len(model.bands))
 
-    def fill_windows(maps: Maps, noise: NoiseMap | None, progress: Progress | None) -> None:
+    def fill_windows(maps: Maps, noise: BackgroundMesh | None, progress: Progress | None) -> None:
         given: dict[str, Any] = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
         stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 

@@ -20,7 +20,7 @@ from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.scratch_array import ScratchPlane
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
 from morpheus_lite.runtime.processes import Workers
 from morpheus_lite.segmentation.blockwise_deblending import split
@@ -50,7 +50,7 @@ def catalogue_sections(
     deblending: MultithresholdOptions | None = None,
     measuring: MeasureOptions | None = None,
     band: str | None = None,
-    noise: NoiseMap | None = None,
+    noise: BackgroundMesh | None = None,
     tile: int | None = None,
     memory: int | None = None,
     workers: Workers = 1,
@@ -78,7 +78,7 @@ def catalogue_sections(
     band : str, optional
         Detection band, which gives positions and shapes; None adds up all bands, each over the noise of its sky, for
         ``"probability"``, and takes F160W, or the first band of an image without it, for ``"paper"``.
-    noise : NoiseMap, optional
+    noise : BackgroundMesh, optional
         From `~morpheus_lite.noise.subtracted.measure_sections`, with the background of ``measuring``; measured here if
         it is needed and not given.
     tile : int, optional
@@ -86,7 +86,7 @@ def catalogue_sections(
         ``memory`` allows.
     memory : int, optional
         Bytes that all workers together may take for pixels; None does not care.
-    workers : int or Spread
+    workers : int or Executor
         Processes that share the sources (on Linux), or where else the work is done. The result does not depend on it.
     scratch : path, optional
         Directory of a temporary file with 4 bytes a pixel; None takes the system's.

@@ -16,9 +16,9 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
-from morpheus_lite.noise.detection_image import unbroken_significance
+from morpheus_lite.noise.detection_image import unbroken_detection_image
 from morpheus_lite.noise.smoothed import LightNoise, SourceNoise, light_noise
-from morpheus_lite.runtime.processes import mapped
+from morpheus_lite.runtime.processes import parallel_map
 
 LARGEST_BOX = 1 << 23
 """Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes a pixel."""
@@ -147,7 +147,7 @@ def split_at_levels(
         some = [(label, boxes[label - 1]) for label in share]
         return list(_split_boxes(labels, smooth, planes, some, options, noise, relight))
 
-    for found in mapped(look, shares, workers=workers):
+    for found in parallel_map(look, shares, workers=workers):
         for label, box, pieces in found:
             own = labels[box] == label
             result[box][own] = (pieces + largest)[own]
@@ -189,7 +189,7 @@ def unbroken(
     here = inside(window, around)
     mask = np.zeros(around.shape, dtype=bool)
     mask[here] = own
-    return smoothed(unbroken_significance(read(around), mask, scatter), options)[here]
+    return smoothed(unbroken_detection_image(read(around), mask, scatter), options)[here]
 
 
 def is_broken(bands: np.ndarray, own: np.ndarray) -> bool:

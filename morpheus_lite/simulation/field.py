@@ -8,13 +8,13 @@ import numpy as np
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError, reading
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.populations import KINDS, magnitude_at
 from morpheus_lite.simulation.psf import VARIANTS, make_psfs
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
 from morpheus_lite.simulation.scene import Placed, Sky, draw_scene
-from morpheus_lite.simulation.votes import soft_label
+from morpheus_lite.simulation.soft_labels import soft_label
 
 HST_BANDS = ("F160W", "F125W", "F606W", "F850LP")
 """The four bands of the published network."""
@@ -83,7 +83,7 @@ class Field:
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> None:
         """Write the field as a compressed ``.npz``, whole or not at all."""
-        with written_whole(path, overwrite=overwrite) as partial, partial.open("wb") as handle:
+        with atomic_write(path, overwrite=overwrite) as partial, partial.open("wb") as handle:
             np.savez_compressed(
                 handle,
                 flux=self.flux,

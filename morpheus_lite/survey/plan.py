@@ -19,8 +19,8 @@ from morpheus_lite.survey.state.tile_state import (
     TileState,
     read_json,
     read_states,
-    strangers,
     tile_directory,
+    unrecognized_tiles,
 )
 from morpheus_lite.survey.tile import Tile
 
@@ -47,7 +47,7 @@ class Plan:
         Of the survey.
     weights : dict
         sha256 of the weights of each model.
-    strangers : tuple of str
+    unrecognized_tiles : tuple of str
         Finished tiles in the directory that do not belong to the survey.
     """
 
@@ -56,7 +56,7 @@ class Plan:
     states: tuple[TileState, ...]
     options: ClassifyOptions
     weights: dict[str, str]
-    strangers: tuple[str, ...] = ()
+    unrecognized_tiles: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -116,7 +116,7 @@ def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, ve
     models = {tile_options(tile, options).model if tile.options else options.model for tile in tiles}
     weights = {model: _weights(model) for model in models}
     states = read_states(root, tiles, options, weights, verify=verify)
-    return Plan(root, tuple(tiles), tuple(states), options, weights, tuple(strangers(root, tiles)))
+    return Plan(root, tuple(tiles), tuple(states), options, weights, tuple(unrecognized_tiles(root, tiles)))
 
 
 def _weights(model: str) -> str:
@@ -210,7 +210,7 @@ def as_dict(plan: Plan, guess: Estimate) -> dict[str, Any]:
         "tiles": len(plan.tiles),
         **plan.counts,
         "reasons": plan.reasons,
-        "strangers": list(plan.strangers),
+        "unrecognized_tiles": list(plan.unrecognized_tiles),
         "n_pixels": guess.n_pixels,
         "core_seconds": round(guess.core_seconds, 1),
         "disk": guess.disk,

@@ -11,7 +11,7 @@ from glob import glob
 import numpy as np
 
 from morpheus_lite.errors import InputError
-from morpheus_lite.noise.background_mesh import measure_noise, normalize
+from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.simulation import Field, observe
 from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style, style_shares
 from morpheus_lite.training.config import SamplingConfig
@@ -68,7 +68,7 @@ def draw_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -
     sigma = sigma / correlated_scatter(np.array(conditions.correlation)).astype(np.float32)
     if rng.uniform() > _RMS_SHARE:
         image = replace(image, rms=None)
-    snr, valid = normalize(image, measure_noise(image))
+    snr, valid = normalize(image, measure_background(image))
     position = np.stack([field.sources["y"], field.sources["x"]], axis=1).astype(np.float64)
     return make_scene(snr, valid, field.flux / sigma, field.owner, field.sources["soft"], position)
 

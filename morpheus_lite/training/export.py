@@ -16,7 +16,7 @@ from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import halo
 from morpheus_lite.models.registry import read_info, save_model
 from morpheus_lite.models.weights_file import network_weights
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.observation import DETECTION
 from morpheus_lite.training.card import make_card
 from morpheus_lite.training.checkpoint import load_state
@@ -105,7 +105,7 @@ def export(
     )
     card = card or make_card(config, info, run / LOG)
     info = save_model(directory, info, network_weights(network), card=card, overwrite=overwrite)
-    with written_whole(directory / "training_log.csv", overwrite=True) as temporary:
+    with atomic_write(directory / "training_log.csv", overwrite=True) as temporary:
         shutil.copyfile(run / LOG, temporary)
     return info
 

@@ -20,7 +20,7 @@ from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import load_network
 from morpheus_lite.models.weights_file import network_weights
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, find_fields, prefetched
@@ -122,7 +122,7 @@ def _record(config: TrainingConfig, directory: Path) -> None:
             f"{directory} holds checkpoints of another network; use another directory, or delete {STATE} there"
         )
     for name, values in ((MODEL, model), (TRAINING, config.to_dict())):
-        with written_whole(directory / name, overwrite=True) as temporary:
+        with atomic_write(directory / name, overwrite=True) as temporary:
             temporary.write_text(json.dumps(values, indent=2))
 
 

@@ -18,7 +18,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.inference.one_pass import align_bands, tile_windows
 from morpheus_lite.io import read_image
-from morpheus_lite.noise.background_mesh import measure_noise, normalize
+from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling, read_labelling
@@ -91,7 +91,7 @@ def observe_image(image: SkyImage, config: ImageConfig) -> Scene:
     config : ImageConfig
         Where labels and classes are.
     """
-    snr, valid = normalize(image, measure_noise(image))
+    snr, valid = normalize(image, measure_background(image))
     n_seen = np.maximum(valid.sum(axis=2), 1)
     labelling = read_labelling(config, snr.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
     signal = estimate_signal(snr, valid, labelling)

@@ -35,7 +35,7 @@ from morpheus_lite.simulation.populations import KINDS, counts, draw_kind, draw_
 from morpheus_lite.simulation.products import simulate, write_field
 from morpheus_lite.simulation.psf import make_psfs, width_of
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
-from morpheus_lite.simulation.votes import ambiguity, soft_label
+from morpheus_lite.simulation.soft_labels import ambiguity, soft_label
 
 ROOT = Path(__file__).parents[2]
 BANDS = ("F160W", "F850LP")

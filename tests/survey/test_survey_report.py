@@ -58,7 +58,7 @@ def test_totals_failures_and_merged(finished):
     assert report["classes"]["disk"] == report["totals"]["n_sources"]
     assert report["merged"]["n_rows"] + report["merged"]["n_duplicates"] == report["totals"]["n_sources"]
     assert report["failed"][0]["tile"] == "broken"
-    assert report["strangers"] == ["stranger"]
+    assert report["unrecognized_tiles"] == ["stranger"]
     tile = report["tiles"][0]
     assert np.shape(tile["corners"]) == (4, 2)
     assert tile["pixel_scale"] == pytest.approx(0.1)

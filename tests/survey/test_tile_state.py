@@ -23,9 +23,9 @@ from morpheus_lite.survey.state.tile_state import (
     log_tail,
     read_marker,
     read_states,
-    strangers,
     tile_directory,
     tile_state,
+    unrecognized_tiles,
     write_marker,
 )
 from morpheus_lite.survey.tile import Tile
@@ -128,8 +128,8 @@ def test_states_of_many(finished, tmp_path):
     states = read_states(tmp_path, tiles, OPTIONS, WEIGHTS)
     assert [state.state for state in states].count(State.MISSING) == 99
     assert states[42].state == State.DONE
-    assert strangers(tmp_path, tiles) == []
-    assert strangers(tmp_path, tiles[:10]) == ["a"]
+    assert unrecognized_tiles(tmp_path, tiles) == []
+    assert unrecognized_tiles(tmp_path, tiles[:10]) == ["a"]
     assert read_states(tmp_path / "elsewhere", tiles, OPTIONS, WEIGHTS)[42].state == State.MISSING
 
 

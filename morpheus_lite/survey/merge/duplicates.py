@@ -109,7 +109,7 @@ def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Footprint])
     return np.where(np.isfinite(depth.max(axis=0)), owner, -1)
 
 
-def find_primaries(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Footprint]) -> Ownership:
+def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Footprint]) -> Ownership:
     """Which sources of a tile are primary in it.
 
     Parameters

@@ -74,7 +74,7 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST)
     MorpheusError
         A partition cannot be made; the merged catalogue of before is as it was.
     """
-    place, identity = root / CATALOG, _identity(index, largest)
+    place, fingerprint = root / CATALOG, _fingerprint(index, largest)
     aside = temporary_path(place)
     try:
         jobs = _jobs(index, aside, largest)
@@ -84,7 +84,9 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST)
         n_duplicates = sum(one.n_duplicates for one in made)
         cut = [{"tile": tile, "ra": one.ra, "dec": one.dec, "needed": one.needed} for p in made for tile, one in p.cut]
         n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
-        write_json(aside / RECORD, {"identity": identity, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut})
+        write_json(
+            aside / RECORD, {"fingerprint": fingerprint, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut}
+        )
         _replace(aside, place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -94,12 +96,12 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST)
 def merged_before(root: Path, index: Index, *, largest: int = LARGEST) -> Merged | None:
     """The merged catalogue of before, if none of the tiles has changed since."""
     before = read_json(root / CATALOG / RECORD)
-    if not before or before["identity"] != _identity(index, largest):
+    if not before or before.get("fingerprint") != _fingerprint(index, largest):
         return None
     return Merged(root / CATALOG, before["n_rows"], before["n_duplicates"], before["cut"], index.unplaced)
 
 
-def _identity(index: Index, largest: int) -> str:
+def _fingerprint(index: Index, largest: int) -> str:
     return digest([__version__, largest, [(entry.name, entry.marks) for entry in index.entries]])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
-from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, find_primaries
+from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, flag_primary
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import Cell, finest_cells
 from morpheus_lite.survey.state.tile_state import SUMMARY, read_json
@@ -92,7 +92,7 @@ def make_partition(job: PartitionJob) -> Partition:
         names = {job.parts[k].name: k for k in overlapping}
         footprints = {name: loaded.footprint(k) for name, k in names.items()}
         detections = {name: loaded.detections(k) for name, k in names.items()}
-        owned = find_primaries(part.name, detections, footprints)
+        owned = flag_primary(part.name, detections, footprints)
         keep = here[owned.is_primary[here]]
         n_duplicates += len(here) - len(keep)
         inside = np.zeros(len(owned.is_primary), bool)

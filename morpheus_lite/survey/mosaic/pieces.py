@@ -194,7 +194,7 @@ def finish_piece(path: str, kinds: Sequence[str] | None, compress: bool) -> dict
 
 
 class ClusterSpread:
-    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.processes.Spread`.
+    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.processes.Executor`.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def summarise(plan: Plan, outcomes: Sequence[Outcome], merged: Merged | None, se
         "magnitudes": {"brightest": BRIGHTEST, "faintest": FAINTEST, **_added(one.pop("magnitudes") for one in tiles)},
         "merged": None if merged is None else _merged(merged),
         "failed": [{"tile": one.name, "error": one.error, "kind": one.kind, "log": one.tail} for one in failed],
-        "strangers": list(plan.strangers),
+        "unrecognized_tiles": list(plan.unrecognized_tiles),
         "outliers": [one["name"] for one in tiles if one["outlier"]],
         "tiles": tiles,
     }

@@ -76,8 +76,8 @@ class Outcome:
     ----------
     name : str
         The tile.
-    status : {"done", "adopted", "failed", "large"}
-        ``"adopted"``: its files had changed in name or time only; ``"large"``: nothing was done, it is to be cut.
+    status : {"done", "revalidated", "failed", "large"}
+        ``"revalidated"``: its files had changed in name or time only; ``"large"``: nothing was done, it is to be cut.
     seconds : float
         How long it took.
     n_pixels, n_sources : int

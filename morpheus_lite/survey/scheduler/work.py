@@ -105,7 +105,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
     start = time.perf_counter()
     tile, directory = job.tile, tile_directory(Path(job.root), job.tile.name)
     if job.state == State.CHECK and _adopt(job, directory, describe_inputs(tile)):
-        return Outcome(tile.name, "adopted", time.perf_counter() - start)
+        return Outcome(tile.name, "revalidated", time.perf_counter() - start)
     if job.side is not None:
         with open_image(tile.image, **tile.reading) as image:
             if max(image.shape) > job.side:

@@ -12,7 +12,7 @@ from typing import Any
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.state.fingerprint import differences, digest, facts_of, option_values, run_of, same_facts
 from morpheus_lite.survey.tile import Tile
 
@@ -61,7 +61,7 @@ def describe_product(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write plain values, whole and on the disk, or not at all."""
-    with written_whole(path, overwrite=True) as temporary, temporary.open("w") as file:
+    with atomic_write(path, overwrite=True) as temporary, temporary.open("w") as file:
         json.dump(value, file, separators=(",", ":"), default=list)
         file.flush()
         os.fsync(file.fileno())
@@ -177,7 +177,7 @@ def _product_problem(path: Path, product: Mapping[str, Any], verify: bool) -> st
     return f"{path.name} is damaged" if verify and describe_product(path)["sha256"] != product["sha256"] else ""
 
 
-def strangers(root: Path, tiles: Iterable[Tile]) -> list[str]:
+def unrecognized_tiles(root: Path, tiles: Iterable[Tile]) -> list[str]:
     """Names of tile directories with products that belong to no tile of the survey: they are left alone."""
     known = {tile.name for tile in tiles}
     try:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe & Ito: apart for colour-blind readers; a marker each besides."""
@@ -45,6 +45,6 @@ def legend_below(figure: Figure, ax: Axes) -> None:
 def save_figure(figure: Figure, path: str | Path, *, overwrite: bool = False, dpi: int = 200) -> Path:
     """Write a figure as PNG; the file appears under its name when it is whole."""
     FigureCanvasAgg(figure)
-    with written_whole(Path(path), overwrite=overwrite) as temporary:
+    with atomic_write(Path(path), overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")
     return Path(path)
