@@ -117,7 +117,7 @@ from morpheus_lite.errors import MorpheusError
 @click.option(
     "--uncertainty",
     is_flag=True,
-    help="Mean class maps of the sky in 8 orientations, planes ALEATORIC and EPISTEMIC; 8 times the network's work.",
+    help="Mean class maps of 8 orientations, planes ENTROPY and TTA_DISAGREEMENT; 8 times the network's work.",
 )
 @click.option(
     "--domain-check/--no-domain-check",

@@ -16,7 +16,7 @@ COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
-PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags", "aleatoric", "epistemic")
+PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags", "entropy", "tta_disagreement")
 """Kinds of planes of the class maps."""
 DETECTION = ("core", "wings", "min_area", "min_significance")
 """Fields of `~morpheus_lite.segmentation.detection.DetectionOptions` that may be chosen."""
@@ -67,7 +67,7 @@ class ClassifyOptions:
     measuring : MeasureOptions
         What is measured of each source, and how.
     uncertainty : bool
-        Whether a one-pass model is to say how sure it is of itself, at eight times the work: see
+        Whether a one-pass model sees the image in eight orientations, at eight times the work: see
         `morpheus_lite.inference.test_time_augmentation`.
     domain_check : bool
         Whether to compare the image with those that the model was trained on, if the model says what they are.

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 KINDS = ("mean", "coverage", "flags")
 """Planes that one-pass classification fills."""
 
-UNCERTAINTY = ("aleatoric", "epistemic")
+UNCERTAINTY = ("entropy", "tta_disagreement")
 """Planes that it fills as well where the maps have them, at eight calls of the network for one."""
 
 
@@ -59,7 +59,7 @@ def classify_tiles(
         The model.
     uncertainty : bool
         Whether to ask the network eight times, the sky turned and mirrored: ``probability`` is then the mean of its
-        answers, and there are ``aleatoric`` and ``epistemic``.
+        answers, and there are ``entropy`` and ``tta_disagreement``.
     background : {"mesh", "none"} or float
         What is subtracted of each pixel: the local background, nothing, or one level in data units.
     tile, workers, progress
@@ -280,8 +280,8 @@ def _classify_window(
         coverage,
         classified,
         flags=flags,
-        aleatoric=kept(answer.aleatoric),
-        epistemic=kept(answer.epistemic),
+        entropy=kept(answer.entropy),
+        tta_disagreement=kept(answer.tta_disagreement),
     )
 
 

@@ -65,8 +65,8 @@ def classify(
     batch_size : int, optional
         Windows in one call of the network; the result does not depend on it beyond rounding.
     uncertainty : bool
-        Whether a one-pass model is to say how sure it is of itself, ``aleatoric`` and ``epistemic``, at eight times
-        the work; ``probability`` is then the mean over eight orientations of the sky.
+        Whether a one-pass model sees the image in eight orientations, which gives ``entropy`` and ``tta_disagreement``,
+        at eight times the network's work; ``probability`` is then the mean over the orientations.
     background : {"mesh", "none"} or float, optional
         What a one-pass model is to see subtracted, as in `~morpheus_lite.config.measure.MeasureOptions`; others see
         every window less its mean.
