@@ -71,7 +71,7 @@ def measure(
     Returns
     -------
     astropy.table.QTable
-        One row a source, ordered by ``label``; zero sources give zero rows. Each column has a description, and a
+        One row per source, ordered by ``label``; zero sources give zero rows. Each column has a description, and a
         unit where it has a dimension: ``label, x_centroid, y_centroid, x_peak, y_peak`` (0-based pixels),
         ``ra, dec`` (with a WCS), ``area, semimajor_axis, semiminor_axis, orientation, ellipticity``,
         ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, total_correction, half_light_radius``,

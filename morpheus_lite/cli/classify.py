@@ -76,7 +76,7 @@ from morpheus_lite.errors import MorpheusError
     type=click.Choice(COLUMN_NAMES),
     default=COLUMN_NAMES[0],
     show_default=True,
-    help="Whose names the columns of the catalogue have.",
+    help="Column naming convention of the catalogue.",
 )
 @click.option("--planes", metavar="A,B,...", help=f"What the maps hold: any of {', '.join(PLANES)} (default: all).")
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")

@@ -44,7 +44,7 @@ class ClassifyOptions:
     catalog_format : str
         Suffix of the catalogue, one of ``CATALOG_FORMATS``.
     columns : str
-        Whose names the columns of the catalogue have, one of ``COLUMN_NAMES``.
+        Column naming convention of the catalogue, one of ``COLUMN_NAMES``.
     compress : bool
         Write tile-compressed maps.
     planes : tuple of str, optional

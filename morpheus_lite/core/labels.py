@@ -104,7 +104,7 @@ class LabelledPixels:
         return plane[self.y, self.x]
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """One value a source, repeated for its pixels: shape ``(n,)``."""
+        """One value per source, repeated for its pixels: shape ``(n,)``."""
         return np.repeat(values, self.sizes)
 
     def sum(self, values: np.ndarray) -> np.ndarray:

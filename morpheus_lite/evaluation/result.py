@@ -17,7 +17,7 @@ from morpheus_lite.io.source_tables import class_shares, find_column, label_plan
 LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
 CATALOG_SUFFIXES = (".ecsv", ".fits", ".parquet", ".csv", ".cat")
 RELEASE_MAPS = tuple(f"{name}.fits" for name in CLASSES)
-"""Rank votes as the published package writes them, one file a class, beside its ``segmap.fits``."""
+"""Rank votes as the published package writes them, one file per class, beside its ``segmap.fits``."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def _standard(table: Table, name: str) -> Table:
     table = Table(table, copy=True)
     label = np.asarray(find_column(table, "label", name), dtype=np.int32)
     if len(np.unique(label)) != len(label):
-        raise InputError(f"{name}: the catalogue lists a label twice; expected one row a source")
+        raise InputError(f"{name}: the catalogue lists a label twice; expected one row per source")
     x, y = (find_column(table, axis, name, required=False) for axis in ("x", "y"))
     nan = np.full(len(table), np.nan)
     table["label"], table["x"], table["y"] = label, nan if x is None else x, nan if y is None else y

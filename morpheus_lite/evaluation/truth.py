@@ -34,7 +34,7 @@ class Truth:
     labels : numpy.ndarray
         int32, shape ``(y, x)``: label of the source that owns the pixel, 0 for sky.
     sources : astropy.table.Table
-        One row a source, whether or not it owns a pixel: ``label`` (int), ``x``, ``y`` (0-based pixels),
+        One row per source, whether or not it owns a pixel: ``label`` (int), ``x``, ``y`` (0-based pixels),
         ``magnitude_<band>`` (AB, total; as many bands as are known) and ``p_<class>`` for each of
         ``SOURCE_CLASSES`` (soft class, sums to 1; NaN where the class is not known).
     valid : numpy.ndarray

@@ -94,7 +94,7 @@ def check_domain(image: SkyImage, ranges: Mapping[str, Sequence[float]]) -> Doma
 
 
 def measure_domain(image: SkyImage) -> dict[str, tuple[float, ...]]:
-    """What can be measured of an image: quantity of `QUANTITIES` to values, one a band where it has one."""
+    """What can be measured of an image: quantity of `QUANTITIES` to values, one per band where it has one."""
     noise = measure_background(image)
     snr, valid = normalize(image, noise)
     used = [band for band in range(image.n_bands) if valid[..., band].any()]

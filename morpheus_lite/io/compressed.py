@@ -40,7 +40,7 @@ def write_compressed_plane(
 
     Notes
     -----
-    A compressed plane is a table with a row a tile, which says where in the bytes that follow the tile lies. Every row
+    A compressed plane is a table with a row per tile, which says where its bytes lie. Every row
     of tiles is compressed by astropy as an image of its own; its bytes are appended, and the table and the header are
     filled in at the end.
     """

@@ -293,7 +293,7 @@ def _check_planes(companions: list[_Candidate], n_planes: int, path: str | None)
         if planes not in (1, n_planes):
             raise InputError(
                 f"{path or 'HDU '}[{one.number}] {one.hdu.name} has {planes} planes for {n_planes} band(s); expected "
-                "one, or one a band (rms=False, weight=False or dq=False leaves it out)"
+                "one, or one per band (rms=False, weight=False or dq=False leaves it out)"
             )
 
 

@@ -213,7 +213,7 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
     -----
     What is alive at once where most is: the bands with all their stretches; or what the stem makes of each; or the
     first skip and all that the last stage of the way up makes; and an eighth for what the allocator leaves unused.
-    Measured with the network of the ``hst`` weights (four bands) on tiles of 1,288 px: 230 to 250 bytes a pixel with
+    Measured with the network of the ``hst`` weights (four bands) on tiles of 1,288 px: 230 to 250 bytes per pixel with
     OpenVINO; with TensorFlow, two at once, 287 to 317, of which
     the network fills half; this gives 288. The ``any`` weights take 420 to 460 with four bands; this gives 468.
     """

@@ -21,7 +21,7 @@ from morpheus_lite.errors import InputError
 BOX = 128
 """Side of a mesh box in pixels: larger than nearly all galaxies, smaller than most steps in depth."""
 
-_STEP = 2  # every second pixel of every second row: 4,096 values a box know its scatter to 1.5 %
+_STEP = 2  # every second pixel of every second row: 4,096 values per box know its scatter to 1.5 %
 _MIN_FRACTION = 0.2  # boxes with fewer valid pixels are filled from their neighbours
 _CLIP = 2.5
 _N_CLIPS = 6

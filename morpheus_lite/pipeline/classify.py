@@ -393,7 +393,7 @@ def outside_domain(image: ImageSource, model: Model) -> tuple[str, ...]:
 
 def _refuse_window_options(model: Model, stride: int | None, edges: str) -> None:
     if stride is not None or edges != EDGES[0]:
-        raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
+        raise OptionError(f"{model.name} sees the image in one pass: stride and edges apply only to hausen2020")
 
 
 def _refuse_uncertainty(model: Model, uncertainty: bool) -> None:

@@ -89,7 +89,7 @@ def catalogue_sections(
     workers : int or Executor
         Processes that share the sources (on Linux), or where else the work is done. The result does not depend on it.
     scratch : path, optional
-        Directory of a temporary file with 4 bytes a pixel; None takes the system's.
+        Directory of a temporary file with 4 bytes per pixel; None takes the system's.
     plane : ScratchPlane, optional
         The temporary file itself, where the workers cannot inherit one; it is closed in the end.
     progress : callable, optional

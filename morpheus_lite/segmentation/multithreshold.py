@@ -21,7 +21,7 @@ from morpheus_lite.noise.smoothed import LightNoise, SourceNoise, light_noise
 from morpheus_lite.runtime.processes import parallel_map
 
 LARGEST_BOX = 1 << 23
-"""Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes a pixel."""
+"""Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes per pixel."""
 
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)

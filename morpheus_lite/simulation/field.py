@@ -39,7 +39,7 @@ class Field:
     pixel_scale : float
         Arcsec per pixel.
     psf_fwhm : tuple of float
-        Pixels, one a band.
+        Pixels, one per band.
     owner : numpy.ndarray
         int32, shape ``(y, x)``: 1 + the row in `sources` of the source that gives most of the light here (in the sum
         over bands of flux / `reference_noise`), 0 where all light is fainter than `OWNER_BRIGHTNESS`.
@@ -47,7 +47,7 @@ class Field:
         Structured: ``id`` (row + 1), ``x``, ``y`` (0-based pixel), ``kind`` (index into spheroid, disk, irregular,
         point_source), ``soft`` (4 class probabilities), ``h_mag`` (AB), ``half_light_radius`` (arcsec, semi-major),
         ``sersic``, ``bulge``, ``axis_ratio``, ``angle`` (radians), ``asymmetry``, ``structure``, ``seed``, ``flux``
-        (nJy, one a band). Sources outside the edges, and those outshone everywhere, are listed too.
+        (nJy, one per band). Sources outside the edges, and those outshone everywhere, are listed too.
     seed : int
         What it was made from.
     """

@@ -85,7 +85,7 @@ def render(
     psfs : sequence of Psf
         One a band.
     wavelengths : numpy.ndarray
-        Micron, one a band.
+        Micron, one per band.
     pixel_scale : float
         Arcsec per pixel.
 

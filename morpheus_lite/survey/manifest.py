@@ -40,7 +40,7 @@ def read_tiles(source: Any) -> list[Tile]:
         An image (path or URL), a directory of images, a glob, a manifest, or a sequence of these. Every image file is a
         tile with all bands in it, called as the file without its endings. In a directory, planes beside images
         (``*_wht``, ``*_rms``, ``*_exp``, ``*_dq``, ``*_seg``, ...) and products of earlier runs are left aside. Tiles
-        with one file a band, or with RMS, weight or flag planes of their own, need a manifest.
+        with one file per band, or with RMS, weight or flag planes of their own, need a manifest.
 
     Returns
     -------
@@ -258,4 +258,4 @@ def _words(value: Any) -> list[str]:
 def _default_name(image: Paths) -> str:
     if isinstance(image, str):
         return Location.parse(image).stem
-    raise InputError("a tile with one file a band needs a name")
+    raise InputError("a tile with one file per band needs a name")

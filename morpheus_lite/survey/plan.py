@@ -184,7 +184,7 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def _measured(plan: Plan) -> tuple[float, float, str] | None:
-    """Pixels a core-second and bytes a pixel of tiles that are done."""
+    """Pixels per core-second and bytes per pixel of tiles that are done."""
     done = [tile for tile, one in zip(plan.tiles, plan.states, strict=True) if one.state == State.DONE]
     pixels = seconds = disk = 0.0
     for tile in done[:: max(1, len(done) // SAMPLE)][:SAMPLE]:

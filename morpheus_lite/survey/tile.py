@@ -31,7 +31,7 @@ class Tile:
     name : str
         What the tile is called: letters, digits and ``_ . + -``. Its products lie in a directory of this name.
     image : str or mapping from band to str
-        Path or URL, with ``[EXT]`` if need be; one with all bands, or one a band.
+        Path or URL, with ``[EXT]`` if need be; one with all bands, or one per band.
     reading : mapping
         Keyword arguments of `~morpheus_lite.io.read_image`: some of `READING`.
     options : mapping
