@@ -99,12 +99,3 @@ def test_every_subpackage_is_in_the_distribution():
         "morpheus_lite._weights"
     }
     assert listed == present
-
-
-def test_files_stay_small():
-    too_long = {
-        str(path.relative_to(ROOT)): count
-        for path in ROOT.rglob("*.py")
-        if (count := len(path.read_text().splitlines())) > 400
-    }
-    assert not too_long
