@@ -95,7 +95,7 @@ def _margins(labels: StreamedLabels, image: ImageDoor, options: MeasureOptions) 
 
 
 def _head(image: ImageDoor) -> SkyImage:
-    """What is known of the whole image, with a single pixel."""
+    """A single pixel that carries the metadata of the whole image."""
     return replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
 
 

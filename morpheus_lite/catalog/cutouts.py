@@ -14,7 +14,7 @@ _FEWEST = 100
 
 @dataclass(frozen=True, eq=False)
 class Ellipse:
-    """Where a source is and which way it lies.
+    """Position, size and orientation of a source.
 
     Parameters
     ----------

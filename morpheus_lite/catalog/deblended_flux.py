@@ -72,7 +72,7 @@ def share_light(
 
 
 def share_pixels(light: np.ndarray, labels: np.ndarray, names: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """Which part of each pixel belongs to each piece of one parent.
+    """Share each pixel of a parent between its pieces.
 
     Parameters
     ----------

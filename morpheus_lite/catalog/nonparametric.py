@@ -1,4 +1,4 @@
-"""How the light of one source is arranged: Petrosian radius, concentration, asymmetry, Gini, M20."""
+"""Nonparametric structure of one source: Petrosian radius, concentration, asymmetry, Gini, M20."""
 
 import math
 from collections.abc import Sequence
@@ -179,7 +179,7 @@ class _HalfTurn:
 
 
 def _neighbours(place: float, step: float) -> tuple[int, np.ndarray]:
-    """Where 0 is turned to, along one axis, about a centre and its two neighbours.
+    """Image of pixel 0 under a rotation by 180 degrees about a centre and its two neighbours, along one axis.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def _spread(light: np.ndarray, distance: np.ndarray, radius: float) -> tuple[flo
 
 
 def _smoothed(light: np.ndarray, sigma: float) -> np.ndarray:
-    """What ``ndimage.gaussian_filter`` gives with zeros outside, its kernel made once for both axes."""
+    """Smooth as ``ndimage.gaussian_filter`` does with zeros outside; the kernel is made once for both axes."""
     reach = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
     kernel /= kernel.sum()

@@ -26,7 +26,7 @@ _BRIGHT = 20.0
 
 @dataclass(frozen=True, eq=False)
 class RowSettings:
-    """What holds for every row of one catalogue.
+    """Settings of all rows of one catalogue.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the surroundings of each source give: photometry and structure, one stamp at a time."""
+"""Photometry and structure of sources with their surroundings, one stamp at a time."""
 
 import math
 from dataclasses import dataclass

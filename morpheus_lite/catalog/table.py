@@ -146,7 +146,7 @@ def settings_of_rows(
     *,
     noise: dict[str, CorrelatedNoise] | None = None,
 ) -> RowSettings:
-    """What holds for all rows of an image, of which these pieces are at hand.
+    """Determine the settings of all rows of an image from pieces of it.
 
     Parameters
     ----------

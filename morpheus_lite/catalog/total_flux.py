@@ -32,7 +32,7 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class ApertureCorrection:
-    """What turns a Kron flux into a total.
+    """ApertureCorrection from Kron flux to total flux.
 
     Parameters
     ----------

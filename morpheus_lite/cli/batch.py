@@ -213,7 +213,7 @@ def _duration(seconds: float) -> str:
 
 
 def summary(result: Any) -> dict[str, Any]:
-    """What became of a survey, as plain values."""
+    """Summarise a survey as plain values."""
     worked = [outcome for outcome in result.outcomes if outcome.status != "failed"]
     return {
         "output": str(result.directory),

@@ -1,4 +1,4 @@
-"""What the commands share: verbosity, progress with the time left, options from a TOML file."""
+"""Parts shared by the commands: verbosity, progress with the time left, options from a TOML file."""
 
 import gc
 import logging
@@ -142,7 +142,7 @@ def config_option(command: Callable) -> Callable:
 
 
 def _is_value_of(option: click.Option, value: Any) -> bool:
-    """Whether a value of TOML has the type of an option; bounds are click's own matter."""
+    """Check that a value of TOML has the type of an option; click checks the bounds."""
     if option.multiple or option.nargs > 1:
         items = value if isinstance(value, list) else [value] if option.multiple else []
         return all(_is_scalar_of(option, one) for one in items) and (option.multiple or len(items) == option.nargs)

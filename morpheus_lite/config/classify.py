@@ -1,4 +1,4 @@
-"""What a user may choose when an image becomes products: the options of a run, checked at the door."""
+"""Options of a run from image to products, checked when they are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -99,5 +99,5 @@ class ClassifyOptions:
 
     @property
     def needs_sources(self) -> bool:
-        """Whether any product tells of sources: all but maps without their segmentation plane do."""
+        """True if any product needs sources: all but maps without their segmentation plane do."""
         return self.products != ("maps",) or self.planes is None or "segmentation" in self.planes

@@ -10,11 +10,11 @@ from morpheus_lite.core.classes import BACKGROUND, CLASSES
 
 
 class Classifier(Protocol):
-    """What every kind of model says of itself, whether it sees windows or tiles."""
+    """Properties of every kind of model, for windows or for tiles."""
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
 
     @property
     def sha256(self) -> str:

@@ -114,7 +114,7 @@ class LabelledPixels:
         return np.add.reduceat(np.asarray(values, dtype=np.float64), self.starts)
 
     def any(self, mask: np.ndarray) -> np.ndarray:
-        """Whether a ``(y, x)`` mask is True anywhere on a source: bool, shape ``(source,)``."""
+        """True where a ``(y, x)`` mask is True anywhere on a source: bool, shape ``(source,)``."""
         return self.sum(self.take(mask)) > 0
 
     def brightest(self, values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which pixels tell what is true of a whole image, such as its noise: spread cells of a large one."""
+"""Sample of pixels for numbers that hold for a whole image, such as its noise."""
 
 from morpheus_lite.core.windows import Window
 
@@ -9,7 +9,7 @@ CELL = 128
 
 
 def sample_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
-    """Where to measure what is one number for a whole image.
+    """Choose windows in which to measure a number that holds for the whole image.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class Calibration:
 
     @property
     def is_identity(self) -> bool:
-        """Whether it changes nothing."""
+        """True if it changes nothing."""
         return self.temperature == 1 and not any(self.bias)
 
     def apply(self, probability: np.ndarray) -> np.ndarray:

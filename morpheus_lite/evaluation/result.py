@@ -1,4 +1,4 @@
-"""What a tool found: label map, catalogue and, if it makes them, class maps."""
+"""Results of a tool: label map, catalogue and, if it makes them, class maps."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a tool says of a field.
+    """Result of a tool for one field.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Result:
         return replace(self, labels=labels, sources=kept)
 
     def source_scores(self) -> dict[str, np.ndarray]:
-        """What tells a sure detection from a doubtful one, from the class maps.
+        """Confidence of each detection, from the class maps.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What is really there: label map, sources and classes of a field whose truth is known."""
+"""Truth of a field: label map, sources and classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ class Truth:
 
     @property
     def has_classes(self) -> bool:
-        """Whether any source's class is known."""
+        """True if the class of any source is known."""
         return bool((self.source_class >= 0).any())
 
     def soft_pixels(self, rows: slice = slice(None)) -> np.ndarray:
@@ -209,7 +209,7 @@ def _image_of(path: Path) -> Path | None:
 
 
 def _is_band(hdu: Any) -> bool:
-    """Whether an HDU holds a band: a two-dimensional image of real numbers that is not named for something else."""
+    """True if an HDU holds a band: a two-dimensional image of real numbers that is not named for something else."""
     if not hdu.is_image or len(hdu.shape) != 2 or not hdu.name or hdu.name == "PRIMARY":
         return False
     others = (*LABEL_HDUS, *VALID_HDUS, "FLAGS", "PIXEL_CLASS", "CLASS", "N", *(name.upper() for name in CLASSES))

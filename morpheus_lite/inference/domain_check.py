@@ -1,4 +1,4 @@
-"""Whether an image is like those a model was trained on: what can be measured, against the ranges the model states."""
+"""Comparison of an image with the images that a model was trained on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ _MOST_STEPS = 40
 
 @dataclass(frozen=True)
 class DomainCheck:
-    """What was measured of an image, and what of it lies outside of the range of a model.
+    """Measured properties of an image, and those outside of the range of a model.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def check_domain(image: SkyImage, ranges: Mapping[str, Sequence[float]]) -> Doma
 
 
 def measure_domain(image: SkyImage) -> dict[str, tuple[float, ...]]:
-    """What can be measured of an image: quantity of `QUANTITIES` to values, one per band where it has one."""
+    """Measure the `QUANTITIES` of an image: name to values, one per band where it has one."""
     noise = measure_background(image)
     snr, valid = normalize(image, noise)
     used = [band for band in range(image.n_bands) if valid[..., band].any()]
@@ -205,13 +205,13 @@ def _gaussians(values: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_smooth(snr: np.ndarray, x: int, y: int) -> bool:
-    """Whether a peak's neighbours share its light, as those of a hot pixel or a cosmic ray do not."""
+    """True if a peak's neighbours share its light, as those of a hot pixel or a cosmic ray do not."""
     around = snr[[y - 1, y + 1, y, y], [x, x, x - 1, x + 1]]
     return bool(around.mean() > 0.15 * snr[y, x] and around.min() > 0.03 * snr[y, x])
 
 
 def _both(sky: np.ndarray, axis: int) -> np.ndarray:
-    """Where two neighbours along an axis are both sky."""
+    """Mask of pairs of neighbours along an axis that are both sky."""
     return sky[1:] & sky[:-1] if axis == 0 else sky[:, 1:] & sky[:, :-1]
 
 

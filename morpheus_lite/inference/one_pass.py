@@ -154,7 +154,7 @@ def stream_tiles(
 
 
 def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, Any]:
-    """What the maps of a one-pass model record of it."""
+    """Make the record of a one-pass model for its maps."""
     record = {"model": model.name, "sha256": model.sha256, "mode": "one pass"}
     return {**record, "symmetries": N_SYMMETRIES} if uncertainty else record
 

@@ -1,4 +1,4 @@
-"""What one-pass classification needs of a model, and what follows from it: how large tiles are, and how many fit."""
+"""Memory of one-pass classification: side of the tiles, and how many fit at once."""
 
 from typing import Protocol
 
@@ -24,7 +24,7 @@ _BYTES_SYMMETRIES = 120
 
 
 class TileModel(Classifier, Protocol):
-    """What one-pass classification needs of a model."""
+    """Interface of a model for one-pass classification."""
 
     @property
     def halo(self) -> int:
@@ -67,7 +67,7 @@ def workers_in(
     uncertainty: bool = False,
     tile: int | None = None,
 ) -> int:
-    """How many tiles may be at work at once in an amount of memory.
+    """Number of tiles that fit at once in an amount of memory.
 
     Parameters
     ----------

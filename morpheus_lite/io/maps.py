@@ -69,7 +69,7 @@ class MapPlane:
 
     @property
     def meaning(self) -> str:
-        """What the pixels are, for the card CONTENT."""
+        """Description of the pixels, for the card CONTENT."""
         return _MEANING[self.kind].format("" if self.index is None else CLASSES[self.index].replace("_", " "))
 
 

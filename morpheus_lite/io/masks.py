@@ -64,7 +64,7 @@ def _hidden(band: Band, mask: MaskPlane, files: OpenFiles) -> tuple[float, float
 
 
 def _set_bits(band: Band, mask: MaskPlane, files: OpenFiles) -> str:
-    """Which bits hide pixels, the most frequent first."""
+    """Bits that hide pixels, the most frequent first."""
     shares = np.zeros(64)
     for window in _blocks(band.data.shape):
         values = mask.plane.read(window, files)

@@ -1,4 +1,4 @@
-"""What is in a product, and how it was made."""
+"""Description of a product: its content, and how it was made."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def describe_product(path: str | Path) -> dict[str, Any]:
 
 
 def _describe_image(path: str) -> dict[str, Any]:
-    """How `open_image` understands a file."""
+    """Describe a file as `open_image` reads it."""
     try:
         with open_image(path) as source:
             scale = source.pixel_scale

@@ -145,7 +145,7 @@ def open_image(
 
 
 def name_of(source: Any) -> str:
-    """What to call an image: the file's name without endings, else ``"image"``."""
+    """Name of an image: that of the file without endings, else ``"image"``."""
     if isinstance(source, str | os.PathLike):
         return Location.parse(source).stem
     if isinstance(source, SkyImage | ImageDescription):

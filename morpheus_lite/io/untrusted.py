@@ -1,4 +1,4 @@
-"""What a file claims of itself, compared with what it holds before a library, or C code, believes it."""
+"""Checks of untrusted files: headers are compared with the content before a library relies on them."""
 
 import itertools
 import re
@@ -309,7 +309,7 @@ def _check_setting(name: str, value: Any, known: Container[int], where: str) -> 
 
 
 def _is_hcompress(begin: bytes, length: int, n_pixels: int) -> bool:
-    """Whether a tile says the size that it is given memory for, and no more planes of bits than there are."""
+    """True if a tile states the size that memory is reserved for, and no more bit planes than there are."""
     if length < 25 or len(begin) < 25:
         return False
     height, width = struct.unpack(">ii", begin[2:10])
@@ -317,7 +317,7 @@ def _is_hcompress(begin: bytes, length: int, n_pixels: int) -> bool:
 
 
 def _is_list(begin: bytes, length: int, n_pixels: int) -> bool:
-    """Whether a PLIO list, of 16-bit words, ends within the tile."""
+    """True if a PLIO list, of 16-bit words, ends within the tile."""
     if length < 4 or len(begin) < 10:
         return False
     words = struct.unpack(">5h", begin[:10])

@@ -112,7 +112,7 @@ class OnePassNetwork:
 
 
 def halo(config: OnePassConfig) -> int:
-    """How far a pixel's influence reaches: pixels on each side of a tile that are spoilt by its border.
+    """Reach of a pixel's influence: pixels on each side of a tile that are spoilt by its border.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float
 
 
 def stage_margins(config: OnePassConfig) -> dict[str, int]:
-    """How much of what lies around a tile each stage has to see, for the tile itself to come out right.
+    """Margin around a tile that each stage has to see, for the tile itself to come out right.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
 
 
 def channel_order(config: OnePassConfig) -> np.ndarray:
-    """Where the channels of stretched cells come from, among those of cells of what was stretched.
+    """Source of each channel of stretched cells among those of cells of the stretched planes.
 
     For inference pixels are put into cells before they are stretched: a third of the memory to move, and all that comes
     before the first convolution in two thirds of the time.

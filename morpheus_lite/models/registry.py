@@ -59,7 +59,7 @@ class Model(ModelInfo):
 
 
 class Kind(NamedTuple):
-    """What the package needs to know of a kind of model."""
+    """Description of a kind of model."""
 
     config: type[UNetConfig] | type[OnePassConfig]
     """What the ``network`` of a configuration is read as."""
@@ -245,7 +245,7 @@ def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
 
 
 def load_weights(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray]]:
-    """What is known of a model, and its weights by name; checked as by `load_model`."""
+    """Load the description of a model, and its weights by name; checked as by `load_model`."""
     return _load(name_or_path)[:2]
 
 
@@ -271,7 +271,7 @@ def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], s
 
 
 def read_info(name_or_path: str | Path) -> ModelInfo:
-    """What is known of a model, without loading it."""
+    """Read the description of a model without its weights."""
     return _read_info(_find(name_or_path))
 
 

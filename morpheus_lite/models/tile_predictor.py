@@ -90,7 +90,7 @@ def network_of(info: ModelInfo, weights: Mapping[str, np.ndarray]) -> OnePassNet
 
 
 def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig) -> np.ndarray:
-    """What the graph of a tile takes.
+    """Make the input of the graph of a tile.
 
     Parameters
     ----------

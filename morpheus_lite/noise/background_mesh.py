@@ -165,7 +165,7 @@ def boxes_of(labels: np.ndarray) -> np.ndarray:
 
 
 def near_sources(labels: np.ndarray, boxes: np.ndarray, window: Window) -> np.ndarray:
-    """How near pixels are to sources, whose light goes on beyond their segments.
+    """Grade pixels by their distance to sources, whose light goes on beyond their segments.
 
     Parameters
     ----------
@@ -447,7 +447,7 @@ def _positions(centers: np.ndarray, start: int, count: int) -> tuple[np.ndarray,
 
 
 def _is_steep(boxes: np.ndarray, least: float) -> bool:
-    """Whether the background of a band rises by so many sigma across most of its boxes."""
+    """True if the background of a band rises by so many sigma across most of its boxes."""
     slopes = np.stack([boxes["slope_y"], boxes["slope_x"]])
     slope = np.hypot(*slopes)
     tilt = slope * BOX / (boxes["spread"] * np.where(np.isnan(boxes["floor"]), 1, boxes["floor"]))
@@ -502,7 +502,7 @@ def _void(boxes: np.ndarray) -> tuple[float, ...]:
 
 
 def _photons(boxes: np.ndarray) -> float:
-    """What holds for the band, of what `_photon_noise` found in its boxes."""
+    """Photon noise of the band, from what `_photon_noise` found in its boxes."""
     return 0.0 if np.isnan(boxes).all() else max(float(np.nanmedian(boxes)), 0.0)
 
 
@@ -528,6 +528,6 @@ def _filled(mesh: np.ndarray) -> np.ndarray:
 
 
 def _only_dead_bands(mesh: np.ndarray) -> bool:
-    """Whether every hole lies in a band that is nothing but holes."""
+    """True if every hole lies in a band that is nothing but holes."""
     holes = np.isnan(mesh)
     return bool((holes.any(axis=(0, 1)) == holes.all(axis=(0, 1))).all())

@@ -21,7 +21,7 @@ _BRIGHTEST = 10.0
 
 @dataclass(frozen=True, eq=False)
 class DetectionImage:
-    """How the bands of an image become one.
+    """Rule by which the bands of an image are added up to a detection image.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class DetectionImage:
 
 
 def bits_of_bands(valid: np.ndarray) -> np.ndarray:
-    """Which bands are valid, as bits of a number: int64, shape ``(...)`` of ``(..., band)``."""
+    """Encode the valid bands as bits of a number: int64, shape ``(...)`` of ``(..., band)``."""
     return valid @ (1 << np.arange(valid.shape[-1]))
 
 
@@ -143,7 +143,7 @@ def summed(weights: np.ndarray, data: np.ndarray) -> np.ndarray:
 def detection_image(
     pieces: Sequence[tuple[SkyImage, np.ndarray]], noise: Mapping[str, CorrelatedNoise], band: str | None
 ) -> DetectionImage:
-    """How to detect in an image.
+    """Determine how the bands of an image are added up to a detection image.
 
     Parameters
     ----------

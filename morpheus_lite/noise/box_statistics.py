@@ -193,7 +193,7 @@ def _without_repeated(column: np.ndarray, values: np.ndarray, found: np.ndarray)
 
 
 def stands_alone(count: int, near: int, n: int) -> bool:
-    """Whether fewer of the neighbouring values occur than Poisson's law, or any noise, would have beside so many."""
+    """True if the neighbouring values are rarer than Poisson's law, or any noise, allows beside so many."""
     return near < _ALONE * count * min(1.0, -np.log(count / n)) if count < n else True
 
 

@@ -27,7 +27,7 @@ _RISE = 0.3
 
 @dataclass(frozen=True)
 class CorrelatedNoise:
-    """How noisy sums over pixels of one band are, compared with independent pixels.
+    """Noise of sums over pixels of one band, compared with independent pixels.
 
     Parameters
     ----------

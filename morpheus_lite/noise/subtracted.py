@@ -56,7 +56,7 @@ class SubtractedImage:
 
     @property
     def has_rms(self) -> tuple[bool, ...]:
-        """Whether the noise of each band is known, somewhere at least."""
+        """True for each band whose noise is known in at least one pixel."""
         return self.image.has_rms
 
     def read(self, window: Window, /) -> SkyImage:

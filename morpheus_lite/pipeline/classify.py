@@ -128,7 +128,7 @@ def classify(
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """What `classify_file` made: where the products are, and what is worth printing.
+    """Products of `classify_file`: their paths, and the figures that commands print.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def measure_chosen_background(
 def how_to_find(
     image: ImageSource, settings: Mapping[str, Any], kinds: Sequence[str], options: ClassifyOptions
 ) -> dict[str, Any]:
-    """How sources are found and in which band they are measured: keyword arguments of `catalogue_sections`.
+    """Resolve the detection method, its options and the band: keyword arguments of `catalogue_sections`.
 
     Parameters
     ----------
@@ -306,13 +306,13 @@ def how_to_find(
 
 
 def measuring_in(options: ClassifyOptions, outside: Sequence[str]) -> MeasureOptions:
-    """What is measured, where it is known in which respects the image lies outside of the model's domain."""
+    """Measurement options with the flag for an image outside of the model's domain."""
     return replace(options.measuring, outside_domain=options.measuring.outside_domain or bool(outside))
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How the class maps of one image are going to be made: decided, and found to fit, before the work starts.
+    """Plan of the class maps of one image: decided, and checked to fit in memory, before the work starts.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ def plan_run(
     workers: int | None = None,
     within: Window | None = None,
 ) -> Plan:
-    """How to classify an image, or the part of it inside a window, with a model in the memory of the options.
+    """Plan the class maps of an image, or of a window of it, in the memory of the options.
 
     Raises
     ------
@@ -411,7 +411,7 @@ def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
 
 
 def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
-    """What every product says of the run, beside what the engine recorded of the model."""
+    """Record of a run in every product, beside what the engine recorded of the model."""
     left_out = ("overwrite", "products", "planes", "memory", "device", "engine")
     chosen = {key: value for key, value in asdict(options).items() if key not in left_out}
     chosen["measuring"] = options.measuring.chosen

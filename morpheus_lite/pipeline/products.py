@@ -30,7 +30,7 @@ LONGEST_NAME = 200
 
 
 def product_paths(name: str, directory: Path, options: ClassifyOptions) -> dict[str, Path]:
-    """Where the products of an image called ``name`` go.
+    """Paths of the products of an image called ``name``.
 
     Raises
     ------

@@ -215,7 +215,7 @@ def _is_abandoned(match: re.Match, entry: os.DirEntry) -> bool:
 
 
 def write_failure(error: BaseException | None) -> str | None:
-    """Why the disk refused, in words; None where the error is not the disk's.
+    """Reason for a failed write in words; None where the error is not the disk's.
 
     Writers such as `numpy.savez` raise errors of their own while they clean up after a full disk.
     """

@@ -17,7 +17,7 @@ class Executor(Protocol):
     """Processes elsewhere that share work, such as those of a cluster."""
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterator[Result]:
-        """What the function gives for each item, in their order; both are pickled."""
+        """Apply the function to each item, and yield the results in order; both are pickled."""
 
 
 Workers = int | Executor
@@ -31,7 +31,7 @@ _work: Callable[[Any], Any] | None = None
 def parallel_map(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: Workers = 1
 ) -> Iterator[Result]:
-    """What a function gives for each item, in their order.
+    """Apply a function to each item, and yield the results in order.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a run may use of the machine: cores, memory, and work spread over threads."""
+"""Resources that a run may use: cores, memory, and threads."""
 
 import ctypes
 import os
@@ -30,7 +30,7 @@ LIBRARIES = 850_000_000
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -50,7 +50,7 @@ Splitter = Callable[[Window, np.ndarray, np.ndarray], Iterator[Split]]
 
 @dataclass
 class SplitBook:
-    """What the numbers mean that pieces are given as they are found, in whatever order that is.
+    """Record of split sources, by the numbers that pieces are given as they are found, in any order.
 
     Parameters
     ----------

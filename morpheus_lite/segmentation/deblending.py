@@ -201,7 +201,7 @@ def peak_pieces(
 
 
 def may_have_peaks(sides: Sequence[int], min_distance: int) -> bool:
-    """Whether a bounding box of these sides is large enough for two peaks, and not too large to be split."""
+    """True if a bounding box is large enough for two peaks, and not too large to be split."""
     return min(sides) > 2 * min_distance and sides[0] * sides[1] <= LARGEST_BOX
 
 

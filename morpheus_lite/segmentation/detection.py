@@ -144,7 +144,7 @@ def uncertain_pixels(background: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def flood(background: np.ndarray, uncertain: np.ndarray) -> np.ndarray:
-    """Which uncertain pixels belong to sources, by a watershed from the certain ones beside them.
+    """Assign uncertain pixels to sources by a watershed from the certain ones beside them.
 
     Parameters
     ----------

@@ -193,7 +193,7 @@ def unbroken(
 
 
 def is_broken(bands: np.ndarray, own: np.ndarray) -> bool:
-    """Whether the bands that are valid, as bits of a number, are not the same in all pixels of a source."""
+    """True if the valid bands, as bits of a number, are not the same in all pixels of a source."""
     numbers = bands[own]
     return bool((numbers != numbers[0]).any())
 
@@ -290,7 +290,7 @@ def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptio
 
 
 def _parts_somewhere(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> bool:
-    """Whether a source falls into two or more parts above any of the levels: most do not, and need no closer look."""
+    """True if a source falls into two or more parts above any of the levels: most do not, and need no closer look."""
     values = light[own]
     low, high = values.min(), values.max()
     if not low < high:
@@ -385,7 +385,7 @@ class _Pieces:
 def _one_galaxy(
     now: _Pieces, pair: tuple[int, int], saddle: float, noise: SourceNoise, options: MultithresholdOptions
 ) -> bool:
-    """Whether two touching pieces are one source."""
+    """True if two touching pieces are one source."""
     faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
     peak = min(now.peaks[faint], now.peaks[bright])
     if peak - saddle < options.min_depth * noise.at(saddle):
@@ -411,7 +411,7 @@ def _one_galaxy(
 
 
 def _is_round(area: np.ndarray) -> bool:
-    """Whether some pixels together are less than twice as long as they are wide."""
+    """True if the pixels together are less than twice as long as they are wide."""
     if np.count_nonzero(area) < 2:
         return True
     minor, major = sorted(inertia_tensor_eigvals(area.astype(np.float64)))

@@ -17,7 +17,7 @@ DETECTION = 1.0
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a field is observed. Tuples have one entry per band.
+    """Observing conditions of a field. Tuples have one entry per band.
 
     Parameters
     ----------

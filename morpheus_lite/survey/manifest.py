@@ -1,4 +1,4 @@
-"""Which tiles a survey has: from images, directories, globs, or a manifest in TOML, CSV or ECSV."""
+"""Tiles of a survey from images, directories, globs, or a manifest in TOML, CSV or ECSV."""
 
 import csv
 import glob
@@ -92,7 +92,7 @@ def _tiles_of(source: str) -> Iterable[Tile]:
 
 
 def _is_aside(path: str) -> bool:
-    """Whether a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
+    """True if a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
     if naming.is_companion(Location.parse(path).stem):
         return True
     try:

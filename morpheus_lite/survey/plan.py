@@ -33,7 +33,7 @@ _RATES = {"unet": 13_000.0, "onepass": 250_000.0}
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a run will do.
+    """Plan of a run.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tiles are in each state."""
+        """Number of tiles in each state."""
         found = Counter(one.state for one in self.states)
         return {str(state): found[state] for state in State}
 
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Why tiles that were done are not any more, and how many there are of each reason."""
+        """Reasons why tiles are stale, and the number of tiles of each."""
         return dict(Counter(one.reason for one in self.states if one.reason).most_common())
 
     def jobs(self, run: str, *, threads: int = 1, seconds: float | None = None) -> Iterator[Job]:
@@ -126,7 +126,7 @@ def _weights(model: str) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the tiles that are not done will take, as far as can be told.
+    """Estimated cost of the tiles that are not done.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a survey is run; none of it changes the result.
+    """Options of running a survey; none of them changes the result.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class RunOptions:
 
 @dataclass(frozen=True, eq=False)
 class SurveyResult:
-    """What a run made.
+    """Result of a run.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def save_state(path: Path, groups: Mapping[str, Sequence[np.ndarray]], numbers: 
 
 
 def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float]]:
-    """What `save_state` wrote.
+    """Read what `save_state` wrote.
 
     Raises
     ------

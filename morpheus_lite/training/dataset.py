@@ -27,7 +27,7 @@ _CORNERS = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one training step sees.
+    """Input of one training step.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _window_around(
 
 
 def _draw_image(rng: np.random.Generator, sampling: SamplingConfig) -> np.ndarray:
-    """Which pixels of a patch lie in the image: all, or those on one side of its edge, at times within its corner."""
+    """Draw the pixels of a patch that lie in the image: all, those on one side of an edge, or in a corner."""
     inside = np.ones((sampling.patch, sampling.patch), bool)
     if rng.uniform() < sampling.edges:
         for cut in rng.uniform(0.05, 0.5, 1 + int(rng.uniform() < _CORNERS)):

@@ -1,4 +1,4 @@
-"""What a training run is told of one observed image: pixels, labels, classes, and which part is held out."""
+"""Configuration of one observed image for training: pixels, labels, classes, and the part held out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -80,7 +80,7 @@ class ImageConfig:
 
     @property
     def name(self) -> str:
-        """What to call the image in messages."""
+        """Name of the image in messages."""
         return self.image if isinstance(self.image, str) else ", ".join(self.image.values())
 
     def parts(self, shape: tuple[int, int]) -> tuple[Window | None, Window | None]:

@@ -1,4 +1,4 @@
-"""Who owns a pixel of an observed image, and of what class: from label maps, tables, class maps and source lists."""
+"""Labels and classes of the pixels of an observed image, from label maps, tables, class maps and source lists."""
 
 import logging
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _DEC = ("dec", "delta_j2000", "deltawin_j2000", "dej2000", "dec_deg")
 
 @dataclass(frozen=True, eq=False)
 class Labelling:
-    """What is said to be in an image.
+    """Labels and classes of an image.
 
     Parameters
     ----------

@@ -195,7 +195,7 @@ def _area(scene: Scene) -> np.ndarray:
 
 
 def _hidden_noise(snr: np.ndarray, sky: np.ndarray) -> float:
-    """How much noisier blocks of pixels are than their pixels tell: 1 for independent pixels, more after drizzling."""
+    """Ratio of the noise of blocks to that of independent pixels: 1 for independent pixels, more after drizzling."""
     height, width = (length - length % _BLOCK for length in snr.shape)
     blocks = (height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
     empty = sky[:height, :width].reshape(blocks).all(axis=(1, 3))

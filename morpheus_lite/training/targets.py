@@ -1,4 +1,4 @@
-"""What a network should answer for a field seen at some depth, and how much each pixel counts.
+"""Target probabilities and pixel weights of a field seen at some depth.
 
 A simulated field knows who owns a pixel down to surface brightnesses that no exposure shows. Whether a pixel is source
 or sky is therefore decided against the noise of the bands at hand: at least `SOURCE_LEVEL` sigma (root of the sum of

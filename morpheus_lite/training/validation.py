@@ -1,4 +1,4 @@
-"""How good a network is on fields it was not trained on, in a few seconds."""
+"""Validation of a network on fields it was not trained on, in a few seconds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

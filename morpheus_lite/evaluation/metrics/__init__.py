@@ -1,4 +1,4 @@
-"""What agrees with what: matching of sources, overlap of regions, counts with intervals, reliability of probabilities.
+"""Metrics: matching of sources, overlap of regions, counts with intervals, reliability of probabilities.
 
 Arrays in, arrays out: nothing here knows of files, images or models.
 """

@@ -1,4 +1,4 @@
-"""Which detection is which true source, and what became of those without a partner."""
+"""Matching of detections and true sources, and the reasons for those that have no match."""
 
 import numpy as np
 from scipy.spatial import cKDTree

@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionJob:
-    """What a worker needs to make one partition.
+    """Task of making one partition.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class PartitionJob:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """What became of a partition: rows, rows left out because another tile has the source, and sources too large."""
+    """Outcome of a partition: rows, rows left out because another tile has the source, and sources too large."""
 
     cell: Cell
     n_rows: int
@@ -147,7 +147,7 @@ def _read_table(path: str | Path, columns: list[str] | None = None) -> "pa.Table
 
 
 def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> Detections:
-    """What a catalogue tells of its sources' places, from its columns."""
+    """Get the positions of a catalogue's sources from its columns."""
     scale = footprint.pixel_scale
     peak = footprint.sky(columns["x_peak"].astype(float), columns["y_peak"].astype(float))
     radius = np.sqrt(columns["area"] / np.pi)

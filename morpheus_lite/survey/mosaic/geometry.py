@@ -38,7 +38,7 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What is true of a whole mosaic, and is found out before its pieces are classified.
+    """Properties of a whole mosaic that are measured before its pieces are classified.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def cut(shape: tuple[int, int], side: int, *, grid: int = 1) -> list[Piece]:
 
 
 def piece_directory(directory: Path) -> Path:
-    """Where a mosaic's pieces are worked on; ``directory`` is that of its products."""
+    """Directory in which the pieces of a mosaic are made; ``directory`` is that of its products."""
     return directory / PIECES
 
 
@@ -86,7 +86,7 @@ def piece_product(directory: Path, name: str, piece: str) -> Path:
 
 
 def read_prepared(directory: Path) -> Prepared:
-    """What was found out of the mosaic whose products lie in a directory.
+    """Read the `Prepared` of the mosaic whose products lie in a directory.
 
     Raises
     ------

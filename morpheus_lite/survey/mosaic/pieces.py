@@ -208,7 +208,7 @@ class ClusterSpread:
         self._client, self._retries = client, retries
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        """What the function gives for each item, in their order."""
+        """Apply the function to each item, and yield the results in order."""
         if not items:
             return
         # What the function holds on to travels to each worker once.

@@ -99,7 +99,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
 
 
 def is_made(marker: Path, fingerprint: str, product: Path) -> bool:
-    """Whether a piece is there, made of what it should be."""
+    """True if a piece is there with the right fingerprint."""
     found = read_json(marker)
     if found is None or found.get("fingerprint") != fingerprint:
         return False

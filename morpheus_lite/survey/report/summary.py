@@ -1,4 +1,4 @@
-"""What is to be said of a whole survey: totals, every tile's figures, which tiles stand out, what failed."""
+"""Summary of a survey: totals, figures of every tile, outliers, failures."""
 
 import time
 from collections import Counter

@@ -137,7 +137,7 @@ def _outcome(job: Job, future: "Future", seconds: float) -> Outcome:
 
 
 class _Capacity:
-    """How many tiles may be at work: one for each thread of the cluster; looked up now and then."""
+    """Number of tiles that may be at work: one per thread of the cluster; looked up every few seconds."""
 
     def __init__(self, client: "Client") -> None:
         self._client = client

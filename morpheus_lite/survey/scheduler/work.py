@@ -154,7 +154,7 @@ def _adopt(job: Job, directory: Path, inputs: Mapping[str, Any]) -> bool:
 
 
 def image_summary(tile: Tile, table: QTable, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What is kept of a finished image for merging and for the report."""
+    """Summarise a finished image for merging and for the report."""
     with open_image(tile.image, **tile.reading) as source:
         footprint = footprint_of(source)
         zero_points = dict(zip(source.bands, source.zero_points, strict=True))

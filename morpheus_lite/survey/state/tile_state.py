@@ -1,4 +1,4 @@
-"""Which tiles are done: a marker beside the products of each, written last, with all that the products depend on."""
+"""State of tiles: a marker beside the products of each, written last, with all that the products depend on."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ _CHUNK = 1 << 22
 
 
 class State(StrEnum):
-    """What a run has to do with a tile."""
+    """State of a tile."""
 
     DONE = "done"
     """Nothing."""
@@ -45,7 +45,7 @@ class TileState:
 
 
 def tile_directory(root: Path, name: str) -> Path:
-    """Where the products of a tile lie."""
+    """Directory of the products of a tile."""
     return root / TILES / name
 
 

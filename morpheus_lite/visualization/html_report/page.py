@@ -125,7 +125,7 @@ def build_page(
 
 
 def _summary(image: SkyImage, classification: Classification, run: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page tells beside arrays."""
+    """Content of the page beside arrays."""
     from morpheus_lite.visualization.plots import hex_colours  # loads matplotlib
 
     bands = zip(image.bands, map(unit_text, image.units), image.zero_points, strict=True)

@@ -37,7 +37,7 @@ def tidy(ax: Axes) -> None:
 
 
 def legend_below(figure: Figure, ax: Axes) -> None:
-    """What is on the axes, in two columns below the figure."""
+    """Draw the legend of the axes in two columns below the figure."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False, handlelength=2.5)
 
