@@ -26,7 +26,7 @@ from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.runtime.resources import format_memory
 
-SIDE = 4096
+_SIDE = 4096
 _TILE_PRODUCTS = ("maps", "catalog")
 _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
 
@@ -78,7 +78,7 @@ _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
     "--tile-size",
     type=Count(1),
     metavar="PIXELS",
-    default=SIDE,
+    default=_SIDE,
     show_default=True,
     help="Images with a longer side are cut into squares of this side.",
 )

@@ -17,7 +17,7 @@ from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.models.engines import first_choice
 from morpheus_lite.runtime.resources import parse_memory
 
-Progress = Callable[[int, int], None]
+_Progress = Callable[[int, int], None]
 
 
 def verbosity(command: Callable) -> Callable:
@@ -36,7 +36,7 @@ def set_up_logging(*, verbose: int, quiet: bool) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
+def progress_bar(label: str, *, quiet: bool) -> Iterator[_Progress | None]:
     """A progress callable drawn on stderr, or None when nobody would see it."""
     if quiet or not sys.stderr.isatty():
         yield None

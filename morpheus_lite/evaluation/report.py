@@ -68,11 +68,11 @@ def evaluate_files(
         result = read_result(path, name=names[k] if names else None)
         scores.append(evaluate(field, result, options=options))
     if directory is not None:
-        write_report(scores, directory, overwrite=overwrite)
+        write_evaluation(scores, directory, overwrite=overwrite)
     return scores
 
 
-def write_report(scores: Sequence[Scores], directory: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
+def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
     """Write scores of several tools in the same fields: ``scores.json``, ``scores.md``, figures, tables of sources.
 
     Parameters

@@ -14,7 +14,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import measure_segments, segment_means
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 
-LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
+_LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
 CATALOG_SUFFIXES = (".ecsv", ".fits", ".parquet", ".csv", ".cat")
 RELEASE_MAPS = tuple(f"{name}.fits" for name in CLASSES)
 """Rank votes as the published package writes them, one file per class, beside its ``segmap.fits``."""
@@ -164,7 +164,7 @@ def read_result(path: str | Path, catalog: str | Path | None = None, *, name: st
         return _read_release(where, catalog, name or where.name)
     mapped = _map_in(where) if where.is_dir() else where
     with open_hdus(mapped) as hdus:
-        labels = label_plane(hdus, mapped, LABEL_HDUS)
+        labels = label_plane(hdus, mapped, _LABEL_HDUS)
         planes = {hdu.name.lower(): hdu for hdu in hdus if getattr(hdu, "is_image", False)}
         complete = all(one in planes for one in CLASSES)
         maps = [np.asarray(planes[one].data, dtype=np.float32) for one in CLASSES] if complete else None
@@ -195,7 +195,7 @@ def _catalog_of(path: Path) -> Path | None:
 
 def _read_release(directory: Path, catalog: str | Path | None, name: str) -> Result:
     with open_hdus(directory / "segmap.fits") as hdus:
-        labels = label_plane(hdus, directory / "segmap.fits", LABEL_HDUS)
+        labels = label_plane(hdus, directory / "segmap.fits", _LABEL_HDUS)
     maps = []
     for file in RELEASE_MAPS:
         if not (directory / file).is_file():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the simulator needs GalSim, an extra
     from morpheus_lite.simulation.field import Field
     from morpheus_lite.simulation.observation import Observation
 
-LABEL_HDUS = ("OWNER", "TRUTH", "LABELS", "SEGMENTATION", "SEGMAP")
+_LABEL_HDUS = ("OWNER", "TRUTH", "LABELS", "SEGMENTATION", "SEGMAP")
 SOURCE_HDUS = ("SOURCES", "CATALOG", "CATALOGUE")
 VALID_HDUS = ("VALID",)
 
@@ -186,7 +186,7 @@ def read_truth(path: str | Path, *, image: Any = None, name: str | None = None) 
     """
     path = Path(path)
     with open_hdus(path) as hdus:
-        labels = label_plane(hdus, path, LABEL_HDUS)
+        labels = label_plane(hdus, path, _LABEL_HDUS)
         table = _source_table(hdus)
         valid = [np.asarray(hdu.data) > 0 for hdu in hdus if hdu.name in VALID_HDUS]
         bands = [hdu.name for hdu in hdus if _is_band(hdu)]
@@ -212,7 +212,7 @@ def _is_band(hdu: Any) -> bool:
     """True if an HDU holds a band: a two-dimensional image of real numbers that is not named for something else."""
     if not hdu.is_image or len(hdu.shape) != 2 or not hdu.name or hdu.name == "PRIMARY":
         return False
-    others = (*LABEL_HDUS, *VALID_HDUS, "FLAGS", "PIXEL_CLASS", "CLASS", "N", *(name.upper() for name in CLASSES))
+    others = (*_LABEL_HDUS, *VALID_HDUS, "FLAGS", "PIXEL_CLASS", "CLASS", "N", *(name.upper() for name in CLASSES))
     is_companion = hdu.name.endswith(("_RMS", "_WHT", "_DQ", "_ERR", "_MODEL", "_NOISELESS", "_TRUE", "_VAR", "_VOTE"))
     return hdu.name not in others and not is_companion and hdu.header.get("BITPIX", 0) < 0
 

@@ -13,7 +13,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_background, normalize
 
-SIDE = 1536
+_SIDE = 1536
 """Side in pixels of the part in the middle of an image that is looked at."""
 
 QUANTITIES = {
@@ -52,7 +52,7 @@ class DomainCheck:
     outside: tuple[str, ...] = ()
 
 
-def middle(shape: tuple[int, int], side: int = SIDE) -> Window:
+def middle(shape: tuple[int, int], side: int = _SIDE) -> Window:
     """The window in the middle of an image that `check_domain` looks at; it depends on the shape alone."""
     height, width = (min(length, side) for length in shape)
     return Window((shape[0] - height) // 2, (shape[1] - width) // 2, height, width)

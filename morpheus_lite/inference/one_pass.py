@@ -31,7 +31,7 @@ from morpheus_lite.runtime.resources import Progress, release_memory, run_each, 
 
 log = logging.getLogger(__name__)
 
-KINDS = ("mean", "coverage", "flags")
+TILE_PLANES = ("mean", "coverage", "flags")
 """Planes that one-pass classification fills."""
 
 UNCERTAINTY = ("entropy", "tta_disagreement")
@@ -75,7 +75,7 @@ def classify_tiles(
     InputError
         The image has none of the model's bands.
     """
-    kinds = (*KINDS, *UNCERTAINTY) if uncertainty else KINDS
+    kinds = (*TILE_PLANES, *UNCERTAINTY) if uncertainty else TILE_PLANES
     record = tile_record(model, uncertainty=uncertainty)
     maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
     source = open_image(image)
@@ -105,7 +105,7 @@ def stream_tiles(
     model : TileModel
         The model.
     maps : MapFile or MemoryMaps
-        Where the maps go; its planes of `KINDS`, and of `UNCERTAINTY` if it has them, are filled.
+        Where the maps go; its planes of `TILE_PLANES`, and of `UNCERTAINTY` if it has them, are filled.
     tile : int, optional
         Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``; by default that of
         `~morpheus_lite.inference.tile_memory.tile_side`. Results of two values agree to rounding, 1e-5 at most.

@@ -27,7 +27,7 @@ result is the same, to the bit, wherever in the batch it is. Larger batches are 
 REGION = 1024
 """Side of the part of a streamed image that is classified at once, in pixels."""
 
-KINDS = ("mean", "variance", "vote", "coverage", "flags")
+WINDOW_PLANES = ("mean", "variance", "vote", "coverage", "flags")
 """Planes that classification by windows fills."""
 
 

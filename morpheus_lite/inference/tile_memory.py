@@ -8,7 +8,7 @@ from morpheus_lite.core.classification import Classifier
 from morpheus_lite.errors import OptionError
 from morpheus_lite.runtime.resources import format_memory, usable_cores
 
-TILES = (1024, 768, 512)
+TILE_SIDES = (1024, 768, 512)
 """Sides of the part of a tile that counts, of which a model takes the first that its memory allows. With 1,024 px and a
 halo of 132 px, three quarters of the work are not in vain (the network trims its halo as it goes)."""
 
@@ -42,10 +42,10 @@ class TileModel(Classifier, Protocol):
 
 
 def tile_side(model: TileModel, n_bands: int) -> int:
-    """Side of the part of a tile that counts, for a model and this many bands: one of `TILES`, in pixels."""
+    """Side of the part of a tile that counts, for a model and this many bands: one of `TILE_SIDES`, in pixels."""
     n_bytes = _bytes_at_work(model, n_bands)
-    fitting = (side for side in TILES if n_bytes * _padded(side, model) ** 2 <= MEMORY_OF_A_TILE)
-    return next(fitting, TILES[-1])
+    fitting = (side for side in TILE_SIDES if n_bytes * _padded(side, model) ** 2 <= MEMORY_OF_A_TILE)
+    return next(fitting, TILE_SIDES[-1])
 
 
 def _bytes_at_work(model: TileModel, n_bands: int) -> float:

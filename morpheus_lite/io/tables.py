@@ -15,7 +15,7 @@ from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
 from morpheus_lite.runtime.atomic import atomic_write
 
-CATALOG_FORMATS = {
+TABLE_FORMATS = {
     ".ecsv": "ascii.ecsv",
     ".fits": "fits",
     ".parquet": "parquet",
@@ -36,12 +36,12 @@ def catalog_format(path: str | Path) -> str:
     Raises
     ------
     OptionError
-        The ending is none of `CATALOG_FORMATS`.
+        The ending is none of `TABLE_FORMATS`.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in CATALOG_FORMATS:
-        raise OptionError(f"{path}: a catalogue ends in {', '.join(CATALOG_FORMATS)}, not in {suffix or 'nothing'}")
-    return CATALOG_FORMATS[suffix]
+    if suffix not in TABLE_FORMATS:
+        raise OptionError(f"{path}: a catalogue ends in {', '.join(TABLE_FORMATS)}, not in {suffix or 'nothing'}")
+    return TABLE_FORMATS[suffix]
 
 
 def write_catalog(path: str | Path, table: Table, *, overwrite: bool = False) -> Path:

@@ -179,12 +179,12 @@ def _check_image(header: fits.Header, where: str) -> None:
     for axis in range(1, whole(header, "NAXIS", where, most=999) + 1):
         whole(header, f"NAXIS{axis}", where)
     for keyword in ("BSCALE", "BZERO"):
-        number(header, keyword, where)
+        card_number(header, keyword, where)
     if header["BITPIX"] > 0 and "BLANK" in header:
         whole(header, "BLANK", where, least=-(2**63))
 
 
-def number(header: fits.Header, keyword: str, where: str, default: float = 0.0) -> float:
+def card_number(header: fits.Header, keyword: str, where: str, default: float = 0.0) -> float:
     """The finite number that a card holds, or the default without the card; else an `InputError` that names it."""
     value = header.get(keyword, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
@@ -347,7 +347,7 @@ def check_wcs(header: fits.Header, hdus: fits.HDUList | None) -> None:
     where = "the WCS"
     for keyword in dict.fromkeys(header):
         if _NUMBERS.fullmatch(keyword):
-            number(header, keyword, where)
+            card_number(header, keyword, where)
     for keyword in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"):
         whole(header, keyword, where, 0, most=9)
     if "AXISCORR" in header:
@@ -361,9 +361,9 @@ def _check_lookup(table: Any, where: str) -> None:
     if not isinstance(table, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU) or len(table.shape) != 2:
         raise ValueError(f"{where} is no image of two dimensions")
     for axis in (1, 2):
-        number(table.header, f"CRPIX{axis}", where)
-        number(table.header, f"CRVAL{axis}", where)
-        if not number(table.header, f"CDELT{axis}", where, 1.0):
+        card_number(table.header, f"CRPIX{axis}", where)
+        card_number(table.header, f"CRVAL{axis}", where)
+        if not card_number(table.header, f"CDELT{axis}", where, 1.0):
             raise ValueError(f"{where}: CDELT{axis} is 0")
     if not np.isfinite(table.data).all():
         raise ValueError(f"{where} holds values that are no numbers")

@@ -165,4 +165,4 @@ def _run_by_tensorflow(
 ) -> tuple[PredictTile, Callable[[], None]]:
     from morpheus_lite.models import tensorflow_tiles
 
-    return tensorflow_tiles.compiled(network, precision=precision, trimmed=trimmed), lambda: None
+    return tensorflow_tiles.compile_tiles(network, precision=precision, trimmed=trimmed), lambda: None

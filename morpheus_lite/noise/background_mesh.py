@@ -23,7 +23,7 @@ from morpheus_lite.noise.box_statistics import (
     STATISTICS,
     STEEP,
     STEEP_SKY,
-    UNKNOWN,
+    UNKNOWN_BOX,
     box_statistics,
     rms_plane,
     stands_alone,
@@ -272,7 +272,7 @@ def noise_from_rows(
     floor, largest = None, (np.inf,) * n_bands
     if not np.isnan(mesh["floor"]).all():
         largest = tuple(ABSURD * np.nanmin(mesh["floor"][..., b], initial=np.inf) for b in range(n_bands))
-        mesh[mesh["floor"] >= largest] = UNKNOWN
+        mesh[mesh["floor"] >= largest] = UNKNOWN_BOX
         floor = np.nan_to_num(_smoothed(mesh["floor"]))
     background, sigma = (np.nan_to_num(_smoothed(mesh[name])) for name in ("background", "sigma"))
     if any(steep):

@@ -12,7 +12,7 @@ from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 STACK = "stack"
 """What the detection image is called where no band was chosen."""
 
-UNKNOWN = CorrelatedNoise(np.nan)
+_UNKNOWN = CorrelatedNoise(np.nan)
 """Noise that was not measured."""
 
 _BRIGHTEST = 10.0
@@ -44,7 +44,7 @@ class DetectionImage:
     scale: np.ndarray
     chosen: np.ndarray
     sigma: float = 1.0
-    noise: CorrelatedNoise = UNKNOWN
+    noise: CorrelatedNoise = _UNKNOWN
 
     def weights(self, data: np.ndarray, valid: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Factors of the bands in each pixel, as one source needs them.
@@ -165,7 +165,7 @@ def detection_image(
     if np.count_nonzero(chosen) == 1:
         only = int(np.argmax(chosen))
         name = image.bands[only]
-        return DetectionImage(name, name, sigma[only] / sigma, chosen, float(sigma[only]), noise.get(name, UNKNOWN))
+        return DetectionImage(name, name, sigma[only] / sigma, chosen, float(sigma[only]), noise.get(name, _UNKNOWN))
     names = [name for name, one in zip(image.bands, chosen, strict=True) if one]
     standing = image.detection_band if image.detection_band in names else names[0]
     made = DetectionImage(STACK, standing, 1 / sigma, chosen)

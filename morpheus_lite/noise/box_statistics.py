@@ -57,7 +57,7 @@ that most of ``n`` sampled pixels have, ``n_repeated`` of them, ``n_near`` the n
 whether these lie side by side, with hardly any value next to theirs. ``level`` and ``spread`` are background and sigma
 about a plane that rises by ``slope_y`` and ``slope_x`` per pixel. NaN where unknown.
 """
-UNKNOWN = np.array((np.nan,) * 5 + (0,) * 3 + (False,) + (np.nan,) * 4, STATISTICS)
+UNKNOWN_BOX = np.array((np.nan,) * 5 + (0,) * 3 + (False,) + (np.nan,) * 4, STATISTICS)
 
 
 def rms_plane(image: SkyImage, part: tuple[slice | int, ...], has_rms: bool | None) -> np.ndarray | None:
@@ -72,7 +72,7 @@ def box_statistics(
     strip: SkyImage, box: tuple[slice, slice, int], has_rms: bool | None, near: np.ndarray | None
 ) -> np.ndarray:
     """`STATISTICS` of one band in one box of a strip: a single value."""
-    found = UNKNOWN.copy()
+    found = UNKNOWN_BOX.copy()
     for step in (_STEP, 1):
         sampled = slice(0, None, step), slice(box[1].start, box[1].stop, step), box[2]
         values = np.where(strip.valid[sampled], strip.data[sampled], np.float32(np.nan))

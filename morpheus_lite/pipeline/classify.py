@@ -361,7 +361,7 @@ def plan_run(
             stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
             cast(OnePassModel, model).release()
 
-        kinds = (*one_pass.KINDS, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
+        kinds = (*one_pass.TILE_PLANES, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
         record = {**tile_record(model, uncertainty=doubt), "engine": model.engine}
         return Plan(kinds, record, memory, fill)
     _refuse_uncertainty(model, options.uncertainty)
@@ -372,7 +372,7 @@ def plan_run(
         stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 
     record = {**window_record(model, options.stride, options.edges), "engine": model.engine}
-    return Plan((*sliding_window.KINDS, "segmentation"), record, memory, fill_windows)
+    return Plan((*sliding_window.WINDOW_PLANES, "segmentation"), record, memory, fill_windows)
 
 
 def _named(model: str | Path, image: SkyImage | ImageSource) -> str | Path:

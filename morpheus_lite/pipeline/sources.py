@@ -1,7 +1,6 @@
 """The story of a catalogue whose image is never in memory as a whole: detect, deblend, write the labels, measure."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
 from morpheus_lite.runtime.processes import Workers
+from morpheus_lite.runtime.resources import Progress
 from morpheus_lite.segmentation.blockwise_deblending import split
 from morpheus_lite.segmentation.blockwise_detection import detect
 from morpheus_lite.segmentation.detection import DETECTION_METHODS, DetectionOptions
@@ -37,8 +37,6 @@ _BYTES_OF_BAND = 18  # data, RMS and validity, and again where they are taken
 _BYTES_OF_PIXEL = 75  # labels before and after, marks, and what is at work
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 
 def catalogue_sections(
@@ -118,7 +116,7 @@ def catalogue_sections(
         raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(DETECTION_METHODS)}")
     if image.shape != maps.shape:
         raise InputError(f"class maps of shape {maps.shape} do not fit an image of shape {image.shape}")
-    tile = tile_side(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
+    tile = block_side_in(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
     if tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     measuring = measuring or MeasureOptions()
@@ -148,7 +146,7 @@ def catalogue_sections(
     return finish_table(rows, head, settings, provenance=dict(maps.provenance), with_errors=with_errors)
 
 
-def tile_side(image: ImageDoor, maps: MapDoor, memory: int | None, workers: int = 1) -> int:
+def block_side_in(image: ImageDoor, maps: MapDoor, memory: int | None, workers: int = 1) -> int:
     """Side of the tiles that a memory budget allows, in pixels.
 
     Raises

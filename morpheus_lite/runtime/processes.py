@@ -9,14 +9,14 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol, TypeVar
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Executor(Protocol):
     """Processes elsewhere that share work, such as those of a cluster."""
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterator[Result]:
+    def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item], /) -> Iterator[_Result]:
         """Apply the function to each item, and yield the results in order; both are pickled."""
 
 
@@ -29,8 +29,8 @@ _work: Callable[[Any], Any] | None = None
 
 
 def parallel_map(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: Workers = 1
-) -> Iterator[Result]:
+    function: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: Workers = 1
+) -> Iterator[_Result]:
     """Apply a function to each item, and yield the results in order.
 
     Parameters

@@ -15,7 +15,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
 from morpheus_lite.simulation.observation import (
-    DETECTION,
+    OWNED_SNR,
     Conditions,
     Observation,
     class_map,
@@ -115,7 +115,7 @@ def record(hdus: fits.HDUList, field: Field) -> None:
             "CREATOR": f"morpheus_lite {__version__}",
             "SEED": (field.seed, "of the simulated field"),
             "PIXSCALE": (field.pixel_scale, "arcsec"),
-            "DETSN": (DETECTION, "S/N per pixel above which a source owns it"),
+            "DETSN": (OWNED_SNR, "S/N per pixel above which a source owns it"),
         }
     )
     for index, (band, width) in enumerate(zip(field.bands, field.psf_fwhm, strict=True)):

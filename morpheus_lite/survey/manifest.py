@@ -17,7 +17,7 @@ from morpheus_lite.io.location import Location
 from morpheus_lite.io.run_header import RECORD
 from morpheus_lite.io.tables import read_catalog
 from morpheus_lite.io.untrusted import read_toml
-from morpheus_lite.survey.tile import PLANES, READING, Paths, Tile, check_names
+from morpheus_lite.survey.tile import NOISE_PLANES, READING, Paths, Tile, check_names
 
 MANIFESTS = (".toml", ".csv", ".ecsv")
 """Endings of manifests."""
@@ -28,7 +28,7 @@ IMAGES = (".fits", ".fit", ".fts", ".fits.fz", ".fits.gz", ".fz")
 log = logging.getLogger(__name__)
 
 _OPTIONS = {f.name for f in fields(ClassifyOptions)} - {"overwrite", "products"}
-_PREFIXES = ("image", *PLANES, "zero_point")
+_PREFIXES = ("image", *NOISE_PLANES, "zero_point")
 
 
 def read_tiles(source: Any) -> list[Tile]:
@@ -219,7 +219,7 @@ def _tile(entry: Mapping[str, Any], directory: Path) -> Tile:
     unknown = sorted(set(entry) - known)
     if unknown:
         raise InputError(
-            f"{', '.join(unknown)} is unknown; expected name, image or image_<BAND>, {', '.join(PLANES)} (or "
+            f"{', '.join(unknown)} is unknown; expected name, image or image_<BAND>, {', '.join(NOISE_PLANES)} (or "
             "<plane>_<BAND>), bands, zero_point, or an option of morpheus classify"
         )
     if not entry.get("image"):
@@ -232,7 +232,7 @@ def _tile(entry: Mapping[str, Any], directory: Path) -> Tile:
         raise OptionError(f"option {', '.join(strange)} is unknown; expected some of {', '.join(sorted(_OPTIONS))}")
     image = _placed(entry["image"], directory)
     reading = {key: entry[key] for key in READING if key in entry}
-    reading |= {plane: _placed(reading[plane], directory) for plane in PLANES if plane in reading}
+    reading |= {plane: _placed(reading[plane], directory) for plane in NOISE_PLANES if plane in reading}
     if "bands" in reading:
         reading["bands"] = _words(reading["bands"])
     return Tile(str(entry.get("name") or _default_name(image)), image, reading, dict(options))

@@ -32,7 +32,7 @@ _RATES = {"unet": 13_000.0, "onepass": 250_000.0}
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SurveyPlan:
     """Plan of a run.
 
     Parameters
@@ -92,7 +92,7 @@ def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
     return replace(options, catalog_format="parquet", columns="photutils", overwrite=True, products=products)
 
 
-def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, verify: bool = False) -> Plan:
+def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, verify: bool = False) -> SurveyPlan:
     """Look at what is there, and find out what is to do; no image is opened.
 
     Parameters
@@ -116,7 +116,7 @@ def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, ve
     models = {tile_options(tile, options).model if tile.options else options.model for tile in tiles}
     weights = {model: _weights(model) for model in models}
     states = read_states(root, tiles, options, weights, verify=verify)
-    return Plan(root, tuple(tiles), tuple(states), options, weights, tuple(unrecognized_tiles(root, tiles)))
+    return SurveyPlan(root, tuple(tiles), tuple(states), options, weights, tuple(unrecognized_tiles(root, tiles)))
 
 
 def _weights(model: str) -> str:
@@ -153,7 +153,7 @@ class Estimate:
     problems: tuple[str, ...] = field(default=())
 
 
-def estimate(plan: Plan) -> Estimate:
+def estimate(plan: SurveyPlan) -> Estimate:
     """Estimate a plan's time, disk and memory, from finished tiles where there are any.
 
     Opens up to `SAMPLE` images for their size, none as a whole.
@@ -183,7 +183,7 @@ def estimate(plan: Plan) -> Estimate:
     )
 
 
-def _measured(plan: Plan) -> tuple[float, float, str] | None:
+def _measured(plan: SurveyPlan) -> tuple[float, float, str] | None:
     """Pixels per core-second and bytes per pixel of tiles that are done."""
     done = [tile for tile, one in zip(plan.tiles, plan.states, strict=True) if one.state == State.DONE]
     pixels = seconds = disk = 0.0
@@ -204,7 +204,7 @@ def _bytes_per_pixel(options: ClassifyOptions, kind: str) -> float:
     return (maps if "maps" in options.products else 0) + _BYTES_A_SOURCE / 2500
 
 
-def as_dict(plan: Plan, guess: Estimate) -> dict[str, Any]:
+def as_dict(plan: SurveyPlan, guess: Estimate) -> dict[str, Any]:
     """A plan as plain values."""
     return {
         "tiles": len(plan.tiles),

@@ -56,7 +56,7 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Add a row to the log, a CSV file; it replaces what a run that was killed wrote of this step and later ones."""
-    rows = [one for one in read_rows(path) if float(one["step"]) < row["step"]] if path.exists() else []
+    rows = [one for one in read_log(path) if float(one["step"]) < row["step"]] if path.exists() else []
     rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
     with atomic_write(path, overwrite=True) as temporary, temporary.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
@@ -64,7 +64,7 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         writer.writerows(rows)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """Rows of a log.
 
     Raises

@@ -13,7 +13,7 @@ import pytest
 from morpheus_lite import read_catalog
 from morpheus_lite.cli import main
 from morpheus_lite.errors import OutputError
-from morpheus_lite.io.tables import CATALOG_FORMATS
+from morpheus_lite.io.tables import TABLE_FORMATS
 from morpheus_lite.runtime.atomic import atomic_write
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
@@ -84,7 +84,7 @@ def test_errors_of_writers_after_a_full_disk_are_the_disks(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_names_that_are_no_text(suffix, tmp_path, capsysbinary):
     try:
         (folder := Path(os.fsdecode(os.fsencode(tmp_path) + b"/k\xe4se"))).mkdir()

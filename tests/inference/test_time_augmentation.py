@@ -107,7 +107,7 @@ def test_maps_of_uncertainty_do_not_depend_on_tiles_nor_on_where_they_are(
     image.valid[:5, :7] = False
     whole = classify_tiles(image, LopsidedModel(), uncertainty=True, tile=200)
     path = tmp_path_factory.mktemp("maps") / "maps.fits"
-    kinds, record = (*one_pass.KINDS, *one_pass.UNCERTAINTY), tile_record(LopsidedModel(), uncertainty=True)
+    kinds, record = (*one_pass.TILE_PLANES, *one_pass.UNCERTAINTY), tile_record(LopsidedModel(), uncertainty=True)
     with MapFile(path, image.shape, kinds, wcs=None, provenance=record) as maps:
         stream_tiles(open_image(image), LopsidedModel(), maps, tile=tile, workers=workers)
     again, _, record = read_maps(path)

@@ -19,7 +19,7 @@ from morpheus_lite.survey.state.fingerprint import content_hash, describe_inputs
 from morpheus_lite.survey.state.tile_state import (
     MARKER,
     State,
-    describe_product,
+    fingerprint_product,
     log_tail,
     read_marker,
     read_states,
@@ -46,7 +46,7 @@ def finished(tmp_path):
     product = directory / "a_catalog.parquet"
     product.write_bytes(b"rows")
     write_marker(
-        directory, run_of(tile, OPTIONS, WEIGHTS), describe_inputs(tile), {"catalog": describe_product(product)}
+        directory, run_of(tile, OPTIONS, WEIGHTS), describe_inputs(tile), {"catalog": fingerprint_product(product)}
     )
     return tile, directory, image, product
 

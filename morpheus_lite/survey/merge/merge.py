@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Client
 
-CATALOG, RECORD = "catalog", "merge.json"
+CATALOG, MERGE_RECORD = "catalog", "merge.json"
 """The directory of the merged catalogue, and what is kept there of its making."""
 
-LARGEST = 1_000_000
+LARGEST_PARTITION = 1_000_000
 """Rows of a partition, before duplicates are removed."""
 
 
@@ -50,7 +50,7 @@ class Merged:
     unplaced: tuple[str, ...] = ()
 
 
-def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST) -> Merged:
+def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_PARTITION) -> Merged:
     """Merge the catalogues of all finished tiles.
 
     Parameters
@@ -85,7 +85,8 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST)
         cut = [{"tile": tile, "ra": one.ra, "dec": one.dec, "needed": one.needed} for p in made for tile, one in p.cut]
         n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
         write_json(
-            aside / RECORD, {"fingerprint": fingerprint, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut}
+            aside / MERGE_RECORD,
+            {"fingerprint": fingerprint, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut},
         )
         _replace(aside, place)
     finally:
@@ -93,9 +94,9 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST)
     return Merged(place, n_rows, n_duplicates, cut, index.unplaced)
 
 
-def merged_before(root: Path, index: Index, *, largest: int = LARGEST) -> Merged | None:
+def merged_before(root: Path, index: Index, *, largest: int = LARGEST_PARTITION) -> Merged | None:
     """The merged catalogue of before, if none of the tiles has changed since."""
-    before = read_json(root / CATALOG / RECORD)
+    before = read_json(root / CATALOG / MERGE_RECORD)
     if not before or before.get("fingerprint") != _fingerprint(index, largest):
         return None
     return Merged(root / CATALOG, before["n_rows"], before["n_duplicates"], before["cut"], index.unplaced)

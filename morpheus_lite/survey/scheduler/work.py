@@ -30,7 +30,7 @@ from morpheus_lite.survey.state.tile_state import (
     MARKER,
     SUMMARY,
     State,
-    describe_product,
+    fingerprint_product,
     read_json,
     read_marker,
     tile_directory,
@@ -130,7 +130,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
         assert products.table is not None  # catalogues are among the products of all surveys
         summary = image_summary(tile, products.table, {"loading": loading, **products.seconds})
         _check_products(products)
-        found = {name: describe_product(path) for name, path in products.paths.items()}
+        found = {name: fingerprint_product(path) for name, path in products.paths.items()}
         if not same_facts(inputs, {role: facts_of(location) for role, location in tile.locations.items()}):
             raise OSError(f"{tile.name}: an input was written while it was read")
         _put_in_place(job, directory, aside, summary, inputs, found)

@@ -11,7 +11,7 @@ from morpheus_lite import __version__
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.location import Location
-from morpheus_lite.survey.tile import PLANES, Tile
+from morpheus_lite.survey.tile import NOISE_PLANES, Tile
 
 Facts = dict[str, Any]
 """What is known of a file without reading it: path, size, and time of change or ETag."""
@@ -57,9 +57,9 @@ def run_of(
     if tile.options or values is None:
         options = tile_options(tile, options)
         values = option_values(options)
-    reading = {key: value for key, value in tile.reading.items() if key not in PLANES}
+    reading = {key: value for key, value in tile.reading.items() if key not in NOISE_PLANES}
     hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}
-    left_out = [plane for plane in PLANES if tile.reading.get(plane) is False]
+    left_out = [plane for plane in NOISE_PLANES if tile.reading.get(plane) is False]
     return {
         "version": __version__,
         "weights": weights[options.model],

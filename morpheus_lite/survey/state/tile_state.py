@@ -49,7 +49,7 @@ def tile_directory(root: Path, name: str) -> Path:
     return root / TILES / name
 
 
-def describe_product(path: Path) -> dict[str, Any]:
+def fingerprint_product(path: Path) -> dict[str, Any]:
     """File name, size and sha256 of a product, which are on the disk when this returns."""
     found = hashlib.sha256()
     with path.open("rb") as file:
@@ -174,7 +174,7 @@ def _product_problem(path: Path, product: Mapping[str, Any], verify: bool) -> st
         return f"{path.name} is gone"
     if size != product["size"]:
         return f"{path.name} has another size"
-    return f"{path.name} is damaged" if verify and describe_product(path)["sha256"] != product["sha256"] else ""
+    return f"{path.name} is damaged" if verify and fingerprint_product(path)["sha256"] != product["sha256"] else ""
 
 
 def unrecognized_tiles(root: Path, tiles: Iterable[Tile]) -> list[str]:
