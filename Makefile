@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
 
-.PHONY: help demo test lint docs dist clean
+.PHONY: help demo test emri lint docs dist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,10 @@ demo: $(VENV)/.demo  ## classify the bundled field and say where the products ar
 
 test: $(VENV)/.test  ## run every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+emri: $(VENV)/.test  ## run every test of examples/emri, which has requirements of its own
+	$(BIN)/python -m pip install --quiet -r examples/emri/requirements.txt
+	$(BIN)/python -m pytest examples/emri/tests $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## style, format, import contract, types
 	$(BIN)/ruff check .

@@ -5,3 +5,8 @@ end to end: signal, instrument, noise, data, network, baseline, and alarm rates 
 modules in this order: `orbit`, `harmonics`, `waveform`, `tianqin`, `noise`, `population`, `templates`, `batches`,
 `network`, `convolution`, `bank`, `head`, `training`, `power`, `alarms`, `groups`, `evaluation`, `figures`.
 """
+
+import os
+
+# Samples are shared out among the cores, a product of matrices is not: then it is the same on any number of them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

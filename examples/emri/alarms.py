@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import beta, norm
 
 CONFIDENCE = 0.95
+ONE_SIGMA = 0.6827
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def tap(noise: np.ndarray, signal: np.ndarray, fap: float) -> Rate:
 
 
 def roc(noise: np.ndarray, signal: np.ndarray, n_points: int = 60) -> dict[str, np.ndarray]:
-    """Receiver operating characteristic with a band for both errors.
+    """Receiver operating characteristic with a one-sigma band for both errors.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def roc(noise: np.ndarray, signal: np.ndarray, n_points: int = 60) -> dict[str, 
     fap = np.geomspace(10 / n, 1.0, n_points)
     exceeding = fap * n
     # The FAP of the k-th largest noise score is distributed as Beta(k, n - k + 1).
-    least, most = beta.interval(CONFIDENCE, exceeding, n - exceeding + 1)
+    least, most = beta.interval(ONE_SIGMA, exceeding, n - exceeding + 1)
     hits = [
         np.where(
             share < 1, len(signal) - np.searchsorted(signal, np.quantile(noise, 1 - share), side="right"), len(signal)
@@ -70,6 +71,6 @@ def roc(noise: np.ndarray, signal: np.ndarray, n_points: int = 60) -> dict[str, 
     return {
         "fap": fap,
         "tap": hits[0] / len(signal),
-        "low": wilson(hits[1], len(signal))[0],
-        "high": wilson(hits[2], len(signal))[1],
+        "low": wilson(hits[1], len(signal), ONE_SIGMA)[0],
+        "high": wilson(hits[2], len(signal), ONE_SIGMA)[1],
     }

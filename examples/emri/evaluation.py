@@ -1,14 +1,15 @@
 """Every detector on the same data of every test group; the scores are kept, so that this too can be resumed."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from . import aak, templates
-from .alarms import roc, tap
+from .alarms import ONE_SIGMA, roc, tap
 from .batches import observe, turn
 from .groups import TEST_SEED, Cell, Source, cells
 from .sizes import Size
@@ -26,23 +27,19 @@ def score(detectors: Detectors, data: np.ndarray) -> np.ndarray:
     return np.stack([detector(data) for detector in detectors.values()])
 
 
-def score_noise(detectors: Detectors, size: Size, n: int, folder: Path, progress: Callable | None = None) -> np.ndarray:
-    """Scores (n_detectors, n) on noise alone, in files of some blocks each."""
+def noise_block(size: Size, part: int, i: int) -> np.ndarray:
+    """Block ``i`` of a part of the noise-only data."""
     block = BLOCK.get(size.n_samples, 64)
-    per_file = block * BLOCKS_PER_FILE
-    parts = []
-    for part in range(-(-n // per_file)):
-        path = folder / f"noise-{part:04d}.npy"
-        if not path.exists():
-            scores = []
-            for i in range(BLOCKS_PER_FILE):
-                rng = np.random.default_rng([NOISE_SEED, part, i])
-                scores.append(score(detectors, observe(rng, size, [None] * block, np.zeros(block))))
-            templates.save(path, np.concatenate(scores, axis=1))
-            if progress:
-                progress(f"noise only: {(part + 1) * per_file} of {n}")
-        parts.append(np.load(path))
-    return np.concatenate(parts, axis=1)[:, :n]
+    return observe(np.random.default_rng([NOISE_SEED, part, i]), size, [None] * block, np.zeros(block))
+
+
+def score_noise(detectors: Detectors, size: Size, part: int, folder: Path) -> np.ndarray:
+    """Scores (n_detectors, n) of a part of the noise-only data, `BLOCKS_PER_FILE` blocks, kept in a file."""
+    path = folder / f"noise-{part:04d}.npy"
+    if not path.exists():
+        scores = [score(detectors, noise_block(size, part, i)) for i in range(BLOCKS_PER_FILE)]
+        templates.save(path, np.concatenate(scores, axis=1))
+    return np.load(path)
 
 
 def load_source(source: Source, size: Size, n: int, progress: Callable | None = None) -> templates.Templates:
@@ -51,58 +48,84 @@ def load_source(source: Source, size: Size, n: int, progress: Callable | None = 
     return templates.build(source.name, source.prior, size, n, (TEST_SEED,), signal=signal, progress=progress)
 
 
-def score_cell(cell: Cell, detectors: Detectors, size: Size, n: int, folder: Path, progress=None) -> dict:
-    """Scores (n_detectors, n) and quoted SNRs of one cell: every signal once, in noise of its own."""
-    path = folder / f"{cell.key}.npy"
+def signal_blocks(cell: Cell, signals: templates.Templates, size: Size) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Data of a cell block by block, every signal once and in noise of its own, and their quoted SNRs."""
+    rng, block = np.random.default_rng([TEST_SEED, *cell.key.encode()]), BLOCK.get(size.n_samples, 64)
+    index, snr = cell.loudness(rng, signals, size)
+    for first in range(0, len(signals), block):
+        these = [turn(signals[i], rng.uniform(0, 2 * np.pi)) for i in index[first : first + block]]
+        yield observe(rng, size, these, snr[first : first + block]), snr[first : first + block]
+
+
+def score_cell(cell: Cell, detectors: Detectors, size: Size, n: int, folder: Path) -> np.ndarray:
+    """Scores of all detectors and quoted SNRs of one cell, shape (n_detectors + 1, n), kept in a file."""
+    path = folder / f"{cell.key}-{n}.npy"
     if not path.exists():
-        signals = load_source(cell.source, size, n, progress)
-        rng = np.random.default_rng([TEST_SEED, *cell.key.encode()])
-        index, snr = cell.loudness(rng, signals, size)
-        block, scores = BLOCK.get(size.n_samples, 64), []
-        for first in range(0, n, block):
-            these = [turn(signals[i], rng.uniform(0, 2 * np.pi)) for i in index[first : first + block]]
-            scores.append(score(detectors, observe(rng, size, these, snr[first : first + block])))
-        templates.save(path, np.vstack([np.concatenate(scores, axis=1), snr]))
-        if progress:
-            progress(f"{cell.key}: {n} signals")
-    stored = np.load(path)
-    return {"scores": stored[:-1], "snr": stored[-1]}
+        blocks = signal_blocks(cell, load_source(cell.source, size, n), size)
+        templates.save(path, np.concatenate([np.vstack([score(detectors, data), snr]) for data, snr in blocks], axis=1))
+    return np.load(path)
 
 
 def evaluate(
-    detectors: Detectors, size: Size, folder: Path, *, n_noise: int, n_signals: int,
-    groups: Collection[int] = range(1, 8), progress: Callable[[str], None] | None = None,
+    detectors: Detectors, size: Size, folder: Path, *, n_noise: int, n_signals: Mapping[int, int],
+    threads: int | None = None, progress: Callable[[str], None] | None = None,
 ) -> dict:  # fmt: skip
     """TAP of every cell of the wanted groups and detector at every FAP, and ROCs of groups that are single points.
+
+    Parameters
+    ----------
+    detectors, size
+    folder : Path
+        Where scores are kept; what is there is not measured again.
+    n_noise : int
+        Number of noise-only samples.
+    n_signals : mapping of int to int
+        Number of signals in every cell of the wanted groups.
+    threads : int, optional
+        Samples that are scored at the same time.
 
     Returns
     -------
     dict
-        Ready for JSON: ``size``, ``n_noise``, ``skipped`` (reason by group), ``cells`` and ``roc``.
+        Ready for JSON: ``size``, ``n_noise``, ``skipped`` (reason by group), ``first_scores`` (of a block of noise and
+        of the first cell, as a check), ``cells`` and ``roc``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    noise = score_noise(detectors, size, n_noise, folder, progress)
-    result = {
-        "size": size.name,
-        "n_noise": n_noise,
-        "detectors": list(detectors),
-        "skipped": {},
-        "cells": [],
-        "roc": [],
-    }
+    say = progress or (lambda message: None)
+    result = {"size": size.name, "n_noise": n_noise, "detectors": list(detectors), "skipped": {}}
+    result |= {"cells": [], "roc": [], "roc_confidence": ONE_SIGMA}
+    wanted = []
     for cell in cells():
-        if cell.group not in groups:
-            continue
-        if cell.source.model == "aak" and not aak.available():
+        if cell.source.model == "aak" and cell.group in n_signals and not aak.available():
             result["skipped"][str(cell.group)] = aak.MISSING
-            if progress:
-                progress(f"group {cell.group} is skipped: {aak.MISSING}")
-            continue
-        measured = score_cell(cell, detectors, size, n_signals, folder, progress)
-        for name, background, scores in zip(detectors, noise, measured["scores"], strict=True):
+            say(f"group {cell.group} is skipped: {aak.MISSING}")
+        elif cell.group in n_signals:
+            wanted.append((cell, n_signals[cell.group]))
+    for cell, n in wanted:
+        load_source(cell.source, size, n, progress)
+
+    def noise_part(part: int) -> np.ndarray:
+        scores = score_noise(detectors, size, part, folder)
+        say(f"noise only: part {part + 1} of {n_parts}")
+        return scores
+
+    def measure(item: tuple[Cell, int]) -> np.ndarray:
+        measured = score_cell(item[0], detectors, size, item[1], folder)
+        say(f"{item[0].key}: {item[1]} signals")
+        return measured
+
+    n_parts = -(-n_noise // (BLOCK.get(size.n_samples, 64) * BLOCKS_PER_FILE))
+    with ThreadPoolExecutor(threads) as pool:
+        noise = np.concatenate(list(pool.map(noise_part, range(n_parts))), axis=1)[:, :n_noise]
+        measurements = list(pool.map(measure, wanted))
+    block = BLOCK.get(size.n_samples, 64)
+    firsts = {"noise only": noise[:, :block], wanted[0][0].key: measurements[0][:-1, :block]}
+    result["first_scores"] = {key: np.round(scores, 3).tolist() for key, scores in firsts.items()}
+    for (cell, _), measured in zip(wanted, measurements, strict=True):
+        for name, background, scores in zip(detectors, noise, measured[:-1], strict=True):
             label = {"group": cell.group, "curve": cell.curve, "x": cell.x, "detector": name}
             rates = {f"{fap:g}": asdict(tap(background, scores, fap)) for fap in FAPS}
-            result["cells"].append({**label, "median_snr": float(np.median(measured["snr"])), "tap": rates})
+            result["cells"].append({**label, "median_snr": float(np.median(measured[-1])), "tap": rates})
             if cell.x is None:
                 curve = {key: [round(float(v), 6) for v in values] for key, values in roc(background, scores).items()}
                 result["roc"].append({**label, **curve})

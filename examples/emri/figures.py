@@ -30,11 +30,35 @@ def draw_all(size: Size, results: Path, folder: Path) -> None:
     """All figures of a size into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     result = json.loads((results / f"{size.name}.json").read_text(encoding="utf-8"))
+    training = results / f"{size.name}-training.json"
+    if training.exists():
+        learning_figure(json.loads(training.read_text(encoding="utf-8")), size, folder / f"{size.name}-learning.png")
     signal_figure(folder / "signal.png")
     roc_figure(result, folder / f"{size.name}-roc.png")
     for group, (name, label) in AXES.items():
         if any(cell["group"] == group for cell in result["cells"]):
             tap_figure(result, group, label, folder / f"{size.name}-{name}.png", logarithmic=name == "mass")
+
+
+GROUPS = {1: "analytic kludge, SNR 50 to 120", 2: "M12-like, SNR above 50", 3: "augmented kludge, SNR 50 to 120"}
+
+
+def table(result: dict) -> str:
+    """Groups 1 to 4 as a table in Markdown: TAP at a FAP of 1 % and its 95 % interval, for every detector."""
+    detectors = result["detectors"]
+    lines = ["| group | signals | number |" + "".join(f" {name} |" for name in detectors)]
+    lines.append("|---" * (3 + len(detectors)) + "|")
+    for first in (cell for cell in result["cells"] if cell["group"] <= 4 and cell["detector"] == detectors[0]):
+        what = GROUPS[first["group"]] if first["x"] is None else f"SNR {first['x']:g}"
+        rates = [
+            cell["tap"][FAP]
+            for name in detectors
+            for cell in result["cells"]
+            if (cell["group"], cell["x"], cell["detector"]) == (first["group"], first["x"], name)
+        ]
+        values = "".join(f" {rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] |" for rate in rates)
+        lines.append(f"| {first['group']} | {what} | {rates[0]['n']} |{values}")
+    return "\n".join(lines) + "\n"
 
 
 def save(figure, path: Path) -> None:
@@ -71,19 +95,37 @@ def signal_figure(path: Path) -> None:
     save(figure, path)
 
 
+def learning_figure(runs: dict, size: Size, path: Path) -> None:
+    """Loss and TAP of the validation samples while all layers were trained, for every start."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for colour, (start, history) in zip(COLOURS, runs.items(), strict=False):
+        seen = [entry["samples"] for entry in history]
+        left.plot(seen, [entry["validation_loss"] for entry in history], "o-", ms=3, color=colour, label=start)
+        for snr, style in zip(history[0]["tap"], ("-", "--"), strict=True):
+            values = [entry["tap"][snr] for entry in history]
+            right.plot(seen, values, f"o{style}", ms=3, color=colour, label=f"{start}: SNR {snr}")
+    left.set(xlabel="samples seen", ylabel="cross-entropy", ylim=(0, None), title=f"start: {', '.join(runs)}")
+    right.set(
+        xlabel="samples seen", ylabel="true alarm probability at FAP 1 %", ylim=(0, 1.02), title=f"{size.name} size"
+    )
+    for panel in (left, right):
+        panel.grid(alpha=0.25)
+        panel.legend(fontsize=8)
+    save(figure, path)
+
+
 def roc_figure(result: dict, path: Path) -> None:
     """ROCs of groups 1 to 3, as far as they were measured, with their confidence bands."""
     curves = {(curve["group"], curve["detector"]): curve for curve in result["roc"]}
-    names = {1: "AK, SNR 50 to 120", 2: "AK, M12-like, SNR > 50", 3: "AAK, SNR 50 to 120"}
     shown = [
-        group for group in names if str(group) in result["skipped"] or any(group == measured for measured, _ in curves)
+        group for group in GROUPS if str(group) in result["skipped"] or any(group == measured for measured, _ in curves)
     ]
     figure, panels = plt.subplots(
         1, len(shown), figsize=(1 + 4 * len(shown), 4), sharey=True, layout="constrained", squeeze=False
     )
     panels = panels[0]
     for panel, group in zip(panels, shown, strict=True):
-        panel.set(title=f"group {group}: {names[group]}", xlabel="false alarm probability", xscale="log")
+        panel.set(title=f"group {group}: {GROUPS[group]}", xlabel="false alarm probability", xscale="log")
         if str(group) in result["skipped"]:
             panel.text(0.5, 0.5, "skipped:\nneeds fastemriwaveforms", ha="center", transform=panel.transAxes)
             continue
@@ -96,7 +138,8 @@ def roc_figure(result: dict, path: Path) -> None:
     panels[0].set(ylabel="true alarm probability")
     panels[0].set_ylim(top=1.005)
     panels[0].legend(loc="lower right")
-    figure.suptitle(f"{result['size']} size, {result['n_noise']} noise-only samples; bands: 95 %", fontsize=10)
+    bands = f"bands: {result['roc_confidence']:.0%}"
+    figure.suptitle(f"{result['size']} size, {result['n_noise']} noise-only samples; {bands}", fontsize=10)
     save(figure, path)
 
 

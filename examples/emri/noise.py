@@ -5,6 +5,7 @@ normal numbers to whitened signals; the sum of a whitened signal's squares over 
 """
 
 import numpy as np
+import scipy.fft
 
 ARM_LENGTH = np.sqrt(3) * 1e8  # m
 ACCELERATION = 1e-30  # m^2 s^-4 Hz^-1
@@ -35,7 +36,7 @@ def whiten(strain: np.ndarray, step: float) -> np.ndarray:
     """
     n = strain.shape[-1]
     amplitude = np.sqrt(density(np.fft.rfftfreq(n, step)) / (2 * step))
-    return np.fft.irfft(np.fft.rfft(strain) / amplitude, n)
+    return scipy.fft.irfft(scipy.fft.rfft(strain) / amplitude, n)
 
 
 def taper(n: int) -> np.ndarray:

@@ -90,7 +90,7 @@ def rates(binary: Binary, state: np.ndarray) -> tuple[float, float, float, float
 def pericentre_rate(binary: Binary, e: np.ndarray, nu: np.ndarray) -> np.ndarray:
     """Rate of the pericentre's direction, rad / s, for arrays of eccentricity and frequency."""
     x = 2 * pi * binary.mass * SOLAR_MASS * nu
-    z, y = x ** (2 / 3), 1 - e**2
+    z, y = np.cbrt(x) ** 2, 1 - e**2
     along = binary.spin * cos(binary.inclination)
     return 6 * pi * nu * z / y * (1 + z / (4 * y) * (26 - 15 * e**2)) - 12 * pi * nu * along * x * y**-1.5
 

@@ -8,6 +8,7 @@ has to beat. Against ``rho^2`` of signal the noise power of ``N`` numbers fluctu
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 from scipy.stats import chi2, ncx2
 
 from .sizes import STEP
@@ -29,7 +30,7 @@ class PowerDetector:
         n_samples = data.shape[1]
         frequency = np.fft.rfftfreq(n_samples, STEP)
         inside = (frequency >= self.band[0]) & (frequency < self.band[1])
-        spectrum = np.fft.rfft(data, axis=1)[:, inside]
+        spectrum = scipy.fft.rfft(data, axis=1)[:, inside]
         return 2 / n_samples * np.sum(spectrum.real**2 + spectrum.imag**2, axis=(1, 2), dtype=np.float64)
 
 

@@ -3,7 +3,11 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +84,18 @@ def chunk(prior: Prior, size: Size, seed: tuple[int, ...], first: int, n: int, s
     return np.stack([white for white, _ in pairs]), np.array([row for _, row in pairs])
 
 
+def save_chunk(folder: Path, prior: Prior, size: Size, seed: tuple[int, ...], signal: Callable, first: int) -> None:
+    """Make a chunk of a set and keep it."""
+    white, table = chunk(prior, size, seed, first, CHUNK, signal)
+    save(folder / f"{first:06d}.table.npy", table)
+    save(folder / f"{first:06d}.npy", white)
+
+
 def build(
     name: str, prior: Prior, size: Size, n: int, seed: tuple[int, ...], *,
     signal: Callable = observe, progress: Callable[[str], None] | None = None,
 ) -> Templates:  # fmt: skip
-    """A set of templates, read from the cache as far as it is there and made otherwise.
+    """A set of templates, read from the cache as far as it is there and made otherwise, on all cores.
 
     Parameters
     ----------
@@ -100,18 +111,20 @@ def build(
     """
     folder = cache_folder() / size.name / f"{name}-{'-'.join(map(str, seed))}-{digest(prior)}"
     folder.mkdir(parents=True, exist_ok=True)
-    signals, rows = [], []
-    for first, count in spans(n):
-        path = folder / f"{first:06d}.npy"
-        if not path.exists():
-            white, table = chunk(prior, size, seed, first, CHUNK, signal)
-            save(path.with_suffix(".table.npy"), table)
-            save(path, white)
+    missing = [first for first, _ in spans(n) if not (folder / f"{first:06d}.npy").exists()]
+    make_one = partial(save_chunk, folder, prior, size, seed, signal)
+    with ExitStack() as stack:
+        run = map
+        if len(missing) > 1:
+            run = stack.enter_context(ProcessPoolExecutor(mp_context=get_context("spawn"))).map
+        for done, _ in enumerate(run(make_one, missing), 1):
             if progress:
-                progress(f"{name}: {min(first + CHUNK, n)} of {n} templates")
-        signals.append(np.load(path, mmap_mode="r")[:count])
-        rows.append(np.load(path.with_suffix(".table.npy"))[:count])
-    return Templates(tuple(signals), np.concatenate(rows))
+                progress(f"{name}: {done} of {len(missing)} chunks of {CHUNK} templates")
+    paths = [(folder / f"{first:06d}.npy", count) for first, count in spans(n)]
+    return Templates(
+        tuple(np.load(path, mmap_mode="r")[:count] for path, count in paths),
+        np.concatenate([np.load(path.with_suffix(".table.npy"))[:count] for path, count in paths]),
+    )
 
 
 def digest(prior: Prior) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from . import harmonics, tianqin
 from .constants import ASTRONOMICAL_UNIT, GIGAPARSEC, SOLAR_MASS, YEAR
@@ -94,34 +95,42 @@ class Orientation:
         )
 
 
-def sum_harmonics(binary: Binary, times: np.ndarray, motion: Motion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums over harmonics of a, b and c (each shape (n,)), without those above the Nyquist frequency.
+def sum_harmonics(binary: Binary, times: np.ndarray, motion: Motion) -> np.ndarray:
+    """Sums over harmonics of a, b and c, shape (3, n), without those above the Nyquist frequency.
 
-    Bessel functions are evaluated at knots and interpolated linearly; the phase of each harmonic follows from the one
-    before by one complex multiplication. A harmonic whose frequency exceeds the Nyquist frequency would alias into
+    Bessel functions are evaluated at knots. A harmonic whose frequency exceeds the Nyquist frequency would alias into
     the band as a false signal, so it is left out while it does.
     """
-    e, step = motion.e, times[1] - times[0]
+    e, nyquist = motion.e, 0.5 / (times[1] - times[0])
     # Light travel time between the Earth and the plane through the Sun across the line of sight.
     delay = ASTRONOMICAL_UNIT * np.sin(binary.theta_s) * np.cos(2 * np.pi * times / YEAR - binary.phi_s)
     turn = np.exp(1j * (motion.phase + 2 * np.pi * motion.nu * delay))
-    harmonic = np.exp(2j * motion.precession * delay)
+    zeroth, shift = np.exp(2j * motion.precession * delay), motion.precession / np.pi
     knots = np.unique(np.append(np.arange(0, len(times), SAMPLES_PER_KNOT), len(times) - 1))
     scale = (2 * np.pi * motion.pace[knots] * binary.mass * SOLAR_MASS) ** (2 / 3)
     scale *= binary.companion * SOLAR_MASS / (binary.distance * GIGAPARSEC)
-    a, b, c = np.zeros((3, len(times)))
-    for n in range(1, harmonics.count(e[0]) + 1):
-        harmonic = harmonic * turn
-        heard = n * motion.nu + motion.precession / np.pi < 1 / (2 * step)
-        if not heard.any():
-            break
-        at_knots = [factor * scale for factor in harmonics.amplitudes(n, e[knots])]
-        factor_a, factor_b, factor_c = (np.interp(times, times[knots], values) for values in at_knots)
-        cosine = harmonic.real * heard
-        a += factor_a * cosine
-        b += factor_b * harmonic.imag * heard
-        c += factor_c * cosine
-    return a, b, c
+    heard = [n for n in range(1, harmonics.count(e[0]) + 1) if np.any(n * motion.nu + shift < nyquist)]
+    at_knots = np.array([harmonics.amplitudes(n, e[knots]) for n in heard]).reshape(len(heard), 3, len(knots)) * scale
+    sums = np.zeros((3, len(times)))
+    add_harmonics(turn, zeroth, motion.nu, shift, nyquist, knots, at_knots, sums)
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def add_harmonics(turn, harmonic, nu, shift, nyquist, knots, at_knots, sums):
+    """Add harmonic by harmonic at every time; each phase follows from the one before by a multiplication."""
+    for i in range(len(knots) - 1):
+        last = knots[i + 1] + (i == len(knots) - 2)
+        for t in range(knots[i], last):
+            along, phasor = (t - knots[i]) / (knots[i + 1] - knots[i]), harmonic[t]
+            for n in range(len(at_knots)):
+                phasor *= turn[t]
+                if (n + 1) * nu[t] + shift[t] >= nyquist:
+                    break  # and so are all higher ones
+                before, after = at_knots[n, :, i], at_knots[n, :, i + 1]
+                sums[0, t] += (before[0] + along * (after[0] - before[0])) * phasor.real
+                sums[1, t] += (before[1] + along * (after[1] - before[1])) * phasor.imag
+                sums[2, t] += (before[2] + along * (after[2] - before[2])) * phasor.real
 
 
 def polarisations(

@@ -1,4 +1,4 @@
-"""Isophotal measurements: positions, second moments and fluxes of the segments."""
+"""Where the light of sources is, how it is spread, and how much there is of it in each band."""
 
 import numpy as np
 

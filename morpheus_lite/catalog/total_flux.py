@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morpheus_lite.catalog.curve_of_growth import curves_by_distance
+from morpheus_lite.catalog.curve_of_growth import grow_by_distance
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.sersic_profiles import SERSIC_INDICES, effective_fwhm, profiles_behind
 from morpheus_lite.noise.correlated import CorrelatedNoise
@@ -31,8 +31,8 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class ApertureCorrection:
-    """ApertureCorrection from Kron flux to total flux.
+class Correction:
+    """What turns a Kron flux into a total.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class ApertureCorrection:
 
 
 @dataclass(frozen=True, eq=False)
-class AnnularProfile:
+class Rings:
     """Light of one source in elliptical rings, from the centre outwards.
 
     Parameters
@@ -70,13 +70,13 @@ class AnnularProfile:
     ratio: float
 
 
-def measure_annular_profiles(
+def measure_rings(
     stamps: Sequence[Stamp],
     lights: Sequence[np.ndarray],
     scales: Sequence[float],
     half_light_radii: Sequence[float],
     noise: CorrelatedNoise,
-) -> list[AnnularProfile | None]:
+) -> list[Rings | None]:
     """Light of sources in ten rings each, out to 1.5 Kron ellipses or as far as they are whole.
 
     Parameters
@@ -94,7 +94,7 @@ def measure_annular_profiles(
 
     Returns
     -------
-    list of (AnnularProfile or None)
+    list of (Rings or None)
         None where there is no half-light radius.
     """
     known = [k for k, radius in enumerate(half_light_radii) if radius > 0]
@@ -107,7 +107,7 @@ def measure_annular_profiles(
         radii.append((scales[k] * size, half_light_radii[k]))
         wanted = max(_REACH * radii[-1][0], 3 * radii[-1][1])
         reaches.append(max(min(wanted, _inside(distances[-1])), 2 * _INNERMOST))
-    growths = curves_by_distance([lights[k] for k in known], distances, reaches)
+    growths = grow_by_distance([lights[k] for k in known], distances, reaches)
     kron, half_light = np.array(radii).T
     reach = np.array(reaches)
     inner = np.minimum(np.maximum(_INNERMOST, half_light / 2), reach / 2)
@@ -123,7 +123,7 @@ def measure_annular_profiles(
     ]
     variance = area * np.array(pixel)[:, None] * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
     ratio = [stamps[k].ellipse.b / stamps[k].ellipse.a for k in known]
-    found = dict(zip(known, map(AnnularProfile, edges, flux, variance, kron, half_light, ratio), strict=True))
+    found = dict(zip(known, map(Rings, edges, flux, variance, kron, half_light, ratio), strict=True))
     return [found.get(k) for k in range(len(stamps))]
 
 
@@ -132,19 +132,19 @@ def _inside(distance: np.ndarray) -> float:
     return float(min(distance[0].min(), distance[-1].min(), distance[:, 0].min(), distance[:, -1].min()))
 
 
-def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float | None) -> list[ApertureCorrection]:
+def correct_to_total(sources: Sequence[Rings | None], psf_fwhm: float | None) -> list[Correction]:
     """Share of each source's light outside of its Kron ellipse.
 
     Parameters
     ----------
-    sources : sequence of (AnnularProfile or None)
+    sources : sequence of (Rings or None)
         Light of the sources.
     psf_fwhm : float or None
         FWHM of the PSF in pixels; None tries widths up to that of the source.
 
     Returns
     -------
-    list of ApertureCorrection
+    list of Correction
         NaN where there are no rings. Each depends on its own rings alone.
 
     Notes
@@ -154,7 +154,7 @@ def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float |
     inside of the Kron ellipse, each profile weighing by its likelihood; its error holds the spread of the shares, a
     share of the correction, and a floor for the pixels that the ellipse cuts.
     """
-    found = [ApertureCorrection()] * len(sources)
+    found = [Correction()] * len(sources)
     known = [k for k, rings in enumerate(sources) if rings is not None]
     for first in range(0, len(known), _AT_ONCE):
         some = known[first : first + _AT_ONCE]
@@ -164,11 +164,11 @@ def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float |
         factor = 1 / mean
         error = np.sqrt(spread**2 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
         for k, *values in zip(some, factor.tolist(), error.tolist(), strict=True):
-            found[k] = ApertureCorrection(*values)
+            found[k] = Correction(*values)
     return found
 
 
-def _shares(sources: list[AnnularProfile], psf_fwhm: float | None) -> tuple[np.ndarray, np.ndarray]:
+def _shares(sources: list[Rings], psf_fwhm: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Share of every profile inside the Kron ellipse, and how likely it is: float64, shape ``(source, profile)``."""
     size, kron, ratio = (np.array([getattr(one, name) for one in sources]) for name in _NUMBERS)
     widths = np.full((1, len(sources)), psf_fwhm) if psf_fwhm else np.outer(_UNKNOWN_WIDTHS, 2 * size)

@@ -1,1 +1,1 @@
-"""Data structures of all stages: images, class maps, labels, windows and blocks; no files, no networks."""
+"""What every stage shares: images, class maps, labels, windows and blocks; no files, no networks."""

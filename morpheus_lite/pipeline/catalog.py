@@ -44,7 +44,7 @@ def catalog_file(
     band : str, optional
         Detection band.
     columns : {"photutils", "sextractor"}
-        Column naming convention.
+        Whose names the columns have.
     options : MeasureOptions, optional
         What to measure.
     reading : dict, optional

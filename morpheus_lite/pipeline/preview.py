@@ -1,4 +1,4 @@
-"""Previews of an image that is read by section: block means of all of it, and close-ups of some sources."""
+"""What can be drawn of an image that is read by section: block means of all of it, and close-ups of some sources."""
 
 import math
 from collections.abc import Sequence

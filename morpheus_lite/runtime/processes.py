@@ -9,18 +9,18 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol, TypeVar
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Executor(Protocol):
+class Spread(Protocol):
     """Processes elsewhere that share work, such as those of a cluster."""
 
-    def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item], /) -> Iterator[_Result]:
-        """Apply the function to each item, and yield the results in order; both are pickled."""
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterator[Result]:
+        """What the function gives for each item, in their order; both are pickled."""
 
 
-Workers = int | Executor
+Workers = int | Spread
 """How many processes to fork, or where else the work is done."""
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,8 @@ log = logging.getLogger(__name__)
 _work: Callable[[Any], Any] | None = None
 
 
-def parallel_map(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: Workers = 1
-) -> Iterator[_Result]:
-    """Apply a function to each item, and yield the results in order.
+def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers: Workers = 1) -> Iterator[Result]:
+    """What a function gives for each item, in their order.
 
     Parameters
     ----------
@@ -40,7 +38,7 @@ def parallel_map(
         share the memory of this one.
     items : sequence
         The items, picklable.
-    workers : int or Executor
+    workers : int or Spread
         Processes. 1, or a system or process that cannot fork, does the work here.
 
     Yields

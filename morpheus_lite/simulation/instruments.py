@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Telescope:
-    """Optics of a telescope, which shape its point spread function.
+    """What shapes a point spread function.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Filter:
 
     @property
     def camera(self) -> str:
-        """Camera it belongs to: images of one camera share their roll angles."""
+        """Which camera it belongs to: images of one camera share their roll angles."""
         if self.telescope.segmented:
             return "nircam"
         if self.telescope is not HUBBLE:

@@ -1,4 +1,4 @@
-"""Populations of sources: magnitudes, sizes, shapes, colours and kinds, drawn from fitted distributions."""
+"""What is in the sky: magnitudes, sizes, shapes, colours and kinds of sources, drawn from fitted distributions."""
 
 import json
 from dataclasses import dataclass

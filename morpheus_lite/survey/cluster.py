@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Cluster that a survey runs on.
+    """Where a survey is worked on.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class ClusterOptions:
 
     @property
     def in_process(self) -> bool:
-        """True if tiles are worked on in this process."""
+        """Whether tiles are worked on in this process."""
         return self.scheduler is None and self.n_workers == 0
 
     @property

@@ -1,4 +1,4 @@
-"""Reliability of probabilities: reliability diagrams, calibration error, proper scores."""
+"""Whether probabilities mean what they say: reliability diagrams, calibration error, proper scores."""
 
 from dataclasses import dataclass
 

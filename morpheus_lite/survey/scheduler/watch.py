@@ -1,4 +1,4 @@
-"""Supervision of the work on a tile: a log of its own, and a time limit."""
+"""What watches over the work on a tile: a log of its own, and a limit to its time."""
 
 import faulthandler
 import logging

@@ -20,7 +20,7 @@ from morpheus_lite.survey.scheduler.watch import log_everything
 
 
 class SurveyWorker(WorkerPlugin):
-    """State of a worker between tiles.
+    """What a worker keeps between tiles.
 
     Parameters
     ----------

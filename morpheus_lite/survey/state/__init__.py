@@ -1,1 +1,1 @@
-"""State of the tiles, and the fingerprints of their products."""
+"""Which tiles are done, and what their products depend on."""

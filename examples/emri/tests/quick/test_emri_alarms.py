@@ -68,22 +68,24 @@ def test_same_scores_give_tap_equal_to_fap():
     for fap in (0.01, 0.1):
         rate = alarms.tap(noise, same, fap)
         assert rate.low * 0.85 < fap < rate.high * 1.15
-    curve = alarms.roc(noise, same)
-    assert np.mean((curve["low"] <= curve["fap"]) & (curve["fap"] <= curve["high"])) > 0.9
-    assert np.all(curve["low"] <= curve["tap"])
-    assert np.all(curve["tap"][:-1] <= curve["high"][:-1])
-    assert curve["tap"][-1] == 1
+    assert alarms.roc(noise, same)["tap"][-1] == 1
 
 
-def test_roc_of_two_gaussians():
+def test_one_sigma_bands_of_a_roc_hold_the_truth_two_times_of_three_or_more():
+    """Of two Gaussians; more often, because a band is wider than either error alone."""
     from scipy.stats import norm
 
-    rng = np.random.default_rng(1)
-    curve = alarms.roc(rng.standard_normal(20000), 2 + rng.standard_normal(2000))
-    truth = norm.sf(norm.isf(curve["fap"]) - 2)
-    assert np.mean((curve["low"] <= truth) & (truth <= curve["high"])) > 0.95
-    assert np.all(np.diff(curve["tap"]) >= 0)
-    assert curve["fap"][0] == pytest.approx(10 / 20000)
+    held = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        curve = alarms.roc(rng.standard_normal(20000), 2 + rng.standard_normal(500))
+        truth = norm.sf(norm.isf(curve["fap"]) - 2)
+        held.append(np.mean((curve["low"] <= truth) & (truth <= curve["high"])))
+        assert np.all(curve["low"] <= curve["tap"])
+        assert np.all(curve["tap"] <= curve["high"])
+        assert np.all(np.diff(curve["tap"]) >= 0)
+        assert curve["fap"][0] == pytest.approx(10 / 20000)
+    assert 0.68 < np.mean(held) < 0.9
 
 
 def test_too_little_noise_for_a_fap_says_so():
