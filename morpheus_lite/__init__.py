@@ -38,7 +38,7 @@ _PUBLIC = {
     "choose_model": "models.registry",
     "load_model": "models.registry",
     "measure": "catalog",
-    "measure_noise": "catalog",
+    "measure_correlated_noise": "catalog",
     "open_image": "io",
     "read_catalog": "io",
     "read_image": "io",

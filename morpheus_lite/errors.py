@@ -56,7 +56,7 @@ def reading(what: object, kind: type[MorpheusError] = InputError) -> Iterator[No
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, on one line; its type where it says nothing, or nothing without it."""
+    """Message of an error on one line; its type if it has no message."""
     text = " ".join(str(error).split())[:200]
     name = type(error).__name__
     if not text:

@@ -10,7 +10,7 @@ from morpheus_lite.io import write_catalog
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.state.statistics import place_statistics, table_statistics
-from morpheus_lite.survey.state.tile_state import SUMMARY, describe_product, tile_directory, write_json, write_marker
+from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
 
 SCALE = 0.1
 CENTRE = (150.1, 2.2)
@@ -67,7 +67,7 @@ def write_finished(root, name, wcs, shape, table, **more):
     figures = {**table_statistics(table, {"H": 25.0}), **place_statistics(table)}
     summary = {"footprint": footprint.to_dict(), **told, **figures, **more}
     write_json(directory / SUMMARY, summary)
-    write_marker(directory, {"version": "0"}, {}, {"catalog": describe_product(path)})
+    write_marker(directory, {"version": "0"}, {}, {"catalog": fingerprint_product(path)})
     return name
 
 

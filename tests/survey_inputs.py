@@ -58,7 +58,7 @@ def _loaded(name: str, device: str, precision: str) -> Model:
     return load_model(name, device=device, precision=precision)
 
 
-def kept_model(name: str, *, device: str = "auto", precision: str = "float32") -> Model:
+def kept_model(name: str, *, device: str = "auto", precision: str = "float32", engine: str = "auto") -> Model:
     """A model, loaded and compiled once for all tests of this process."""
     return _loaded(name, device, precision)
 

@@ -1,7 +1,9 @@
 """The package behaves: quick to import, quiet, complete."""
 
+import ast
 import subprocess
 import sys
+from collections import defaultdict
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -101,10 +103,24 @@ def test_every_subpackage_is_in_the_distribution():
     assert listed == present
 
 
-def test_files_stay_small():
-    too_long = {
-        str(path.relative_to(ROOT)): count
-        for path in ROOT.rglob("*.py")
-        if (count := len(path.read_text().splitlines())) > 400
-    }
-    assert not too_long
+ALLOWED = {"log", "command"}
+"""Each module's own logger, and the click command of each module of ``cli``, which is looked up by that name."""
+
+
+def test_no_public_name_is_defined_twice():
+    homes = defaultdict(list)
+    for path in sorted(ROOT.rglob("*.py")):
+        for name in defined_names(ast.parse(path.read_text())):
+            if not name.startswith("_") and name not in ALLOWED:
+                homes[name].append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+def defined_names(module):
+    """Names that the code of a module defines at its top level, without those it imports."""
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}

@@ -33,7 +33,7 @@ CAMERAS = (
 
 
 def is_hst(seed: int) -> bool:
-    """Whether the field with this seed has the four HST bands."""
+    """True if the field with this seed has the four HST bands."""
     return bool(np.random.default_rng([seed, 0]).uniform() < 0.7)
 
 

@@ -74,7 +74,7 @@ def arrow(ax, start: tuple[float, float], end: tuple[float, float], colour: str,
 
 
 def legend(ax, depth: int) -> None:
-    """What a bar and the colours of the arrows stand for."""
+    """Draw the legend: a bar and the colours of the arrows."""
     lines = (
         (BLOCK, "P x Q: P block operations (batch normalisation, 3 x 3 convolution, ReLU) with Q filters"),
         (POOL, "2 x 2 max pooling"),

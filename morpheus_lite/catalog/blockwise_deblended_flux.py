@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from morpheus_lite.catalog.deblended_flux import KINDS, share_light
+from morpheus_lite.catalog.deblended_flux import SHARED_COLUMNS, share_light
 from morpheus_lite.catalog.gain import find_gains
 from morpheus_lite.catalog.photometry import BandNoise
 from morpheus_lite.catalog.rows import RowSettings
@@ -33,7 +33,9 @@ def share_groups(
     head = image.read(Window(0, 0, 1, 1))
     gains = find_gains(head, settings.options.gain)
     bands = [BandNoise(settings.noise[name], gain.value) for name, gain in zip(head.bands, gains, strict=True)]
-    found = {f"shared_{kind}_{name}": rows[f"segment_{kind}_{name}"].copy() for name in head.bands for kind in KINDS}
+    found = {
+        f"shared_{kind}_{name}": rows[f"segment_{kind}_{name}"].copy() for name in head.bands for kind in SHARED_COLUMNS
+    }
     boxes = labels.boxes[np.searchsorted(labels.names, rows["label"])]
     _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
     far = np.full((len(n_pieces), 2), np.iinfo(np.int64).max)

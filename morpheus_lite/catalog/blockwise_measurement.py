@@ -16,7 +16,7 @@ from morpheus_lite.core.label_store import StreamedLabels
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.protocols import ImageDoor, MapDoor
 from morpheus_lite.core.windows import Window
-from morpheus_lite.runtime.processes import Workers, mapped
+from morpheus_lite.runtime.processes import Workers, parallel_map
 
 _LONGEST = 1024
 """Sources longer than this are gathered pixel by pixel where no stamp of them is needed."""
@@ -70,7 +70,7 @@ def measure_groups(
     image.close()
     measure = partial(_measure_group, labels=labels, parents=parents, image=image, maps=maps, settings=settings)
     found, done = [], 0
-    for group, rows in zip(groups, mapped(measure, groups, workers=workers), strict=True):
+    for group, rows in zip(groups, parallel_map(measure, groups, workers=workers), strict=True):
         found.append(rows)
         done += len(group.members)
         if progress:
@@ -95,7 +95,7 @@ def _margins(labels: StreamedLabels, image: ImageDoor, options: MeasureOptions) 
 
 
 def _head(image: ImageDoor) -> SkyImage:
-    """What is known of the whole image, with a single pixel."""
+    """A single pixel that carries the metadata of the whole image."""
     return replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
 
 

@@ -12,7 +12,7 @@ _N = len(SOURCE_CLASSES)
 
 @dataclass(frozen=True, eq=False)
 class Morphology:
-    """What the class maps say of each source.
+    """Class fractions and scores of each source.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def measure_morphology(
 def measure_nature(
     sources: LabelledPixels, probability: np.ndarray, light: np.ndarray, usable: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How sure each source is real, and how much of its light looks like a bulge and like a disk.
+    """Measure the probability that each source is real, and the bulge and disk fractions of its light.
 
     Parameters
     ----------

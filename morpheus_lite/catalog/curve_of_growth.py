@@ -13,7 +13,7 @@ _NEAR = int(np.ceil(_EXACT)) + 1
 
 
 @dataclass(frozen=True, eq=False)
-class Growth:
+class CurveOfGrowth:
     """Light within circles, or within ellipses of one shape.
 
     Parameters
@@ -64,7 +64,7 @@ class Growth:
         return float(self.radii[middle][k - 1] + step * _STEP)
 
 
-def grow(light: np.ndarray, y: float, x: float, largest: float) -> Growth:
+def curve_of_growth(light: np.ndarray, y: float, x: float, largest: float) -> CurveOfGrowth:
     """Curve of growth in circles.
 
     Parameters
@@ -81,29 +81,29 @@ def grow(light: np.ndarray, y: float, x: float, largest: float) -> Growth:
     Overlaps of circles and pixels are exact below 5 pixels; beyond, a pixel is inside by the part of its radial extent
     that is, which is good to 1e-3 of a pixel's light.
     """
-    return grow_several([light], [(y, x)], [largest])[0]
+    return curves_of_growth([light], [(y, x)], [largest])[0]
 
 
-def grow_several(
+def curves_of_growth(
     lights: Sequence[np.ndarray], centres: Sequence[tuple[float, float]], largest: Sequence[float]
-) -> list[Growth]:
-    """Curves of growth of several sources, each as `grow` gives it, in fewer calls of NumPy."""
+) -> list[CurveOfGrowth]:
+    """Curves of growth of several sources, each as `curve_of_growth` gives it, in fewer calls of NumPy."""
     if not lights:
         return []
     distances = []
     for light, (y, x) in zip(lights, centres, strict=True):
         down, right = np.arange(light.shape[0]) - y, np.arange(light.shape[1]) - x
         distances.append(np.sqrt((down * down)[:, None] + right * right))
-    growths = grow_by_distance(lights, distances, largest)
+    growths = curves_by_distance(lights, distances, largest)
     for growth, *exact in zip(growths, *_exact_circles(lights, np.array(centres)), strict=True):
         n_exact = min(len(_EXACT_RADII) + 1, len(growth.radii))
         growth.flux[1:n_exact], growth.area[1:n_exact] = (values[: n_exact - 1] for values in exact)
     return growths
 
 
-def grow_by_distance(
+def curves_by_distance(
     lights: Sequence[np.ndarray], distances: Sequence[np.ndarray], largest: Sequence[float]
-) -> list[Growth]:
+) -> list[CurveOfGrowth]:
     """Curves of growth along any measure of distance in pixels, such as an elliptical one."""
     lengths = [len(np.arange(0, max(far, 2) + _STEP / 2, _STEP)) for far in largest]
     n_radii, n_sources = max(lengths), len(lights)
@@ -130,7 +130,7 @@ def grow_by_distance(
     within = whole[:2] + (radii + 0.5) * partly[:2] - partly[2:]
     within[..., 0] = 0.0
     return [
-        Growth(radii[:length], flux[:length], area[:length])
+        CurveOfGrowth(radii[:length], flux[:length], area[:length])
         for length, flux, area in zip(lengths, *within, strict=True)
     ]
 

@@ -14,7 +14,7 @@ _FEWEST = 100
 
 @dataclass(frozen=True, eq=False)
 class Ellipse:
-    """Where a source is and which way it lies.
+    """Position, size and orientation of a source.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Stamp:
     detection, detection_variance : numpy.ndarray
         float64, shape ``(y, x)``: the detection image, and of its noise. Pixels of neighbours, and those that no band
         covers, hold what lies opposite the centre, or 0 where that cannot be used either.
-    own, foreign : numpy.ndarray
+    source_mask, neighbor_mask : numpy.ndarray
         bool, shape ``(y, x)``: pixels of the source, and of other sources.
     usable : numpy.ndarray
         bool, shape ``(y, x, band)``: valid pixels.
@@ -67,8 +67,8 @@ class Stamp:
     weights: np.ndarray
     detection: np.ndarray
     detection_variance: np.ndarray
-    own: np.ndarray
-    foreign: np.ndarray
+    source_mask: np.ndarray
+    neighbor_mask: np.ndarray
     usable: np.ndarray
     ellipse: Ellipse
     corner: tuple[int, int]
@@ -78,7 +78,7 @@ class Stamp:
         from photutils.geometry import elliptical_overlap_grid
 
         a, b = scale * self.ellipse.a, scale * self.ellipse.b
-        height, width = self.own.shape
+        height, width = self.source_mask.shape
         corners = self._corners(self.ellipse.y, self.ellipse.x)
         return elliptical_overlap_grid(*corners, width, height, a, b, self.ellipse.theta, 1, 1)
 
@@ -86,12 +86,12 @@ class Stamp:
         """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
         from photutils.geometry import circular_overlap_grid
 
-        height, width = self.own.shape
+        height, width = self.source_mask.shape
         return circular_overlap_grid(*self._corners(y, x), width, height, radius, 1, 1)
 
     def _corners(self, y: float, x: float) -> tuple[float, float, float, float]:
         """Edges of the stamp as seen from a place: left, right, lower, upper."""
-        height, width = self.own.shape
+        height, width = self.source_mask.shape
         return -0.5 - x, width - 0.5 - x, -0.5 - y, height - 0.5 - y
 
     @cached_property
@@ -105,7 +105,9 @@ class Stamp:
     @cached_property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Distances from the centre along the major and the minor axis, in pixels: float64, shape ``(y, x)``."""
-        dy, dx = (np.arange(n) - at for n, at in zip(self.own.shape, (self.ellipse.y, self.ellipse.x), strict=True))
+        dy, dx = (
+            np.arange(n) - at for n, at in zip(self.source_mask.shape, (self.ellipse.y, self.ellipse.x), strict=True)
+        )
         dy = dy[:, None]
         cosine, sine = np.cos(self.ellipse.theta), np.sin(self.ellipse.theta)
         return dx * cosine + dy * sine, dy * cosine - dx * sine
@@ -152,19 +154,23 @@ def cut_stamp(
     near = labels[window]
     usable = image.valid[window]
     light = np.where(usable, image.data[window], 0).astype(np.float64)
-    own, foreign = near == label, (near != label) & (near != 0)
+    source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
     sky = (near == 0)[:, :, None] & usable
     rms = None if image.rms is None else np.where(usable, image.rms[window], 0)
     variance = _variance(rms, light, sky, [noise[band].sigma for band in image.bands])
-    weights = detection.weights(light, usable, own)
+    weights = detection.weights(light, usable, source_mask)
     seen = usable.any(axis=2, keepdims=True)
-    wanted = ~seen | foreign[:, :, None]
-    together, _ = _mirrored(summed(weights, light)[:, :, None], seen, wanted, here, foreign)
+    wanted = ~seen | neighbor_mask[:, :, None]
+    together, _ = _mirrored(summed(weights, light)[:, :, None], seen, wanted, here, neighbor_mask)
     noisy = summed(weights**2, np.where(weights > 0, variance, 0))
     if seen.any() and not seen.all():
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
-    filled, covered = _mirrored(light, usable, np.broadcast_to(foreign[:, :, None], light.shape), here, foreign)
-    return Stamp(filled, variance, covered, weights, together[:, :, 0], noisy, own, foreign, usable, here, corner)
+    filled, covered = _mirrored(
+        light, usable, np.broadcast_to(neighbor_mask[:, :, None], light.shape), here, neighbor_mask
+    )
+    return Stamp(
+        filled, variance, covered, weights, together[:, :, 0], noisy, source_mask, neighbor_mask, usable, here, corner
+    )
 
 
 def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas: list[float]) -> np.ndarray:
@@ -184,7 +190,7 @@ def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas
 
 
 def _mirrored(
-    light: np.ndarray, usable: np.ndarray, wanted: np.ndarray, ellipse: Ellipse, foreign: np.ndarray
+    light: np.ndarray, usable: np.ndarray, wanted: np.ndarray, ellipse: Ellipse, neighbor_mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The light with wanted pixels replaced by their opposites, and which pixels have light, if only for now 0.
 
@@ -193,10 +199,10 @@ def _mirrored(
     light, usable : numpy.ndarray
         float64 and bool, shape ``(y, x, band)``; the light is 0 where it is not usable.
     wanted : numpy.ndarray
-        bool, shape ``(y, x, band)``: what to replace; by 0 where the opposite is not usable, foreign or outside.
+        bool, shape ``(y, x, band)``: what to replace; by 0 where the opposite is not usable, a neighbour's or outside.
     ellipse : Ellipse
         The source, whose centre is what pixels are opposite of.
-    foreign : numpy.ndarray
+    neighbor_mask : numpy.ndarray
         bool, shape ``(y, x)``: pixels of other sources.
 
     Returns
@@ -213,7 +219,7 @@ def _mirrored(
     inside = (opposite_y >= 0) & (opposite_y < height) & (opposite_x >= 0) & (opposite_x < width)
     # What lies outside is not taken; its place only has to be one.
     opposite_y, opposite_x = (np.where(inside, place, 0) for place in (opposite_y, opposite_x))
-    inside &= ~foreign[opposite_y, opposite_x]
+    inside &= ~neighbor_mask[opposite_y, opposite_x]
     there = usable[opposite_y, opposite_x, band]
     filled, covered = light.copy(), usable.copy()
     filled[y, x, band] = np.where(inside & there, light[opposite_y, opposite_x, band], 0)

@@ -13,7 +13,7 @@ from morpheus_lite.noise.band_stack import DetectionImage, summed
 MOST_PIECES = 60
 """Parents with more pieces are not shared: their pixels stay with the piece that they lie in."""
 
-KINDS = ("flux", "fluxerr", "covered")
+SHARED_COLUMNS = ("flux", "fluxerr", "covered")
 """What is told of the shared light in each band."""
 
 _SMOOTHING = 1.0
@@ -51,7 +51,7 @@ def share_light(
     found = {
         f"shared_{kind}_{band}": rows[f"segment_{kind}_{band}"].astype(np.float64)
         for band in image.bands
-        for kind in KINDS
+        for kind in SHARED_COLUMNS
     }
     boxes = ndimage.find_objects(labels)
     _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
@@ -66,13 +66,13 @@ def share_light(
             light = summed(detection.weights(data, image.valid[box], own > 0), data)
             shares = share_pixels(light, own, names, peaks)
             for index, band in enumerate(image.bands):
-                for kind, values in zip(KINDS, _sums(shares, image, box, index, bands[index]), strict=True):
+                for kind, values in zip(SHARED_COLUMNS, _sums(shares, image, box, index, bands[index]), strict=True):
                     found[f"shared_{kind}_{band}"][members] = values
     return found
 
 
 def share_pixels(light: np.ndarray, labels: np.ndarray, names: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """Which part of each pixel belongs to each piece of one parent.
+    """Share each pixel of a parent between its pieces.
 
     Parameters
     ----------

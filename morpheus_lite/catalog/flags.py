@@ -18,7 +18,7 @@ _HOLE = 0.75
 
 
 class PixelMark(IntFlag):
-    """What the place of a pixel says of the source that it belongs to."""
+    """Bits of a pixel that decide the flags of its source."""
 
     EDGE = 1
     INVALID = 2
@@ -109,7 +109,7 @@ def find_saturated(
     levels: Sequence[float | np.ndarray | None],
     faintest: Sequence[float],
 ) -> np.ndarray:
-    """Which sources hold saturated pixels, or what saturation leaves behind.
+    """Find sources with saturated pixels, or with the traces of saturation.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ GAIN_KEYWORDS = ("EGAIN", "GAIN", "CCDGAIN", "ATODGAIN")
 
 @dataclass(frozen=True)
 class Gain:
-    """How the photons of a source add to the errors in one band.
+    """Gain of one band, for the photon noise of sources.
 
     Parameters
     ----------

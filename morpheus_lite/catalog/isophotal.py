@@ -1,4 +1,4 @@
-"""Where the light of sources is, how it is spread, and how much there is of it in each band."""
+"""Isophotal measurements: positions, second moments and fluxes of the segments."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How the light of one source is arranged: Petrosian radius, concentration, asymmetry, Gini, M20."""
+"""Nonparametric structure of one source: Petrosian radius, concentration, asymmetry, Gini, M20."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.curve_of_growth import Growth, grow_by_distance, grow_several
+from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, curves_by_distance, curves_of_growth
 from morpheus_lite.catalog.cutouts import Stamp
 
 _EXTENT = 1.5
@@ -46,13 +46,15 @@ class Structure:
     m20: float = np.nan
 
 
-def central_growths(stamps: Sequence[Stamp]) -> list[Growth]:
+def central_curves(stamps: Sequence[Stamp]) -> list[CurveOfGrowth]:
     """Curve of growth about the centre of each stamp, as far as circles stay inside of it."""
     lights = [np.ascontiguousarray(stamp.detection) for stamp in stamps]
-    return grow_several(lights, [(stamp.ellipse.y, stamp.ellipse.x) for stamp in stamps], list(map(_largest, lights)))
+    return curves_of_growth(
+        lights, [(stamp.ellipse.y, stamp.ellipse.x) for stamp in stamps], list(map(_largest, lights))
+    )
 
 
-def measure_structure(stamps: Sequence[Stamp], centrals: Sequence[Growth]) -> list[Structure]:
+def measure_structure(stamps: Sequence[Stamp], centrals: Sequence[CurveOfGrowth]) -> list[Structure]:
     """Arrangement of the light in the detection image of each stamp, from its curve of growth among others.
 
     Notes
@@ -72,7 +74,7 @@ def measure_structure(stamps: Sequence[Stamp], centrals: Sequence[Growth]) -> li
     known = [k for k, found in enumerate(asymmetries) if found]
     centres = [found[1] for found in asymmetries if found]
     some = [lights[k] for k in known]
-    growths = dict(zip(known, grow_several(some, centres, list(map(_largest, some))), strict=True))
+    growths = dict(zip(known, curves_of_growth(some, centres, list(map(_largest, some))), strict=True))
     structures = []
     for k, (found, *spread) in enumerate(zip(asymmetries, *_gini_and_m20(stamps, lights), strict=True)):
         radius, concentration = _concentration(growths[k]) if k in growths else (np.nan, np.nan)
@@ -80,7 +82,7 @@ def measure_structure(stamps: Sequence[Stamp], centrals: Sequence[Growth]) -> li
     return structures
 
 
-def _concentration(growth: Growth) -> tuple[float, float]:
+def _concentration(growth: CurveOfGrowth) -> tuple[float, float]:
     """Petrosian radius, and ``5 log10(r80 / r20)`` of the light within 1.5 of it."""
     radius = growth.petrosian()
     total = growth.flux_within(_EXTENT * radius) if np.isfinite(radius) else np.nan
@@ -177,7 +179,7 @@ class _HalfTurn:
 
 
 def _neighbours(place: float, step: float) -> tuple[int, np.ndarray]:
-    """Where 0 is turned to, along one axis, about a centre and its two neighbours.
+    """Image of pixel 0 under a rotation by 180 degrees about a centre and its two neighbours, along one axis.
 
     Returns
     -------
@@ -203,7 +205,7 @@ def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> floa
 def _gini_and_m20(stamps: Sequence[Stamp], lights: Sequence[np.ndarray]) -> tuple[list[float], list[float]]:
     """Gini coefficient and M20 of each stamp."""
     distances = [stamp.elliptical_radius * stamp.ellipse.a for stamp in stamps]
-    growths = grow_by_distance(lights, distances, list(map(_largest, lights)))
+    growths = curves_by_distance(lights, distances, list(map(_largest, lights)))
     radii = [growth.petrosian() for growth in growths]
     pairs = list(map(_spread, lights, distances, radii))
     return [gini for gini, _ in pairs], [m20 for _, m20 in pairs]
@@ -226,7 +228,7 @@ def _spread(light: np.ndarray, distance: np.ndarray, radius: float) -> tuple[flo
 
 
 def _smoothed(light: np.ndarray, sigma: float) -> np.ndarray:
-    """What ``ndimage.gaussian_filter`` gives with zeros outside, its kernel made once for both axes."""
+    """Smooth as ``ndimage.gaussian_filter`` does with zeros outside; the kernel is made once for both axes."""
     reach = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
     kernel /= kernel.sum()

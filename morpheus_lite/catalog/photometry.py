@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morpheus_lite.catalog.centroids import windowed_centroid
-from morpheus_lite.catalog.curve_of_growth import Growth, grow
+from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, curve_of_growth
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.noise.band_stack import summed
@@ -81,7 +81,7 @@ def measure_photometry(
     radii: Sequence[float],
     options: MeasureOptions,
     *,
-    central: Growth | None = None,
+    central: CurveOfGrowth | None = None,
 ) -> Photometry:
     """Measure one stamp.
 
@@ -97,7 +97,7 @@ def measure_photometry(
         Radii of the circles in pixels.
     options : MeasureOptions
         Kron parameters, local background.
-    central : Growth, optional
+    central : CurveOfGrowth, optional
         Curve of growth of the detection image about the centre, where it is known already.
     """
     moment = kron_radius(stamp, options.kron_minimum)
@@ -107,7 +107,7 @@ def measure_photometry(
     light = stamp.detection - background[-1]
     reach = scale * stamp.ellipse.a
     if central is None or options.local_background or central.radii[-1] < reach:
-        central = grow(light, stamp.ellipse.y, stamp.ellipse.x, reach)
+        central = curve_of_growth(light, stamp.ellipse.y, stamp.ellipse.x, reach)
     half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
     variance = stamp.detection_variance
     if any(band.gain for band in bands):
@@ -117,7 +117,7 @@ def measure_photometry(
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
     sums = zip(_segment_sums(stamp, bands), _sums(stamp, weights, background[:-1], bands), strict=True)
     flux, error, covered = (np.vstack(pair) for pair in sums)
-    crowded = bool((stamp.foreign & (kron > 0)).any())
+    crowded = bool((stamp.neighbor_mask & (kron > 0)).any())
     shares = _light_covered(stamp, kron * light, covered[1])
     return Photometry(flux, error, covered, shares, moment, half_light, centroid, centroid_error, background, crowded)
 
@@ -168,7 +168,7 @@ def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
 
 def _segment_sums(stamp: Stamp, bands: Sequence[BandNoise]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums over the valid pixels of the segment, their errors, and shares covered: float64, shape ``(band,)``."""
-    own = np.nonzero(stamp.own)
+    own = np.nonzero(stamp.source_mask)
     usable = stamp.usable[own]
     n_pixels = usable.sum(axis=0)
     factors = np.array([band.sky.factor(n) for band, n in zip(bands, n_pixels, strict=True)])
@@ -199,7 +199,7 @@ def _background(stamp: Stamp, scale: float) -> np.ndarray:
     numpy.ndarray
         float64, shape ``(band + 1,)``: of each band, and of the detection image.
     """
-    around = ~stamp.own & ~stamp.foreign & (stamp.elliptical_radius > _ANNULUS * scale)
+    around = ~stamp.source_mask & ~stamp.neighbor_mask & (stamp.elliptical_radius > _ANNULUS * scale)
     usable = stamp.usable[around]
     usable = np.column_stack([usable, usable.any(axis=1)])
     values = np.where(usable, np.column_stack([stamp.light[around], stamp.detection[around]]), np.nan)

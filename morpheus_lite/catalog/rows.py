@@ -16,7 +16,7 @@ from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.errors import OptionError
-from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
@@ -26,7 +26,7 @@ _BRIGHT = 20.0
 
 @dataclass(frozen=True, eq=False)
 class RowSettings:
-    """What holds for every row of one catalogue.
+    """Settings of all rows of one catalogue.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class RowSettings:
         Noise of each band of the whole image; not needed without photometry.
     usual_coverage : int, optional
         Largest coverage of the whole image; None takes that of the class maps at hand.
-    background : NoiseMap, optional
+    background : BackgroundMesh, optional
         Whose background was subtracted of the image; None where nothing was.
     workers : int
         Processes that share the sources.
@@ -51,7 +51,7 @@ class RowSettings:
     options: MeasureOptions
     noise: dict[str, CorrelatedNoise]
     usual_coverage: int | None = None
-    background: NoiseMap | None = None
+    background: BackgroundMesh | None = None
     workers: int = 1
 
 

@@ -1,4 +1,4 @@
-"""What the surroundings of each source give: photometry and structure, one stamp at a time."""
+"""Photometry and structure of sources with their surroundings, one stamp at a time."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
 from morpheus_lite.catalog.gain import find_gains
-from morpheus_lite.catalog.nonparametric import Structure, central_growths, measure_structure
+from morpheus_lite.catalog.nonparametric import Structure, central_curves, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
-from morpheus_lite.catalog.total_flux import Correction, correct_to_total, measure_rings
+from morpheus_lite.catalog.total_flux import ApertureCorrection, correct_to_total, measure_annular_profiles
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
-from morpheus_lite.runtime.processes import mapped
+from morpheus_lite.runtime.processes import parallel_map
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
@@ -39,7 +39,7 @@ class _Source:
     """All that is measured of one source."""
 
     light: Photometry
-    correction: Correction
+    correction: ApertureCorrection
     structure: Structure
 
 
@@ -107,7 +107,7 @@ def measure_surroundings(
 
     def look(rows: list[int]) -> list[_Source]:
         stamps = [cut(row) for row in rows]
-        centrals = central_growths(stamps) if options.structure else []
+        centrals = central_curves(stamps) if options.structure else []
         light = [
             measure_photometry(stamp, detection.noise, bands, radii, options, central=central)
             for stamp, central in zip_longest(stamps, centrals)
@@ -117,14 +117,14 @@ def measure_surroundings(
         planes = [stamp.detection - one.background[-1] for stamp, one in zip(stamps, light, strict=True)]
         scales = [options.kron_scale * one.kron_radius for one in light]
         half_light = [one.half_light_radius for one in light]
-        rings = measure_rings(stamps, planes, scales, half_light, detection.noise)
+        rings = measure_annular_profiles(stamps, planes, scales, half_light, detection.noise)
         corrections = correct_to_total(rings, psf_fwhm)
         structures = measure_structure(stamps, centrals) if options.structure else [Structure()] * len(rows)
         return list(map(_Source, light, corrections, structures))
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
     shares = _shares(fitting, boxes)
-    found = dict(zip(fitting.tolist(), chain.from_iterable(mapped(look, shares, workers=workers)), strict=True))
+    found = dict(zip(fitting.tolist(), chain.from_iterable(parallel_map(look, shares, workers=workers)), strict=True))
     return _columns([found.get(row) for row in range(len(boxes))], image, options)
 
 

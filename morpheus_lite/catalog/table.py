@@ -63,15 +63,15 @@ def measure(
         What to measure; None takes everything, with 0.25, 0.5 and 1 arcsec (without a WCS 3, 5 and 10 pixels) as
         aperture radii. ``MeasureOptions.paper()`` stops at the segments, and is many times faster.
     noise : dict, optional
-        Noise of each band, from `~morpheus_lite.catalog.measure_noise`. None measures it in this image; give it
-        where the image is a piece of a larger one.
+        Noise of each band, from `~morpheus_lite.catalog.measure_correlated_noise`. None measures it in this image;
+        give it where the image is a piece of a larger one.
     workers : int
         Processes that share the sources (on Linux); the result does not depend on it.
 
     Returns
     -------
     astropy.table.QTable
-        One row a source, ordered by ``label``; zero sources give zero rows. Each column has a description, and a
+        One row per source, ordered by ``label``; zero sources give zero rows. Each column has a description, and a
         unit where it has a dimension: ``label, x_centroid, y_centroid, x_peak, y_peak`` (0-based pixels),
         ``ra, dec`` (with a WCS), ``area, semimajor_axis, semiminor_axis, orientation, ellipticity``,
         ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, total_correction, half_light_radius``,
@@ -121,9 +121,9 @@ def measure(
     options.check_image(image.name, image.bands, image.pixel_scale)
     seen = None
     if background is not None:
-        seen = background_mesh.measure_noise(image).with_background(background)
+        seen = background_mesh.measure_background(image).with_background(background)
         if background == "mesh":
-            seen = seen.less_sources(background_mesh.measure_noise(image, labels))
+            seen = seen.less_sources(background_mesh.measure_background(image, labels))
         image = background_mesh.subtract(image, seen)
     pieces = [(image.cutout(window), labels[window.slices]) for window in sample_windows(image.shape)]
     settings = settings_of_rows(pieces, maps, options, band, noise=noise)
@@ -146,7 +146,7 @@ def settings_of_rows(
     *,
     noise: dict[str, CorrelatedNoise] | None = None,
 ) -> RowSettings:
-    """What holds for all rows of an image, of which these pieces are at hand.
+    """Determine the settings of all rows of an image from pieces of it.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morpheus_lite.catalog.curve_of_growth import grow_by_distance
+from morpheus_lite.catalog.curve_of_growth import curves_by_distance
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.sersic_profiles import SERSIC_INDICES, effective_fwhm, profiles_behind
 from morpheus_lite.noise.correlated import CorrelatedNoise
@@ -31,8 +31,8 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Correction:
-    """What turns a Kron flux into a total.
+class ApertureCorrection:
+    """ApertureCorrection from Kron flux to total flux.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Correction:
 
 
 @dataclass(frozen=True, eq=False)
-class Rings:
+class AnnularProfile:
     """Light of one source in elliptical rings, from the centre outwards.
 
     Parameters
@@ -70,13 +70,13 @@ class Rings:
     ratio: float
 
 
-def measure_rings(
+def measure_annular_profiles(
     stamps: Sequence[Stamp],
     lights: Sequence[np.ndarray],
     scales: Sequence[float],
     half_light_radii: Sequence[float],
     noise: CorrelatedNoise,
-) -> list[Rings | None]:
+) -> list[AnnularProfile | None]:
     """Light of sources in ten rings each, out to 1.5 Kron ellipses or as far as they are whole.
 
     Parameters
@@ -94,7 +94,7 @@ def measure_rings(
 
     Returns
     -------
-    list of (Rings or None)
+    list of (AnnularProfile or None)
         None where there is no half-light radius.
     """
     known = [k for k, radius in enumerate(half_light_radii) if radius > 0]
@@ -107,7 +107,7 @@ def measure_rings(
         radii.append((scales[k] * size, half_light_radii[k]))
         wanted = max(_REACH * radii[-1][0], 3 * radii[-1][1])
         reaches.append(max(min(wanted, _inside(distances[-1])), 2 * _INNERMOST))
-    growths = grow_by_distance([lights[k] for k in known], distances, reaches)
+    growths = curves_by_distance([lights[k] for k in known], distances, reaches)
     kron, half_light = np.array(radii).T
     reach = np.array(reaches)
     inner = np.minimum(np.maximum(_INNERMOST, half_light / 2), reach / 2)
@@ -123,7 +123,7 @@ def measure_rings(
     ]
     variance = area * np.array(pixel)[:, None] * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
     ratio = [stamps[k].ellipse.b / stamps[k].ellipse.a for k in known]
-    found = dict(zip(known, map(Rings, edges, flux, variance, kron, half_light, ratio), strict=True))
+    found = dict(zip(known, map(AnnularProfile, edges, flux, variance, kron, half_light, ratio), strict=True))
     return [found.get(k) for k in range(len(stamps))]
 
 
@@ -132,19 +132,19 @@ def _inside(distance: np.ndarray) -> float:
     return float(min(distance[0].min(), distance[-1].min(), distance[:, 0].min(), distance[:, -1].min()))
 
 
-def correct_to_total(sources: Sequence[Rings | None], psf_fwhm: float | None) -> list[Correction]:
+def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float | None) -> list[ApertureCorrection]:
     """Share of each source's light outside of its Kron ellipse.
 
     Parameters
     ----------
-    sources : sequence of (Rings or None)
+    sources : sequence of (AnnularProfile or None)
         Light of the sources.
     psf_fwhm : float or None
         FWHM of the PSF in pixels; None tries widths up to that of the source.
 
     Returns
     -------
-    list of Correction
+    list of ApertureCorrection
         NaN where there are no rings. Each depends on its own rings alone.
 
     Notes
@@ -154,7 +154,7 @@ def correct_to_total(sources: Sequence[Rings | None], psf_fwhm: float | None) ->
     inside of the Kron ellipse, each profile weighing by its likelihood; its error holds the spread of the shares, a
     share of the correction, and a floor for the pixels that the ellipse cuts.
     """
-    found = [Correction()] * len(sources)
+    found = [ApertureCorrection()] * len(sources)
     known = [k for k, rings in enumerate(sources) if rings is not None]
     for first in range(0, len(known), _AT_ONCE):
         some = known[first : first + _AT_ONCE]
@@ -164,11 +164,11 @@ def correct_to_total(sources: Sequence[Rings | None], psf_fwhm: float | None) ->
         factor = 1 / mean
         error = np.sqrt(spread**2 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
         for k, *values in zip(some, factor.tolist(), error.tolist(), strict=True):
-            found[k] = Correction(*values)
+            found[k] = ApertureCorrection(*values)
     return found
 
 
-def _shares(sources: list[Rings], psf_fwhm: float | None) -> tuple[np.ndarray, np.ndarray]:
+def _shares(sources: list[AnnularProfile], psf_fwhm: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Share of every profile inside the Kron ellipse, and how likely it is: float64, shape ``(source, profile)``."""
     size, kron, ratio = (np.array([getattr(one, name) for one in sources]) for name in _NUMBERS)
     widths = np.full((1, len(sources)), psf_fwhm) if psf_fwhm else np.outer(_UNKNOWN_WIDTHS, 2 * size)

@@ -14,9 +14,9 @@ from morpheus_lite.cli.console import (
     Count,
     Size,
     config_option,
+    import_tensorflow_quietly,
     progress_bar,
     set_up_logging,
-    start_network,
     verbosity,
 )
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
@@ -26,7 +26,7 @@ from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.runtime.resources import format_memory
 
-SIDE = 4096
+_SIDE = 4096
 _TILE_PRODUCTS = ("maps", "catalog")
 _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
 
@@ -78,7 +78,7 @@ _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
     "--tile-size",
     type=Count(1),
     metavar="PIXELS",
-    default=SIDE,
+    default=_SIDE,
     show_default=True,
     help="Images with a longer side are cut into squares of this side.",
 )
@@ -152,7 +152,7 @@ def run(tiles: list, options: ClassifyOptions, chosen: dict[str, Any], *, quiet:
         }
     )
     if cluster.in_process:
-        start_network(options.engine, options.device)
+        import_tensorflow_quietly(options.engine, options.device)
     how = RunOptions(**{key: chosen[key] for key in ("retries", "tile_timeout", "verify", "merge", "tile_size")})
     with progress_bar("tiles", quiet=quiet) as progress:
 
@@ -188,7 +188,7 @@ def show_plan(plan: Any, *, as_json: bool) -> None:
     )
     for reason, number in list(values["reasons"].items())[:10]:
         click.echo(f"  {number} x {reason}")
-    for name in values["strangers"][:10]:
+    for name in values["unrecognized_tiles"][:10]:
         click.echo(f"  {name} is done, but no tile of this survey; it is left alone")
     for problem in values["problems"]:
         click.echo(f"  {problem}")
@@ -213,7 +213,7 @@ def _duration(seconds: float) -> str:
 
 
 def summary(result: Any) -> dict[str, Any]:
-    """What became of a survey, as plain values."""
+    """Summarise a survey as plain values."""
     worked = [outcome for outcome in result.outcomes if outcome.status != "failed"]
     return {
         "output": str(result.directory),

@@ -31,7 +31,7 @@ from morpheus_lite.config.classify import COLUMN_NAMES
     type=click.Choice(COLUMN_NAMES),
     default=COLUMN_NAMES[0],
     show_default=True,
-    help="Whose names the columns have.",
+    help="Column naming convention.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a catalogue that exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

@@ -11,10 +11,10 @@ from morpheus_lite.cli.console import (
     Count,
     Size,
     config_option,
-    no_garbage,
+    gc_paused,
+    import_tensorflow_quietly,
     progress_bar,
     set_up_logging,
-    start_network,
     verbosity,
 )
 from morpheus_lite.cli.measuring import measuring_of, measuring_options
@@ -76,7 +76,7 @@ from morpheus_lite.errors import MorpheusError
     type=click.Choice(COLUMN_NAMES),
     default=COLUMN_NAMES[0],
     show_default=True,
-    help="Whose names the columns of the catalogue have.",
+    help="Column naming convention of the catalogue.",
 )
 @click.option("--planes", metavar="A,B,...", help=f"What the maps hold: any of {', '.join(PLANES)} (default: all).")
 @click.option("--compress", is_flag=True, help="Tile-compress the maps.")
@@ -117,7 +117,7 @@ from morpheus_lite.errors import MorpheusError
 @click.option(
     "--uncertainty",
     is_flag=True,
-    help="Mean class maps of the sky in 8 orientations, planes ALEATORIC and EPISTEMIC; 8 times the network's work.",
+    help="Mean class maps of 8 orientations, planes ENTROPY and TTA_DISAGREEMENT; 8 times the network's work.",
 )
 @click.option(
     "--domain-check/--no-domain-check",
@@ -150,8 +150,8 @@ def command(
     if chosen["name"] is not None and len(sources) > 1:
         raise click.UsageError(f"--name names one image, and {len(sources)} were given")
     options, reading = split_options(chosen)
-    with no_garbage():
-        start_network(options.engine, options.device, options.precision)
+    with gc_paused():
+        import_tensorflow_quietly(options.engine, options.device, options.precision)
         import_module("morpheus_lite.pipeline.classify")
     failures: list[tuple[Any, MorpheusError]] = []
     records = []

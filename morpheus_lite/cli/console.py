@@ -1,4 +1,4 @@
-"""What the commands share: verbosity, progress with the time left, options from a TOML file."""
+"""Parts shared by the commands: verbosity, progress with the time left, options from a TOML file."""
 
 import gc
 import logging
@@ -17,7 +17,7 @@ from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.models.engines import first_choice
 from morpheus_lite.runtime.resources import parse_memory
 
-Progress = Callable[[int, int], None]
+_Progress = Callable[[int, int], None]
 
 
 def verbosity(command: Callable) -> Callable:
@@ -36,7 +36,7 @@ def set_up_logging(*, verbose: int, quiet: bool) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
+def progress_bar(label: str, *, quiet: bool) -> Iterator[_Progress | None]:
     """A progress callable drawn on stderr, or None when nobody would see it."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -68,7 +68,7 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
 
 
 @contextmanager
-def no_garbage() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Imports made in this block are not searched for garbage, over and over: a fifth of their time."""
     gc.disable()
     try:
@@ -78,7 +78,7 @@ def no_garbage() -> Iterator[None]:
         gc.enable()
 
 
-def start_network(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
+def import_tensorflow_quietly(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
     """Import TensorFlow if it may run the network, and let it look for devices, without its start-up notes.
 
     They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
@@ -142,7 +142,7 @@ def config_option(command: Callable) -> Callable:
 
 
 def _is_value_of(option: click.Option, value: Any) -> bool:
-    """Whether a value of TOML has the type of an option; bounds are click's own matter."""
+    """Check that a value of TOML has the type of an option; click checks the bounds."""
     if option.multiple or option.nargs > 1:
         items = value if isinstance(value, list) else [value] if option.multiple else []
         return all(_is_scalar_of(option, one) for one in items) and (option.multiple or len(items) == option.nargs)

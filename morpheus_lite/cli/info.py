@@ -34,7 +34,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _image_lines(record: dict[str, Any]) -> list[str]:
-    """How an image is read: a line of the pixel scale, and one per band."""
+    """Describe how an image is read: a line for the pixel scale, and one per band."""
     if "problem" in record:
         return [f"not read as an image: {record['problem']}"]
     if "bands" not in record:

@@ -1,4 +1,4 @@
-"""What is measured of each source, and how: options of all commands that make a catalogue."""
+"""Measurement options of all commands that make a catalogue."""
 
 from collections.abc import Callable
 from typing import Any
@@ -57,7 +57,7 @@ def measuring_options(command: Callable) -> Callable:
 
 
 def measuring_of(chosen: dict[str, Any]) -> MeasureOptions:
-    """What was chosen of `measuring_options`, but for the detection band."""
+    """Collect the values of `measuring_options`, except the detection band."""
     return MeasureOptions(
         aperture_radii=None if chosen["apertures"] is None else radii(chosen["apertures"]),
         aperture_unit=chosen["aperture_unit"],

@@ -22,11 +22,11 @@ def command(as_json: bool) -> int:
         click.echo(json.dumps([asdict(model) for model in models], indent=2))
         return 0
     for model in models:
-        click.echo("\n".join(describe(model)))
+        click.echo("\n".join(_describe(model)))
     return 0
 
 
-def describe(model: "ModelInfo") -> Iterator[str]:
+def _describe(model: "ModelInfo") -> Iterator[str]:
     """Lines about a model."""
     yield model.name
     yield f"  {model.description}"

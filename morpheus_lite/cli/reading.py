@@ -1,4 +1,4 @@
-"""Which image a command takes, and how its bands, noise and zero-points are told: options of several commands."""
+"""Input options of several commands: the image, its bands, noise and zero-points."""
 
 import math
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def image_options(command: Callable) -> Callable:
 
 
 def reading_of(chosen: dict[str, Any]) -> dict[str, Any]:
-    """What was chosen of `image_options`, as keyword arguments of `read_image`."""
+    """Collect the values of `image_options` as keyword arguments of `read_image`."""
     reading: dict[str, Any] = {}
     if chosen["band_names"]:
         reading["bands"] = list(names(chosen["band_names"]))

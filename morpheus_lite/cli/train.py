@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.console import set_up_logging, start_network, verbosity
+from morpheus_lite.cli.console import import_tensorflow_quietly, set_up_logging, verbosity
 
 CURVES = "training_curves.png"
 """Picture of the log, in the directory of the run and in that of the weights."""
@@ -35,20 +35,20 @@ def command(config: Path, run_directory: Path, output: Path, verbose: int, quiet
     that there is (fine-tuning).
     """
     set_up_logging(verbose=verbose, quiet=quiet)
-    start_network()
+    import_tensorflow_quietly()
     from morpheus_lite.training import read_config
-    from morpheus_lite.training.export import LOG, export
+    from morpheus_lite.training.export import TRAINING_LOG, export
     from morpheus_lite.training.fit import train
     from morpheus_lite.visualization.plots.curves import save_training_curves
 
     def report(row: dict) -> None:
-        save_training_curves(run_directory / LOG, run_directory / CURVES)
+        save_training_curves(run_directory / TRAINING_LOG, run_directory / CURVES)
         if not quiet:
             click.echo("  ".join(f"{key} {value:.4g}" for key, value in row.items()), err=True)
 
     settings = read_config(config)
     train(settings, run_directory, progress=report)
     export(settings, run_directory, output)
-    save_training_curves(run_directory / LOG, output / CURVES)
+    save_training_curves(run_directory / TRAINING_LOG, output / CURVES)
     click.echo(output)
     return 0

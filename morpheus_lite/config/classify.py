@@ -1,4 +1,4 @@
-"""What a user may choose when an image becomes products: the options of a run, checked at the door."""
+"""Options of a run from image to products, checked when they are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
-PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags", "aleatoric", "epistemic")
+PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags", "entropy", "tta_disagreement")
 """Kinds of planes of the class maps."""
 DETECTION = ("core", "wings", "min_area", "min_significance")
 """Fields of `~morpheus_lite.segmentation.detection.DetectionOptions` that may be chosen."""
@@ -44,7 +44,7 @@ class ClassifyOptions:
     catalog_format : str
         Suffix of the catalogue, one of ``CATALOG_FORMATS``.
     columns : str
-        Whose names the columns of the catalogue have, one of ``COLUMN_NAMES``.
+        Column naming convention of the catalogue, one of ``COLUMN_NAMES``.
     compress : bool
         Write tile-compressed maps.
     planes : tuple of str, optional
@@ -67,7 +67,7 @@ class ClassifyOptions:
     measuring : MeasureOptions
         What is measured of each source, and how.
     uncertainty : bool
-        Whether a one-pass model is to say how sure it is of itself, at eight times the work: see
+        Whether a one-pass model sees the image in eight orientations, at eight times the work: see
         `morpheus_lite.inference.test_time_augmentation`.
     domain_check : bool
         Whether to compare the image with those that the model was trained on, if the model says what they are.
@@ -99,5 +99,5 @@ class ClassifyOptions:
 
     @property
     def needs_sources(self) -> bool:
-        """Whether any product tells of sources: all but maps without their segmentation plane do."""
+        """True if any product needs sources: all but maps without their segmentation plane do."""
         return self.products != ("maps",) or self.planes is None or "segmentation" in self.planes

@@ -1,4 +1,4 @@
-"""What to measure, and how: the options of `~morpheus_lite.catalog.measure`, checked at the door."""
+"""Options of `~morpheus_lite.catalog.measure`, checked when they are made."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ class MeasureOptions:
         return cls(photometry=False, structure=False)
 
     def background_of(self, *, by_votes: bool) -> str | float | None:
-        """What is subtracted, where sources are found by rank votes or not; None leaves the image as it is."""
+        """Choose what is subtracted, by whether rank votes find the sources; None leaves the image as it is."""
         return self.background if self.background is not None or by_votes else "mesh"
 
     @property
@@ -172,7 +172,7 @@ class MeasureOptions:
         return self.psf_fwhm / pixel_scale if in_arcsec and pixel_scale else self.psf_fwhm
 
     def aperture_names(self, pixel_scale: float | None) -> tuple[str, ...]:
-        """How the apertures are called in column names: ``0p5`` is 0.5 arcsec, ``3px`` is 3 pixels."""
+        """Names of the apertures in column names: ``0p5`` is 0.5 arcsec, ``3px`` is 3 pixels."""
         unit, radii = self._apertures(pixel_scale)
         suffix = "px" if unit == "pixel" else ""
         return tuple(f"{radius:g}".replace(".", "p") + suffix for radius in radii)

@@ -200,7 +200,7 @@ def _check_bounds(value: float, bounds: Mapping[str, Any]) -> None:
 
 
 def _expected(hint: Any, bounds: Mapping[str, Any], *, plural: bool = False) -> str:
-    """What a field wants, in words: ``"a whole number, at least 1"``."""
+    """Describe the values a field accepts: ``"a whole number, at least 1"``."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(_expected(one, bounds, plural=plural) for one in arguments if one is not type(None))
@@ -239,7 +239,7 @@ def _length(bounds: Mapping[str, Any]) -> str:
 
 
 def _strange(value: Any, bounds: Mapping[str, Any]) -> str:
-    """What is no choice, for a message: the text itself, or the items of a list."""
+    """Find what is not a valid choice, for a message: the text itself, or the items of a list."""
     if isinstance(value, str):
         return _shown(value)
     return ", ".join(str(one) for one in value if one not in bounds["choices"])[:60] or "(none)"

@@ -1,1 +1,1 @@
-"""What every stage shares: images, class maps, labels, windows and blocks; no files, no networks."""
+"""Data structures of all stages: images, class maps, labels, windows and blocks; no files, no networks."""

@@ -10,11 +10,11 @@ from morpheus_lite.core.classes import BACKGROUND, CLASSES
 
 
 class Classifier(Protocol):
-    """What every kind of model says of itself, whether it sees windows or tiles."""
+    """Properties of every kind of model, for windows or for tiles."""
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
 
     @property
     def sha256(self) -> str:
@@ -53,10 +53,10 @@ class Classification:
         WCS of the image.
     provenance : dict
         Version, model name and hash, options of the run: what the primary header records.
-    aleatoric, epistemic : numpy.ndarray or None
-        float32, shape ``(y, x)``: the two parts of the entropy of ``probability``, over the largest entropy there is,
-        due to the light and due to the network (see `morpheus_lite.inference.test_time_augmentation`); NaN where
-        ``coverage`` is 0.
+    entropy, tta_disagreement : numpy.ndarray or None
+        float32, shape ``(y, x)``: entropy of ``probability``, over the largest there is, and the part of it that is
+        there because eight orientations contradict one another (see
+        `morpheus_lite.inference.test_time_augmentation`); NaN where ``coverage`` is 0.
     """
 
     probability: np.ndarray
@@ -67,8 +67,8 @@ class Classification:
     flags: np.ndarray | None = None
     wcs: WCS | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-    aleatoric: np.ndarray | None = None
-    epistemic: np.ndarray | None = None
+    entropy: np.ndarray | None = None
+    tta_disagreement: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -53,7 +53,7 @@ class BandFlag(IntFlag):
 
 
 def bits_in_words(kind: type[IntFlag]) -> str:
-    """What the bits of a column of flags mean, for its description: ``1 edge, 2 invalid_pixels, ...``."""
+    """Meaning of the bits of a column of flags, for its description: ``1 edge, 2 invalid_pixels, ...``."""
     return ", ".join(f"{int(flag)} {str(flag.name).lower()}" for flag in kind)
 
 

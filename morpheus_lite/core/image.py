@@ -53,7 +53,7 @@ def canonical_band(name: str, known: Collection[str] = ()) -> str:
 
 
 def match_bands(available: Sequence[str], bands: Sequence[str], name: str) -> tuple[tuple[str, ...], list[int]]:
-    """Which of the bands of an image are those wanted.
+    """Match the wanted bands to those of an image.
 
     Parameters
     ----------
@@ -164,12 +164,12 @@ class SkyImage:
 
     @property
     def n_bands(self) -> int:
-        """How many bands there are."""
+        """Number of bands."""
         return len(self.bands)
 
     @property
     def has_band_names(self) -> bool:
-        """Whether the bands came with names, rather than being numbered here."""
+        """True if the bands came with names, False if they were numbered here."""
         return not all(band.isdigit() for band in self.bands)
 
     @property

@@ -104,7 +104,7 @@ class LabelledPixels:
         return plane[self.y, self.x]
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """One value a source, repeated for its pixels: shape ``(n,)``."""
+        """One value per source, repeated for its pixels: shape ``(n,)``."""
         return np.repeat(values, self.sizes)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ class LabelledPixels:
         return np.add.reduceat(np.asarray(values, dtype=np.float64), self.starts)
 
     def any(self, mask: np.ndarray) -> np.ndarray:
-        """Whether a ``(y, x)`` mask is True anywhere on a source: bool, shape ``(source,)``."""
+        """True where a ``(y, x)`` mask is True anywhere on a source: bool, shape ``(source,)``."""
         return self.sum(self.take(mask)) > 0
 
     def brightest(self, values: np.ndarray) -> np.ndarray:

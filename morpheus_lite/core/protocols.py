@@ -24,7 +24,7 @@ class ImageDoor(Protocol):
 
     @property
     def has_rms(self) -> tuple[bool, ...]:
-        """Whether the noise of each band is known, somewhere at least."""
+        """True for each band whose noise is known in at least one pixel."""
 
     def read(self, window: Window, /) -> SkyImage:
         """The pixels of a window."""
@@ -41,7 +41,7 @@ class MapDoor(Protocol):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What made the maps."""
+        """Record of the run that made the maps."""
 
     def read(self, window: Window, /, kinds: Sequence[str] | None = None) -> Classification:
         """The class maps of a window."""

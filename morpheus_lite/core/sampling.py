@@ -1,15 +1,15 @@
-"""Which pixels tell what is true of a whole image, such as its noise: spread cells of a large one."""
+"""Sample of pixels for numbers that hold for a whole image, such as its noise."""
 
 from morpheus_lite.core.windows import Window
 
-LARGEST = 1 << 21
-"""Pixels of the largest image that is taken whole; of larger ones about as many are sampled."""
+LARGEST_WHOLE = 1 << 21
+"""Pixels of the largest image that is taken whole; of larger images about as many pixels are sampled."""
 CELL = 128
 """Side of a sampled cell in pixels: 128 of them make a sample."""
 
 
 def sample_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
-    """Where to measure what is one number for a whole image.
+    """Choose windows in which to measure a number that holds for the whole image.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ def sample_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     Returns
     -------
     tuple of Window
-        The whole image up to `LARGEST` pixels; else cells of `CELL` pixels a side on an even grid, row by row. They
-        depend on the shape alone: whoever reads the image, by whatever pieces, samples the same pixels.
+        The whole image up to `LARGEST_WHOLE` pixels; else cells of `CELL` pixels a side on an even grid, row by row.
+        They depend on the shape alone, so the sample is the same for any size of the pieces that are read.
 
     Examples
     --------
@@ -28,9 +28,9 @@ def sample_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     (1, 121)
     """
     height, width = shape
-    if height * width <= LARGEST:
+    if height * width <= LARGEST_WHOLE:
         return (Window(0, 0, height, width),)
-    wanted = LARGEST / CELL**2
+    wanted = LARGEST_WHOLE / CELL**2
     n_rows = _between(round((wanted * height / width) ** 0.5), height)
     n_columns = _between(int(wanted / n_rows), width)
     return tuple(

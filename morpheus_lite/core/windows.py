@@ -1,4 +1,4 @@
-"""Where windows lie on an image: pure functions of shapes, no pixels."""
+"""Layout of windows on an image: pure functions of shapes, no pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -30,7 +30,7 @@ class Window:
         return self.height, self.width
 
     def touches(self, other: "Window") -> bool:
-        """Whether it shares a pixel with another window."""
+        """True if it shares a pixel with another window."""
         rows = self.y < other.y + other.height and other.y < self.y + self.height
         return rows and self.x < other.x + other.width and other.x < self.x + self.width
 
@@ -181,7 +181,7 @@ class Tiling:
         return starts[touching], first[touching], last[touching]
 
     def coverage(self) -> np.ndarray:
-        """How many windows give each pixel a value: int32, shape ``(y, x)``, in closed form."""
+        """Number of windows that give each pixel a value: int32, shape ``(y, x)``, in closed form."""
         rows, columns = (self._coverage(length) for length in self.shape)
         return np.outer(rows, columns).astype(np.int32)
 

@@ -1,7 +1,7 @@
 """Score any segmentation map and catalogue against truth; calibrate probabilities with it."""
 
 from morpheus_lite.evaluation.recalibration import calibrate_files, calibrate_results
-from morpheus_lite.evaluation.report import evaluate_files, write_report
+from morpheus_lite.evaluation.report import evaluate_files, write_evaluation
 from morpheus_lite.evaluation.result import Result, make_result, read_result
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores, pool_scores
 from morpheus_lite.evaluation.scoring import evaluate
@@ -25,5 +25,5 @@ __all__ = [
     "read_truth",
     "summarise",
     "truth_of_simulation",
-    "write_report",
+    "write_evaluation",
 ]

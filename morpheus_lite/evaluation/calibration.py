@@ -17,7 +17,7 @@ SHARPNESS = (0.02, 50.0)
 BIASES = ("none", "sky", "classes")
 """What a bias may be fitted for."""
 
-ROWS = 1 << 18
+_ROWS = 1 << 18
 """Pixels worked on at once: 10 MB of float64 for five classes."""
 
 
@@ -54,7 +54,7 @@ class Calibration:
 
     @property
     def is_identity(self) -> bool:
-        """Whether it changes nothing."""
+        """True if it changes nothing."""
         return self.temperature == 1 and not any(self.bias)
 
     def apply(self, probability: np.ndarray) -> np.ndarray:
@@ -75,8 +75,8 @@ class Calibration:
             raise InputError(f"this calibration is for {len(self.bias)} classes, the probabilities have {n_classes}")
         rows = probability.reshape(-1, n_classes)
         calibrated = np.empty_like(rows)
-        for first in range(0, len(rows), ROWS):
-            part = slice(first, first + ROWS)
+        for first in range(0, len(rows), _ROWS):
+            part = slice(first, first + _ROWS)
             calibrated[part] = _softmax(_log(rows[part]) / self.temperature + (np.array(self.bias) if self.bias else 0))
         return calibrated.reshape(probability.shape)
 

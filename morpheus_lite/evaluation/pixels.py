@@ -12,7 +12,7 @@ from morpheus_lite.evaluation.metrics import (
 )
 from morpheus_lite.evaluation.scene import Scene
 
-ROWS = 512
+_ROWS = 512
 """Rows of class maps worked on at once."""
 
 
@@ -22,8 +22,8 @@ def map_reliability(scene: Scene) -> dict[str, Reliability]:
     if maps is None:
         return {}
     total: dict[str, Reliability] = {}
-    for first in range(0, scene.truth.shape[0], ROWS):
-        for key, diagram in _block_reliability(scene, maps, slice(first, first + ROWS)).items():
+    for first in range(0, scene.truth.shape[0], _ROWS):
+        for key, diagram in _block_reliability(scene, maps, slice(first, first + _ROWS)).items():
             total[key] = total[key] + diagram if key in total else diagram
     return total
 

@@ -12,7 +12,7 @@ from morpheus_lite.evaluation.scoring import evaluate
 from morpheus_lite.evaluation.summary import format_scores, summarise
 from morpheus_lite.evaluation.truth import read_truth
 from morpheus_lite.io.tables import write_catalog
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 FILES = {
     "json": "scores.json",
@@ -68,11 +68,11 @@ def evaluate_files(
         result = read_result(path, name=names[k] if names else None)
         scores.append(evaluate(field, result, options=options))
     if directory is not None:
-        write_report(scores, directory, overwrite=overwrite)
+        write_evaluation(scores, directory, overwrite=overwrite)
     return scores
 
 
-def write_report(scores: Sequence[Scores], directory: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
+def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
     """Write scores of several tools in the same fields: ``scores.json``, ``scores.md``, figures, tables of sources.
 
     Parameters
@@ -97,9 +97,9 @@ def write_report(scores: Sequence[Scores], directory: str | Path, *, overwrite: 
     directory.mkdir(parents=True, exist_ok=True)
     paths = {key: directory / file for key, file in FILES.items()}
     check_writable(paths.values(), overwrite)
-    with written_whole(paths["json"], overwrite=overwrite) as temporary:
+    with atomic_write(paths["json"], overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps([summarise(one) for one in scores], indent=1) + "\n")
-    with written_whole(paths["markdown"], overwrite=overwrite) as temporary:
+    with atomic_write(paths["markdown"], overwrite=overwrite) as temporary:
         temporary.write_text(format_scores(scores))
     plots.plot_detection(scores, paths["detection"], overwrite=overwrite)
     plots.plot_residuals(scores, paths["residuals"], overwrite=overwrite)

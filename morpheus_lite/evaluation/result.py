@@ -1,4 +1,4 @@
-"""What a tool found: label map, catalogue and, if it makes them, class maps."""
+"""Results of a tool: label map, catalogue and, if it makes them, class maps."""
 
 import logging
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import measure_segments, segment_means
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 
-LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
+_LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
 CATALOG_SUFFIXES = (".ecsv", ".fits", ".parquet", ".csv", ".cat")
 RELEASE_MAPS = tuple(f"{name}.fits" for name in CLASSES)
-"""Rank votes as the published package writes them, one file a class, beside its ``segmap.fits``."""
+"""Rank votes as the published package writes them, one file per class, beside its ``segmap.fits``."""
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a tool says of a field.
+    """Result of a tool for one field.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Result:
         return replace(self, labels=labels, sources=kept)
 
     def source_scores(self) -> dict[str, np.ndarray]:
-        """What tells a sure detection from a doubtful one, from the class maps.
+        """Confidence of each detection, from the class maps.
 
         Returns
         -------
@@ -134,7 +134,7 @@ def _standard(table: Table, name: str) -> Table:
     table = Table(table, copy=True)
     label = np.asarray(find_column(table, "label", name), dtype=np.int32)
     if len(np.unique(label)) != len(label):
-        raise InputError(f"{name}: the catalogue lists a label twice; expected one row a source")
+        raise InputError(f"{name}: the catalogue lists a label twice; expected one row per source")
     x, y = (find_column(table, axis, name, required=False) for axis in ("x", "y"))
     nan = np.full(len(table), np.nan)
     table["label"], table["x"], table["y"] = label, nan if x is None else x, nan if y is None else y
@@ -164,7 +164,7 @@ def read_result(path: str | Path, catalog: str | Path | None = None, *, name: st
         return _read_release(where, catalog, name or where.name)
     mapped = _map_in(where) if where.is_dir() else where
     with open_hdus(mapped) as hdus:
-        labels = label_plane(hdus, mapped, LABEL_HDUS)
+        labels = label_plane(hdus, mapped, _LABEL_HDUS)
         planes = {hdu.name.lower(): hdu for hdu in hdus if getattr(hdu, "is_image", False)}
         complete = all(one in planes for one in CLASSES)
         maps = [np.asarray(planes[one].data, dtype=np.float32) for one in CLASSES] if complete else None
@@ -195,7 +195,7 @@ def _catalog_of(path: Path) -> Path | None:
 
 def _read_release(directory: Path, catalog: str | Path | None, name: str) -> Result:
     with open_hdus(directory / "segmap.fits") as hdus:
-        labels = label_plane(hdus, directory / "segmap.fits", LABEL_HDUS)
+        labels = label_plane(hdus, directory / "segmap.fits", _LABEL_HDUS)
     maps = []
     for file in RELEASE_MAPS:
         if not (directory / file).is_file():

@@ -69,6 +69,6 @@ def pixel_of(shape: tuple[int, int], rows: Table) -> tuple[np.ndarray, np.ndarra
     return y.clip(0, shape[0] - 1).astype(int), x.clip(0, shape[1] - 1).astype(int), inside
 
 
-def inside(scored: np.ndarray, rows: Table) -> np.ndarray:
+def rows_inside(scored: np.ndarray, rows: Table) -> np.ndarray:
     at_row, at_column, within = pixel_of(scored.shape, rows)
     return within & scored[at_row, at_column]

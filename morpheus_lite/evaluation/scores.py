@@ -22,7 +22,7 @@ NOT_MATCHED = len(SOURCE_CLASSES)
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What counts as found, and how it is binned.
+    """Matching criteria and bins of an evaluation.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How a result compares with the truth, in one field or several.
+    """Scores of a result against the truth, in one field or several.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class Scores:
         return binned_fractions(np.full(len(rest), edge + 0.5), rest["match"] > 0, np.array([edge, edge + 1]))
 
     def fates(self) -> dict[str, dict[str, int]]:
-        """How many true sources and detections had each fate."""
+        """Count the true sources and detections with each fate."""
         return {
             "truth": {fate: int(np.sum(self.truth_sources["fate"] == fate)) for fate in TRUTH_FATES},
             "detections": {fate: int(np.sum(self.detections["fate"] == fate)) for fate in FATES},

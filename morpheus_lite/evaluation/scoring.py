@@ -9,7 +9,7 @@ from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.evaluation.metrics import (
     Reliability,
     chance_match_rate,
-    explain_unmatched,
+    classify_matches,
     match_overlap,
     match_positions,
     measure_segments,
@@ -19,7 +19,7 @@ from morpheus_lite.evaluation.metrics import (
 )
 from morpheus_lite.evaluation.pixels import is_source, map_reliability, pixel_classes, source_sky
 from morpheus_lite.evaluation.result import Result
-from morpheus_lite.evaluation.scene import Scene, by_label, inside, make_scene, pixel_of
+from morpheus_lite.evaluation.scene import Scene, by_label, make_scene, pixel_of, rows_inside
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
 from morpheus_lite.evaluation.truth import Truth
 
@@ -67,7 +67,7 @@ def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None 
     _compare_matched(scene, sources, detections, shares, (truth_row, row))
     diagrams = map_reliability(scene) | _source_reliability(scene, sources, shares, (truth_row, row))
     n_pixels = int(scene.scored.sum())
-    sources, detections = (rows[inside(scene.scored, rows)] for rows in (sources, detections))
+    sources, detections = (rows[rows_inside(scene.scored, rows)] for rows in (sources, detections))
     return Scores(
         name=result.name,
         options=replace(scene.options, band=scene.band),
@@ -151,7 +151,7 @@ def _overlaps(scene: Scene, sources: Table, detections: Table) -> None:
     sources["iou"] = by_label(one, iou, sources["label"], 0.0)
     rows, columns, within = pixel_of(scene.truth.shape, sources)
     under = np.where(within, scene.result.labels[rows, columns], 0)
-    sources["fate"], detections["fate"] = explain_unmatched(
+    sources["fate"], detections["fate"] = classify_matches(
         pairs,
         np.asarray(sources["label"]),
         np.asarray(sources["match"]),
@@ -215,7 +215,7 @@ def _source_reliability(
     if shares is None or not scene.truth.has_classes:
         return {}
     soft = scene.truth.soft[truth_row]
-    counted = inside(scene.scored, sources)[truth_row] & np.isfinite(soft).all(axis=1)
+    counted = rows_inside(scene.scored, sources)[truth_row] & np.isfinite(soft).all(axis=1)
     p, soft = shares[row][counted], soft[counted]
     hard = np.eye(soft.shape[1])[soft.argmax(axis=1)]
     return {"sources": top_label_reliability(p, soft), "sources_hard": top_label_reliability(p, hard)}

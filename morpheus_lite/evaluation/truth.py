@@ -1,4 +1,4 @@
-"""What is really there: label map, sources and classes of a field whose truth is known."""
+"""Truth of a field: label map, sources and classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the simulator needs GalSim, an extra
     from morpheus_lite.simulation.field import Field
     from morpheus_lite.simulation.observation import Observation
 
-LABEL_HDUS = ("OWNER", "TRUTH", "LABELS", "SEGMENTATION", "SEGMAP")
+_LABEL_HDUS = ("OWNER", "TRUTH", "LABELS", "SEGMENTATION", "SEGMAP")
 SOURCE_HDUS = ("SOURCES", "CATALOG", "CATALOGUE")
 VALID_HDUS = ("VALID",)
 
@@ -34,7 +34,7 @@ class Truth:
     labels : numpy.ndarray
         int32, shape ``(y, x)``: label of the source that owns the pixel, 0 for sky.
     sources : astropy.table.Table
-        One row a source, whether or not it owns a pixel: ``label`` (int), ``x``, ``y`` (0-based pixels),
+        One row per source, whether or not it owns a pixel: ``label`` (int), ``x``, ``y`` (0-based pixels),
         ``magnitude_<band>`` (AB, total; as many bands as are known) and ``p_<class>`` for each of
         ``SOURCE_CLASSES`` (soft class, sums to 1; NaN where the class is not known).
     valid : numpy.ndarray
@@ -94,7 +94,7 @@ class Truth:
 
     @property
     def has_classes(self) -> bool:
-        """Whether any source's class is known."""
+        """True if the class of any source is known."""
         return bool((self.source_class >= 0).any())
 
     def soft_pixels(self, rows: slice = slice(None)) -> np.ndarray:
@@ -186,7 +186,7 @@ def read_truth(path: str | Path, *, image: Any = None, name: str | None = None) 
     """
     path = Path(path)
     with open_hdus(path) as hdus:
-        labels = label_plane(hdus, path, LABEL_HDUS)
+        labels = label_plane(hdus, path, _LABEL_HDUS)
         table = _source_table(hdus)
         valid = [np.asarray(hdu.data) > 0 for hdu in hdus if hdu.name in VALID_HDUS]
         bands = [hdu.name for hdu in hdus if _is_band(hdu)]
@@ -209,10 +209,10 @@ def _image_of(path: Path) -> Path | None:
 
 
 def _is_band(hdu: Any) -> bool:
-    """Whether an HDU holds a band: a two-dimensional image of real numbers that is not named for something else."""
+    """True if an HDU holds a band: a two-dimensional image of real numbers that is not named for something else."""
     if not hdu.is_image or len(hdu.shape) != 2 or not hdu.name or hdu.name == "PRIMARY":
         return False
-    others = (*LABEL_HDUS, *VALID_HDUS, "FLAGS", "PIXEL_CLASS", "CLASS", "N", *(name.upper() for name in CLASSES))
+    others = (*_LABEL_HDUS, *VALID_HDUS, "FLAGS", "PIXEL_CLASS", "CLASS", "N", *(name.upper() for name in CLASSES))
     is_companion = hdu.name.endswith(("_RMS", "_WHT", "_DQ", "_ERR", "_MODEL", "_NOISELESS", "_TRUE", "_VAR", "_VOTE"))
     return hdu.name not in others and not is_companion and hdu.header.get("BITPIX", 0) < 0
 

@@ -1,4 +1,4 @@
-"""Whether an image is like those a model was trained on: what can be measured, against the ranges the model states."""
+"""Comparison of an image with the images that a model was trained on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from scipy.special import ndtr
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-from morpheus_lite.noise.background_mesh import NoiseMap, measure_noise, normalize
+from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_background, normalize
 
-SIDE = 1536
+_SIDE = 1536
 """Side in pixels of the part in the middle of an image that is looked at."""
 
 QUANTITIES = {
@@ -38,7 +38,7 @@ _MOST_STEPS = 40
 
 @dataclass(frozen=True)
 class DomainCheck:
-    """What was measured of an image, and what of it lies outside of the range of a model.
+    """Measured properties of an image, and those outside of the range of a model.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class DomainCheck:
     outside: tuple[str, ...] = ()
 
 
-def middle(shape: tuple[int, int], side: int = SIDE) -> Window:
+def middle(shape: tuple[int, int], side: int = _SIDE) -> Window:
     """The window in the middle of an image that `check_domain` looks at; it depends on the shape alone."""
     height, width = (min(length, side) for length in shape)
     return Window((shape[0] - height) // 2, (shape[1] - width) // 2, height, width)
@@ -94,8 +94,8 @@ def check_domain(image: SkyImage, ranges: Mapping[str, Sequence[float]]) -> Doma
 
 
 def measure_domain(image: SkyImage) -> dict[str, tuple[float, ...]]:
-    """What can be measured of an image: quantity of `QUANTITIES` to values, one a band where it has one."""
-    noise = measure_noise(image)
+    """Measure the `QUANTITIES` of an image: name to values, one per band where it has one."""
+    noise = measure_background(image)
     snr, valid = normalize(image, noise)
     used = [band for band in range(image.n_bands) if valid[..., band].any()]
     scale = image.pixel_scale
@@ -205,17 +205,17 @@ def _gaussians(values: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_smooth(snr: np.ndarray, x: int, y: int) -> bool:
-    """Whether a peak's neighbours share its light, as those of a hot pixel or a cosmic ray do not."""
+    """True if a peak's neighbours share its light, as those of a hot pixel or a cosmic ray do not."""
     around = snr[[y - 1, y + 1, y, y], [x, x, x - 1, x + 1]]
     return bool(around.mean() > 0.15 * snr[y, x] and around.min() > 0.03 * snr[y, x])
 
 
 def _both(sky: np.ndarray, axis: int) -> np.ndarray:
-    """Where two neighbours along an axis are both sky."""
+    """Mask of pairs of neighbours along an axis that are both sky."""
     return sky[1:] & sky[:-1] if axis == 0 else sky[:, 1:] & sky[:, :-1]
 
 
-def _sky_noise(image: SkyImage, noise: NoiseMap, band: int, scale: float) -> float:
+def _sky_noise(image: SkyImage, noise: BackgroundMesh, band: int, scale: float) -> float:
     """Standard deviation of one pixel as a surface brightness."""
     sigma = np.median(noise.sigma[..., band])
     if image.rms is not None:

@@ -25,16 +25,16 @@ from morpheus_lite.inference.tile_memory import TileModel, tile_side
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import Maps, MemoryMaps
 from morpheus_lite.io.reader import open_image
-from morpheus_lite.noise.background_mesh import NoiseMap, normalize
+from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.runtime.resources import Progress, release_memory, run_each, usable_cores
 
 log = logging.getLogger(__name__)
 
-KINDS = ("mean", "coverage", "flags")
+TILE_PLANES = ("mean", "coverage", "flags")
 """Planes that one-pass classification fills."""
 
-UNCERTAINTY = ("aleatoric", "epistemic")
+UNCERTAINTY = ("entropy", "tta_disagreement")
 """Planes that it fills as well where the maps have them, at eight calls of the network for one."""
 
 
@@ -59,7 +59,7 @@ def classify_tiles(
         The model.
     uncertainty : bool
         Whether to ask the network eight times, the sky turned and mirrored: ``probability`` is then the mean of its
-        answers, and there are ``aleatoric`` and ``epistemic``.
+        answers, and there are ``entropy`` and ``tta_disagreement``.
     background : {"mesh", "none"} or float
         What is subtracted of each pixel: the local background, nothing, or one level in data units.
     tile, workers, progress
@@ -75,7 +75,7 @@ def classify_tiles(
     InputError
         The image has none of the model's bands.
     """
-    kinds = (*KINDS, *UNCERTAINTY) if uncertainty else KINDS
+    kinds = (*TILE_PLANES, *UNCERTAINTY) if uncertainty else TILE_PLANES
     record = tile_record(model, uncertainty=uncertainty)
     maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
     source = open_image(image)
@@ -92,10 +92,10 @@ def stream_tiles(
     tile: int | None = None,
     workers: int | None = None,
     within: Window | None = None,
-    noise: NoiseMap | None = None,
+    noise: BackgroundMesh | None = None,
     memory: float = math.inf,
     progress: Progress | None = None,
-) -> NoiseMap:
+) -> BackgroundMesh:
     """Fill class maps from an image that is read by section: the image is read twice, and never held.
 
     Parameters
@@ -105,7 +105,7 @@ def stream_tiles(
     model : TileModel
         The model.
     maps : MapFile or MemoryMaps
-        Where the maps go; its planes of `KINDS`, and of `UNCERTAINTY` if it has them, are filled.
+        Where the maps go; its planes of `TILE_PLANES`, and of `UNCERTAINTY` if it has them, are filled.
     tile : int, optional
         Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``; by default that of
         `~morpheus_lite.inference.tile_memory.tile_side`. Results of two values agree to rounding, 1e-5 at most.
@@ -115,7 +115,7 @@ def stream_tiles(
     within : Window, optional
         Only the tiles that touch this part of the image: what the whole image would give there, and around it as far as
         these tiles reach.
-    noise : NoiseMap, optional
+    noise : BackgroundMesh, optional
         From `~morpheus_lite.noise.subtracted.measure_sections`; measured here if not given.
     memory : float
         Bytes that this process should stay below: near it, what is free but still held is given back after each
@@ -125,7 +125,7 @@ def stream_tiles(
 
     Returns
     -------
-    NoiseMap
+    BackgroundMesh
         Background and noise of the image, in its bands.
 
     Raises
@@ -154,7 +154,7 @@ def stream_tiles(
 
 
 def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, Any]:
-    """What the maps of a one-pass model record of it."""
+    """Make the record of a one-pass model for its maps."""
     record = {"model": model.name, "sha256": model.sha256, "mode": "one pass"}
     return {**record, "symmetries": N_SYMMETRIES} if uncertainty else record
 
@@ -171,13 +171,13 @@ class _Bands:
 
     source: ImageSource
     bands: tuple[str, ...]
-    noise: NoiseMap
+    noise: BackgroundMesh
     """Of these bands."""
     present: np.ndarray
     """int: which of the bands the image has, and tells the noise of."""
 
     @classmethod
-    def of(cls, source: ImageSource, bands: tuple[str, ...], noise: NoiseMap) -> "_Bands":
+    def of(cls, source: ImageSource, bands: tuple[str, ...], noise: BackgroundMesh) -> "_Bands":
         places = {band: place for place, band in enumerate(source.bands)}
         if bands and not source.has_band_names:
             source = source.select(bands)
@@ -280,8 +280,8 @@ def _classify_window(
         coverage,
         classified,
         flags=flags,
-        aleatoric=kept(answer.aleatoric),
-        epistemic=kept(answer.epistemic),
+        entropy=kept(answer.entropy),
+        tta_disagreement=kept(answer.tta_disagreement),
     )
 
 

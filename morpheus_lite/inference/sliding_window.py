@@ -27,12 +27,12 @@ result is the same, to the bit, wherever in the batch it is. Larger batches are 
 REGION = 1024
 """Side of the part of a streamed image that is classified at once, in pixels."""
 
-KINDS = ("mean", "variance", "vote", "coverage", "flags")
+WINDOW_PLANES = ("mean", "variance", "vote", "coverage", "flags")
 """Planes that classification by windows fills."""
 
 
 class WindowModel(Classifier, Protocol):
-    """What the loop needs of a model: `morpheus_lite.models.registry.Model` is one, and so is anything with these."""
+    """Interface of a window model, such as `morpheus_lite.models.registry.Model`."""
 
     @property
     def window(self) -> int:
@@ -173,7 +173,7 @@ def region_in(memory: float, n_bands: int) -> int:
 
 
 def window_record(model: WindowModel, stride: int | None, edges: str) -> dict[str, Any]:
-    """What the maps of a window model record of it."""
+    """Make the record of a window model for its maps."""
     return {
         "model": model.name,
         "sha256": model.sha256,
@@ -311,7 +311,7 @@ def _counting_parts(
 
 
 def _count_in_windows(mask: np.ndarray, windows: Windows, size: int) -> np.ndarray:
-    """How many pixels of each window are True in a mask ``(y, x)``: int64, shape ``(n,)``."""
+    """Count the True pixels of a mask ``(y, x)`` in each window: int64, shape ``(n,)``."""
     total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
     np.cumsum(mask, axis=0, out=total[1:, 1:])
     np.cumsum(total, axis=1, out=total)

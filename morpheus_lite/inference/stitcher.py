@@ -105,7 +105,7 @@ class MeanVariance:
 
 
 class RankVote:
-    """Collects one vote a prediction, for its most probable class; gives the share of the votes.
+    """Collects one vote per prediction, for its most probable class; gives the share of the votes.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""How sure a network is of itself: its answers to one tile seen in eight orientations.
+"""Test-time augmentation: the answers of a network to one tile seen in eight orientations, and how they differ.
 
-The sky has no up or down, so a network should answer the same however a tile is turned and mirrored. Where its eight
-answers agree on several classes, the light itself does not tell (aleatoric); where each is sure and they contradict one
-another, the network does not know (epistemic).
+The sky has no up or down, so a network should answer the same however a tile is turned and mirrored. The entropy of the
+mean answer says how unsure the class of a pixel is; the disagreement is the part of it that is there because the eight
+answers contradict one another. It is no uncertainty of the model: that would take an ensemble of networks.
 """
 
 from collections.abc import Callable
@@ -20,23 +20,23 @@ _FLOOR = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a network says of a batch, and how sure it is of itself if it was asked in eight orientations.
+    """Probabilities of a batch; with eight orientations also their entropy and disagreement.
 
     Parameters
     ----------
     probability : numpy.ndarray
         float32, shape ``(n, y, x, class)``: mean over the orientations.
-    aleatoric : numpy.ndarray or None
-        float32, shape ``(n, y, x)``: mean entropy of the orientations' answers, over the largest there is: 0 when each
-        is sure of one class, 1 when each holds all classes for equally probable.
-    epistemic : numpy.ndarray or None
-        float32, shape ``(n, y, x)``: entropy of ``probability``, on the same scale, minus ``aleatoric``; not negative,
-        and 0 where all answers are the same.
+    entropy : numpy.ndarray or None
+        float32, shape ``(n, y, x)``: entropy of ``probability``, over the largest there is: 0 for one sure class, 1
+        where all classes are equally probable.
+    tta_disagreement : numpy.ndarray or None
+        float32, shape ``(n, y, x)``: ``entropy`` minus the mean entropy of the eight answers: 0 where all of them are
+        the same, and never more than ``entropy``.
     """
 
     probability: np.ndarray
-    aleatoric: np.ndarray | None = None
-    epistemic: np.ndarray | None = None
+    entropy: np.ndarray | None = None
+    tta_disagreement: np.ndarray | None = None
 
 
 def predict_once(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> Prediction:
@@ -62,9 +62,10 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> P
 
     Notes
     -----
-    The entropy of the mean is the mean entropy plus the mutual information of class and orientation (Depeweg et al.
-    2018, ICML), which is the part that is due to the network. Eight orientations of one network see less of it than an
-    ensemble of networks would. The order of the sums is fixed, so the result does not depend on anything else.
+    The disagreement is the mutual information of class and orientation: the entropy of the mean minus the mean entropy.
+    Over the members of an ensemble it would measure what the network does not know (Depeweg et al. 2018, ICML); over
+    orientations it does not (Wang et al. 2019, Neurocomputing 338, 34). The order of the sums is fixed, so the result
+    does not depend on anything else.
     """
     probability: np.ndarray = np.zeros((), np.float32)
     entropy_of_members = probability
@@ -74,8 +75,8 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> P
             member = _turned_back(answer, turns, mirrored)
             probability = probability + member / np.float32(N_SYMMETRIES)
             entropy_of_members = entropy_of_members + entropy(member) / np.float32(N_SYMMETRIES)
-    epistemic = np.maximum(entropy(probability) - entropy_of_members, 0)
-    return Prediction(probability, entropy_of_members, epistemic)
+    entropy_of_mean = entropy(probability)
+    return Prediction(probability, entropy_of_mean, np.maximum(entropy_of_mean - entropy_of_members, 0))
 
 
 def entropy(probability: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What one-pass classification needs of a model, and what follows from it: how large tiles are, and how many fit."""
+"""Memory of one-pass classification: side of the tiles, and how many fit at once."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from morpheus_lite.core.classification import Classifier
 from morpheus_lite.errors import OptionError
 from morpheus_lite.runtime.resources import format_memory, usable_cores
 
-TILES = (1024, 768, 512)
+TILE_SIDES = (1024, 768, 512)
 """Sides of the part of a tile that counts, of which a model takes the first that its memory allows. With 1,024 px and a
 halo of 132 px, three quarters of the work are not in vain (the network trims its halo as it goes)."""
 
@@ -24,7 +24,7 @@ _BYTES_SYMMETRIES = 120
 
 
 class TileModel(Classifier, Protocol):
-    """What one-pass classification needs of a model."""
+    """Interface of a model for one-pass classification."""
 
     @property
     def halo(self) -> int:
@@ -42,10 +42,10 @@ class TileModel(Classifier, Protocol):
 
 
 def tile_side(model: TileModel, n_bands: int) -> int:
-    """Side of the part of a tile that counts, for a model and this many bands: one of `TILES`, in pixels."""
+    """Side of the part of a tile that counts, for a model and this many bands: one of `TILE_SIDES`, in pixels."""
     n_bytes = _bytes_at_work(model, n_bands)
-    fitting = (side for side in TILES if n_bytes * _padded(side, model) ** 2 <= MEMORY_OF_A_TILE)
-    return next(fitting, TILES[-1])
+    fitting = (side for side in TILE_SIDES if n_bytes * _padded(side, model) ** 2 <= MEMORY_OF_A_TILE)
+    return next(fitting, TILE_SIDES[-1])
 
 
 def _bytes_at_work(model: TileModel, n_bands: int) -> float:
@@ -67,7 +67,7 @@ def workers_in(
     uncertainty: bool = False,
     tile: int | None = None,
 ) -> int:
-    """How many tiles may be at work at once in an amount of memory.
+    """Number of tiles that fit at once in an amount of memory.
 
     Parameters
     ----------

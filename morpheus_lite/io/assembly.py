@@ -52,7 +52,7 @@ def _match(bands: list[Band], planes: list[Band], role: str) -> dict[str | None,
     if len(named) != len(planes) or unknown:
         raise InputError(
             f"the {role} option gives planes for {', '.join(str(plane.name or '?') for plane in planes)}, but the "
-            f"bands are {', '.join(str(name) for name in names)}; give one plane, or one a band: {{'{names[0]}': ...}}"
+            f"bands are {', '.join(str(name) for name in names)}; give one, or one per band: {{'{names[0]}': ...}}"
         )
     return named
 
@@ -129,7 +129,7 @@ def with_zero_points(
     description : ImageDescription
         Of the image.
     zero_points : float, sequence or mapping
-        One for all bands, one a band in their order, or by band (the others keep what the header says).
+        One for all bands, one per band in their order, or by band (the others keep what the header says).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the bits of a mask mean, and which of them make a pixel bad: tables of cameras, and what headers say."""
+"""Meaning of the bits of masks, from tables of cameras and from headers, and which of them make a pixel bad."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,7 +67,7 @@ EUCLID_INVALID = 1
 
 @dataclass(frozen=True)
 class Bits:
-    """Which bits of a mask make a pixel bad.
+    """Bits of a mask that make a pixel bad.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ class Bits:
     names: Mapping[str, int] = field(default_factory=dict)
 
     def named(self, value: int) -> str:
-        """What to call one bit in messages."""
+        """Name of one bit in messages."""
         return next((f"{value} {name}" for name, own in self.names.items() if own == value), str(value))
 
 
 def bits_of(name: str, header: Mapping[str, Any], primary: Mapping[str, Any]) -> Bits:
-    """What the bits of a mask mean.
+    """Look up the meaning of the bits of a mask.
 
     Parameters
     ----------

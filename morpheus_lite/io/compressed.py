@@ -8,9 +8,9 @@ import numpy as np
 from astropy.io import fits
 
 from morpheus_lite.core.windows import Window
-from morpheus_lite.io.sections import BLOCK
+from morpheus_lite.io.sections import FITS_BLOCK
 
-TILE = 256
+_TILE = 256
 """Side of the tiles that are compressed one by one, in pixels."""
 
 _LARGEST_OFFSET = 2**31 - 1
@@ -35,18 +35,18 @@ def write_compressed_plane(
     shape : (int, int)
         Height and width in pixels.
     read : callable
-        ``read(window)``: the pixels of a window of full width, shape ``(y, x)``. No more than `TILE` rows are asked for
-        at once, from the top down.
+        ``read(window)``: the pixels of a window of full width, shape ``(y, x)``. No more than `_TILE` rows are asked
+        for at once, from the top down.
 
     Notes
     -----
-    A compressed plane is a table with a row a tile, which says where in the bytes that follow the tile lies. Every row
+    A compressed plane is a table with a row per tile, which says where its bytes lie. Every row
     of tiles is compressed by astropy as an image of its own; its bytes are appended, and the table and the header are
     filled in at the end.
     """
     start = file.tell()
-    rows = [Window(y, 0, min(TILE, shape[0] - y), shape[1]) for y in range(0, shape[0], TILE)]
-    n_tiles = len(rows) * -(-shape[1] // TILE)
+    rows = [Window(y, 0, min(_TILE, shape[0] - y), shape[1]) for y in range(0, shape[0], _TILE)]
+    n_tiles = len(rows) * -(-shape[1] // _TILE)
     # 32-bit offsets are what every reader knows; 64-bit ones only where the plane may need them.
     offsets = np.dtype(">i4" if 1.1 * shape[0] * shape[1] * np.dtype(dtype).itemsize < _LARGEST_OFFSET else ">i8")
     table = np.zeros((n_tiles, 2), offsets)
@@ -59,12 +59,12 @@ def write_compressed_plane(
         table[done : done + len(descriptors)] = descriptors + np.array([0, heap])
         file.write(content)
         done, heap = done + len(descriptors), heap + len(content)
-    file.write(bytes(-(table.nbytes + heap) % BLOCK))
+    file.write(bytes(-(table.nbytes + heap) % FITS_BLOCK))
     end = file.tell()
     letter = "P" if offsets.itemsize == 4 else "Q"
     header["TFORM1"] = f"1{letter}B({table[:, 0].max()})"
     header["NAXIS1"], header["NAXIS2"], header["PCOUNT"] = 2 * offsets.itemsize, n_tiles, heap
-    header["ZNAXIS2"], header["ZTILE2"] = shape[0], min(TILE, shape[0])
+    header["ZNAXIS2"], header["ZTILE2"] = shape[0], min(_TILE, shape[0])
     file.seek(start)
     file.write(header.tostring().encode("ascii") + table.tobytes())
     file.seek(end)
@@ -77,7 +77,7 @@ def _compressed(
     lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if dtype == "f4" else {}
     for window in rows:
         pixels = np.ascontiguousarray(read(window), dtype=dtype)
-        tile = tuple(min(TILE, length) for length in pixels.shape)
+        tile = tuple(min(_TILE, length) for length in pixels.shape)
         buffer = BytesIO()
         hdu = fits.CompImageHDU(pixels, cards, name, tile_shape=tile, **lossless)
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)

@@ -97,14 +97,14 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
 
 
 def _cut_where(missing: int) -> str:
-    """What is said of a file from which bytes are missing, as `_missing_bytes` counts them."""
+    """Message for a file from which bytes are missing, as `_missing_bytes` counts them."""
     if missing > 0:
         return "it ends before its last pixel"
     return "it ends within a block of 2880 bytes, so that HDUs after its last one may be missing"
 
 
 def _content(path: str) -> str | BinaryIO:
-    """What astropy opens: the path itself, an open URL, or the decompressed bytes."""
+    """Get the input of `astropy.io.fits.open`: the path itself, an open URL, or the decompressed bytes."""
     remote = Location(path).is_remote
     with _remote(path) if remote else Path(path).open("rb") as stream:
         magic = stream.read(8)
@@ -147,7 +147,7 @@ def _remote(url: str) -> BinaryIO:
 
 
 def _missing_bytes(hdus: fits.HDUList) -> int:
-    """How much of the last HDU is missing: 0 if nothing, positive if pixels are, negative if only padding is."""
+    """Count the missing bytes of the last HDU: 0 for none, positive for pixels, negative for padding only."""
     last = hdus[len(hdus) - 1]
     if not hasattr(last, "fileinfo"):  # `check_hdus` refuses it
         return 0
@@ -187,7 +187,7 @@ def describe_hdus(hdus: Sequence[Any]) -> str:
 
 
 def is_image(hdu: Any) -> bool:
-    """Whether an HDU holds pixels in at least one dimension."""
+    """True if an HDU holds pixels in at least one dimension."""
     is_array = isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
     return is_array and not isinstance(hdu, fits.GroupsHDU) and bool(hdu.shape) and 0 not in hdu.shape
 

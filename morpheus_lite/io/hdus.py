@@ -1,4 +1,4 @@
-"""Which HDUs of a file are bands, and which of them tell the noise and the bad pixels of a band."""
+"""HDUs of a file: bands, and the noise and mask planes of each band."""
 
 import logging
 import warnings
@@ -117,7 +117,7 @@ def _pixel_scale(hdus: Sequence[Any]) -> float | None:
 
 
 def _stated_role(hdu: Any, role: str) -> str:
-    """What the header of a noise plane says that it is: UTYPE of astropy's CCDData, HDUCLAS3 of ESO's pipelines."""
+    """Role that the header of a noise plane states: UTYPE of astropy's CCDData, HDUCLAS3 of ESO's pipelines."""
     utype = str(hdu.header.get("UTYPE", "")).strip().upper().removesuffix("UNCERTAINTY")
     if utype == "UNKNOWN":
         warnings.warn(
@@ -293,7 +293,7 @@ def _check_planes(companions: list[_Candidate], n_planes: int, path: str | None)
         if planes not in (1, n_planes):
             raise InputError(
                 f"{path or 'HDU '}[{one.number}] {one.hdu.name} has {planes} planes for {n_planes} band(s); expected "
-                "one, or one a band (rms=False, weight=False or dq=False leaves it out)"
+                "one, or one per band (rms=False, weight=False or dq=False leaves it out)"
             )
 
 

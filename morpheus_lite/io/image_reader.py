@@ -43,12 +43,12 @@ class ImageSource:
 
     @property
     def has_band_names(self) -> bool:
-        """Whether the bands came with names, rather than being numbered."""
+        """True if the bands came with names, False if they were numbered."""
         return not all(band.isdigit() for band in self.bands)
 
     @property
     def n_bands(self) -> int:
-        """How many bands there are."""
+        """Number of bands."""
         return len(self.description.bands)
 
     @property
@@ -73,13 +73,13 @@ class ImageSource:
 
     @property
     def has_rms(self) -> tuple[bool, ...]:
-        """Whether the noise of each band is known, somewhere at least."""
+        """True for each band whose noise is known in at least one pixel."""
         with self._files.lock:
             return tuple(any(_tells(noise, self._files) for noise in band.noise) for band in self.description.bands)
 
     @property
     def name(self) -> str:
-        """What the image is called."""
+        """Name of the image."""
         return self.description.name
 
     def select(self, bands: Sequence[str]) -> "ImageSource":
@@ -182,7 +182,7 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
 
 
 def _tells(noise: NoisePlane, files: OpenFiles) -> bool:
-    """Whether a plane says how noisy pixels are; one in memory may be 0, which is unknown, all over."""
+    """True if a plane has any noise; one in memory may be 0, which means unknown, everywhere."""
     return noise.kind != "known_rms" or bool(np.any(noise.plane.read(Window(0, 0, *noise.plane.shape), files) > 0))
 
 

@@ -1,4 +1,4 @@
-"""Where an image lies: a file and the HDU in it, as the user writes them (``img.fits[SCI,1]``)."""
+"""Location of an image: a file and the HDU in it, as the user writes them (``img.fits[SCI,1]``)."""
 
 import os
 import re
@@ -56,7 +56,7 @@ class Location:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the path is a URL, such as ``s3://bucket/img.fits``."""
+        """True if the path is a URL, such as ``s3://bucket/img.fits``."""
         return "://" in self.path
 
     def require_file(self) -> None:

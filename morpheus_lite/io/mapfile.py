@@ -177,7 +177,7 @@ def classification_of(
     valid = coverage > 0
     if flags is not None:
         valid |= (flags & PixelFlag.INVALID) == 0
-    rest = {name: arrays.get(name) for name in ("variance", "vote", "aleatoric", "epistemic")}
+    rest = {name: arrays.get(name) for name in ("variance", "vote", "entropy", "tta_disagreement")}
     return Classification(mean, coverage, valid, flags=flags, wcs=wcs, provenance=dict(provenance), **rest)
 
 
@@ -193,8 +193,8 @@ def _arrays(classification: Classification) -> dict[str, np.ndarray | None]:
         "vote": classification.vote,
         "coverage": classification.coverage,
         "flags": classification.flags,
-        "aleatoric": classification.aleatoric,
-        "epistemic": classification.epistemic,
+        "entropy": classification.entropy,
+        "tta_disagreement": classification.tta_disagreement,
     }
 
 

@@ -23,15 +23,15 @@ from morpheus_lite.io.fitsfile import describe_hdus, is_image, open_fits, read_s
 from morpheus_lite.io.run_header import header_of_run, run_of_header
 from morpheus_lite.io.sections import SectionWriter
 from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 
 _SUFFIX = {"mean": "", "variance": "_VAR", "vote": "_VOTE"}
 _SINGLE = {
     "coverage": ("N", "i4"),
     "segmentation": ("SEGMENTATION", "i4"),
     "flags": ("FLAGS", "u1"),
-    "aleatoric": ("ALEATORIC", "f4"),
-    "epistemic": ("EPISTEMIC", "f4"),
+    "entropy": ("ENTROPY", "f4"),
+    "tta_disagreement": ("TTA_DISAGREEMENT", "f4"),
 }
 _MEANING = {
     "mean": "mean probability of {}",
@@ -40,8 +40,8 @@ _MEANING = {
     "coverage": "windows that gave the pixel a value",
     "segmentation": "label of the source, 0 is sky",
     "flags": "1 invalid, 2 no value, 4 few, 8 near invalid",
-    "aleatoric": "entropy due to the light, 0 to 1",
-    "epistemic": "entropy due to the network, 0 to 1",
+    "entropy": "entropy of the class maps, 0 to 1",
+    "tta_disagreement": "part of ENTROPY: orientations disagree",
 }
 _BAND = 256  # rows that are copied at once
 
@@ -69,7 +69,7 @@ class MapPlane:
 
     @property
     def meaning(self) -> str:
-        """What the pixels are, for the card CONTENT."""
+        """Description of the pixels, for the card CONTENT."""
         return _MEANING[self.kind].format("" if self.index is None else CLASSES[self.index].replace("_", " "))
 
 
@@ -107,8 +107,8 @@ def write_maps(
 
     Image HDUs ``SPHEROID``, ``DISK``, ``IRREGULAR``, ``POINT_SOURCE``, ``BACKGROUND`` (mean probability, float32, NaN
     where not classified), ``<CLASS>_VAR``, ``<CLASS>_VOTE``, ``N`` (coverage, int32), ``SEGMENTATION`` (int32, 0 is
-    sky), ``FLAGS`` (uint8, bits of `~morpheus_lite.core.flags.PixelFlag`), ``ALEATORIC`` and ``EPISTEMIC`` (float32),
-    each with the WCS; the primary header records the run.
+    sky), ``FLAGS`` (uint8, bits of `~morpheus_lite.core.flags.PixelFlag`), ``ENTROPY`` and ``TTA_DISAGREEMENT``
+    (float32), each with the WCS; the primary header records the run.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def write_maps(
     def read(plane: MapPlane, window: Window) -> np.ndarray:
         return _pixels(plane, arrays)[window.slices]
 
-    with written_whole(path, overwrite=overwrite) as temporary:
+    with atomic_write(path, overwrite=overwrite) as temporary:
         write_planes(temporary, primary, chosen, wcs, classification.shape, read, compress=compress)
     return path
 
@@ -172,8 +172,8 @@ def _arrays(classification: Classification, labels: np.ndarray | None) -> dict[s
         "coverage": classification.coverage,
         "segmentation": None if labels is None else check_labels(labels, classification.shape),
         "flags": classification.flags,
-        "aleatoric": classification.aleatoric,
-        "epistemic": classification.epistemic,
+        "entropy": classification.entropy,
+        "tta_disagreement": classification.tta_disagreement,
     }
 
 
@@ -238,7 +238,7 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     Returns
     -------
     classification : Classification
-        ``variance, vote, flags, aleatoric, epistemic`` are None where the file has none; without ``FLAGS`` every
+        ``variance, vote, flags, entropy, tta_disagreement`` are None where the file has none; without ``FLAGS`` every
         classified pixel counts as valid.
     labels : numpy.ndarray or None
         int32, shape ``(y, x)``: the segmentation map.
@@ -253,6 +253,10 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     with reading(path), open_fits(str(path)) as hdus:
         numbers = {hdu.name: number for number, hdu in enumerate(hdus) if is_image(hdu)}
         arrays = {kind: _read_kind(hdus, kind, numbers) for kind in PLANES}
+        if {"ALEATORIC", "EPISTEMIC"} <= numbers.keys():
+            # Files of version 0.1 split the entropy in these two parts.
+            aleatoric, epistemic = (_read_plane(hdus[numbers[name]], "f4") for name in ("ALEATORIC", "EPISTEMIC"))
+            arrays |= {"entropy": aleatoric + epistemic, "tta_disagreement": epistemic}
         mean = arrays["mean"]
         if mean is None:
             raise InputError(
@@ -278,8 +282,8 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
         flags,
         wcs,
         dict(provenance),
-        arrays["aleatoric"],
-        arrays["epistemic"],
+        arrays["entropy"],
+        arrays["tta_disagreement"],
     )
     return classification, arrays["segmentation"], provenance
 

@@ -14,8 +14,8 @@ MOST_PIXELS = 0.3
 MOST_LIGHT = 0.5
 """Share of the significant light that a mask may hide without a warning."""
 
-N_BLOCKS, BLOCK = 5, 128
-"""Measured is the whole image, or of a larger one ``N_BLOCKS`` x ``N_BLOCKS`` blocks of ``BLOCK`` px spread over it."""
+_N_BLOCKS, _BLOCK = 5, 128
+"""An image is measured whole, a larger one in ``_N_BLOCKS`` x ``_N_BLOCKS`` blocks of ``_BLOCK`` px spread over it."""
 
 _SIGNIFICANT, _BRIGHTEST, _FEWEST = 3.0, 50.0, 30
 """Light counts from and up to these multiples of the scatter of the pixels, where at least so many pixels have some."""
@@ -64,7 +64,7 @@ def _hidden(band: Band, mask: MaskPlane, files: OpenFiles) -> tuple[float, float
 
 
 def _set_bits(band: Band, mask: MaskPlane, files: OpenFiles) -> str:
-    """Which bits hide pixels, the most frequent first."""
+    """Bits that hide pixels, the most frequent first."""
     shares = np.zeros(64)
     for window in _blocks(band.data.shape):
         values = mask.plane.read(window, files)
@@ -85,7 +85,7 @@ def _blocks(shape: tuple[int, int]) -> list[Window]:
 
 
 def _pieces(length: int) -> list[tuple[int, int]]:
-    if length <= N_BLOCKS * BLOCK:
-        edges = [*range(0, length, BLOCK), length]
+    if length <= _N_BLOCKS * _BLOCK:
+        edges = [*range(0, length, _BLOCK), length]
         return [(start, stop - start) for start, stop in pairwise(edges)]
-    return [(int(start), BLOCK) for start in np.linspace(0, length - BLOCK, N_BLOCKS)]
+    return [(int(start), _BLOCK) for start in np.linspace(0, length - _BLOCK, _N_BLOCKS)]

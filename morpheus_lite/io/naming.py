@@ -1,4 +1,4 @@
-"""What an HDU is - science, noise, weight, mask - and of which band: pure functions of names and headers."""
+"""Roles of HDUs (science, noise, weight, mask) and their bands: pure functions of names and headers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ NOISE_ROLES = ("rms", "variance", "weight", "exposure")
 
 @dataclass(frozen=True)
 class Camera:
-    """What took an image, as far as it decides what a filter called by a letter is.
+    """Camera of an image, which decides the meaning of a filter with a one-letter name.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Camera:
 
 
 def role_of(name: str, camera: Camera = Camera()) -> tuple[str, str | None]:
-    """What a name of an HDU says of its role and band.
+    """Parse role and band from the name of an HDU.
 
     Parameters
     ----------
@@ -169,12 +169,12 @@ def is_companion(stem: str) -> bool:
 
 
 def looks_like_filter(name: str) -> bool:
-    """Whether a name is one that filters have: ``F160W``, ``r``, ``HSC-G``, ``NIR_Y``, ``NB921``."""
+    """True for names that filters have: ``F160W``, ``r``, ``HSC-G``, ``NIR_Y``, ``NB921``."""
     return _FILTER.match(name.strip().upper()) is not None
 
 
 def looks_like_detector(name: str) -> bool:
-    """Whether a name is one that detectors have: ``CCD12``, ``S29``, ``DET11``, ``3-4.E``."""
+    """True for names that detectors have: ``CCD12``, ``S29``, ``DET11``, ``3-4.E``."""
     return _DETECTOR.match(name.strip().upper()) is not None
 
 

@@ -1,4 +1,4 @@
-"""What an image consists of, before any pixel is read: planes, bands, and the description of a whole image."""
+"""Parts of an image before any pixel is read: planes, bands, and the description of a whole image."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -162,7 +162,7 @@ class MaskPlane:
         return self.plane.shape
 
     def read(self, window: Window, files: OpenFiles) -> np.ndarray:
-        """Where pixels of a window are bad: bool, shape ``(y, x)``. NaN is bad, and so is what is no whole number."""
+        """Read the mask of bad pixels of a window: bool, shape ``(y, x)``. NaN and what is no whole number are bad."""
         values = self.plane.read(window, files)
         if self.bits.bad is None or values.dtype == bool:
             return values != 0
@@ -257,7 +257,7 @@ class ImageDescription:
 
 
 def band_meta(origin: str, calibration: ZeroPoint | None, header: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Band.meta` says of a band: where it comes from, its zero-point's source, and the keywords that are kept."""
+    """Make `Band.meta`: the origin of a band, the source of its zero-point, and the keywords that are kept."""
     return {
         "origin": origin,
         "zero_point_source": None if calibration is None else calibration.source,

@@ -1,4 +1,4 @@
-"""What is in a product, and how it was made."""
+"""Description of a product: its content, and how it was made."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from morpheus_lite.io.location import Location
 from morpheus_lite.io.planes import Band
 from morpheus_lite.io.reader import open_image
 from morpheus_lite.io.run_header import run_of_header
-from morpheus_lite.io.tables import CATALOG_FORMATS, read_catalog
+from morpheus_lite.io.tables import TABLE_FORMATS, read_catalog
 
 
 def describe_product(path: str | Path) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def describe_product(path: str | Path) -> dict[str, Any]:
     """
     location = Location.parse(path)
     suffix = Path(location.path).suffix.lower()
-    if suffix in CATALOG_FORMATS and suffix != ".fits":
+    if suffix in TABLE_FORMATS and suffix != ".fits":
         run, contents = _describe_table(Path(location.path))
     else:
         run, contents = _describe_fits(Path(location.path))
@@ -48,7 +48,7 @@ def describe_product(path: str | Path) -> dict[str, Any]:
 
 
 def _describe_image(path: str) -> dict[str, Any]:
-    """How `open_image` understands a file."""
+    """Describe a file as `open_image` reads it."""
     try:
         with open_image(path) as source:
             scale = source.pixel_scale

@@ -92,7 +92,7 @@ def open_image(
         Bands wanted, in this order. Where the input has no names, these are its names.
     rms, weight, dq : path, array, HDU, mapping from band to any of these, or False, optional
         Standard deviation of the noise in the unit of the data; inverse variance; bad-pixel mask (0 is good). One
-        plane for all bands, or one a band. By default planes named so in the same file are used (ERR, RMS, WHT,
+        plane for all bands, or one per band. By default planes named so in the same file are used (ERR, RMS, WHT,
         WEIGHT, DQ, MASK, ``<FILTER>_RMS``, ...); False, or ``"none"``, leaves those out.
     dq_bits : int, str or sequence of these, optional
         Bits of the masks that make a pixel bad: values or names, ``"1,16"``, ``"SAT,CR"`` or ``"~DETECTED"`` (all but
@@ -145,7 +145,7 @@ def open_image(
 
 
 def name_of(source: Any) -> str:
-    """What to call an image: the file's name without endings, else ``"image"``."""
+    """Name of an image: that of the file without endings, else ``"image"``."""
     if isinstance(source, str | os.PathLike):
         return Location.parse(source).stem
     if isinstance(source, SkyImage | ImageDescription):

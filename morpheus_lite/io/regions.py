@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.outlines import trace_outlines
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 ELLIPSE_SCALE = 3.0
 """Semi-axes of the ellipses drawn, in units of the table's: a Gaussian holds 99 % of its light inside."""
@@ -81,7 +81,7 @@ def write_regions(
     properties = _properties(table, colors or {})
     lines = ["# Region file format: DS9 version 4.1", "icrs" if frame == "sky" else "image"]
     lines += [f"{shape} # {properties[row]}" for row, shape in shapes]
-    with written_whole(path, overwrite=overwrite) as partial:
+    with atomic_write(path, overwrite=overwrite) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Path(path)
 

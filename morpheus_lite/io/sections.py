@@ -13,7 +13,7 @@ from astropy.io import fits
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
 
-BLOCK = 2880
+FITS_BLOCK = 2880
 """FITS headers and data come in blocks of this many bytes."""
 
 
@@ -58,7 +58,7 @@ class SectionWriter:
             blocks.append((end, text))
             self._starts[name] = end + len(text)
             n_bytes = shape[0] * shape[1] * self._dtypes[name].itemsize
-            end = self._starts[name] + -(-n_bytes // BLOCK) * BLOCK
+            end = self._starts[name] + -(-n_bytes // FITS_BLOCK) * FITS_BLOCK
         self._file = path.open("w+b", buffering=0)
         try:
             _reserve(self._file, end)

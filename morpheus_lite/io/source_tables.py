@@ -14,7 +14,7 @@ from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.tables import read_parquet
 
-COLUMN_NAMES = {
+SPELLINGS = {
     "label": ("label", "id", "number", "source_id"),
     "x": ("x", "x_centroid", "xcentroid", "xwin_image", "x_image", "xcen"),
     "y": ("y", "y_centroid", "ycentroid", "ywin_image", "y_image", "ycen"),
@@ -115,7 +115,7 @@ def find_column(table: Table, quantity: str, name: str, *, required: bool = True
         Whether its absence is an error.
     """
     lower = {column.lower(): column for column in table.colnames}
-    for spelling in COLUMN_NAMES[quantity]:
+    for spelling in SPELLINGS[quantity]:
         if spelling in lower:
             column = table[lower[spelling]]
             if quantity not in ("x", "y"):
@@ -128,7 +128,7 @@ def find_column(table: Table, quantity: str, name: str, *, required: bool = True
     if not required:
         return None
     raise InputError(
-        f"{name}: the table has no {quantity} ({', '.join(COLUMN_NAMES[quantity])}); it has {', '.join(table.colnames)}"
+        f"{name}: the table has no {quantity} ({', '.join(SPELLINGS[quantity])}); it has {', '.join(table.colnames)}"
     )
 
 

@@ -13,9 +13,9 @@ from astropy.utils.exceptions import AstropyWarning
 from morpheus_lite.errors import InputError, OptionError, reason_of
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 
-CATALOG_FORMATS = {
+TABLE_FORMATS = {
     ".ecsv": "ascii.ecsv",
     ".fits": "fits",
     ".parquet": "parquet",
@@ -36,12 +36,12 @@ def catalog_format(path: str | Path) -> str:
     Raises
     ------
     OptionError
-        The ending is none of `CATALOG_FORMATS`.
+        The ending is none of `TABLE_FORMATS`.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in CATALOG_FORMATS:
-        raise OptionError(f"{path}: a catalogue ends in {', '.join(CATALOG_FORMATS)}, not in {suffix or 'nothing'}")
-    return CATALOG_FORMATS[suffix]
+    if suffix not in TABLE_FORMATS:
+        raise OptionError(f"{path}: a catalogue ends in {', '.join(TABLE_FORMATS)}, not in {suffix or 'nothing'}")
+    return TABLE_FORMATS[suffix]
 
 
 def write_catalog(path: str | Path, table: Table, *, overwrite: bool = False) -> Path:
@@ -75,7 +75,7 @@ def write_catalog(path: str | Path, table: Table, *, overwrite: bool = False) ->
     plain_table = table.copy(copy_data=False)
     plain_table.meta = plain(table.meta)
     writer = {"fits": _write_fits, "parquet": _write_parquet, "votable": _write_votable}.get(kind)
-    with written_whole(path, overwrite=overwrite) as temporary:
+    with atomic_write(path, overwrite=overwrite) as temporary:
         if writer is not None:
             writer(temporary, plain_table)
         else:

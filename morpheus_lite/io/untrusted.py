@@ -1,4 +1,4 @@
-"""What a file claims of itself, compared with what it holds before a library, or C code, believes it."""
+"""Checks of untrusted files: headers are compared with the content before a library relies on them."""
 
 import itertools
 import re
@@ -179,12 +179,12 @@ def _check_image(header: fits.Header, where: str) -> None:
     for axis in range(1, whole(header, "NAXIS", where, most=999) + 1):
         whole(header, f"NAXIS{axis}", where)
     for keyword in ("BSCALE", "BZERO"):
-        number(header, keyword, where)
+        card_number(header, keyword, where)
     if header["BITPIX"] > 0 and "BLANK" in header:
         whole(header, "BLANK", where, least=-(2**63))
 
 
-def number(header: fits.Header, keyword: str, where: str, default: float = 0.0) -> float:
+def card_number(header: fits.Header, keyword: str, where: str, default: float = 0.0) -> float:
     """The finite number that a card holds, or the default without the card; else an `InputError` that names it."""
     value = header.get(keyword, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
@@ -309,7 +309,7 @@ def _check_setting(name: str, value: Any, known: Container[int], where: str) -> 
 
 
 def _is_hcompress(begin: bytes, length: int, n_pixels: int) -> bool:
-    """Whether a tile says the size that it is given memory for, and no more planes of bits than there are."""
+    """True if a tile states the size that memory is reserved for, and no more bit planes than there are."""
     if length < 25 or len(begin) < 25:
         return False
     height, width = struct.unpack(">ii", begin[2:10])
@@ -317,7 +317,7 @@ def _is_hcompress(begin: bytes, length: int, n_pixels: int) -> bool:
 
 
 def _is_list(begin: bytes, length: int, n_pixels: int) -> bool:
-    """Whether a PLIO list, of 16-bit words, ends within the tile."""
+    """True if a PLIO list, of 16-bit words, ends within the tile."""
     if length < 4 or len(begin) < 10:
         return False
     words = struct.unpack(">5h", begin[:10])
@@ -347,7 +347,7 @@ def check_wcs(header: fits.Header, hdus: fits.HDUList | None) -> None:
     where = "the WCS"
     for keyword in dict.fromkeys(header):
         if _NUMBERS.fullmatch(keyword):
-            number(header, keyword, where)
+            card_number(header, keyword, where)
     for keyword in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"):
         whole(header, keyword, where, 0, most=9)
     if "AXISCORR" in header:
@@ -361,9 +361,9 @@ def _check_lookup(table: Any, where: str) -> None:
     if not isinstance(table, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU) or len(table.shape) != 2:
         raise ValueError(f"{where} is no image of two dimensions")
     for axis in (1, 2):
-        number(table.header, f"CRPIX{axis}", where)
-        number(table.header, f"CRVAL{axis}", where)
-        if not number(table.header, f"CDELT{axis}", where, 1.0):
+        card_number(table.header, f"CRPIX{axis}", where)
+        card_number(table.header, f"CRVAL{axis}", where)
+        if not card_number(table.header, f"CDELT{axis}", where, 1.0):
             raise ValueError(f"{where}: CDELT{axis} is 0")
     if not np.isfinite(table.data).all():
         raise ValueError(f"{where} holds values that are no numbers")

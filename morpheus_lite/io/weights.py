@@ -11,8 +11,8 @@ from morpheus_lite.io.planes import Band, NoisePlane, OpenFiles
 PULL_LIMITS = (0.2, 5.0)
 """Width of data * sqrt(weight) on blank sky, for a weight that is believed to be an inverse variance (ideally 1)."""
 
-N_BLOCKS, BLOCK = 5, 64
-"""The width is measured in ``N_BLOCKS`` x ``N_BLOCKS`` blocks of ``BLOCK`` px spread over the image."""
+_N_BLOCKS, _BLOCK = 5, 64
+"""The width is measured in ``_N_BLOCKS`` x ``_N_BLOCKS`` blocks of ``_BLOCK`` px spread over the image."""
 
 
 def with_weight_scale(band: Band, files: OpenFiles) -> Band:
@@ -75,7 +75,7 @@ def pull_width(noise: NoisePlane, band: Band, files: OpenFiles) -> float | None:
         usable = np.isfinite(data) & np.isfinite(weight) & (weight > 0)
         for mask in band.masks:
             usable &= ~mask.read(window, files)
-        if usable.sum() >= BLOCK:
+        if usable.sum() >= _BLOCK:
             pull = (data[usable] - np.median(data[usable])) * np.sqrt(weight[usable])
             widths.append(1.4826 * np.median(np.abs(pull - np.median(pull))))
     width = float(np.median(widths)) if widths else 0.0
@@ -83,9 +83,9 @@ def pull_width(noise: NoisePlane, band: Band, files: OpenFiles) -> float | None:
 
 
 def _blocks(shape: tuple[int, int]) -> list[Window]:
-    height, width = (min(BLOCK, length) for length in shape)
+    height, width = (min(_BLOCK, length) for length in shape)
     rows, columns = (
-        sorted({int(start) for start in np.linspace(0, length - size, N_BLOCKS)})
+        sorted({int(start) for start in np.linspace(0, length - size, _N_BLOCKS)})
         for length, size in zip(shape, (height, width), strict=True)
     )
     return [Window(y, x, height, width) for y in rows for x in columns]

@@ -254,7 +254,7 @@ def _shifted(one: ZeroPoint, factor: float, why: str = "") -> ZeroPoint:
 
 
 def _agree(one: ZeroPoint, others: list[ZeroPoint]) -> bool:
-    """Whether a zero-point is one of these."""
+    """True if a zero-point is one of these."""
     return any(
         one.value is not None and other.value is not None and abs(one.value - other.value) < _TOLERANCE
         for other in others

@@ -1,4 +1,4 @@
-"""What a network's layers calculate beside convolutions, as arrays: for Keras and for graphs alike."""
+"""Arithmetic of layers other than convolutions, on arrays: for Keras and for graphs alike."""
 
 import numpy as np
 

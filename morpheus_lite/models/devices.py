@@ -1,4 +1,4 @@
-"""Where a network is calculated, and how exactly: devices, memory of GPUs, precision."""
+"""Devices that run networks, memory of GPUs, and precision."""
 
 import logging
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def visible_gpus() -> list:
 
 
 def has_gpu() -> bool:
-    """Whether networks run on a GPU."""
+    """True if networks run on a GPU."""
     return bool(tf.config.list_logical_devices("GPU"))
 
 

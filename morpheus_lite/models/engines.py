@@ -1,4 +1,4 @@
-"""Which library runs a network: OpenVINO on a CPU, TensorFlow on a GPU and wherever OpenVINO is not."""
+"""Choice of the library that runs a network: OpenVINO on a CPU, TensorFlow on a GPU or without OpenVINO."""
 
 import logging
 from functools import cache
@@ -89,7 +89,7 @@ def _require_openvino(kind: str, precision: str) -> None:
 
 @cache
 def _openvino_can(precision: str) -> bool:
-    """Whether OpenVINO is there, and calculates in this precision on this processor."""
+    """True if OpenVINO is installed and has this precision on this processor."""
     if not _openvino_is_there():
         return False
     if precision == "float32":
@@ -105,7 +105,7 @@ def _openvino_is_there() -> bool:
 
 
 def _gpu_may_be_there() -> bool:
-    """Whether the system has what a GPU needs, so that it is worth asking TensorFlow."""
+    """True if the system has the device files of a GPU, so that it is worth asking TensorFlow."""
     devices = Path("/dev")
     nodes = (devices / "kfd", devices / "dxg", *devices.glob("nvidia[0-9]*"))  # ROCm, WSL, CUDA
     return any(node.exists() for node in nodes) or find_spec("tensorflow-plugins") is not None

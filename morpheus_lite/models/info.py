@@ -1,4 +1,4 @@
-"""What is known of a model beside its weights: the content of its ``config.json``."""
+"""Description of a model: the content of its ``config.json``."""
 
 import json
 from collections.abc import Mapping
@@ -82,7 +82,7 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, text: str | bytes, origin: str) -> "ModelInfo":
-        """What `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Parameters
         ----------

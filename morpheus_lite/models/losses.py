@@ -1,4 +1,4 @@
-"""What training minimises: functions of logits, target probabilities and pixel weights.
+"""Loss functions of logits, target probabilities and pixel weights.
 
 ``target`` is float32 ``(n, y, x, class)``, the probabilities of the classes (soft where people would disagree);
 ``weight`` is float32 ``(n, y, x, 2)``: how much a pixel counts for telling source from sky, and for telling the

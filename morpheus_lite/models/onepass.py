@@ -25,7 +25,7 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     config : OnePassConfig
         Its shape.
     folded : bool
-        Without batch normalisation, for `fold`.
+        Without batch normalisation, for `fold_network`.
     trimmed : bool
         What comes out is the tile without the margin ``stage_margins(config)["input"]`` on each side, and every
         stage works on no more of the margin than it has to.
@@ -74,7 +74,7 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     return keras.Model([snr, valid], x, name="onepass")
 
 
-def fold(model: keras.Model, config: OnePassConfig, *, trimmed: bool = False) -> keras.Model:
+def fold_network(model: keras.Model, config: OnePassConfig, *, trimmed: bool = False) -> keras.Model:
     """The same network with its batch normalisation folded into the convolutions, for inference.
 
     Parameters

@@ -112,7 +112,7 @@ class OnePassNetwork:
 
 
 def halo(config: OnePassConfig) -> int:
-    """How far a pixel's influence reaches: pixels on each side of a tile that are spoilt by its border.
+    """Reach of a pixel's influence: pixels on each side of a tile that are spoilt by its border.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float
 
 
 def stage_margins(config: OnePassConfig) -> dict[str, int]:
-    """How much of what lies around a tile each stage has to see, for the tile itself to come out right.
+    """Margin around a tile that each stage has to see, for the tile itself to come out right.
 
     Parameters
     ----------
@@ -213,11 +213,12 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
     -----
     What is alive at once where most is: the bands with all their stretches; or what the stem makes of each; or the
     first skip and all that the last stage of the way up makes; and an eighth for what the allocator leaves unused.
-    Measured with the network of the ``hst`` weights (four bands) on tiles of 1,288 px, two at once: 287 to 317 bytes a
-    pixel, of which the network fills half; this gives 288.
+    Measured with the network of the ``hst`` weights (four bands) on tiles of 1,288 px: 230 to 250 bytes per pixel with
+    OpenVINO; with TensorFlow, two at once, 287 to 317, of which
+    the network fills half; this gives 288. The ``any`` weights take 420 to 460 with four bands; this gives 468.
     """
     n_stretches, area = len(config.stretches), config.cell**2
-    stretched = n_bands * (2 + 2 * n_stretches + 2 * (n_stretches + 1))
+    stretched: float = n_bands * (2 + 2 * n_stretches + 2 * (n_stretches + 1))
     if not config.bands:
         stretched = max(stretched, stretched / 2 + 3 * n_bands * config.stem[1] / area)
     below = config.up[-2][1] if len(config.up) > 1 else config.intermediate[1]
@@ -226,7 +227,7 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
 
 
 def channel_order(config: OnePassConfig) -> np.ndarray:
-    """Where the channels of stretched cells come from, among those of cells of what was stretched.
+    """Source of each channel of stretched cells among those of cells of the stretched planes.
 
     For inference pixels are put into cells before they are stretched: a third of the memory to move, and all that comes
     before the first convolution in two thirds of the time.

@@ -27,7 +27,7 @@ class Stretch(layers.Layer):
         return ops.concatenate([*(x * valid for x in asinh), valid], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the layer anew."""
+        """Configuration from which Keras makes the layer anew."""
         return {**super().get_config(), "stretches": self.stretches}
 
 
@@ -53,7 +53,7 @@ class Cells(layers.Layer):
         return n, *fewer, q * self.side**2
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the layer anew."""
+        """Configuration from which Keras makes the layer anew."""
         return {**super().get_config(), "side": self.side}
 
 

@@ -9,7 +9,7 @@ from morpheus_lite.models.onepass_config import OnePassNetwork, stage_margins
 from morpheus_lite.models.registry import load_weights
 from morpheus_lite.models.tile_predictor import network_of
 from morpheus_lite.models.unet_config import UNetConfig
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 SMALLEST_TILE = 544
 """Pixels of the smallest tile of SourceXtractor++, of which it uses the half in the middle."""
@@ -68,7 +68,7 @@ def export_model(
         content = _one_pass(info, network_of(info, weights), with_normalization, sourcextractor_tile)
     else:
         content = _windows(info, weights, with_normalization, sourcextractor_tile)
-    with written_whole(path, overwrite=overwrite) as temporary:
+    with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
     return path
 

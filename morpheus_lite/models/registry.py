@@ -2,7 +2,7 @@
 
 A model is a directory with ``config.json`` (a `~morpheus_lite.models.info.ModelInfo`), ``weights.npz`` and ``card.md``.
 Nothing in it is ever executed: the configuration is JSON, the weights are arrays of numbers, and the network is built
-by the code of this package that `KINDS` names for the model's kind.
+by the code of this package that `MODEL_KINDS` names for the model's kind.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.models.unet_config import UNetConfig
 from morpheus_lite.models.weights_file import check_size, check_weights, pack_weights, unpack_weights
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 if TYPE_CHECKING:
     import keras
@@ -59,7 +59,7 @@ class Model(ModelInfo):
 
 
 class Kind(NamedTuple):
-    """What the package needs to know of a kind of model."""
+    """Description of a kind of model."""
 
     config: type[UNetConfig] | type[OnePassConfig]
     """What the ``network`` of a configuration is read as."""
@@ -117,7 +117,7 @@ def _ready_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine
     return ready(info, weights, engine=engine, precision=precision)
 
 
-KINDS: dict[str, Kind] = {
+MODEL_KINDS: dict[str, Kind] = {
     "unet": Kind(UNetConfig, _build_unet, _ready_unet),
     "onepass": Kind(OnePassConfig, _build_onepass, _ready_onepass),
 }
@@ -199,7 +199,7 @@ def load_model(
     Returns
     -------
     Model
-        Ready to predict. The kind of model may have a noun of its own (see `KINDS`).
+        Ready to predict. The kind of model may have a noun of its own (see `MODEL_KINDS`).
 
     Raises
     ------
@@ -227,7 +227,7 @@ def load_model(
         use_device(device)
         on_cpu = not has_gpu()
     with reading(f"{name_or_path}: {CONFIG}", ModelError):
-        model = KINDS[info.kind].ready(info, weights, engine=engine, precision=precision)
+        model = MODEL_KINDS[info.kind].ready(info, weights, engine=engine, precision=precision)
     if precision == "bfloat16" and on_cpu:
         warn_of_bfloat16()
     return model
@@ -238,22 +238,22 @@ def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
     from morpheus_lite.models.weights_file import set_weights
 
     info, weights, origin = _load(name_or_path)
-    kind = KINDS[info.kind]
+    kind = MODEL_KINDS[info.kind]
     network = kind.build(kind.config.from_dict(info.network))
     set_weights(network, weights, origin)
     return info, network
 
 
 def load_weights(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray]]:
-    """What is known of a model, and its weights by name; checked as by `load_model`."""
+    """Load the description of a model, and its weights by name; checked as by `load_model`."""
     return _load(name_or_path)[:2]
 
 
 def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], str]:
     folder = _find(name_or_path)
     info = _read_info(folder)
-    if info.kind not in KINDS:
-        raise ModelError(f"{info.name} is of kind {info.kind!r}; this version knows {', '.join(KINDS)}")
+    if info.kind not in MODEL_KINDS:
+        raise ModelError(f"{info.name} is of kind {info.kind!r}; this version knows {', '.join(MODEL_KINDS)}")
     content = _read(folder, WEIGHTS)
     found = hashlib.sha256(content).hexdigest()
     if found != info.sha256:
@@ -265,13 +265,13 @@ def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], s
     weights = unpack_weights(content, origin)
     check_size(info.network, weights, origin)
     with reading(folder.joinpath(CONFIG), ModelError):
-        shapes = KINDS[info.kind].config.from_dict(info.network).weight_shapes()
+        shapes = MODEL_KINDS[info.kind].config.from_dict(info.network).weight_shapes()
     check_weights(weights, shapes, origin)
     return info, weights, origin
 
 
 def read_info(name_or_path: str | Path) -> ModelInfo:
-    """What is known of a model, without loading it."""
+    """Read the description of a model without its weights."""
     return _read_info(_find(name_or_path))
 
 
@@ -318,7 +318,7 @@ def save_model(
     except OSError as error:
         raise OutputError(f"{directory} cannot be made ({error}); choose another directory") from error
     for name, data in products.items():
-        with written_whole(directory / name, overwrite=overwrite) as temporary:
+        with atomic_write(directory / name, overwrite=overwrite) as temporary:
             temporary.write_bytes(data)
     return info
 

@@ -7,19 +7,19 @@ import numpy as np
 import tensorflow as tf
 
 from morpheus_lite.models.devices import layers_in
-from morpheus_lite.models.onepass import build_onepass, fold
+from morpheus_lite.models.onepass import build_onepass, fold_network
 from morpheus_lite.models.onepass_config import OnePassNetwork
 from morpheus_lite.models.weights_file import set_weights
 
 
-def compiled(
+def compile_tiles(
     network: OnePassNetwork, *, precision: str, trimmed: bool
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function from S/N and validity of tiles to probabilities, as `OnePassModel` has it."""
     built = build_onepass(network.config)
     set_weights(built, network.weights, "weights")
     with layers_in(precision):
-        folded = fold(built, network.config, trimmed=trimmed)
+        folded = fold_network(built, network.config, trimmed=trimmed)
     shape = (None, None, None, folded.input_shape[0][-1])
     specification = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(shape, tf.bool)]
 

@@ -90,7 +90,7 @@ def network_of(info: ModelInfo, weights: Mapping[str, np.ndarray]) -> OnePassNet
 
 
 def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig) -> np.ndarray:
-    """What the graph of a tile takes.
+    """Make the input of the graph of a tile.
 
     Parameters
     ----------
@@ -165,4 +165,4 @@ def _run_by_tensorflow(
 ) -> tuple[PredictTile, Callable[[], None]]:
     from morpheus_lite.models import tensorflow_tiles
 
-    return tensorflow_tiles.compiled(network, precision=precision, trimmed=trimmed), lambda: None
+    return tensorflow_tiles.compile_tiles(network, precision=precision, trimmed=trimmed), lambda: None

@@ -68,7 +68,7 @@ class UNetConfig:
 
     @property
     def last_reach(self) -> int:
-        """How far the last stage and the last convolution look, in pixels: P + 1."""
+        """Reach of the last stage and the last convolution in pixels: P + 1."""
         return self.up[-1][0] + 1
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:

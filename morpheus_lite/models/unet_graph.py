@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from morpheus_lite.models.arithmetic import EPSILON, bicubic_matrix
 from morpheus_lite.models.graph import Graph, Weights, convolution_weights, norm_weights
+from morpheus_lite.models.stages import KERNEL
 from morpheus_lite.models.unet_config import UNetConfig
 
 _RESIZE = {"bilinear": ("linear", "half_pixel"), "nearest": ("nearest", "asymmetric")}
@@ -55,7 +56,7 @@ def window_graph(
         else:
             x = _block(graph, x, weights, f"up_{i}", p)
     last = weights["final_conv/kernel"], weights["final_conv/bias"]
-    x = graph.convolution(x, *last, **({"padding": 0} if trim else {}))
+    x = graph.convolution(x, *last, padding=0 if trim else KERNEL // 2)
     graph.add("Softmax", graph.add("Transpose", x, perm=[0, 2, 3, 1]), axis=3, name="probability")
     side, inner = config.window, config.window - 2 * trim
     inputs = {"windows": ("n", side, side, config.n_bands)}

@@ -12,12 +12,12 @@ from morpheus_lite.models.unet import build_unet, trim_unet
 from morpheus_lite.models.unet_config import UNetConfig
 from morpheus_lite.models.weights_file import set_weights
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-Predict = Callable[[np.ndarray], np.ndarray]
+_Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def compiled(network: keras.Model) -> Predict:
+def compile_windows(network: keras.Model) -> _Predict:
     """A function that gives the probabilities of a batch.
 
     Parameters
@@ -49,11 +49,11 @@ def compiled(network: keras.Model) -> Predict:
     return predict
 
 
-def compiled_windows(config: UNetConfig, weights: Mapping[str, np.ndarray], margin: int) -> tuple[Predict, Predict]:
+def compiled_windows(config: UNetConfig, weights: Mapping[str, np.ndarray], margin: int) -> tuple[_Predict, _Predict]:
     """Functions that give the probabilities of a batch of windows, and of the windows without their margin."""
     network = build_unet(config)
     set_weights(network, weights, "weights")
-    return compiled(network), compiled(trim_unet(network, config, margin))
+    return compile_windows(network), compile_windows(trim_unet(network, config, margin))
 
 
 def one_thread_a_call() -> None:
@@ -67,4 +67,4 @@ def one_thread_a_call() -> None:
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
     except RuntimeError:
-        logger.debug("TensorFlow is running already: its number of threads stays as it is")
+        log.debug("TensorFlow is running already: its number of threads stays as it is")

@@ -11,73 +11,31 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from astropy.stats import sigma_clipped_stats
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-
-BOX = 128
-"""Side of a mesh box in pixels: larger than nearly all galaxies, smaller than most steps in depth."""
-
-_STEP = 2  # every second pixel of every second row: 4,096 values a box know its scatter to 1.5 %
-_MIN_FRACTION = 0.2  # boxes with fewer valid pixels are filled from their neighbours
-_CLIP = 2.5
-_N_CLIPS = 6
-_SIGMA_OF_CLIPPED = 0.982  # lower-half scatter of a Gaussian cut at +-2.5 sigma, in units of its sigma
-STEEP = 2.0
-"""Rise of the background across a box, in sigma, from which it is followed within the boxes: the noise of a box that is
-less steep is right to 15 %."""
-STEEP_SKY = 0.3
-"""The same where the sources are left out."""
+from morpheus_lite.noise.box_statistics import (
+    ABSURD,
+    BOX,
+    REACHES,
+    STATISTICS,
+    STEEP,
+    STEEP_SKY,
+    UNKNOWN_BOX,
+    box_statistics,
+    rms_plane,
+    stands_alone,
+)
 
 _BORDER = ((1, 1), (1, 1), (0, 0))
-_N_PLANES = 6
 _INCOHERENT = 0.8  # of the slopes: how much they may differ from box to box, where they are those of the sky
-_SETTLED = 0.01  # sigma across a box
-_LOWER = 0.1587  # the quantile one sigma below the median
-_REACHES = (1.5, 0.75, 0.25)  # of the side of a source, around it: farther away there is little of its light
-_ABSURD = 1e6  # times the noise of the sky: a mark, such as the 1e16 of Euclid, and no noise
-_FEWEST_REPEATS = 32  # sampled pixels: an area of at least 128 px
-_BRIGHT = 5.0  # S/N of the pixels that show whether a noise plane holds the photons of the sources
-_CELL = 16  # side, in sampled pixels, of the cell that such pixels are compared with
-_LEAST_RISE = 0.1  # of the variance under them, below which the plane is taken to be the sky's
 _GENEROUS = 3.0  # times the photon noise that is measured: noise planes are made of the noisy light
-_MOST_SATURATED = 0.25  # of a box: the largest value there is, repeated, is the top of a star
-_ALONE = 0.1
-_SIDES_OF_SUMS = (4, 8, 16, 32)
-_QUANTA = 1.5  # scatter of sums, in steps of the data, from which they are nearly Gaussian
-
-STATISTICS = np.dtype(
-    [
-        ("background", "f4"),
-        ("sigma", "f4"),
-        ("floor", "f4"),
-        ("photons", "f4"),
-        ("repeated", "f4"),
-        ("n_repeated", "i4"),
-        ("n_near", "i4"),
-        ("n", "i4"),
-        ("is_area", "?"),
-        ("level", "f4"),
-        ("spread", "f4"),
-        ("slope_y", "f4"),
-        ("slope_x", "f4"),
-    ]
-)
-"""What is measured in a box of the mesh, in one band.
-
-``background`` in data units; ``sigma`` in data units, or those of the RMS plane; ``floor`` of the RMS plane's values,
-their quantile 15.87 %; ``photons``: what a unit of light adds to the variance of the RMS plane; ``repeated``: the value
-that most of ``n`` sampled pixels have, ``n_repeated`` of them, ``n_near`` the next smaller or larger; ``is_area``:
-whether these lie side by side, with hardly any value next to theirs. ``level`` and ``spread`` are background and sigma
-about a plane that rises by ``slope_y`` and ``slope_x`` per pixel. NaN where unknown.
-"""
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseMap:
+class BackgroundMesh:
     """Background and noise of one pixel of an image on a coarse mesh.
 
     Parameters
@@ -115,14 +73,14 @@ class NoiseMap:
     largest: tuple[float, ...] = ()
     void: tuple[tuple[float, ...], ...] = ()
 
-    def with_background(self, background: str | float) -> "NoiseMap":
+    def with_background(self, background: str | float) -> "BackgroundMesh":
         """The same noise on another background: ``"mesh"``, ``"none"``, or one level in data units."""
         if background == "mesh":
             return self
         level = 0.0 if background == "none" else float(background)
         return replace(self, background=np.full_like(self.background, level))
 
-    def less_sources(self, sky: "NoiseMap") -> "NoiseMap":
+    def less_sources(self, sky: "BackgroundMesh") -> "BackgroundMesh":
         """The same on the background that was measured outside of the sources, in bands with enough of it.
 
         For `subtract`, without ``sky_noise``: it is not the noise that the network sees.
@@ -141,7 +99,7 @@ class NoiseMap:
         planes = [ndimage.map_coordinates(plane, at, order=1) for plane in np.moveaxis(self.background, 2, 0)]
         return np.stack(planes, axis=-1).astype(np.float64)
 
-    def take(self, indices: Sequence[int | None]) -> "NoiseMap":
+    def take(self, indices: Sequence[int | None]) -> "BackgroundMesh":
         """The bands at these positions; None stands for a band without noise."""
         known = [k is not None for k in indices]
         places = [k or 0 for k in indices]
@@ -164,7 +122,7 @@ class NoiseMap:
         )
 
 
-def measure_noise(image: SkyImage, labels: np.ndarray | None = None) -> NoiseMap:
+def measure_background(image: SkyImage, labels: np.ndarray | None = None) -> BackgroundMesh:
     """Local background and noise of every band of an image.
 
     Parameters
@@ -177,7 +135,7 @@ def measure_noise(image: SkyImage, labels: np.ndarray | None = None) -> NoiseMap
 
     Returns
     -------
-    NoiseMap
+    BackgroundMesh
         Identical to what `noise_from_rows` makes of `measure_row` for every strip of `strips`.
 
     Notes
@@ -207,7 +165,7 @@ def boxes_of(labels: np.ndarray) -> np.ndarray:
 
 
 def near_sources(labels: np.ndarray, boxes: np.ndarray, window: Window) -> np.ndarray:
-    """How near pixels are to sources, whose light goes on beyond their segments.
+    """Grade pixels by their distance to sources, whose light goes on beyond their segments.
 
     Parameters
     ----------
@@ -222,18 +180,18 @@ def near_sources(labels: np.ndarray, boxes: np.ndarray, window: Window) -> np.nd
     -------
     numpy.ndarray
         uint8, shape of the window: 0 for pixels that lie far from all sources, then 1, 2, ... for those within
-        `_REACHES` of a source, in units of the longer side of its box; the largest number for the sources themselves.
+        `REACHES` of a source, in units of the longer side of its box; the largest number for the sources themselves.
     """
     near = np.zeros(window.shape, np.uint8)
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
     corner = np.array([window.y, window.x] * 2)
-    for step, reach in enumerate(_REACHES, start=1):
+    for step, reach in enumerate(REACHES, start=1):
         margin = np.ceil(reach * sides).astype(np.int64)[:, None] * np.array([-1, -1, 1, 1])
         grown = np.clip(boxes + margin - corner, 0, [*window.shape] * 2)
         seen = (grown[:, :2] < grown[:, 2:]).all(axis=1)
         for top, left, bottom, right in grown[seen].tolist():
             near[top:bottom, left:right] = step
-    near[labels > 0] = len(_REACHES) + 1
+    near[labels > 0] = len(REACHES) + 1
     return near
 
 
@@ -269,7 +227,7 @@ def measure_row(
     left : int
         First column of the strip in the image.
     has_rms : tuple of bool, optional
-        As in `NoiseMap`.
+        As in `BackgroundMesh`.
     near : numpy.ndarray, optional
         uint8, shape of the strip, from `near_sources`: of each box only pixels far from the sources count, or as far as
         a fifth of them lies; sources never do.
@@ -286,7 +244,7 @@ def measure_row(
     row = np.empty((len(columns) - 1, strip.n_bands), STATISTICS)
     for i, (a, b) in enumerate(pairwise(columns.tolist())):
         for band in range(strip.n_bands):
-            row[i, band] = _box_statistics(strip, np.s_[:, a:b, band], None if has_rms is None else has_rms[band], near)
+            row[i, band] = box_statistics(strip, np.s_[:, a:b, band], None if has_rms is None else has_rms[band], near)
     return row
 
 
@@ -296,7 +254,7 @@ def noise_from_rows(
     *,
     has_rms: tuple[bool, ...] | None = None,
     least_tilt: float = STEEP,
-) -> NoiseMap:
+) -> BackgroundMesh:
     """The noise map from the statistics of its rows of boxes, top to bottom.
 
     Where the background of a band rises by more than ``least_tilt`` sigma across most boxes, it is followed within the
@@ -313,8 +271,8 @@ def noise_from_rows(
         mesh[name][..., steep] = mesh[flat][..., steep]
     floor, largest = None, (np.inf,) * n_bands
     if not np.isnan(mesh["floor"]).all():
-        largest = tuple(_ABSURD * np.nanmin(mesh["floor"][..., b], initial=np.inf) for b in range(n_bands))
-        mesh[mesh["floor"] >= largest] = _UNKNOWN
+        largest = tuple(ABSURD * np.nanmin(mesh["floor"][..., b], initial=np.inf) for b in range(n_bands))
+        mesh[mesh["floor"] >= largest] = UNKNOWN_BOX
         floor = np.nan_to_num(_smoothed(mesh["floor"]))
     background, sigma = (np.nan_to_num(_smoothed(mesh[name])) for name in ("background", "sigma"))
     if any(steep):
@@ -324,7 +282,7 @@ def noise_from_rows(
         sigma, floor = (
             plane if plane is None else np.pad(plane, ((1, 1), (1, 1), (0, 0)), "edge") for plane in (sigma, floor)
         )
-    return NoiseMap(
+    return BackgroundMesh(
         shape,
         (centers[0], centers[1]),
         background,
@@ -339,17 +297,19 @@ def noise_from_rows(
 
 def see_sky(image: SkyImage, background: str | float) -> SkyImage:
     """An image as networks and detection see it: less its background, and with the noise of the sky."""
-    return subtract(image, measure_noise(image).with_background(background), sky_noise=True)
+    return subtract(image, measure_background(image).with_background(background), sky_noise=True)
 
 
-def subtract(image: SkyImage, noise: NoiseMap, *, window: Window | None = None, sky_noise: bool = False) -> SkyImage:
+def subtract(
+    image: SkyImage, noise: BackgroundMesh, *, window: Window | None = None, sky_noise: bool = False
+) -> SkyImage:
     """An image less its background, with its bad pixels known.
 
     Parameters
     ----------
     image : SkyImage
         The image, or the part of it inside ``window``.
-    noise : NoiseMap
+    noise : BackgroundMesh
         Of the whole image.
     window : Window, optional
         Where ``image`` lies in the whole image; the whole image if not given.
@@ -376,7 +336,7 @@ def subtract(image: SkyImage, noise: NoiseMap, *, window: Window | None = None, 
 
 def normalize(
     image: SkyImage,
-    noise: NoiseMap,
+    noise: BackgroundMesh,
     *,
     window: Window | None = None,
     out: tuple[np.ndarray, np.ndarray] | None = None,
@@ -387,7 +347,7 @@ def normalize(
     ----------
     image : SkyImage
         The image, or the part of it inside ``window``.
-    noise : NoiseMap
+    noise : BackgroundMesh
         Noise of the whole image.
     window : Window, optional
         Where ``image`` lies in the whole image; the whole image if not given.
@@ -422,7 +382,7 @@ def normalize(
     return snr, valid
 
 
-def _window_of(image: SkyImage, noise: NoiseMap, window: Window | None) -> Window:
+def _window_of(image: SkyImage, noise: BackgroundMesh, window: Window | None) -> Window:
     window = window or Window(0, 0, *noise.shape)
     if image.shape != window.shape:
         raise InputError(f"{image.name} is {image.shape} px, its window {window.shape}: expected the same")
@@ -432,14 +392,14 @@ def _window_of(image: SkyImage, noise: NoiseMap, window: Window | None) -> Windo
 
 
 def _seen(
-    image: SkyImage, band: int, noise: NoiseMap, window: Window, *, sky_noise: bool
+    image: SkyImage, band: int, noise: BackgroundMesh, window: Window, *, sky_noise: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Light of one band, NaN where not valid, and its RMS where there is a plane: float32, shape ``(y, x)``."""
     light = np.where(image.valid[:, :, band], image.data[:, :, band], np.float32(np.nan))
     for value in noise.void[band] if noise.void else ():
         light[light == np.float32(value)] = np.nan
     light -= interpolate_mesh(noise.background[:, :, band], noise.centers, window)
-    sigma = _rms_plane(image, np.s_[:, :, band], None if noise.has_rms is None else noise.has_rms[band])
+    sigma = rms_plane(image, np.s_[:, :, band], None if noise.has_rms is None else noise.has_rms[band])
     if sigma is None:
         return light, None
     sigma = sigma.copy()
@@ -486,108 +446,8 @@ def _positions(centers: np.ndarray, start: int, count: int) -> tuple[np.ndarray,
     return lower, ((pixel - centers[lower]) / step).astype(np.float32)
 
 
-def _rms_plane(image: SkyImage, part: tuple[slice | int, ...], has_rms: bool | None) -> np.ndarray | None:
-    """Part of the RMS plane of a band, if it has one."""
-    if image.rms is None or has_rms is False:
-        return None
-    rms = image.rms[part]
-    return rms if has_rms or (rms > 0).any() else None
-
-
-_UNKNOWN = np.array((np.nan,) * 5 + (0,) * 3 + (False,) + (np.nan,) * 4, STATISTICS)
-
-
-def _box_statistics(
-    strip: SkyImage, box: tuple[slice, slice, int], has_rms: bool | None, near: np.ndarray | None
-) -> np.ndarray:
-    """`STATISTICS` of one band in one box of a strip: a single value."""
-    found = _UNKNOWN.copy()
-    for step in (_STEP, 1):
-        sampled = slice(0, None, step), slice(box[1].start, box[1].stop, step), box[2]
-        values = np.where(strip.valid[sampled], strip.data[sampled], np.float32(np.nan))
-        if near is None:
-            break
-        values[_too_near(near[sampled[:2]], np.isfinite(values))] = np.nan
-        if np.count_nonzero(np.isfinite(values)) > values.size / 2:
-            break  # where there is little sky, every pixel of it counts
-    rms = _rms_plane(strip, sampled, has_rms)
-    if rms is not None:
-        known = (rms > 0) & np.isfinite(rms)
-        if not known.any():
-            return found
-        found["floor"] = floor = _quantile(np.sort(rms[known]), _LOWER)
-        values[~(known & (rms < _ABSURD * floor))] = np.nan
-    column = np.sort(values, axis=None)  # NaN sorts last
-    column = column[: len(column) - int(np.isnan(column).sum())]
-    column = _without_repeated(column, values, found)
-    if len(column) < max(_MIN_FRACTION * values.size, 16):
-        return found
-    found["background"], found["sigma"] = _clipped_statistics(column)
-    if np.isnan(found["sigma"]) and not found["is_area"]:
-        part = box[0], slice(box[1].start, box[1].stop), box[2]
-        usable = strip.valid[part] if near is None else strip.valid[part] & (near[part[:2]] <= len(_REACHES))
-        whole = np.where(usable, strip.data[part], np.float32(np.nan))
-        found["background"], found["sigma"] = _statistics_of_sums(whole, found["background"])
-        if rms is not None:
-            found["sigma"] /= np.median(rms[np.isfinite(values)])
-        return found
-    if not found["sigma"] > 0:
-        return found
-    found["level"], found["spread"], found["slope_y"], found["slope_x"] = found["background"], found["sigma"], 0, 0
-    # Half of a box lies as much above the other as half of the rise across the box.
-    if _rise(values, found) > (STEEP if near is None else STEEP_SKY) / 2 / np.sqrt(1 + STEEP**2 / 12):
-        _follow_slope(values, rms, step, found)
-    if rms is not None:
-        pulls = (values - found["background"]) / np.where(np.isfinite(values), rms, 1)
-        found["photons"] = _photon_noise(values - found["background"], pulls, rms)
-        found["sigma"] = _clipped_statistics(np.sort(pulls[np.isfinite(pulls)]))[1]
-    return found
-
-
-def _follow_slope(values: np.ndarray, rms: np.ndarray | None, step: int, found: np.ndarray) -> None:
-    """Background and noise of a box about the plane that fits its sky, by least squares over the clipped values."""
-    y, x = (step * np.arange(n) - (step * n - 1) / 2 for n in values.shape)
-    middle, sigma = found["background"], found["sigma"]
-    plane, slopes = np.zeros(values.shape, np.float32), np.zeros(2)
-    for _ in range(_N_PLANES):
-        residual = values - plane
-        sky = np.abs(residual - middle) < _CLIP * sigma
-        weights = sky.sum(axis=1), sky.sum(axis=0)
-        if min(map(np.count_nonzero, weights)) < 2:
-            return
-        residual = np.where(sky, residual - middle, 0)
-        sums = residual.sum(axis=1), residual.sum(axis=0)
-        away = [place - (count @ place) / count.sum() for count, place in zip(weights, (y, x), strict=True)]
-        change = np.array([(one @ a) / (count @ (a * a)) for one, a, count in zip(sums, away, weights, strict=True)])
-        slopes += change
-        plane = (slopes[0] * y[:, None] + slopes[1] * x).astype(np.float32)
-        flat = (values - plane)[np.isfinite(values)]
-        middle, sigma = _clipped_statistics(np.sort(flat))
-        if not sigma > 0 or np.abs(change).max() * BOX < _SETTLED * sigma:
-            break
-    found["slope_y"], found["slope_x"], found["level"], found["spread"] = *slopes, middle, sigma
-    if rms is not None and sigma > 0:
-        pulls = ((values - plane - middle) / rms)[np.isfinite(values)]
-        found["spread"] = _clipped_statistics(np.sort(pulls))[1]
-
-
-def _rise(values: np.ndarray, found: np.ndarray) -> float:
-    """Difference of the means of the clipped values between the halves of a box, the larger one, in sigma."""
-    middle, sigma = found["background"], found["sigma"]
-    light = np.clip(values, middle - _CLIP * sigma, middle + _CLIP * sigma) - middle
-    known = np.isfinite(light)
-    light[~known] = 0
-    rises = []
-    for axis in (0, 1):
-        sums, counts = light.sum(axis=1 - axis, dtype=np.float64), known.sum(axis=1 - axis)
-        half = len(sums) // 2
-        if min(counts[:half].sum(), counts[half:].sum()) > 0:
-            rises.append(sums[half:].sum() / counts[half:].sum() - sums[:half].sum() / counts[:half].sum())
-    return float(np.abs(rises).max(initial=0) / sigma)
-
-
 def _is_steep(boxes: np.ndarray, least: float) -> bool:
-    """Whether the background of a band rises by so many sigma across most of its boxes."""
+    """True if the background of a band rises by so many sigma across most of its boxes."""
     slopes = np.stack([boxes["slope_y"], boxes["slope_x"]])
     slope = np.hypot(*slopes)
     tilt = slope * BOX / (boxes["spread"] * np.where(np.isnan(boxes["floor"]), 1, boxes["floor"]))
@@ -630,119 +490,20 @@ def _extended(
     return wide.astype(np.float32), tuple(ends)
 
 
-def _too_near(near: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Pixels that do not count where there are enough that lie farther from the sources."""
-    enough = _MIN_FRACTION * near.size
-    reached = (step for step in range(len(_REACHES)) if np.count_nonzero(usable & (near <= step)) >= enough)
-    return near > next(reached, len(_REACHES))
-
-
-def _quantile(column: np.ndarray, share: float) -> np.ndarray:
-    return column[int(share * len(column))]
-
-
-def _without_repeated(column: np.ndarray, values: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """The ascending ``column`` of a box's ``values`` without the one that fills an area, which is noted."""
-    if not len(column):
-        return column
-    starts = np.concatenate([[0], np.flatnonzero(column[1:] != column[:-1]) + 1])
-    counts = np.diff(starts, append=len(column))
-    most = int(counts.argmax())
-    count = int(counts[most])
-    near = int(counts[max(most - 1, 0) : most + 2].sum()) - count
-    value = column[starts[most]]
-    found["repeated"], found["n_repeated"], found["n_near"], found["n"] = value, count, near, len(column)
-    share = count / column.size
-    saturated = most == len(counts) - 1 and share < _MOST_SATURATED
-    if count < _FEWEST_REPEATS or saturated or not _stands_alone(count, near, len(column)):
-        return column
-    same = values == value
-    beside = same[1:, 1:] & same[:-1, 1:] & same[1:, :-1]
-    together = np.count_nonzero(beside & same[:-1, :-1]) / max(int(np.count_nonzero(same[:-1, :-1])), 1)
-    if share < 1 and together < (1 + share) / 2:
-        return column
-    found["is_area"] = True
-    return np.concatenate([column[: starts[most]], column[starts[most] + count :]])
-
-
-def _stands_alone(count: int, near: int, n: int) -> bool:
-    """Whether fewer of the neighbouring values occur than Poisson's law, or any noise, would have beside so many."""
-    return near < _ALONE * count * min(1.0, -np.log(count / n)) if count < n else True
-
-
 def _void(boxes: np.ndarray) -> tuple[float, ...]:
     """Values that fill areas without data, of the statistics of all boxes in one band."""
     values = np.unique(boxes["repeated"][boxes["is_area"]])
     found = []
     for value in values.tolist():
         same = boxes[boxes["repeated"] == value]
-        if _stands_alone(*(int(same[name].sum()) for name in ("n_repeated", "n_near", "n"))):
+        if stands_alone(*(int(same[name].sum()) for name in ("n_repeated", "n_near", "n"))):
             found.append(value)
     return tuple(found)
 
 
-def _statistics_of_sums(values: np.ndarray, background: np.ndarray) -> tuple[Any, Any]:
-    """Background and noise of a pixel from sums over squares of pixels of a box ``(y, x)``, NaN where not valid.
-
-    The smallest squares whose sums scatter by more than the steps of the data.
-    """
-    distinct = np.unique(values[np.isfinite(values)])
-    if len(distinct) > 1:
-        quantum = np.diff(distinct).min()
-        for side in _SIDES_OF_SUMS:
-            height, width = (length // side for length in values.shape)
-            squares = values[: height * side, : width * side].reshape(height, side, width, side)
-            sums = squares.sum(axis=(1, 3), dtype=np.float64)
-            sums = sums[np.isfinite(sums)]
-            if len(sums) < 16:
-                break
-            middle, _, scatter = sigma_clipped_stats(sums)
-            if scatter >= _QUANTA * quantum:
-                return middle / side**2, scatter / side
-    return background, np.nan
-
-
-def _photon_noise(light: np.ndarray, pulls: np.ndarray, rms: np.ndarray) -> float:
-    """Variance that a unit of light adds to the RMS plane of a box; NaN where there is too little light.
-
-    Bright pixels are compared with the sky in their own cell, so that depth does not count.
-    """
-    ratios, rises = [], []
-    for y in range(0, light.shape[0], _CELL):
-        for x in range(0, light.shape[1], _CELL):
-            cell = np.s_[y : y + _CELL, x : x + _CELL]
-            bright, sky = pulls[cell] > _BRIGHT, np.abs(pulls[cell]) < 2
-            if not bright.any() or np.count_nonzero(sky) < 16:
-                continue
-            variance = rms[cell].astype(np.float64) ** 2
-            level = np.median(variance[sky])
-            rise = variance[bright] - level
-            rises.append(rise / level)
-            ratios.append(rise / light[cell][bright])
-    if not ratios or np.median(np.concatenate(rises)) < _LEAST_RISE:
-        return 0.0 if ratios else np.nan
-    return float(np.median(np.concatenate(ratios)))
-
-
 def _photons(boxes: np.ndarray) -> float:
-    """What holds for the band, of what `_photon_noise` found in its boxes."""
+    """Photon noise of the band, from what `_photon_noise` found in its boxes."""
     return 0.0 if np.isnan(boxes).all() else max(float(np.nanmedian(boxes)), 0.0)
-
-
-def _clipped_statistics(column: np.ndarray) -> tuple[Any, Any]:
-    """Median and lower-half scatter of ascending values after clipping; the scatter NaN where there is none."""
-    first, last = 0, len(column)
-    for clip in range(_N_CLIPS):
-        n = last - first
-        median = column[first + n // 2]
-        sigma = median - column[first + int(_LOWER * n)]
-        if clip:
-            sigma /= _SIGMA_OF_CLIPPED
-        window = np.searchsorted(column, (median - _CLIP * sigma, median + _CLIP * sigma), side="right")
-        if tuple(window) == (first, last) or window[1] - window[0] < 16:
-            break
-        first, last = int(window[0]), int(window[1])
-    return median, sigma if sigma > 0 else np.float32(np.nan)
 
 
 def _smoothed(mesh: np.ndarray) -> np.ndarray:
@@ -767,6 +528,6 @@ def _filled(mesh: np.ndarray) -> np.ndarray:
 
 
 def _only_dead_bands(mesh: np.ndarray) -> bool:
-    """Whether every hole lies in a band that is nothing but holes."""
+    """True if every hole lies in a band that is nothing but holes."""
     holes = np.isnan(mesh)
     return bool((holes.any(axis=(0, 1)) == holes.all(axis=(0, 1))).all())

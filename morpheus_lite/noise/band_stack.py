@@ -12,7 +12,7 @@ from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 STACK = "stack"
 """What the detection image is called where no band was chosen."""
 
-UNKNOWN = CorrelatedNoise(np.nan)
+_UNKNOWN = CorrelatedNoise(np.nan)
 """Noise that was not measured."""
 
 _BRIGHTEST = 10.0
@@ -21,7 +21,7 @@ _BRIGHTEST = 10.0
 
 @dataclass(frozen=True, eq=False)
 class DetectionImage:
-    """How the bands of an image become one.
+    """Rule by which the bands of an image are added up to a detection image.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class DetectionImage:
     scale: np.ndarray
     chosen: np.ndarray
     sigma: float = 1.0
-    noise: CorrelatedNoise = UNKNOWN
+    noise: CorrelatedNoise = _UNKNOWN
 
     def weights(self, data: np.ndarray, valid: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Factors of the bands in each pixel, as one source needs them.
@@ -128,7 +128,7 @@ class DetectionImage:
 
 
 def bits_of_bands(valid: np.ndarray) -> np.ndarray:
-    """Which bands are valid, as bits of a number: int64, shape ``(...)`` of ``(..., band)``."""
+    """Encode the valid bands as bits of a number: int64, shape ``(...)`` of ``(..., band)``."""
     return valid @ (1 << np.arange(valid.shape[-1]))
 
 
@@ -143,7 +143,7 @@ def summed(weights: np.ndarray, data: np.ndarray) -> np.ndarray:
 def detection_image(
     pieces: Sequence[tuple[SkyImage, np.ndarray]], noise: Mapping[str, CorrelatedNoise], band: str | None
 ) -> DetectionImage:
-    """How to detect in an image.
+    """Determine how the bands of an image are added up to a detection image.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def detection_image(
     if np.count_nonzero(chosen) == 1:
         only = int(np.argmax(chosen))
         name = image.bands[only]
-        return DetectionImage(name, name, sigma[only] / sigma, chosen, float(sigma[only]), noise.get(name, UNKNOWN))
+        return DetectionImage(name, name, sigma[only] / sigma, chosen, float(sigma[only]), noise.get(name, _UNKNOWN))
     names = [name for name, one in zip(image.bands, chosen, strict=True) if one]
     standing = image.detection_band if image.detection_band in names else names[0]
     made = DetectionImage(STACK, standing, 1 / sigma, chosen)

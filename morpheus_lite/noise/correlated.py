@@ -27,7 +27,7 @@ _RISE = 0.3
 
 @dataclass(frozen=True)
 class CorrelatedNoise:
-    """How noisy sums over pixels of one band are, compared with independent pixels.
+    """Noise of sums over pixels of one band, compared with independent pixels.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class CorrelatedNoise:
         return np.log(self.sides), np.log(self.factors)
 
 
-def measure_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNoise]:
+def measure_correlated_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNoise]:
     """Noise of each band in the empty sky of an image.
 
     Parameters
@@ -92,7 +92,7 @@ def measure_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNo
 def noise_of_pieces(
     pieces: Sequence[tuple[SkyImage, np.ndarray]], *, scatter: Callable[[np.ndarray], float] | None = None
 ) -> dict[str, CorrelatedNoise]:
-    """`measure_noise` of an image of which only these pieces are at hand.
+    """`measure_correlated_noise` of an image of which only these pieces are at hand.
 
     Parameters
     ----------

@@ -13,7 +13,9 @@ from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, sca
 _UNIT = 2.0**16
 
 
-def significance(image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | None, ...] | None = None) -> np.ndarray:
+def make_detection_image(
+    image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | None, ...] | None = None
+) -> np.ndarray:
     """All bands added up, each in units of its own noise.
 
     Parameters
@@ -35,14 +37,14 @@ def significance(image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | 
         scatter = band_scatter((image.cutout(window), labels[window.slices]) for window in windows)
     total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.intp)
     for index in range(image.n_bands):
-        light, usable = _band_significance(image, index, scatter[index])
+        light, usable = _band_in_units_of_noise(image, index, scatter[index])
         total += light
         n_used += usable
     roots = np.sqrt(np.maximum(np.arange(len(scatter) + 1), 1))
     return total if len(scatter) == 1 else total / roots.take(n_used)
 
 
-def _band_significance(image: SkyImage, index: int, sigma: float | None) -> tuple[np.ndarray, np.ndarray]:
+def _band_in_units_of_noise(image: SkyImage, index: int, sigma: float | None) -> tuple[np.ndarray, np.ndarray]:
     """One band in units of its noise, 0 where that is not known, and where it is."""
     noise: Any = sigma
     if noise is None:
@@ -52,8 +54,8 @@ def _band_significance(image: SkyImage, index: int, sigma: float | None) -> tupl
     return np.divide(image.data[:, :, index], noise, out=light, where=usable, dtype=np.float64), usable
 
 
-def unbroken_significance(image: SkyImage, own: np.ndarray, scatter: tuple[float | None, ...]) -> np.ndarray:
-    """`significance` as a source needs it that lies across the edge of a band: its light has no step there.
+def unbroken_detection_image(image: SkyImage, own: np.ndarray, scatter: tuple[float | None, ...]) -> np.ndarray:
+    """`make_detection_image` as a source needs it that lies across the edge of a band: its light has no step there.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def unbroken_significance(image: SkyImage, own: np.ndarray, scatter: tuple[float
         float64, shape ``(y, x)``: pixels of the source that some bands miss have what all of them would have, by its
         colours (`~morpheus_lite.noise.band_stack.DetectionImage.weights`).
     """
-    planes = [_band_significance(image, index, sigma) for index, sigma in enumerate(scatter)]
+    planes = [_band_in_units_of_noise(image, index, sigma) for index, sigma in enumerate(scatter)]
     light, usable = (np.stack(parts, axis=2) for parts in zip(*planes, strict=True))
     bands = np.ones(len(planes))
     there = DetectionImage(STACK, image.bands[0], bands, bands > 0).weights(light, usable, own)
@@ -114,7 +116,7 @@ def _scatter(sky: np.ndarray, anything: np.ndarray) -> float:
 
 
 def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> CorrelatedNoise:
-    """Noise of sums over pixels of the light that `significance` gives.
+    """Noise of sums over pixels of the light that `make_detection_image` gives.
 
     Parameters
     ----------
@@ -129,13 +131,13 @@ def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) 
     return noise_of_pieces(images, scatter=upper_scatter_of)["light"]
 
 
-def countable(light: np.ndarray) -> np.ndarray:
+def to_fixed_point(light: np.ndarray) -> np.ndarray:
     """Light in whole numbers of 2**-16, so that sums do not depend on the order of the pixels."""
     return np.rint(light * _UNIT)
 
 
 def signal_to_noise(sums: np.ndarray, area: np.ndarray, noise: CorrelatedNoise) -> np.ndarray:
-    """Signal-to-noise ratio of sums of `countable` light over ``area`` pixels; independent ones if no sky is known."""
+    """Signal-to-noise ratio of sums of `to_fixed_point` light over ``area`` pixels, independent if no sky is known."""
     area = np.maximum(area, 1)
     sigma = noise.sigma if np.isfinite(noise.sigma) else 1.0
     return sums / _UNIT / (sigma * np.sqrt(area) * noise.factor(area))

@@ -1,4 +1,4 @@
-"""Noise of smoothed light: in the empty sky, and in a source, where it grows with the light."""
+"""Noise of a smoothed image: in the empty sky, and in a source, where the photons of the source add to it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -82,5 +82,5 @@ class SourceNoise:
         return self._sky * self._factors[min(step, len(self._factors) - 1)]
 
     def _step(self, light: np.ndarray) -> np.ndarray:
-        """Which step of brightness a pixel is on, from the noise of the sky up."""
+        """Step of brightness of a pixel, from the noise of the sky up."""
         return (np.log(np.maximum(light / max(self._sky, 1e-30), 1)) / np.log(_STEP)).astype(np.int64)

@@ -13,7 +13,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.background_mesh import (
     STEEP,
     STEEP_SKY,
-    NoiseMap,
+    BackgroundMesh,
     measure_row,
     near_sources,
     noise_from_rows,
@@ -34,14 +34,14 @@ class SubtractedImage:
     ----------
     image : ImageDoor
         The image as it is.
-    noise : NoiseMap
+    noise : BackgroundMesh
         Background and noise of the whole image, in its bands.
     sky_noise : bool
         As in `~morpheus_lite.noise.background_mesh.subtract`.
     """
 
     image: ImageDoor
-    noise: NoiseMap
+    noise: BackgroundMesh
     sky_noise: bool = False
 
     @property
@@ -56,7 +56,7 @@ class SubtractedImage:
 
     @property
     def has_rms(self) -> tuple[bool, ...]:
-        """Whether the noise of each band is known, somewhere at least."""
+        """True for each band whose noise is known in at least one pixel."""
         return self.image.has_rms
 
     def read(self, window: Window, /) -> SkyImage:
@@ -74,7 +74,7 @@ def measure_sections(
     background: str | float = "mesh",
     labels: StreamedLabels | None = None,
     workers: int | None = None,
-) -> NoiseMap:
+) -> BackgroundMesh:
     """Background and noise of an image that is read by section, a few pieces of its strips at a time.
 
     Parameters
@@ -90,8 +90,8 @@ def measure_sections(
 
     Returns
     -------
-    NoiseMap
-        As `~morpheus_lite.noise.background_mesh.measure_noise` gives it for the whole image.
+    BackgroundMesh
+        As `~morpheus_lite.noise.background_mesh.measure_background` gives it for the whole image.
     """
     pieces, has_rms = strips(image.shape, width=_STRIP_WIDTH), image.has_rms
     statistics: dict[Window, np.ndarray] = {}

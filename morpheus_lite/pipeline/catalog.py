@@ -44,7 +44,7 @@ def catalog_file(
     band : str, optional
         Detection band.
     columns : {"photutils", "sextractor"}
-        Whose names the columns have.
+        Column naming convention.
     options : MeasureOptions, optional
         What to measure.
     reading : dict, optional

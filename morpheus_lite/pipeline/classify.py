@@ -27,11 +27,11 @@ from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile, Maps
 from morpheus_lite.models.registry import Model, choose_model, load_model
 from morpheus_lite.models.tile_predictor import OnePassModel
-from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.sources import catalogue_sections
-from morpheus_lite.runtime.atomic import moved_together
+from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.resources import Progress, held_memory, parse_memory, release_memory, usable_cores
 from morpheus_lite.segmentation.detection import DetectionOptions
 
@@ -65,8 +65,8 @@ def classify(
     batch_size : int, optional
         Windows in one call of the network; the result does not depend on it beyond rounding.
     uncertainty : bool
-        Whether a one-pass model is to say how sure it is of itself, ``aleatoric`` and ``epistemic``, at eight times
-        the work; ``probability`` is then the mean over eight orientations of the sky.
+        Whether a one-pass model sees the image in eight orientations, which gives ``entropy`` and ``tta_disagreement``,
+        at eight times the network's work; ``probability`` is then the mean over the orientations.
     background : {"mesh", "none"} or float, optional
         What a one-pass model is to see subtracted, as in `~morpheus_lite.config.measure.MeasureOptions`; others see
         every window less its mean.
@@ -128,7 +128,7 @@ def classify(
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """What `classify_file` made: where the products are, and what is worth printing.
+    """Products of `classify_file`: their paths, and the figures that commands print.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def classify_file(
         with clock("reading"):
             image = stack.enter_context(open_image(source, **(reading or {})))
             paths = product_paths(image.name if name is None else name, Path(directory), options)
-            folder = stack.enter_context(moved_together(paths.values(), overwrite=options.overwrite))
+            folder = stack.enter_context(atomic_directory(paths.values(), overwrite=options.overwrite))
         with clock("model"):
             name_of_model = _named(options.model, image)
             model = model or load_model(
@@ -226,7 +226,7 @@ def classify_file(
         noise = None
         if model.kind == "onepass":
             with clock("noise"):
-                noise = measure_background(image, options)
+                noise = measure_chosen_background(image, options)
         with clock("network"):
             plan.fill(maps, noise, progress)
             release_memory()
@@ -261,7 +261,9 @@ def _maps_kept(maps: MapFile, paths: Mapping[str, Path], folder: Path, options: 
         raise
 
 
-def measure_background(image: ImageSource, options: ClassifyOptions, *, workers: int | None = None) -> NoiseMap:
+def measure_chosen_background(
+    image: ImageSource, options: ClassifyOptions, *, workers: int | None = None
+) -> BackgroundMesh:
     """Noise of a whole image, on the background that the options say."""
     background = options.measuring.background_of(by_votes=False)
     return measure_sections(image, background="mesh" if background is None else background, workers=workers)
@@ -270,7 +272,7 @@ def measure_background(image: ImageSource, options: ClassifyOptions, *, workers:
 def how_to_find(
     image: ImageSource, settings: Mapping[str, Any], kinds: Sequence[str], options: ClassifyOptions
 ) -> dict[str, Any]:
-    """How sources are found and in which band they are measured: keyword arguments of `catalogue_sections`.
+    """Resolve the detection method, its options and the band: keyword arguments of `catalogue_sections`.
 
     Parameters
     ----------
@@ -304,13 +306,13 @@ def how_to_find(
 
 
 def measuring_in(options: ClassifyOptions, outside: Sequence[str]) -> MeasureOptions:
-    """What is measured, where it is known in which respects the image lies outside of the model's domain."""
+    """Measurement options with the flag for an image outside of the model's domain."""
     return replace(options.measuring, outside_domain=options.measuring.outside_domain or bool(outside))
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How the class maps of one image are going to be made: decided, and found to fit, before the work starts.
+    """Plan of the class maps of one image: decided, and checked to fit in memory, before the work starts.
 
     Parameters
     ----------
@@ -327,7 +329,7 @@ class Plan:
     kinds: tuple[str, ...]
     record: dict[str, Any]
     memory: float
-    fill: Callable[[Maps, NoiseMap | None, Progress | None], Any]
+    fill: Callable[[Maps, BackgroundMesh | None, Progress | None], Any]
 
 
 def plan_run(
@@ -338,7 +340,7 @@ def plan_run(
     workers: int | None = None,
     within: Window | None = None,
 ) -> Plan:
-    """How to classify an image, or the part of it inside a window, with a model in the memory of the options.
+    """Plan the class maps of an image, or of a window of it, in the memory of the options.
 
     Raises
     ------
@@ -354,23 +356,23 @@ def plan_run(
         fitting = workers_in(memory, tiles, n_bands, has_rms=any(image.has_rms), uncertainty=doubt)
         n_workers = min(workers or fitting, fitting)
 
-        def fill(maps: Maps, noise: NoiseMap | None, progress: Progress | None) -> None:
+        def fill(maps: Maps, noise: BackgroundMesh | None, progress: Progress | None) -> None:
             given: dict[str, Any] = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
             stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
             cast(OnePassModel, model).release()
 
-        kinds = (*one_pass.KINDS, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
+        kinds = (*one_pass.TILE_PLANES, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
         record = {**tile_record(model, uncertainty=doubt), "engine": model.engine}
         return Plan(kinds, record, memory, fill)
     _refuse_uncertainty(model, options.uncertainty)
     region = region_in(memory, len(model.bands))
 
-    def fill_windows(maps: Maps, noise: NoiseMap | None, progress: Progress | None) -> None:
+    def fill_windows(maps: Maps, noise: BackgroundMesh | None, progress: Progress | None) -> None:
         given: dict[str, Any] = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
         stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 
     record = {**window_record(model, options.stride, options.edges), "engine": model.engine}
-    return Plan((*sliding_window.KINDS, "segmentation"), record, memory, fill_windows)
+    return Plan((*sliding_window.WINDOW_PLANES, "segmentation"), record, memory, fill_windows)
 
 
 def _named(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
@@ -391,7 +393,7 @@ def outside_domain(image: ImageSource, model: Model) -> tuple[str, ...]:
 
 def _refuse_window_options(model: Model, stride: int | None, edges: str) -> None:
     if stride is not None or edges != EDGES[0]:
-        raise OptionError(f"{model.name} sees the image in one pass: it knows neither a stride nor edges to leave")
+        raise OptionError(f"{model.name} sees the image in one pass: stride and edges apply only to hausen2020")
 
 
 def _refuse_uncertainty(model: Model, uncertainty: bool) -> None:
@@ -409,7 +411,7 @@ def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
 
 
 def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
-    """What every product says of the run, beside what the engine recorded of the model."""
+    """Record of a run in every product, beside what the engine recorded of the model."""
     left_out = ("overwrite", "products", "planes", "memory", "device", "engine")
     chosen = {key: value for key, value in asdict(options).items() if key not in left_out}
     chosen["measuring"] = options.measuring.chosen

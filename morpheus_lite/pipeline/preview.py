@@ -1,4 +1,4 @@
-"""What can be drawn of an image that is read by section: block means of all of it, and close-ups of some sources."""
+"""Previews of an image that is read by section: block means of all of it, and close-ups of some sources."""
 
 import math
 from collections.abc import Sequence

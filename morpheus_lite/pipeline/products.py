@@ -25,21 +25,22 @@ BYTES_DRAWN = 160
 """Bytes of memory a pixel that a report takes, about."""
 
 
-LONGEST_NAME = 200
+LONGEST_PRODUCT_NAME = 200
 """Bytes of the first part of a product's name; file systems allow 255 for the whole."""
 
 
 def product_paths(name: str, directory: Path, options: ClassifyOptions) -> dict[str, Path]:
-    """Where the products of an image called ``name`` go.
+    """Paths of the products of an image called ``name``.
 
     Raises
     ------
     OptionError
         No file can have such a name.
     """
-    if not name or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
+    if not name or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_PRODUCT_NAME:
         raise OptionError(
-            f"name {name[:60]!r}: expected the first part of a file name, at most {LONGEST_NAME} bytes and no directory"
+            f"name {name[:60]!r}: expected the first part of a file name, "
+            f"at most {LONGEST_PRODUCT_NAME} bytes and no directory"
         )
     files = {
         "maps": f"{name}_morpheus.fits",

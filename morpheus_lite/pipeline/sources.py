@@ -1,7 +1,6 @@
 """The story of a catalogue whose image is never in memory as a whole: detect, deblend, write the labels, measure."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +19,10 @@ from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.scratch_array import ScratchPlane
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
 from morpheus_lite.runtime.processes import Workers
+from morpheus_lite.runtime.resources import Progress
 from morpheus_lite.segmentation.blockwise_deblending import split
 from morpheus_lite.segmentation.blockwise_detection import detect
 from morpheus_lite.segmentation.detection import DETECTION_METHODS, DetectionOptions
@@ -38,8 +38,6 @@ _BYTES_OF_PIXEL = 75  # labels before and after, marks, and what is at work
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
-
 
 def catalogue_sections(
     image: ImageDoor,
@@ -50,7 +48,7 @@ def catalogue_sections(
     deblending: MultithresholdOptions | None = None,
     measuring: MeasureOptions | None = None,
     band: str | None = None,
-    noise: NoiseMap | None = None,
+    noise: BackgroundMesh | None = None,
     tile: int | None = None,
     memory: int | None = None,
     workers: Workers = 1,
@@ -78,7 +76,7 @@ def catalogue_sections(
     band : str, optional
         Detection band, which gives positions and shapes; None adds up all bands, each over the noise of its sky, for
         ``"probability"``, and takes F160W, or the first band of an image without it, for ``"paper"``.
-    noise : NoiseMap, optional
+    noise : BackgroundMesh, optional
         From `~morpheus_lite.noise.subtracted.measure_sections`, with the background of ``measuring``; measured here if
         it is needed and not given.
     tile : int, optional
@@ -86,10 +84,10 @@ def catalogue_sections(
         ``memory`` allows.
     memory : int, optional
         Bytes that all workers together may take for pixels; None does not care.
-    workers : int or Spread
+    workers : int or Executor
         Processes that share the sources (on Linux), or where else the work is done. The result does not depend on it.
     scratch : path, optional
-        Directory of a temporary file with 4 bytes a pixel; None takes the system's.
+        Directory of a temporary file with 4 bytes per pixel; None takes the system's.
     plane : ScratchPlane, optional
         The temporary file itself, where the workers cannot inherit one; it is closed in the end.
     progress : callable, optional
@@ -118,7 +116,7 @@ def catalogue_sections(
         raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(DETECTION_METHODS)}")
     if image.shape != maps.shape:
         raise InputError(f"class maps of shape {maps.shape} do not fit an image of shape {image.shape}")
-    tile = tile_side(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
+    tile = block_side_in(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
     if tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     measuring = measuring or MeasureOptions()
@@ -148,7 +146,7 @@ def catalogue_sections(
     return finish_table(rows, head, settings, provenance=dict(maps.provenance), with_errors=with_errors)
 
 
-def tile_side(image: ImageDoor, maps: MapDoor, memory: int | None, workers: int = 1) -> int:
+def block_side_in(image: ImageDoor, maps: MapDoor, memory: int | None, workers: int = 1) -> int:
     """Side of the tiles that a memory budget allows, in pixels.
 
     Raises

@@ -1,1 +1,1 @@
-"""What a run uses of the machine: cores, memory, processes, and files that appear whole or not at all."""
+"""Resources of the machine: cores, memory, processes, and atomic files."""

@@ -77,7 +77,7 @@ def _check_directory(directory: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary path in the same directory, which becomes ``path`` when the block ends without an exception.
 
     Parameters
@@ -118,7 +118,7 @@ def written_whole(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
 
 
 @contextmanager
-def moved_together(paths: Iterable[str | Path], *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_directory(paths: Iterable[str | Path], *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary directory for several products, which get their names together when the block ends without an error.
 
     Parameters
@@ -215,7 +215,7 @@ def _is_abandoned(match: re.Match, entry: os.DirEntry) -> bool:
 
 
 def write_failure(error: BaseException | None) -> str | None:
-    """Why the disk refused, in words; None where the error is not the disk's.
+    """Reason for a failed write in words; None where the error is not the disk's.
 
     Writers such as `numpy.savez` raise errors of their own while they clean up after a full disk.
     """

@@ -9,18 +9,18 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol, TypeVar
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-class Spread(Protocol):
+class Executor(Protocol):
     """Processes elsewhere that share work, such as those of a cluster."""
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterator[Result]:
-        """What the function gives for each item, in their order; both are pickled."""
+    def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item], /) -> Iterator[_Result]:
+        """Apply the function to each item, and yield the results in order; both are pickled."""
 
 
-Workers = int | Spread
+Workers = int | Executor
 """How many processes to fork, or where else the work is done."""
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,10 @@ log = logging.getLogger(__name__)
 _work: Callable[[Any], Any] | None = None
 
 
-def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers: Workers = 1) -> Iterator[Result]:
-    """What a function gives for each item, in their order.
+def parallel_map(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: Workers = 1
+) -> Iterator[_Result]:
+    """Apply a function to each item, and yield the results in order.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item], *, workers
         share the memory of this one.
     items : sequence
         The items, picklable.
-    workers : int or Spread
+    workers : int or Executor
         Processes. 1, or a system or process that cannot fork, does the work here.
 
     Yields

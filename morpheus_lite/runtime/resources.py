@@ -1,4 +1,4 @@
-"""What a run may use of the machine: cores, memory, and work spread over threads."""
+"""Resources that a run may use: cores, memory, and threads."""
 
 import ctypes
 import os
@@ -19,10 +19,10 @@ Progress = Callable[[int, int], None]
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>[KMGT]I?)?B?", re.IGNORECASE)
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
-LARGEST = 2**60
+_LARGEST = 2**60
 """Bytes of memory that no machine has."""
 
 LIBRARIES = 850_000_000
@@ -30,7 +30,7 @@ LIBRARIES = 850_000_000
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -54,7 +54,7 @@ def parse_memory(size: str | int) -> int:
     """
     match = _SIZE.fullmatch(str(size).strip())
     number = float(match["number"]) * _UNITS[(match["unit"] or "").upper()] if match else 0.0
-    if not 1 <= number <= LARGEST:
+    if not 1 <= number <= _LARGEST:
         shown = str(size) if len(str(size)) <= 40 else f"{str(size)[:37]}..."
         raise OptionError(f"memory {shown!r}: expected an amount such as 2GB, 500MB or 1.5GiB")
     return int(number)
@@ -94,7 +94,7 @@ def release_memory(*, above: float = 0.0) -> None:
 
 
 def run_each(
-    work: Callable[[Item], object], items: Iterable[Item], *, threads: int, progress: Progress | None = None
+    work: Callable[[_Item], object], items: Iterable[_Item], *, threads: int, progress: Progress | None = None
 ) -> None:
     """Do the same with every item, several at a time; the first error ends it.
 

@@ -15,9 +15,9 @@ from morpheus_lite.core.protocols import ImageDoor, MapDoor
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.band_stack import bits_of_bands
-from morpheus_lite.noise.detection_image import band_scatter, significance
+from morpheus_lite.noise.detection_image import band_scatter, make_detection_image
 from morpheus_lite.noise.smoothed import LightNoise, light_noise
-from morpheus_lite.runtime.processes import Workers, mapped
+from morpheus_lite.runtime.processes import Workers, parallel_map
 from morpheus_lite.segmentation.deblending import band_light, may_have_peaks, peak_pieces
 from morpheus_lite.segmentation.multithreshold import (
     LARGEST_BOX,
@@ -50,7 +50,7 @@ Splitter = Callable[[Window, np.ndarray, np.ndarray], Iterator[Split]]
 
 @dataclass
 class SplitBook:
-    """What the numbers mean that pieces are given as they are found, in whatever order that is.
+    """Record of split sources, by the numbers that pieces are given as they are found, in any order.
 
     Parameters
     ----------
@@ -168,7 +168,9 @@ def split(
         return list(splitter(group.window, labels, names[group.members]))
 
     image.close()
-    for group, found in zip(groups, mapped(look, groups, workers=1 if method == "paper" else workers), strict=True):
+    for group, found in zip(
+        groups, parallel_map(look, groups, workers=1 if method == "paper" else workers), strict=True
+    ):
         numbers = parents.plane.read(group.window) if found else np.zeros(0)
         for one in found:
             book.enter(one, group.window, numbers)
@@ -229,7 +231,7 @@ def _smooth(
     light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
     for part in pieces(around, _STRIP):
         piece: SkyImage = image.read(part)
-        light[inside(part, around)] = significance(piece, np.zeros(piece.shape, np.int32), scatter=scatter)
+        light[inside(part, around)] = make_detection_image(piece, np.zeros(piece.shape, np.int32), scatter=scatter)
         bands[inside(part, around)] = bits_of_bands(piece.valid)
     here = inside(window, around)
     return smoothed(light, options)[here], bands[here]

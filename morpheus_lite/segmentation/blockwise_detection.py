@@ -10,7 +10,13 @@ from morpheus_lite.core.protocols import ImageDoor, MapDoor
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.scratch_array import ScratchPlane
 from morpheus_lite.errors import OptionError
-from morpheus_lite.noise.detection_image import band_scatter, countable, noise_of_light, signal_to_noise, significance
+from morpheus_lite.noise.detection_image import (
+    band_scatter,
+    make_detection_image,
+    noise_of_light,
+    signal_to_noise,
+    to_fixed_point,
+)
 from morpheus_lite.segmentation.connected_components import Components, ComponentTable
 from morpheus_lite.segmentation.detection import DetectionOptions, flood, uncertain_pixels
 
@@ -107,12 +113,12 @@ def _significances(image: ImageDoor, plane: ScratchPlane, table: ComponentTable,
     sample = []
     for window in windows:
         piece, labels = image.read(window), table.component[plane.read(window)]
-        sample.append((significance(piece, labels, scatter=scatter), piece.valid, labels))
+        sample.append((make_detection_image(piece, labels, scatter=scatter), piece.valid, labels))
     noise = noise_of_light(sample)
     sums = np.zeros(len(table.area) + 1)
     for window in tiles(plane.shape, tile):
         labels = table.component[plane.read(window)]
         if labels.any():
-            light = countable(significance(image.read(window), labels, scatter=scatter))
+            light = to_fixed_point(make_detection_image(image.read(window), labels, scatter=scatter))
             sums += np.bincount(labels.ravel(), weights=light.ravel(), minlength=len(sums))
     return signal_to_noise(sums[1:], table.area, noise)

@@ -16,7 +16,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.noise.background_mesh import see_sky
 from morpheus_lite.noise.band_stack import bits_of_bands
-from morpheus_lite.noise.detection_image import band_scatter, significance
+from morpheus_lite.noise.detection_image import band_scatter, make_detection_image
 from morpheus_lite.segmentation.multithreshold import (
     LARGEST_BOX,
     MultithresholdOptions,
@@ -114,7 +114,7 @@ def deblend(
         image = see_sky(image, "mesh" if background is None else background)
         seen = image if band is None else image.take([image.index(band)])
         scatter = band_scatter((seen.cutout(window), labels[window.slices]) for window in sample_windows(seen.shape))
-        light = significance(seen, labels, scatter=scatter)
+        light = make_detection_image(seen, labels, scatter=scatter)
         relight = _unbroken_light(seen, scatter, options)
     light = light.astype(np.float64)
     return split_at_levels(labels, light, classification, options, relight=relight, workers=workers)
@@ -201,7 +201,7 @@ def peak_pieces(
 
 
 def may_have_peaks(sides: Sequence[int], min_distance: int) -> bool:
-    """Whether a bounding box of these sides is large enough for two peaks, and not too large to be split."""
+    """True if a bounding box is large enough for two peaks, and not too large to be split."""
     return min(sides) > 2 * min_distance and sides[0] * sides[1] <= LARGEST_BOX
 
 

@@ -14,7 +14,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.noise.background_mesh import see_sky
-from morpheus_lite.noise.detection_image import countable, noise_of_light, signal_to_noise, significance
+from morpheus_lite.noise.detection_image import make_detection_image, noise_of_light, signal_to_noise, to_fixed_point
 
 DETECTION_METHODS = ("paper", "probability")
 
@@ -144,7 +144,7 @@ def uncertain_pixels(background: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def flood(background: np.ndarray, uncertain: np.ndarray) -> np.ndarray:
-    """Which uncertain pixels belong to sources, by a watershed from the certain ones beside them.
+    """Assign uncertain pixels to sources by a watershed from the certain ones beside them.
 
     Parameters
     ----------
@@ -205,8 +205,8 @@ def _significances(labels: np.ndarray, keep: np.ndarray, image: SkyImage | None)
     if image.shape != labels.shape:
         raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {labels.shape}")
     kept = keep[labels].astype(np.int32)
-    light = significance(image, kept)
+    light = make_detection_image(image, kept)
     windows = sample_windows(image.shape)
     noise = noise_of_light([(light[w.slices], image.valid[w.slices], kept[w.slices]) for w in windows])
-    sums = np.bincount(labels.ravel(), weights=countable(light).ravel(), minlength=len(keep))
+    sums = np.bincount(labels.ravel(), weights=to_fixed_point(light).ravel(), minlength=len(keep))
     return signal_to_noise(sums, np.bincount(labels.ravel(), minlength=len(keep)), noise)

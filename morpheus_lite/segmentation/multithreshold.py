@@ -16,12 +16,12 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
-from morpheus_lite.noise.detection_image import unbroken_significance
+from morpheus_lite.noise.detection_image import unbroken_detection_image
 from morpheus_lite.noise.smoothed import LightNoise, SourceNoise, light_noise
-from morpheus_lite.runtime.processes import mapped
+from morpheus_lite.runtime.processes import parallel_map
 
 LARGEST_BOX = 1 << 23
-"""Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes a pixel."""
+"""Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes per pixel."""
 
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
@@ -147,7 +147,7 @@ def split_at_levels(
         some = [(label, boxes[label - 1]) for label in share]
         return list(_split_boxes(labels, smooth, planes, some, options, noise, relight))
 
-    for found in mapped(look, shares, workers=workers):
+    for found in parallel_map(look, shares, workers=workers):
         for label, box, pieces in found:
             own = labels[box] == label
             result[box][own] = (pieces + largest)[own]
@@ -189,11 +189,11 @@ def unbroken(
     here = inside(window, around)
     mask = np.zeros(around.shape, dtype=bool)
     mask[here] = own
-    return smoothed(unbroken_significance(read(around), mask, scatter), options)[here]
+    return smoothed(unbroken_detection_image(read(around), mask, scatter), options)[here]
 
 
 def is_broken(bands: np.ndarray, own: np.ndarray) -> bool:
-    """Whether the bands that are valid, as bits of a number, are not the same in all pixels of a source."""
+    """True if the valid bands, as bits of a number, are not the same in all pixels of a source."""
     numbers = bands[own]
     return bool((numbers != numbers[0]).any())
 
@@ -290,7 +290,7 @@ def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptio
 
 
 def _parts_somewhere(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> bool:
-    """Whether a source falls into two or more parts above any of the levels: most do not, and need no closer look."""
+    """True if a source falls into two or more parts above any of the levels: most do not, and need no closer look."""
     values = light[own]
     low, high = values.min(), values.max()
     if not low < high:
@@ -385,7 +385,7 @@ class _Pieces:
 def _one_galaxy(
     now: _Pieces, pair: tuple[int, int], saddle: float, noise: SourceNoise, options: MultithresholdOptions
 ) -> bool:
-    """Whether two touching pieces are one source."""
+    """True if two touching pieces are one source."""
     faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
     peak = min(now.peaks[faint], now.peaks[bright])
     if peak - saddle < options.min_depth * noise.at(saddle):
@@ -411,7 +411,7 @@ def _one_galaxy(
 
 
 def _is_round(area: np.ndarray) -> bool:
-    """Whether some pixels together are less than twice as long as they are wide."""
+    """True if the pixels together are less than twice as long as they are wide."""
     if np.count_nonzero(area) < 2:
         return True
     minor, major = sorted(inertia_tensor_eigvals(area.astype(np.float64)))

@@ -1,4 +1,4 @@
-"""What is wrong with real images: saturated cores, bleeding, cosmic rays, hot pixels, trails, missing data.
+"""Artefacts of real images: saturated cores, bleeding, cosmic rays, hot pixels, trails, missing data.
 
 Every function changes the arrays it is given, and draws all randomness from ``rng``.
 """

@@ -8,13 +8,13 @@ import numpy as np
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError, reading
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.populations import KINDS, magnitude_at
 from morpheus_lite.simulation.psf import VARIANTS, make_psfs
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
 from morpheus_lite.simulation.scene import Placed, Sky, draw_scene
-from morpheus_lite.simulation.votes import soft_label
+from morpheus_lite.simulation.soft_labels import soft_label
 
 HST_BANDS = ("F160W", "F125W", "F606W", "F850LP")
 """The four bands of the published network."""
@@ -39,7 +39,7 @@ class Field:
     pixel_scale : float
         Arcsec per pixel.
     psf_fwhm : tuple of float
-        Pixels, one a band.
+        Pixels, one per band.
     owner : numpy.ndarray
         int32, shape ``(y, x)``: 1 + the row in `sources` of the source that gives most of the light here (in the sum
         over bands of flux / `reference_noise`), 0 where all light is fainter than `OWNER_BRIGHTNESS`.
@@ -47,7 +47,7 @@ class Field:
         Structured: ``id`` (row + 1), ``x``, ``y`` (0-based pixel), ``kind`` (index into spheroid, disk, irregular,
         point_source), ``soft`` (4 class probabilities), ``h_mag`` (AB), ``half_light_radius`` (arcsec, semi-major),
         ``sersic``, ``bulge``, ``axis_ratio``, ``angle`` (radians), ``asymmetry``, ``structure``, ``seed``, ``flux``
-        (nJy, one a band). Sources outside the edges, and those outshone everywhere, are listed too.
+        (nJy, one per band). Sources outside the edges, and those outshone everywhere, are listed too.
     seed : int
         What it was made from.
     """
@@ -83,7 +83,7 @@ class Field:
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> None:
         """Write the field as a compressed ``.npz``, whole or not at all."""
-        with written_whole(path, overwrite=overwrite) as partial, partial.open("wb") as handle:
+        with atomic_write(path, overwrite=overwrite) as partial, partial.open("wb") as handle:
             np.savez_compressed(
                 handle,
                 flux=self.flux,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Telescope:
-    """What shapes a point spread function.
+    """Optics of a telescope, which shape its point spread function.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Filter:
 
     @property
     def camera(self) -> str:
-        """Which camera it belongs to: images of one camera share their roll angles."""
+        """Camera it belongs to: images of one camera share their roll angles."""
         if self.telescope.segmented:
             return "nircam"
         if self.telescope is not HUBBLE:

@@ -11,13 +11,13 @@ from morpheus_lite.simulation.blemishes import cosmic_rays, hot_pixels, invalid_
 from morpheus_lite.simulation.field import Field, reference_noise
 from morpheus_lite.simulation.rendering import ZERO_POINT
 
-DETECTION = 1.0
+OWNED_SNR = 1.0
 """A pixel belongs to its owner where the noise-free S/N of all bands together is above this."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a field is observed. Tuples have one entry a band.
+    """Observing conditions of a field. Tuples have one entry per band.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Observation:
     image : SkyImage
         nJy per pixel, with RMS planes; no WCS.
     labels : numpy.ndarray
-        int32, shape ``(y, x)``: `Field.owner` where the source stands out at this depth (`DETECTION`), else 0.
+        int32, shape ``(y, x)``: `Field.owner` where the source stands out at this depth (`OWNED_SNR`), else 0.
     signal : numpy.ndarray
         float32, shape ``(y, x)``: noise-free S/N of all bands together, ``sqrt(sum((flux / sigma) ** 2))``.
     """
@@ -179,7 +179,7 @@ def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> O
         units=("nJy",) * len(field.bands),
         name="simulated field",
     )
-    return Observation(image, np.where(signal > DETECTION, field.owner, 0).astype(np.int32), signal)
+    return Observation(image, np.where(signal > OWNED_SNR, field.owner, 0).astype(np.int32), signal)
 
 
 def noise_level(shape: tuple[int, int], conditions: Conditions, rng: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,7 @@ from morpheus_lite.simulation.instruments import Filter, Telescope
 ARCSEC = 206264.8
 """Arcsec in a radian."""
 
-COLOURS = (-0.43, -0.29, -0.14, 0.0, 0.14, 0.29, 0.43)
+_WAVELENGTHS = (-0.43, -0.29, -0.14, 0.0, 0.14, 0.29, 0.43)
 """Wavelengths at which a pattern is computed, in units of the width of the band from its middle: with three, the
 spikes of a broad band break up into dots."""
 
@@ -38,11 +38,11 @@ def diffraction(
     numpy.ndarray
         float32, shape ``(side, side)``, sum about 1.
     """
-    longest_step = band.wavelength * (1 + COLOURS[0] * band.width) * 1e-6 * ARCSEC / (2 * band.telescope.diameter)
+    longest_step = band.wavelength * (1 + _WAVELENGTHS[0] * band.width) * 1e-6 * ARCSEC / (2 * band.telescope.diameter)
     finer = int(np.ceil(step / longest_step))
     n = side * finer
     pattern = np.zeros((n, n), dtype=np.float32)
-    for offset in COLOURS:
+    for offset in _WAVELENGTHS:
         wavelength = band.wavelength * (1 + offset * band.width)
         metres = wavelength * 1e-6 * ARCSEC / (side * step)
         half = int(np.ceil(band.telescope.diameter / 2 / metres)) + 1
@@ -53,7 +53,7 @@ def diffraction(
         field[: 2 * half + 1, : 2 * half + 1] = open_area * np.exp(1j * phase)
         amplitude = scipy.fft.fft2(field, overwrite_x=True)
         power = amplitude.real**2 + amplitude.imag**2
-        pattern += power / power.sum(dtype=np.float64).astype(np.float32) / len(COLOURS)
+        pattern += power / power.sum(dtype=np.float64).astype(np.float32) / len(_WAVELENGTHS)
     fy, fx = scipy.fft.fftfreq(n, step / finer), scipy.fft.rfftfreq(n, step / finer)
     response = smoothing_response(fy, smoothing)[:, None] * smoothing_response(fx, smoothing)[None, :]
     smooth = scipy.fft.irfft2(scipy.fft.rfft2(pattern) * response, s=(n, n))

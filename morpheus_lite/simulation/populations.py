@@ -1,4 +1,4 @@
-"""What is in the sky: magnitudes, sizes, shapes, colours and kinds of sources, drawn from fitted distributions."""
+"""Populations of sources: magnitudes, sizes, shapes, colours and kinds, drawn from fitted distributions."""
 
 import json
 from dataclasses import dataclass

@@ -12,10 +12,10 @@ from astropy.wcs import WCS
 from morpheus_lite import __version__
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import OptionError
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 from morpheus_lite.simulation.field import HST_BANDS, Field, simulate_field
 from morpheus_lite.simulation.observation import (
-    DETECTION,
+    OWNED_SNR,
     Conditions,
     Observation,
     class_map,
@@ -115,7 +115,7 @@ def record(hdus: fits.HDUList, field: Field) -> None:
             "CREATOR": f"morpheus_lite {__version__}",
             "SEED": (field.seed, "of the simulated field"),
             "PIXSCALE": (field.pixel_scale, "arcsec"),
-            "DETSN": (DETECTION, "S/N per pixel above which a source owns it"),
+            "DETSN": (OWNED_SNR, "S/N per pixel above which a source owns it"),
         }
     )
     for index, (band, width) in enumerate(zip(field.bands, field.psf_fwhm, strict=True)):
@@ -124,7 +124,7 @@ def record(hdus: fits.HDUList, field: Field) -> None:
 
 def write_hdus(hdus: fits.HDUList, path: Path, overwrite: bool) -> Path:
     """Write under a temporary name, then move into place."""
-    with written_whole(path, overwrite=overwrite) as partial:
+    with atomic_write(path, overwrite=overwrite) as partial:
         hdus.writeto(partial, overwrite=True, output_verify="exception")
     return path
 

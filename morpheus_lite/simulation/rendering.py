@@ -12,7 +12,7 @@ from morpheus_lite.simulation.irregulars import irregular_transform
 from morpheus_lite.simulation.populations import Source, magnitude_at
 from morpheus_lite.simulation.psf import OVERSAMPLING, REACH, Psf, round_taper
 
-SIDES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
+STAMP_SIDES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 """Sides of stamps in pixels: few, so that the transform of the PSF is computed once for each."""
 
 FAINT_BRIGHTNESS = 30.5
@@ -68,7 +68,7 @@ def point_radius(flux: np.ndarray, psfs: Sequence[Psf], pixel_scale: float) -> i
 
 def choose_side(wanted: float) -> int:
     """The smallest stamp at least ``wanted`` pixels wide, or the largest there is."""
-    return next((side for side in SIDES if side >= wanted), SIDES[-1])
+    return next((side for side in STAMP_SIDES if side >= wanted), STAMP_SIDES[-1])
 
 
 def render(
@@ -85,7 +85,7 @@ def render(
     psfs : sequence of Psf
         One a band.
     wavelengths : numpy.ndarray
-        Micron, one a band.
+        Micron, one per band.
     pixel_scale : float
         Arcsec per pixel.
 

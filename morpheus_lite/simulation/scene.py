@@ -1,4 +1,4 @@
-"""Which sources a field holds, and where: counts, clustering, clusters of galaxies, close pairs."""
+"""Sources of a field and their positions: counts, clustering, clusters of galaxies, close pairs."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ BRIGHT_POINT = 21.5
 
 @dataclass(frozen=True)
 class Sky:
-    """What kind of sky to draw.
+    """Density and clustering of the sources to draw.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Where a survey is worked on.
+    """Cluster that a survey runs on.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class ClusterOptions:
 
     @property
     def in_process(self) -> bool:
-        """Whether tiles are worked on in this process."""
+        """True if tiles are worked on in this process."""
         return self.scheduler is None and self.n_workers == 0
 
     @property

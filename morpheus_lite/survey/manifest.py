@@ -1,4 +1,4 @@
-"""Which tiles a survey has: from images, directories, globs, or a manifest in TOML, CSV or ECSV."""
+"""Tiles of a survey from images, directories, globs, or a manifest in TOML, CSV or ECSV."""
 
 import csv
 import glob
@@ -17,7 +17,7 @@ from morpheus_lite.io.location import Location
 from morpheus_lite.io.run_header import RECORD
 from morpheus_lite.io.tables import read_catalog
 from morpheus_lite.io.untrusted import read_toml
-from morpheus_lite.survey.tile import PLANES, READING, Paths, Tile, check_names
+from morpheus_lite.survey.tile import NOISE_PLANES, READING, Paths, Tile, check_names
 
 MANIFESTS = (".toml", ".csv", ".ecsv")
 """Endings of manifests."""
@@ -28,7 +28,7 @@ IMAGES = (".fits", ".fit", ".fts", ".fits.fz", ".fits.gz", ".fz")
 log = logging.getLogger(__name__)
 
 _OPTIONS = {f.name for f in fields(ClassifyOptions)} - {"overwrite", "products"}
-_PREFIXES = ("image", *PLANES, "zero_point")
+_PREFIXES = ("image", *NOISE_PLANES, "zero_point")
 
 
 def read_tiles(source: Any) -> list[Tile]:
@@ -40,7 +40,7 @@ def read_tiles(source: Any) -> list[Tile]:
         An image (path or URL), a directory of images, a glob, a manifest, or a sequence of these. Every image file is a
         tile with all bands in it, called as the file without its endings. In a directory, planes beside images
         (``*_wht``, ``*_rms``, ``*_exp``, ``*_dq``, ``*_seg``, ...) and products of earlier runs are left aside. Tiles
-        with one file a band, or with RMS, weight or flag planes of their own, need a manifest.
+        with one file per band, or with RMS, weight or flag planes of their own, need a manifest.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def _tiles_of(source: str) -> Iterable[Tile]:
 
 
 def _is_aside(path: str) -> bool:
-    """Whether a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
+    """True if a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
     if naming.is_companion(Location.parse(path).stem):
         return True
     try:
@@ -219,7 +219,7 @@ def _tile(entry: Mapping[str, Any], directory: Path) -> Tile:
     unknown = sorted(set(entry) - known)
     if unknown:
         raise InputError(
-            f"{', '.join(unknown)} is unknown; expected name, image or image_<BAND>, {', '.join(PLANES)} (or "
+            f"{', '.join(unknown)} is unknown; expected name, image or image_<BAND>, {', '.join(NOISE_PLANES)} (or "
             "<plane>_<BAND>), bands, zero_point, or an option of morpheus classify"
         )
     if not entry.get("image"):
@@ -232,7 +232,7 @@ def _tile(entry: Mapping[str, Any], directory: Path) -> Tile:
         raise OptionError(f"option {', '.join(strange)} is unknown; expected some of {', '.join(sorted(_OPTIONS))}")
     image = _placed(entry["image"], directory)
     reading = {key: entry[key] for key in READING if key in entry}
-    reading |= {plane: _placed(reading[plane], directory) for plane in PLANES if plane in reading}
+    reading |= {plane: _placed(reading[plane], directory) for plane in NOISE_PLANES if plane in reading}
     if "bands" in reading:
         reading["bands"] = _words(reading["bands"])
     return Tile(str(entry.get("name") or _default_name(image)), image, reading, dict(options))
@@ -258,4 +258,4 @@ def _words(value: Any) -> list[str]:
 def _default_name(image: Paths) -> str:
     if isinstance(image, str):
         return Location.parse(image).stem
-    raise InputError("a tile with one file a band needs a name")
+    raise InputError("a tile with one file per band needs a name")

@@ -19,8 +19,8 @@ from morpheus_lite.survey.state.tile_state import (
     TileState,
     read_json,
     read_states,
-    strangers,
     tile_directory,
+    unrecognized_tiles,
 )
 from morpheus_lite.survey.tile import Tile
 
@@ -32,8 +32,8 @@ _RATES = {"unet": 13_000.0, "onepass": 250_000.0}
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """What a run will do.
+class SurveyPlan:
+    """Plan of a run.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Plan:
         Of the survey.
     weights : dict
         sha256 of the weights of each model.
-    strangers : tuple of str
+    unrecognized_tiles : tuple of str
         Finished tiles in the directory that do not belong to the survey.
     """
 
@@ -56,11 +56,11 @@ class Plan:
     states: tuple[TileState, ...]
     options: ClassifyOptions
     weights: dict[str, str]
-    strangers: tuple[str, ...] = ()
+    unrecognized_tiles: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tiles are in each state."""
+        """Number of tiles in each state."""
         found = Counter(one.state for one in self.states)
         return {str(state): found[state] for state in State}
 
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Why tiles that were done are not any more, and how many there are of each reason."""
+        """Reasons why tiles are stale, and the number of tiles of each."""
         return dict(Counter(one.reason for one in self.states if one.reason).most_common())
 
     def jobs(self, run: str, *, threads: int = 1, seconds: float | None = None) -> Iterator[Job]:
@@ -92,7 +92,7 @@ def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
     return replace(options, catalog_format="parquet", columns="photutils", overwrite=True, products=products)
 
 
-def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, verify: bool = False) -> Plan:
+def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, verify: bool = False) -> SurveyPlan:
     """Look at what is there, and find out what is to do; no image is opened.
 
     Parameters
@@ -116,7 +116,7 @@ def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, ve
     models = {tile_options(tile, options).model if tile.options else options.model for tile in tiles}
     weights = {model: _weights(model) for model in models}
     states = read_states(root, tiles, options, weights, verify=verify)
-    return Plan(root, tuple(tiles), tuple(states), options, weights, tuple(strangers(root, tiles)))
+    return SurveyPlan(root, tuple(tiles), tuple(states), options, weights, tuple(unrecognized_tiles(root, tiles)))
 
 
 def _weights(model: str) -> str:
@@ -126,7 +126,7 @@ def _weights(model: str) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the tiles that are not done will take, as far as can be told.
+    """Estimated cost of the tiles that are not done.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class Estimate:
     problems: tuple[str, ...] = field(default=())
 
 
-def estimate(plan: Plan) -> Estimate:
+def estimate(plan: SurveyPlan) -> Estimate:
     """Estimate a plan's time, disk and memory, from finished tiles where there are any.
 
     Opens up to `SAMPLE` images for their size, none as a whole.
@@ -183,8 +183,8 @@ def estimate(plan: Plan) -> Estimate:
     )
 
 
-def _measured(plan: Plan) -> tuple[float, float, str] | None:
-    """Pixels a core-second and bytes a pixel of tiles that are done."""
+def _measured(plan: SurveyPlan) -> tuple[float, float, str] | None:
+    """Pixels per core-second and bytes per pixel of tiles that are done."""
     done = [tile for tile, one in zip(plan.tiles, plan.states, strict=True) if one.state == State.DONE]
     pixels = seconds = disk = 0.0
     for tile in done[:: max(1, len(done) // SAMPLE)][:SAMPLE]:
@@ -204,13 +204,13 @@ def _bytes_per_pixel(options: ClassifyOptions, kind: str) -> float:
     return (maps if "maps" in options.products else 0) + _BYTES_A_SOURCE / 2500
 
 
-def as_dict(plan: Plan, guess: Estimate) -> dict[str, Any]:
+def as_dict(plan: SurveyPlan, guess: Estimate) -> dict[str, Any]:
     """A plan as plain values."""
     return {
         "tiles": len(plan.tiles),
         **plan.counts,
         "reasons": plan.reasons,
-        "strangers": list(plan.strangers),
+        "unrecognized_tiles": list(plan.unrecognized_tiles),
         "n_pixels": guess.n_pixels,
         "core_seconds": round(guess.core_seconds, 1),
         "disk": guess.disk,

@@ -14,13 +14,14 @@ from morpheus_lite.config.classify import AUTO, ClassifyOptions
 from morpheus_lite.config.schema import check, option
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
+from morpheus_lite.runtime.resources import Progress
 from morpheus_lite.survey.cluster import ClusterOptions, connected, require_dask
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.merge.merge import CATALOG, Merged, merge, merged_before
 from morpheus_lite.survey.mosaic.geometry import SIDE
-from morpheus_lite.survey.plan import Plan, make_plan, survey_options
+from morpheus_lite.survey.plan import SurveyPlan, make_plan, survey_options
 from morpheus_lite.survey.report.page import write_page
-from morpheus_lite.survey.report.summary import summarise
+from morpheus_lite.survey.report.summary import summarise_survey
 from morpheus_lite.survey.scheduler.jobs import Outcome
 from morpheus_lite.survey.scheduler.lock import locked
 from morpheus_lite.survey.scheduler.stages import run_stages
@@ -30,7 +31,6 @@ from morpheus_lite.survey.state.tile_state import TILES, write_json
 if TYPE_CHECKING:
     from distributed import Client
 
-Progress = Callable[[int, int], None]
 Announce = Callable[[str], None]
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a survey is run; none of it changes the result.
+    """Options of running a survey; none of them changes the result.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ class RunOptions:
 
 @dataclass(frozen=True, eq=False)
 class SurveyResult:
-    """What a run made.
+    """Result of a run.
 
     Parameters
     ----------
     directory : pathlib.Path
         Output directory.
-    plan : Plan
+    plan : SurveyPlan
         What there was to do.
     outcomes : tuple of Outcome
         Of the tiles that were worked on.
@@ -86,7 +86,7 @@ class SurveyResult:
     """
 
     directory: Path
-    plan: Plan
+    plan: SurveyPlan
     outcomes: tuple[Outcome, ...] = ()
     seconds: float = 0.0
     products: dict[str, Path] = field(default_factory=dict)
@@ -165,7 +165,7 @@ def classify_survey(
 
 
 def _work(
-    plan: Plan,
+    plan: SurveyPlan,
     name: str,
     client: "Client",
     cluster: ClusterOptions,
@@ -190,7 +190,7 @@ def _work(
     return tuple(outcomes)
 
 
-def _merge(plan: Plan, client: Callable[[], "Client"], run: RunOptions) -> Merged | None:
+def _merge(plan: SurveyPlan, client: Callable[[], "Client"], run: RunOptions) -> Merged | None:
     """The merged catalogue of what is done; None if it was not asked for, or there is nothing to merge."""
     index = read_index(plan.root, (tile.name for tile in plan.tiles))
     if not run.merge or not index.counts():
@@ -198,9 +198,9 @@ def _merge(plan: Plan, client: Callable[[], "Client"], run: RunOptions) -> Merge
     return merged_before(plan.root, index) or merge(plan.root, index, client())
 
 
-def _report(plan: Plan, outcomes: tuple[Outcome, ...], merged: Merged | None, seconds: float) -> dict[str, Path]:
+def _report(plan: SurveyPlan, outcomes: tuple[Outcome, ...], merged: Merged | None, seconds: float) -> dict[str, Path]:
     """Write what is to be said of the survey, for people and for programs."""
-    survey = summarise(plan, outcomes, merged, seconds)
+    survey = summarise_survey(plan, outcomes, merged, seconds)
     products = {"json": plan.root / "report.json", "report": plan.root / "report.html"}
     write_json(products["json"], survey)
     write_page(products["report"], survey, title=plan.root.name)

@@ -8,13 +8,13 @@ from typing import Any
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.location import Location
 
-PLANES = ("rms", "weight", "dq")
+NOISE_PLANES = ("rms", "weight", "dq")
 """Keyword arguments of `~morpheus_lite.io.read_image` that are planes, and so may be files."""
 
-READING = (*PLANES, "dq_bits", "bands", "zero_points")
+READING = (*NOISE_PLANES, "dq_bits", "bands", "zero_points")
 """Keyword arguments of `~morpheus_lite.io.read_image` that a tile may give."""
 
-LONGEST_NAME = 120
+LONGEST_TILE_NAME = 120
 
 _NAME = re.compile(r"^[\w+-][\w.+-]*$")
 
@@ -31,7 +31,7 @@ class Tile:
     name : str
         What the tile is called: letters, digits and ``_ . + -``. Its products lie in a directory of this name.
     image : str or mapping from band to str
-        Path or URL, with ``[EXT]`` if need be; one with all bands, or one a band.
+        Path or URL, with ``[EXT]`` if need be; one with all bands, or one per band.
     reading : mapping
         Keyword arguments of `~morpheus_lite.io.read_image`: some of `READING`.
     options : mapping
@@ -45,10 +45,10 @@ class Tile:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name) or len(self.name) > LONGEST_NAME:
+        if not _NAME.match(self.name) or len(self.name) > LONGEST_TILE_NAME:
             raise OptionError(
-                f"tile name {self.name!r}: expected at most {LONGEST_NAME} letters, digits and _ . + -, not beginning "
-                "with a dot; name the tile in a manifest"
+                f"tile name {self.name!r}: expected at most {LONGEST_TILE_NAME} letters, digits and _ . + -, not "
+                "beginning with a dot; name the tile in a manifest"
             )
         unknown = sorted(set(self.reading) - set(READING))
         if unknown:
@@ -58,7 +58,7 @@ class Tile:
     def locations(self) -> dict[str, Location]:
         """Every file of the tile by its role: ``image``, ``image:F160W``, ``rms``, ``weight:F160W``, ..."""
         found = _by_role("image", self.image)
-        for plane in PLANES:
+        for plane in NOISE_PLANES:
             found |= _by_role(plane, self.reading.get(plane))
         return found
 

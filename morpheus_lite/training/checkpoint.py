@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from morpheus_lite.errors import InputError, reason_of
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 
 
 def save_state(path: Path, groups: Mapping[str, Sequence[np.ndarray]], numbers: Mapping[str, float]) -> None:
@@ -25,12 +25,12 @@ def save_state(path: Path, groups: Mapping[str, Sequence[np.ndarray]], numbers: 
     """
     arrays = {f"{name}/{i}": np.asarray(array) for name, group in groups.items() for i, array in enumerate(group)}
     arrays |= {f"number/{name}": np.asarray(value, np.float64) for name, value in numbers.items()}
-    with written_whole(path, overwrite=True) as temporary, temporary.open("wb") as handle:
+    with atomic_write(path, overwrite=True) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **arrays)
 
 
 def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float]]:
-    """What `save_state` wrote.
+    """Read what `save_state` wrote.
 
     Raises
     ------
@@ -56,15 +56,15 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Add a row to the log, a CSV file; it replaces what a run that was killed wrote of this step and later ones."""
-    rows = [one for one in read_rows(path) if float(one["step"]) < row["step"]] if path.exists() else []
+    rows = [one for one in read_log(path) if float(one["step"]) < row["step"]] if path.exists() else []
     rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-    with written_whole(path, overwrite=True) as temporary, temporary.open("w", newline="") as handle:
+    with atomic_write(path, overwrite=True) as temporary, temporary.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """Rows of a log.
 
     Raises

@@ -1,4 +1,4 @@
-"""What a training run is told: one frozen configuration, read from TOML."""
+"""Configuration of a training run: frozen, read from TOML."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +29,7 @@ FINE_TUNING_STAGE = {"patch": 96, "batch": 16}
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """What a batch is made of, in one stage of training.
+    """Composition of a batch in one stage of training.
 
     Parameters
     ----------

@@ -11,13 +11,13 @@ from glob import glob
 import numpy as np
 
 from morpheus_lite.errors import InputError
-from morpheus_lite.noise.background_mesh import measure_noise, normalize
+from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.simulation import Field, observe
 from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style, style_shares
 from morpheus_lite.training.config import SamplingConfig
-from morpheus_lite.training.targets import Scene, make_scene, targets
+from morpheus_lite.training.targets import TrainingScene, make_training_scene, targets
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _RMS_SHARE = 0.3
 _FAINT_SNR = 5.0
@@ -27,7 +27,7 @@ _CORNERS = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one training step sees.
+    """Input of one training step.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def find_fields(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def draw_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -> Scene:
+def draw_training_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -> TrainingScene:
     """A field under random conditions (see `draw_style`), normalised as any image would be."""
     conditions = draw_style(rng, field, style)
     image = observe(field, conditions, rng).image
@@ -68,9 +68,9 @@ def draw_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -
     sigma = sigma / correlated_scatter(np.array(conditions.correlation)).astype(np.float32)
     if rng.uniform() > _RMS_SHARE:
         image = replace(image, rms=None)
-    snr, valid = normalize(image, measure_noise(image))
+    snr, valid = normalize(image, measure_background(image))
     position = np.stack([field.sources["y"], field.sources["x"]], axis=1).astype(np.float64)
-    return make_scene(snr, valid, field.flux / sigma, field.owner, field.sources["soft"], position)
+    return make_training_scene(snr, valid, field.flux / sigma, field.owner, field.sources["soft"], position)
 
 
 def batches(
@@ -78,7 +78,7 @@ def batches(
     sampling: SamplingConfig,
     seed: int,
     *,
-    observed: Sequence[tuple[Scene, float]] = (),
+    observed: Sequence[tuple[TrainingScene, float]] = (),
     simulated: float = 0.5,
 ) -> Iterator[Batch]:
     """Batches without end.
@@ -108,7 +108,7 @@ def batches(
                 paths = paths or [str(path) for path in rng.permutation(find_fields(patterns))]
                 field = Field.load(paths.pop())
                 style = str(rng.choice(STYLES, p=style_shares(field, sampling.styles)))
-                scene = draw_scene(rng, field, style=style)
+                scene = draw_training_scene(rng, field, style=style)
             pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
         chosen = rng.choice(len(pool), sampling.batch, replace=False)
         n_bands = max(pool[i][0].shape[-1] for i in chosen)
@@ -119,7 +119,7 @@ def batches(
         yield Batch(*arrays)
 
 
-def draw_patch(rng: np.random.Generator, scene: Scene, sampling: SamplingConfig) -> tuple[np.ndarray, ...]:
+def draw_patch(rng: np.random.Generator, scene: TrainingScene, sampling: SamplingConfig) -> tuple[np.ndarray, ...]:
     """One patch: the four arrays of a `Batch` without the first axis."""
     bands = _draw_bands(rng, scene.snr.shape[2], sampling.drop_bands)
     center = _draw_center(rng, scene, bands, sampling)
@@ -180,7 +180,7 @@ def _draw_bands(rng: np.random.Generator, n_bands: int, share: float) -> np.ndar
 
 
 def _draw_center(
-    rng: np.random.Generator, scene: Scene, bands: np.ndarray, sampling: SamplingConfig
+    rng: np.random.Generator, scene: TrainingScene, bands: np.ndarray, sampling: SamplingConfig
 ) -> tuple[float, float]:
     height, width = scene.owner.shape
     y, x = scene.position.T
@@ -215,7 +215,7 @@ def _window_around(
 
 
 def _draw_image(rng: np.random.Generator, sampling: SamplingConfig) -> np.ndarray:
-    """Which pixels of a patch lie in the image: all, or those on one side of its edge, at times within its corner."""
+    """Draw the pixels of a patch that lie in the image: all, those on one side of an edge, or in a corner."""
     inside = np.ones((sampling.patch, sampling.patch), bool)
     if rng.uniform() < sampling.edges:
         for cut in rng.uniform(0.05, 0.5, 1 + int(rng.uniform() < _CORNERS)):

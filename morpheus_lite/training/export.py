@@ -16,8 +16,8 @@ from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import halo
 from morpheus_lite.models.registry import read_info, save_model
 from morpheus_lite.models.weights_file import network_weights
-from morpheus_lite.runtime.atomic import written_whole
-from morpheus_lite.simulation.observation import DETECTION
+from morpheus_lite.runtime.atomic import atomic_write
+from morpheus_lite.simulation.observation import OWNED_SNR
 from morpheus_lite.training.card import make_card
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.config import TrainingConfig
@@ -30,9 +30,9 @@ from morpheus_lite.training.validation import (
     validation_scenes,
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-BEST, LOG = "best.npz", "log.csv"
+BEST, TRAINING_LOG = "best.npz", "log.csv"
 _PIXELS_A_SCENE = 20_000
 _FEWEST_SOURCES = 20  # of each class, for a bias of its own
 KIND = "onepass"
@@ -82,7 +82,7 @@ def export(
     except InputError as error:
         calibration = _calibration_of(start)
         kept = "it keeps that of its start" if start else "it has none"
-        logger.warning("%s cannot be calibrated, %s: %s", config.name, kept, error)
+        log.warning("%s cannot be calibrated, %s: %s", config.name, kept, error)
     # thresholds, training ranges and the like of a model hold for those made from it
     settings = dict(start.settings) if start and config.images else {}
     info = ModelInfo(
@@ -103,10 +103,10 @@ def export(
             "validation_loss": numbers["loss"],
         },
     )
-    card = card or make_card(config, info, run / LOG)
+    card = card or make_card(config, info, run / TRAINING_LOG)
     info = save_model(directory, info, network_weights(network), card=card, overwrite=overwrite)
-    with written_whole(directory / "training_log.csv", overwrite=True) as temporary:
-        shutil.copyfile(run / LOG, temporary)
+    with atomic_write(directory / "training_log.csv", overwrite=True) as temporary:
+        shutil.copyfile(run / TRAINING_LOG, temporary)
     return info
 
 
@@ -143,7 +143,7 @@ def _truth(item: ValidationScene, given: np.ndarray) -> np.ndarray:
     """Class probabilities of every pixel: float, shape ``(pixel, class)``."""
     level = np.sqrt((np.where(item.scene.valid, item.scene.signal, 0) ** 2).sum(axis=2))
     sky = np.arange(len(CLASSES)) == BACKGROUND
-    truth = np.where((level < DETECTION)[..., None], sky, item.target).reshape(-1, len(CLASSES))
+    truth = np.where((level < OWNED_SNR)[..., None], sky, item.target).reshape(-1, len(CLASSES))
     own = given * ~sky
     own /= np.maximum(own.sum(axis=1, keepdims=True), 1e-12)
     is_guess = ~has_class(item).ravel() & (truth[:, BACKGROUND] < 0.5)

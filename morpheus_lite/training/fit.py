@@ -20,22 +20,27 @@ from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import load_network
 from morpheus_lite.models.weights_file import network_weights
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.training.checkpoint import append_row, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, find_fields, prefetched
+from morpheus_lite.training.export import BEST, TRAINING_LOG
 from morpheus_lite.training.observed import read_observed, training_scenes
-from morpheus_lite.training.validation import Scores, ValidationScene, held_out_scenes, validate, validation_scenes
+from morpheus_lite.training.validation import (
+    ValidationScene,
+    ValidationScores,
+    held_out_scenes,
+    validate,
+    validation_scenes,
+)
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 STATE = "state.npz"
-BEST = "best.npz"
-LOG = "log.csv"
 MODEL = "model.json"
 TRAINING = "training.json"
 
-Progress = Callable[[dict[str, Any]], None]
+_Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(eq=False)
@@ -57,7 +62,7 @@ class Run:
         return [variable.numpy() for variable in self.mean]
 
 
-def train(config: TrainingConfig, directory: str | Path, *, progress: Progress | None = None) -> keras.Model:
+def train(config: TrainingConfig, directory: str | Path, *, progress: _Progress | None = None) -> keras.Model:
     """Train a network, or go on where an earlier run into the same directory stopped.
 
     Parameters
@@ -122,7 +127,7 @@ def _record(config: TrainingConfig, directory: Path) -> None:
             f"{directory} holds checkpoints of another network; use another directory, or delete {STATE} there"
         )
     for name, values in ((MODEL, model), (TRAINING, config.to_dict())):
-        with written_whole(directory / name, overwrite=True) as temporary:
+        with atomic_write(directory / name, overwrite=True) as temporary:
             temporary.write_text(json.dumps(values, indent=2))
 
 
@@ -148,7 +153,7 @@ def _start(config: TrainingConfig, directory: Path) -> Run:
             variable.assign(value)
         run.step, run.best = int(numbers["step"]), numbers["best"]
         run.since_best, run.seconds = int(numbers["since_best"]), numbers["seconds"]
-        logger.info("going on at step %d", run.step)
+        log.info("going on at step %d", run.step)
     return run
 
 
@@ -160,7 +165,7 @@ def _start_from(model: keras.Model, name_or_path: str) -> None:
         raise OptionError(f"start={name_or_path!r}: its network shares no array with the one to train")
     for variable in same:
         variable.assign(arrays[variable.path])
-    logger.info("%d of %d arrays start from %s", len(same), len(model.variables), name_or_path)
+    log.info("%d of %d arrays start from %s", len(same), len(model.variables), name_or_path)
 
 
 def _step_function(run: Run) -> Callable[[Batch], float]:
@@ -195,7 +200,7 @@ def _train_until(run: Run, stream: Iterator[Batch], take_step: Callable[[Batch],
         run.recent.append(loss)
         run.step += 1
         if run.step % 25 == 0:
-            logger.debug("step %d: loss %.4f", run.step, np.mean(run.recent[-25:]))
+            log.debug("step %d: loss %.4f", run.step, np.mean(run.recent[-25:]))
     run.seconds += time.monotonic() - started
 
 
@@ -210,7 +215,7 @@ def _checkpoint(
     directory: Path,
     simulated: Sequence[ValidationScene],
     held_out: Sequence[ValidationScene],
-    progress: Progress | None,
+    progress: _Progress | None,
 ) -> None:
     """Validate, save, log."""
     scores, losses = _scores(run, simulated, held_out)
@@ -224,21 +229,21 @@ def _checkpoint(
         **scores.row(),
         **losses,
     }
-    append_row(directory / LOG, row)  # before the state, so that a run killed here writes the row again
+    append_row(directory / TRAINING_LOG, row)  # before the state, so that a run killed here writes the row again
     numbers = {"step": run.step, "best": run.best, "since_best": run.since_best, "seconds": run.seconds}
     groups = {"weights": run.model.get_weights(), "mean": run.mean_weights()}
     groups["optimizer"] = [np.asarray(v) for v in run.optimizer.variables]
     save_state(directory / STATE, groups, numbers)
     if better:
         save_state(directory / BEST, {"weights": run.mean_weights()}, {"step": run.step, "loss": scores.loss})
-    logger.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores.loss)
+    log.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores.loss)
     if progress:
         progress(row)
 
 
 def _scores(
     run: Run, simulated: Sequence[ValidationScene], held_out: Sequence[ValidationScene]
-) -> tuple[Scores, dict[str, float]]:
+) -> tuple[ValidationScores, dict[str, float]]:
     """Scores of the running mean of the weights, and the losses of both kinds of scenes where there are both."""
     model, loss = _with_mean(run), get_loss(run.config.loss)
     if not (simulated and held_out):

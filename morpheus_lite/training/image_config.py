@@ -1,4 +1,4 @@
-"""What a training run is told of one observed image: pixels, labels, classes, and which part is held out."""
+"""Configuration of one observed image for training: pixels, labels, classes, and the part held out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ _KINDS = (
     "(positions and classes)"
 )
 
-Source = str | Mapping[str, str]
+PlaneSource = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ class ImageConfig:
         Classes are not given in exactly one way, or a value is impossible.
     """
 
-    image: Source = option(length=(1, None))
+    image: PlaneSource = option(length=(1, None))
     labels: str | None = None
     classes: str | None = None
     class_map: str | None = None
     sources: str | None = None
     unlabelled: str | None = None
-    rms: Source | None = None
-    weight: Source | None = None
-    dq: Source | None = None
+    rms: PlaneSource | None = None
+    weight: PlaneSource | None = None
+    dq: PlaneSource | None = None
     held_out: str = "right 0.25"
     share: float = option(1.0, above=0)
 
@@ -80,7 +80,7 @@ class ImageConfig:
 
     @property
     def name(self) -> str:
-        """What to call the image in messages."""
+        """Name of the image in messages."""
         return self.image if isinstance(self.image, str) else ", ".join(self.image.values())
 
     def parts(self, shape: tuple[int, int]) -> tuple[Window | None, Window | None]:
@@ -113,7 +113,7 @@ class ImageConfig:
         return replace(self, **{name: _anchored(value, folder) for name, value in values.items() if value})
 
 
-def _anchored(value: Source, folder: Path) -> Source:
+def _anchored(value: PlaneSource, folder: Path) -> PlaneSource:
     if isinstance(value, str):
         return value if "://" in value else str(folder / value)
     return {band: str(folder / path) for band, path in value.items()}

@@ -1,4 +1,4 @@
-"""Who owns a pixel of an observed image, and of what class: from label maps, tables, class maps and source lists."""
+"""Labels and classes of the pixels of an observed image, from label maps, tables, class maps and source lists."""
 
 import logging
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from morpheus_lite.io.segmentation_map import read_labels, read_whole_numbers
 from morpheus_lite.io.source_tables import class_shares, find_column, read_rows
 from morpheus_lite.training.image_config import ImageConfig
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 THRESHOLD = 2.5
 """Of the smoothed light of all bands, in units of its noise, around the positions of a source list."""
@@ -30,7 +30,7 @@ _DEC = ("dec", "delta_j2000", "deltawin_j2000", "dej2000", "dec_deg")
 
 @dataclass(frozen=True, eq=False)
 class Labelling:
-    """What is said to be in an image.
+    """Labels and classes of an image.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> L
     if not labelling.classed.any():
         raise InputError(f"{config.name}: no source has a class; expected {', '.join(SOURCE_CLASSES)}")
     n_classed = int(labelling.classed.sum())
-    logger.info("%s: %d sources, %d with a class", config.name, len(labelling.soft), n_classed)
+    log.info("%s: %d sources, %d with a class", config.name, len(labelling.soft), n_classed)
     return labelling
 
 
@@ -92,7 +92,7 @@ def _from_table(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labellin
     if not there.any():
         raise InputError(f"{path}: none of its {len(label)} labels is in the label map; is it of the same image?")
     if not there.all():
-        logger.warning("%s: %d of its labels are not in the label map", path, (~there).sum())
+        log.warning("%s: %d of its labels are not in the label map", path, (~there).sum())
     rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
     rows[place[there]] = soft[there]
     return _labelling(owner, rows, labelled)
@@ -137,7 +137,7 @@ def _from_sources(config: ImageConfig, light: np.ndarray, wcs: WCS | None, label
         labelled = labelled & (regions >= 0)
         regions = np.maximum(regions, 0)
     if (found == 0).any():
-        logger.warning("%s: %d of %d sources have no light above the threshold", path, (found == 0).sum(), len(found))
+        log.warning("%s: %d of %d sources have no light above the threshold", path, (found == 0).sum(), len(found))
     rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
     rows[found[found > 0] - 1] = soft[inside][found > 0]
     return _labelling(regions, rows, labelled)

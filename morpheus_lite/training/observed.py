@@ -18,18 +18,18 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.inference.one_pass import align_bands, tile_windows
 from morpheus_lite.io import read_image
-from morpheus_lite.noise.background_mesh import measure_noise, normalize
+from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling, read_labelling
-from morpheus_lite.training.targets import Scene, make_scene
+from morpheus_lite.training.targets import TrainingScene, make_training_scene
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 LABELLED_LEVEL = 1.15
 """Least signal of a labelled pixel, all bands together, over the noise: enough to be source beyond doubt."""
 
-TILE = 512
+_TILE = 512
 """Side of the pieces of a held-out part, in pixels."""
 
 _N_TILES = 8  # of an image: enough to tell when to stop
@@ -56,8 +56,8 @@ class Observed:
     """
 
     name: str
-    training: Scene | None
-    held_out: tuple[Scene, ...]
+    training: TrainingScene | None
+    held_out: tuple[TrainingScene, ...]
     share: float
 
 
@@ -81,7 +81,7 @@ def read_observed(config: TrainingConfig) -> tuple[Observed, ...]:
     return tuple(observed)
 
 
-def observe_image(image: SkyImage, config: ImageConfig) -> Scene:
+def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
     """An image and its labels as one scene.
 
     Parameters
@@ -91,11 +91,11 @@ def observe_image(image: SkyImage, config: ImageConfig) -> Scene:
     config : ImageConfig
         Where labels and classes are.
     """
-    snr, valid = normalize(image, measure_noise(image))
+    snr, valid = normalize(image, measure_background(image))
     n_seen = np.maximum(valid.sum(axis=2), 1)
     labelling = read_labelling(config, snr.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
     signal = estimate_signal(snr, valid, labelling)
-    return make_scene(
+    return make_training_scene(
         snr,
         valid,
         signal,
@@ -150,7 +150,7 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
     if part is not None and held_out is not None:
         there = [np.bincount(scene.owner[w.slices].ravel(), minlength=len(both)) > 0 for w in (part, held_out)]
         both = there[0] & there[1] & (np.arange(len(both)) > 0)
-    pieces: tuple[Scene, ...] = ()
+    pieces: tuple[TrainingScene, ...] = ()
     if held_out is not None:
         clean = cut_scene(scene, held_out)
         clean = replace(clean, labelled=_area(clean) & ~both[clean.owner])
@@ -160,7 +160,7 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
     return Observed(config.name, None if part is None else cut_scene(scene, part), pieces, config.share)
 
 
-def cut_scene(scene: Scene, window: Window, *, factor: int = 1) -> Scene:
+def cut_scene(scene: TrainingScene, window: Window, *, factor: int = 1) -> TrainingScene:
     """The part of a scene inside a window, its sides padded with invalid pixels to multiples of ``factor``.
 
     What is known of the sources stays that of the whole scene; positions are in the window's pixels.
@@ -182,20 +182,20 @@ def cut_scene(scene: Scene, window: Window, *, factor: int = 1) -> Scene:
     )
 
 
-def _pieces(scene: Scene, factor: int) -> tuple[Scene, ...]:
+def _pieces(scene: TrainingScene, factor: int) -> tuple[TrainingScene, ...]:
     """The tiles of a scene with the most labelled source pixels."""
-    windows = list(tile_windows(scene.owner.shape, TILE))
+    windows = list(tile_windows(scene.owner.shape, _TILE))
     counts = [int(((scene.owner > 0) & _area(scene))[window.slices].sum()) for window in windows]
     best = sorted(np.argsort(counts)[::-1][:_N_TILES])
     return tuple(cut_scene(scene, windows[i], factor=factor) for i in best if counts[i])
 
 
-def _area(scene: Scene) -> np.ndarray:
+def _area(scene: TrainingScene) -> np.ndarray:
     return np.ones(scene.owner.shape, bool) if scene.labelled is None else scene.labelled
 
 
 def _hidden_noise(snr: np.ndarray, sky: np.ndarray) -> float:
-    """How much noisier blocks of pixels are than their pixels tell: 1 for independent pixels, more after drizzling."""
+    """Ratio of the noise of blocks to that of independent pixels: 1 for independent pixels, more after drizzling."""
     height, width = (length - length % _BLOCK for length in snr.shape)
     blocks = (height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
     empty = sky[:height, :width].reshape(blocks).all(axis=(1, 3))
@@ -217,6 +217,6 @@ def _positions(owner: np.ndarray, light: np.ndarray, n_sources: int) -> np.ndarr
         return np.stack(sums, axis=1) / total[:, None]
 
 
-def training_scenes(observed: Sequence[Observed]) -> tuple[tuple[Scene, float], ...]:
+def training_scenes(observed: Sequence[Observed]) -> tuple[tuple[TrainingScene, float], ...]:
     """Scenes to cut patches from, and how often."""
     return tuple((one.training, one.share) for one in observed if one.training is not None)

@@ -1,4 +1,4 @@
-"""What a network should answer for a field seen at some depth, and how much each pixel counts.
+"""Target probabilities and pixel weights of a field seen at some depth.
 
 A simulated field knows who owns a pixel down to surface brightnesses that no exposure shows. Whether a pixel is source
 or sky is therefore decided against the noise of the bands at hand: at least `SOURCE_LEVEL` sigma (root of the sum of
@@ -22,7 +22,7 @@ _DETECTION_AREA, _CLASS_AREA = 150.0, 400.0  # px: sources of this size have wei
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class TrainingScene:
     """A field under some conditions, ready for patches to be cut from it.
 
     Parameters
@@ -66,7 +66,7 @@ class Scene:
         return np.ones(len(self.soft), bool) if self.classed is None else self.classed
 
 
-def make_scene(
+def make_training_scene(
     snr: np.ndarray,
     valid: np.ndarray,
     signal: np.ndarray,
@@ -76,8 +76,8 @@ def make_scene(
     *,
     classed: np.ndarray | None = None,
     labelled: np.ndarray | None = None,
-) -> Scene:
-    """A `Scene` with the power and the visible area of every source measured."""
+) -> TrainingScene:
+    """A `TrainingScene` with the power and the visible area of every source measured."""
     n_sources, n_bands = len(soft), snr.shape[2]
     flat = owner.ravel()
     squares = np.where(valid, signal, 0) ** 2
@@ -87,15 +87,15 @@ def make_scene(
     ]
     visible = (squares.sum(axis=2) >= SOURCE_LEVEL**2).ravel()
     area = np.bincount(flat[visible], minlength=n_sources + 1)[1 : n_sources + 1]
-    return Scene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, classed, labelled)
+    return TrainingScene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, classed, labelled)
 
 
-def targets(scene: Scene, window: tuple[slice, slice], bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def targets(scene: TrainingScene, window: tuple[slice, slice], bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities and weights of the pixels of a window, when only some bands are seen.
 
     Parameters
     ----------
-    scene : Scene
+    scene : TrainingScene
         The field.
     window : (slice, slice)
         Rows and columns.

@@ -1,4 +1,4 @@
-"""How good a network is on fields it was not trained on, in a few seconds."""
+"""Validation of a network on fields it was not trained on, in a few seconds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from scipy import ndimage
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.models.losses import Loss
 from morpheus_lite.simulation import Field
-from morpheus_lite.training.dataset import draw_scene, find_fields
+from morpheus_lite.training.dataset import draw_training_scene, find_fields
 from morpheus_lite.training.observed import Observed
-from morpheus_lite.training.targets import Scene, targets
+from morpheus_lite.training.targets import TrainingScene, targets
 
 BRIGHT = 40.0
 """Total S/N above which the class of a source is scored."""
@@ -27,7 +27,7 @@ class ValidationScene:
 
     Parameters
     ----------
-    scene : Scene
+    scene : TrainingScene
         What is seen.
     magnitude : numpy.ndarray
         H magnitude (AB) of each source, NaN where not known.
@@ -35,14 +35,14 @@ class ValidationScene:
         See `morpheus_lite.training.targets.targets`.
     """
 
-    scene: Scene
+    scene: TrainingScene
     magnitude: np.ndarray
     target: np.ndarray
     weight: np.ndarray
 
 
 @dataclass(frozen=True)
-class Scores:
+class ValidationScores:
     """Scores over all validation scenes; fractions 0-1, NaN where nothing could be scored.
 
     Parameters
@@ -94,7 +94,7 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 12) ->
     scenes = []
     for i, path in enumerate(find_fields(patterns)[:limit]):
         field = Field.load(path)
-        scene = draw_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
+        scene = draw_training_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
         whole = tuple(slice(0, length) for length in scene.owner.shape)
         target, weight = targets(scene, whole, np.ones(len(field.bands), bool))
         scenes.append(ValidationScene(scene, np.asarray(field.sources["h_mag"]), target, weight))
@@ -111,7 +111,7 @@ def held_out_scenes(observed: Sequence[Observed]) -> list[ValidationScene]:
     return scenes
 
 
-def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> Scores:
+def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> ValidationScores:
     """Score a network on scenes of sides that are multiples of its pooling."""
     results = [_score_scene(model, scene, loss) for scene in scenes]
     right, kind, magnitude, bright, faint, found = (
@@ -121,7 +121,7 @@ def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) 
     bins = np.sum([result["bins"] for result in results], axis=0)
     n_pixels = sum(scene.scene.owner.size for scene in scenes)
     edges = ((0, 23), (23, 24), (24, 25))
-    return Scores(
+    return ValidationScores(
         loss=float(np.mean([result["loss"] for result in results])),
         iou=float(counts[0] / max(counts[1], 1)),
         ece=float(np.abs(bins[1] - bins[2]).sum() / bins[0].sum()),
@@ -175,7 +175,7 @@ def _source_scores(item: ValidationScene, probability: np.ndarray, said: np.ndar
     return top == kind, kind, magnitude, seen & (total >= BRIGHT), faint, found
 
 
-def _n_spurious(scene: Scene, said: np.ndarray, used: np.ndarray) -> int:
+def _n_spurious(scene: TrainingScene, said: np.ndarray, used: np.ndarray) -> int:
     regions, n_regions = ndimage.label(said & used)
     total = np.concatenate([[0.0], np.sqrt(scene.power.sum(axis=1))])
     best = ndimage.maximum(total[scene.owner], regions, index=np.arange(1, n_regions + 1)) if n_regions else []

@@ -25,7 +25,7 @@ from morpheus_lite.evaluation import (
     format_scores,
     pool_scores,
     truth_of_simulation,
-    write_report,
+    write_evaluation,
 )
 from morpheus_lite.evaluation.metrics import OperatingPoint, sweep_purity
 from morpheus_lite.simulation import Field, observe, plain_conditions
@@ -133,7 +133,7 @@ def main() -> None:
     print("at the purest where there is none.\n")
     print(format_scores(pure))
     if chosen.out is not None:
-        write_report(pure, chosen.out, overwrite=True)
+        write_evaluation(pure, chosen.out, overwrite=True)
         (chosen.out / "thresholds.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

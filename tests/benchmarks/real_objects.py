@@ -21,7 +21,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.inference.one_pass import classify_tiles
 from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import OnePassConfig, halo
-from morpheus_lite.noise.background_mesh import measure_noise, normalize
+from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.validation import predict_probability
 
@@ -54,7 +54,7 @@ def load(path: Path) -> tuple[OnePassConfig, Predict]:
     network.set_weights(load_state(path / "state.npz")[0]["mean"])
 
     def predict(image: SkyImage) -> np.ndarray:
-        snr, valid = normalize(image, measure_noise(image))
+        snr, valid = normalize(image, measure_background(image))
         margin, factor = halo(config), config.factor
         pad = [(margin, margin + -length % factor) for length in image.shape]
         snr, valid = (np.pad(a, (*pad, (0, 0))) for a in (snr, valid))
@@ -150,7 +150,7 @@ def save_picture(path: Path, image: SkyImage, views: dict[str, np.ndarray]) -> N
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(views) + 1, figsize=(6 * (len(views) + 1), 6.3), layout="constrained")
-    snr = normalize(image, measure_noise(image))[0].mean(axis=-1)
+    snr = normalize(image, measure_background(image))[0].mean(axis=-1)
     axes[0].imshow(np.arcsinh(snr), vmin=-1, vmax=5, cmap="gray", origin="lower")
     for axis, (name, probability) in zip(axes[1:], views.items(), strict=True):
         axis.imshow(paint(probability), origin="lower")

@@ -36,7 +36,7 @@ READS = 3
 
 
 def measure(field, model_name, place):
-    """Core-seconds a pixel and a source, bytes of input and products, and the largest memory."""
+    """Core-seconds per pixel and per source, bytes of input and products, and the largest memory."""
     model = load_model(model_name)
     maps = ClassifyOptions(model=model_name, products=("maps",), compress=True)
     # The first run also compiles the network, which is done once a worker.
@@ -70,12 +70,12 @@ def rates(found, model, condition):
         "",
         "| | |",
         "|---|---|",
-        f"| class maps | {1e-6 / found['pixel']:.2f} megapixels a second |",
-        f"| sources found, split and measured | {1 / found['source']:.0f} a second |",
+        f"| class maps | {1e-6 / found['pixel']:.2f} megapixels per second |",
+        f"| sources found, split and measured | {1 / found['source']:.0f} per second |",
         f"| memory of a worker | {found['memory'] / 1e9:.1f} GB |",
-        f"| input (32-bit, uncompressed) | {4 * found['bands']} bytes a pixel |",
-        f"| class maps, compressed | {found['maps']:.0f} bytes a pixel, {found['small']:.1f} |",
-        f"| catalogue | {found['row']:.0f} bytes a source |",
+        f"| input (32-bit, uncompressed) | {4 * found['bands']} bytes per pixel |",
+        f"| class maps, compressed | {found['maps']:.0f} bytes per pixel, {found['small']:.1f} |",
+        f"| catalogue | {found['row']:.0f} bytes per source |",
     ]
 
 
@@ -122,9 +122,9 @@ def demands(found):
     written = SIDE**2 * found["maps"] / tile
     return [
         f"A tile of {SIDE:,} x {SIDE:,} px keeps a core at work for {tile:.0f} s. In that time it is read {READS} "
-        f"times (checksum, noise, network): {read / 1e6:.1f} MB/s a core, {read / 1e6:.1f} GB/s for 1,000 cores, and "
+        f"times (checksum, noise, network): {read / 1e6:.1f} MB/s per core, {read / 1e6:.1f} GB/s for 1,000 cores, and "
         f"{written / 1e6:.1f} GB/s of class maps are written by 1,000 cores unless they are compressed or left out. "
-        f"1,000 cores finish {1000 / tile:.1f} such tiles a second.",
+        f"1,000 cores finish {1000 / tile:.1f} such tiles per second.",
     ]
 
 

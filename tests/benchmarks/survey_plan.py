@@ -29,7 +29,7 @@ from morpheus_lite.survey.scheduler.jobs import Outcome
 from morpheus_lite.survey.scheduler.loop import run_jobs
 from morpheus_lite.survey.state.fingerprint import describe_inputs, run_of
 from morpheus_lite.survey.state.index import read_index
-from morpheus_lite.survey.state.tile_state import SUMMARY, describe_product, tile_directory, write_json, write_marker
+from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
 
 ROWS = ["| step | seconds | core-seconds | largest memory so far |", "|---|---|---|---|"]
 
@@ -75,7 +75,7 @@ def finish(root, tile, run):
     circle = [*(middle / np.linalg.norm(middle)).tolist(), 1.6e-3]
     footprint = {"shape": [4096, 4096], "wcs": "", "valid": None, "valid_share": 1.0, "circle": circle}
     write_json(directory / SUMMARY, {"footprint": footprint, "cells": {str(number): 1000}, "schema": "x"})
-    write_marker(directory, run, describe_inputs(tile), {"catalog": describe_product(product)})
+    write_marker(directory, run, describe_inputs(tile), {"catalog": fingerprint_product(product)})
 
 
 def main():

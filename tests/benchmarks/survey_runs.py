@@ -28,7 +28,7 @@ class Spent:
     tile_seconds: float
 
     def __str__(self):
-        return f"{self.seconds:.1f} s, {self.core_seconds:.1f} core-s, {self.memory / 1e9:.2f} GB a process"
+        return f"{self.seconds:.1f} s, {self.core_seconds:.1f} core-s, {self.memory / 1e9:.2f} GB per process"
 
 
 def command(source, place, model, workers, tile_size=None, memory_limit=None):

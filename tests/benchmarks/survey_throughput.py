@@ -2,7 +2,7 @@
 
     python tests/benchmarks/survey_throughput.py        # 64 tiles of 512 px out of 3,500 x 3,500 (needs GalSim)
 
-Prints for each: seconds (start of all processes, merging and report included), megapixels a second, the ratio to one
+Prints for each: seconds (start of all processes, merging and report included), megapixels per second, the ratio to one
 process that uses all cores, which share of the workers' time was not work on tiles, and the largest memory of a worker
 beside its limit. On a machine that does other things, compare the core-seconds.
 """

@@ -371,7 +371,7 @@ def test_poor_and_large_inputs_open_and_answer(open_report, tmp_path, monkeypatc
     if variant == "no positions":
         table = table["label", "area"]
     if variant == "block means":
-        monkeypatch.setattr(layers, "TILE", 1024)
+        monkeypatch.setattr(layers, "_TILE", 1024)
         for limit in ("MAX_FIELD_PIXELS", "MAX_PLANE_PIXELS", "MAX_VALUES", "MAX_LOSSLESS_PIXELS"):
             monkeypatch.setattr(layers, limit, 2000)
     report = open_report(write_report(tmp_path / "r.html", image, classification, labels, table))

@@ -11,8 +11,8 @@ from scipy import ndimage
 from scipy.special import erf
 
 from morpheus_lite import Classification, InputError, OptionError, SkyImage, decode_flags
-from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure, measure_noise
-from morpheus_lite.catalog.curve_of_growth import grow
+from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure, measure_correlated_noise
+from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 
 WHITE = {"F160W": CorrelatedNoise(1.0)}
 STEP = 44
@@ -111,14 +111,14 @@ def test_correlated_noise_is_accounted_for(with_rms):
 class TestNoise:
     def test_independent_pixels_have_a_factor_of_one(self):
         data = np.random.default_rng(0).normal(0, 3, (300, 300))
-        noise = measure_noise(sky(data, rms=3.0), np.zeros(data.shape, np.int32))["F160W"]
+        noise = measure_correlated_noise(sky(data, rms=3.0), np.zeros(data.shape, np.int32))["F160W"]
         assert noise.sigma == pytest.approx(3, rel=0.02)
         np.testing.assert_allclose(noise.factor(np.array([1, 10, 100, 1000, 1e5])), 1, atol=0.1)
 
     def test_a_smoothed_sky(self):
         rng = np.random.default_rng(0)
         data = ndimage.gaussian_filter(rng.normal(size=(400, 400)), 1.0, mode="wrap")
-        noise = measure_noise(sky(data, rms=data.std()), np.zeros(data.shape, np.int32))["F160W"]
+        noise = measure_correlated_noise(sky(data, rms=data.std()), np.zeros(data.shape, np.int32))["F160W"]
         # Large squares keep all of the white noise's variance, single pixels 1 / (4 pi).
         assert noise.factor(1) == pytest.approx(1, rel=0.05)
         assert noise.factor(24**2) == pytest.approx(np.sqrt(4 * np.pi), rel=0.12)
@@ -131,12 +131,12 @@ class TestNoise:
         valid = np.ones(data.shape, bool)
         valid[80:90] = False
         dirty = np.where((labels > 0) | ~valid, 1e5, data)
-        clean, other = (measure_noise(sky(plane, valid=valid), labels)["F160W"] for plane in (data, dirty))
+        clean, other = (measure_correlated_noise(sky(plane, valid=valid), labels)["F160W"] for plane in (data, dirty))
         assert clean.sigma == other.sigma
         np.testing.assert_allclose(clean.factors, other.factors)
 
     def test_without_empty_sky_it_is_not_known(self):
-        noise = measure_noise(sky(np.ones((20, 20))), np.ones((20, 20), np.int32))["F160W"]
+        noise = measure_correlated_noise(sky(np.ones((20, 20))), np.ones((20, 20), np.int32))["F160W"]
         assert np.isnan(noise.sigma)
         assert noise.factor(50) == 1
 
@@ -190,7 +190,7 @@ def test_kron_fluxes_are_those_of_photutils():
 
 
 def test_the_curve_of_growth_of_a_gaussian():
-    growth = grow(gaussian((101, 101), 50.3, 49.8, 4, 100), 50.3, 49.8, 45)
+    growth = curve_of_growth(gaussian((101, 101), 50.3, 49.8, 4, 100), 50.3, 49.8, 45)
     truth = 100 * (1 - np.exp(-0.5 * growth.radii**2 / (16 + 1 / 6)))
     np.testing.assert_allclose(growth.flux, truth, atol=0.15)
     assert growth.radius_of(50) == pytest.approx(4 * 1.1774, rel=0.01)

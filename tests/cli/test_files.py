@@ -13,8 +13,8 @@ import pytest
 from morpheus_lite import read_catalog
 from morpheus_lite.cli import main
 from morpheus_lite.errors import OutputError
-from morpheus_lite.io.tables import CATALOG_FORMATS
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.io.tables import TABLE_FORMATS
+from morpheus_lite.runtime.atomic import atomic_write
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
 TRAINING = """
@@ -77,14 +77,14 @@ def test_errors_of_writers_after_a_full_disk_are_the_disks(tmp_path):
     with (
         room_for(1000),
         pytest.raises(OutputError, match=r"a.npz cannot be written: the file would be too large"),
-        written_whole(tmp_path / "a.npz") as temporary,
+        atomic_write(tmp_path / "a.npz") as temporary,
         temporary.open("wb") as handle,
     ):
         np.savez(handle, a=np.random.default_rng(0).normal(size=10_000))
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_names_that_are_no_text(suffix, tmp_path, capsysbinary):
     try:
         (folder := Path(os.fsdecode(os.fsencode(tmp_path) + b"/k\xe4se"))).mkdir()

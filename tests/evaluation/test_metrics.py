@@ -160,7 +160,7 @@ def test_every_source_and_every_detection_has_its_fate():
     truth, found, match = fates()
     labels = np.arange(1, 7)  # 6 is too faint for a pixel of its own, and lies under detection 3
     back = {two: one for one, two in match.items()}
-    what, is_what = metrics.explain_unmatched(
+    what, is_what = metrics.classify_matches(
         metrics.overlap_areas(truth, found),
         labels,
         np.array([match.get(k, 0) for k in labels]),

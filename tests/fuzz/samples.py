@@ -20,7 +20,7 @@ import morpheus_lite as ml
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io import write_catalog, write_maps
-from morpheus_lite.survey.state.tile_state import describe_product, tile_directory, write_marker
+from morpheus_lite.survey.state.tile_state import fingerprint_product, tile_directory, write_marker
 
 SHAPE = (24, 32)
 
@@ -365,7 +365,7 @@ def _texts() -> list[Sample]:
         tile = tile_directory(root, "a")
         tile.mkdir(parents=True)
         (tile / "a_catalog.ecsv").write_text("x\n1\n")
-        product = describe_product(tile / "a_catalog.ecsv")
+        product = fingerprint_product(tile / "a_catalog.ecsv")
         facts = {"image": {"path": "plane.fits", "size": 1, "mtime_ns": 1, "sha256": "0"}}
         write_marker(tile, {"version": ml.__version__, "options": {"stride": 5}}, facts, {"catalog": product})
         files = {"tiles/a/done.json": (tile / "done.json").read_bytes(), "tiles/a/a_catalog.ecsv": b"x\n1\n"}

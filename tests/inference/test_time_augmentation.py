@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_one_pass import BoxModel, sky
@@ -41,17 +42,16 @@ def test_a_symmetric_network_has_no_doubts_of_its_own():
     snr, valid = tile(1)
     found = predict_symmetric(pixelwise, snr, valid)
     np.testing.assert_allclose(found.probability, pixelwise(snr, valid), atol=1e-6)
-    np.testing.assert_allclose(found.aleatoric, entropy(pixelwise(snr, valid)), atol=1e-6)
-    assert found.epistemic.max() < 1e-6
+    np.testing.assert_allclose(found.entropy, entropy(pixelwise(snr, valid)), atol=1e-6)
+    assert found.tta_disagreement.max() < 1e-6
 
 
 @given(seed=st.integers(0, 1000), height=st.integers(1, 5), width=st.integers(1, 5))
-def test_the_parts_add_up_to_the_whole(seed, height, width):
+def test_the_disagreement_is_a_part_of_the_entropy(seed, height, width):
     found = predict_symmetric(lopsided, *tile(seed, (1, height, width, 2)))
-    assert found.aleatoric.min() >= 0 and found.epistemic.min() >= 0
-    total = found.aleatoric + found.epistemic
-    np.testing.assert_allclose(total, entropy(found.probability), atol=2e-6)
-    assert total.max() <= 1 + 1e-6
+    assert found.tta_disagreement.min() >= 0 and (found.tta_disagreement <= found.entropy + 1e-6).all()
+    np.testing.assert_array_equal(found.entropy, entropy(found.probability))
+    assert found.entropy.max() <= 1 + 1e-6
     np.testing.assert_allclose(found.probability.sum(axis=-1), 1, atol=1e-5)
 
 
@@ -67,15 +67,15 @@ def test_it_is_the_mean_over_all_orientations():
     assert len(np.unique(members.round(4).reshape(8, -1), axis=0)) == 8
     found = predict_symmetric(lopsided, snr, valid)
     np.testing.assert_allclose(found.probability, members.mean(axis=0), atol=1e-6)
-    np.testing.assert_allclose(found.aleatoric, entropy(members).mean(axis=0), atol=1e-6)
-    assert found.epistemic.max() > 0.01
+    np.testing.assert_allclose(found.entropy - found.tta_disagreement, entropy(members).mean(axis=0), atol=1e-6)
+    assert found.tta_disagreement.max() > 0.01
 
 
 def test_turning_the_sky_turns_the_answer():
     snr, valid = tile(4)
     found = predict_symmetric(lopsided, snr, valid)
     turned = predict_symmetric(lopsided, *(np.rot90(a, axes=(1, 2)) for a in (snr, valid)))
-    np.testing.assert_allclose(np.rot90(found.epistemic, axes=(1, 2)), turned.epistemic, atol=1e-6)
+    np.testing.assert_allclose(np.rot90(found.tta_disagreement, axes=(1, 2)), turned.tta_disagreement, atol=1e-6)
 
 
 def test_a_margin_that_is_cut_off_does_not_matter():
@@ -107,20 +107,20 @@ def test_maps_of_uncertainty_do_not_depend_on_tiles_nor_on_where_they_are(
     image.valid[:5, :7] = False
     whole = classify_tiles(image, LopsidedModel(), uncertainty=True, tile=200)
     path = tmp_path_factory.mktemp("maps") / "maps.fits"
-    kinds, record = (*one_pass.KINDS, *one_pass.UNCERTAINTY), tile_record(LopsidedModel(), uncertainty=True)
+    kinds, record = (*one_pass.TILE_PLANES, *one_pass.UNCERTAINTY), tile_record(LopsidedModel(), uncertainty=True)
     with MapFile(path, image.shape, kinds, wcs=None, provenance=record) as maps:
         stream_tiles(open_image(image), LopsidedModel(), maps, tile=tile, workers=workers)
     again, _, record = read_maps(path)
-    for name in ("probability", "aleatoric", "epistemic"):
+    for name in ("probability", "entropy", "tta_disagreement"):
         np.testing.assert_allclose(getattr(again, name), getattr(whole, name), atol=1e-6, err_msg=name)
         assert np.isnan(getattr(again, name)[:5, :7]).all()
-    np.testing.assert_allclose((whole.aleatoric + whole.epistemic)[5:], entropy(whole.probability)[5:], atol=2e-6)
-    assert whole.epistemic[5:].max() > 1e-3 and record["symmetries"] == 8
+    np.testing.assert_allclose(whole.entropy[5:], entropy(whole.probability)[5:], atol=2e-6)
+    assert whole.tta_disagreement[5:].max() > 1e-3 and record["symmetries"] == 8
 
 
 def test_nobody_pays_for_what_was_not_asked_for():
     plain = classify_tiles(sky((40, 40)), LopsidedModel())
-    assert plain.aleatoric is None and plain.epistemic is None and "symmetries" not in plain.provenance
+    assert plain.entropy is None and plain.tta_disagreement is None and "symmetries" not in plain.provenance
     memory = 1e9
     assert workers_in(memory, LopsidedModel(), 2, uncertainty=True, tile=400) <= workers_in(
         memory, LopsidedModel(), 2, tile=400
@@ -132,9 +132,16 @@ def test_uncertainty_is_written_with_the_maps_and_read_back(tmp_path):
     maps = classify_tiles(image, LopsidedModel(), uncertainty=True)
     for compress in (False, True):
         path = ml.write_maps(tmp_path / "maps.fits", image, maps, compress=compress, overwrite=True)
-        np.testing.assert_array_equal(read_maps(path)[0].epistemic, maps.epistemic)
-    only = ml.write_maps(tmp_path / "only.fits", image, maps, planes=["mean", "epistemic"])
-    assert read_maps(only)[0].aleatoric is None
+        np.testing.assert_array_equal(read_maps(path)[0].tta_disagreement, maps.tta_disagreement)
+    with fits.open(ml.write_maps(tmp_path / "new.fits", image, maps)) as hdus:  # as version 0.1 wrote them
+        hdus["ENTROPY"].data = hdus["ENTROPY"].data - hdus["TTA_DISAGREEMENT"].data
+        hdus["ENTROPY"].name, hdus["TTA_DISAGREEMENT"].name = "ALEATORIC", "EPISTEMIC"
+        hdus.writeto(tmp_path / "old.fits")
+    old = read_maps(tmp_path / "old.fits")[0]
+    np.testing.assert_allclose(old.entropy, maps.entropy, atol=1e-6)
+    np.testing.assert_allclose(old.tta_disagreement, maps.tta_disagreement, atol=1e-6)
+    only = ml.write_maps(tmp_path / "only.fits", image, maps, planes=["mean", "tta_disagreement"])
+    assert read_maps(only)[0].entropy is None
 
 
 def test_a_file_is_classified_with_uncertainty(tmp_path, sim_field):
@@ -143,7 +150,7 @@ def test_a_file_is_classified_with_uncertainty(tmp_path, sim_field):
     found, labels, record = read_maps(products.paths["maps"])
     assert record["symmetries"] == 8 and labels.max() > 0
     source = found.source_probability > 0.5
-    assert found.epistemic.min() >= 0 and found.epistemic.max() < 1
-    assert found.aleatoric[source].mean() > 2 * found.aleatoric[~source].mean()  # sky is easy
+    assert found.tta_disagreement.min() >= 0 and found.tta_disagreement.max() < 1
+    assert found.entropy[source].mean() > 2 * found.entropy[~source].mean()  # sky is easy
     with pytest.raises(OptionError, match="variance over them is in its maps"):
         ml.classify_file(sim_field, tmp_path / "b", ClassifyOptions(model="hausen2020", uncertainty=True))

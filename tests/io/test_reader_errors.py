@@ -116,7 +116,7 @@ BAD_FILES = {
             fits.ImageHDU(np.ones((4, *SHAPE)), name="SCI"),
             fits.ImageHDU(np.ones((3, *SHAPE)), name="ERR"),
         ),
-        r"t.fits\[2\] ERR has 3 planes for 4 band\(s\); expected one, or one a band",
+        r"t.fits\[2\] ERR has 3 planes for 4 band\(s\); expected one, or one per band",
     ),
     "noise of another shape": (
         lambda folder: write(folder / "t.fits", image_hdu(name="H"), fits.ImageHDU(np.ones((9, 9)), name="H_RMS")),

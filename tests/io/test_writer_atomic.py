@@ -20,10 +20,10 @@ from morpheus_lite.io.sections import SectionWriter
 from morpheus_lite.runtime.atomic import (
     FOREIGN_AGE,
     SUFFIX,
+    atomic_write,
     check_writable,
     clear_abandoned,
     temporary_path,
-    written_whole,
 )
 
 
@@ -40,7 +40,7 @@ def result() -> Classification:
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_an_interrupted_write_leaves_nothing(error, tmp_path):
-    with pytest.raises(error), written_whole(tmp_path / "a.fits") as path:
+    with pytest.raises(error), atomic_write(tmp_path / "a.fits") as path:
         path.write_text("half")
         raise error
     assert not names(tmp_path)
@@ -49,11 +49,11 @@ def test_an_interrupted_write_leaves_nothing(error, tmp_path):
 def test_an_interrupted_overwrite_leaves_the_old_file(tmp_path):
     target = tmp_path / "a.fits"
     target.write_text("old")
-    with pytest.raises(RuntimeError), written_whole(target, overwrite=True) as path:
+    with pytest.raises(RuntimeError), atomic_write(target, overwrite=True) as path:
         path.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
-    with written_whole(target, overwrite=True) as path:
+    with atomic_write(target, overwrite=True) as path:
         assert target.read_text() == "old"
         path.write_text("new")
     assert target.read_text() == "new"
@@ -89,7 +89,7 @@ def test_nothing_is_replaced_unasked(result, tmp_path):
 
 
 def test_a_file_that_appears_meanwhile_is_left(tmp_path):
-    with pytest.raises(OutputError, match="has appeared while"), written_whole(tmp_path / "a") as path:
+    with pytest.raises(OutputError, match="has appeared while"), atomic_write(tmp_path / "a") as path:
         path.write_text("mine")
         (tmp_path / "a").write_text("theirs")
     assert (tmp_path / "a").read_text() == "theirs"
@@ -121,7 +121,7 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
 def test_a_disk_that_refuses(code, message, tmp_path):
     with (
         pytest.raises(OutputError, match=f"a.fits cannot be written: .*{message}"),
-        written_whole(tmp_path / "a.fits") as p,
+        atomic_write(tmp_path / "a.fits") as p,
     ):
         p.write_text("half")
         raise OSError(code, "what the system says")
@@ -129,19 +129,19 @@ def test_a_disk_that_refuses(code, message, tmp_path):
 
 
 def test_astropy_on_a_full_disk(tmp_path):
-    with pytest.raises(OutputError, match="no space left"), written_whole(tmp_path / "a.fits"):
+    with pytest.raises(OutputError, match="no space left"), atomic_write(tmp_path / "a.fits"):
         raise OSError("Not enough space on disk: requested 10, available 3. [Errno 28] ...")
 
 
 def test_other_errors_pass(tmp_path):
-    with pytest.raises(FileExistsError), written_whole(tmp_path / "a.fits"):
+    with pytest.raises(FileExistsError), atomic_write(tmp_path / "a.fits"):
         raise FileExistsError(errno.EEXIST, "not the disk's fault")
 
 
 def test_no_directory_is_an_output_error(tmp_path):
     with (
         pytest.raises(OutputError, match="the directory does not exist"),
-        written_whole(tmp_path / "none" / "a.fits") as path,
+        atomic_write(tmp_path / "none" / "a.fits") as path,
     ):
         path.write_text("x")
 
@@ -157,8 +157,8 @@ def test_temporary_files_look_like_no_product(tmp_path):
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     program = (
         "import os, sys, time\n"
-        "from morpheus_lite.runtime.atomic import written_whole\n"
-        "with written_whole(sys.argv[1]) as path:\n"
+        "from morpheus_lite.runtime.atomic import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as path:\n"
         "    path.write_text('half')\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"

@@ -12,7 +12,7 @@ from pyarrow import parquet
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import read_catalog, write_catalog
 from morpheus_lite.io.source_tables import find_column, read_rows
-from morpheus_lite.io.tables import CATALOG_FORMATS
+from morpheus_lite.io.tables import TABLE_FORMATS
 
 META = {"version": "0.1", "model": "hausen2020", "options": {"stride": 3, "note": "naïve <b>\n"}, "none": None}
 
@@ -46,7 +46,7 @@ def columns_equal(one, two):
         assert one.tolist() == two.tolist()
 
 
-@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_catalogues_come_back(suffix, table, tmp_path):
     table["morphology"] = ["disk", "point_source", "unknown"]
     with warnings.catch_warnings():
@@ -65,7 +65,7 @@ def test_catalogues_come_back(suffix, table, tmp_path):
         assert again[name].dtype.isnative
 
 
-@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_catalogues_without_sources(suffix, table, tmp_path):
     again = read_catalog(write_catalog(tmp_path / f"catalog{suffix}", table[:0]))
     assert len(again) == 0
@@ -83,7 +83,7 @@ def test_letters_beyond_ascii_are_escaped_in_fits(table, tmp_path):
     assert again["morphology"][2] == "\\xdcnknown"
 
 
-@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_the_same_catalogue_gives_the_same_bytes(suffix, table, tmp_path):
     one, two = (write_catalog(tmp_path / f"{name}{suffix}", table).read_bytes() for name in ("one", "two"))
     assert one == two
@@ -91,7 +91,7 @@ def test_the_same_catalogue_gives_the_same_bytes(suffix, table, tmp_path):
 
 def test_the_table_is_not_changed(table, tmp_path):
     before, meta = table.copy(), dict(table.meta)
-    for suffix in CATALOG_FORMATS:
+    for suffix in TABLE_FORMATS:
         write_catalog(tmp_path / f"catalog{suffix}", table)
     assert table.meta == meta
     assert (table["morphology"] == before["morphology"]).all()
@@ -179,7 +179,7 @@ def test_unknown_endings_are_refused(name, table, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_broken_catalogues(suffix, tmp_path):
     path = tmp_path / f"catalog{suffix}"
     with pytest.raises(InputError, match="no such file; expected a catalogue"):

@@ -12,7 +12,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OptionError
 from morpheus_lite.inference.one_pass import classify_tiles
 from morpheus_lite.models.devices import use_device
-from morpheus_lite.models.onepass import fold
+from morpheus_lite.models.onepass import fold_network
 from morpheus_lite.models.onepass_config import OnePassConfig, stage_margins
 from morpheus_lite.models.registry import load_model
 
@@ -65,8 +65,8 @@ def test_the_trimmed_network_gives_the_inside_of_the_whole_one(cell, bands):
     rng = np.random.default_rng(1)
     snr = rng.normal(0, 5, (1, side, side, 3)).astype(np.float32)
     valid = (rng.random(snr.shape) > 0.1).astype(np.float32)
-    whole = fold(network, config).predict([snr * valid, valid], verbose=0)
+    whole = fold_network(network, config).predict([snr * valid, valid], verbose=0)
     seen = (slice(None), *[slice(around - margin, side - around + margin)] * 2)
-    inner = fold(network, config, trimmed=True).predict([(snr * valid)[seen], valid[seen]], verbose=0)
+    inner = fold_network(network, config, trimmed=True).predict([(snr * valid)[seen], valid[seen]], verbose=0)
     assert inner.shape == (1, 2 * config.factor, 2 * config.factor, 5)
     np.testing.assert_allclose(inner, whole[:, around:-around, around:-around], atol=1e-5 * np.abs(whole).max())

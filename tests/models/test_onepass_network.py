@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.onepass import build_onepass, fold
+from morpheus_lite.models.onepass import build_onepass, fold_network
 from morpheus_lite.models.onepass_config import OnePassConfig, halo, multiply_adds
 
 BANDS = ("F160W", "F125W", "F606W")
@@ -67,7 +67,7 @@ def test_folding_keeps_results_inside_the_halo(config):
     snr, valid = sky((128, 144))
     valid[:, 30:60, :, 1] = 0
     snr *= valid
-    folded = fold(model, config)
+    folded = fold_network(model, config)
     assert not any(layer.name.endswith("_norm") for layer in folded.layers)
     inner = np.s_[:, margin:-margin, margin:-margin]
     expected, got = (m.predict([snr, valid], verbose=0)[inner] for m in (model, folded))

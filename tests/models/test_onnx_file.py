@@ -7,7 +7,7 @@ import morpheus_lite as ml
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import ModelError, OptionError, OutputError
 from morpheus_lite.models.onnx_file import export_model
-from morpheus_lite.noise.background_mesh import interpolate_mesh, measure_noise, normalize
+from morpheus_lite.noise.background_mesh import interpolate_mesh, measure_background, normalize
 from morpheus_lite.segmentation.detection import DetectionOptions
 
 onnxruntime, sep = pytest.importorskip("onnxruntime"), pytest.importorskip("sep")
@@ -42,7 +42,7 @@ def test_one_pass_models_take_images_of_any_size(name, n_bands, shape, tmp_path)
     image = sky(shape, n_bands)
     expected = ml.classify(image, name).probability
     seen = np.isfinite(expected[..., 0])
-    snr, valid = normalize(image, measure_noise(image))
+    snr, valid = normalize(image, measure_background(image))
     snr[~valid] = np.nan  # which must not matter
     answer, facts = run(export_model(name, tmp_path / "model.onnx"), snr=snr[None], valid=valid[None])
     assert answer.shape == (1, *shape, 5)
@@ -54,7 +54,7 @@ def test_one_pass_models_take_images_of_any_size(name, n_bands, shape, tmp_path)
 def test_normalisation_in_the_graph(tmp_path):
     image = sky((150, 170))
     expected = ml.classify(image, "hst").probability
-    noise, whole = measure_noise(image), Window(0, 0, *image.shape)
+    noise, whole = measure_background(image), Window(0, 0, *image.shape)
     background, sigma = (
         np.stack([interpolate_mesh(mesh[..., b], noise.centers, whole) for b in range(4)], axis=-1)[None]
         for mesh in (noise.background, noise.sigma)

@@ -16,7 +16,7 @@ from morpheus_lite.models.arithmetic import bicubic_matrix
 from morpheus_lite.models.blocks import BicubicUpsampling, block, fold, upsample
 from morpheus_lite.models.unet import build_unet, trim_unet
 from morpheus_lite.models.unet_config import HAUSEN2020, UNetConfig
-from morpheus_lite.models.window_predictor import compiled
+from morpheus_lite.models.window_predictor import compile_windows
 
 SMALL = UNetConfig(
     down=((1, 3), (2, 4)),
@@ -125,7 +125,7 @@ def test_trimmed_network_gives_the_inner_part(config, trim):
 def test_a_window_does_not_know_its_neighbours_in_the_batch(published):
     rng = np.random.default_rng(4)
     batch = rng.normal(size=(BATCH, 40, 40, 4)).astype(np.float32)
-    for predict in (compiled(published), compiled(trim_unet(published, HAUSEN2020, 5))):
+    for predict in (compile_windows(published), compile_windows(trim_unet(published, HAUSEN2020, 5))):
         expected = predict(batch)
         for _ in range(3):
             order = rng.permutation(BATCH)
@@ -133,7 +133,7 @@ def test_a_window_does_not_know_its_neighbours_in_the_batch(published):
 
 
 def test_predictions_are_probabilities(published):
-    values = compiled(published)(np.random.default_rng(5).normal(size=(3, 40, 40, 4)))
+    values = compile_windows(published)(np.random.default_rng(5).normal(size=(3, 40, 40, 4)))
     assert values.dtype == np.float32
     np.testing.assert_allclose(values.sum(axis=3), 1, atol=1e-5)
     assert values.min() >= 0

@@ -11,7 +11,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import (
     BOX,
     interpolate_mesh,
-    measure_noise,
+    measure_background,
     measure_row,
     noise_from_rows,
     normalize,
@@ -30,7 +30,7 @@ def with_data(image, data, valid=None, rms=None):
 
 
 def test_noise_and_background_of_blank_sky():
-    noise = measure_noise(sky())
+    noise = measure_background(sky())
     assert noise.sigma.shape == (3, 4, 2)
     np.testing.assert_allclose(noise.sigma / [2.0, 0.03], 1, atol=0.06)
     np.testing.assert_allclose((noise.background - [5.0, -0.1]) / [2.0, 0.03], 0, atol=0.06)
@@ -47,7 +47,7 @@ def test_sources_hardly_raise_the_noise():
     data = image.data.copy()
     for y0, x0 in rng.uniform(0, 512, (120, 2)):  # 120 sources of 4 px: a tenth of the pixels above 1 sigma
         data += 200 * np.array([2.0, 0.03]) * np.exp(-0.5 * ((y - y0) ** 2 + (x - x0) ** 2) / 16)[..., None]
-    noise = measure_noise(with_data(image, data))
+    noise = measure_background(with_data(image, data))
     np.testing.assert_allclose(noise.sigma / [2.0, 0.03], 1, atol=0.2)
     assert np.abs((noise.background - [5.0, -0.1]) / [2.0, 0.03]).max() < 0.4
 
@@ -56,7 +56,7 @@ def test_a_galaxy_that_fills_a_box_is_not_background():
     image = sky((640, 640))
     y, x = np.indices(image.shape)
     galaxy = 60 * np.exp(-np.hypot(y - 320, x - 320) / 45)[..., None]
-    noise = measure_noise(with_data(image, image.data + galaxy * [1, 0.015]))
+    noise = measure_background(with_data(image, image.data + galaxy * [1, 0.015]))
     assert noise.background[2, 2, 0] - 5 < 6  # the galaxy is 15 there, on the average
 
 
@@ -64,11 +64,11 @@ def test_depth_steps_are_followed_with_and_without_rms_plane():
     image = sky((512, 512), level=(0.0, 0.0))
     step = np.where(np.arange(512)[:, None, None] < 256, 1.0, 3.0) * np.ones_like(image.data)
     stepped = with_data(image, image.data * step)
-    snr, _ = normalize(stepped, measure_noise(stepped))
+    snr, _ = normalize(stepped, measure_background(stepped))
     for rows in (slice(0, 150), slice(360, 512)):
         np.testing.assert_allclose(snr[rows].std(axis=(0, 1)), 1, atol=0.05)
     known = with_data(image, image.data * step, rms=(step * [4.6, 0.07]).astype(np.float32))  # 2.3 times too large
-    snr, valid = normalize(known, measure_noise(known))
+    snr, valid = normalize(known, measure_background(known))
     assert valid.all()
     for rows in (slice(0, 256), slice(256, 512)):
         np.testing.assert_allclose(snr[rows].std(axis=(0, 1)), 1, atol=0.05)
@@ -78,7 +78,7 @@ def test_depth_steps_are_followed_with_and_without_rms_plane():
 @given(st.integers(60, 500), st.integers(60, 500), st.data())
 def test_any_window_is_normalised_as_in_the_whole(height, width, data):
     image = sky((height, width))
-    noise = measure_noise(image)
+    noise = measure_background(image)
     snr, valid = normalize(image, noise)
     y, x = data.draw(st.integers(0, height - 2)), data.draw(st.integers(0, width - 2))
     window = Window(y, x, data.draw(st.integers(1, height - y)), data.draw(st.integers(1, width - x)))
@@ -93,7 +93,7 @@ def test_strip_by_strip_is_the_same_as_whole(shape):
     windows = strips(shape)
     assert sum(w.height for w in windows) == shape[0]
     rows = [measure_row(image.cutout(w), shape) for w in windows]
-    noise, whole = noise_from_rows(shape, rows), measure_noise(image)
+    noise, whole = noise_from_rows(shape, rows), measure_background(image)
     pieces = strips(shape, width=200)
     assert sum(w.height * w.width for w in pieces) == shape[0] * shape[1]
     cut = [
@@ -113,8 +113,8 @@ def test_invalid_pixels_do_not_matter():
     spoilt[~valid] = 0
     garbage = image.data.copy()
     garbage[~valid] = 1e9
-    noise = measure_noise(with_data(image, spoilt, valid))
-    np.testing.assert_array_equal(noise.sigma, measure_noise(with_data(image, garbage, valid)).sigma)
+    noise = measure_background(with_data(image, spoilt, valid))
+    np.testing.assert_array_equal(noise.sigma, measure_background(with_data(image, garbage, valid)).sigma)
     np.testing.assert_allclose(noise.sigma / [2.0, 0.03], 1, atol=0.1)  # holes are filled from their neighbours
     snr, seen = normalize(with_data(image, spoilt, valid), noise)
     assert not snr[~valid].any()
@@ -125,7 +125,7 @@ def test_a_band_without_noise_counts_as_missing():
     image = sky((200, 200))
     data = image.data.copy()
     data[:, :, 1] = 3.0
-    noise = measure_noise(with_data(image, data))
+    noise = measure_background(with_data(image, data))
     snr, valid = normalize(with_data(image, data), noise)
     assert not noise.sigma[:, :, 1].any() and not valid[:, :, 1].any() and not snr[:, :, 1].any()
     assert valid[:, :, 0].all()
@@ -133,9 +133,9 @@ def test_a_band_without_noise_counts_as_missing():
 
 def test_units_and_offsets_make_no_difference():
     image = sky()
-    snr, _ = normalize(image, measure_noise(image))
+    snr, _ = normalize(image, measure_background(image))
     scaled = with_data(image, image.data * np.float32(1024) + np.float32(4096))
-    other, _ = normalize(scaled, measure_noise(scaled))
+    other, _ = normalize(scaled, measure_background(scaled))
     np.testing.assert_allclose(other, snr, atol=5e-3)
 
 
@@ -149,7 +149,7 @@ def test_mesh_is_bilinear_between_centres_and_flat_beyond():
 
 def test_shapes_that_disagree_are_refused():
     image = sky((BOX, BOX))
-    noise = measure_noise(image)
+    noise = measure_background(image)
     with pytest.raises(InputError, match="expected the same"):
         normalize(image, noise, window=Window(0, 0, 10, 10))
     with pytest.raises(InputError, match="1 bands"):
@@ -163,6 +163,6 @@ def test_a_slope_is_followed_to_the_edges(rise):
     y, x = np.mgrid[:300, :300]
     slope = rise * (x + 0.5 * y) / 300
     image = with_data(sky((300, 300), (1.0,), (0.0,)), sky((300, 300), (1.0,), (0.0,)).data + slope[..., None])
-    snr, _ = normalize(image, measure_noise(image))
+    snr, _ = normalize(image, measure_background(image))
     assert abs(snr.std() - 1) < 0.03
     assert max(abs(corner.mean()) for corner in (snr[:30, :30], snr[-30:, -30:], snr[:30, -30:])) < 0.2

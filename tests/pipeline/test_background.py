@@ -12,7 +12,7 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.models.registry import load_model
-from morpheus_lite.noise.background_mesh import measure_noise, normalize, subtract
+from morpheus_lite.noise.background_mesh import measure_background, normalize, subtract
 from morpheus_lite.pipeline import classify as pipeline
 from morpheus_lite.segmentation.detection import DetectionOptions
 from tests.cases import FLUX, SIZE, X, check_stars, classify_case, field, header, image, noise, plane, stars, write
@@ -79,7 +79,7 @@ def test_one_level_and_none_are_taken_as_they_are(tmp_path):
     for background, level in (("none", 0.0), (20.0, 20.0), (-3, -3.0)):
         seen = subtract(
             ml.read_image(write(tmp_path / f"{background}.fits", image(sky, CARDS))),
-            measure_noise(ml.read_image(sky)).with_background(background),
+            measure_background(ml.read_image(sky)).with_background(background),
         )
         np.testing.assert_allclose(seen.data[..., 0], sky - level, atol=1e-4)
     path = tmp_path / "20.0.fits"
@@ -117,7 +117,7 @@ def test_photons_of_sources_in_a_noise_plane_are_not_the_noise_of_the_sky(tmp_pa
     # The errors of the fluxes are those of the whole plane.
     expected = np.sqrt((error[15:36, 15:36] ** 2).sum())
     assert table["kron_fluxerr_1"].value[0] > 0.8 * expected
-    mesh = measure_noise(info.image)
+    mesh = measure_background(info.image)
     snr, _ = normalize(info.image, mesh)
     assert snr.max() > 1500 and abs(snr[:10, :10].std() - 1) < 0.15
 
@@ -126,8 +126,8 @@ def test_a_plane_of_the_skys_noise_is_left_as_it_is():
     data = star_field(2000) + normal((300, 300))
     depth = np.where(np.arange(300) % 40 < 6, 3.0, 1.0) * np.ones((300, 1))
     sky = ml.read_image(star_field(2000) + normal((300, 300)) * depth, rms=depth)
-    assert measure_noise(sky).photons == (0.0,)
-    assert measure_noise(ml.read_image(data)).photons == (0.0,)
+    assert measure_background(sky).photons == (0.0,)
+    assert measure_background(ml.read_image(data)).photons == (0.0,)
 
 
 @pytest.mark.parametrize("mark", [1e16, np.inf, -1.0])
@@ -164,23 +164,23 @@ def test_areas_of_one_value_are_no_data(tmp_path, value):
     inside = X < 80
     assert len(table) == inside.sum()
     np.testing.assert_allclose(np.sort(table["kron_flux_F160W"].value), np.sort(FLUX[inside]), rtol=0.05)
-    np.testing.assert_array_equal(normalize(info.image, measure_noise(info.image))[1][..., 0], ~outside)
+    np.testing.assert_array_equal(normalize(info.image, measure_background(info.image))[1][..., 0], ~outside)
 
 
 def test_whole_numbers_and_flat_tops_are_data():
     data = field()
     for step in (1.0, 0.5, 0.25):
-        assert measure_noise(ml.read_image(np.round(data / step) * step)).void == ((),)
+        assert measure_background(ml.read_image(np.round(data / step) * step)).void == ((),)
     topped = np.minimum(data + star_field(3000, 20, SIZE), 2000)
-    assert measure_noise(ml.read_image(topped)).void == ((),)
+    assert measure_background(ml.read_image(topped)).void == ((),)
     clipped = np.maximum(data, 0)
-    assert measure_noise(ml.read_image(clipped)).void == ((),)
+    assert measure_background(ml.read_image(clipped)).void == ((),)
 
 
 @pytest.mark.parametrize("sky", [0.1, 2.0])
 def test_photon_counts_have_a_noise_that_is_measured(tmp_path, sky):
     counts = np.random.default_rng(3).poisson(stars() + sky)
-    mesh = measure_noise(ml.read_image(counts.astype(np.float32)))
+    mesh = measure_background(ml.read_image(counts.astype(np.float32)))
     np.testing.assert_allclose(mesh.background, sky, rtol=0.2)
     np.testing.assert_allclose(mesh.sigma, np.sqrt(sky), rtol=0.35)
     cards = header(FILTER="F160W", BUNIT="count")

@@ -21,7 +21,7 @@ from morpheus_lite.core.scratch_array import ScratchPlane
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
-from morpheus_lite.pipeline.sources import catalogue_sections, tile_side
+from morpheus_lite.pipeline.sources import block_side_in, catalogue_sections
 from morpheus_lite.segmentation.connected_components import Components
 from morpheus_lite.segmentation.deblending import deblend
 from morpheus_lite.segmentation.detection import DetectionOptions, flood, segment, uncertain_pixels
@@ -114,7 +114,7 @@ def assert_identical(found, expected):
 @pytest.fixture
 def small_sample(monkeypatch):
     """Noise from cells of the image, as for large ones."""
-    monkeypatch.setattr(sampling, "LARGEST", 8000)
+    monkeypatch.setattr(sampling, "LARGEST_WHOLE", 8000)
     monkeypatch.setattr(sampling, "CELL", 32)
 
 
@@ -356,11 +356,11 @@ class TestIdentical:
 def test_memory_chooses_the_tile():
     image, _ = scene(np.zeros((40, 50)))
     maps = MemoryMaps((40, 50), KINDS)
-    sides = [tile_side(open_image(image), maps, memory) for memory in (2 * 10**8, 5 * 10**8, 10**10, None)]
+    sides = [block_side_in(open_image(image), maps, memory) for memory in (2 * 10**8, 5 * 10**8, 10**10, None)]
     assert sides == sorted(sides)
     assert sides[-1] == sides[-2] == 1024
     assert sides[0] < sides[1] < 1024
-    assert tile_side(open_image(image), maps, 10**9, workers=4) < tile_side(open_image(image), maps, 10**9)
+    assert block_side_in(open_image(image), maps, 10**9, workers=4) < block_side_in(open_image(image), maps, 10**9)
 
 
 class TestBadInput:

@@ -24,7 +24,7 @@ from morpheus_lite.errors import OptionError, OutputError
 from morpheus_lite.inference import one_pass, tile_memory
 from morpheus_lite.inference.one_pass import classify_tiles, stream_tiles, tile_record
 from morpheus_lite.inference.sliding_window import classify_windows, region_in, stream_windows, window_record
-from morpheus_lite.inference.tile_memory import TILES, tile_side, workers_in
+from morpheus_lite.inference.tile_memory import TILE_SIDES, tile_side, workers_in
 from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import classify_file
@@ -81,7 +81,9 @@ def test_a_file_and_memory_give_the_same_maps(tmp_path_factory, shape, tile, wor
         rms[: shape[0] // 2, :, 1] = 0  # unknown there
         image = SkyImage(image.data, image.bands, image.valid, rms)
     whole = classify_tiles(image, BoxModel(), tile=200, workers=1)
-    with MapFile(folder / "maps.fits", shape, one_pass.KINDS, wcs=None, provenance=tile_record(BoxModel())) as maps:
+    with MapFile(
+        folder / "maps.fits", shape, one_pass.TILE_PLANES, wcs=None, provenance=tile_record(BoxModel())
+    ) as maps:
         stream_tiles(open_image(image), BoxModel(), maps, tile=tile, workers=workers)
         read = maps.read()
     for name in ("probability", "coverage", "valid", "flags"):
@@ -164,7 +166,7 @@ def test_memory_decides_how_much_is_done_at_once(monkeypatch):
     assert released
     model = BoxModel()
     sides = [tile_side(model, n_bands) for n_bands in (1, 4, 8, 99)]
-    assert sides == sorted(sides, reverse=True) and sides[0] == TILES[0] and sides[-1] == TILES[-1]
+    assert sides == sorted(sides, reverse=True) and sides[0] == TILE_SIDES[0] and sides[-1] == TILE_SIDES[-1]
     with pytest.raises(OptionError, match=r"needs .* for a tile of 1040 px: allow .* more \(--memory\)"):
         workers_in(1e8, model, 4)
     fitting = [workers_in(memory, model, 4) for memory in (1e9, 2e9, 1e12)]
@@ -262,7 +264,7 @@ def test_too_little_memory_is_said_before_the_work(field, hst, tmp_path):
 
 
 def test_pictures_of_large_images_are_drawn_from_blocks(field, hst, products, tmp_path):
-    kinds = (*one_pass.KINDS, "segmentation")
+    kinds = (*one_pass.TILE_PLANES, "segmentation")
     with open_image(field) as source, MapFile(tmp_path / "m", source.shape, kinds, wcs=None, provenance={}) as maps:
         stream_tiles(source, hst, maps)
         labels = read_maps(products.paths["maps"])[1]

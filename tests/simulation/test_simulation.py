@@ -30,12 +30,12 @@ from morpheus_lite.simulation import (
     simulate_field,
     training_field,
 )
-from morpheus_lite.simulation.observation import DETECTION, noise
+from morpheus_lite.simulation.observation import OWNED_SNR, noise
 from morpheus_lite.simulation.populations import KINDS, counts, draw_kind, draw_magnitudes, draw_source, magnitude_at
 from morpheus_lite.simulation.products import simulate, write_field
 from morpheus_lite.simulation.psf import make_psfs, width_of
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
-from morpheus_lite.simulation.votes import ambiguity, soft_label
+from morpheus_lite.simulation.soft_labels import ambiguity, soft_label
 
 ROOT = Path(__file__).parents[2]
 BANDS = ("F160W", "F850LP")
@@ -202,7 +202,7 @@ def test_labels_are_where_the_source_stands_out(field):
     observation = observe(field, plain_conditions(field), np.random.default_rng(0))
     sigma = np.array(plain_conditions(field).sigma)
     signal = np.sqrt(((field.flux / sigma) ** 2).sum(axis=2))
-    assert np.array_equal(observation.labels > 0, (signal > DETECTION) & (field.owner > 0))
+    assert np.array_equal(observation.labels > 0, (signal > OWNED_SNR) & (field.owner > 0))
     deeper = observe(field, plain_conditions(field, depth=0.2), np.random.default_rng(0))
     assert (deeper.labels > 0).sum() > (observation.labels > 0).sum()
     truth = class_map(observation.labels, field.sources)

@@ -17,8 +17,8 @@ KILLS = 4
 OPTIONS = ("-q", "--overwrite", "--no-domain-check", "--products", "maps,catalog")
 RUNNER = """
 import importlib, json, os, signal, sys, time
-from morpheus_lite.cli.console import start_network
-start_network()
+from morpheus_lite.cli.console import import_tensorflow_quietly
+import_tensorflow_quietly()
 importlib.import_module("morpheus_lite.pipeline.classify")
 from morpheus_lite.cli.main import main
 

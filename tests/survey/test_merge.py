@@ -11,7 +11,7 @@ from pyarrow import dataset, parquet
 from survey_catalogs import CENTRE, SCALE, grid, seen_by, survey, truth, wcs_at, write_finished
 
 from morpheus_lite.io.wcs import header_of_wcs
-from morpheus_lite.survey.merge.duplicates import Detections, find_primaries, match, owners
+from morpheus_lite.survey.merge.duplicates import Detections, flag_primary, match, owners
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import COARSE, FINEST, Cell, count_coarse, finest_cells, make_partitions
 from morpheus_lite.survey.merge.merge import merge, merged_before
@@ -215,7 +215,7 @@ def test_rows_on_both_sides_of_a_border_are_one():
     # Each tile sees the peak on the other's side of the border, or on its own.
     for x_a, x_b in ((75.2, 73.8), (73.8, 75.2)):
         both = {"a": at(x_a), "b": at(x_b)}
-        kept = [find_primaries(name, both, footprints).is_primary.tolist() for name in "ab"]
+        kept = [flag_primary(name, both, footprints).is_primary.tolist() for name in "ab"]
         assert kept == [[True], [False]]
 
 
@@ -226,7 +226,7 @@ def test_what_edges_leave_of_a_source_is_not_one():
     sky = wcs_at(0, 0)
     rest, source = (detections(*sky.wcs_pix2world(75.0, y, 0), extent=0.3) for y in (98.0, 108.0))
     all_three = {"a": rest, "b": rest, "c": source}
-    kept = {name: find_primaries(name, all_three, footprints) for name in "abc"}
+    kept = {name: flag_primary(name, all_three, footprints) for name in "abc"}
     assert [kept[name].is_primary.tolist() for name in "abc"] == [[False], [False], [True]]
     assert [kept[name].n_seen.tolist() for name in "abc"] == [[2], [2], [1]]
 
@@ -241,9 +241,9 @@ def test_what_only_the_neighbour_has_found_is_kept_unless_the_owner_has_somethin
     # The place lies deeper in b; radii are 6 pixels, and 18 pixels are near.
     for others, kept in ((at(140.0), True), (at(99.0), True), (at(97.0), False), (at(), True)):
         both = {"a": at(80.0), "b": others}
-        assert find_primaries("a", both, footprints).is_primary.tolist() == [kept]
-        assert find_primaries("b", both, footprints).is_primary.all()
-    assert find_primaries("b", {"a": at(), "b": at(80.0)}, footprints).is_primary.tolist() == [True]
+        assert flag_primary("a", both, footprints).is_primary.tolist() == [kept]
+        assert flag_primary("b", both, footprints).is_primary.all()
+    assert flag_primary("b", {"a": at(), "b": at(80.0)}, footprints).is_primary.tolist() == [True]
 
 
 def test_partitions_cover_the_counts_once():

@@ -149,11 +149,13 @@ def test_only_what_has_changed_is_done_again(images, tmp_path):
     os.utime(images[2], (0, 0))
     shutil.rmtree(tile_directory(tmp_path / "out", "t3"))
     result = classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
-    assert {one.name: one.status for one in result.outcomes} == {"t1": "done", "t2": "adopted", "t3": "done"}
+    assert {one.name: one.status for one in result.outcomes} == {"t1": "done", "t2": "revalidated", "t3": "done"}
     result = classify_survey(images, tmp_path / "out", replace(FAST, stride=29), cluster=HERE)
     assert len(result.outcomes) == 4
     assert result.plan.reasons == {"options.stride was 30, is 29": 4}
-    assert classify_survey(images[:2], tmp_path / "out", replace(FAST, stride=29), cluster=HERE).plan.strangers == (
+    assert classify_survey(
+        images[:2], tmp_path / "out", replace(FAST, stride=29), cluster=HERE
+    ).plan.unrecognized_tiles == (
         "t2",
         "t3",
     )

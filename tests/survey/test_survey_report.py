@@ -9,9 +9,9 @@ from survey_catalogs import grid, survey, truth
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.survey.merge.merge import merge
-from morpheus_lite.survey.plan import Plan, as_dict, estimate, survey_options
+from morpheus_lite.survey.plan import SurveyPlan, as_dict, estimate, survey_options
 from morpheus_lite.survey.report.page import write_page
-from morpheus_lite.survey.report.summary import mark_outliers, summarise
+from morpheus_lite.survey.report.summary import mark_outliers, summarise_survey
 from morpheus_lite.survey.scheduler.jobs import Outcome
 from morpheus_lite.survey.state.index import read_index
 from morpheus_lite.survey.state.tile_state import SUMMARY, State, TileState, read_json, tile_directory, write_json
@@ -37,7 +37,7 @@ def finished(tmp_path):
     listed = tuple(Tile(name, f"{name}.fits") for name in [*names, "broken"])
     states = (*(TileState(State.DONE) for _ in names), TileState(State.MISSING))
     options = survey_options(ClassifyOptions(model="hausen2020", products=("catalog",)))
-    return Plan(tmp_path, listed, states, options, {"hausen2020": "0"}, ("stranger",))
+    return SurveyPlan(tmp_path, listed, states, options, {"hausen2020": "0"}, ("stranger",))
 
 
 FAILED = Outcome("broken", "failed", error="it is </script><b>broken</b>", kind="InputError", tail="Traceback: ...")
@@ -50,7 +50,7 @@ def change(plan, name, **figures):
 
 def test_totals_failures_and_merged(finished):
     merged = merge(finished.root, read_index(finished.root, [tile.name for tile in finished.tiles]), Inline())
-    report = summarise(finished, [FAILED], merged, 12.5)
+    report = summarise_survey(finished, [FAILED], merged, 12.5)
     assert report["totals"]["done"] == 9
     assert report["totals"]["failed"] == 1
     assert report["totals"]["n_sources"] == sum(tile["n_sources"] for tile in report["tiles"])
@@ -58,7 +58,7 @@ def test_totals_failures_and_merged(finished):
     assert report["classes"]["disk"] == report["totals"]["n_sources"]
     assert report["merged"]["n_rows"] + report["merged"]["n_duplicates"] == report["totals"]["n_sources"]
     assert report["failed"][0]["tile"] == "broken"
-    assert report["strangers"] == ["stranger"]
+    assert report["unrecognized_tiles"] == ["stranger"]
     tile = report["tiles"][0]
     assert np.shape(tile["corners"]) == (4, 2)
     assert tile["pixel_scale"] == pytest.approx(0.1)
@@ -67,10 +67,10 @@ def test_totals_failures_and_merged(finished):
 
 
 def test_tiles_that_differ_stand_out(finished):
-    assert summarise(finished, [], None, 0)["outliers"] == []
+    assert summarise_survey(finished, [], None, 0)["outliers"] == []
     change(finished, "t11", depth={"H": 20.0})
     change(finished, "t22", n_sources=3, classes={"spheroid": 3, "disk": 0, "irregular": 0, "point_source": 0})
-    report = summarise(finished, [], None, 0)
+    report = summarise_survey(finished, [], None, 0)
     assert report["outliers"] == ["t22"], "the depth of too few tiles is known"
     said = {tile["name"]: tile["outlier"] for tile in report["tiles"]}
     assert any("sources a unit of area" in line for line in said["t22"])
@@ -78,11 +78,11 @@ def test_tiles_that_differ_stand_out(finished):
     for name in ("t00", "t01", "t02", "t10", "t12", "t20", "t21"):
         change(finished, name, depth={"H": 27.0 + int(name[1:]) / 1000})
     change(finished, "t22", depth={"H": 27.0})
-    assert "depth in H: 20, others 27" in "".join(summarise(finished, [], None, 0)["tiles"][4]["outlier"])
+    assert "depth in H: 20, others 27" in "".join(summarise_survey(finished, [], None, 0)["tiles"][4]["outlier"])
 
 
 def test_another_pixel_scale_stands_out(finished):
-    tiles = summarise(finished, [], None, 0)["tiles"]
+    tiles = summarise_survey(finished, [], None, 0)["tiles"]
     tiles[3]["pixel_scale"] = 0.2
     mark_outliers(tiles)
     assert "pixel scale" in tiles[3]["outlier"][0]
@@ -95,14 +95,14 @@ def test_a_tile_without_one_band_stands_out(finished):
     for name in ("t00", "t01", "t02", "t11", "t12"):
         change(finished, name, bands=["H", "J"])
     change(finished, "t22", bands=["H", "J", "K"])
-    tiles = {tile["name"]: tile["outlier"] for tile in summarise(finished, [], None, 0)["tiles"]}
+    tiles = {tile["name"]: tile["outlier"] for tile in summarise_survey(finished, [], None, 0)["tiles"]}
     assert tiles["t00"] == []
     assert tiles["t20"] == ["without J, which others have"]
     assert tiles["t22"] == ["with K, which others have not"]
 
 
 def test_the_page_holds_everything_and_nothing_that_runs(finished, tmp_path):
-    report = summarise(finished, [FAILED], None, 0)
+    report = summarise_survey(finished, [FAILED], None, 0)
     path = write_page(tmp_path / "report.html", report, title="<survey>")
     page = path.read_text()
     assert "</script><b>" not in page, "what a tile says stays text"

@@ -19,13 +19,13 @@ from morpheus_lite.survey.state.fingerprint import content_hash, describe_inputs
 from morpheus_lite.survey.state.tile_state import (
     MARKER,
     State,
-    describe_product,
+    fingerprint_product,
     log_tail,
     read_marker,
     read_states,
-    strangers,
     tile_directory,
     tile_state,
+    unrecognized_tiles,
     write_marker,
 )
 from morpheus_lite.survey.tile import Tile
@@ -46,7 +46,7 @@ def finished(tmp_path):
     product = directory / "a_catalog.parquet"
     product.write_bytes(b"rows")
     write_marker(
-        directory, run_of(tile, OPTIONS, WEIGHTS), describe_inputs(tile), {"catalog": describe_product(product)}
+        directory, run_of(tile, OPTIONS, WEIGHTS), describe_inputs(tile), {"catalog": fingerprint_product(product)}
     )
     return tile, directory, image, product
 
@@ -128,8 +128,8 @@ def test_states_of_many(finished, tmp_path):
     states = read_states(tmp_path, tiles, OPTIONS, WEIGHTS)
     assert [state.state for state in states].count(State.MISSING) == 99
     assert states[42].state == State.DONE
-    assert strangers(tmp_path, tiles) == []
-    assert strangers(tmp_path, tiles[:10]) == ["a"]
+    assert unrecognized_tiles(tmp_path, tiles) == []
+    assert unrecognized_tiles(tmp_path, tiles[:10]) == ["a"]
     assert read_states(tmp_path / "elsewhere", tiles, OPTIONS, WEIGHTS)[42].state == State.MISSING
 
 

@@ -135,7 +135,7 @@ def test_touched_and_renamed_inputs_are_read_and_not_classified_again(work, mode
     os.utime(image, (0, 0))
     moved = tile_of(image.rename(tmp_path / "renamed.fits"))
     outcome, _ = work(moved, state=State.CHECK)
-    assert outcome.status == "adopted"
+    assert outcome.status == "revalidated"
     assert (directory / "a_catalog.parquet").stat().st_mtime_ns == before
     assert is_done(moved, directory, model)
 

@@ -15,10 +15,10 @@ from morpheus_lite.training import TrainingConfig, read_config
 from morpheus_lite.training.checkpoint import load_state, save_state
 from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style
 from morpheus_lite.training.config import SamplingConfig
-from morpheus_lite.training.dataset import batches, draw_patch, draw_scene, find_fields, prefetched
+from morpheus_lite.training.dataset import batches, draw_patch, draw_training_scene, find_fields, prefetched
 from morpheus_lite.training.export import export
 from morpheus_lite.training.fit import learning_rate, train
-from morpheus_lite.training.targets import SOURCE_LEVEL, make_scene, targets
+from morpheus_lite.training.targets import SOURCE_LEVEL, make_training_scene, targets
 from morpheus_lite.training.validation import validation_scenes
 from morpheus_lite.visualization.plots.curves import save_training_curves
 
@@ -85,7 +85,7 @@ def test_targets_follow_owner_and_depth():
     signal = field.flux / np.array([2.0, 1.0, 0.5, 1.0], np.float32)
     position = np.stack([field.sources["y"], field.sources["x"]], axis=1)
     ones = np.ones(field.flux.shape, bool)
-    scene = make_scene(np.zeros_like(signal), ones, signal, field.owner, field.sources["soft"], position)
+    scene = make_training_scene(np.zeros_like(signal), ones, signal, field.owner, field.sources["soft"], position)
     whole = (slice(0, 96), slice(0, 96))
     target, weight = targets(scene, whole, np.ones(4, bool))
     level = np.sqrt((signal**2).sum(axis=2))
@@ -105,7 +105,7 @@ def test_sources_too_faint_to_see_are_not_asked_for():
     field = gaussian_field(2)
     faint = Field(field.flux, HST_BANDS, 0.06, field.psf_fwhm, field.owner, field.sources)
     signal = faint.flux * np.float32(0.5 / np.sqrt((faint.flux**2).sum()))  # total S/N of everything is 0.5
-    scene = make_scene(
+    scene = make_training_scene(
         signal,
         np.ones(signal.shape, bool),
         40 * signal / signal.max() * (signal > 0.9 * signal.max()),
@@ -124,7 +124,7 @@ def test_noise_of_a_scene_is_one_and_conditions_reach_all_styles():
     for style in STYLES:
         conditions = draw_style(np.random.default_rng(4), field, style)
         assert len(conditions.sigma) == 4 and min(conditions.sigma) > 0
-        scene = draw_scene(np.random.default_rng(4), field, style=style)
+        scene = draw_training_scene(np.random.default_rng(4), field, style=style)
         sky = (field.owner == 0) & scene.valid.all(axis=2)
         low, high = np.percentile(scene.snr[sky], [16, 84])  # robust: there may be cosmic rays
         assert 1.7 < high - low < 2.6
@@ -139,7 +139,7 @@ def test_correlation_hides_noise():
 
 
 def test_patches_drop_bands_and_are_repeatable():
-    scene = draw_scene(np.random.default_rng(1), gaussian_field(1))
+    scene = draw_training_scene(np.random.default_rng(1), gaussian_field(1))
     sampling = SamplingConfig(patch=32, drop_bands=1.0)
     one, two = (draw_patch(np.random.default_rng(5), scene, sampling) for _ in range(2))
     for a, b in zip(one, two, strict=True):
@@ -152,7 +152,7 @@ def test_patches_drop_bands_and_are_repeatable():
 
 
 def test_patches_that_the_edge_of_an_image_crosses_count_what_lies_inside():
-    scene = draw_scene(np.random.default_rng(1), gaussian_field(1))
+    scene = draw_training_scene(np.random.default_rng(1), gaussian_field(1))
     sampling = SamplingConfig(patch=32, drop_bands=0.0, edges=1.0)
     corners = 0
     for seed in range(30):

@@ -25,8 +25,8 @@ from report_inputs import HOSTILE, NOISE, make_run, tangent_wcs, without_wcs
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OutputError
 from morpheus_lite.visualization.html_report import layers, write_report
-from morpheus_lite.visualization.html_report.blocks import pack, plain, script_json
-from morpheus_lite.visualization.html_report.sky import interpolate, sky_grid, unit_vectors
+from morpheus_lite.visualization.html_report.blocks import pack, plain_json, script_json
+from morpheus_lite.visualization.html_report.sky import interpolate, pixel_unit_vectors, sky_grid
 from morpheus_lite.visualization.html_report.sources import label_runs, outline_arrays, table_columns
 
 SMALL = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -191,7 +191,7 @@ def test_importing_the_report_loads_no_matplotlib():
 def test_json_comes_back_and_holds_no_markup(value):
     text = script_json(value)
     assert not set("<>&\u2028\u2029") & set(text)
-    assert json.loads(text) == plain(value)
+    assert json.loads(text) == plain_json(value)
 
 
 def test_whatever_is_told_of_a_run_becomes_json():
@@ -256,7 +256,7 @@ def test_interpolated_positions_are_good_to_a_tenth_of_a_pixel(wcs, shape):
     grid = sky_grid(wcs, shape)
     rng = np.random.default_rng(7)
     x, y = rng.uniform(-0.5, shape[1] - 0.5, 3000), rng.uniform(-0.5, shape[0] - 0.5, 3000)
-    error = np.linalg.norm(interpolate(grid.vectors, shape, x, y) - unit_vectors(wcs, x, y), axis=-1)
+    error = np.linalg.norm(interpolate(grid.vectors, shape, x, y) - pixel_unit_vectors(wcs, x, y), axis=-1)
     in_pixels = error * 206264.806 / grid.pixel_scale
     assert in_pixels.max() < 0.1
     assert in_pixels.max() < 2 * grid.max_error + 1e-6

@@ -1,4 +1,4 @@
-"""What agrees with what: matching of sources, overlap of regions, counts with intervals, reliability of probabilities.
+"""Metrics: matching of sources, overlap of regions, counts with intervals, reliability of probabilities.
 
 Arrays in, arrays out: nothing here knows of files, images or models.
 """
@@ -6,7 +6,7 @@ Arrays in, arrays out: nothing here knows of files, images or models.
 from morpheus_lite.evaluation.metrics.counts import Fractions, binned_fractions, confusion_counts, wilson_interval
 from morpheus_lite.evaluation.metrics.matching import (
     chance_match_rate,
-    explain_unmatched,
+    classify_matches,
     match_overlap,
     match_positions,
 )
@@ -34,9 +34,9 @@ __all__ = [
     "Segments",
     "binned_fractions",
     "chance_match_rate",
+    "classify_matches",
     "classwise_reliability",
     "confusion_counts",
-    "explain_unmatched",
     "fill_labels",
     "intersection_over_union",
     "match_overlap",

@@ -94,7 +94,7 @@ def binned_fractions(value: np.ndarray, success: np.ndarray, edges: ArrayLike) -
 def confusion_counts(
     truth: np.ndarray, predicted: np.ndarray, shape: tuple[int, int], weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """How often each true class was called each class.
+    """Count how often each true class was given each class.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which detection is which true source, and what became of those without a partner."""
+"""Matching of detections and true sources, and the reasons for those that have no match."""
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -89,7 +89,7 @@ def match_overlap(pairs: Overlap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return first.astype(np.int32), second.astype(np.int32), shared / (np.array(union) - shared)
 
 
-def explain_unmatched(
+def classify_matches(
     pairs: Overlap, truth: np.ndarray, truth_match: np.ndarray, under: np.ndarray, label: np.ndarray, match: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Say what became of each true source and what each detection is.

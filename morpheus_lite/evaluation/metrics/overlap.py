@@ -9,7 +9,7 @@ from morpheus_lite.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """How many pixels each pair of labels of two maps shares; only pairs that meet, sky (0) included.
+    """Number of pixels that each pair of labels of two maps shares; only pairs that meet, sky (0) included.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def intersection_over_union(first: np.ndarray, second: np.ndarray, valid: np.nda
 
 
 def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two label maps split the image alike, whatever numbers the segments carry.
+    """True if two label maps have the same segments, whatever their labels.
 
     Zero and negative values keep their meaning: sky must be sky and unclassified (-1) unclassified in both.
 

@@ -94,7 +94,7 @@ def segment_means(labels: np.ndarray, maps: np.ndarray, weight: np.ndarray | Non
 
 
 def fill_labels(labels: np.ndarray, label: np.ndarray, value: np.ndarray, sky: object) -> np.ndarray:
-    """Paint one value a source over its pixels.
+    """Paint one value per source over its pixels.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: reliability diagrams, calibration error, proper scores."""
+"""Reliability of probabilities: reliability diagrams, calibration error, proper scores."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Who owns a source that several tiles have seen: exactly one of them, by place, position and extent.
+"""Duplicates: of the tiles that have seen a source exactly one owns it, by place, position and extent.
 
 Every place on the sky belongs to the tile that it lies deepest in. A source is primary in the tile that owns its peak.
 Two tiles see the peak of one source a pixel apart, though, and next to a border both, or neither, may think that it is
@@ -34,7 +34,7 @@ _ARCSEC = np.pi / 180 / 3600
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What is needed of a tile's catalogue to tell its sources from those of others.
+    """Columns of a tile's catalogue that identify its duplicates in other tiles.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Ownership:
-    """What became of the sources of one tile.
+    """Primary rows of one tile, and the number of tiles that have each source.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Footprint])
     return np.where(np.isfinite(depth.max(axis=0)), owner, -1)
 
 
-def find_primaries(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Footprint]) -> Ownership:
-    """Which sources of a tile are primary in it.
+def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Footprint]) -> Ownership:
+    """Flag the sources of a tile that are primary in it.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def find_primaries(name: str, detections: Mapping[str, Detections], footprints: 
 
 
 def _alone(rows: Detections, owner: np.ndarray, detections: Sequence[Detections]) -> np.ndarray:
-    """Which rows have nothing near them in the tile that owns their place: bool, shape ``(n,)``."""
+    """True for rows with nothing near them in the tile that owns their place: bool, shape ``(n,)``."""
     alone = owner >= 0
     for number in np.unique(owner[alone]).tolist():
         others, asked = detections[number], np.flatnonzero(alone & (owner == number))

@@ -25,7 +25,7 @@ of the two it is computed from."""
 
 @dataclass(frozen=True, eq=False)
 class Footprint:
-    """Where a tile lies on the sky.
+    """Footprint of a tile on the sky.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Footprint:
         return place.ra.deg, place.dec.deg
 
     def edge_distance(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        """How far inside of the tile positions lie.
+        """Distance of positions from the edge of the tile.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class Footprint:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Footprint":
-        """What `to_dict` made."""
+        """Make one from the values of `to_dict`."""
         valid = None
         if values["valid"] is not None:
             bits = np.unpackbits(np.frombuffer(base64.b64decode(values["valid"]), np.uint8))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def partition_path(place: Path, cell: Cell) -> Path:
-    """Where a partition lies in a catalogue."""
+    """Path of a partition in a catalogue."""
     directory = cell.pixel // 10_000 * 10_000
     return place / "dataset" / f"Norder={cell.order}" / f"Dir={directory}" / f"Npix={cell.pixel}.parquet"
 

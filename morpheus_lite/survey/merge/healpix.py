@@ -39,7 +39,7 @@ def finest_cells(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
 
 
 def count_coarse(cells: np.ndarray) -> dict[int, int]:
-    """How many of the finest cells lie in each cell of order `COARSE`."""
+    """Count the finest cells in each cell of order `COARSE`."""
     pixels, counts = np.unique(cells >> (2 * (FINEST - COARSE)), return_counts=True)
     return dict(zip(pixels.tolist(), counts.tolist(), strict=True))
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Client
 
-CATALOG, RECORD = "catalog", "merge.json"
+CATALOG, MERGE_RECORD = "catalog", "merge.json"
 """The directory of the merged catalogue, and what is kept there of its making."""
 
-LARGEST = 1_000_000
+LARGEST_PARTITION = 1_000_000
 """Rows of a partition, before duplicates are removed."""
 
 
@@ -50,7 +50,7 @@ class Merged:
     unplaced: tuple[str, ...] = ()
 
 
-def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST) -> Merged:
+def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_PARTITION) -> Merged:
     """Merge the catalogues of all finished tiles.
 
     Parameters
@@ -74,7 +74,7 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST)
     MorpheusError
         A partition cannot be made; the merged catalogue of before is as it was.
     """
-    place, identity = root / CATALOG, _identity(index, largest)
+    place, fingerprint = root / CATALOG, _fingerprint(index, largest)
     aside = temporary_path(place)
     try:
         jobs = _jobs(index, aside, largest)
@@ -84,22 +84,25 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST)
         n_duplicates = sum(one.n_duplicates for one in made)
         cut = [{"tile": tile, "ra": one.ra, "dec": one.dec, "needed": one.needed} for p in made for tile, one in p.cut]
         n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
-        write_json(aside / RECORD, {"identity": identity, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut})
+        write_json(
+            aside / MERGE_RECORD,
+            {"fingerprint": fingerprint, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut},
+        )
         _replace(aside, place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return Merged(place, n_rows, n_duplicates, cut, index.unplaced)
 
 
-def merged_before(root: Path, index: Index, *, largest: int = LARGEST) -> Merged | None:
+def merged_before(root: Path, index: Index, *, largest: int = LARGEST_PARTITION) -> Merged | None:
     """The merged catalogue of before, if none of the tiles has changed since."""
-    before = read_json(root / CATALOG / RECORD)
-    if not before or before["identity"] != _identity(index, largest):
+    before = read_json(root / CATALOG / MERGE_RECORD)
+    if not before or before.get("fingerprint") != _fingerprint(index, largest):
         return None
     return Merged(root / CATALOG, before["n_rows"], before["n_duplicates"], before["cut"], index.unplaced)
 
 
-def _identity(index: Index, largest: int) -> str:
+def _fingerprint(index: Index, largest: int) -> str:
     return digest([__version__, largest, [(entry.name, entry.marks) for entry in index.entries]])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
-from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, find_primaries
+from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, flag_primary
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import Cell, finest_cells
 from morpheus_lite.survey.state.tile_state import SUMMARY, read_json
@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionJob:
-    """What a worker needs to make one partition.
+    """Task of making one partition.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class PartitionJob:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """What became of a partition: rows, rows left out because another tile has the source, and sources too large."""
+    """Outcome of a partition: rows, rows left out because another tile has the source, and sources too large."""
 
     cell: Cell
     n_rows: int
@@ -92,7 +92,7 @@ def make_partition(job: PartitionJob) -> Partition:
         names = {job.parts[k].name: k for k in overlapping}
         footprints = {name: loaded.footprint(k) for name, k in names.items()}
         detections = {name: loaded.detections(k) for name, k in names.items()}
-        owned = find_primaries(part.name, detections, footprints)
+        owned = flag_primary(part.name, detections, footprints)
         keep = here[owned.is_primary[here]]
         n_duplicates += len(here) - len(keep)
         inside = np.zeros(len(owned.is_primary), bool)
@@ -147,7 +147,7 @@ def _read_table(path: str | Path, columns: list[str] | None = None) -> "pa.Table
 
 
 def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> Detections:
-    """What a catalogue tells of its sources' places, from its columns."""
+    """Get the positions of a catalogue's sources from its columns."""
     scale = footprint.pixel_scale
     peak = footprint.sky(columns["x_peak"].astype(float), columns["y_peak"].astype(float))
     radius = np.sqrt(columns["area"] / np.pi)

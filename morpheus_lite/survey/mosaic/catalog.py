@@ -16,7 +16,7 @@ from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.pipeline.classify import how_to_find, measuring_in
 from morpheus_lite.pipeline.products import product_paths, write_products
-from morpheus_lite.pipeline.sources import catalogue_sections, tile_side
+from morpheus_lite.pipeline.sources import block_side_in, catalogue_sections
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.runtime.resources import parse_memory
 from morpheus_lite.survey.mosaic.geometry import (
@@ -31,7 +31,7 @@ from morpheus_lite.survey.mosaic.geometry import (
 from morpheus_lite.survey.mosaic.pieces import ClusterSpread, NamedPlane, PieceMaps, SentSource, finish_piece
 from morpheus_lite.survey.scheduler.jobs import Job, Outcome
 from morpheus_lite.survey.scheduler.work import image_summary
-from morpheus_lite.survey.state.tile_state import SUMMARY, describe_product, tile_directory, write_json, write_marker
+from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -74,7 +74,7 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
             **how_to_find(chosen, info.settings, maps.kinds, job.options),
             measuring=measuring_in(job.options, prepared.outside),
             noise=load_noise(piece_directory(directory) / NOISE),
-            tile=tile_side(image, maps, max(memory, 1), 1),
+            tile=block_side_in(image, maps, max(memory, 1), 1),
             workers=ClusterSpread(client, retries=retries),
             plane=NamedPlane.create(piece_directory(directory) / PLANE, image.shape),
         )
@@ -119,7 +119,7 @@ def _put_in_place(
         products = {f"maps {name}": one for name, one in zip(files, found, strict=True)}
     for name, path in paths.items():
         path.replace(directory / path.name)
-        products[name] = describe_product(directory / path.name)
+        products[name] = fingerprint_product(directory / path.name)
     write_json(directory / SUMMARY, summary)
     write_marker(directory, job.made_of, prepared.inputs, products)
     if "maps" not in options.products:

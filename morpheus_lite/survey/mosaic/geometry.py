@@ -10,7 +10,7 @@ import numpy as np
 
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import reading
-from morpheus_lite.noise.background_mesh import NoiseMap
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.survey.state.tile_state import read_json
 
 SIDE = 4096
@@ -38,7 +38,7 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What is true of a whole mosaic, and is found out before its pieces are classified.
+    """Properties of a whole mosaic that are measured before its pieces are classified.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def cut(shape: tuple[int, int], side: int, *, grid: int = 1) -> list[Piece]:
 
 
 def piece_directory(directory: Path) -> Path:
-    """Where a mosaic's pieces are worked on; ``directory`` is that of its products."""
+    """Directory in which the pieces of a mosaic are made; ``directory`` is that of its products."""
     return directory / PIECES
 
 
@@ -86,7 +86,7 @@ def piece_product(directory: Path, name: str, piece: str) -> Path:
 
 
 def read_prepared(directory: Path) -> Prepared:
-    """What was found out of the mosaic whose products lie in a directory.
+    """Read the `Prepared` of the mosaic whose products lie in a directory.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def read_prepared(directory: Path) -> Prepared:
         return Prepared(values["model"], values["sha256"], values["inputs"], tuple(values["outside"]), values["grid"])
 
 
-def save_noise(path: Path, noise: NoiseMap) -> None:
+def save_noise(path: Path, noise: BackgroundMesh) -> None:
     """Write the noise of a mosaic for the workers."""
     arrays: dict[str, Any] = {"rows": noise.centers[0], "columns": noise.centers[1]}
     arrays |= {
@@ -111,14 +111,14 @@ def save_noise(path: Path, noise: NoiseMap) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def load_noise(path: Path) -> NoiseMap | None:
+def load_noise(path: Path) -> BackgroundMesh | None:
     """The noise that `save_noise` wrote; None if the model needs none."""
     if not path.is_file():
         return None
     with reading(path), np.load(path) as file:
         arrays = dict(file)
     voids = arrays["void"].reshape(-1, 2).tolist()
-    return NoiseMap(
+    return BackgroundMesh(
         tuple(arrays["shape"].tolist()),
         (arrays["rows"], arrays["columns"]),
         arrays["background"],

@@ -19,7 +19,7 @@ from morpheus_lite.io.planes import ImageDescription
 from morpheus_lite.io.run_header import header_of_run, run_of_header
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.runtime.atomic import temporary_path
-from morpheus_lite.survey.state.tile_state import describe_product
+from morpheus_lite.survey.state.tile_state import fingerprint_product
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -190,11 +190,11 @@ def finish_piece(path: str, kinds: Sequence[str] | None, compress: bool) -> dict
             aside.replace(product)
         finally:
             aside.unlink(missing_ok=True)
-    return describe_product(product)
+    return fingerprint_product(product)
 
 
 class ClusterSpread:
-    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.processes.Spread`.
+    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.processes.Executor`.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class ClusterSpread:
         self._client, self._retries = client, retries
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        """What the function gives for each item, in their order."""
+        """Apply the function to each item, and yield the results in order."""
         if not items:
             return
         # What the function holds on to travels to each worker once.

@@ -11,7 +11,7 @@ from morpheus_lite.inference.tile_memory import tile_side
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile, windowed
-from morpheus_lite.pipeline.classify import how_to_find, measure_background, outside_domain, plan_run, run_record
+from morpheus_lite.pipeline.classify import how_to_find, measure_chosen_background, outside_domain, plan_run, run_record
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -52,7 +52,7 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
         outside = outside_domain(image, model) if job.options.domain_check else ()
         if model.kind == "onepass":
             aside = temporary_path(place / NOISE)
-            save_noise(aside, measure_background(image, job.options, workers=job.threads))
+            save_noise(aside, measure_chosen_background(image, job.options, workers=job.threads))
             aside.replace(place / NOISE)
         else:
             (place / NOISE).unlink(missing_ok=True)
@@ -70,9 +70,9 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
     window, place = job.piece.window, piece_directory(directory)
     product = piece_product(directory, job.tile.name, job.piece.name)
     prepared = read_prepared(directory)
-    identity = digest([job.made_of, prepared.content, asdict(window)])
+    fingerprint = digest([job.made_of, prepared.content, asdict(window)])
     marker = place / f"{job.piece.name}.json"
-    if is_made(marker, identity, product):
+    if is_made(marker, fingerprint, product):
         return Outcome(job.name, "done", 0.0)
     if not same_facts(prepared.inputs, {role: facts_of(one) for role, one in job.tile.locations.items()}):
         raise OSError(f"{job.tile.name}: an input was written while the run was under way")
@@ -92,15 +92,15 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
                 plan.fill(cast(MapFile, CroppedMaps(maps, window)), load_noise(place / NOISE), None)
         aside.replace(product)
         seconds = time.perf_counter() - start
-        write_json(marker, {"identity": identity, "size": product.stat().st_size, "seconds": seconds})
+        write_json(marker, {"fingerprint": fingerprint, "size": product.stat().st_size, "seconds": seconds})
     finally:
         aside.unlink(missing_ok=True)
     return Outcome(job.name, "done", seconds, window.height * window.width)
 
 
-def is_made(marker: Path, identity: str, product: Path) -> bool:
-    """Whether a piece is there, made of what it should be."""
+def is_made(marker: Path, fingerprint: str, product: Path) -> bool:
+    """True if a piece is there with the right fingerprint."""
     found = read_json(marker)
-    if found is None or found["identity"] != identity:
+    if found is None or found.get("fingerprint") != fingerprint:
         return False
     return product.is_file() and product.stat().st_size == found["size"]

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.visualization.html_report.blocks import script_json
 
 TEMPLATE = "survey.html"
@@ -34,6 +34,6 @@ def write_page(path: Path, survey: Mapping[str, Any], *, title: str) -> Path:
         "{{data}}": script_json({**survey, "colours": hex_colours("legible")}),
     }.items():
         page = page.replace(mark, text)
-    with written_whole(path, overwrite=True) as temporary:
+    with atomic_write(path, overwrite=True) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

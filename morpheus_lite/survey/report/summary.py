@@ -1,4 +1,4 @@
-"""What is to be said of a whole survey: totals, every tile's figures, which tiles stand out, what failed."""
+"""Summary of a survey: totals, figures of every tile, outliers, failures."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ from morpheus_lite import __version__
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.merge import Merged
-from morpheus_lite.survey.plan import Plan
+from morpheus_lite.survey.plan import SurveyPlan
 from morpheus_lite.survey.scheduler.jobs import Outcome
 from morpheus_lite.survey.state.statistics import BRIGHTEST, FAINTEST
 from morpheus_lite.survey.state.tile_state import SUMMARY, read_json, tile_directory
@@ -29,12 +29,14 @@ _FLOORS = {"depth": 0.1, "pixel_scale": 0.002, "seconds_per_megapixel": 1.0}
 """Scatter below which a difference does not matter."""
 
 
-def summarise(plan: Plan, outcomes: Sequence[Outcome], merged: Merged | None, seconds: float) -> dict[str, Any]:
+def summarise_survey(
+    plan: SurveyPlan, outcomes: Sequence[Outcome], merged: Merged | None, seconds: float
+) -> dict[str, Any]:
     """A survey as plain values: what ``report.json`` holds.
 
     Parameters
     ----------
-    plan : Plan
+    plan : SurveyPlan
         What there was to do.
     outcomes : sequence of Outcome
         Of the tiles that were worked on.
@@ -65,7 +67,7 @@ def summarise(plan: Plan, outcomes: Sequence[Outcome], merged: Merged | None, se
         "magnitudes": {"brightest": BRIGHTEST, "faintest": FAINTEST, **_added(one.pop("magnitudes") for one in tiles)},
         "merged": None if merged is None else _merged(merged),
         "failed": [{"tile": one.name, "error": one.error, "kind": one.kind, "log": one.tail} for one in failed],
-        "strangers": list(plan.strangers),
+        "unrecognized_tiles": list(plan.unrecognized_tiles),
         "outliers": [one["name"] for one in tiles if one["outlier"]],
         "tiles": tiles,
     }

@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back: a job for each tile, and its outcome."""
+"""Messages between scheduler and workers: a job for each tile, and its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from morpheus_lite.survey.tile import Tile
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """What a worker needs to know to make a tile.
+    """Task of making one tile.
 
     Parameters
     ----------
@@ -58,26 +58,26 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What the work is called."""
+        """Name of the work."""
         return self.tile.name if self.piece is None else f"{self.tile.name}:{self.piece.name}"
 
     @property
     def log(self) -> Path:
-        """Where what is done is told."""
+        """Path of the log."""
         directory = tile_directory(Path(self.root), self.tile.name)
         return directory / LOG if self.piece is None else piece_directory(directory) / f"{self.piece.name}.log"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What became of a tile.
+    """Outcome of a tile.
 
     Parameters
     ----------
     name : str
         The tile.
-    status : {"done", "adopted", "failed", "large"}
-        ``"adopted"``: its files had changed in name or time only; ``"large"``: nothing was done, it is to be cut.
+    status : {"done", "revalidated", "failed", "large"}
+        ``"revalidated"``: its files had changed in name or time only; ``"large"``: nothing was done, it is to be cut.
     seconds : float
         How long it took.
     n_pixels, n_sources : int
@@ -116,5 +116,5 @@ def failure(job: Job, error: BaseException, seconds: float = 0.0, text: str = ""
 
 
 def is_output_failure(outcome: Outcome) -> bool:
-    """Whether a tile failed because nothing can be written: then others will as well."""
+    """True if a tile failed because nothing can be written: then others will as well."""
     return outcome.kind == OutputError.__name__

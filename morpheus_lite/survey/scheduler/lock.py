@@ -59,7 +59,7 @@ def locked(directory: Path) -> Iterator[str]:
 
 
 def holds(directory: Path, run: str) -> bool:
-    """Whether the run that a worker belongs to is still the one that works in the directory."""
+    """True if the run of a worker still holds the lock of the directory."""
     return _read(directory).get("run") == run
 
 

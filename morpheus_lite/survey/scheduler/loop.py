@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _LOOK = 5.0
 """Seconds between looks at how many workers there are."""
 
-_LONELY = 60.0
+_NO_WORKER_WARNING = 60.0
 """Seconds without any worker after which that is said."""
 
 _FRAMES = 3
 """Of a traceback, where there is no log."""
 
-_HOPELESS = 3
+MAX_WRITE_FAILURES = 3
 """Tiles in a row that cannot be written after which the run gives up."""
 
 log = logging.getLogger(__name__)
@@ -73,20 +73,22 @@ def run_jobs(
     waiting = iter(jobs)
     at_work: dict[str, tuple[Job, Future, float]] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
-    room = _Room(client)
-    hopeless = 0
+    capacity = _Capacity(client)
+    write_failures = 0
     while True:
-        _submit(submit, list(islice(waiting, max(room.size() - len(at_work), 0))), at_work, done)
+        _submit(submit, list(islice(waiting, max(capacity.size() - len(at_work), 0))), at_work, done)
         if not at_work:
             return
-        for key in _ended(done, room):
+        for key in _ended(done, capacity):
             job, future, start = at_work.pop(key)
             outcome = _outcome(job, future, time.perf_counter() - start)
-            hopeless = hopeless + 1 if is_output_failure(outcome) else 0
+            write_failures = write_failures + 1 if is_output_failure(outcome) else 0
             yield outcome
-        if hopeless >= _HOPELESS:
+        if write_failures >= MAX_WRITE_FAILURES:
             client.cancel([other for _, other, _ in at_work.values()], force=True)
-            raise OutputError(f"{hopeless} tiles in a row cannot be written ({outcome.error}); the run stops here")
+            raise OutputError(
+                f"{write_failures} tiles in a row cannot be written ({outcome.error}); the run stops here"
+            )
 
 
 def _submit(
@@ -104,12 +106,12 @@ def _submit(
         future.add_done_callback(lambda ended: done.put(str(ended.key)))
 
 
-def _ended(done: "queue.SimpleQueue[str]", room: "_Room") -> Iterator[str]:
+def _ended(done: "queue.SimpleQueue[str]", capacity: "_Capacity") -> Iterator[str]:
     """Keys of jobs that have ended: waits for the first, and takes those that are there by then."""
     try:
         yield done.get(timeout=_LOOK)
     except queue.Empty:
-        room.look()
+        capacity.look()
         return
     with suppress(queue.Empty):
         while True:
@@ -134,12 +136,12 @@ def _outcome(job: Job, future: "Future", seconds: float) -> Outcome:
     return found if found.tail else replace(found, tail="".join(traceback.format_tb(future.traceback())[-_FRAMES:]))
 
 
-class _Room:
-    """How many tiles may be at work: one for each thread of the cluster; looked up now and then."""
+class _Capacity:
+    """Number of tiles that may be at work: one per thread of the cluster; looked up every few seconds."""
 
     def __init__(self, client: "Client") -> None:
         self._client = client
-        self._seen = self._lonely_since = time.monotonic()
+        self._seen = self._no_worker_since = time.monotonic()
         self._n_threads = 0
         self.look()
 
@@ -152,7 +154,7 @@ class _Room:
         now = self._seen = time.monotonic()
         self._n_threads = sum(self._client.nthreads().values()) if self._client.status == "running" else 0
         if self._n_threads:
-            self._lonely_since = now
-        elif now - self._lonely_since > _LONELY:
-            log.warning("no worker has been there for %.0f s; waiting for one", now - self._lonely_since)
-            self._lonely_since = now
+            self._no_worker_since = now
+        elif now - self._no_worker_since > _NO_WORKER_WARNING:
+            log.warning("no worker has been there for %.0f s; waiting for one", now - self._no_worker_since)
+            self._no_worker_since = now

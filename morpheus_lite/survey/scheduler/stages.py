@@ -1,4 +1,4 @@
-"""The stages of a run: tiles; then of those too large what is to be known first, their pieces, and their sources."""
+"""Stages of a run: small tiles; for large tiles the background, the pieces, and the sources, in this order."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What watches over the work on a tile: a log of its own, and a limit to its time."""
+"""Supervision of the work on a tile: a log of its own, and a time limit."""
 
 import faulthandler
 import logging

@@ -30,7 +30,7 @@ from morpheus_lite.survey.state.tile_state import (
     MARKER,
     SUMMARY,
     State,
-    describe_product,
+    fingerprint_product,
     read_json,
     read_marker,
     tile_directory,
@@ -105,7 +105,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
     start = time.perf_counter()
     tile, directory = job.tile, tile_directory(Path(job.root), job.tile.name)
     if job.state == State.CHECK and _adopt(job, directory, describe_inputs(tile)):
-        return Outcome(tile.name, "adopted", time.perf_counter() - start)
+        return Outcome(tile.name, "revalidated", time.perf_counter() - start)
     if job.side is not None:
         with open_image(tile.image, **tile.reading) as image:
             if max(image.shape) > job.side:
@@ -130,7 +130,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
         assert products.table is not None  # catalogues are among the products of all surveys
         summary = image_summary(tile, products.table, {"loading": loading, **products.seconds})
         _check_products(products)
-        found = {name: describe_product(path) for name, path in products.paths.items()}
+        found = {name: fingerprint_product(path) for name, path in products.paths.items()}
         if not same_facts(inputs, {role: facts_of(location) for role, location in tile.locations.items()}):
             raise OSError(f"{tile.name}: an input was written while it was read")
         _put_in_place(job, directory, aside, summary, inputs, found)
@@ -154,7 +154,7 @@ def _adopt(job: Job, directory: Path, inputs: Mapping[str, Any]) -> bool:
 
 
 def image_summary(tile: Tile, table: QTable, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What is kept of a finished image for merging and for the report."""
+    """Summarise a finished image for merging and for the report."""
     with open_image(tile.image, **tile.reading) as source:
         footprint = footprint_of(source)
         zero_points = dict(zip(source.bands, source.zero_points, strict=True))

@@ -20,7 +20,7 @@ from morpheus_lite.survey.scheduler.watch import log_everything
 
 
 class SurveyWorker(WorkerPlugin):
-    """What a worker keeps between tiles.
+    """State of a worker between tiles.
 
     Parameters
     ----------

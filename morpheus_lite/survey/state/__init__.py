@@ -1,1 +1,1 @@
-"""Which tiles are done, and what their products depend on."""
+"""State of the tiles, and the fingerprints of their products."""

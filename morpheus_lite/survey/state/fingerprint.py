@@ -1,4 +1,4 @@
-"""What a tile's products depend on: its files, the options, the version, the weights; and which of it has changed."""
+"""Fingerprint of a tile's products: files, options, version, weights; and the differences between two of them."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from morpheus_lite import __version__
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.location import Location
-from morpheus_lite.survey.tile import PLANES, Tile
+from morpheus_lite.survey.tile import NOISE_PLANES, Tile
 
 Facts = dict[str, Any]
 """What is known of a file without reading it: path, size, and time of change or ETag."""
@@ -39,7 +39,7 @@ def option_values(options: ClassifyOptions) -> dict[str, Any]:
 def run_of(
     tile: Tile, options: ClassifyOptions, weights: Mapping[str, str], *, values: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What a tile's products depend on beside the content of its files, as plain values.
+    """Everything that a tile's products depend on beside the content of its files, as plain values.
 
     The paths themselves are left out: a file that was renamed is the same file.
 
@@ -57,9 +57,9 @@ def run_of(
     if tile.options or values is None:
         options = tile_options(tile, options)
         values = option_values(options)
-    reading = {key: value for key, value in tile.reading.items() if key not in PLANES}
+    reading = {key: value for key, value in tile.reading.items() if key not in NOISE_PLANES}
     hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}
-    left_out = [plane for plane in PLANES if tile.reading.get(plane) is False]
+    left_out = [plane for plane in NOISE_PLANES if tile.reading.get(plane) is False]
     return {
         "version": __version__,
         "weights": weights[options.model],
@@ -77,7 +77,7 @@ def digest(value: Any) -> str:
 
 
 def facts_of(location: Location) -> Facts:
-    """What is known of a file without reading it.
+    """Path, size and time of a file, without reading it.
 
     Times of change are only ever compared for equality, so that clocks may be wrong.
 
@@ -144,14 +144,14 @@ def describe_inputs(tile: Tile) -> dict[str, Facts]:
 
 
 def same_facts(known: Mapping[str, Facts], now: Mapping[str, Facts]) -> bool:
-    """Whether the files look as they did, without reading them."""
+    """True if path, size and time of the files are unchanged."""
     return known.keys() == now.keys() and all(
         {key: value for key, value in known[role].items() if key != "sha256"} == now[role] for role in now
     )
 
 
 def same_content(known: Mapping[str, Facts], now: Mapping[str, Facts]) -> bool:
-    """Whether the files hold what they did."""
+    """True if the content of the files is unchanged."""
     return known.keys() == now.keys() and all(known[role].get("sha256") == now[role]["sha256"] for role in now)
 
 

@@ -1,4 +1,4 @@
-"""What is worth knowing of a tile once it is done: counts, magnitudes, depth, times; small enough for 100,000."""
+"""Statistics of a finished tile: counts, magnitudes, depth, times; small enough for 100,000 tiles."""
 
 import re
 import resource
@@ -51,7 +51,7 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
 
 
 def place_statistics(table: QTable) -> dict[str, Any]:
-    """What merging needs to know of a catalogue: sources in each cell of the sky, and a short name of the columns."""
+    """Statistics of a catalogue for merging: sources per cell of the sky, and a digest of the columns."""
     columns = [(name, str(table[name].dtype), str(getattr(table[name], "unit", ""))) for name in table.colnames]
     cells: dict[int, int] = {}
     if "ra" in table.colnames:

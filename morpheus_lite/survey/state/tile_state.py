@@ -1,4 +1,4 @@
-"""Which tiles are done: a marker beside the products of each, written last, with all that the products depend on."""
+"""State of tiles: a marker beside the products of each, written last, with all that the products depend on."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.state.fingerprint import differences, digest, facts_of, option_values, run_of, same_facts
 from morpheus_lite.survey.tile import Tile
 
@@ -24,7 +24,7 @@ _CHUNK = 1 << 22
 
 
 class State(StrEnum):
-    """What a run has to do with a tile."""
+    """State of a tile."""
 
     DONE = "done"
     """Nothing."""
@@ -45,11 +45,11 @@ class TileState:
 
 
 def tile_directory(root: Path, name: str) -> Path:
-    """Where the products of a tile lie."""
+    """Directory of the products of a tile."""
     return root / TILES / name
 
 
-def describe_product(path: Path) -> dict[str, Any]:
+def fingerprint_product(path: Path) -> dict[str, Any]:
     """File name, size and sha256 of a product, which are on the disk when this returns."""
     found = hashlib.sha256()
     with path.open("rb") as file:
@@ -61,7 +61,7 @@ def describe_product(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write plain values, whole and on the disk, or not at all."""
-    with written_whole(path, overwrite=True) as temporary, temporary.open("w") as file:
+    with atomic_write(path, overwrite=True) as temporary, temporary.open("w") as file:
         json.dump(value, file, separators=(",", ":"), default=list)
         file.flush()
         os.fsync(file.fileno())
@@ -174,10 +174,10 @@ def _product_problem(path: Path, product: Mapping[str, Any], verify: bool) -> st
         return f"{path.name} is gone"
     if size != product["size"]:
         return f"{path.name} has another size"
-    return f"{path.name} is damaged" if verify and describe_product(path)["sha256"] != product["sha256"] else ""
+    return f"{path.name} is damaged" if verify and fingerprint_product(path)["sha256"] != product["sha256"] else ""
 
 
-def strangers(root: Path, tiles: Iterable[Tile]) -> list[str]:
+def unrecognized_tiles(root: Path, tiles: Iterable[Tile]) -> list[str]:
     """Names of tile directories with products that belong to no tile of the survey: they are left alone."""
     known = {tile.name for tile in tiles}
     try:

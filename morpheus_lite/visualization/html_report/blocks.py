@@ -53,11 +53,11 @@ def script_json(value: Any) -> str:
     >>> script_json({"OBJECT": "</script>"})
     '{"OBJECT":"\\\\u003c/script\\\\u003e"}'
     """
-    text = json.dumps(plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(plain_json(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def plain_json(value: Any, depth: int = 0) -> Any:
     """A value as JSON can hold it: numbers, strings, lists and dicts; None for a number that is not finite.
 
     Anything else becomes its ``str``; nesting beyond a dozen levels too.
@@ -75,9 +75,9 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
     if isinstance(value, PurePath) or depth >= _MAX_DEPTH:
-        return plain(str(value))
+        return plain_json(str(value))
     if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item, depth + 1) for key, item in value.items()}
+        return {plain_json(str(key)): plain_json(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth + 1) for item in value]
-    return plain(str(value))
+        return [plain_json(item, depth + 1) for item in value]
+    return plain_json(str(value))

@@ -17,7 +17,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError, OptionError, OutputError
 from morpheus_lite.io.regions import ELLIPSE_SCALE
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 from morpheus_lite.visualization.html_report.layers import class_entropy
 
 _PLACES = {"x_centroid": "x", "y_centroid": "y", "ra": "ra", "dec": "dec"}
@@ -176,13 +176,13 @@ def _file_name(band: str) -> str:
 def _write_picture(path: Path, rgb: np.ndarray, overwrite: bool) -> None:
     # FitsMap turns pictures upside down, so that their first row is the highest, as in any PNG.
     picture = Image.fromarray((np.clip(rgb[::-1], 0, 1) * 255 + 0.5).astype(np.uint8))
-    with written_whole(path, overwrite=overwrite) as partial:
+    with atomic_write(path, overwrite=overwrite) as partial:
         picture.save(partial, "PNG", compress_level=3)
 
 
 def _write_plane(path: Path, plane: np.ndarray, image: SkyImage, overwrite: bool) -> None:
     header = None if image.wcs is None else image.wcs.to_header(relax=True)
-    with written_whole(path, overwrite=overwrite) as partial, partial.open("wb") as stream:
+    with atomic_write(path, overwrite=overwrite) as partial, partial.open("wb") as stream:
         fits.PrimaryHDU(plane.astype(np.float32), header=header).writeto(stream)
 
 
@@ -198,7 +198,7 @@ def _write_catalog(path: Path, table: QTable, overwrite: bool) -> int:
         if name.lower() not in reserved and np.ndim(table[name]) == 1:
             columns[_safe(name)] = _texts(table[name])
     placed = [row for row in range(len(table)) if np.isfinite(float(columns["x"][row]) + float(columns["y"][row]))]
-    with written_whole(path, overwrite=overwrite) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_write(path, overwrite=overwrite) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([texts[row] for texts in columns.values()] for row in placed)

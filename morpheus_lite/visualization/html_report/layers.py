@@ -28,7 +28,7 @@ MAX_VALUES = 4096**2
 MAX_LOSSLESS_PIXELS = 1600**2
 """The field is a PNG up to this size, a JPEG beyond: noise does not compress without loss."""
 
-TILE = 1024
+_TILE = 1024
 """Side of the field's tiles in pixels."""
 
 MAX_SAMPLES = 1_000_000
@@ -96,13 +96,13 @@ def field_tiles(rgb: np.ndarray) -> tuple[dict[str, Any], list[str]]:
     picture = _to_bytes(rgb[::-1], step)
     height, width = picture.shape[:2]
     lossless = height * width <= MAX_LOSSLESS_PIXELS
-    rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
+    rows, columns = math.ceil(height / _TILE), math.ceil(width / _TILE)
     texts = [
-        _encode(picture[TILE * row : TILE * (row + 1), TILE * column : TILE * (column + 1)], lossless)
+        _encode(picture[_TILE * row : _TILE * (row + 1), _TILE * column : _TILE * (column + 1)], lossless)
         for row in range(rows)
         for column in range(columns)
     ]
-    layout = {"step": step, "tile": TILE, "rows": rows, "columns": columns, "width": width, "height": height}
+    layout = {"step": step, "tile": _TILE, "rows": rows, "columns": columns, "width": width, "height": height}
     return layout | {"mime": "image/png" if lossless else "image/jpeg"}, texts
 
 

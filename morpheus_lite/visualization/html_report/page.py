@@ -20,7 +20,7 @@ from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.errors import InputError
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 from morpheus_lite.visualization.html_report.blocks import pack, script_json
 from morpheus_lite.visualization.html_report.layers import class_planes, field_tiles, pixel_values
 from morpheus_lite.visualization.html_report.sky import sky_grid
@@ -91,7 +91,7 @@ def write_report(
     if "label" not in table.colnames:
         raise InputError(f"{image.name}: the catalogue has no column label: it has {', '.join(table.colnames)}")
     page = build_page(image, classification, labels, table, run=run or {})
-    with written_whole(path, overwrite=overwrite) as partial:
+    with atomic_write(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
     return Path(path)
 
@@ -125,7 +125,7 @@ def build_page(
 
 
 def _summary(image: SkyImage, classification: Classification, run: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page tells beside arrays."""
+    """Content of the page beside arrays."""
     from morpheus_lite.visualization.plots import hex_colours  # loads matplotlib
 
     bands = zip(image.bands, map(unit_text, image.units), image.zero_points, strict=True)

@@ -58,14 +58,14 @@ def sky_grid(wcs: WCS | None, shape: tuple[int, int]) -> SkyGrid | None:
     if not np.isfinite(scale) or scale <= 0:
         return None
     for n in _NODES:
-        vectors = unit_vectors(wcs, *np.meshgrid(_nodes(n, shape[1]), _nodes(n, shape[0])))
+        vectors = pixel_unit_vectors(wcs, *np.meshgrid(_nodes(n, shape[1]), _nodes(n, shape[0])))
         error = _interpolation_error(wcs, vectors, shape) * 206264.806 / scale
         if error < WANTED_ERROR:
             break
     return SkyGrid(vectors, error, scale) if np.isfinite(error) else None
 
 
-def unit_vectors(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def pixel_unit_vectors(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """ICRS unit vectors of 0-based pixel positions: float64, shape ``x.shape + (3,)``; NaN off the sky."""
     sky = wcs.pixel_to_world(x, y).icrs
     lon, lat = sky.ra.rad, sky.dec.rad
@@ -91,7 +91,7 @@ def _nodes(n: int, size: int) -> np.ndarray:
 def _pixel_scale(wcs: WCS, shape: tuple[int, int]) -> float:
     """Arcseconds a pixel at the centre of the image, from three neighbouring positions."""
     x, y = (shape[1] - 1) / 2 + np.array([0, 1, 0]), (shape[0] - 1) / 2 + np.array([0, 0, 1])
-    centre, right, up = unit_vectors(wcs, x, y)
+    centre, right, up = pixel_unit_vectors(wcs, x, y)
     return float(np.sqrt(np.linalg.norm(np.cross(right - centre, up - centre))) * 206264.806)
 
 
@@ -103,5 +103,5 @@ def _interpolation_error(wcs: WCS, vectors: np.ndarray, shape: tuple[int, int]) 
     x, y = (grid.ravel() for grid in np.meshgrid(x, y))
     x = np.append(x, rng.uniform(-0.5, shape[1] - 0.5, 500))
     y = np.append(y, rng.uniform(-0.5, shape[0] - 0.5, 500))
-    distance = np.linalg.norm(interpolate(vectors, shape, x, y) - unit_vectors(wcs, x, y), axis=-1)
+    distance = np.linalg.norm(interpolate(vectors, shape, x, y) - pixel_unit_vectors(wcs, x, y), axis=-1)
     return float(np.nanmax(distance)) if np.isfinite(distance).any() else np.inf

@@ -1,4 +1,4 @@
-"""What is drawn on one pair of axes: field, class map, outlines, scale bar."""
+"""Drawings on one pair of axes: field, class map, outlines, scale bar."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def plot_class_map(
 
 
 def shown_maps(classification: Classification) -> str:
-    """Which class maps pictures show unless told otherwise: rank votes if there are any."""
+    """Class maps that pictures show by default: rank votes if there are any."""
     return "probability" if classification.vote is None else "vote"
 
 
@@ -130,7 +130,7 @@ def _show(ax: Axes, picture: np.ndarray) -> None:
 
 
 def _step(shape: tuple[int, ...]) -> int:
-    """How many pixels of the image make one of the picture, along each axis."""
+    """Number of image pixels per pixel of the picture, along each axis."""
     return -(-max(shape) // _MOST_PIXELS)
 
 

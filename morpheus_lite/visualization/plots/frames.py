@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from morpheus_lite.runtime.atomic import written_whole
+from morpheus_lite.runtime.atomic import atomic_write
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe & Ito: apart for colour-blind readers; a marker each besides."""
@@ -37,7 +37,7 @@ def tidy(ax: Axes) -> None:
 
 
 def legend_below(figure: Figure, ax: Axes) -> None:
-    """What is on the axes, in two columns below the figure."""
+    """Draw the legend of the axes in two columns below the figure."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False, handlelength=2.5)
 
@@ -45,6 +45,6 @@ def legend_below(figure: Figure, ax: Axes) -> None:
 def save_figure(figure: Figure, path: str | Path, *, overwrite: bool = False, dpi: int = 200) -> Path:
     """Write a figure as PNG; the file appears under its name when it is whole."""
     FigureCanvasAgg(figure)
-    with written_whole(Path(path), overwrite=overwrite) as temporary:
+    with atomic_write(Path(path), overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")
     return Path(path)

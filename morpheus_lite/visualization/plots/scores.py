@@ -1,4 +1,4 @@
-"""What is drawn of scores on one pair of axes: fractions in bins, reliability diagrams, confusion, residuals."""
+"""Drawings of scores on one pair of axes: fractions in bins, reliability diagrams, confusion, residuals."""
 
 import itertools
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Diagram(Protocol):
 
     @property
     def mean_outcome(self) -> np.ndarray:
-        """How often it came true."""
+        """Fraction of cases in each bin that came true."""
 
     @property
     def total(self) -> float:

@@ -12,7 +12,7 @@ from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OutputError
-from morpheus_lite.runtime.atomic import check_writable, written_whole
+from morpheus_lite.runtime.atomic import atomic_write, check_writable
 from morpheus_lite.visualization.plots.axes import plot_class_map, plot_field, plot_outlines, plot_scale_bar, shown_maps
 from morpheus_lite.visualization.plots.colours import class_colours
 from morpheus_lite.visualization.plots.names import plot_names
@@ -116,7 +116,7 @@ def save_summary(
     if kind not in FigureCanvasAgg.get_supported_filetypes():
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
     figure = plot_classification(image, classification, labels, table, palette=palette)
-    with written_whole(path, overwrite=overwrite) as partial:
+    with atomic_write(path, overwrite=overwrite) as partial:
         figure.savefig(partial, format=kind, dpi=dpi)
     return path
 

@@ -35,14 +35,14 @@ def ramp(value: float, low: float, high: float) -> float:
 
 
 def featureless(source: Source) -> float:
-    """How little structure shows in a disk: 1 where none is drawn, 0.8 where it is too small to be made out."""
+    """Lack of visible structure in a disk: 1 where none is drawn, 0.8 where it is too small to be made out."""
     if source.structure == "smooth":
         return 1.0
     return 0.8 * ramp(source.radius, 0.45, 0.25)
 
 
 def ambiguity(source: Source) -> float:
-    """How much people would disagree about what was drawn, 0 (not at all) to 1."""
+    """Ambiguity of a source to visual classifiers, 0 (none) to 1."""
     doubts: tuple[float, ...] = (0.0,)
     if source.kind == "spheroid":
         doubts = (ramp(source.bulge, 0.8, 0.5), ramp(source.axis_ratio, 0.5, 0.3), ramp(source.sersic, 2.2, 1.6))
