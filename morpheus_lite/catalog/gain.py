@@ -43,7 +43,7 @@ def find_gains(image: SkyImage, option: float | Mapping[str, float] | None) -> l
     Returns
     -------
     list of Gain
-        One a band. Without an option, RMS planes that came as such are taken to hold the photon noise, as the ERR
+        One per band. Without an option, RMS planes that came as such are taken to hold the photon noise, as the ERR
         planes of HST and JWST do; those made of weight maps, which do not, get it added.
     """
     return [_gain_of_band(image, k, option) for k in range(image.n_bands)]

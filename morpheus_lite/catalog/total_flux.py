@@ -32,7 +32,7 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class ApertureCorrection:
-    """ApertureCorrection from Kron flux to total flux.
+    """Correction from Kron flux to total flux.
 
     Parameters
     ----------

@@ -118,6 +118,7 @@ def noise_correlation(snr: np.ndarray, valid: np.ndarray) -> float:
     From the scatter of differences between pixels that are neighbours in a row or column, ``2 (1 - rho)`` times the
     variance, and ``rho = exp(-1 / (4 sigma^2))``; below 0.4 it is lost among faint sources, and the answer is 0.
     """
+    # Sky alone: pixels of sources differ from their neighbours by their own light.
     sky = valid & (np.abs(snr) < 2.5)
     differences = [np.diff(snr, axis=axis)[_both(sky, axis)] for axis in (0, 1)]
     if min(len(d) for d in differences) < 100:
@@ -126,6 +127,7 @@ def noise_correlation(snr: np.ndarray, valid: np.ndarray) -> float:
     if not variance > 0:  # counts
         return float("nan")
     rho = 1 - np.mean([mad_std(d) ** 2 for d in differences]) / (2 * variance)
+    # exp(-0.25 / 0.16) is the correlation of a Gaussian of 0.4 pixels.
     return float(np.sqrt(-0.25 / np.log(min(rho, 0.999)))) if rho > np.exp(-0.25 / 0.16) else 0.0
 
 
@@ -136,12 +138,14 @@ def psf_fwhm(snr: np.ndarray, valid: np.ndarray) -> float:
     inner = np.zeros(light.shape, dtype=bool)
     inner[border:-border, border:-border] = True
     y, x = np.nonzero(inner & (light > _BRIGHT) & (light == ndimage.maximum_filter(light, _FIT_SIDE)))
+    # Stable, so that equal peaks are always taken in the same order.
     brightest = np.argsort(-light[y, x], kind="stable")
     at = [(y[k], x[k]) for k in brightest if _is_smooth(light, int(x[k]), int(y[k]))][:_N_PEAKS]
     if len(at) < _FEWEST_PEAKS:
         return float("nan")
     boxes = [np.s_[row - half : row + half + 1, column - half : column + half + 1] for row, column in at]
     widths = _FWHM_OF_SIGMA * gaussian_widths(*(np.stack([plane[box] for box in boxes]) for plane in (light, valid)))
+    # Narrower is a hot pixel, wider no fit at all.
     widths = widths[(widths > 0.5) & (widths < 3 * _FIT_SIDE)]
     return float(np.percentile(widths, _SHARPEST)) if len(widths) >= _FEWEST_PEAKS else float("nan")
 
@@ -173,6 +177,7 @@ def gaussian_widths(light: np.ndarray, valid: np.ndarray) -> np.ndarray:
     for _ in range(_MOST_STEPS):
         flat = (slopes * valid[:, None]).reshape(len(light), 4, -1)
         normal = np.einsum("nap,nbp->nab", flat, flat)
+        # The 1e-12 keeps the matrix regular where a stamp is empty.
         diagonal = np.einsum("naa->na", normal) * damping[:, None] + 1e-12
         pull = np.einsum("nap,np->na", flat, miss.reshape(len(light), -1))
         tried = guess + np.linalg.solve(normal + diagonal[:, :, None] * np.eye(4), pull[..., None])[..., 0]
@@ -182,6 +187,7 @@ def gaussian_widths(light: np.ndarray, valid: np.ndarray) -> np.ndarray:
         tried_miss = np.where(valid, light - found, 0)
         better = (tried_miss**2).sum(axis=(1, 2)) < (miss**2).sum(axis=(1, 2))
         guess[better], miss[better], slopes[better] = tried[better], tried_miss[better], tried_slopes[better]
+        # A step that helps is trusted more, one that does not is tried again shorter (Marquardt 1963).
         damping = np.where(better, damping / 5, damping * 5)
     return guess[:, 3]
 

@@ -149,6 +149,7 @@ def stream_tiles(
     tiles = list(tile_windows(bands.shape, -(-tile // model.factor) * model.factor))
     if within is not None:
         tiles = [window for window in tiles if window.touches(within)]
+    # One thread more than calls of the network: it reads and writes while the others compute.
     run_each(work, tiles, threads=workers + 1, progress=progress)
     return noise
 
@@ -181,10 +182,12 @@ class _Bands:
         places = {band: place for place, band in enumerate(source.bands)}
         if bands and not source.has_band_names:
             source = source.select(bands)
+            # Without names the bands are taken in the order of the model.
             places = {band: place for place, band in enumerate(bands)}
         elif set(bands) & set(source.bands):
             source = source.select([band for band in bands if band in source.bands])
         elif bands:
+            # No band in common: this raises the error that says so.
             align_bands(source.read(Window(0, 0, 1, 1)), bands)
         bands = bands or source.bands
         noise = noise.take([places.get(band) for band in bands])
@@ -302,6 +305,7 @@ def _network_input(
 ) -> tuple[np.ndarray, np.ndarray]:
     """S/N and validity ``(1, y, x, band)`` of a tile; what lies outside the image is invalid, as missing data are."""
     image = bands.read(seen)
+    # Whole cells of the network's pooling.
     sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
     snr = np.zeros((1, *sides, image.n_bands), np.float32)
     valid = np.zeros(snr.shape, bool)

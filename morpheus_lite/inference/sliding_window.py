@@ -162,6 +162,7 @@ def region_in(memory: float, n_bands: int) -> int:
     OptionError
         The memory is not enough for any.
     """
+    # About 200 bytes per pixel for the maps and 20 for each band; 100 MB for the batches at work.
     needed = [(side, (side + 80) ** 2 * (200 + 20 * n_bands) + 100e6) for side in (REGION, REGION // 2, REGION // 4)]
     for side, size in needed:
         if size <= memory:
@@ -224,6 +225,7 @@ def classify_region(
     windows = tiling.windows(region)
     windows = replace(windows, y=windows.y - reach.y, x=windows.x - reach.x)
     holes = _count_in_windows(~image.valid_in_all, windows, model.window)
+    # Windows of invalid pixels only are skipped.
     useful = holes < model.window**2
     windows, holed = windows.take(useful), holes[useful] > 0
     batch_size = batch_size or BATCH
@@ -254,6 +256,7 @@ class _Batch:
 
 def _batches(windows: Windows, holed: np.ndarray, model: WindowModel, size: int) -> Iterator[_Batch]:
     low, high = model.margin, model.window - model.margin
+    # Most windows count without their margin, and a trimmed network that does not compute it is faster.
     inner = (windows.top == low) & (windows.bottom == high) & (windows.left == low) & (windows.right == high)
     inner &= low > 0
     for group, is_inner in ((np.flatnonzero(inner), True), (np.flatnonzero(~inner), False)):
@@ -271,6 +274,8 @@ def _predictions(
         try:
             for batch in batches:
                 waiting.append((batch, pool.submit(_predict, image, model, batch, size)))
+                # Two batches per worker: none waits for work, and memory stays bounded. Results are added in this
+                # order.
                 if len(waiting) > 2 * workers:
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -304,6 +309,7 @@ def _counting_parts(
         yield values, windows.y + margin, windows.x + margin
         return
     parts = np.stack([windows.top, windows.bottom, windows.left, windows.right], axis=1)
+    # Windows at an edge keep their margin on that side. There are few kinds of them, each added in one call.
     kinds, kind_of = np.unique(parts, axis=0, return_inverse=True)
     for k, (top, bottom, left, right) in enumerate(kinds):
         these = np.flatnonzero(kind_of.ravel() == k)
@@ -312,6 +318,7 @@ def _counting_parts(
 
 def _count_in_windows(mask: np.ndarray, windows: Windows, size: int) -> np.ndarray:
     """Count the True pixels of a mask ``(y, x)`` in each window: int64, shape ``(n,)``."""
+    # Sums over rectangles from the corner: a window is four of them.
     total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
     np.cumsum(mask, axis=0, out=total[1:, 1:])
     np.cumsum(total, axis=1, out=total)
@@ -321,6 +328,7 @@ def _count_in_windows(mask: np.ndarray, windows: Windows, size: int) -> np.ndarr
 
 def _touched(windows: Windows, shape: tuple[int, int]) -> np.ndarray:
     """bool ``(y, x)``: True where any of the windows counts."""
+    # The corners of each window mark where it begins and ends; the running sum counts the windows on each pixel.
     change = np.zeros((shape[0] + 1, shape[1] + 1), np.int32)
     for y, sign_y in ((windows.top, 1), (windows.bottom, -1)):
         for x, sign_x in ((windows.left, 1), (windows.right, -1)):
@@ -334,6 +342,7 @@ def _assembled(
     """The maps of a region, from its cutout of the image; values of invalid pixels are taken out."""
     valid = image.valid_in_all
     coverage = np.where(valid, mean.count, 0).astype(np.int32)
+    # Windows on a pixel far from any edge.
     interior = ((model.window - 2 * model.margin) // tiling.stride) ** 2
     flags = (
         PixelFlag.INVALID * ~valid

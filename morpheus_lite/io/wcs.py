@@ -170,7 +170,7 @@ def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: 
     Parameters
     ----------
     wcs : sequence of (astropy.wcs.WCS or None)
-        One a band; bands without one are taken to be aligned.
+        One per band; bands without one are taken to be aligned.
     shape : (int, int)
         Height and width in pixels.
     origins : sequence of str

@@ -86,6 +86,7 @@ class BackgroundMesh:
         For `subtract`, without ``sky_noise``: it is not the noise that the network sees.
         """
         y, x = np.meshgrid(*sky.centers, indexing="ij")
+        # The two meshes may have other centres: a steep background has two more at the edges of the image.
         own = self.background_at(x.ravel(), y.ravel()).reshape(sky.background.shape).astype(np.float32)
         known = (sky.sigma > 0).any(axis=(0, 1))
         background = np.where(known, sky.background, own)
@@ -102,6 +103,7 @@ class BackgroundMesh:
     def take(self, indices: Sequence[int | None]) -> "BackgroundMesh":
         """The bands at these positions; None stands for a band without noise."""
         known = [k is not None for k in indices]
+        # A missing band takes the place of the first; its values are replaced below.
         places = [k or 0 for k in indices]
 
         def planes(mesh: np.ndarray) -> np.ndarray:
@@ -272,6 +274,7 @@ def noise_from_rows(
     floor, largest = None, (np.inf,) * n_bands
     if not np.isnan(mesh["floor"]).all():
         largest = tuple(ABSURD * np.nanmin(mesh["floor"][..., b], initial=np.inf) for b in range(n_bands))
+        # A box that is full of marks (1e16 in Euclid's RMS planes) holds no noise.
         mesh[mesh["floor"] >= largest] = UNKNOWN_BOX
         floor = np.nan_to_num(_smoothed(mesh["floor"]))
     background, sigma = (np.nan_to_num(_smoothed(mesh[name])) for name in ("background", "sigma"))
@@ -397,6 +400,7 @@ def _seen(
     """Light of one band, NaN where not valid, and its RMS where there is a plane: float32, shape ``(y, x)``."""
     light = np.where(image.valid[:, :, band], image.data[:, :, band], np.float32(np.nan))
     for value in noise.void[band] if noise.void else ():
+        # Compared as float32, the type of the data: a value that is not exact there would never be found.
         light[light == np.float32(value)] = np.nan
     light -= interpolate_mesh(noise.background[:, :, band], noise.centers, window)
     sigma = rms_plane(image, np.s_[:, :, band], None if noise.has_rms is None else noise.has_rms[band])
@@ -407,6 +411,7 @@ def _seen(
     sigma[bad], light[bad] = 1, np.nan
     if sky_noise and noise.floor is not None and noise.photons[band] > 0:
         floor = interpolate_mesh(noise.floor[:, :, band], noise.centers, window)
+        # The result lies between the noise of the sky and the plane itself, however much is taken off.
         sources = np.float32(_GENEROUS * noise.photons[band]) * np.maximum(np.nan_to_num(light), 0)
         sky = np.sqrt(np.maximum(sigma * sigma - sources, floor * floor))
         sigma = np.minimum(sky, sigma)
@@ -450,9 +455,11 @@ def _is_steep(boxes: np.ndarray, least: float) -> bool:
     """True if the background of a band rises by so many sigma across most of its boxes."""
     slopes = np.stack([boxes["slope_y"], boxes["slope_x"]])
     slope = np.hypot(*slopes)
+    # ``spread`` is in units of the RMS plane where there is one; slopes are in data units.
     tilt = slope * BOX / (boxes["spread"] * np.where(np.isnan(boxes["floor"]), 1, boxes["floor"]))
     if not np.isfinite(tilt).any() or not np.nanmedian(tilt) > least:
         return False
+    # The slope of a sky is alike in neighbouring boxes; slopes of galaxies and of noise are not.
     changes = [np.hypot(*np.diff(slopes, axis=axis)).ravel() for axis in (1, 2)]
     change = np.concatenate(changes)
     change = change[np.isfinite(change)]

@@ -120,6 +120,7 @@ def _follow_slope(values: np.ndarray, rms: np.ndarray | None, step: int, found: 
     y, x = (step * np.arange(n) - (step * n - 1) / 2 for n in values.shape)
     middle, sigma = found["background"], found["sigma"]
     plane, slopes = np.zeros(values.shape, np.float32), np.zeros(2)
+    # Sources tilt the plane and the plane decides what is clipped as a source: it settles in a few rounds.
     for _ in range(_N_PLANES):
         residual = values - plane
         sky = np.abs(residual - middle) < _CLIP * sigma
@@ -145,6 +146,7 @@ def _follow_slope(values: np.ndarray, rms: np.ndarray | None, step: int, found: 
 def _rise(values: np.ndarray, found: np.ndarray) -> float:
     """Difference of the means of the clipped values between the halves of a box, the larger one, in sigma."""
     middle, sigma = found["background"], found["sigma"]
+    # Clipped and not left out: a source in one half would else raise its mean.
     light = np.clip(values, middle - _CLIP * sigma, middle + _CLIP * sigma) - middle
     known = np.isfinite(light)
     light[~known] = 0
@@ -176,6 +178,7 @@ def _without_repeated(column: np.ndarray, values: np.ndarray, found: np.ndarray)
     counts = np.diff(starts, append=len(column))
     most = int(counts.argmax())
     count = int(counts[most])
+    # Noise fills the neighbouring values of a frequent value as well; a fill value stands alone.
     near = int(counts[max(most - 1, 0) : most + 2].sum()) - count
     value = column[starts[most]]
     found["repeated"], found["n_repeated"], found["n_near"], found["n"] = value, count, near, len(column)
@@ -185,6 +188,7 @@ def _without_repeated(column: np.ndarray, values: np.ndarray, found: np.ndarray)
         return column
     same = values == value
     beside = same[1:, 1:] & same[:-1, 1:] & same[1:, :-1]
+    # Values of noise lie scattered; those of an area without data lie side by side, in squares of 2 x 2.
     together = np.count_nonzero(beside & same[:-1, :-1]) / max(int(np.count_nonzero(same[:-1, :-1])), 1)
     if share < 1 and together < (1 + share) / 2:
         return column
@@ -232,6 +236,7 @@ def _photon_noise(light: np.ndarray, pulls: np.ndarray, rms: np.ndarray) -> floa
                 continue
             variance = rms[cell].astype(np.float64) ** 2
             level = np.median(variance[sky])
+            # Variance above that of the sky beside the source. Per unit of light it is the inverse of the gain.
             rise = variance[bright] - level
             rises.append(rise / level)
             ratios.append(rise / light[cell][bright])
@@ -245,6 +250,7 @@ def _clipped_statistics(column: np.ndarray) -> tuple[Any, Any]:
     first, last = 0, len(column)
     for clip in range(_N_CLIPS):
         n = last - first
+        # The column is sorted, so that median, quantile and clipping are look-ups: no copies, no partial sorts.
         median = column[first + n // 2]
         sigma = median - column[first + int(_LOWER * n)]
         if clip:

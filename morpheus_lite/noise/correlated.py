@@ -171,6 +171,7 @@ def _patch(image: SkyImage, index: int, covered: np.ndarray) -> _Patch:
 
 
 def _total(plane: np.ndarray) -> np.ndarray:
+    # Sums over any square are then differences of four of these.
     return np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
 
 
@@ -191,11 +192,13 @@ def _slope(sides: np.ndarray, factors: np.ndarray) -> float:
     last = slice(len(sides) // 2, None)
     if len(sides[last]) < 2:
         return 0.0
+    # 0 for independent pixels; 1 for noise that is the same in all pixels of a square.
     return float(np.clip(np.polyfit(np.log(sides[last]), np.log(factors[last]), 1)[0], 0, 1))
 
 
 def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, float]:
     """Sums in empty squares in units of independent noise, and how many squares apart from each other these are."""
+    # Squares overlap by half along each axis: four times as many as fit side by side, and less scatter.
     step = max(side // 2, 1)
     pulls = np.concatenate([_patch_pulls(patch, sigma, side, step) for patch in patches])
     n_apart = max(len(pulls) * (step / side) ** 2, 1.0)
@@ -205,6 +208,7 @@ def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, 
 
 def _patch_pulls(patch: _Patch, sigma: float, side: int, step: int) -> np.ndarray:
     light, n_empty, *variance = (_square_sums(total, side, step) for total in patch.totals)
+    # Counts are float sums: half a pixel is far more than their rounding.
     full = n_empty > side**2 - 0.5
     return light[full] / (np.sqrt(variance[0][full]) if variance else sigma * side)
 

@@ -10,6 +10,7 @@ from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.noise.band_stack import STACK, DetectionImage, summed
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of, upper_scatter_of
 
+# Sums of whole numbers are exact in float64 up to 2**53: a total S/N of 1e11.
 _UNIT = 2.0**16
 
 
@@ -40,6 +41,7 @@ def make_detection_image(
         light, usable = _band_in_units_of_noise(image, index, scatter[index])
         total += light
         n_used += usable
+    # The sum of n independent bands scatters by the root of n.
     roots = np.sqrt(np.maximum(np.arange(len(scatter) + 1), 1))
     return total if len(scatter) == 1 else total / roots.take(n_used)
 
@@ -76,6 +78,7 @@ def unbroken_detection_image(image: SkyImage, own: np.ndarray, scatter: tuple[fl
     light, usable = (np.stack(parts, axis=2) for parts in zip(*planes, strict=True))
     bands = np.ones(len(planes))
     there = DetectionImage(STACK, image.bands[0], bands, bands > 0).weights(light, usable, own)
+    # Outside of the source the sum is that of the bands that are there.
     everywhere = usable / np.sqrt(np.maximum(usable.sum(axis=2, keepdims=True), 1))
     return summed(np.where(own[:, :, None], there, everywhere), light)
 

@@ -36,6 +36,7 @@ def saturate(
         if style == "invalid":
             valid[..., band] &= ~scipy.ndimage.binary_dilation(core)
             continue
+        # Saturated pixels stay near one level, but do not all have the same value.
         wrong = top * (1 + 0.05 * rng.standard_normal(plane.shape, dtype=np.float32))
         if style == "hole":
             inner = scipy.ndimage.binary_erosion(core)
@@ -73,6 +74,7 @@ def ring(plane: np.ndarray, core: np.ndarray, top: float, rng: np.random.Generat
 def bled(core: np.ndarray, length: float) -> np.ndarray:
     """Pixels that charge from the saturated core reaches along its columns."""
     widest = core.sum(axis=0)
+    # Only the columns through the middle of the core hold enough charge to bleed.
     columns = np.flatnonzero(widest > 0.6 * widest.max())
     reach = np.zeros_like(core)
     for column in columns:
@@ -88,11 +90,13 @@ def cosmic_rays(data: np.ndarray, sigma: np.ndarray, density: float, rng: np.ran
     for _ in range(rng.poisson(density * 1e-6 * data.size)):
         length, angle = 1 + rng.exponential(4.0), rng.uniform(0, np.pi)
         y0, x0, band = rng.uniform(0, height), rng.uniform(0, width), rng.integers(n_bands)
+        # Steps of half a pixel leave no gap in the streak.
         t = np.arange(0, length, 0.5)
         y = np.round(y0 + t * np.sin(angle)).astype(int)
         x = np.round(x0 + t * np.cos(angle)).astype(int)
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         y, x = y[inside], x[inside]
+        # 6 to 300 sigma, uneven along the streak: each pixel takes its own charge.
         bright = 10 ** rng.uniform(0.8, 2.5) * rng.uniform(0.5, 1, y.size)
         data[y, x, band] += (bright * sigma[y, x, band]).astype(np.float32)
 

@@ -27,10 +27,12 @@ def disk_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.nd
         total += disk_share[:, None, None] * sersic_transform(grid, index=source.sersic, radius=source.radius, **shape)
     else:
         planes = structured_disk(source, grid, wavelengths, rng)
+        # The bulge's share is that in F160W (1.537 micron); in the other bands the colours of the parts decide.
         reference = planes[np.argmin(np.abs(wavelengths - 1.537))].sum()
         for plane, whole in zip(total, planes, strict=True):
             plane += np.float32(1 - source.bulge) * grid.transform(whole) * np.float32(whole.sum() / reference)
     if source.bulge > 0:
+        # Bulges are a tenth to a third of the size of the disk, rounder, and redder.
         size = source.radius * rng.uniform(0.1, 0.3)
         roundness = 1 - (1 - source.axis_ratio) * rng.uniform(0.2, 0.7)
         bulge = sersic_transform(
@@ -42,17 +44,21 @@ def disk_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.nd
 
 def structured_disk(source: Source, grid: Grid, wavelengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Images of the disk alone with all its structure, shape ``(band, side, side)``."""
+    # Half of the light of an exponential disk lies within 1.678 scale lengths; with a bulge the disk is the wider part.
     scale = source.radius / 1.678 * (1 + 0.4 * source.bulge)
     along, across = grid.rotated(source.angle)
     across = across / max(source.axis_ratio, 0.15)
     radius, phi = np.hypot(along, across), np.arctan2(across, along)
     base = np.exp(-radius / scale)
+    # Most disks are truncated, at 2 to 5 scale lengths.
     if rng.uniform() < 0.6:
         edge = scale * rng.uniform(2.2, 4.5)
         base *= scipy.special.expit((edge - radius) / (rng.uniform(0.1, 0.4) * scale))
+    # Lopsided: a dipole that grows up to two scale lengths.
     base *= 1 + source.asymmetry * np.cos(phi - rng.uniform(0, 2 * np.pi)) * np.minimum(radius / (2 * scale), 1)
     arms = spiral_arms(radius / scale, phi, rng) if source.structure == "spiral" else patches(radius / scale, phi, rng)
     rough = np.exp(rng.uniform(0.1, 0.55) * random_texture(grid, rng, rng.uniform(0.1, 0.35) * scale))
+    # Young stars are blue and follow the arms; old ones are redder, and smooth.
     young = base * arms * rough
     old = base * (1 + rng.uniform(0.1, 0.5) * arms)
     share = rng.uniform(0.2, 0.75)
@@ -73,6 +79,7 @@ def structured_disk(source: Source, grid: Grid, wavelengths: np.ndarray, rng: np
 def spiral_arms(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness of logarithmic spiral arms, about 0 between them and 1 on their ridge; radius in scale lengths."""
     count = int(rng.choice([2, 2, 2, 3, 4, 1], p=[0.25, 0.2, 0.2, 0.15, 0.15, 0.05]))
+    # Pitch angles of 8 to 35 degrees, constant along an arm: a logarithmic spiral.
     winding = rng.choice([-1, 1]) / np.tan(np.deg2rad(rng.uniform(8, 35)))
     inner, outer = rng.uniform(0.2, 0.9), rng.uniform(2.2, 4.5)
     wobble = sum(
@@ -82,6 +89,7 @@ def spiral_arms(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -
     phase = phi - winding * np.log(np.maximum(radius, 0.05)) + wobble
     sharpness = rng.uniform(1.2, 6.0)
     ridge = np.exp(sharpness * (np.cos(count * phase + rng.uniform(0, 6.3)) - 1))
+    # One arm is brighter than the other.
     uneven = 1 + rng.uniform(0, 0.6) * np.cos(phase + rng.uniform(0, 6.3))
     reach = scipy.special.expit((outer - radius) / 0.35) * scipy.special.expit((radius - inner) / 0.15)
     return (ridge * uneven * reach + 0.02).astype(np.float32)
@@ -89,6 +97,7 @@ def spiral_arms(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -
 
 def patches(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness of flocculent arms: noise sheared by the rotation of the disk; radius in scale lengths."""
+    # Noise on a table of angle and logarithm of the radius, periodic in the angle. The winding shears it.
     table = rng.standard_normal((128, 64))
     sigma = (rng.uniform(3, 8), rng.uniform(4, 12))
     table = scipy.ndimage.gaussian_filter(table, sigma, mode=("wrap", "nearest"))
@@ -108,6 +117,7 @@ def knots(source: Source, grid: Grid, young: np.ndarray, rng: np.random.Generato
     picked = np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], count))
     y, x = np.unravel_index(np.minimum(picked, young.size - 1), young.shape)
     sigma = source.radius * rng.uniform(0.015, 0.07, count)
+    # Luminosities of star-forming regions follow a power law.
     return gaussians(grid, grid.axis[x], grid.axis[y], sigma, rng.pareto(1.5, count) + 0.2)
 
 
@@ -117,6 +127,7 @@ def bar(along: np.ndarray, across: np.ndarray, scale: float, rng: np.random.Gene
     length, width = scale * rng.uniform(0.4, 1.0), rng.uniform(0.15, 0.35)
     u = along * np.cos(angle) + across * np.sin(angle)
     v = across * np.cos(angle) - along * np.sin(angle)
+    # A superellipse of exponent 2.5: bars are boxy.
     distance = (np.abs(u / length) ** 2.5 + np.abs(v / (length * width)) ** 2.5) ** 0.4
     return np.exp(-(distance ** rng.uniform(1.2, 2.0)))
 
@@ -131,6 +142,7 @@ def dust(
 ) -> np.ndarray:
     """Transmission of the dust in each band: lanes along the arms, and a dark lane where the disk is edge-on."""
     depth = 0.25 * rng.exponential(1.0) * np.roll(arms, rng.integers(-3, 4), axis=(0, 1)) / arms.max()
+    # Seen from the side, the dust of the midplane is a dark lane.
     if source.axis_ratio < 0.35:
         height = across * max(source.axis_ratio, 0.15) / scale
         offset, width = rng.uniform(-0.06, 0.06), rng.uniform(0.03, 0.1)

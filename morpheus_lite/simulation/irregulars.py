@@ -26,6 +26,7 @@ def body(source: Source, grid: Grid, rng: np.random.Generator, x: float = 0.0, y
     """Transform of a patchy elliptical body off the centre by ``(x, y)`` arcsec."""
     along, across = grid.rotated(source.angle, x, y)
     radius = np.hypot(along, across / source.axis_ratio) / source.radius
+    # Half of the light lies within the radius (first order of Ciotti & Bertin 1999).
     b = 2 * source.sersic - 1 / 3
     image = np.exp(-b * radius ** (1 / source.sersic))
     rough = random_texture(grid, rng, rng.uniform(0.12, 0.4) * source.radius)
@@ -49,6 +50,7 @@ def clumpy(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     """A faint body with bright clumps of two colours."""
     x, y = placed(source, *rng.normal(0, 0.35, 2))
     parts = [(body(source, grid, rng, float(x), float(y)), 1.0, rng.uniform(-0.4, 0.3))]
+    # The more asymmetric the source, the more of its light is in clumps.
     share = 0.4 + 1.0 * source.asymmetry * rng.uniform(0.5, 1.3)
     for colour in (rng.uniform(0.3, 1.5), rng.uniform(-0.6, 0.6)):
         count = int(rng.integers(2, 7))
@@ -66,6 +68,7 @@ def chain(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     across = bend * along**2 + rng.normal(0, 0.08, count)
     clumps = spots(source, grid, along, across, rng.uniform(0.1, 0.25, count), rng.uniform(0.2, 1, count))
     line = np.linspace(-1.6, 1.6, 24)
+    # A faint bridge keeps the clumps one source.
     bridge = spots(source, grid, line, bend * line**2, np.full(24, 0.25), np.exp(-0.5 * (line / 1.1) ** 2))
     return [(clumps, 1.0, rng.uniform(0, 1.2)), (bridge, rng.uniform(0.3, 1.2), rng.uniform(-0.4, 0.4))]
 
@@ -104,6 +107,7 @@ def merger(source: Source, grid: Grid, rng: np.random.Generator) -> list:
         )
         parts.append((nucleus, flux, rng.uniform(-0.5, 0.7)))
         line = np.linspace(0, 1, 36)
+        # Tails leave the two nuclei on opposite sides, and bend by 35 to 150 degrees.
         turn = direction + (0 if sign > 0 else np.pi) + rng.uniform(0.6, 2.6) * rng.choice([-1, 1]) * line
         reach = rng.uniform(1.2, 3.2) * line
         tail = spots(

@@ -83,6 +83,7 @@ class Observation:
 
 def plain_conditions(field: Field, *, depth: float = 1.0) -> Conditions:
     """GOODS-S deep noise, white, times ``depth``, and nothing else wrong with the image."""
+    # The reference is the noise per pixel of 0.06 arcsec; that of the background grows with the side of a pixel.
     sigma = depth * reference_noise(field.bands) * field.pixel_scale / 0.06
     zeros = (0.0,) * len(field.bands)
     return Conditions(sigma=tuple(float(value) for value in sigma), correlation=zeros, offset=zeros, unevenness=zeros)
@@ -101,6 +102,7 @@ def draw_conditions(rng: np.random.Generator, field: Field, *, tidy: float = 0.3
         Probability of an image with noise and saturation only.
     """
     n = len(field.bands)
+    # A tenth to five times the noise of GOODS-S deep.
     depth = 10 ** (rng.uniform(-1.0, 0.7) + rng.normal(0, 0.25, n))
     sigma = depth * reference_noise(field.bands) * field.pixel_scale / 0.06
     style = rng.choice(["white", "drizzled", "matched"], p=[0.3, 0.45, 0.25])
@@ -166,6 +168,7 @@ def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> O
     hot_pixels(data, sigma, conditions.hot_pixels, rng)
     trails(data, sigma, conditions.trails, rng)
     invalid_areas(valid, conditions.invalid, rng)
+    # Archives fill such pixels with 0: nothing may be learnt from the value.
     data[~valid] = 0
     ratio = field.flux / sigma
     signal = np.sqrt(np.einsum("yxb,yxb->yx", ratio, ratio))
@@ -198,10 +201,12 @@ def noise(shape: tuple[int, int], correlation: tuple[float, ...], rng: np.random
     white = rng.standard_normal((len(correlation), *shape), dtype=np.float32)
     for plane, length in zip(white, correlation, strict=True):
         if length > 0.1:
+            # Nine taps hold three sigma up to a length of 1.3 pixels.
             kernel = np.exp(-0.5 * (np.arange(-4, 5) / length) ** 2).astype(np.float32)
             if length > 1.3:
                 reach = int(np.ceil(3 * length))
                 kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / length) ** 2).astype(np.float32)
+            # The variance of a pixel stays 1.
             kernel /= np.sqrt(np.square(kernel).sum())
             rows = scipy.ndimage.convolve1d(plane, kernel, axis=0, mode="wrap")
             scipy.ndimage.convolve1d(rows, kernel, axis=1, mode="wrap", output=plane)
@@ -212,6 +217,7 @@ def uneven_sky(shape: tuple[int, int], n_bands: int, rng: np.random.Generator) -
     """float32 ``(y, x, band)``: a smooth surface of amplitude about 1, a quadratic in both coordinates."""
     y, x = np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1])
     a, b, c, d, e = rng.normal(0, 0.6, (5, n_bands))
+    # 0.33 is the mean of x * x: the surface keeps the mean level of the sky.
     along = (np.outer(x, a) + np.outer(x * x - 0.33, c)).astype(np.float32)
     up = (np.outer(y, b) + np.outer(y * y - 0.33, d)).astype(np.float32)
     tilt = np.outer(x, e).astype(np.float32)

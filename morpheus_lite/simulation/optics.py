@@ -38,16 +38,20 @@ def diffraction(
     numpy.ndarray
         float32, shape ``(side, side)``, sum about 1.
     """
+    # The pattern holds no frequencies above diameter / wavelength (those of the shortest wavelength): two samples per
+    # period are enough.
     longest_step = band.wavelength * (1 + _WAVELENGTHS[0] * band.width) * 1e-6 * ARCSEC / (2 * band.telescope.diameter)
     finer = int(np.ceil(step / longest_step))
     n = side * finer
     pattern = np.zeros((n, n), dtype=np.float32)
     for offset in _WAVELENGTHS:
         wavelength = band.wavelength * (1 + offset * band.width)
+        # Step in the pupil for which the transform has the wanted step on the sky: it differs between wavelengths.
         metres = wavelength * 1e-6 * ARCSEC / (side * step)
         half = int(np.ceil(band.telescope.diameter / 2 / metres)) + 1
         x, y = np.meshgrid(*[np.arange(-half, half + 1, dtype=np.float32) * np.float32(metres)] * 2)
         open_area = pupil(band.telescope, x, y, roll)
+        # The error is a length: in waves it is smaller at longer wavelengths.
         phase = 2 * np.pi * 0.6 / wavelength * aberration(wavefront, x, y, band.telescope.diameter)
         field = np.zeros((n, n), dtype=np.complex64)
         field[: 2 * half + 1, : 2 * half + 1] = open_area * np.exp(1j * phase)
@@ -112,5 +116,6 @@ def hexagons(diameter: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
                 continue
             u, v = x - flat * (i + j / 2), y - flat * j * np.sqrt(3) / 2
             sides = [np.abs(u * np.cos(a) + v * np.sin(a)) for a in (0, np.pi / 3, 2 * np.pi / 3)]
+            # Gaps of 1.2 % between the mirrors.
             open_area |= np.max(sides, axis=0) < 0.988 * flat / 2
     return open_area

@@ -85,11 +85,13 @@ def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
     rng = np.random.default_rng([variant, 11])
     side, step = 2 * REACH * OVERSAMPLING, pixel_scale / OVERSAMPLING
     if band.telescope.seeing:
+        # Kolmogorov turbulence: the seeing falls with the fifth root of the wavelength.
         fwhm = rng.uniform(*band.telescope.seeing) * band.wavelength**-0.2
         image = smooth_profile(rng.uniform(2.3, 4.5), side, step, fwhm=fwhm, pixel=pixel_scale)
     else:
         blurring = band.blur * rng.uniform(0.8, 1.2)
         halo_radius, share = band.halo_radius * rng.uniform(0.7, 1.4), band.halo * rng.uniform(0.5, 1.5)
+        # Piston, tip and tilt (the first three terms) do not change the shape.
         wavefront = np.concatenate(
             [np.zeros(3), np.random.default_rng([variant, 7]).normal(0, band.telescope.aberration, 8)]
         )
@@ -104,8 +106,10 @@ def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
         halo = smooth_profile(2.2, side, step, half_light_radius=halo_radius, pixel=pixel_scale)
         image = (1 - share) * image + share * halo
         image = roll_average(image, ROLLS[band.camera][variant % VARIANTS], np.random.default_rng([variant, 13]))
+    # Tapered to a circle, because the corners of a square would show around bright stars.
     clean = (np.clip(image, 0, None) * round_taper(side, start=0.8)).astype(np.float32)
     clean /= clean.sum(dtype=np.float64)
+    # Kept in the cache, and shared by all fields.
     clean.flags.writeable = False
     return clean
 
@@ -177,6 +181,7 @@ def make_psfs(names: Sequence[str], pixel_scale: float, *, variant: int = 0, mat
     psfs = []
     for image, width in zip(images, widths, strict=True):
         goal = width + matched * (widest - width)
+        # Widths of Gaussians add in squares.
         extra = np.sqrt(max(goal**2 - width**2, 0.0)) * FWHM_TO_SIGMA
         blurred = blur(image, extra * OVERSAMPLING) if extra > 0.05 else image
         psfs.append(Psf(blurred, width_of(blurred)))

@@ -47,6 +47,8 @@ def spheroid_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> n
 def profile_radius(source: Source, brightest: float) -> float:
     """Semi-major axis (arcsec) at which a Sersic profile of magnitude ``brightest`` fades below the limit."""
     index = {"spheroid": source.sersic}.get(source.kind, max(source.sersic, 1.0))
+    # Flux of a Sersic profile over its surface brightness at the half-light radius, solved for where it meets the
+    # limit.
     b = 2 * index - 1 / 3 + 0.009876 / index
     area = 2 * np.pi * source.radius**2 * source.axis_ratio * index * np.exp(b) * b ** (-2 * index) * gamma(2 * index)
     above = (FAINT_BRIGHTNESS - brightest - 2.5 * np.log10(area)) / (2.5 / np.log(10))
@@ -83,7 +85,7 @@ def render(
     position : tuple of float
         x and y of its centre in pixels of the field, 0-based.
     psfs : sequence of Psf
-        One a band.
+        One per band.
     wavelengths : numpy.ndarray
         Micron, one per band.
     pixel_scale : float
@@ -101,9 +103,11 @@ def render(
     if source.kind == "point_source":
         half = 1.0 * point_radius(flux, psfs, pixel_scale)
     else:
+        # The PSF carries light beyond the profile: four widths of it are added.
         half = profile_radius(source, magnitudes.min()) / pixel_scale + 4 * max(psf.fwhm for psf in psfs)
     grid = Grid(choose_side(2 * half), pixel_scale)
     x, y = position
+    # The stamp begins at a whole pixel; the rest of the shift is a phase in Fourier space.
     column, row = round(x), round(y)
     moved = grid.shift((x - column) * pixel_scale, (y - row) * pixel_scale)
     drawing = {"spheroid": spheroid_transform, "disk": disk_transform, "irregular": irregular_transform}
@@ -116,5 +120,6 @@ def render(
     for band, (plane, psf) in enumerate(zip(planes, psfs, strict=True)):
         seen = scipy.fft.irfft2(plane * psf.transform(grid.n), s=(grid.side, grid.side))
         seen = scipy.fft.fftshift(seen)[::OVERSAMPLING, ::OVERSAMPLING].clip(0) * taper
+        # What clipping and taper took is put back: the flux is that of the catalogue.
         stamp[..., band] = seen * (flux[band] / seen.sum())
     return stamp, (row - grid.n // 2, column - grid.n // 2)

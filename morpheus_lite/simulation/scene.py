@@ -84,6 +84,7 @@ def tilted(rng: np.random.Generator, source: Source, scatter: float) -> Source:
     if scatter == 0:
         return source
     tilt = rng.normal(0, scatter)
+    # Colours are relative to F160W: a tilt counts more the farther a band lies from it.
     arms = np.array([1.35, 1.0, 0.72, 0.56, 0.22])
     return replace(source, colours=tuple(np.clip(np.array(source.colours) + tilt * arms, -1.5, 5.5).tolist()))
 
@@ -108,6 +109,7 @@ def neighbours(rng: np.random.Generator, placed: list[Placed], sky: Sky, pixel_s
         if rng.uniform() > sky.pair_share * (3 if source.magnitude < 24 else 1):
             continue
         other = draw_source(rng, min(source.magnitude + rng.exponential(1.0), sky.limit), balance=sky.balance)
+        # The PSF is part of the size that is seen: 0.12 arcsec.
         apart = rng.uniform(0.8, 3.0) * (source.radius + other.radius + 0.12) / pixel_scale
         direction = rng.uniform(0, 2 * np.pi)
         found.append((other, x + apart * np.cos(direction), y + apart * np.sin(direction)))

@@ -42,7 +42,7 @@ class SurveyPlan:
     tiles : tuple of Tile
         All tiles of the survey.
     states : tuple of TileState
-        One a tile.
+        One per tile.
     options : ClassifyOptions
         Of the survey.
     weights : dict

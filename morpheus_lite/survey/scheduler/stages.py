@@ -27,7 +27,7 @@ def run_stages(
     Parameters
     ----------
     jobs : iterable of Job
-        One a tile.
+        One per tile.
     n_jobs : int
         How many.
     client : distributed.Client

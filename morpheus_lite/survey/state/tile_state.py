@@ -123,7 +123,7 @@ def read_states(
     Returns
     -------
     list of TileState
-        One a tile.
+        One per tile.
     """
     try:
         present = {entry.name for entry in os.scandir(root / TILES)}
