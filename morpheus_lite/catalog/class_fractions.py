@@ -80,6 +80,7 @@ def measure_morphology(
     sums = _class_sums(sources, maps, weight)
     unweighted = sums.sum(axis=1) <= 0
     if unweighted.any():
+        # A source without positive light counts each pixel alike.
         weight = np.where(sources.spread(unweighted), known, weight)
         sums = _class_sums(sources, maps, weight)
     total = sums.sum(axis=1, keepdims=True)
@@ -136,5 +137,6 @@ def _scatter(sources: LabelledPixels, variance: np.ndarray, weight: np.ndarray) 
 
 
 def _errors(share: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    # Errors of a share f = s / sum(s): d f = ((1 - f) d s - f d others) / sum(s).
     others = (scatter**2).sum(axis=1, keepdims=True) - scatter**2
     return np.sqrt((1 - share) ** 2 * scatter**2 + share**2 * others)

@@ -9,6 +9,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.band_stack import DetectionImage, summed
 from morpheus_lite.noise.correlated import CorrelatedNoise, scatter_of
 
+# Pixels of sky around a source that give its noise to 12 %; with fewer it is that of the whole image.
 _FEWEST = 100
 
 
@@ -164,6 +165,7 @@ def cut_stamp(
     together, _ = _mirrored(summed(weights, light)[:, :, None], seen, wanted, here, neighbor_mask)
     noisy = summed(weights**2, np.where(weights > 0, variance, 0))
     if seen.any() and not seen.all():
+        # Pixels that no band covers hold mirrored light, and are as noisy as the others.
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
     filled, covered = _mirrored(
         light, usable, np.broadcast_to(neighbor_mask[:, :, None], light.shape), here, neighbor_mask

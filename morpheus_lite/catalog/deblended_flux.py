@@ -97,12 +97,14 @@ def share_pixels(light: np.ndarray, labels: np.ndarray, names: np.ndarray, peaks
     is shared in proportion to the fitted templates. Where all of them vanish it stays with its piece.
     """
     own = labels > 0
+    # The fainter of two pixels is biased low by noise: smoothing first makes the bias small.
     smooth = ndimage.gaussian_filter(light, _SMOOTHING)
     templates = np.stack([_symmetric(smooth, *peak) for peak in peaks]) * own
     weights, _ = nnls(templates[:, own].T, smooth[own])
     fitted = templates * weights[:, None, None]
     total = fitted.sum(axis=0)
     alone = (labels == np.asarray(names)[:, None, None]).astype(np.float64)
+    # Shares of templates that have nearly vanished would be those of rounding.
     faint = total <= 1e-3 * total.max(initial=0)
     return np.where(faint, alone, fitted / np.where(faint, 1, total)) * own
 

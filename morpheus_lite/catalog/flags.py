@@ -12,6 +12,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
+# Pixels with the same largest value: two may meet by chance in whole numbers, four are a flat top.
 _FLAT = 4
 _HOLE = 0.75
 """Share of a source that has data where what is missing beside its peak is a hole, and not the edge of a band."""

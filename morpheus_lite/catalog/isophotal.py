@@ -53,6 +53,7 @@ def measure_shapes(sources: LabelledPixels, light: np.ndarray, usable: np.ndarra
 
 def _ellipses(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> dict[str, np.ndarray]:
     """Ellipses of sources from their second central moments."""
+    # One round is enough, but for rounding; NaN is never thin.
     wider = np.zeros(len(xx))
     while (thin := (xx + wider) * (yy + wider) - xy**2 < _THINNEST**2).any():
         wider[thin] += _THINNEST

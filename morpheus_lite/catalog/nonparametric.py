@@ -11,6 +11,7 @@ from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, curves_by_dista
 from morpheus_lite.catalog.cutouts import Stamp
 
 _EXTENT = 1.5
+# Of the Petrosian radius, as Lotz et al. (2004) have it.
 _SMOOTHING = 0.2
 _SMALLEST_REACH = 4.0
 _STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625)
@@ -109,6 +110,7 @@ def _asymmetry(
     for step in _STEPS:
         for _ in range(_MOST_MOVES):
             values = turn.differences(best, step)
+            # The centre again, at the new step: equal up to rounding, and never allowed to rise.
             value = min(value, values[_MIDDLE])
             where = int(values.argmin())
             if not values[where] < value:
@@ -198,6 +200,7 @@ def _neighbours(place: float, step: float) -> tuple[int, np.ndarray]:
 def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> float:
     """Expected sum of |n - n'| over pixels of noise, n' interpolated between four."""
     shares = [(2 * place) % 1 for place in centre]
+    # Interpolation between pixels makes the turned noise smaller.
     kept = np.prod([(1 - share) ** 2 + share**2 for share in shares])
     return float(np.sqrt(2 / np.pi * (1 + kept)) * np.sqrt(variance).sum())
 
@@ -231,6 +234,7 @@ def _smoothed(light: np.ndarray, sigma: float) -> np.ndarray:
     """Smooth as ``ndimage.gaussian_filter`` does with zeros outside; the kernel is made once for both axes."""
     reach = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
+    # Two passes in one dimension are a Gaussian in two.
     kernel /= kernel.sum()
     for axis in (0, 1):
         light = ndimage.correlate1d(light, kernel, axis, mode="constant")

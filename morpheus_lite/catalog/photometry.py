@@ -12,9 +12,11 @@ from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.noise.band_stack import summed
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
+# Ellipses, as in SExtractor and photutils.
 _REACH = 6.0
 _LARGEST_MOMENT = 4.0
 _FEWEST_SKY = 50
+# Kron ellipses: nearer, the wings of the source itself would count as sky.
 _ANNULUS = 1.25
 _NOTHING = 1e-9
 """Share of an aperture below which it is nothing but rounding."""
@@ -108,6 +110,7 @@ def measure_photometry(
     reach = scale * stamp.ellipse.a
     if central is None or options.local_background or central.radii[-1] < reach:
         central = curve_of_growth(light, stamp.ellipse.y, stamp.ellipse.x, reach)
+    # As far as half a step beyond the ellipse: a circle may hold half of the light only there.
     half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
     variance = stamp.detection_variance
     if any(band.gain for band in bands):
@@ -146,6 +149,7 @@ def _sums(
     areas, variance = np.repeat(whole, n_bands, axis=1), stamp.variance.reshape(-1, n_bands)
     if not stamp.covered.all():
         there = stamp.covered.reshape(-1, n_bands)
+        # Whole less what is missing, and not the sum of what is there: a whole aperture keeps its area to the bit.
         areas = whole - np.einsum("ap,pb->ab", flat, (~there).astype(np.float64))
         areas[areas < _NOTHING * whole] = 0
         variance = np.where(there, variance, 0)
@@ -207,6 +211,7 @@ def _background(stamp: Stamp, scale: float) -> np.ndarray:
     values = values[:, known]
     for _ in range(3):
         middle = np.nanmedian(values, axis=0)
+        # 1.4826 makes the median absolute deviation the sigma of a Gaussian.
         scatter = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
         values = np.where(np.abs(values - middle) <= 3 * scatter, values, np.nan)
     background = np.zeros(len(known))

@@ -146,6 +146,7 @@ def _ellipse(shapes: dict[str, np.ndarray], row: int) -> Ellipse:
     """The ellipse of a row; a small circle where there was no positive light to measure one."""
     a, b, angle = (float(shapes[name][row]) for name in ("semimajor_axis", "semiminor_axis", "orientation"))
     if not (all(map(math.isfinite, (a, b, angle))) and b > 0):
+        # Half of the radius of a circle with the area of the segment.
         a = b = max(math.sqrt(shapes["area"][row] / math.pi) / 2, 1.0)
         angle = 0.0
     return Ellipse(float(shapes["y_centroid"][row]), float(shapes["x_centroid"][row]), a, b, math.radians(angle))
@@ -201,6 +202,7 @@ def _total(
     """
     share = np.where(covered >= _LEAST_COVERED, covered, np.nan)
     factor, doubt = values["total_correction"] / share, values["total_correction_err"] / share
+    # Missing in this band: good to the colour gradient. Missing in all bands: as wrong as it is bright.
     guess = np.hypot(_COLOUR_GRADIENT * (1 - share), 1 - seen) * factor
     return factor * flux, np.sqrt((factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2)
 

@@ -11,15 +11,26 @@ from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.sersic_profiles import SERSIC_INDICES, effective_fwhm, profiles_behind
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
+# The numbers below were chosen with tests/benchmarks/photometry.py, on other seeds than those of the tables in the
+# docs.
+# A Gaussian, and a Moffat profile of exponent 3: PSFs lie between.
 _PSF_SHAPES = (None, 3.0)
+# Of the diameter that holds half of the light, where the width of the PSF is not known.
 _UNKNOWN_WIDTHS = (0.2, 0.4, 0.6, 0.8)
 _SIZES = 0.12, 2.5
 _N_RINGS = 10
+# Smallest ring in pixels: within a smaller one, pixels and centroid decide more than the profile.
 _INNERMOST = 1.5
 _REACH = 1.5
+# Of the light in a ring: no galaxy is a Sersic profile to better than 1 %. It keeps bright sources from certainty.
 _RING_FLOOR = 0.01
+# Of the correction: errors of what lies beyond the rings. The pulls of total fluxes are 0.7 to 1.3 wide
+# (docs/catalogue.md).
 _DOUBT = 0.15
+# Error from pixels that the ellipse cuts, which no profile knows of.
 _FLOOR = 0.003
+# Prior: each step of 1 in the index above 1 is less likely by exp(-0.35). At low S/N the wings cannot be seen, and
+# without it every faint source would get those of a de Vaucouleurs profile.
 _STEEP = 0.35
 _SMALL_FWHM = 1.0
 _PARTS = np.arange(_N_RINGS) / (_N_RINGS - 1)
@@ -112,6 +123,7 @@ def measure_annular_profiles(
     reach = np.array(reaches)
     inner = np.minimum(np.maximum(_INNERMOST, half_light / 2), reach / 2)
     edges = np.zeros((len(known), _N_RINGS + 1))
+    # Rings widen outwards by a constant factor, as the light falls.
     edges[:, 1:] = inner[:, None] * (reach / inner)[:, None] ** _PARTS
     inside = [
         [np.interp(at, one.radii, part) for part in (one.flux, one.area)]
@@ -190,6 +202,7 @@ def _shares(sources: list[AnnularProfile], psf_fwhm: float | None) -> tuple[np.n
         likelihoods.append(_log_likelihood(flux, variance, np.diff(within[:-1], axis=0), prior, chosen))
         shares.append(within[-1])
     share, likelihood = (_by_source(one) for one in (shares, likelihoods))
+    # The largest is subtracted so that the exponentials do not underflow all together.
     weight = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
     return share, weight / weight.sum(axis=1, keepdims=True)
 
@@ -217,6 +230,7 @@ def _log_likelihood(
     precision, pull = (values[:, None, :, None, None] for values in (1 / variance, flux / variance))
     spread = 1 / (expected * expected * precision).sum(axis=0)
     best = (expected * pull).sum(axis=0) * spread
+    # The flux is marginalised over, with a prior of 1 / flux.
     found = 0.5 * best**2 / spread + 0.5 * np.log(spread) - np.log(np.maximum(best, 1e-30)) + prior
     positive = (best > 0) & chosen
     # Where no profile has positive light, all are alike.

@@ -388,6 +388,7 @@ def _one_galaxy(
     """True if two touching pieces are one source."""
     faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
     peak = min(now.peaks[faint], now.peaks[bright])
+    # A saddle no deeper than its noise separates nothing.
     if peak - saddle < options.min_depth * noise.at(saddle):
         return True
     if now.kinds is not None:
@@ -398,12 +399,15 @@ def _one_galaxy(
             # Diffraction spikes and bits of the halo of a star look like stars themselves.
             return bool(now.fluxes[faint] < options.spike_contrast * now.fluxes[bright])
     (above, kind), (_, other) = (now.above(piece, saddle) for piece in (faint, bright))
+    # How surely both pieces are disk or irregular above the saddle: the less sure of the two decides.
     galaxy = 0.0 if now.kinds is None else min(one[_DISK] + one[_IRREGULAR] for one in (kind, other))
     likeness = (now.fluxes[faint] / now.fluxes[bright]) ** 2 if _is_round(above > above.max() / 2) else 0.0
     part = galaxy * (1 - likeness)  # equals are neighbours, unless one is as long and thin as an arm
+    # From one share to the other on a logarithmic scale: 1 % for what may be two sources, 18 % for clumps.
     limit = options.bump_share ** (1 - part) * options.clump_share**part
     if above.sum() < limit * now.fluxes[faint]:
         return True
+    # A knot is narrow, and faint beside the piece that it lies on.
     minor = above.sum() < options.knot_contrast * now.fluxes[bright]
     return bool(
         minor and galaxy >= options.knot_probability and np.count_nonzero(above > above.max() / 2) <= options.knot_area
