@@ -15,7 +15,10 @@ import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from freeze import FROZEN
@@ -49,11 +52,14 @@ NOT_TUNED = {
 RAISES = 100
 
 
-def is_number(value: object) -> bool:
+def is_tunable(value: Any) -> bool:
+    """Whether a value is a number, or a tuple of numbers."""
+    if isinstance(value, tuple):
+        return bool(value) and all(one is None or is_tunable(one) for one in value)
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def changed(value, factor: float):
+def changed(value: Any, factor: float) -> Any:
     """A constant, larger or smaller."""
     if isinstance(value, tuple):
         return tuple(changed(one, factor) for one in value)
@@ -64,42 +70,29 @@ def changed(value, factor: float):
     return value + int(math.copysign(1, factor - 1)) if abs(value) <= 16 else round(value * factor)
 
 
-def constants() -> Iterator[tuple[str, str, object, Callable[[object], None]]]:
+def constants() -> Iterator[tuple[str, str, Any, Callable[[Any], None]]]:
     """Room, name and value of each constant, and what sets it."""
     for room in ROOMS:
         package = importlib.import_module(f"morpheus_lite.{room}")
         for found in pkgutil.iter_modules(package.__path__):
             module = importlib.import_module(f"{package.__name__}.{found.name}")
             for statement in ast.parse(Path(str(module.__file__)).read_text()).body:
-                if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-                    continue
-                name = statement.targets[0].id
-                value = getattr(module, name)
-                if is_number(value) or (
-                    isinstance(value, tuple) and value and all(one is None or is_number(one) for one in value)
-                ):
-                    yield (
-                        room,
-                        f"{room}.{found.name}.{name}",
-                        value,
-                        lambda new, name=name, old=value: set_everywhere(name, old, new),
-                    )
+                if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                    name = statement.targets[0].id
+                    if is_tunable(value := getattr(module, name)):
+                        yield room, f"{room}.{found.name}.{name}", value, partial(set_constant, module, name)
     for options in OPTIONS:
+        room = "catalog" if options is ml.MeasureOptions else "segmentation"
         for one in dataclasses.fields(options):
-            if is_number(one.default) and one.default:
-                room = "catalog" if options is ml.MeasureOptions else "segmentation"
-                yield (
-                    room,
-                    f"{options.__name__}.{one.name}",
-                    one.default,
-                    lambda new, options=options, one=one: set_default(options, one.name, new),
-                )
+            if is_tunable(one.default) and one.default:
+                yield room, f"{options.__name__}.{one.name}", one.default, partial(set_default, options, one.name)
 
 
-def set_everywhere(name: str, old: object, new: object) -> None:
-    """Set a constant in its module and in those that import it."""
+def set_constant(home: ModuleType, name: str, new: object) -> None:
+    """Set a constant in its module and, if it is public, in those that import it."""
+    old = getattr(home, name)
     for module in [one for key, one in sys.modules.items() if key.startswith("morpheus_lite.")]:
-        if module.__dict__.get(name) is old:
+        if module is home or (not name.startswith("_") and module.__dict__.get(name) is old):
             setattr(module, name, new)
 
 
@@ -127,7 +120,7 @@ def is_same(found: list, frozen: list) -> bool:
     return bool(np.allclose(now, then, rtol=1e-5, atol=1e-9, equal_nan=True))
 
 
-def noticed(room: str, apply: Callable[[object], None], new: object) -> str:
+def noticed(room: str, apply: Callable[[Any], None], new: Any) -> str:
     """The scene that notices, in a child process; empty if none does."""
     child = os.fork()
     if not child:

@@ -19,7 +19,7 @@ from morpheus_lite.catalog import CorrelatedNoise
 from morpheus_lite.inference.domain_check import measure_domain
 from morpheus_lite.noise import background_mesh
 from morpheus_lite.noise.correlated import upper_scatter_of
-from morpheus_lite.noise.detection_image import unbroken_significance
+from morpheus_lite.noise.detection_image import unbroken_detection_image
 from morpheus_lite.noise.smoothed import SourceNoise, light_noise
 
 Numbers = Iterator[tuple[str, list]]
@@ -84,14 +84,14 @@ def noise_of_sums() -> Numbers:
             source = disk(y, x, 3, 60, shape=data.shape)
             data += source
             labels[source > 6] = number
-        noise = ml.measure_noise(sky_image(data), labels if seed == 0 else np.zeros_like(labels))["F160W"]
+        noise = ml.measure_correlated_noise(sky_image(data), labels if seed == 0 else np.zeros_like(labels))["F160W"]
         yield f"{height}x{width}", [noise.sigma, *noise.sides, *noise.factors, noise.slope, *noise.factor([7.0, 5e4])]
     for step in (0.11, 0.14):
         steps = np.round(np.random.default_rng(5).normal(size=(90, 90)) / step)
         yield (
             f"steps of {step}",
             [
-                ml.measure_noise(sky_image(steps, rms=None), np.zeros(steps.shape, np.int32))["F160W"].sigma,
+                ml.measure_correlated_noise(sky_image(steps, rms=None), np.zeros(steps.shape, np.int32))["F160W"].sigma,
                 upper_scatter_of(np.random.default_rng(6).poisson(1.5, 5000).astype(float)),
             ],
         )
@@ -116,7 +116,7 @@ def noise_of_light() -> Numbers:
 
 
 def _mesh(image: ml.SkyImage, labels: np.ndarray | None = None) -> list:
-    noise = background_mesh.measure_noise(image, labels)
+    noise = background_mesh.measure_background(image, labels)
     snr, valid = background_mesh.normalize(image, noise)
     seen = background_mesh.subtract(image, noise, sky_noise=True)
     planes = [noise.background, noise.sigma, [*noise.photons], [len(void) for void in noise.void]]
@@ -198,7 +198,7 @@ def broken_light() -> Numbers:
         data = np.stack([light, ratio * light], axis=2)
         image = sky_image(data + np.random.default_rng(1).normal(size=data.shape))
         image.valid[:, 36:, 1] = False
-        seen = unbroken_significance(image, light > 3, (None, None))
+        seen = unbroken_detection_image(image, light > 3, (None, None))
         yield f"ratio {ratio}", [seen.sum(), seen[30, 38]]
 
 
