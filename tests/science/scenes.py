@@ -295,7 +295,7 @@ def blends() -> Numbers:
     yield (
         "spike",
         _ladder(
-            np.geomspace(20, 600, 40), lambda peak: blob(30, 22, 2.5, 3000) + blob(30, 40, 2.5, peak), _star_everywhere
+            np.geomspace(20, 600, 40), lambda peak: blob(30, 22, 2.5, 3000) + blob(30, 36, 2.5, peak), _star_everywhere
         ),
     )
     yield (
@@ -310,7 +310,7 @@ def blends() -> Numbers:
     yield "bright clump", _ladder(9.0 + 12 * steps, pair, _disk_everywhere)
     yield (
         "area of a knot",
-        _ladder(1.2 + 0.55 * steps, lambda width: disk(30, 26, 8, 300) + blob(30, 44, width, 200), _disk_everywhere),
+        _ladder(1.6 + 0.6 * steps, lambda width: disk(30, 26, 8, 300) + blob(30, 44, width, 200), _disk_everywhere),
     )
     yield (
         "light of a knot",
@@ -322,7 +322,7 @@ def blends() -> Numbers:
         "probability of a knot",
         _ladder(0.6 + 0.4 * steps, lambda p: disk(30, 26, 8, 300) + blob(30, 44, 1.3, 200), _partly_disk),
     )
-    yield "probability of a star", _ladder(0.2 + 0.7 * steps, lambda p: pair(11.5), _right_is_star)
+    yield "probability of a star", _ladder(0.2 + 0.7 * steps, lambda p: pair(11.35), _right_is_star)
     yield (
         "contrast",
         _ladder(np.geomspace(40, 1000, 40), lambda peak: blob(30, 20, 3.5, 20000) + blob(30, 42, 1.2, peak), level=0.1),
