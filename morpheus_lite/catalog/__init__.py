@@ -1,7 +1,7 @@
 """The catalogue: where sources are, their shape, light and morphology, with errors and flags."""
 
+from morpheus_lite.catalog.measurement import measure
 from morpheus_lite.catalog.sextractor_names import sextractor_columns
-from morpheus_lite.catalog.table import measure
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.noise.correlated import CorrelatedNoise, measure_correlated_noise
 

@@ -6,9 +6,15 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import nnls
 
+from morpheus_lite.catalog.gain import find_gains
 from morpheus_lite.catalog.photometry import BandNoise
+from morpheus_lite.catalog.rows import RowSettings
+from morpheus_lite.core.blocks import source_groups
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.noise.band_stack import DetectionImage, summed
+from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.band_stack import summed
 
 MOST_PIECES = 60
 """Parents with more pieces are not shared: their pixels stay with the piece that they lie in."""
@@ -20,26 +26,23 @@ _SMOOTHING = 1.0
 
 
 def share_light(
-    rows: dict[str, np.ndarray],
-    labels: np.ndarray,
-    image: SkyImage,
-    detection: DetectionImage,
-    bands: Sequence[BandNoise],
+    rows: dict[str, np.ndarray], labels: LabelStore, image: ImageReader, settings: RowSettings, *, tile: int
 ) -> dict[str, np.ndarray]:
-    """Fluxes of all sources, with the pixels of those that were split shared.
+    """Fluxes of all sources, with the pixels of those that were split shared; some parents at a time.
 
     Parameters
     ----------
     rows : dict
         Rows of all sources, ordered by label: ``label, parent_label, x_peak, y_peak`` and the fluxes of the segments.
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``: after deblending.
-    image : SkyImage
-        The same pixels.
-    detection : DetectionImage
-        How the bands become the one whose light says how pixels are shared; the shares are the same in every band.
-    bands : sequence of BandNoise
-        Noise of each band.
+    labels : LabelStore
+        The label map after deblending.
+    image : ImageReader
+        The image.
+    settings : RowSettings
+        How the rows were measured: how the bands become the one whose light says how pixels are shared (the shares are
+        the same in every band), and their noise.
+    tile : int
+        Side of a block in pixels; the result does not depend on it.
 
     Returns
     -------
@@ -48,25 +51,36 @@ def share_light(
         The fluxes of the pieces of a parent add up to the flux of its pixels; a source that was not split has that of
         its segment. NaN where no pixel has data.
     """
+    head = image.read(Window(0, 0, 1, 1))
+    gains = find_gains(head, settings.options.gain)
+    bands = [BandNoise(settings.noise[name], gain.value) for name, gain in zip(head.bands, gains, strict=True)]
     found = {
-        f"shared_{kind}_{band}": rows[f"segment_{kind}_{band}"].astype(np.float64)
-        for band in image.bands
+        f"shared_{kind}_{name}": rows[f"segment_{kind}_{name}"].astype(np.float64)
+        for name in head.bands
         for kind in SHARED_COLUMNS
     }
-    boxes = ndimage.find_objects(labels)
+    boxes = labels.boxes[np.searchsorted(labels.names, rows["label"])]
     _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
-    order = np.argsort(family, kind="stable")
-    for members in np.split(order, np.cumsum(n_pieces)[:-1]):
-        if 1 < len(members) <= MOST_PIECES:
+    far = np.full((len(n_pieces), 2), np.iinfo(np.int64).max)
+    hulls = np.concatenate([far, np.zeros_like(far)], axis=1)
+    for side, join in enumerate((np.minimum, np.minimum, np.maximum, np.maximum)):
+        join.at(hulls[:, side], family, boxes[:, side])
+    split = np.flatnonzero((n_pieces > 1) & (n_pieces <= MOST_PIECES))
+    for group in source_groups(hulls[split], 0, labels.shape, tile):
+        near, piece = labels.read(group.window), image.read(group.window)
+        places = ndimage.find_objects(near)
+        for parent in split[group.members]:
+            members = np.flatnonzero(family == parent)
             names = rows["label"][members]
-            box = _hull([boxes[name - 1] for name in names])
-            own = np.where(np.isin(labels[box], names), labels[box], 0)
-            peaks = np.stack([rows["y_peak"][members] - box[0].start, rows["x_peak"][members] - box[1].start], axis=1)
-            data = np.where(image.valid[box], image.data[box], 0).astype(np.float64)
-            light = summed(detection.weights(data, image.valid[box], own > 0), data)
+            box = _hull([places[name - 1] for name in names])
+            own = np.where(np.isin(near[box], names), near[box], 0)
+            first = group.window.y + box[0].start, group.window.x + box[1].start
+            peaks = np.stack([rows["y_peak"][members], rows["x_peak"][members]], axis=1) - first
+            data = np.where(piece.valid[box], piece.data[box], 0).astype(np.float64)
+            light = summed(settings.detection.weights(data, piece.valid[box], own > 0), data)
             shares = share_pixels(light, own, names, peaks)
-            for index, band in enumerate(image.bands):
-                for kind, values in zip(SHARED_COLUMNS, _sums(shares, image, box, index, bands[index]), strict=True):
+            for index, band in enumerate(head.bands):
+                for kind, values in zip(SHARED_COLUMNS, _sums(shares, piece, box, index, bands[index]), strict=True):
                     found[f"shared_{kind}_{band}"][members] = values
     return found
 

@@ -42,8 +42,6 @@ class RowSettings:
         Largest coverage of the whole image; None takes that of the class maps at hand.
     background : BackgroundMesh, optional
         Whose background was subtracted of the image; None where nothing was.
-    workers : int
-        Processes that share the sources.
     """
 
     detection: DetectionImage
@@ -52,7 +50,6 @@ class RowSettings:
     noise: dict[str, CorrelatedNoise]
     usual_coverage: int | None = None
     background: BackgroundMesh | None = None
-    workers: int = 1
 
 
 def measure_rows(
@@ -61,11 +58,11 @@ def measure_rows(
     classification: Classification,
     settings: RowSettings,
     *,
-    parents: np.ndarray | None = None,
-    wanted: np.ndarray | None = None,
-    origin: tuple[int, int] = (0, 0),
+    parents: np.ndarray,
+    wanted: np.ndarray,
+    origin: tuple[int, int],
 ) -> dict[str, np.ndarray]:
-    """Rows of the sources of an image, or of a piece of it.
+    """Rows of some sources of an image, from the piece of it that they lie in.
 
     Parameters
     ----------
@@ -77,10 +74,10 @@ def measure_rows(
         Class maps of the same pixels.
     settings : RowSettings
         What holds for all rows.
-    parents : numpy.ndarray, optional
+    parents : numpy.ndarray
         int32, shape ``(y, x)``: labels before deblending.
-    wanted : numpy.ndarray, optional
-        int, shape ``(n,)``: the sources to measure; the others are only neighbours. None for all.
+    wanted : numpy.ndarray
+        int, shape ``(n,)``: the sources to measure; the others are only neighbours.
     origin : (int, int)
         Row and column of the whole image that the piece begins at.
 
@@ -94,7 +91,7 @@ def measure_rows(
     A row has the same bits for the whole image and for any piece that holds the source's bounding box and
     `MeasureOptions.margin` around it (one pixel without photometry), where the image does not end before.
     """
-    own = labels if wanted is None else np.where(np.isin(labels, wanted), labels, 0)
+    own = np.where(np.isin(labels, wanted), labels, 0)
     sources = LabelledPixels.gather(own, origin=origin)
     marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage)
     return measure_sources(sources, labels, image, classification, marks, settings, parents=parents)
@@ -108,7 +105,7 @@ def measure_sources(
     marks: np.ndarray,
     settings: RowSettings,
     *,
-    parents: np.ndarray | None = None,
+    parents: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Rows of sources whose pixels are gathered; only those that fit into a stamp need the pixels around."""
     options = settings.options
@@ -125,9 +122,7 @@ def measure_sources(
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands
     if options.photometry:
-        values |= measure_surroundings(
-            labels, sources, image, settings.detection, values, settings.noise, options, workers=settings.workers
-        )
+        values |= measure_surroundings(labels, sources, image, settings.detection, values, settings.noise, options)
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values.pop("crowded")
         others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side
@@ -177,9 +172,9 @@ def _flags_of_band(values: dict[str, np.ndarray], band: str, image: SkyImage, op
     return flag_bands(np.array([values[kind] for kind in kinds]))
 
 
-def _parent_labels(sources: LabelledPixels, parents: np.ndarray | None) -> np.ndarray:
+def _parent_labels(sources: LabelledPixels, parents: np.ndarray) -> np.ndarray:
     """Label before deblending of each source: the largest on its pixels (holes filled since then are sky there)."""
-    if parents is None or not len(sources):
+    if not len(sources):
         return sources.labels
     found = np.maximum.reduceat(sources.take(parents), sources.starts)
     return np.where(found > 0, found, sources.labels)

@@ -16,7 +16,6 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
-from morpheus_lite.runtime.processes import parallel_map
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
@@ -57,8 +56,6 @@ def measure_surroundings(
     shapes: dict[str, np.ndarray],
     noise: dict[str, CorrelatedNoise],
     options: MeasureOptions,
-    *,
-    workers: int = 1,
 ) -> dict[str, np.ndarray]:
     """Photometry and structure of every source.
 
@@ -78,8 +75,6 @@ def measure_surroundings(
         Noise of each band.
     options : MeasureOptions
         What to measure.
-    workers : int
-        Processes that share the sources.
 
     Returns
     -------
@@ -124,7 +119,7 @@ def measure_surroundings(
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
     shares = _shares(fitting, boxes)
-    found = dict(zip(fitting.tolist(), chain.from_iterable(parallel_map(look, shares, workers=workers)), strict=True))
+    found = dict(zip(fitting.tolist(), chain.from_iterable(map(look, shares)), strict=True))
     return _columns([found.get(row) for row in range(len(boxes))], image, options)
 
 

@@ -1,4 +1,4 @@
-"""Which windows a streamed run works on: tiles that cover the image, and groups of sources with what surrounds them."""
+"""Which windows work by blocks takes: tiles that cover the image, and groups of sources with what surrounds them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from morpheus_lite.core.windows import Window
+
+BLOCK = 1024
+"""Side of a block in pixels, if memory allows: no result depends on it."""
+
+
+def block_side(workers: int) -> int:
+    """Side of the blocks of an image in memory: smaller ones where processes share them."""
+    return BLOCK if workers == 1 else BLOCK // 4
 
 
 @dataclass(frozen=True, eq=False)

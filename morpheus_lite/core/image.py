@@ -236,3 +236,33 @@ class SkyImage:
             rms=None if self.rms is None else self.rms[window.slices],
             wcs=None if self.wcs is None else self.wcs.slice(window.slices),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryImage:
+    """An image in memory that is read by window: a `~morpheus_lite.core.protocols.ImageReader`."""
+
+    image: SkyImage
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Of the whole image."""
+        return self.image.wcs
+
+    @property
+    def has_rms(self) -> tuple[bool, ...]:
+        """True for each band whose noise is known in at least one pixel."""
+        rms = self.image.rms
+        return tuple(rms is not None and bool((rms[:, :, k] > 0).any()) for k in range(self.image.n_bands))
+
+    def read(self, window: Window) -> SkyImage:
+        """The pixels of a window; views, not copies."""
+        return self.image.cutout(window)
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,4 +1,4 @@
-"""What a streamed run needs of an image and of class maps: their shape, and pixels by window."""
+"""What work by blocks needs of an image, of class maps and of labels: their shape, and pixels by window."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -11,8 +11,8 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 
 
-class ImageDoor(Protocol):
-    """An image that is read by window, such as `~morpheus_lite.io.ImageSource`."""
+class ImageReader(Protocol):
+    """An image that is read by window: a file, or `~morpheus_lite.core.image.MemoryImage`."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -33,8 +33,8 @@ class ImageDoor(Protocol):
         """Close what is open; it is opened again when it is read."""
 
 
-class MapDoor(Protocol):
-    """Class maps that are read by window, such as `~morpheus_lite.io.mapfile.MapFile`."""
+class MapStore(Protocol):
+    """Class maps that are read by window: in a file, in many, or in memory."""
 
     shape: tuple[int, int]
     kinds: tuple[str, ...]
@@ -50,4 +50,16 @@ class MapDoor(Protocol):
         """One plane of a window, by the name of its HDU."""
 
     def write_plane(self, name: str, pixels: np.ndarray, window: Window, /) -> None:
-        """Write a window of one plane."""
+        """Write a window of one plane, by the name of its HDU."""
+
+
+class ScratchArray(Protocol):
+    """int32 pixels that are read and written by window: in a temporary file, or in memory."""
+
+    shape: tuple[int, int]
+
+    def read(self, window: Window, /) -> np.ndarray:
+        """Pixels of a window: int32, shape of the window; a copy."""
+
+    def write(self, window: Window, pixels: np.ndarray, /) -> None:
+        """Write the pixels of a window."""

@@ -1,4 +1,4 @@
-"""A plane of whole numbers on disk, read and written by window: what a streamed run must remember of every pixel."""
+"""Whole numbers, read and written by window: what work by blocks must remember of every pixel."""
 
 import os
 import tempfile
@@ -12,7 +12,29 @@ from morpheus_lite.core.windows import Window
 _DTYPE = np.dtype(np.int32)
 
 
-class ScratchPlane:
+class ScratchMemory:
+    """int32 pixels in memory.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        int32, shape ``(y, x)``: the array that is written to.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.shape: tuple[int, int] = pixels.shape
+        self._pixels = pixels
+
+    def read(self, window: Window) -> np.ndarray:
+        """Pixels of a window: int32, shape of the window; a copy."""
+        return self._pixels[window.slices].copy()
+
+    def write(self, window: Window, pixels: np.ndarray) -> None:
+        """Write the pixels of a window."""
+        self._pixels[window.slices] = pixels
+
+
+class ScratchFile:
     """int32 pixels in a temporary file without a name, 0 where never written.
 
     The file disappears with the process, whatever ends it. It is read and written, not mapped: mapped pages would
@@ -69,7 +91,7 @@ class ScratchPlane:
         """Give the disk space back."""
         self._file.close()
 
-    def __enter__(self) -> "ScratchPlane":
+    def __enter__(self) -> "ScratchFile":
         return self
 
     def __exit__(

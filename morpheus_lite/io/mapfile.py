@@ -1,6 +1,7 @@
 """Class maps that are written and read by section: in a FITS file, or in memory, behind the same door."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -123,6 +124,7 @@ class MemoryMaps:
         self, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None = None, provenance: Mapping | None = None
     ) -> None:
         self.shape, self.wcs, self.provenance = shape, wcs, dict(provenance or {})
+        self._valid: np.ndarray | None = None
         planes = map_planes(kinds)
         self._planes = {plane.name: plane for plane in planes}
         self.kinds = tuple(dict.fromkeys(plane.kind for plane in planes))
@@ -131,6 +133,18 @@ class MemoryMaps:
             plane.kind: np.zeros(shape if plane.index is None else (*shape, depth[plane.kind]), plane.dtype)
             for plane in planes
         }
+
+    @classmethod
+    def of(cls, classification: Classification) -> "MemoryMaps":
+        """Class maps that there are; copied only where a value has to become NaN, because nothing was classified."""
+        arrays = {kind: array for kind, array in _arrays(classification).items() if array is not None}
+        unseen = ~classification.classified
+        for kind in {"mean", "vote"} & set(arrays):
+            if np.isfinite(arrays[kind][unseen]).any():
+                arrays[kind] = np.where(unseen[:, :, None], np.float32(np.nan), arrays[kind])
+        maps = cls(classification.shape, tuple(arrays), wcs=classification.wcs, provenance=classification.provenance)
+        maps._arrays, maps._valid = arrays, classification.valid
+        return maps
 
     def write(self, window: Window, classification: Classification) -> None:
         """Write the maps of a window; planes of which the classification has none stay as they are."""
@@ -151,7 +165,8 @@ class MemoryMaps:
         window = window or Window(0, 0, *self.shape)
         wanted = {"mean", "coverage", "flags", *(self.kinds if kinds is None else kinds)}
         arrays = {kind: array[window.slices] for kind, array in self._arrays.items() if kind in wanted}
-        return classification_of(arrays, wcs=windowed(self.wcs, window), provenance=self.provenance)
+        maps = classification_of(arrays, wcs=windowed(self.wcs, window), provenance=self.provenance)
+        return maps if self._valid is None else replace(maps, valid=self._valid[window.slices])
 
     def _view(self, name: str, window: Window | None) -> np.ndarray:
         plane = self._planes[name]

@@ -7,8 +7,8 @@ import numpy as np
 from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.label_store import StreamedLabels
-from morpheus_lite.core.protocols import ImageDoor
+from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.background_mesh import (
     STEEP,
@@ -32,7 +32,7 @@ class SubtractedImage:
 
     Parameters
     ----------
-    image : ImageDoor
+    image : ImageReader
         The image as it is.
     noise : BackgroundMesh
         Background and noise of the whole image, in its bands.
@@ -40,7 +40,7 @@ class SubtractedImage:
         As in `~morpheus_lite.noise.background_mesh.subtract`.
     """
 
-    image: ImageDoor
+    image: ImageReader
     noise: BackgroundMesh
     sky_noise: bool = False
 
@@ -69,21 +69,21 @@ class SubtractedImage:
 
 
 def measure_sections(
-    image: ImageDoor,
+    image: ImageReader,
     *,
     background: str | float = "mesh",
-    labels: StreamedLabels | None = None,
+    labels: LabelStore | None = None,
     workers: int | None = None,
 ) -> BackgroundMesh:
     """Background and noise of an image that is read by section, a few pieces of its strips at a time.
 
     Parameters
     ----------
-    image : ImageDoor
+    image : ImageReader
         The image. It may be read from several threads.
     background : {"mesh", "none"} or float
         What is to be subtracted: what the mesh shows, nothing, or one level in data units.
-    labels : StreamedLabels, optional
+    labels : LabelStore, optional
         Sources, which are left out, and their surroundings as far as can be.
     workers : int, optional
         Threads (default: one for each usable core).

@@ -1,35 +1,26 @@
 """The story of a catalogue whose image is never in memory as a whole: detect, deblend, write the labels, measure."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from astropy.table import QTable
 
-from morpheus_lite.catalog.blockwise_deblended_flux import share_groups
-from morpheus_lite.catalog.blockwise_measurement import measure_groups
-from morpheus_lite.catalog.rows import RowSettings
-from morpheus_lite.catalog.table import finish_table, settings_of_rows
+from morpheus_lite.catalog.measurement import measure_labels
 from morpheus_lite.config.classify import DEBLENDING_OF
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
-from morpheus_lite.core.blocks import tiles
-from morpheus_lite.core.label_store import StreamedLabels
-from morpheus_lite.core.protocols import ImageDoor, MapDoor
-from morpheus_lite.core.sampling import sample_windows
-from morpheus_lite.core.scratch_array import ScratchPlane
+from morpheus_lite.core.blocks import BLOCK, tiles
+from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
 from morpheus_lite.runtime.processes import Workers
 from morpheus_lite.runtime.resources import Progress
-from morpheus_lite.segmentation.blockwise_deblending import split
-from morpheus_lite.segmentation.blockwise_detection import detect
-from morpheus_lite.segmentation.detection import DETECTION_METHODS, DetectionOptions
+from morpheus_lite.segmentation.deblending import split
+from morpheus_lite.segmentation.detection import DETECTION_METHODS, DetectionOptions, detect
 from morpheus_lite.segmentation.multithreshold import MultithresholdOptions
-
-TILE = 1024
-"""Side of a tile in pixels, if memory allows."""
 
 _SMALLEST_TILE = 128
 _PLANES_OF = {"mean": 5, "variance": 5, "vote": 5}
@@ -40,8 +31,8 @@ log = logging.getLogger(__name__)
 
 
 def catalogue_sections(
-    image: ImageDoor,
-    maps: MapDoor,
+    image: ImageReader,
+    maps: MapStore,
     *,
     method: str = "probability",
     detection: DetectionOptions | None = None,
@@ -53,16 +44,16 @@ def catalogue_sections(
     memory: int | None = None,
     workers: Workers = 1,
     scratch: str | Path | None = None,
-    plane: ScratchPlane | None = None,
+    plane: ScratchFile | None = None,
     progress: Progress | None = None,
 ) -> QTable:
     """Label map and catalogue of an image that is read by section.
 
     Parameters
     ----------
-    image : ImageDoor
+    image : ImageReader
         The image, such as an `~morpheus_lite.io.ImageSource`.
-    maps : MapDoor
+    maps : MapStore
         Its class maps, such as a `~morpheus_lite.io.mapfile.MapFile`; the label map is written into their plane
         ``SEGMENTATION``, if there is one.
     method : {"probability", "paper"}
@@ -88,7 +79,7 @@ def catalogue_sections(
         Processes that share the sources (on Linux), or where else the work is done. The result does not depend on it.
     scratch : path, optional
         Directory of a temporary file with 4 bytes per pixel; None takes the system's.
-    plane : ScratchPlane, optional
+    plane : ScratchFile, optional
         The temporary file itself, where the workers cannot inherit one; it is closed in the end.
     progress : callable, optional
         Called with (sources measured, sources in all).
@@ -121,32 +112,32 @@ def catalogue_sections(
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     measuring = measuring or MeasureOptions()
     background = measuring.background_of(by_votes=method == "paper")
-    sky: ImageDoor = image
+    sky: ImageReader = image
     if background is not None:
         noise = noise or measure_sections(image, background=background)
         sky = SubtractedImage(image, noise, sky_noise=True)
-    with plane or ScratchPlane(image.shape, scratch) as plane:
+    with plane or ScratchFile(image.shape, scratch) as plane:
         parents = detect(maps, sky, plane, method=method, options=detection, tile=tile)
         log.info("%d sources before deblending", len(parents.names))
         labels, parents = split(parents, sky, maps, method=DEBLENDING_OF[method], options=deblending, tile=tile)
         log.info("%d sources after deblending", len(labels.names))
         write_labels(labels, maps, tile)
-        if background is None:
-            noise = None
-        elif noise is not None:
-            if background == "mesh":
-                noise = noise.less_sources(measure_sections(image, labels=labels))
-            image = SubtractedImage(image, noise)
-        settings = replace(_settings(image, labels, method, measuring, band), background=noise)
-        rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
-        if settings.options.share_blends:
-            rows |= share_groups(rows, labels, image, settings, tile=tile)
-    head = replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
-    with_errors = "variance" in maps.kinds
-    return finish_table(rows, head, settings, provenance=dict(maps.provenance), with_errors=with_errors)
+        return measure_labels(
+            labels,
+            parents,
+            image,
+            maps,
+            kind="vote" if method == "paper" else "probability",
+            options=measuring,
+            band=band,
+            mesh=noise,
+            tile=tile,
+            workers=workers,
+            progress=progress,
+        )
 
 
-def block_side_in(image: ImageDoor, maps: MapDoor, memory: int | None, workers: int = 1) -> int:
+def block_side_in(image: ImageReader, maps: MapStore, memory: int | None, workers: int = 1) -> int:
     """Side of the tiles that a memory budget allows, in pixels.
 
     Raises
@@ -155,7 +146,7 @@ def block_side_in(image: ImageDoor, maps: MapDoor, memory: int | None, workers: 
         The budget is too small for the smallest tiles.
     """
     if memory is None:
-        return TILE
+        return BLOCK
     n_planes = sum(_PLANES_OF.get(kind, 1) for kind in maps.kinds)
     n_bytes = _BYTES_OF_BAND * image.read(Window(0, 0, 1, 1)).n_bands + 4 * n_planes + _BYTES_OF_PIXEL
     # A group reaches half a tile beyond its own, and the largest margin on all sides.
@@ -166,18 +157,11 @@ def block_side_in(image: ImageDoor, maps: MapDoor, memory: int | None, workers: 
             f"a memory of {memory / 1e6:.0f} MB for labels and catalogue with {workers} worker(s): expected at least "
             f"{least / 1e6:.0f} MB; allow more, or take fewer workers"
         )
-    return min(side, TILE)
+    return min(side, BLOCK)
 
 
-def write_labels(labels: StreamedLabels, maps: MapDoor, tile: int) -> None:
+def write_labels(labels: LabelStore, maps: MapStore, tile: int) -> None:
     """Write a label map into the plane of the class maps that is for it."""
     if "segmentation" in maps.kinds:
         for window in tiles(labels.shape, tile):
             maps.write_plane("SEGMENTATION", labels.read(window), window)
-
-
-def _settings(
-    image: ImageDoor, labels: StreamedLabels, method: str, options: MeasureOptions, band: str | None
-) -> RowSettings:
-    pieces = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
-    return settings_of_rows(pieces, "vote" if method == "paper" else "probability", options, band)

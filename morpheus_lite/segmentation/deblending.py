@@ -1,34 +1,44 @@
 """Deblending: split sources that hold more than one peak of light."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from skimage.feature import peak_local_max
-from skimage.segmentation import watershed
 
+from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pieces, source_groups
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.label_store import LabelStore
 from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import see_sky
 from morpheus_lite.noise.band_stack import bits_of_bands
 from morpheus_lite.noise.detection_image import band_scatter, make_detection_image
+from morpheus_lite.noise.smoothed import LightNoise, light_noise
+from morpheus_lite.runtime.processes import Workers, parallel_map
 from morpheus_lite.segmentation.multithreshold import (
     LARGEST_BOX,
     MultithresholdOptions,
-    Relight,
     is_broken,
-    split_at_levels,
+    smoothed,
+    smoothing_reach,
+    split_sources,
     unbroken,
 )
+from morpheus_lite.segmentation.peaks import may_have_peaks, peak_pieces
 
 DEBLENDING_METHODS = ("paper", "multithreshold")
-_MOST_PEAKS = 20
-_WITH_CORNERS = np.ones((3, 3), dtype=bool)
+MIN_DISTANCE = 20
+"""Smallest distance between two peaks in pixels, for the method ``"paper"``."""
+
+_STRIP = 1024
 
 
 def deblend(
@@ -37,7 +47,7 @@ def deblend(
     *,
     method: str = "paper",
     band: str | None = None,
-    min_distance: int = 20,
+    min_distance: int = MIN_DISTANCE,
     classification: Classification | None = None,
     options: MultithresholdOptions | None = None,
     background: str | float | None = None,
@@ -64,8 +74,8 @@ def deblend(
     options : MultithresholdOptions, optional
         For ``"multithreshold"``: when to split and when to join; None takes the defaults.
     background : {"mesh", "none"} or float, optional
-        For ``"multithreshold"``: what is subtracted of a SkyImage, as in
-        `~morpheus_lite.config.measure.MeasureOptions`.
+        What is subtracted of a SkyImage, as in `~morpheus_lite.config.measure.MeasureOptions`; None takes the mesh for
+        ``"multithreshold"``, and nothing for ``"paper"``.
     workers : int
         For ``"multithreshold"``: processes that share the sources (on Linux); the result does not depend on it.
 
@@ -103,118 +113,245 @@ def deblend(
         raise OptionError(f"deblending method {method!r}: choose one of {', '.join(DEBLENDING_METHODS)}")
     if min_distance < 1:
         raise OptionError(f"min_distance {min_distance}: expected at least 1 pixel")
-    light, usable = band_light(image, band)
-    labels = check_labels(labels, light.shape)
-    if method == "paper":
-        return _split_at_peaks(labels, light, usable, min_distance)
+    if background is None and method != "paper":
+        background = "mesh"
+    if not isinstance(image, SkyImage):
+        seen = _image_of_light(image)
+    else:
+        seen = image if background is None else see_sky(image, background)
+    seen = seen if band is None else seen.take([seen.index(band)])
+    labels = check_labels(labels, seen.shape)
     if classification is not None and classification.shape != labels.shape:
         raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {labels.shape}")
-    options, relight = options or MultithresholdOptions(), None
-    if isinstance(image, SkyImage):
-        image = see_sky(image, "mesh" if background is None else background)
-        seen = image if band is None else image.take([image.index(band)])
-        scatter = band_scatter((seen.cutout(window), labels[window.slices]) for window in sample_windows(seen.shape))
-        light = make_detection_image(seen, labels, scatter=scatter)
-        relight = _unbroken_light(seen, scatter, options)
-    light = light.astype(np.float64)
-    return split_at_levels(labels, light, classification, options, relight=relight, workers=workers)
+    found, _ = split(
+        LabelStore.of(labels),
+        MemoryImage(seen),
+        None if classification is None else MemoryMaps.of(classification),
+        method=method,
+        min_distance=min_distance,
+        options=options,
+        tile=block_side(workers),
+        workers=workers,
+    )
+    return found.read()
 
 
-def _unbroken_light(image: SkyImage, scatter: tuple[float | None, ...], options: MultithresholdOptions) -> Relight:
-    """Light for sources that lie across the edge of a band."""
-    bands = bits_of_bands(image.valid)
+def _image_of_light(light: np.ndarray) -> SkyImage:
+    """One band without a name, in units of its noise."""
+    light = np.asarray(light)
+    if light.ndim != 2:
+        raise InputError(f"light of shape {light.shape}: expected one band (y, x), or a SkyImage")
+    usable = np.isfinite(light)[:, :, None]
+    kind = light.dtype if light.dtype.kind == "f" else np.float64
+    data = np.where(usable, light[:, :, None], 0).astype(kind, copy=False)
+    return SkyImage(data, ("1",), usable, rms=np.ones_like(data))
+
+
+class Split(NamedTuple):
+    """A source that is several: its label, its box in the window, its pieces there (0 outside), numbers it uses up."""
+
+    label: int
+    box: tuple[slice, slice]
+    pieces: np.ndarray
+    n_used: int
+
+
+Splitter = Callable[[Window, np.ndarray, np.ndarray], Iterator[Split]]
+"""Takes a window, the labels in it and the labels to be split, gives those that are several."""
+
+
+@dataclass
+class SplitBook:
+    """Record of split sources, by the numbers that pieces are given as they are found, in any order.
+
+    Parameters
+    ----------
+    before : numpy.ndarray
+        int32, shape ``(number + 1,)``: label before deblending; 0 for sky, also for sky that became part of a piece.
+    owner, piece : numpy.ndarray
+        int32, shape ``(number + 1,)``: label that was split, and which of its pieces; 0 for other numbers.
+    """
+
+    before: np.ndarray
+    owner: np.ndarray = field(init=False)
+    piece: np.ndarray = field(init=False)
+    used: dict[int, int] = field(default_factory=dict)
+    boxes: dict[tuple[int, int], tuple[int, int, int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.owner, self.piece = np.zeros_like(self.before), np.zeros_like(self.before)
+
+    def enter(self, split: Split, window: Window, numbers: np.ndarray) -> None:
+        """Give the pixels of a split source new numbers, in place.
+
+        Sky that two sources enclose, one inside the other, goes to the inner one, whose label is larger.
+        """
+        self.used[split.label] = split.n_used
+        count = int(split.pieces.max())
+        if not count:
+            return
+        here = numbers[split.box]
+        own = (split.pieces > 0) & (self.before[here] == split.label)
+        sky = (split.pieces > 0) & (self.before[here] == 0) & (self.owner[here] < split.label)
+        first = len(self.before)
+        here[own] = first + split.pieces[own] - 1
+        here[sky] = first + count + split.pieces[sky] - 1
+        numbered = np.arange(1, count + 1, dtype=np.int32)
+        label = np.full(count, split.label, dtype=np.int32)
+        self.before = np.concatenate([self.before, label, np.zeros_like(label)])
+        self.owner = np.concatenate([self.owner, label, label])
+        self.piece = np.concatenate([self.piece, numbered, numbered])
+        for number, box in enumerate(ndimage.find_objects(split.pieces), start=1):
+            if box is not None:
+                top, left = (window.y + split.box[0].start, window.x + split.box[1].start)
+                self.boxes[split.label, number] = (
+                    top + box[0].start,
+                    left + box[1].start,
+                    top + box[0].stop,
+                    left + box[1].stop,
+                )
+
+    def labels(self, parents: LabelStore) -> LabelStore:
+        """The label map after deblending: pieces behind the labels that there were, in the order of their parents."""
+        largest = int(parents.names.max(initial=0))
+        offset = np.zeros(largest + 1, dtype=np.int64)
+        for owner, n_used in self.used.items():
+            offset[owner] = n_used
+        offset = largest + np.cumsum(offset) - offset
+        is_piece = self.piece > 0
+        label = np.where(is_piece, offset[self.owner] + self.piece, self.before).astype(np.int32)
+        split = np.unique([owner for owner, _ in self.boxes]).astype(np.int64)
+        whole = ~np.isin(parents.names, split)
+        names = np.array([offset[owner] + piece for owner, piece in self.boxes], dtype=np.int32)
+        boxes = np.array(list(self.boxes.values()), dtype=np.int64).reshape(-1, 4)
+        names, boxes = np.concatenate([parents.names[whole], names]), np.concatenate([parents.boxes[whole], boxes])
+        order = np.argsort(names)
+        return LabelStore(parents.plane, label, boxes[order], names[order])
+
+
+def split(
+    parents: LabelStore,
+    image: ImageReader,
+    maps: MapStore | None,
+    *,
+    method: str,
+    min_distance: int = MIN_DISTANCE,
+    options: MultithresholdOptions | None = None,
+    tile: int,
+    workers: Workers = 1,
+) -> tuple[LabelStore, LabelStore]:
+    """Deblend the sources of a label map, some at a time: what `deblend` does, for images of any size.
+
+    Parameters
+    ----------
+    parents : LabelStore
+        The label map; its plane gets new numbers.
+    image : ImageReader
+        The image.
+    maps : MapStore or None
+        Its class maps.
+    method, min_distance, options
+        As in `deblend`.
+    tile : int
+        Side of a tile in pixels; the result does not depend on it.
+    workers : int
+        Processes that share the groups of sources; the method ``"paper"``, where sources can take sky from each other,
+        has one.
+
+    Returns
+    -------
+    labels, parents : LabelStore
+        The label map after deblending, and the one before as the plane's new numbers give it.
+    """
+    sides = parents.boxes[:, 2:] - parents.boxes[:, :2]
+    if method == "paper":
+        may = np.array([may_have_peaks(pair, min_distance) for pair in sides.tolist()], dtype=bool)
+        splitter: Splitter = partial(_at_peaks, image, min_distance)
+    else:
+        options = options or MultithresholdOptions()
+        may = sides.prod(axis=1) <= LARGEST_BOX
+        scatter, noise = _levels(parents, image, options)
+        splitter = partial(_at_levels, image, maps, options, scatter, noise)
+    book = SplitBook(parents.label)
+    groups = list(source_groups(parents.boxes[may], 0, parents.shape, tile))
+    names = parents.names[may]
+
+    def look(group: SourceGroup) -> list[Split]:
+        numbers = parents.plane.read(group.window)
+        # Where processes share the work, pieces of other groups may be newer than this one's book.
+        labels = np.where(numbers < len(book.before), book.before[np.minimum(numbers, len(book.before) - 1)], 0)
+        return list(splitter(group.window, labels, names[group.members]))
+
+    image.close()
+    for group, found in zip(
+        groups, parallel_map(look, groups, workers=1 if method == "paper" else workers), strict=True
+    ):
+        numbers = parents.plane.read(group.window) if found else np.zeros(0)
+        for one in found:
+            book.enter(one, group.window, numbers)
+        if found:
+            parents.plane.write(group.window, numbers)
+    before = LabelStore(parents.plane, book.before, parents.boxes, parents.names)
+    return book.labels(parents), before
+
+
+def _at_peaks(
+    image: ImageReader, min_distance: int, window: Window, labels: np.ndarray, wanted: np.ndarray
+) -> Iterator[Split]:
+    piece = image.read(window)
+    band = piece.index(piece.detection_band)
+    usable = piece.valid[:, :, band]
+    light = np.where(usable, piece.data[:, :, band], 0)
+    for label, box, found, n_peaks in peak_pieces(labels, light, usable, min_distance, wanted):
+        yield Split(label, box, found, n_peaks)
+
+
+def _at_levels(
+    image: ImageReader,
+    maps: MapStore | None,
+    options: MultithresholdOptions,
+    scatter: tuple[float | None, ...],
+    noise: LightNoise,
+    window: Window,
+    labels: np.ndarray,
+    wanted: np.ndarray,
+) -> Iterator[Split]:
+    smooth, bands = _smooth(image, window, options, scatter)
+    planes = None if maps is None else maps.read(window, ("mean",)).probability
+    # Small numbers: boxes are listed up to the largest.
+    place = np.searchsorted(wanted, labels)
+    local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == labels, place + 1, 0).astype(np.int32)
 
     def relight(box: tuple[slice, slice], own: np.ndarray) -> np.ndarray | None:
         if not is_broken(bands[box], own):
             return None
-        window = Window(box[0].start, box[1].start, *own.shape)
-        return unbroken(image.cutout, window, own, options, scatter, image.shape)
+        here = Window(window.y + box[0].start, window.x + box[1].start, *own.shape)
+        return unbroken(image.read, here, own, options, scatter, image.shape)
 
-    return relight
-
-
-def band_light(image: SkyImage | np.ndarray, band: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Light (0 where not usable) and usable pixels of one band."""
-    if isinstance(image, SkyImage):
-        index = image.index(band or image.detection_band)
-        plane, usable = image.data[:, :, index], image.valid[:, :, index]
-    else:
-        plane = np.asarray(image)
-        if plane.ndim != 2:
-            raise InputError(f"light of shape {plane.shape}: expected one band (y, x), or a SkyImage")
-        usable = np.isfinite(plane)
-    kind = plane.dtype if plane.dtype.kind == "f" else np.float64
-    return np.where(usable, plane, 0).astype(kind, copy=False), usable
+    for number, box, found in split_sources(local, smooth, planes, options, noise=noise, relight=relight):
+        own = local[box] == number
+        yield Split(int(wanted[number - 1]), box, np.where(own, found, 0), int(found.max()))
 
 
-def _split_at_peaks(labels: np.ndarray, light: np.ndarray, usable: np.ndarray, min_distance: int) -> np.ndarray:
-    split = labels.copy()
-    largest = int(labels.max(initial=0))
-    for _, box, pieces, n_peaks in peak_pieces(labels, light, usable, min_distance):
-        split[box] = np.where(pieces > 0, pieces + largest, split[box])
-        # Peaks outside of the source (a zero between negative pixels) use up a number, so that labels are
-        # those of the published package.
-        largest += n_peaks
-    return split
+def _levels(
+    parents: LabelStore, image: ImageReader, options: MultithresholdOptions
+) -> tuple[tuple[float | None, ...], LightNoise]:
+    """Scatter of each band and noise of the smoothed light in the empty sky."""
+    windows = sample_windows(parents.shape)
+    scatter = band_scatter((image.read(window), parents.read(window)) for window in windows)
+    noise = light_noise((_smooth(image, window, options, scatter)[0], parents.read(window)) for window in windows)
+    return scatter, noise
 
 
-def peak_pieces(
-    labels: np.ndarray,
-    light: np.ndarray,
-    usable: np.ndarray,
-    min_distance: int,
-    *,
-    wanted: np.ndarray | None = None,
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, int]]:
-    """The sources with several peaks, each with its pieces, as the method ``"paper"`` splits them.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``.
-    light, usable : numpy.ndarray
-        Light of one band, 0 where it may not be used, and where it may, shape ``(y, x)``.
-    min_distance : int
-        Smallest distance between two peaks along either axis, in pixels.
-    wanted : numpy.ndarray, optional
-        int, shape ``(n,)``: the sources to split; the others are only neighbours. None for all.
-
-    Yields
-    ------
-    label, box, pieces, n_peaks
-        int; (slice, slice); int32 of the box's shape: 1, 2, ... up to the number of peaks, 0 where there is no piece.
-        They depend on the pixels in the source's box alone.
-    """
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        # Peaks nearer than min_distance to the box's sides do not count: smaller boxes have none.
-        if box is None or not may_have_peaks([side.stop - side.start for side in box], min_distance):
-            continue
-        if wanted is not None and label not in wanted:
-            continue
-        own = labels[box] == label
-        own_light = np.where(own, light[box], 0)
-        peaks = peak_local_max(own_light, min_distance=min_distance, num_peaks=_MOST_PEAKS)
-        if len(peaks) < 2:
-            continue
-        holes = ndimage.binary_fill_holes(own, _WITH_CORNERS) & (labels[box] == 0) & usable[box]
-        yield label, box, _flood(own, holes, own_light, peaks), len(peaks)
-
-
-def may_have_peaks(sides: Sequence[int], min_distance: int) -> bool:
-    """True if a bounding box is large enough for two peaks, and not too large to be split."""
-    return min(sides) > 2 * min_distance and sides[0] * sides[1] <= LARGEST_BOX
-
-
-def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """Pieces of one source, numbered as its peaks: int32; 0 outside, and everywhere if no peak is inside."""
-    mask = own | holes
-    markers = np.zeros(mask.shape, dtype=np.int32)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    markers[~mask] = 0
-    pieces = watershed(-light, markers, mask=mask)
-    left = own & (pieces == 0)
-    if left.any() and markers.any():
-        # A source in several parts, as other tools make them: a part without a peak goes to the nearest piece.
-        nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
-        pieces[left] = pieces[tuple(nearest[:, left])]
-    return pieces
+def _smooth(
+    image: ImageReader, window: Window, options: MultithresholdOptions, scatter: tuple[float | None, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed light of a window, and its valid bands as bits; no more than strips of them are in memory at once."""
+    around = grown(window, smoothing_reach(options), image.shape)
+    light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
+    for part in pieces(around, _STRIP):
+        piece: SkyImage = image.read(part)
+        light[inside(part, around)] = make_detection_image(piece, np.zeros(piece.shape, np.int32), scatter=scatter)
+        bands[inside(part, around)] = bits_of_bands(piece.valid)
+    here = inside(window, around)
+    return smoothed(light, options)[here], bands[here]

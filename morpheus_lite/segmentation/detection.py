@@ -1,4 +1,4 @@
-"""Segmentation: from class maps to a label map of sources against the sky."""
+"""Detection: from class maps to a label map of sources against the sky."""
 
 from dataclasses import dataclass, replace
 
@@ -8,17 +8,30 @@ from skimage.filters import sobel
 from skimage.segmentation import watershed
 
 from morpheus_lite.config.schema import check, option
-from morpheus_lite.core.classes import BACKGROUND
+from morpheus_lite.core.blocks import block_side, grown, inside, source_groups, tiles
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.core.scratch_array import ScratchMemory
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import see_sky
-from morpheus_lite.noise.detection_image import make_detection_image, noise_of_light, signal_to_noise, to_fixed_point
+from morpheus_lite.noise.detection_image import (
+    band_scatter,
+    make_detection_image,
+    noise_of_light,
+    signal_to_noise,
+    to_fixed_point,
+)
+from morpheus_lite.segmentation.connected_components import Components, ComponentTable
 
 DETECTION_METHODS = ("paper", "probability")
 
 _SKY, _SOURCE = 1, 2
+_FLOODED = -1
+"""Number of pixels that a flood gave to a source, until they are labelled."""
 
 
 @dataclass(frozen=True)
@@ -113,29 +126,126 @@ def segment(
     >>> int(labels.max()), int((labels == 1).sum())
     (1, 30)
     """
+    if image is not None and image.shape != classification.shape:
+        raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {classification.shape}")
+    if image is not None:
+        image = see_sky(image, "mesh" if background is None else background)
+    labels = detect(
+        MemoryMaps.of(classification),
+        None if image is None else MemoryImage(image),
+        ScratchMemory(np.zeros(classification.shape, np.int32)),
+        method=method,
+        threshold=threshold,
+        options=options,
+        tile=block_side(workers=1),
+    )
+    return labels.read()
+
+
+def detect(
+    maps: MapStore,
+    image: ImageReader | None,
+    plane: ScratchArray,
+    *,
+    method: str,
+    threshold: float | None = None,
+    options: DetectionOptions | None = None,
+    tile: int,
+) -> LabelStore:
+    """Find sources in class maps, block by block: what `segment` does, for maps of any size.
+
+    Parameters
+    ----------
+    maps : MapStore
+        Class maps.
+    image : ImageReader or None
+        The image, for a smallest significance.
+    plane : ScratchArray
+        Where the labels are kept; 0 everywhere.
+    method, threshold, options
+        As in `segment`.
+    tile : int
+        Side of a block in pixels; the result does not depend on it.
+
+    Returns
+    -------
+    LabelStore
+        The label map, in ``plane``.
+    """
     if method not in DETECTION_METHODS:
         raise OptionError(f"segmentation method {method!r}: choose one of {', '.join(DETECTION_METHODS)}")
+    if threshold is not None and not 0 <= threshold < 1:
+        raise OptionError(f"threshold {threshold}: expected a background value of at least 0 and below 1")
     if method == "paper":
-        return _segment_by_votes(classification, threshold)
-    options = options or DetectionOptions()
-    if threshold is not None:
-        if not 0 <= threshold < 1:
-            raise OptionError(f"threshold {threshold}: expected a background probability of at least 0 and below 1")
-        options = replace(options, core=1 - threshold, wings=min(options.wings, 1 - threshold))
-    if image is not None and options.min_significance > 0:
-        image = see_sky(image, "mesh" if background is None else background)
-    return _segment_by_probability(classification, options, image)
+        table = _by_votes(maps, plane, 0.0 if threshold is None else threshold, tile)
+    else:
+        options = options or DetectionOptions()
+        if threshold is not None:
+            options = replace(options, core=1 - threshold, wings=min(options.wings, 1 - threshold))
+        if options.min_significance > 0 and image is None:
+            raise OptionError("min_significance compares light with its noise: give the image")
+        table = _by_probability(maps, plane, options, tile)
+        if options.min_significance > 0 and image is not None:
+            table = table.keep(_significances(image, plane, table, tile) >= options.min_significance)
+    names = np.arange(1, len(table.area) + 1, dtype=np.int32)
+    return LabelStore(plane, table.component, table.boxes, names)
 
 
-def _segment_by_votes(classification: Classification, threshold: float | None) -> np.ndarray:
-    threshold = 0.0 if threshold is None else threshold
-    if not 0 <= threshold < 1:
-        raise OptionError(f"threshold {threshold}: expected a background vote of at least 0 and below 1")
-    if classification.vote is None:
+def _by_probability(maps: MapStore, plane: ScratchArray, options: DetectionOptions, tile: int) -> ComponentTable:
+    components = Components(maps.shape, min_area=options.min_area)
+    for window in tiles(maps.shape, tile):
+        # Pixels that were not classified are NaN, and above no threshold.
+        source = 1 - maps.read_plane("BACKGROUND", window)
+        plane.write(window, components.add(window, source >= options.wings, source >= options.core))
+    table = components.table()
+    return table.keep(table.has_core & (table.area >= options.min_area))
+
+
+def _by_votes(maps: MapStore, plane: ScratchArray, threshold: float, tile: int) -> ComponentTable:
+    if "vote" not in maps.kinds:
         raise OptionError("method 'paper' counts rank votes, and these class maps have none; classify with votes")
-    background = np.where(classification.classified, classification.vote[:, :, BACKGROUND], np.float32(np.nan))
-    labels, _ = ndimage.label((background <= threshold) | flood(background, uncertain_pixels(background, threshold)))
-    return labels.astype(np.int32, copy=False)
+    regions = Components(maps.shape)
+    for window in tiles(maps.shape, tile):
+        uncertain = uncertain_pixels(maps.read_plane("BACKGROUND_VOTE", window), threshold)
+        plane.write(window, regions.add(window, uncertain, uncertain))
+    _flood_regions(maps, plane, regions.table(), tile)
+    sources = Components(maps.shape)
+    for window in tiles(maps.shape, tile):
+        certain = maps.read_plane("BACKGROUND_VOTE", window) <= threshold
+        source = certain | (plane.read(window) == _FLOODED)
+        plane.write(window, sources.add(window, source, source))
+    return sources.table()
+
+
+def _flood_regions(maps: MapStore, plane: ScratchArray, regions: ComponentTable, tile: int) -> None:
+    """Mark the uncertain pixels that belong to sources, some whole regions at a time."""
+    for group in source_groups(regions.boxes, 0, maps.shape, tile):
+        # Certain pixels beside the region flood it, and the gradient on these draws on one more.
+        around = grown(group.window, 2, maps.shape)
+        here = inside(group.window, around)
+        numbers = plane.read(group.window)
+        uncertain = np.zeros(around.shape, dtype=bool)
+        uncertain[here] = np.isin(regions.component[np.maximum(numbers, 0)], group.members + 1)
+        flooded = flood(maps.read_plane("BACKGROUND_VOTE", around), uncertain)[here]
+        plane.write(group.window, np.where(uncertain[here], np.where(flooded, _FLOODED, 0), numbers))
+
+
+def _significances(image: ImageReader, plane: ScratchArray, table: ComponentTable, tile: int) -> np.ndarray:
+    """Signal-to-noise ratio of each component's light: float64, shape ``(component,)``."""
+    windows = sample_windows(plane.shape)
+    scatter = band_scatter((image.read(window), table.component[plane.read(window)]) for window in windows)
+    sample = []
+    for window in windows:
+        piece, labels = image.read(window), table.component[plane.read(window)]
+        sample.append((make_detection_image(piece, labels, scatter=scatter), piece.valid, labels))
+    noise = noise_of_light(sample)
+    sums = np.zeros(len(table.area) + 1)
+    for window in tiles(plane.shape, tile):
+        labels = table.component[plane.read(window)]
+        if labels.any():
+            light = to_fixed_point(make_detection_image(image.read(window), labels, scatter=scatter))
+            sums += np.bincount(labels.ravel(), weights=light.ravel(), minlength=len(sums))
+    return signal_to_noise(sums[1:], table.area, noise)
 
 
 def uncertain_pixels(background: np.ndarray, threshold: float) -> np.ndarray:
@@ -182,31 +292,3 @@ def _in_raster_order(gradient: np.ndarray, markers: np.ndarray) -> np.ndarray:
     ranks = rank.ravel() * float(len(first) + 1) + len(first)
     ranks[first] -= np.arange(len(first), 0, -1)
     return ranks.reshape(gradient.shape)
-
-
-def _segment_by_probability(
-    classification: Classification, options: DetectionOptions, image: SkyImage | None
-) -> np.ndarray:
-    source = np.where(classification.classified, classification.source_probability, np.float32(0))
-    labels, n_found = ndimage.label(source >= options.wings)
-    core = np.bincount(labels[source >= options.core], minlength=n_found + 1) > 0
-    keep = core & (np.bincount(labels.ravel(), minlength=n_found + 1) >= options.min_area)
-    keep[0] = False
-    if options.min_significance > 0:
-        keep &= _significances(labels, keep, image) >= options.min_significance
-    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return numbers[labels]
-
-
-def _significances(labels: np.ndarray, keep: np.ndarray, image: SkyImage | None) -> np.ndarray:
-    """Signal-to-noise ratio of the light of each label: float64, shape ``(label + 1,)``."""
-    if image is None:
-        raise OptionError("min_significance compares light with its noise: give the image")
-    if image.shape != labels.shape:
-        raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {labels.shape}")
-    kept = keep[labels].astype(np.int32)
-    light = make_detection_image(image, kept)
-    windows = sample_windows(image.shape)
-    noise = noise_of_light([(light[w.slices], image.valid[w.slices], kept[w.slices]) for w in windows])
-    sums = np.bincount(labels.ravel(), weights=to_fixed_point(light).ravel(), minlength=len(keep))
-    return signal_to_noise(sums, np.bincount(labels.ravel(), minlength=len(keep)), noise)

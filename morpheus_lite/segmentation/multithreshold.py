@@ -1,7 +1,7 @@
 """Multi-threshold deblending: pieces by light (photutils), put back together where light and classes say so."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,11 @@ from skimage.measure import inertia_tensor_eigvals
 
 from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import CLASSES
-from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
 from morpheus_lite.noise.detection_image import unbroken_detection_image
-from morpheus_lite.noise.smoothed import LightNoise, SourceNoise, light_noise
-from morpheus_lite.runtime.processes import parallel_map
+from morpheus_lite.noise.smoothed import LightNoise, SourceNoise
 
 LARGEST_BOX = 1 << 23
 """Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes per pixel."""
@@ -26,7 +23,6 @@ LARGEST_BOX = 1 << 23
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
 _MOST_VOXELS = 1 << 18
-_AT_ONCE = 32
 _POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
 
 
@@ -93,66 +89,6 @@ class MultithresholdOptions:
 
 Relight = Callable[[tuple[slice, slice], np.ndarray], np.ndarray | None]
 """Takes the box of a source and its pixels in it, gives the smoothed light there as that source needs it, if other."""
-
-
-def split_at_levels(
-    labels: np.ndarray,
-    light: np.ndarray,
-    classification: Classification | None,
-    options: MultithresholdOptions,
-    *,
-    noise: LightNoise | None = None,
-    relight: Relight | None = None,
-    workers: int = 1,
-) -> np.ndarray:
-    """Split sources at saddles of their light, then join what is one galaxy.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``.
-    light : numpy.ndarray
-        float64, shape ``(y, x)``, finite.
-    classification : Classification or None
-        Class maps, which tell clumps of one galaxy from a neighbour, and a star from either.
-    options : MultithresholdOptions
-        When to split and when to join.
-    noise : LightNoise, optional
-        What `light_noise` said of the whole image, where these are pieces of it.
-    relight : callable, optional
-        For sources that need another light than ``light``.
-    workers : int
-        Processes that share the sources (on Linux); the result does not depend on it.
-
-    Returns
-    -------
-    numpy.ndarray
-        int32, shape ``(y, x)``: pieces of sources that are split have labels above the largest of the input,
-        the brightest first; the pieces of a source cover exactly its pixels. Of a source in several parts, as other
-        tools make them, the largest is split, and the others go to the nearest piece. Sources whose bounding box has
-        more than `LARGEST_BOX` pixels stay whole.
-    """
-    result = labels.copy()
-    if not labels.any():
-        return result
-    smooth = smoothed(light, options)
-    if noise is None:
-        noise = light_noise((smooth[w.slices], labels[w.slices]) for w in sample_windows(labels.shape))
-    largest = int(labels.max())
-    planes = None if classification is None else classification.probability
-    boxes = ndimage.find_objects(labels)
-    shares = [range(first, min(first + _AT_ONCE, len(boxes) + 1)) for first in range(1, len(boxes) + 1, _AT_ONCE)]
-
-    def look(share: range) -> list[tuple[int, tuple[slice, slice], np.ndarray]]:
-        some = [(label, boxes[label - 1]) for label in share]
-        return list(_split_boxes(labels, smooth, planes, some, options, noise, relight))
-
-    for found in parallel_map(look, shares, workers=workers):
-        for label, box, pieces in found:
-            own = labels[box] == label
-            result[box][own] = (pieces + largest)[own]
-            largest += int(pieces.max())
-    return result
 
 
 def smoothed(light: np.ndarray, options: MultithresholdOptions) -> np.ndarray:
@@ -235,23 +171,9 @@ def split_sources(
         int; (slice, slice); int32 of the box's shape: 1, 2, ... with the brightest first, every pixel of the
         box as the piece nearest to it. A source's pieces depend on the pixels in its box alone.
     """
-    boxes = enumerate(ndimage.find_objects(labels), start=1)
-    yield from _split_boxes(labels, smooth, planes, boxes, options, noise, relight)
-
-
-def _split_boxes(
-    labels: np.ndarray,
-    smooth: np.ndarray,
-    planes: np.ndarray | None,
-    boxes: Iterable[tuple[int, tuple[slice, slice] | None]],
-    options: MultithresholdOptions,
-    noise: LightNoise,
-    relight: Relight | None,
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    """The same for some labels with their boxes."""
     # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
     floor = noise.scatter if noise.scatter > 0 else np.finfo(np.float32).tiny
-    for label, box in boxes:
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None or np.prod([side.stop - side.start for side in box]) > LARGEST_BOX:
             continue
         own = labels[box] == label

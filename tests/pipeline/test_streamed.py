@@ -1,4 +1,4 @@
-"""Labels and catalogue by section: the same as those of the whole image in memory, bit for bit."""
+"""Labels and catalogue of many blocks: the same as those of one block, bit for bit."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from morpheus_lite.config.classify import DEBLENDING_OF
 from morpheus_lite.core import sampling
 from morpheus_lite.core.blocks import source_groups, tiles
 from morpheus_lite.core.flags import SourceFlag
-from morpheus_lite.core.scratch_array import ScratchPlane
+from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
@@ -86,14 +86,14 @@ def blobs(shape, n, seed, *, widest=5.0):
     return light
 
 
-def in_memory(image, maps, method, *, detection=None, deblending=None, measuring=None):
+def one_block(image, maps, method, *, detection=None, deblending=None, measuring=None):
     parents = segment(maps, method=method, image=image, options=detection)
     labels = deblend(parents, image, method=DEBLENDING_OF[method], classification=maps, options=deblending)
     chosen = "vote" if method == "paper" else "probability"
     return labels, measure(labels, image, maps, parents=parents, maps=chosen, options=measuring)
 
 
-def by_section(image, maps, method, tile, **options):
+def many_blocks(image, maps, method, tile, **options):
     stored = MemoryMaps(image.shape, KINDS, wcs=image.wcs, provenance=maps.provenance)
     stored.write(Window(0, 0, *image.shape), maps)
     table = catalogue_sections(open_image(image), stored, method=method, tile=tile, **options)
@@ -187,10 +187,10 @@ def test_every_source_is_in_one_group_with_its_margin(height, width, n, side, se
     assert sorted(seen) == list(range(n))
 
 
-def test_the_scratch_plane_gives_back_what_was_written(tmp_path):
+def test_the_scratch_file_gives_back_what_was_written(tmp_path):
     rng = np.random.default_rng(0)
     whole = np.zeros((37, 53), np.int32)
-    with ScratchPlane(whole.shape, tmp_path) as plane:
+    with ScratchFile(whole.shape, tmp_path) as plane:
         assert not list(tmp_path.iterdir()), "it has no name"
         for _ in range(20):
             y, x = rng.integers(0, 30), rng.integers(0, 40)
@@ -202,7 +202,7 @@ def test_the_scratch_plane_gives_back_what_was_written(tmp_path):
 
 
 class TestIdentical:
-    """Label map and catalogue against those of the whole image."""
+    """Label map and catalogue of blocks against those of the whole image as one, from the public functions."""
 
     @pytest.mark.parametrize("method", METHODS)
     @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -216,39 +216,39 @@ class TestIdentical:
     )
     def test_random_scenes(self, method, small_sample, shape, n, tile, seed, invalid, rms):
         image, maps = scene(blobs(shape, n, seed), seed=seed, invalid=invalid, rms=rms)
-        assert_identical(by_section(image, maps, method, tile), in_memory(image, maps, method))
+        assert_identical(many_blocks(image, maps, method, tile), one_block(image, maps, method))
 
     @pytest.mark.parametrize("method", METHODS)
     def test_tiles_of_a_larger_field(self, method, small_sample):
         image, maps = scene(blobs((523, 541), 50, 3, widest=9), seed=3, invalid=0.001)
         options = MeasureOptions(structure=False)
-        expected = in_memory(image, maps, method, measuring=options)
+        expected = one_block(image, maps, method, measuring=options)
         assert len(expected[1]) > 30
         for tile in (64, 256, 512, 1024):
-            assert_identical(by_section(image, maps, method, tile, measuring=options), expected)
+            assert_identical(many_blocks(image, maps, method, tile, measuring=options), expected)
 
     @pytest.mark.parametrize("method", METHODS)
     def test_an_empty_image(self, method):
         image, maps = scene(np.zeros((61, 83)))
         maps.probability[...] = maps.vote[...] = (0, 0, 0, 0, 1)
-        expected = in_memory(image, maps, method)
+        expected = one_block(image, maps, method)
         assert len(expected[1]) == 0
-        assert_identical(by_section(image, maps, method, 32), expected)
+        assert_identical(many_blocks(image, maps, method, 32), expected)
 
     @pytest.mark.parametrize("method", METHODS)
     def test_everything_is_one_source(self, method):
         image, maps = scene(np.full((67, 71), 20.0))
         maps.probability[...] = maps.vote[...] = (0.5, 0.5, 0, 0, 0)
-        expected = in_memory(image, maps, method)
-        assert_identical(by_section(image, maps, method, 32), expected)
+        expected = one_block(image, maps, method)
+        assert_identical(many_blocks(image, maps, method, 32), expected)
 
     @pytest.mark.parametrize("method", METHODS)
     def test_a_ring_around_other_sources(self, method, small_sample):
         y, x = np.indices((181, 193))
         ring = 30 * np.exp(-((np.hypot(y - 90, x - 96) - 70) ** 2) / 18)
         image, maps = scene(ring + blobs((181, 193), 12, 5), seed=5)
-        expected = in_memory(image, maps, method)
-        assert_identical(by_section(image, maps, method, 41), expected)
+        expected = one_block(image, maps, method)
+        assert_identical(many_blocks(image, maps, method, 41), expected)
 
     @pytest.mark.parametrize("method", METHODS)
     def test_a_source_of_3000_pixels(self, method):
@@ -256,25 +256,25 @@ class TestIdentical:
         light = 25 * np.exp(-((y - 30 - 8 * np.sin(x / 200)) ** 2) / 8) * ((x > 100) & (x < 3103))
         image, maps = scene(light + blobs(light.shape, 5, 2), seed=2)
         whole = MultithresholdOptions(contrast=1.0)
-        labels, table = expected = in_memory(image, maps, method, deblending=whole)
+        labels, table = expected = one_block(image, maps, method, deblending=whole)
         sides = np.array([box[1].stop - box[1].start for box in ndimage.find_objects(labels) if box])
         assert sides.max() > 2990
         np.testing.assert_array_equal((table["flags"] & SourceFlag.TOO_LARGE) > 0, sides > 1024)
-        assert_identical(by_section(image, maps, method, 256, deblending=whole), expected)
+        assert_identical(many_blocks(image, maps, method, 256, deblending=whole), expected)
 
     def test_a_long_source_is_split_the_same(self):
         y, x = np.indices((61, 1203))
         light = 25 * np.exp(-((y - 30 - 8 * np.sin(x / 200)) ** 2) / 8) * (1.2 + np.sin(x / 40))
         image, maps = scene(light, seed=2)
-        expected = in_memory(image, maps, "probability")
+        expected = one_block(image, maps, "probability")
         assert len(expected[1]) >= 5
-        assert_identical(by_section(image, maps, "probability", 100), expected)
+        assert_identical(many_blocks(image, maps, "probability", 100), expected)
 
     @pytest.mark.parametrize("measuring", [MeasureOptions(largest_side=20), MeasureOptions.paper()])
     def test_sources_too_long_for_a_stamp(self, measuring, small_sample):
         image, maps = scene(blobs((151, 163), 14, 8, widest=8), seed=8, invalid=0.01)
-        expected = in_memory(image, maps, "probability", measuring=measuring)
-        assert_identical(by_section(image, maps, "probability", 40, measuring=measuring), expected)
+        expected = one_block(image, maps, "probability", measuring=measuring)
+        assert_identical(many_blocks(image, maps, "probability", 40, measuring=measuring), expected)
         if measuring.photometry:
             assert 0 < np.count_nonzero(expected[1]["flags"] & SourceFlag.TOO_LARGE) < len(expected[1])
 
@@ -282,9 +282,9 @@ class TestIdentical:
     def test_pieces_that_share_their_pixels(self, rms, small_sample):
         image, maps = scene(blobs((151, 163), 25, 9), seed=9, invalid=0.01, rms=rms)
         sharing = MeasureOptions(share_blends=True, structure=False)
-        expected = in_memory(image, maps, "probability", measuring=sharing)
+        expected = one_block(image, maps, "probability", measuring=sharing)
         assert np.count_nonzero(expected[1]["n_children"]) > 4
-        assert_identical(by_section(image, maps, "probability", 40, measuring=sharing), expected)
+        assert_identical(many_blocks(image, maps, "probability", 40, measuring=sharing), expected)
 
     @pytest.mark.parametrize("band", [None, "F160W"])
     @pytest.mark.parametrize("gone", ["half", "strip", "all"])
@@ -302,21 +302,21 @@ class TestIdentical:
         assert np.count_nonzero(expected[1]["flags_F160W"]) > 4
         assert np.isfinite(expected[1]["kron_flux_F606W"]).all()
         for tile, workers in ((40, 1), (67, 2), (200, 1)):
-            found = by_section(image, maps, "probability", tile, measuring=measuring, band=band, workers=workers)
+            found = many_blocks(image, maps, "probability", tile, measuring=measuring, band=band, workers=workers)
             assert_identical(found, expected)
 
     @pytest.mark.parametrize("rms", [True, False])
     def test_the_light_must_be_significant(self, rms, small_sample):
         image, maps = scene(blobs((151, 163), 14, 4) * 0.1, seed=4, rms=rms)
         detection = DetectionOptions(core=0.5, wings=0.3, min_area=1, min_significance=25)
-        expected = in_memory(image, maps, "probability", detection=detection)
+        expected = one_block(image, maps, "probability", detection=detection)
         without = segment(maps, method="probability", options=replace(detection, min_significance=0))
         assert 0 < len(np.unique(expected[1]["parent_label"])) < without.max()
-        assert_identical(by_section(image, maps, "probability", 40, detection=detection), expected)
+        assert_identical(many_blocks(image, maps, "probability", 40, detection=detection), expected)
 
     def test_class_maps_on_disk(self, tmp_path, small_sample):
         image, maps = scene(blobs((97, 131), 10, 6), seed=6)
-        expected = in_memory(image, maps, "probability")
+        expected = one_block(image, maps, "probability")
         with MapFile(tmp_path / "m.fits", image.shape, KINDS, wcs=image.wcs, provenance=maps.provenance) as stored:
             stored.write(Window(0, 0, *image.shape), maps)
             table = catalogue_sections(open_image(image), stored, method="probability", tile=50, scratch=tmp_path)
@@ -327,18 +327,18 @@ class TestIdentical:
     @pytest.mark.parametrize("method", METHODS)
     def test_workers_share_the_sources(self, tmp_path, method, small_sample):
         image, maps = scene(blobs((131, 149), 16, 7), seed=7)
-        expected = in_memory(image, maps, method)
+        expected = one_block(image, maps, method)
         for band in image.bands:
             plane = image.data[:, :, image.index(band)]
             fits.writeto(tmp_path / f"{band}.fits", plane, header=image.wcs.to_header())
         paths = {band: tmp_path / f"{band}.fits" for band in image.bands}
         stored = MapFile(tmp_path / "m.fits", image.shape, KINDS, wcs=image.wcs, provenance=maps.provenance)
         with stored, open_image(paths, zero_points={"F160W": 25.9}) as source:
-            in_files = in_memory(source.read(), maps, method)
+            in_files = one_block(source.read(), maps, method)
             stored.write(Window(0, 0, *image.shape), maps)
             table = catalogue_sections(source, stored, method=method, tile=40, workers=2)
             assert_identical((stored.read_plane("SEGMENTATION"), table), in_files)
-        assert_identical(by_section(image, maps, method, 40, workers=3), expected)
+        assert_identical(many_blocks(image, maps, method, 40, workers=3), expected)
         before = segment(maps, method=method, image=image)
         again = measure(
             expected[0], image, maps, parents=before, maps="vote" if method == "paper" else "probability", workers=2
@@ -348,7 +348,7 @@ class TestIdentical:
     def test_progress_counts_sources(self):
         image, maps = scene(blobs((97, 131), 10, 6), seed=6)
         seen = []
-        _, table = by_section(image, maps, "probability", 50, progress=lambda done, total: seen.append((done, total)))
+        _, table = many_blocks(image, maps, "probability", 50, progress=lambda done, total: seen.append((done, total)))
         assert seen[-1] == (len(table), len(table))
         assert len(seen) > 2
 

@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from morpheus_lite import Classification, InputError, OptionError, SkyImage
+from morpheus_lite.core import blocks
 from morpheus_lite.core.labels import LabelledPixels, check_labels
 from morpheus_lite.core.windows import Window
-from morpheus_lite.segmentation.detection import DetectionOptions, segment
+from morpheus_lite.segmentation.detection import DetectionOptions, flood, segment, uncertain_pixels
 
 
 def votes(background, seen=None):
@@ -209,3 +210,23 @@ class TestProbability:
     def test_impossible_options(self, wrong):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             DetectionOptions(**wrong)
+
+
+@pytest.mark.parametrize("side", [7, 16, 1024])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(hnp.arrays(np.float32, (23, 31), elements=st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.9, 1.0, np.nan])))
+def test_scipy_on_the_whole_image_finds_the_same(monkeypatch, side, source):
+    monkeypatch.setattr(blocks, "BLOCK", side)
+    planes = np.stack([source, *[np.zeros_like(source)] * 3, 1 - source], axis=2)
+    seen = np.isfinite(source)
+    maps = Classification(planes, seen.astype(np.int32), seen, vote=planes)
+    parts, count = ndimage.label(np.nan_to_num(source) >= 0.4)
+    has_core = np.bincount(parts[np.nan_to_num(source) >= 0.7], minlength=count + 1) > 0
+    keep = has_core & (np.bincount(parts.ravel(), minlength=count + 1) >= 5) & (np.arange(count + 1) > 0)
+    expected = np.where(keep, np.cumsum(keep), 0)[parts]
+    np.testing.assert_array_equal(segment(maps, method="probability"), expected)
+    background = 1 - source
+    flooded = flood(background, uncertain_pixels(background, 0.3))
+    np.testing.assert_array_equal(
+        segment(maps, method="paper", threshold=0.3), ndimage.label((background <= 0.3) | flooded)[0]
+    )

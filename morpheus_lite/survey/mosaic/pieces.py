@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.scratch_array import ScratchPlane
+from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.image_reader import ImageSource
@@ -34,7 +34,7 @@ class SentSource(ImageSource):
         return SentSource, (self.description,)
 
 
-class NamedPlane(ScratchPlane):
+class NamedPlane(ScratchFile):
     """A scratch plane that other processes can open by its path.
 
     Parameters

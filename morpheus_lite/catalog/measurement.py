@@ -1,0 +1,390 @@
+"""Measurement: a label map, an image and class maps become a catalogue."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+
+from morpheus_lite.catalog.deblended_flux import share_light
+from morpheus_lite.catalog.flags import mark_pixels
+from morpheus_lite.catalog.rows import RowSettings, measure_rows, measure_sources
+from morpheus_lite.catalog.table import finish_table
+from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
+from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pieces, source_groups, tiles
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import MemoryImage, SkyImage, pixel_scale_of
+from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.labels import LabelledPixels, check_labels
+from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError
+from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.noise.band_stack import detection_image
+from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
+from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
+from morpheus_lite.runtime.processes import Workers, parallel_map
+
+_LONGEST = 1024
+"""Sources longer than this are gathered pixel by pixel where no stamp of them is needed."""
+
+Rows = dict[str, np.ndarray]
+
+
+def measure(
+    labels: Any,
+    image: SkyImage,
+    classification: Classification,
+    *,
+    band: str | None = None,
+    parents: Any = None,
+    maps: str = "vote",
+    options: MeasureOptions | None = None,
+    noise: dict[str, CorrelatedNoise] | None = None,
+    workers: int = 1,
+) -> QTable:
+    """Catalogue of the sources of a label map.
+
+    Parameters
+    ----------
+    labels : array_like of int
+        Shape ``(y, x)``, 0 is sky: from `deblend`, `segment` or any other tool.
+    image : SkyImage
+        The image: light, noise, WCS and units.
+    classification : Classification
+        Class maps of the same pixels.
+    band : str, optional
+        Detection band, whose light gives positions, shapes, structure and weights; the other bands stand in where it
+        has no data. None adds up all bands, each over the noise of its sky; with rank votes, as published, it takes
+        F160W, or the first band of an image without it.
+    parents : array_like of int, optional
+        Label map before deblending, shape ``(y, x)``. None says that nothing was deblended.
+    maps : {"vote", "probability"}
+        Which class maps are summed to morphologies: rank votes, as published, or mean probabilities.
+    options : MeasureOptions, optional
+        What to measure; None takes everything, with 0.25, 0.5 and 1 arcsec (without a WCS 3, 5 and 10 pixels) as
+        aperture radii. ``MeasureOptions.paper()`` stops at the segments, and is many times faster.
+    noise : dict, optional
+        Noise of each band, from `~morpheus_lite.catalog.measure_correlated_noise`. None measures it in this image;
+        give it where the image is a piece of a larger one.
+    workers : int
+        Processes that share the sources (on Linux); the result does not depend on it.
+
+    Returns
+    -------
+    astropy.table.QTable
+        One row per source, ordered by ``label``; zero sources give zero rows. Each column has a description, and a
+        unit where it has a dimension: ``label, x_centroid, y_centroid, x_peak, y_peak`` (0-based pixels),
+        ``ra, dec`` (with a WCS), ``area, semimajor_axis, semiminor_axis, orientation, ellipticity``,
+        ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, total_correction, half_light_radius``,
+        ``r_petrosian, concentration, asymmetry, gini, m20``; for each band ``segment_flux_<band>, kron_flux_<band>,
+        total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...`` and ``..._covered_...``,
+        ``flags_<band>`` (`~morpheus_lite.core.flags.BandFlag`), and ``kron_mag_<band>,
+        kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>`` and the same of ``total`` where the zero-point
+        is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of the four
+        source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy, bulge_fraction, disk_fraction,
+        morphology, flags, parent_label, n_children``.
+        ``meta`` holds the provenance of the class maps and the choices made here.
+
+    Raises
+    ------
+    InputError
+        Shapes that disagree, labels that are not whole numbers, a band that the image does not
+        have, or a zero-point that is no number.
+    OptionError
+        Unknown ``maps``, votes asked of class maps without them, or apertures in arcsec without a WCS.
+
+    Notes
+    -----
+    Centroids and ellipses are photutils' (flux-weighted, negative pixels left out). Invalid pixels never count.
+    The formulae of ``p_<class>`` and its error are those of `~morpheus_lite.catalog.class_fractions`. A source without
+    positive light in a band has the flag NEGATIVE_FLUX.
+
+    Kron ellipses (about the centroid) and circles (about the windowed one) are the same pixels in every band, so that
+    colours are consistent. Pixels of neighbours are replaced by those opposite the centre. What is not measured is
+    NaN: a band without a valid pixel in a segment or aperture has no flux, error or magnitude there. Where some pixels
+    are not valid, the flux is that of the others, ``<kind>_covered_<band>`` is their share, and ``flags_<band>`` says
+    so; ``total_flux`` adds what is missing, as the detection image has it. Errors are those of the RMS planes, or of
+    the scatter of the sky around the source, times the factor of `CorrelatedNoise` for the area. The noise of the
+    source's own photons is added where the gain is known and the RMS planes do not hold it; ``meta["photon_noise"]``
+    says so.
+    ``total_flux`` is the Kron flux over the share of the light in the Kron ellipse, from a fit of Sersic profiles to
+    the detection band (`~morpheus_lite.catalog.total_flux`). Beyond the segment, a row depends on the pixels within
+    `MeasureOptions.margin` of its bounding box.
+    """
+    options = options or MeasureOptions()
+    labels = check_labels(labels, image.shape)
+    if classification.shape != image.shape:
+        raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {image.shape}")
+    for name, zero_point in zip(image.bands, image.zero_points, strict=True):
+        if zero_point is not None and not np.isfinite(zero_point):
+            raise InputError(f"zero-point {zero_point} of {name}: expected a finite AB magnitude, or None if unknown")
+    options.check_image(image.name, image.bands, image.pixel_scale)
+    found = LabelStore.of(labels)
+    return measure_labels(
+        found,
+        found if parents is None else LabelStore.of(check_labels(parents, labels.shape)),
+        MemoryImage(image),
+        MemoryMaps.of(classification),
+        kind=maps,
+        options=options,
+        band=band,
+        noise=noise,
+        tile=block_side(workers),
+        workers=workers,
+    )
+
+
+def measure_labels(
+    labels: LabelStore,
+    parents: LabelStore,
+    image: ImageReader,
+    maps: MapStore,
+    *,
+    kind: str,
+    options: MeasureOptions,
+    band: str | None = None,
+    noise: dict[str, CorrelatedNoise] | None = None,
+    mesh: BackgroundMesh | None = None,
+    tile: int,
+    workers: Workers = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> QTable:
+    """Measure the sources of a label map, some at a time: what `measure` does, for images of any size.
+
+    Parameters
+    ----------
+    labels, parents : LabelStore
+        The label map, and the one before deblending.
+    image, maps : ImageReader, MapStore
+        The image and its class maps.
+    kind : {"vote", "probability"}
+        Which class maps are summed to morphologies.
+    options, band, noise
+        As in `measure`.
+    mesh : BackgroundMesh, optional
+        Noise of the whole image and the background that ``options`` ask for, before sources are known; measured here
+        if it is needed and not given.
+    tile : int
+        Side of a block in pixels; the result does not depend on it.
+    workers : int or Executor
+        Processes that share the sources.
+    progress : callable, optional
+        Called with (sources measured, sources in all).
+    """
+    background = options.background_of(by_votes=kind == "vote")
+    if background is None:
+        mesh = None
+    else:
+        mesh = mesh or measure_sections(image, background=background)
+        if background == "mesh":
+            mesh = mesh.less_sources(measure_sections(image, labels=labels))
+        image = SubtractedImage(image, mesh)
+    sample = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
+    settings = replace(_settings(sample, kind, options, band, noise), background=mesh)
+    rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
+    if options.share_blends:
+        rows |= share_light(rows, labels, image, settings, tile=tile)
+    with_errors = "variance" in maps.kinds
+    return finish_table(rows, _head(image), settings, provenance=dict(maps.provenance), with_errors=with_errors)
+
+
+def _settings(
+    sample: Sequence[tuple[SkyImage, np.ndarray]],
+    kind: str,
+    options: MeasureOptions,
+    band: str | None,
+    noise: dict[str, CorrelatedNoise] | None,
+) -> RowSettings:
+    """What holds for all rows, from the image and its labels inside each of the windows of the sample."""
+    image = sample[0][0]
+    band = band or (image.detection_band if kind == "vote" else None)
+    if noise is None:
+        noise = noise_of_pieces(sample) if options.photometry or band is None else {}
+    return RowSettings(detection_image(sample, noise, band), kind, options, noise)
+
+
+def measure_groups(
+    labels: LabelStore,
+    parents: LabelStore,
+    image: ImageReader,
+    maps: MapStore,
+    settings: RowSettings,
+    *,
+    tile: int,
+    workers: Workers = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Rows:
+    """Rows of all sources, some of a tile's at a time.
+
+    Parameters
+    ----------
+    labels, parents : LabelStore
+        The label map, and the one before deblending.
+    image, maps : ImageReader, MapStore
+        The image and its class maps.
+    settings : RowSettings
+        What holds for all rows.
+    tile : int
+        Side of a tile in pixels; the result does not depend on it.
+    workers : int
+        Processes that share the groups.
+    progress : callable, optional
+        Called with (sources done, sources in all).
+
+    Returns
+    -------
+    dict
+        As `~morpheus_lite.catalog.rows.measure_rows` gives it.
+    """
+    settings = replace(settings, usual_coverage=_usual_coverage(maps, tile))
+    sides = (labels.boxes[:, 2:] - labels.boxes[:, :2]).max(axis=1, initial=0)
+    limit = settings.options.largest_side if settings.options.photometry else _LONGEST
+    fits = np.flatnonzero(sides <= limit)
+    margins = _margins(labels, image, settings.options)
+    groups = [
+        SourceGroup(group.window, fits[group.members])
+        for group in source_groups(labels.boxes[fits], margins[fits], labels.shape, tile)
+    ]
+    # Files that are open have one position, which forked processes would share: each opens them again.
+    image.close()
+    look = partial(_measure_group, labels=labels, parents=parents, image=image, maps=maps, settings=settings)
+    found, done = [], 0
+    for group, rows in zip(groups, parallel_map(look, groups, workers=workers), strict=True):
+        found.append(rows)
+        done += len(group.members)
+        if progress:
+            progress(done, len(labels.names))
+    long = np.flatnonzero(sides > limit)
+    found.extend(_measure_long(row, labels, parents, image, maps, settings, tile) for row in long.tolist())
+    rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
+    if not rows:
+        corner = Window(0, 0, 1, 1)
+        return look(SourceGroup(corner, fits))
+    order = np.argsort(rows["label"], kind="stable")
+    return {name: values[order] for name, values in rows.items()}
+
+
+def _margins(labels: LabelStore, image: ImageReader, options: MeasureOptions) -> np.ndarray:
+    """Pixels around each box that its row depends on: those beside it matter for the flags."""
+    if not options.photometry:
+        return np.ones(len(labels.names), dtype=np.int64)
+    scale = pixel_scale_of(image.wcs)
+    sides = (labels.boxes[:, 2:] - labels.boxes[:, :2]).tolist()
+    return np.array([options.margin(height, width, scale) for height, width in sides], dtype=np.int64)
+
+
+def _head(image: ImageReader) -> SkyImage:
+    """A single pixel that carries the metadata of the whole image."""
+    return replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
+
+
+def _measure_group(
+    group: SourceGroup,
+    labels: LabelStore,
+    parents: LabelStore,
+    image: ImageReader,
+    maps: MapStore,
+    settings: RowSettings,
+) -> Rows:
+    # A box begins on its source: without the pixel around it, it would lie at the edge of the piece.
+    window = grown(group.window, 1, labels.shape)
+    return measure_rows(
+        labels.read(window),
+        replace(image.read(window), wcs=image.wcs),
+        maps.read(window, _kinds(maps, settings)),
+        settings,
+        parents=parents.read(window),
+        wanted=labels.names[group.members],
+        origin=(window.y, window.x),
+    )
+
+
+def _measure_long(
+    row: int,
+    labels: LabelStore,
+    parents: LabelStore,
+    image: ImageReader,
+    maps: MapStore,
+    settings: RowSettings,
+    tile: int,
+) -> Rows:
+    """The row of a source that is too long for a stamp, from its pixels one behind the other."""
+    top, left, bottom, right = labels.boxes[row].tolist()
+    name = labels.names[row]
+    parts = []
+    for part in pieces(Window(top, left, bottom - top, right - left), tile):
+        around = grown(part, 1, labels.shape)
+        near = labels.read(around)
+        here = inside(part, around)
+        y, x = np.nonzero(near[here] == name)
+        if not len(y):
+            continue
+        seen, classes = replace(image.read(around), wcs=image.wcs), maps.read(around, _kinds(maps, settings))
+        marks = mark_pixels(near, seen.valid, classes, usual_coverage=settings.usual_coverage)
+        at = y + here[0].start, x + here[1].start
+        place = np.stack([y + part.y, x + part.x])
+        parts.append((place, _take(seen, at), _take_maps(classes, at), marks[at], parents.read(around)[at]))
+    place = np.concatenate([part[0] for part in parts], axis=1)
+    if np.ptp(place, axis=1).max() < settings.options.largest_side and settings.options.photometry:
+        # What is known of a box before may be too much, where another source took pixels away.
+        window = Window(top, left, bottom - top, right - left)
+        group = SourceGroup(grown(window, LARGEST_MARGIN, labels.shape), np.array([row]))
+        return _measure_group(group, labels, parents, image, maps, settings)
+    order = np.lexsort((place[1], place[0]))
+    seen, classes = _joined(parts, order)
+    marks, before = (np.concatenate([part[k] for part in parts])[order][None] for k in (3, 4))
+    strip = np.full((1, len(order)), name, dtype=np.int32)
+    gathered = LabelledPixels.gather(strip)
+    sources = replace(gathered, row=place[0][order], column=place[1][order])
+    return measure_sources(sources, strip, seen, classes, marks, settings, parents=before)
+
+
+def _kinds(maps: MapStore, settings: RowSettings) -> tuple[str, ...]:
+    wanted = ("mean", "variance", "coverage", "flags", *(("vote",) if settings.maps == "vote" else ()))
+    return tuple(kind for kind in maps.kinds if kind in wanted)
+
+
+def _take(image: SkyImage, at: tuple[np.ndarray, np.ndarray]) -> SkyImage:
+    """Some pixels of an image as one row."""
+    rms = None if image.rms is None else image.rms[at][None]
+    return replace(image, data=image.data[at][None], valid=image.valid[at][None], rms=rms)
+
+
+def _take_maps(maps: Classification, at: tuple[np.ndarray, np.ndarray]) -> Classification:
+    """Some pixels of class maps as one row."""
+    planes = {name: plane[at][None] for name, plane in _planes(maps).items() if plane is not None}
+    return replace(maps, **planes)
+
+
+def _planes(maps: Classification) -> dict[str, np.ndarray | None]:
+    return {name: getattr(maps, name) for name in ("probability", "coverage", "valid", "variance", "vote", "flags")}
+
+
+def _joined(parts: list[tuple], order: np.ndarray) -> tuple[SkyImage, Classification]:
+    """Rows of pixels one behind the other, in raster order."""
+    images, maps = [part[1] for part in parts], [part[2] for part in parts]
+
+    def join(arrays: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(arrays, axis=1)[:, order]
+
+    pixels = {name: join([getattr(image, name) for image in images]) for name in ("data", "valid")}
+    if images[0].rms is not None:
+        pixels["rms"] = join([image.rms for image in images])
+    planes = {
+        name: join([getattr(one, name) for one in maps])
+        for name, plane in _planes(maps[0]).items()
+        if plane is not None
+    }
+    return replace(images[0], **pixels), replace(maps[0], **planes)
+
+
+def _usual_coverage(maps: MapStore, tile: int) -> int | None:
+    """Largest coverage, where no flags tell which pixels were seen by few windows."""
+    if "flags" in maps.kinds or "coverage" not in maps.kinds:
+        return None if "flags" in maps.kinds else 1
+    return max(int(maps.read_plane("N", window).max()) for window in tiles(maps.shape, tile))
