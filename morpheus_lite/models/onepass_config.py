@@ -25,9 +25,9 @@ class OnePassConfig:
     up : tuple of (int, int)
         (P, Q) of the way up, at the smallest size first, as many as ``down``.
     cell : int
-        Side of the square of pixels whose values together are one position of the first stage (1: every pixel is one);
-        the last convolution answers for each of its pixels. Halving the positions makes the network about twice as
-        fast at equal width, and loses nothing but the sharing of weights between the pixels of a cell.
+        Side in pixels of the square that is one position of the first stage (1: every pixel is one). The last
+        convolution gives the answers of all pixels of the square. A cell of 2 makes the network about twice as fast
+        at equal width; the pixels of a cell do not share weights.
     bands : tuple of str
         Bands of the input, in their order; empty for a network that takes any number of bands in any order.
     stretches : tuple of float

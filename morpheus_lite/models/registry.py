@@ -2,7 +2,7 @@
 
 A model is a directory with ``config.json`` (a `~morpheus_lite.models.info.ModelInfo`), ``weights.npz`` and ``card.md``.
 Nothing in it is ever executed: the configuration is JSON, the weights are arrays of numbers, and the network is built
-by the code of this package that `MODEL_KINDS` names for the model's kind.
+by the code of this package that `MODEL_FAMILIES` names for the model's kind.
 """
 
 import hashlib
@@ -58,14 +58,14 @@ class Model(ModelInfo):
     predict_inner: Callable[[np.ndarray], np.ndarray]
 
 
-class Kind(NamedTuple):
+class ModelFamily(NamedTuple):
     """Description of a kind of model."""
 
     config: type[UNetConfig] | type[OnePassConfig]
     """What the ``network`` of a configuration is read as."""
     build: Callable[[Any], "keras.Model"]
     """From that to the network of Keras, with fresh weights."""
-    ready: Callable[..., Any]
+    load: Callable[..., Any]
     """From a description, weights, ``engine`` and ``precision`` to what `load_model` returns."""
 
 
@@ -75,7 +75,7 @@ def _build_unet(config: UNetConfig) -> "keras.Model":
     return build_unet(config)
 
 
-def _ready_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Model:
+def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Model:
     if precision != "float32":
         raise OptionError(f"{info.name} calculates in float32 only; {precision} is for models that see a tile at once")
     config = UNetConfig.from_dict(info.network)
@@ -111,15 +111,15 @@ def _build_onepass(config: OnePassConfig) -> "keras.Model":
     return build_onepass(config)
 
 
-def _ready_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Any:
+def _load_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Any:
     from morpheus_lite.models.tile_predictor import ready
 
     return ready(info, weights, engine=engine, precision=precision)
 
 
-MODEL_KINDS: dict[str, Kind] = {
-    "unet": Kind(UNetConfig, _build_unet, _ready_unet),
-    "onepass": Kind(OnePassConfig, _build_onepass, _ready_onepass),
+MODEL_FAMILIES: dict[str, ModelFamily] = {
+    "unet": ModelFamily(UNetConfig, _build_unet, _load_unet),
+    "onepass": ModelFamily(OnePassConfig, _build_onepass, _load_onepass),
 }
 """Kinds of models, by the ``kind`` of their configuration."""
 
@@ -199,7 +199,7 @@ def load_model(
     Returns
     -------
     Model
-        Ready to predict. The kind of model may have a noun of its own (see `MODEL_KINDS`).
+        Ready to predict; its class depends on the kind of model (see `MODEL_FAMILIES`).
 
     Raises
     ------
@@ -227,7 +227,7 @@ def load_model(
         use_device(device)
         on_cpu = not has_gpu()
     with reading(f"{name_or_path}: {CONFIG}", ModelError):
-        model = MODEL_KINDS[info.kind].ready(info, weights, engine=engine, precision=precision)
+        model = MODEL_FAMILIES[info.kind].load(info, weights, engine=engine, precision=precision)
     if precision == "bfloat16" and on_cpu:
         warn_of_bfloat16()
     return model
@@ -238,7 +238,7 @@ def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
     from morpheus_lite.models.weights_file import set_weights
 
     info, weights, origin = _load(name_or_path)
-    kind = MODEL_KINDS[info.kind]
+    kind = MODEL_FAMILIES[info.kind]
     network = kind.build(kind.config.from_dict(info.network))
     set_weights(network, weights, origin)
     return info, network
@@ -252,8 +252,8 @@ def load_weights(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndar
 def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], str]:
     folder = _find(name_or_path)
     info = _read_info(folder)
-    if info.kind not in MODEL_KINDS:
-        raise ModelError(f"{info.name} is of kind {info.kind!r}; this version knows {', '.join(MODEL_KINDS)}")
+    if info.kind not in MODEL_FAMILIES:
+        raise ModelError(f"{info.name} is of kind {info.kind!r}; this version knows {', '.join(MODEL_FAMILIES)}")
     content = _read(folder, WEIGHTS)
     found = hashlib.sha256(content).hexdigest()
     if found != info.sha256:
@@ -265,7 +265,7 @@ def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], s
     weights = unpack_weights(content, origin)
     check_size(info.network, weights, origin)
     with reading(folder.joinpath(CONFIG), ModelError):
-        shapes = MODEL_KINDS[info.kind].config.from_dict(info.network).weight_shapes()
+        shapes = MODEL_FAMILIES[info.kind].config.from_dict(info.network).weight_shapes()
     check_weights(weights, shapes, origin)
     return info, weights, origin
 

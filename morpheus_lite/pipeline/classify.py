@@ -215,7 +215,7 @@ def classify_file(
                 raise OptionError(
                     f"{model.name} gives no map planes {', '.join(missing)}; it has {', '.join(plan.kinds)}"
                 )
-            finding = how_to_find(image, model.settings, plan.kinds, options)
+            finding = resolve_detection(image, model.settings, plan.kinds, options)
         log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
         with clock("checking"):
             outside = outside_domain(image, model) if options.domain_check else ()
@@ -269,7 +269,7 @@ def measure_chosen_background(
     return measure_sections(image, background="mesh" if background is None else background, workers=workers)
 
 
-def how_to_find(
+def resolve_detection(
     image: ImageSource, settings: Mapping[str, Any], kinds: Sequence[str], options: ClassifyOptions
 ) -> dict[str, Any]:
     """Resolve the detection method, its options and the band: keyword arguments of `catalogue_sections`.

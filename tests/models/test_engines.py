@@ -11,7 +11,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.models import engines
 from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import OnePassConfig
-from morpheus_lite.models.registry import MODEL_KINDS, list_models, load_model
+from morpheus_lite.models.registry import MODEL_FAMILIES, list_models, load_model
 from morpheus_lite.models.unet import build_unet
 from morpheus_lite.models.unet_config import HAUSEN2020
 
@@ -78,7 +78,7 @@ def test_the_names_and_shapes_of_weights_of_windows_are_those_of_keras():
 
 def test_every_kind_has_its_configuration():
     for info in list_models():
-        assert MODEL_KINDS[info.kind].config.from_dict(info.network).weight_shapes()
+        assert MODEL_FAMILIES[info.kind].config.from_dict(info.network).weight_shapes()
 
 
 def test_the_engine_follows_from_the_device(monkeypatch, openvino):

@@ -14,7 +14,7 @@ from morpheus_lite.io.mapfile import MapFile
 from morpheus_lite.io.maps import map_planes
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.models.registry import read_info
-from morpheus_lite.pipeline.classify import how_to_find, measuring_in
+from morpheus_lite.pipeline.classify import measuring_in, resolve_detection
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.sources import block_side_in, catalogue_sections
 from morpheus_lite.runtime.atomic import temporary_path
@@ -71,7 +71,7 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
         table = catalogue_sections(
             image,
             maps,
-            **how_to_find(chosen, info.settings, maps.kinds, job.options),
+            **resolve_detection(chosen, info.settings, maps.kinds, job.options),
             measuring=measuring_in(job.options, prepared.outside),
             noise=load_noise(piece_directory(directory) / NOISE),
             tile=block_side_in(image, maps, max(memory, 1), 1),

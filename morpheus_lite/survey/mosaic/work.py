@@ -11,7 +11,13 @@ from morpheus_lite.inference.tile_memory import tile_side
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile, windowed
-from morpheus_lite.pipeline.classify import how_to_find, measure_chosen_background, outside_domain, plan_run, run_record
+from morpheus_lite.pipeline.classify import (
+    measure_chosen_background,
+    outside_domain,
+    plan_run,
+    resolve_detection,
+    run_record,
+)
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -48,7 +54,7 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
     with open_image(job.tile.image, **job.tile.reading) as opened:
         model, name = get_model(job, opened), model_name(job, opened)
         image = opened.select(model.bands) if model.bands and not opened.has_band_names else opened
-        how_to_find(image, model.settings, (), job.options)  # what is impossible fails here, before the pieces
+        resolve_detection(image, model.settings, (), job.options)  # what is impossible fails here, before the pieces
         outside = outside_domain(image, model) if job.options.domain_check else ()
         if model.kind == "onepass":
             aside = temporary_path(place / NOISE)
