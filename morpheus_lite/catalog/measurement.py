@@ -200,7 +200,7 @@ def _settings(
     band: str | None,
     noise: dict[str, CorrelatedNoise] | None,
 ) -> RowSettings:
-    """What holds for all rows, from the image and its labels inside each of the windows of the sample."""
+    """Determine the settings of all rows from the image and its labels inside each window of the sample."""
     image = sample[0][0]
     band = band or (image.detection_band if kind == "vote" else None)
     if noise is None:

@@ -1,4 +1,4 @@
-"""Which windows work by blocks takes: tiles that cover the image, and groups of sources with what surrounds them."""
+"""Windows of the work by blocks: blocks that cover the image, and groups of sources with their surroundings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

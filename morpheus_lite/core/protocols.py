@@ -1,4 +1,4 @@
-"""What work by blocks needs of an image, of class maps and of labels: their shape, and pixels by window."""
+"""Protocols of images, class maps and labels that are read by window: all that the work by blocks needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

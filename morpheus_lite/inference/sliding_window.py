@@ -25,7 +25,7 @@ products in Eigen. With 64 the last window of a batch is rounded differently fro
 result is the same, to the bit, wherever in the batch it is. Larger batches are no faster (they leave the cache)."""
 
 REGION = 1024
-"""Side of the part of a streamed image that is classified at once, in pixels."""
+"""Side in pixels of the part of an image that is classified at once."""
 
 WINDOW_PLANES = ("mean", "variance", "vote", "coverage", "flags")
 """Planes that classification by windows fills."""

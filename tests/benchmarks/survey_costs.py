@@ -39,7 +39,7 @@ def measure(field, model_name, place):
     """Core-seconds per pixel and per source, bytes of input and products, and the largest memory."""
     model = load_model(model_name)
     maps = ClassifyOptions(model=model_name, products=("maps",), compress=True)
-    # The first run also compiles the network, which is done once a worker.
+    # The first run also compiles the network, which is done once per worker.
     small = classify_file(field, place / "small", maps, model=model, workers=1)
     options = ClassifyOptions(model=model_name, products=("maps", "catalog"), catalog_format="parquet")
     start, busy = time.perf_counter(), time.process_time()
