@@ -81,7 +81,7 @@ def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
     Raises
     ------
     InputError
-        A header claims more axes or columns than FITS knows, to which astropy would count, or has no end.
+        A header claims more axes or columns than FITS allows, to which astropy would count, or has no end.
     """
     is_plain: list[bool] = []
     for hdu in itertools.count():
@@ -93,7 +93,7 @@ def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
         for keyword in (b"NAXIS", b"TFIELDS", b"ZNAXIS"):
             if not 0 <= cards.get(keyword, 0) <= _MOST_COUNTED:
                 raise InputError(
-                    f"{path}[{hdu}]: {keyword.decode()} is {cards[keyword]}; FITS knows 0 to {_MOST_COUNTED}"
+                    f"{path}[{hdu}]: {keyword.decode()} is {cards[keyword]}; FITS allows 0 to {_MOST_COUNTED}"
                 )
         axes = [cards.get(b"NAXIS%d" % axis, 0) for axis in range(1, cards.get(b"NAXIS", 0) + 1)]
         n_values = cards.get(b"PCOUNT", 0) + prod(axes[1:] if axes[:1] == [0] else axes)

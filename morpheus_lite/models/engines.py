@@ -84,7 +84,7 @@ def _require_openvino(kind: str, precision: str) -> None:
     if not _openvino_is_there():
         raise OptionError("engine 'openvino' is not installed here: pip install openvino onnx, or choose tensorflow")
     if not _openvino_can(precision):
-        raise OptionError(f"engine 'openvino' knows no {precision} on this processor; choose float32, or tensorflow")
+        raise OptionError(f"engine 'openvino' has no {precision} on this processor; choose float32, or tensorflow")
 
 
 @cache

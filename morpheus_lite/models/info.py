@@ -31,7 +31,7 @@ class ModelInfo:
         Of ``weights.npz``.
     window, margin, stride : int or None
         Side of a window, border of its prediction that does not count, and default step between windows, in pixels;
-        None where the model knows no windows.
+        None for a model without windows.
     preprocessing : str or None
         How a window is prepared: a key of `morpheus_lite.inference.patches.PREPARATIONS`.
     pixel_scale : float or None

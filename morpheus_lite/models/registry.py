@@ -253,7 +253,7 @@ def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], s
     folder = _find(name_or_path)
     info = _read_info(folder)
     if info.kind not in MODEL_FAMILIES:
-        raise ModelError(f"{info.name} is of kind {info.kind!r}; this version knows {', '.join(MODEL_FAMILIES)}")
+        raise ModelError(f"{info.name} is of kind {info.kind!r}; this version supports {', '.join(MODEL_FAMILIES)}")
     content = _read(folder, WEIGHTS)
     found = hashlib.sha256(content).hexdigest()
     if found != info.sha256:

@@ -85,7 +85,7 @@ def classify(
     InputError
         A band that the model needs is missing, or the image is smaller than a window.
     OptionError
-        The stride would leave holes, or the model knows no stride, or no such uncertainty.
+        The stride would leave holes, or the model has no stride, or no such uncertainty.
     ModelError
         The model is unknown or damaged.
 

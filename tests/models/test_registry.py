@@ -153,7 +153,7 @@ def test_pickled_objects_are_not_executed(copy, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "transformer"}, "of kind 'transformer'; this version knows .*unet"),
+        ({"kind": "transformer"}, "of kind 'transformer'; this version supports .*unet"),
         ({"bands": None}, "config.json: missing bands, unknown nothing"),
         ({"colour": "red"}, "missing nothing, unknown colour"),
         ({"bands": "HJVZ"}, "bands is 'HJVZ', expected"),
