@@ -143,7 +143,7 @@ class _HalfTurn:
 
     @classmethod
     def about(cls, centre: tuple[float, float], light: np.ndarray, inside: tuple[np.ndarray, ...]) -> "_HalfTurn":
-        """For centres within all moves of the search."""
+        """Prepare the comparison for all centres that the search can reach."""
         box = [(int(place.min()), int(place.max()) + 1) for place in inside]
         corner = [math.floor(2 * at) - last + 1 - _REACH for at, (_, last) in zip(centre, box, strict=True)]
         padded = np.zeros([last - first + 2 * _REACH + 1 for first, last in box])

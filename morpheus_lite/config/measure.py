@@ -97,7 +97,7 @@ class MeasureOptions:
 
     @classmethod
     def paper(cls) -> "MeasureOptions":
-        """Only the columns that need no more than the segments: what Hausen & Robertson (2020) measured, and fluxes."""
+        """Options for the columns that need only the segments: those of Hausen & Robertson (2020), and fluxes."""
         return cls(photometry=False, structure=False)
 
     def background_of(self, *, by_votes: bool) -> str | float | None:

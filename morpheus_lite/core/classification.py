@@ -18,7 +18,7 @@ class Classifier(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of its weights."""
+        """Checksum of the weights."""
 
     @property
     def bands(self) -> tuple[str, ...]:

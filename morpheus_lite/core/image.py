@@ -251,7 +251,7 @@ class MemoryImage:
 
     @property
     def wcs(self) -> WCS | None:
-        """Of the whole image."""
+        """WCS of the whole image."""
         return self.image.wcs
 
     @property

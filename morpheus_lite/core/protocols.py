@@ -20,7 +20,7 @@ class ImageReader(Protocol):
 
     @property
     def wcs(self) -> WCS | None:
-        """Of the whole image."""
+        """WCS of the whole image."""
 
     @property
     def has_rms(self) -> tuple[bool, ...]:

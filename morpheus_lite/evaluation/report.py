@@ -1,4 +1,4 @@
-"""From files to scores, and from scores to files: tables, JSON, figures."""
+"""Evaluation of files, and files of scores: tables, JSON, figures."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""From bands to the description of one image: names, noise and masks by option, and checks that all fits."""
+"""Assembly of bands to one image: names, noise and masks by option, and checks that all fits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

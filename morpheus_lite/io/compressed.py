@@ -73,7 +73,7 @@ def write_compressed_plane(
 def _compressed(
     rows: list[Window], name: str, dtype: str, cards: fits.Header, read: Callable[[Window], np.ndarray]
 ) -> Iterator[tuple[fits.Header, np.ndarray, bytes]]:
-    """Of every row of tiles the header, the table ``(tile, 2)`` of lengths and offsets, and the bytes."""
+    """Compress each row of tiles: its header, the table ``(tile, 2)`` of lengths and offsets, and the bytes."""
     lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if dtype == "f4" else {}
     for window in rows:
         pixels = np.ascontiguousarray(read(window), dtype=dtype)

@@ -44,7 +44,7 @@ class _Candidate:
 
     @property
     def band(self) -> str | None:
-        """From the name, unless that is a detector's."""
+        """Band by the name of the HDU, unless that is a detector's."""
         return None if self.group is None or naming.looks_like_detector(self.group) else self.group
 
     @property

@@ -64,7 +64,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
-    """Of each HDU, whether all of its cards are of the plainest kind, which needs no parsing to be believed.
+    """Scan the headers: True for HDUs whose cards are all of the plainest kind, which need no parsing.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ class Stretch(layers.Layer):
         self.stretches = tuple(stretches)
 
     def call(self, inputs: Sequence[Any]) -> Any:
-        """From S/N and validity ``(n, y, x, band)`` to ``(n, y, x, (stretches + 1) bands)``."""
+        """Stretch S/N and validity ``(n, y, x, band)`` to ``(n, y, x, (stretches + 1) bands)``."""
         snr, valid = inputs
         scaled = [snr / stretch for stretch in self.stretches]
         size = [ops.absolute(x) for x in scaled]
@@ -40,7 +40,7 @@ class Cells(layers.Layer):
         self.side = side
 
     def call(self, x: Any) -> Any:
-        """From ``(n, y, x, q)`` to ``(n, y / side, x / side, side^2 q)``."""
+        """Gather ``(n, y, x, q)`` in cells ``(n, y / side, x / side, side^2 q)``."""
         shape, side, q = ops.shape(x), self.side, x.shape[-1]
         x = ops.reshape(x, (-1, shape[1] // side, side, shape[2] // side, side * q))
         x = ops.transpose(x, (0, 1, 3, 2, 4))
@@ -62,7 +62,7 @@ class Pixels(Cells):
     """The inverse of `Cells`."""
 
     def call(self, x: Any) -> Any:
-        """From ``(n, y, x, side^2 q)`` to ``(n, side y, side x, q)``."""
+        """Spread cells ``(n, y, x, side^2 q)`` over pixels ``(n, side y, side x, q)``."""
         shape, side = ops.shape(x), self.side
         row = x.shape[-1] // side
         x = ops.reshape(x, (-1, shape[1], shape[2], side, row))

@@ -51,7 +51,7 @@ class SubtractedImage:
 
     @property
     def wcs(self) -> WCS | None:
-        """Of the whole image."""
+        """WCS of the whole image."""
         return self.image.wcs
 
     @property

@@ -1,1 +1,1 @@
-"""From class maps to sources: detection and deblending."""
+"""Detection and deblending: from class maps to sources."""

@@ -33,7 +33,7 @@ class ComponentTable:
     boxes: np.ndarray
 
     def keep(self, chosen: np.ndarray) -> "ComponentTable":
-        """Only the components where ``chosen`` is True, renumbered in the same order; the others become 0."""
+        """Keep the components where ``chosen`` is True, renumbered in the same order; the others become 0."""
         number = np.concatenate([[0], np.where(chosen, np.cumsum(chosen), 0)]).astype(np.int32)
         return ComponentTable(number[self.component], self.area[chosen], self.has_core[chosen], self.boxes[chosen])
 

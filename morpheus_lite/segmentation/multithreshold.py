@@ -235,7 +235,7 @@ def _parts_somewhere(light: np.ndarray, own: np.ndarray, options: Multithreshold
 
 
 def _largest_part(own: np.ndarray) -> np.ndarray:
-    """Only the largest connected part of a source."""
+    """Largest connected part of a source."""
     parts, n_parts = ndimage.label(own, _WITH_CORNERS)
     return own if n_parts < 2 else parts == np.bincount(parts.ravel())[1:].argmax() + 1
 

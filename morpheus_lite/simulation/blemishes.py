@@ -121,7 +121,7 @@ def trails(data: np.ndarray, sigma: np.ndarray, probability: float, rng: np.rand
 
 
 def invalid_areas(valid: np.ndarray, probability: float, rng: np.random.Generator) -> None:
-    """With a probability, mark a strip along an edge, a few columns, or scattered pixels as without data."""
+    """Mark, with a probability, a strip along an edge, a few columns, or scattered pixels as without data."""
     if rng.uniform() >= probability:
         return
     height, width, n_bands = valid.shape

@@ -1,4 +1,4 @@
-"""From a noise-free field to an image as an archive would deliver it, with the truth at that depth."""
+"""Observation of a noise-free field: an image as an archive would deliver it, with the truth at that depth."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""From the directory of a training run to a model that can be loaded by name or path."""
+"""Export of a training run: a model that can be loaded by name or path."""
 
 import json
 import logging

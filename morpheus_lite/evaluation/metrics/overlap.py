@@ -24,7 +24,7 @@ class Overlap:
     count: np.ndarray
 
     def partner(self) -> dict[int, tuple[int, int]]:
-        """For each source of the first map the source of the second with which it shares most pixels, and how many.
+        """Find the source of the second map that shares most pixels with each source of the first, and how many.
 
         Labels of the first that only meet sky are absent; of equal partners the lowest label is taken.
         """

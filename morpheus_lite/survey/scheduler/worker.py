@@ -36,7 +36,7 @@ class SurveyWorker(WorkerPlugin):
         self.in_process = in_process
 
     def setup(self, worker: Worker) -> None:
-        """Called by Dask when the worker has started."""
+        """Set up the worker; Dask calls this when it has started."""
         self._models: dict[tuple[str, ...], Any] = {}
         self._loading = threading.Lock()
         if not self.in_process:

@@ -66,7 +66,7 @@ class Index:
     unplaced: tuple[str, ...]
 
     def neighbours(self, margin: float = 5e-5) -> list[list[int]]:
-        """For each entry the numbers of those that may overlap it, itself included; ``margin`` in radians."""
+        """Find the entries that may overlap each entry, itself included; ``margin`` in radians."""
         if not self.entries:
             return []
         middles = np.array([entry.middle for entry in self.entries])
@@ -89,7 +89,7 @@ class Index:
         return total
 
     def members(self, cells: Sequence[Cell]) -> list[list[int]]:
-        """For each partition the numbers of the entries that have sources in it."""
+        """Find the entries that have sources in each partition."""
         by_cell = defaultdict(list)
         for k, entry in enumerate(self.entries):
             for pixel in entry.cells:
