@@ -24,6 +24,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_click",
+    "option_tables",
 ]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 exclude_patterns = ["_build"]

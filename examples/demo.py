@@ -42,7 +42,8 @@ def main() -> None:
     directory = parser.parse_args().output
     import_tensorflow_quietly("auto")
     for field in FIELDS:
-        show(field, classify_file(DATA / field, directory, ClassifyOptions(overwrite=True), reading=READING.get(field)))
+        options = ClassifyOptions(overwrite=True)
+        show(field, classify_file(DATA / field, directory, options, read_options=READING.get(field)))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def classify_case(
     model = _loaded(str(choose_model(read.bands, read.pixel_scale)))
     with TemporaryDirectory() as folder:
         chosen = ClassifyOptions(**{"products": ("catalog",), **options})
-        products = classify_file(source, folder, chosen, reading=reading, model=model)
+        products = classify_file(source, folder, chosen, read_options=reading, model=model)
     assert products.table is not None
     return products.table, SimpleNamespace(image=read, products=products)
 

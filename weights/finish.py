@@ -93,7 +93,7 @@ def thresholds(seen: Sequence[Seen], calibration: Calibration) -> DetectionOptio
     """The lowest core of the wanted purity."""
     maps = [calibration.apply(s.probability) for s in seen]
     for core in CORES:
-        options = DetectionOptions(core=float(core), wings=0.45, min_significance=MIN_SIGNIFICANCE)
+        options = DetectionOptions(seed_threshold=float(core), threshold=0.45, min_snr=MIN_SIGNIFICANCE)
         counts = np.sum([s.count(m, options) for s, m in zip(seen, maps, strict=True)], axis=0)
         print(f"core {core:.2f}: {counts[0]} detections, purity {counts[1] / max(counts[0], 1):.4f}", flush=True)
         if counts[1] >= PURITY * counts[0]:
@@ -126,7 +126,7 @@ def main() -> None:
     options = thresholds(seen, calibration)
     settings |= {
         "calibration": calibration.to_dict(),
-        "detection": {"core": options.core, "wings": options.wings, "min_significance": options.min_significance},
+        "detection": {key: getattr(options, key) for key in ("seed_threshold", "threshold", "min_snr")},
     }
     if chosen.domain:
         settings["domain"] = json.loads(chosen.domain.read_text())

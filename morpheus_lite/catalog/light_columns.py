@@ -102,7 +102,7 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
         columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
         if not name.startswith("total_"):
             columns.append(_covered(name))
-    if settings.share_blends:
+    if settings.deblended_flux:
         meaning = f"light of the segment in {band}, blended pixels shared between the pieces of their parent"
         columns.append(ColumnDefinition(f"shared_flux_{band}", "f8", unit, meaning + note))
         columns.append(ColumnDefinition(f"shared_fluxerr_{band}", "f8", unit, f"noise of shared_flux_{band}{note}"))

@@ -187,7 +187,7 @@ def measure_labels(
     sample = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
     settings = replace(_settings(sample, kind, options, band, noise), background=mesh)
     rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
-    if options.share_blends:
+    if options.deblended_flux:
         rows |= share_light(rows, labels, image, settings, tile=tile)
     with_errors = "variance" in maps.kinds
     return finish_table(rows, _head(image), settings, provenance=dict(maps.provenance), with_errors=with_errors)

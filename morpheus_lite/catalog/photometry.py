@@ -102,7 +102,7 @@ def measure_photometry(
     central : CurveOfGrowth, optional
         Curve of growth of the detection image about the centre, where it is known already.
     """
-    moment = kron_radius(stamp, options.kron_minimum)
+    moment = kron_radius(stamp, options.kron_min_radius)
     scale = options.kron_scale * moment
     kron = stamp.ellipse_overlap(scale)
     background = _background(stamp, scale) if options.local_background else np.zeros(stamp.light.shape[2] + 1)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -10,101 +11,59 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import (
-    Count,
-    Size,
-    config_option,
-    import_tensorflow_quietly,
-    progress_bar,
-    set_up_logging,
-    verbosity,
-)
-from morpheus_lite.cli.measuring import measuring_of, measuring_options
-from morpheus_lite.cli.reading import dq_bits_option
-from morpheus_lite.config.classify import DEFAULT_MODEL, ENGINES, PRODUCTS, SEGMENTATION_METHODS, ClassifyOptions
-from morpheus_lite.core.windows import EDGES
+from morpheus_lite.cli.classify import with_report
+from morpheus_lite.cli.console import import_tensorflow_quietly, progress_bar
+from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
+from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ClassifyOptions
+from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.config.schema import chosen
+from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.runtime.resources import format_memory
 
-_SIDE = 4096
-_TILE_PRODUCTS = ("maps", "catalog")
 _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
+_PLANES = ("rms", "weight", "dq")
 
 
-@click.command("batch", short_help="Classify the tiles of a survey.")
+def without_planes(command: Callable) -> Callable:
+    """Add ``--rms none`` and the like: files of planes are a tile's own, and stand in a manifest."""
+    for plane in _PLANES[::-1]:
+        about = f"Do without {plane} planes; files of planes stand in a manifest."
+        command = grouped_option(f"--{plane}", type=click.Choice(["none"]), help=about, group="Image")(command)
+    return command
+
+
+@click.command("batch", cls=Command, short_help="Classify the tiles of a survey.")
 @click.argument("sources", nargs=-1, required=True, metavar="IMAGE|DIRECTORY|GLOB|MANIFEST...")
-@click.option(
+@options_of(ReadOptions(), without=_PLANES)
+@without_planes
+@grouped_option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Directory for products, on storage that all workers see.",
+    metavar="DIRECTORY",
+    help="Where the products go: on storage that all workers see.",
+    group="Products",
 )
-@click.option(
-    "-w",
-    "--workers",
-    type=Count(0),
-    metavar="N",
-    help="Worker processes on this machine (default: one for every two cores; 0: this process).",
+@grouped_option("--report", is_flag=True, help="An HTML page for each tile, as report in --products.", group="Products")
+@options_of(SURVEY_OPTIONS, without=NOT_IN_SURVEYS, short={"model": "-m"})
+@options_of(ClusterOptions(), short={"workers": "-w"})
+@options_of(RunOptions())
+@grouped_option(
+    "--dry-run", is_flag=True, help="Say what would be done and what it would take, and do nothing.", group="Run"
 )
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler that runs, such as tcp://host:8786.")
-@click.option(
-    "--memory-limit",
-    type=Size(),
-    metavar="SIZE",
-    help="Memory of each worker process, such as 4GB (default: its share).",
-)
-@click.option(
-    "--tls-ca", type=click.Path(exists=True, dir_okay=False), help="Certificate authority, for a scheduler at tls://."
-)
-@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="This client's certificate.")
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="This client's key.")
-@click.option(
-    "--dashboard",
-    default="127.0.0.1:0",
-    show_default=True,
-    metavar="HOST:PORT",
-    help="Where Dask's dashboard listens (port 0: any that is free).",
-)
-@click.option("--retries", type=Count(0), metavar="N", default=2, show_default=True, help="Further tries of a tile.")
-@click.option(
-    "--tile-timeout",
-    type=float,
-    metavar="SECONDS",
-    help="End a worker that is at one tile for longer.",
-)
-@click.option("--verify", is_flag=True, help="Compare the checksums of products that are there.")
-@click.option(
-    "--tile-size",
-    type=Count(1),
-    metavar="PIXELS",
-    default=_SIDE,
-    show_default=True,
-    help="Images with a longer side are cut into squares of this side.",
-)
-@click.option("--merge/--no-merge", default=True, help="Whether to merge the tiles' catalogues to one.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done and what it would take, and do nothing.")
-@click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Shipped model or model directory.")
-@click.option("--dq", type=click.Choice(["none"]), help="Do without the masks in the images.")
-@dq_bits_option
-@click.option("--stride", type=Count(1), help="Pixels between windows (default: the model's).")
-@click.option("--edges", type=click.Choice(EDGES), default=EDGES[0], show_default=True, help="Border pixels.")
-@click.option("--segmentation", type=click.Choice(SEGMENTATION_METHODS), help="How sources are found.")
-@click.option(
-    "--products",
-    default=",".join(_TILE_PRODUCTS),
-    show_default=True,
-    help=f"What to write for each tile beside the catalogue: any of {', '.join(PRODUCTS)}.",
-)
-@click.option("--compress", is_flag=True, help="Tile-compress the maps.")
-@click.option(
-    "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What runs the network."
-)
-@measuring_options
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@config_option
-@verbosity
-def command(sources: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, **chosen: Any) -> int:
+@common
+def command(
+    sources: tuple[str, ...],
+    output: Path,
+    report: bool,
+    dry_run: bool,
+    verbose: int,
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Classify the tiles of a survey, on this machine or on a Dask cluster.
 
     \b
@@ -115,54 +74,39 @@ def command(sources: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, 
     Each tile's products appear in OUTPUT/tiles/NAME when they are whole. Stop a run whenever you like: the same command
     goes on with what is missing, or has changed. Exit code 4: some tiles failed; the others are done.
     """
-    set_up_logging(verbose=verbose, quiet=quiet)
+    options = with_report(collected(SURVEY_OPTIONS, given, without=NOT_IN_SURVEYS), report=report)
+    reading = {plane: False for plane in _PLANES if given.pop(plane)}
+    reading |= chosen(collected(ReadOptions(), given, without=_PLANES))
+    cluster, run = collected(ClusterOptions(), given), collected(RunOptions(), given)
     from morpheus_lite.survey.manifest import read_tiles
     from morpheus_lite.survey.plan import make_plan, survey_options
 
-    options = ClassifyOptions(
-        products=tuple(part.strip() for part in chosen["products"].split(",") if part.strip()),
-        **{
-            key: chosen[key]
-            for key in ("model", "stride", "edges", "segmentation", "compress", "detection_band", "engine")
-        },
-        measuring=measuring_of(chosen),
-    )
-    reading: dict[str, Any] = {"dq": False} if chosen["dq"] else {}
-    reading |= {"dq_bits": chosen["dq_bits"]} if chosen["dq_bits"] else {}
-    tiles = [replace(tile, reading={**reading, **tile.reading}) for tile in read_tiles(sources)]
-    if chosen["dry_run"]:
-        plan = make_plan(tiles, chosen["output"].absolute(), survey_options(options), verify=chosen["verify"])
-        show_plan(plan, as_json=as_json)
+    tiles = [replace(tile, read_options={**reading, **tile.read_options}) for tile in read_tiles(sources)]
+    if dry_run:
+        show_plan(make_plan(tiles, output.absolute(), survey_options(options), verify=run.verify), as_json=as_json)
         return 0
-    result = run(tiles, options, {**chosen, "verbose": verbose}, quiet=quiet)
+    quiet_dask(verbose)
+    result = run_tiles(tiles, output, options, cluster, run, quiet=quiet)
     record = summary(result)
     click.echo(json.dumps(record, indent=2) if as_json else "\n".join(lines(record)))
     return 4 if result.failed else 0
 
 
-def run(tiles: list, options: ClassifyOptions, chosen: dict[str, Any], *, quiet: bool) -> Any:
+def run_tiles(
+    tiles: list, output: Path, options: ClassifyOptions, cluster: ClusterOptions, run: RunOptions, *, quiet: bool
+) -> Any:
     """Run the survey, with progress on stderr."""
-    quiet_dask(chosen["verbose"])
-    from morpheus_lite.survey import ClusterOptions, RunOptions, classify_survey
+    from morpheus_lite.survey import classify_survey
 
-    cluster = ClusterOptions(
-        **{
-            key: chosen[key]
-            for key in ("workers", "scheduler", "memory_limit", "dashboard", "tls_ca", "tls_cert", "tls_key")
-        }
-    )
     if cluster.in_process:
-        import_tensorflow_quietly(options.engine, options.device)
-    how = RunOptions(**{key: chosen[key] for key in ("retries", "tile_timeout", "verify", "merge", "tile_size")})
+        import_tensorflow_quietly(options.engine, options.device, options.precision)
     with progress_bar("tiles", quiet=quiet) as progress:
 
         def tell(line: str) -> None:
             if not quiet:
                 click.echo(f"morpheus: {line}", err=True)
 
-        return classify_survey(
-            tiles, chosen["output"], options, cluster=cluster, run=how, progress=progress, announce=tell
-        )
+        return classify_survey(tiles, output, options, cluster=cluster, run=run, progress=progress, announce=tell)
 
 
 def quiet_dask(verbose: int) -> None:

@@ -6,62 +6,73 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import config_option, set_up_logging, verbosity
-from morpheus_lite.cli.measuring import measuring_of, measuring_options
-from morpheus_lite.cli.reading import image_options, pairs, reading_of
-from morpheus_lite.config.classify import COLUMN_NAMES
+from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
+from morpheus_lite.config.classify import CatalogOptions
+from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.config.schema import chosen, named_values
 
 
-@click.command("catalog", short_help="Measure the sources of a segmentation map.")
+@click.command("catalog", cls=Command, short_help="Measure the sources of a segmentation map.")
 @click.argument("image", required=False, metavar="[IMAGE.fits[EXT]]")
-@click.option("--maps", required=True, type=click.Path(path_type=Path), help="Class maps that morpheus classify wrote.")
-@click.option("--segmentation", metavar="FILE[EXT]", help="Segmentation map of any tool (default: the one in --maps).")
-@click.option("--parents", metavar="FILE[EXT]", help="Segmentation map before deblending.")
-@click.option(
+@grouped_option(
+    "--band",
+    "bands",
+    multiple=True,
+    metavar="NAME=FILE[EXT]",
+    help="One band of an image kept in several files.",
+    group="Image",
+)
+@options_of(ReadOptions())
+@grouped_option(
+    "--maps",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Class maps that morpheus classify wrote.",
+    group="Detection",
+)
+@grouped_option(
+    "--labels",
+    metavar="FILE[EXT]",
+    help="Segmentation map of any tool.  [default: the one in --maps]",
+    group="Detection",
+)
+@grouped_option("--parents", metavar="FILE[EXT]", help="Segmentation map before deblending.", group="Detection")
+@grouped_option(
     "-o",
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write; its suffix says the format: .ecsv, .fits, .parquet, .csv, .vot.",
+    metavar="FILE",
+    help="The catalogue: .ecsv, .fits, .parquet, .csv or .vot.",
+    group="Products",
 )
-@image_options
-@measuring_options
-@click.option(
-    "--columns",
-    type=click.Choice(COLUMN_NAMES),
-    default=COLUMN_NAMES[0],
-    show_default=True,
-    help="Column naming convention.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace a catalogue that exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@config_option
-@verbosity
-def command(image: str | None, bands: tuple[str, ...], verbose: int, quiet: bool, as_json: bool, **chosen: Any) -> int:
+@options_of(CatalogOptions())
+@common
+def command(
+    image: str | None,
+    bands: tuple[str, ...],
+    maps: Path,
+    labels: str | None,
+    parents: str | None,
+    output: Path,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Measure the sources of a segmentation map on IMAGE, without running the network again.
 
     \b
-    morpheus catalog goods.fits --maps goods_morpheus.fits --segmentation sextractor_seg.fits -o goods.fits
+    morpheus catalog goods.fits --maps goods_morpheus.fits --labels sextractor_seg.fits -o goods.fits
     """
-    set_up_logging(verbose=verbose, quiet=quiet)
     if bool(image) == bool(bands):
         raise click.UsageError("give IMAGE.fits, or one --band NAME=FILE for each band")
+    options, reading = collected(CatalogOptions(), given), chosen(collected(ReadOptions(), given))
     from morpheus_lite.pipeline.catalog import catalog_file
 
-    table = catalog_file(
-        image or pairs("--band", bands),
-        chosen["maps"],
-        chosen["output"],
-        segmentation=chosen["segmentation"],
-        parents=chosen["parents"],
-        band=chosen["detection_band"],
-        columns=chosen["columns"],
-        options=measuring_of(chosen),
-        reading=reading_of(chosen),
-        overwrite=chosen["overwrite"],
-    )
+    source = image or named_values("--band", bands)
+    table = catalog_file(source, maps, output, options, labels=labels, parents=parents, read_options=reading)
     if as_json:
-        click.echo(json.dumps({"catalog": str(chosen["output"]), "n_sources": len(table), "columns": table.colnames}))
+        click.echo(json.dumps({"catalog": str(output), "n_sources": len(table), "columns": table.colnames}))
     else:
-        click.echo(f"{chosen['output']}: {len(table)} sources, {len(table.colnames)} columns")
+        click.echo(f"{output}: {len(table)} sources, {len(table.colnames)} columns")
     return 0

@@ -1,4 +1,4 @@
-"""Parts shared by the commands: verbosity, progress with the time left, options from a TOML file."""
+"""What the commands share: their log, progress with the time left, the start of the network, and bounded numbers."""
 
 import gc
 import logging
@@ -8,22 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
 
-from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.models.engines import first_choice
-from morpheus_lite.runtime.resources import parse_memory
 
 _Progress = Callable[[int, int], None]
-
-
-def verbosity(command: Callable) -> Callable:
-    """Add ``-v`` and ``-q``."""
-    command = click.option("-q", "--quiet", is_flag=True, help="No progress, only errors.")(command)
-    return click.option("-v", "--verbose", count=True, help="Say more (-vv: everything).")(command)
 
 
 def set_up_logging(*, verbose: int, quiet: bool) -> None:
@@ -100,80 +91,6 @@ def import_tensorflow_quietly(engine: str = "tensorflow", device: str = "auto", 
         os.close(nowhere)
 
 
-def config_option(command: Callable) -> Callable:
-    """Add ``--config FILE.toml``: keys are the long options; the command line has the last word."""
-
-    def load(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-        if value is None:
-            return
-        from morpheus_lite.io.untrusted import read_toml
-
-        try:
-            table = read_toml(value)
-        except InputError as error:
-            raise click.BadParameter(str(error)) from error
-        known = {
-            name.removeprefix("--"): one
-            for one in context.command.params
-            if isinstance(one, click.Option) and one.expose_value
-            for name in (*one.opts, *one.secondary_opts)
-            if name.startswith("--") and not name.startswith("--no-")
-        }
-        unknown = sorted(set(table) - set(known))
-        if unknown:
-            raise click.BadParameter(
-                f"{value} sets {', '.join(unknown)}, which this command does not have; its options: "
-                f"{', '.join(sorted(known))}"
-            )
-        for key, item in table.items():
-            if not _is_value_of(known[key], item):
-                raise click.BadParameter(f"{value} sets {key} = {item!r:.60}: expected {_wanted(known[key])}")
-        given = {known[key].name: item for key, item in table.items()}
-        context.default_map = {**(context.default_map or {}), **given}
-
-    return click.option(
-        "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        callback=load,
-        is_eager=True,
-        expose_value=False,
-        help="TOML file with options by their long names; the command line wins.",
-    )(command)
-
-
-def _is_value_of(option: click.Option, value: Any) -> bool:
-    """Check that a value of TOML has the type of an option; click checks the bounds."""
-    if option.multiple or option.nargs > 1:
-        items = value if isinstance(value, list) else [value] if option.multiple else []
-        return all(_is_scalar_of(option, one) for one in items) and (option.multiple or len(items) == option.nargs)
-    return _is_scalar_of(option, value)
-
-
-def _is_scalar_of(option: click.Option, value: Any) -> bool:
-    if option.is_flag:
-        return isinstance(value, bool)
-    if isinstance(value, bool):
-        return False
-    if option.count or isinstance(option.type, click.types.IntParamType):
-        return isinstance(value, int)
-    if isinstance(option.type, click.types.FloatParamType):
-        return isinstance(value, int | float)
-    return isinstance(value, str)
-
-
-def _wanted(option: click.Option) -> str:
-    """The type of an option, in words."""
-    if option.is_flag:
-        return "true or false"
-    if option.nargs > 1:
-        return f"a list of {option.nargs} numbers"
-    if option.count or isinstance(option.type, click.types.IntParamType):
-        return "a whole number"
-    if isinstance(option.type, click.types.FloatParamType):
-        return "a number"
-    return "a text, or a list of texts" if option.multiple else "a text"
-
-
 class Number(click.FloatRange):
     """A finite number within bounds; nan is within all bounds of click."""
 
@@ -196,16 +113,3 @@ class Count(click.IntRange):
 
     def _describe_range(self) -> str:
         return f"x>={self.min}"
-
-
-class Size(click.ParamType):
-    """An amount of memory such as 2GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            parse_memory(value)
-        except OptionError as error:
-            self.fail(str(error), param, ctx)
-        return value

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import click
 
+from morpheus_lite.cli.options import Command, common, grouped_option
 
-@click.command("evaluate", short_help="Score results against truth.")
-@click.option(
+
+@click.command("evaluate", cls=Command, short_help="Score results against truth.")
+@grouped_option(
     "--truth", type=click.Path(path_type=Path), required=True, help="Truth file, as morpheus simulate writes it."
 )
-@click.option("--image", type=click.Path(path_type=Path), help="The image, where it is not beside the truth.")
+@grouped_option("--image", type=click.Path(path_type=Path), help="The image, where it is not beside the truth.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
-@click.option(
+@grouped_option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Directory for tables, JSON and figures."
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@grouped_option("--overwrite", is_flag=True, help="Replace files that exist.")
+@common
 def command(
     truth: Path, image: Path | None, results: tuple[Path, ...], output: Path | None, overwrite: bool, as_json: bool
 ) -> int:

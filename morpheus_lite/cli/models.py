@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from morpheus_lite.cli.options import Command, common
+
 if TYPE_CHECKING:
     from morpheus_lite.models.info import ModelInfo
 
 
-@click.command("models", short_help="List the models that are installed.")
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.command("models", cls=Command, short_help="List the models that are installed.")
+@common
 def command(as_json: bool) -> int:
     """List the shipped models: what they are for, bands, pixel scale, and scores on fields with truth."""
     from morpheus_lite.models.registry import list_models

@@ -1,42 +1,41 @@
 """``morpheus simulate``."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from morpheus_lite.cli.console import Count, Number
+from morpheus_lite.cli.options import Command, common, grouped_option
 
 
-@click.command("simulate", short_help="Simulate fields with truth.")
-@click.option("--seed", type=Count(0), required=True, help="Seed of the first field; the next have the next.")
-@click.option("-n", "--count", type=Count(1), default=1, show_default=True, help="How many fields.")
-@click.option(
+@click.command("simulate", cls=Command, short_help="Simulate fields with truth.")
+@grouped_option("--seed", type=Count(0), required=True, help="Seed of the first field; the next have the next.")
+@grouped_option("-n", "--count", type=Count(1), default=1, show_default=True, help="How many fields.")
+@grouped_option(
     "--shape", type=Count(32, 32768), nargs=2, default=(512, 512), show_default=True, help="Height and width, px."
 )
-@click.option("--pixel-scale", type=Number(0, min_open=True), default=0.06, show_default=True, help="Arcsec.")
-@click.option(
-    "--bands", default="F160W,F125W,F606W,F850LP", show_default=True, help="Filters of HST, JWST, Euclid, ground."
-)
-@click.option(
+@grouped_option("--pixel-scale", type=Number(0, min_open=True), default=0.06, show_default=True, help="Arcsec.")
+@grouped_option("--bands", default="F160W,F125W,F606W,F850LP", show_default=True, help="Filters.")
+@grouped_option(
     "--depth",
     type=Number(0, min_open=True),
     default=1.0,
     show_default=True,
     help="Noise relative to GOODS-S deep.",
 )
-@click.option(
+@grouped_option(
     "--conditions",
     type=click.Choice(["plain", "random"]),
     default="plain",
     show_default=True,
-    help="Gaussian noise only, or all that is drawn for training.",
+    help="Gaussian noise only, or all that training draws.",
 )
-@click.option(
-    "--training", is_flag=True, help="Write fields for `morpheus train` (.npz, without noise) instead of images."
-)
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=".", help="Directory.")
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@grouped_option("--training", is_flag=True, help="Write fields for morpheus train (.npz, without noise).")
+@grouped_option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=".", help="Directory.")
+@grouped_option("--overwrite", is_flag=True, help="Replace files that exist.")
+@common
 def command(
     seed: int,
     count: int,
@@ -48,6 +47,7 @@ def command(
     training: bool,
     output: Path,
     overwrite: bool,
+    as_json: bool,
 ) -> int:
     """Simulate fields of galaxies and stars: an image and a truth file each.
 
@@ -58,11 +58,16 @@ def command(
     from morpheus_lite.simulation import simulate, write_training_field
 
     names = [band.strip().upper() for band in bands.split(",") if band.strip()]
+    paths: list[str] = []
     for number in range(seed, seed + count):
         options: dict[str, Any] = {"seed": number, "shape": shape, "pixel_scale": pixel_scale, "bands": names}
         if training:
-            click.echo(write_training_field(output, **options, overwrite=overwrite))
-            continue
-        for path in simulate(output, **options, depth=depth, conditions=conditions, overwrite=overwrite):
-            click.echo(path)
+            made = [write_training_field(output, **options, overwrite=overwrite)]
+        else:
+            made = list(simulate(output, **options, depth=depth, conditions=conditions, overwrite=overwrite))
+        paths += map(str, made)
+        if not as_json:
+            click.echo("\n".join(map(str, made)))
+    if as_json:
+        click.echo(json.dumps({"products": paths}, indent=2))
     return 0

@@ -1,40 +1,41 @@
 """``morpheus train``."""
 
+import json
 from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.console import import_tensorflow_quietly, set_up_logging, verbosity
+from morpheus_lite.cli.console import import_tensorflow_quietly
+from morpheus_lite.cli.options import Command, common, grouped_option
 
 CURVES = "training_curves.png"
 """Picture of the log, in the directory of the run and in that of the weights."""
 
 
-@click.command("train", short_help="Train or fine-tune a network.")
-@click.argument("config", type=click.Path(dir_okay=False, path_type=Path), metavar="CONFIG.toml")
-@click.option(
+@click.command("train", cls=Command, short_help="Train or fine-tune a network.")
+@click.argument("training", type=click.Path(dir_okay=False, path_type=Path), metavar="CONFIG.toml")
+@grouped_option(
     "--run",
     "run_directory",
     type=click.Path(file_okay=False, path_type=Path),
     default="run",
     show_default=True,
-    help="Checkpoints, log and curves; a run that was interrupted goes on from there.",
+    help="Checkpoints, log and curves, from which a run goes on.",
 )
-@click.option(
+@grouped_option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
     help="Directory of the weights, which --model then takes.",
 )
-@verbosity
-def command(config: Path, run_directory: Path, output: Path, verbose: int, quiet: bool) -> int:
+@common
+def command(training: Path, run_directory: Path, output: Path, quiet: bool, as_json: bool) -> int:
     """Train the network that CONFIG.toml describes, and write its weights directory.
 
     On simulated fields, on observed images with labels and classes, or on both; from random numbers, or from a model
     that there is (fine-tuning).
     """
-    set_up_logging(verbose=verbose, quiet=quiet)
     import_tensorflow_quietly()
     from morpheus_lite.training import read_config
     from morpheus_lite.training.export import TRAINING_LOG, export
@@ -46,9 +47,9 @@ def command(config: Path, run_directory: Path, output: Path, verbose: int, quiet
         if not quiet:
             click.echo("  ".join(f"{key} {value:.4g}" for key, value in row.items()), err=True)
 
-    settings = read_config(config)
+    settings = read_config(training)
     train(settings, run_directory, progress=report)
     export(settings, run_directory, output)
     save_training_curves(run_directory / TRAINING_LOG, output / CURVES)
-    click.echo(output)
+    click.echo(json.dumps({"weights": str(output), "run": str(run_directory)}) if as_json else output)
     return 0

@@ -1,10 +1,13 @@
 """Options of a run from image to products, checked when they are made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from morpheus_lite.config.measure import MeasureOptions
-from morpheus_lite.config.schema import check, option
+from morpheus_lite.config.schema import check, documented, option
+from morpheus_lite.config.sources import DetectionOptions, MultithresholdOptions
+from morpheus_lite.core.windows import EDGES
+from morpheus_lite.runtime.resources import parse_memory
 
 AUTO = "auto"
 """The shipped model that suits the bands and the pixel scale of the image."""
@@ -18,86 +21,124 @@ DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
 PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags", "entropy", "tta_disagreement")
 """Kinds of planes of the class maps."""
-DETECTION = ("core", "wings", "min_area", "min_significance")
-"""Fields of `~morpheus_lite.segmentation.detection.DetectionOptions` that may be chosen."""
 DEFAULT_MEMORY = "2GB"
 PRECISIONS = ("float32", "bfloat16")
 ENGINES = ("auto", "openvino", "tensorflow")
 """What may run a network: see `morpheus_lite.models.registry.load_model`."""
 
 
+@documented
 @dataclass(frozen=True)
-class ClassifyOptions:
-    """Options of `classify_file`.
+class CatalogOptions:
+    """Options of `catalog_file`: what is measured, and how it is written."""
 
-    Parameters
-    ----------
-    model : str
-        Name of a shipped model, a model directory, or ``"auto"``: the shipped one that suits the image's bands.
-    stride, edges, batch_size
-        As in `classify`.
-    segmentation : str, optional
-        Method of `segment`; `deblend` takes the one of ``DEBLENDING_OF``. None takes the paper's where there are
-        rank votes, and ``"probability"`` for models that see the image in one pass.
-    products : tuple of str
-        Which of ``PRODUCTS`` to write.
-    catalog_format : str
-        Suffix of the catalogue, one of ``CATALOG_FORMATS``.
-    columns : str
-        Column naming convention of the catalogue, one of ``COLUMN_NAMES``.
-    compress : bool
-        Write tile-compressed maps.
-    planes : tuple of str, optional
-        Which planes the maps hold, of `~morpheus_lite.io.maps.PLANES`; None for all that the model gives.
-    overwrite : bool
-        Replace products that exist.
-    memory : str
-        How much memory the process may take, ``"2GB"``: it decides how much is done at once, and never the result.
-    device : str
-        ``"auto"`` takes a GPU if there is one; ``"cpu"``, ``"gpu"`` or ``"gpu:1"`` ask for one.
-    precision : str
-        One of ``PRECISIONS``: how the network of a one-pass model calculates.
-    engine : str
-        One of ``ENGINES``: what runs the network; ``"auto"`` takes OpenVINO on a CPU where it is installed.
-    detection : mapping
-        Fields of `~morpheus_lite.segmentation.detection.DetectionOptions` that are not to be the model's own.
-    detection_band : str, optional
-        Band that gives positions and shapes; None takes all bands, each over its noise, and F160W, or the first band,
-        for sources found by rank votes.
-    measuring : MeasureOptions
-        What is measured of each source, and how.
-    uncertainty : bool
-        Whether a one-pass model sees the image in eight orientations, at eight times the work: see
-        `morpheus_lite.inference.test_time_augmentation`.
-    domain_check : bool
-        Whether to compare the image with those that the model was trained on, if the model says what they are.
-    """
-
-    model: str = option(DEFAULT_MODEL, length=(1, None))
-    stride: int | None = option(None, low=1)
-    edges: str = "classify"
-    batch_size: int | None = option(None, low=1)
-    segmentation: str | None = option(None, choices=SEGMENTATION_METHODS)
-    products: tuple[str, ...] = option(DEFAULT_PRODUCTS, choices=PRODUCTS, length=(1, None))
-    catalog_format: str = option("ecsv", choices=CATALOG_FORMATS)
-    columns: str = option("photutils", choices=COLUMN_NAMES)
-    compress: bool = False
-    planes: tuple[str, ...] | None = option(None, choices=PLANES, length=(1, None))
-    overwrite: bool = False
-    memory: str | int = DEFAULT_MEMORY
-    device: str = option("auto", length=(1, None))
-    precision: str = option("float32", choices=PRECISIONS)
-    engine: str = option("auto", choices=ENGINES)
-    detection: Mapping[str, int | float] = field(default_factory=dict)
-    detection_band: str | None = option(None, length=(1, None))
-    measuring: MeasureOptions = field(default_factory=MeasureOptions)
-    uncertainty: bool = False
-    domain_check: bool = True
+    detection_band: str | None = option(
+        None,
+        "Band that gives positions and shapes.",
+        unset="all over their noise",
+        more="For sources found by rank votes it is F160W, or the first band.",
+        length=(1, None),
+        metavar="NAME",
+        group="Measurement",
+    )
+    measuring: MeasureOptions = option(MeasureOptions, "What is measured of each source, and how.")
+    columns: str = option("photutils", "Naming convention of the columns.", choices=COLUMN_NAMES, group="Products")
+    overwrite: bool = option(False, "Replace products that exist.", effect="none")
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@documented
+@dataclass(frozen=True)
+class ClassifyOptions(CatalogOptions):
+    """Options of `classify_file`."""
+
+    model: str = option(
+        DEFAULT_MODEL,
+        "Shipped model or directory; auto: as suits the bands.",
+        length=(1, None),
+        metavar="NAME",
+        group="Network",
+    )
+    stride: int | None = option(None, "Step between windows.", unset="the model's", low=1, unit="pixels")
+    edges: str = option("classify", "Classify border pixels, or leave them out.", choices=EDGES)
+    batch_size: int | None = option(None, "Windows per call of the network.", unset="the model's", low=1, metavar="N")
+    uncertainty: bool = option(
+        False,
+        "Mean of 8 orientations, at 8 times the work, with its scatter.",
+        more="For models that see the image in one pass. The planes ENTROPY and TTA_DISAGREEMENT come with it: see "
+        "`morpheus_lite.inference.test_time_augmentation`.",
+    )
+    domain_check: bool = option(True, "Compare the image with those of the training.")
+    device: str = option(
+        "auto",
+        "Where the network runs: auto, cpu, gpu or gpu:N.",
+        length=(1, None),
+        metavar="NAME",
+        effect="none",
+    )
+    engine: str = option(
+        "auto", "What runs the network.", more="auto: OpenVINO on a CPU.", choices=ENGINES, effect="none"
+    )
+    precision: str = option("float32", "What a one-pass model calculates in.", choices=PRECISIONS)
+    memory: str | int = option(
+        DEFAULT_MEMORY,
+        "Memory of the run; it changes no result.",
+        metavar="SIZE",
+        effect="none",
+    )
+    segmentation: str | None = option(
+        None,
+        "How sources are found.",
+        unset="paper for models that vote",
+        more="Other models take ``probability``. Deblending goes with it: see ``DEBLENDING_OF``.",
+        choices=SEGMENTATION_METHODS,
+        group="Detection",
+    )
+    detection: Mapping[str, int | float] = option(
+        dict, "Thresholds that are not to be the model's own.", part_of=DetectionOptions
+    )
+    deblending: MultithresholdOptions = option(
+        MultithresholdOptions,
+        "When blends are split.",
+        prefix="deblend-",
+        group="Deblending",
+    )
+    products: tuple[str, ...] = option(
+        DEFAULT_PRODUCTS,
+        f"Any of {', '.join(PRODUCTS)}.",
+        choices=PRODUCTS,
+        length=(1, None),
+        metavar="A,B,...",
+        effect="files",
+        group="Products",
+    )
+    catalog_format: str = option("ecsv", "Format of the catalogue.", choices=CATALOG_FORMATS)
+    planes: tuple[str, ...] | None = option(
+        None,
+        "Planes of the maps, such as mean,segmentation.",
+        unset="all",
+        more=f"Any of {', '.join(PLANES)}.",
+        choices=PLANES,
+        length=(1, None),
+        metavar="A,B,...",
+        effect="files",
+    )
+    compress: bool = option(False, "Tile-compress the maps.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_memory(self.memory)
 
     @property
     def needs_sources(self) -> bool:
         """True if any product needs sources: all but maps without their segmentation plane do."""
         return self.products != ("maps",) or self.planes is None or "segmentation" in self.planes
+
+
+SURVEY_OPTIONS = ClassifyOptions(products=("maps", "catalog"))
+"""What a survey does where nothing else is said."""
+
+NOT_IN_SURVEYS = ("overwrite", "catalog_format", "columns")
+"""Options that mean nothing for a tile: its catalogue is Parquet, and merged."""

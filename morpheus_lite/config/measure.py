@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from morpheus_lite.config.schema import check, option
+from morpheus_lite.config.schema import check, documented, option
 from morpheus_lite.errors import OptionError
 
 if TYPE_CHECKING:  # the commands' help needs the options, and no pixels
@@ -23,45 +23,10 @@ _SMALLEST_MARGIN = 24
 _RADII = {"arcsec": (0.25, 0.5, 1.0), "pixel": (3.0, 5.0, 10.0)}
 
 
+@documented
 @dataclass(frozen=True)
 class MeasureOptions:
     """Options of `~morpheus_lite.catalog.measure`.
-
-    Parameters
-    ----------
-    photometry : bool
-        Kron and aperture fluxes, magnitudes, half-light radius and errors of positions, with the noise of the image.
-    structure : bool
-        Petrosian radius, concentration, asymmetry, Gini and M20; needs ``photometry``.
-    aperture_radii : tuple of float, optional
-        Radii of the circular apertures. None takes 0.25, 0.5 and 1 arcsec, or 3, 5 and 10 pixels without a WCS.
-    aperture_unit : {"arcsec", "pixel"}
-        Unit of ``aperture_radii``.
-    kron_scale, kron_minimum : float
-        The Kron ellipse has ``kron_scale`` times the first moment of the light as its semi-axes, the moment not below
-        ``kron_minimum`` in units of the source's own (Kron 1980; SExtractor's ``PHOT_AUTOPARAMS``).
-    psf_fwhm : float, optional
-        FWHM of the PSF of the detection image, in the unit of the apertures (arcsec, or pixels without a WCS), which
-        makes the correction to total light surer. None tries all widths that the source allows.
-    gain : float or mapping of band to float, optional
-        Electrons in one unit of data: the photon noise of the sources is added to the errors. None takes it from the
-        header, unless the image has RMS planes, which are taken to hold it.
-    share_blends : bool
-        Add ``shared_flux_<band>``, in which the pieces of a source that was split share its pixels. Needs
-        ``photometry``.
-    local_background : bool
-        Subtract the median of the sky around each source from Kron and aperture fluxes, after ``background``.
-    background : {"mesh", "none"} or float, optional
-        What is subtracted of each pixel before anything else: the local background, which a mesh of 128 pixels shows;
-        nothing; or one level in data units. None takes the mesh, and nothing where sources are found by rank votes, as
-        the published package does.
-    saturation : float, optional
-        Data value from which a pixel is saturated. None takes ``SATURATE`` of each band's header, if there.
-    largest_side : int
-        Sources whose bounding box is longer get NaN for everything beyond the segment, and the flag TOO_LARGE.
-    outside_domain : bool
-        Set the flag OUTSIDE_DOMAIN of every source: whoever ran the model knows. It is set too where the provenance
-        of the class maps says that the image lies outside (``"domain"``).
 
     Raises
     ------
@@ -74,25 +39,73 @@ class MeasureOptions:
     ('2px', '4px')
     """
 
-    photometry: bool = True
-    structure: bool = True
-    aperture_radii: tuple[float, ...] | None = option(None, above=0)
-    aperture_unit: str = option("arcsec", choices=APERTURE_UNITS)
-    kron_scale: float = option(2.5, above=0)
-    kron_minimum: float = option(1.4, above=0)
-    psf_fwhm: float | None = option(None, above=0)
-    gain: float | Mapping[str, float] | None = option(None, above=0)
-    share_blends: bool = False
-    local_background: bool = False
-    background: str | float | None = None
-    saturation: float | None = None
-    largest_side: int = option(1024, low=1)
-    outside_domain: bool = False
+    photometry: bool = option(True, "Kron, aperture and total fluxes and radii.")
+    structure: bool = option(True, "Concentration, asymmetry, Gini, M20, Petrosian radius.", more="Needs photometry.")
+    aperture_radii: tuple[float, ...] | None = option(
+        None,
+        "Radii of the apertures.",
+        unset="0.25,0.5,1 arcsec, or 3,5,10 px",
+        more="Pixels are for images without a WCS.",
+        metavar="R,R,...",
+        above=0,
+        length=(1, None),
+    )
+    aperture_unit: str = option("arcsec", "Unit of the apertures and the PSF.", choices=APERTURE_UNITS)
+    kron_scale: float = option(
+        2.5, "Semi-axis of the Kron ellipse.", more="See Kron (1980).", above=0, unit="first moments", metavar="R"
+    )
+    kron_min_radius: float = option(1.4, "Least first moment of the ellipse.", above=0, unit="source axes", metavar="R")
+    psf_fwhm: float | None = option(
+        None,
+        "FWHM of the PSF of the detection image.",
+        unset="all widths are tried",
+        more="It is in the unit of the apertures (arcsec, or pixels without a WCS), and makes total fluxes surer.",
+        above=0,
+    )
+    gain: float | Mapping[str, float] | None = option(
+        None,
+        "Electrons per data unit.",
+        unset="the header's, unless there is an RMS",
+        more="The photon noise of the sources is added to the errors; RMS planes are taken to hold it.",
+        metavar="[NAME=]E",
+        above=0,
+    )
+    deblended_flux: bool = option(
+        False,
+        "Add fluxes in which the pieces of a source share its pixels.",
+        more="The columns are ``shared_flux_<band>``. Needs photometry.",
+    )
+    background: str | float | None = option(
+        None,
+        "Subtract a mesh, nothing or a level.",
+        unset="mesh; none with votes",
+        more="A mesh has boxes of 128 pixels; a level is in data units.",
+        metavar="mesh|none|LEVEL",
+    )
+    local_background: bool = option(False, "Subtract what is left of the sky around each source.")
+    saturation: float | None = option(None, "Data value of saturated pixels, and up.", unset="SATURATE")
+    largest_side: int = option(
+        1024,
+        "Longest source measured beyond its segment.",
+        more="Longer ones get NaN there, and the flag TOO_LARGE.",
+        low=1,
+        unit="pixels",
+    )
+    outside_domain: bool = option(
+        False,
+        "Set the flag OUTSIDE_DOMAIN of every source: whoever ran the model knows.",
+        more="It is set too where the provenance of the class maps says that the image lies outside (``domain``).",
+        flag="",
+    )
 
     def __post_init__(self) -> None:
+        if isinstance(self.gain, Mapping):
+            from morpheus_lite.core.image import canonical_band
+
+            object.__setattr__(self, "gain", {canonical_band(str(band)): one for band, one in self.gain.items()})
         check(self)
-        if self.share_blends and not self.photometry:
-            raise OptionError("share_blends: the fluxes need photometry=True")
+        if self.deblended_flux and not self.photometry:
+            raise OptionError("deblended_flux: the fluxes need photometry=True")
         check_background(self.background)
 
     @classmethod
@@ -103,34 +116,6 @@ class MeasureOptions:
     def background_of(self, *, by_votes: bool) -> str | float | None:
         """Choose what is subtracted, by whether rank votes find the sources; None leaves the image as it is."""
         return self.background if self.background is not None or by_votes else "mesh"
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """The fields that are not the defaults."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {one.name: values[one.name] for one in fields(self) if values[one.name] != one.default}
-
-    def with_fields(self, changed: Mapping[str, Any]) -> "MeasureOptions":
-        """The same options with some fields changed, as a file of options gives them.
-
-        Raises
-        ------
-        OptionError
-            A field is unknown, or its value impossible.
-
-        Examples
-        --------
-        >>> MeasureOptions().with_fields({"psf_fwhm": 0.16, "aperture_radii": [0.3]}).aperture_names(0.06)
-        ('0p3',)
-        """
-        known = [one.name for one in fields(self)]
-        if not isinstance(changed, Mapping):
-            raise OptionError(f"measuring = {changed!r}: expected a table, such as {{psf_fwhm = 0.16}}")
-        strange = sorted(set(changed) - set(known))
-        if strange:
-            raise OptionError(f"measuring: {', '.join(strange)} is unknown; expected some of {', '.join(known)}")
-        values: dict[str, Any] = dict(changed)
-        return replace(self, **values)
 
     def check_image(self, name: str, bands: Sequence[str], pixel_scale: float | None) -> None:
         """Refuse an image that the options do not fit, before any of its pixels is read.

@@ -1,10 +1,18 @@
-"""Check options against what their dataclass declares: the type of each field, its bounds and its choices."""
+"""The schema of options: fields of dataclasses declare type, bounds, unit and help, and the rest follows from them.
+
+Command line, files of options, manifests, the record in headers and the tables of the documentation are made from it.
+"""
 
 import dataclasses
+import inspect
+import json
 import math
+import re
 import sys
 import types
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +26,9 @@ _LARGEST = 2**53
 
 def option(
     default: Any = dataclasses.MISSING,
+    help: str = "",
     *,
+    more: str = "",
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -26,13 +36,24 @@ def option(
     length: tuple[int, int | None] | None = None,
     choices: Collection[str] = (),
     unit: str | None = None,
+    flag: str | None = None,
+    metavar: str | None = None,
+    unset: str | None = None,
+    group: str | None = None,
+    part_of: type | None = None,
+    prefix: str | None = None,
+    effect: str | None = None,
 ) -> Any:
-    """Declare a field of a dataclass of options that `check` looks at.
+    """Declare a field of a dataclass of options.
 
     Parameters
     ----------
     default : object
-        Default of the field; without it the option is required.
+        Default of the field; without it the option is required. A type is called for it.
+    help : str
+        One line for ``--help`` and the documentation.
+    more : str
+        What else the documentation says.
     low, high : float, optional
         Bounds of the number, or of every number in a list; the bound itself is allowed.
     above, below : float, optional
@@ -42,19 +63,200 @@ def option(
     choices : collection of str, optional
         The only texts allowed.
     unit : str, optional
-        What the number counts, for messages.
+        What the number counts.
+    flag : str, optional
+        Name on the command line, if other than the field's; an empty one leaves the option out there.
+    metavar : str, optional
+        What stands for the value in ``--help``.
+    unset : str, optional
+        What a default of None means.
+    group : str, optional
+        Heading in ``--help``, of this field and those after it; of a field that is a dataclass, of its fields.
+    part_of : type, optional
+        The field is a mapping of some of the fields of this dataclass.
+    prefix : str, optional
+        What the flags of the fields of a dataclass begin with.
+    effect : {"files", "none"}, optional
+        The option decides which files there are and what is in them, but no number; or nothing in them at all.
     """
-    bounds = {
-        "unit": unit,
-        "low": low,
-        "high": high,
-        "above": above,
-        "below": below,
-        "length": length,
-        "choices": tuple(choices),
-    }
-    metadata = {key: value for key, value in bounds.items() if value not in (None, ())}
+    given = {key: value for key, value in locals().items() if key != "default" and value not in (None, (), "")}
+    metadata = given | ({"flag": flag} if flag == "" else {}) | ({"choices": tuple(choices)} if choices else {})
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """A field of a dataclass of options, or of a dataclass that is a field of it: where it stands and what it may be.
+
+    Parameters
+    ----------
+    path : tuple of str
+        Names of the fields that lead to it.
+    flag : str
+        Long option of the command line, without dashes; empty if there is none.
+    group : str
+        Heading in ``--help``.
+    hint : object
+        Declared type.
+    default : object
+        Value where nothing is given.
+    bounds : mapping
+        Metadata of the field.
+    """
+
+    path: tuple[str, ...]
+    flag: str
+    group: str
+    hint: Any
+    default: Any
+    bounds: Mapping[str, Any]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether values may be given by name, ``NAME=VALUE``."""
+        return any(_is_mapping(one) for one in (self.hint, *get_args(self.hint)))
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a text may hold several values, ``A,B``, or one that has a name."""
+        return self.is_table or any(get_origin(one) is tuple for one in (self.hint, *get_args(self.hint)))
+
+    @property
+    def expected(self) -> str:
+        """What is expected, in words."""
+        return _expected(self.hint, self.bounds)
+
+    def convert(self, value: Any) -> Any:
+        """A plain value as the field holds it.
+
+        Raises
+        ------
+        OptionError
+            It is of another type, or out of bounds.
+        """
+        return _checked(value, self.hint, self.bounds, self.path[-1])
+
+    def parse(self, text: str | Sequence[str] | Mapping[str, str]) -> Any:
+        """A text of the command line, or several such as ``NAME=VALUE``, as the field holds it.
+
+        Raises
+        ------
+        OptionError
+            It cannot be.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        if self.is_table and (isinstance(text, Mapping) or len(texts) > 1 or "=" in texts[0]):
+            pairs = text if isinstance(text, Mapping) else named_values(f"--{self.flag}", texts)
+            values = next(get_args(one)[1] for one in (self.hint, *get_args(self.hint)) if _is_mapping(one))
+            return self.convert({name: _from_text(one, values) for name, one in pairs.items()})
+        return self.convert(_from_text(texts[0], self.hint))
+
+
+def declared(options: Any) -> Iterator[Declared]:
+    """Every option of a dataclass of options, with those of the dataclasses in it, in their order."""
+    group = ""
+    hints = get_type_hints(type(options))
+    for field in dataclasses.fields(options):
+        value, group = getattr(options, field.name), field.metadata.get("group", group)
+        part = field.metadata.get("part_of")
+        if part is None and not dataclasses.is_dataclass(value):
+            flag = field.metadata.get("flag", field.name.replace("_", "-"))
+            yield Declared((field.name,), flag, group, hints[field.name], value, field.metadata)
+            continue
+        for one in declared(value if part is None else part()):
+            flag = field.metadata.get("prefix", "") + one.flag if one.flag else ""
+            default = one.default if part is None else value.get(one.path[0])
+            unset = one.bounds if part is None else {"unset": "the model's", **one.bounds}
+            yield Declared((field.name, *one.path), flag, one.group or group, one.hint, default, unset)
+
+
+def changed(options: Options, table: Any, where: str = "options") -> Options:
+    """The same options with some changed, as `read_values` reads them from a table."""
+    return with_values(options, read_values(options, table, where))
+
+
+def read_values(options: Any, table: Any, where: str = "options", *, texts: bool = False) -> dict[tuple[str, ...], Any]:
+    """Values of options, by the paths of `Declared`, from plain values as TOML, JSON or a table give them.
+
+    Parameters
+    ----------
+    options : dataclass
+        Options.
+    table : mapping
+        Values by the names of fields or by long options; of fields that are dataclasses, tables.
+    where : str
+        What to call the table in messages.
+    texts : bool
+        Texts are as on the command line: ``"4,6"``, ``"true"``.
+
+    Raises
+    ------
+    OptionError
+        An option is unknown or impossible.
+    """
+    known = {one.path: one for one in declared(options)}
+    parts = {path[0] for path in known if len(path) > 1}
+    named = {one.path[-1]: one for one in list(known.values())[::-1]}
+    named |= {one.flag.replace("-", "_"): one for one in known.values() if one.flag}
+
+    def find(table: Any, where: str, inside: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+        if not isinstance(table, Mapping):
+            raise OptionError(f"{where} = {_shown(table)}: expected a table of options")
+        for key, value in table.items():
+            name = str(key).replace("-", "_")
+            if name in parts and not inside:
+                yield from find(value, name, (name,))
+                continue
+            one = known.get((*inside, name)) if inside else named.get(name)
+            if one is None:
+                names = [path[1] for path in known if path[0] == inside[0]] if inside else sorted({*named, *parts})
+                raise OptionError(f"{where}: {key!s:.60} is unknown; expected some of {', '.join(names)}")
+            yield one.path, one.parse(value) if texts and isinstance(value, str | Mapping) else one.convert(value)
+
+    return dict(find(table, where))
+
+
+def with_values(options: Options, values: Mapping[tuple[str, ...], Any]) -> Options:
+    """The same options with other values, by the paths of `Declared`."""
+    own = {path[0]: value for path, value in values.items() if len(path) == 1}
+    for name in {path[0] for path in values if len(path) > 1}:
+        part = {path[1]: value for path, value in values.items() if path[0] == name}
+        whole = getattr(options, name)
+        own[name] = {**whole, **part} if isinstance(whole, Mapping) else dataclasses.replace(whole, **part)
+    return dataclasses.replace(options, **own)  # type: ignore[type-var]
+
+
+def plain_values(options: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Options as JSON holds them, but for those whose effect is one of ``without``."""
+    kept = {f.name for f in dataclasses.fields(options) if f.metadata.get("effect") not in without}
+    values = {name: value for name, value in dataclasses.asdict(options).items() if name in kept}
+    return json.loads(json.dumps(values, default=list))
+
+
+def chosen(options: Any) -> dict[str, Any]:
+    """The fields that are not the defaults."""
+    both = ((f.name, getattr(options, f.name), f.default) for f in dataclasses.fields(options))
+    return {name: value for name, value, default in both if value != default}
+
+
+def documented(cls: type[Options]) -> type[Options]:
+    """Add a section of parameters to the docstring of a dataclass of options: what its fields declare."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    head, *rest = re.split(r"\n\n(?=\w+\n---)", text, maxsplit=1)
+    lines = ["Parameters", "----------"]
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        hint, bounds, default = hints[field.name], field.metadata, field.default
+        kind = getattr(hint, "__name__", "") if dataclasses.is_dataclass(hint) else _expected(hint, bounds)
+        is_stated = default is not None and default is not dataclasses.MISSING
+        state = ", optional" if default is None else f", default {default!r}" if is_stated else ""
+        unset = f"None: {bounds['unset']}." if "unset" in bounds else ""
+        lines += [f"{field.name} : {kind}{state}"]
+        lines += [f"    {' '.join(filter(None, (bounds.get('help'), unset, bounds.get('more'))))}"]
+    cls.__doc__ = "\n\n".join([head, "\n".join(lines), *rest])
+    return cls
 
 
 def check(options: Any, *, error: type[MorpheusError] = OptionError) -> None:
@@ -69,16 +271,29 @@ def check(options: Any, *, error: type[MorpheusError] = OptionError) -> None:
     """
     hints = get_type_hints(type(options))
     for field in dataclasses.fields(options):
-        try:
-            value = _converted(getattr(options, field.name), hints[field.name], field.metadata)
-        except (TypeError, ValueError, OverflowError) as reason:
-            given, is_kind = getattr(options, field.name), isinstance(reason, TypeError)
-            wanted = _expected(hints[field.name], field.metadata)
-            if "choices" in field.metadata and not is_kind:
-                raise error(f"{field.name} {_strange(given, field.metadata)}: choose {wanted}") from None
-            kind = " is of the wrong kind" if is_kind else ""
-            raise error(f"{field.name} {_shown(given)}{kind}: expected {wanted}") from None
+        value = _checked(getattr(options, field.name), hints[field.name], field.metadata, field.name, error)
         object.__setattr__(options, field.name, value)
+
+
+def _checked(
+    value: Any, hint: Any, bounds: Mapping[str, Any], name: str, error: type[MorpheusError] = OptionError
+) -> Any:
+    """The value as its field holds it, or an error that names the field."""
+    try:
+        value = _converted(value, hint, bounds)
+    except (TypeError, ValueError, OverflowError) as reason:
+        wanted = _expected(hint, bounds)
+        if "choices" in bounds and not isinstance(reason, TypeError):
+            raise error(f"{name} {_strange(value, bounds)}: choose {wanted}") from None
+        kind = " is of the wrong kind" if isinstance(reason, TypeError) else ""
+        raise error(f"{name} {_shown(value)}{kind}: expected {wanted}") from None
+    if "part_of" not in bounds:
+        return value
+    hints = get_type_hints(bounds["part_of"])
+    fields = {field.name: field.metadata for field in dataclasses.fields(bounds["part_of"])}
+    if unknown := [str(key) for key in value if key not in fields]:
+        raise error(f"{name}: {', '.join(unknown)} is unknown; expected some of {', '.join(fields)}")
+    return {key: _checked(one, hints[key], fields[key], key, error) for key, one in value.items()}
 
 
 def from_table(cls: type[Options], table: Any, where: str) -> Options:
@@ -197,6 +412,42 @@ def _check_bounds(value: float, bounds: Mapping[str, Any]) -> None:
     )
     if is_outside:
         raise ValueError
+
+
+def _is_mapping(hint: Any) -> bool:
+    origin = get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _from_text(text: Any, hint: Any) -> Any:
+    """A text as a plain value of a type; as it is where it is none, which `_converted` then refuses."""
+    if not isinstance(text, str):
+        return text
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        values = (_from_text(text, one) for one in arguments if not (str in arguments and get_origin(one) is tuple))
+        return next((value for value in values if not isinstance(value, str)), text)
+    if origin is tuple:
+        return tuple(_from_text(part, arguments[0]) for part in re.split(r"[,\s]+", text) if part)
+    if hint is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if hint in (int, float):
+        with suppress(ValueError):
+            return hint(text)
+    return text
+
+
+def named_values(option: str, texts: Iterable[str]) -> dict[str, str]:
+    """``("A=x", "B=y")`` as a dict, each name once."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name or not value:
+            raise OptionError(f"{option} {text}: expected NAME=VALUE, such as {option} F160W=...")
+        if name in found:
+            raise OptionError(f"{option} names {name} twice: {found[name]} and {value}")
+        found[name] = value
+    return found
 
 
 def _expected(hint: Any, bounds: Mapping[str, Any], *, plural: bool = False) -> str:

@@ -5,8 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from morpheus_lite.errors import ModelError
+from morpheus_lite.config.schema import changed
+from morpheus_lite.config.sources import DetectionOptions
+from morpheus_lite.errors import ModelError, OptionError
 from morpheus_lite.models.stages import check_fields
+
+_RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
+"""Thresholds of models made with version 0.1, by their names there."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,6 +73,17 @@ class ModelInfo:
         for label in ("bands", "classes"):
             self._expect(label, list | tuple)
             object.__setattr__(self, label, tuple(str(value) for value in getattr(self, label)))
+        self._expect("settings", Mapping)
+        if "detection" in self.settings:
+            table = self.settings["detection"]
+            renamed = (
+                {_RENAMED.get(key, key): value for key, value in table.items()} if isinstance(table, Mapping) else table
+            )
+            try:
+                changed(DetectionOptions(), renamed, "detection")
+            except OptionError as error:
+                raise ModelError(f"configuration of a model: {error}") from error
+            object.__setattr__(self, "settings", {**self.settings, "detection": renamed})
 
     def _expect(self, label: str, kind: Any) -> None:
         value = getattr(self, label)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,8 @@ from astropy.table import QTable
 from morpheus_lite import __version__
 from morpheus_lite.config.classify import AUTO, DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.config.measure import MeasureOptions, check_background
+from morpheus_lite.config.schema import chosen, plain_values
+from morpheus_lite.config.sources import DetectionOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.windows import EDGES, Window
@@ -33,7 +35,6 @@ from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.sources import catalogue_sections
 from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.resources import Progress, held_memory, parse_memory, release_memory, usable_cores
-from morpheus_lite.segmentation.detection import DetectionOptions
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def classify_file(
     options: ClassifyOptions | None = None,
     *,
     name: str | None = None,
-    reading: dict[str, Any] | None = None,
+    read_options: dict[str, Any] | None = None,
     model: Model | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -174,8 +175,8 @@ def classify_file(
         What to do and what to write.
     name : str, optional
         First part of the products' file names; None takes the image's own.
-    reading : dict, optional
-        Keyword arguments of `read_image`: ``bands, rms, weight, dq, zero_points``.
+    read_options : dict, optional
+        Keyword arguments of `read_image`: see `~morpheus_lite.config.reading.ReadOptions`.
     model : Model, optional
         The model of ``options`` where it is loaded already, as by a process that classifies many images.
     workers : int, optional
@@ -199,7 +200,7 @@ def classify_file(
     clock = Clock()
     with ExitStack() as stack:
         with clock("reading"):
-            image = stack.enter_context(open_image(source, **(reading or {})))
+            image = stack.enter_context(open_image(source, **(read_options or {})))
             paths = product_paths(image.name if name is None else name, Path(directory), options)
             folder = stack.enter_context(atomic_directory(paths.values(), overwrite=options.overwrite))
         with clock("model"):
@@ -301,6 +302,7 @@ def resolve_detection(
     return {
         "method": options.segmentation or ("paper" if "vote" in kinds else "probability"),
         "detection": DetectionOptions(**{**settings.get("detection", {}), **options.detection}),
+        "deblending": options.deblending,
         "band": options.detection_band,
     }
 
@@ -412,10 +414,9 @@ def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
 
 def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
     """Record of a run in every product, beside what the engine recorded of the model."""
-    left_out = ("overwrite", "products", "planes", "memory", "device", "engine")
-    chosen = {key: value for key, value in asdict(options).items() if key not in left_out}
-    chosen["measuring"] = options.measuring.chosen
-    return {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": chosen}
+    parts = {"measuring": chosen(options.measuring), "deblending": chosen(options.deblending)}
+    values = {**plain_values(options, without=("none", "files")), **parts}
+    return {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": values}
 
 
 class Clock:

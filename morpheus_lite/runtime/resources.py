@@ -34,13 +34,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parse_memory(size: str | int) -> int:
+def parse_memory(size: str | int, name: str = "memory") -> int:
     """An amount of memory in bytes.
 
     Parameters
     ----------
     size : str or int
         ``"2GB"``, ``"500 MB"``, ``"1.5GiB"`` (powers of 1024), or a number of bytes.
+    name : str
+        What it is, for the message.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def parse_memory(size: str | int) -> int:
     number = float(match["number"]) * _UNITS[(match["unit"] or "").upper()] if match else 0.0
     if not 1 <= number <= _LARGEST:
         shown = str(size) if len(str(size)) <= 40 else f"{str(size)[:37]}..."
-        raise OptionError(f"memory {shown!r}: expected an amount such as 2GB, 500MB or 1.5GiB")
+        raise OptionError(f"{name} {shown!r}: expected an amount such as 2GB, 500MB or 1.5GiB")
     return int(number)
 
 

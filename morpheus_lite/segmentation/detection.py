@@ -1,13 +1,13 @@
 """Detection: from class maps to a label map of sources against the sky."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
 from skimage.filters import sobel
 from skimage.segmentation import watershed
 
-from morpheus_lite.config.schema import check, option
+from morpheus_lite.config.sources import DetectionOptions
 from morpheus_lite.core.blocks import block_side, grown, inside, source_groups, tiles
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage
@@ -34,34 +34,6 @@ _FLOODED = -1
 """Number of pixels that a flood gave to a source, until they are labelled."""
 
 
-@dataclass(frozen=True)
-class DetectionOptions:
-    """Options of the method ``"probability"``; a model may state its own, chosen for a purity.
-
-    Parameters
-    ----------
-    core : float
-        Source probability that at least one pixel of a source has.
-    wings : float
-        Source probability down to which pixels that touch belong to it.
-    min_area : int
-        Smallest source in pixels.
-    min_significance : float
-        Smallest signal-to-noise ratio of a source's light, all bands in units of their noise; needs the image. The
-        noise is that of sums over as many pixels of empty sky, correlated as it is. 0 asks for none.
-    """
-
-    core: float = option(0.7, above=0, high=1)
-    wings: float = option(0.4, above=0, high=1)
-    min_area: int = option(5, low=1)
-    min_significance: float = option(0.0, low=0)
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not self.wings <= self.core:
-            raise OptionError(f"wings = {self.wings} and core = {self.core}: expected wings at most as high as core")
-
-
 def segment(
     classification: Classification,
     *,
@@ -81,8 +53,8 @@ def segment(
         How sources are found; see Notes.
     threshold : float, optional
         Largest background value of a pixel that certainly belongs to a source, in [0, 1). None takes the
-        method's own: 0 for ``"paper"``, which asks for unanimous votes against the background, and 1 - ``core`` for
-        ``"probability"``.
+        method's own: 0 for ``"paper"``, which asks for unanimous votes against the background, and
+        1 - ``seed_threshold`` for ``"probability"``.
     image : SkyImage, optional
         For ``"probability"`` with a smallest significance: the image and its noise.
     options : DetectionOptions, optional
@@ -109,8 +81,8 @@ def segment(
     no flood reaches (an island without any certain pixel) are sky here; the published package makes them a
     source.
 
-    ``"probability"`` takes the mean probability of being source, 1 - background: pixels of at least ``wings`` that are
-    connected with one of at least ``core``, ``min_area`` of them or more. Sources that touch
+    ``"probability"`` takes the mean probability of being source, 1 - background: pixels of at least ``threshold`` that
+    are connected with one of at least ``seed_threshold``, ``min_area`` of them or more. Sources that touch
     are for `~morpheus_lite.segmentation.deblending.deblend` to split.
 
     Examples
@@ -181,12 +153,12 @@ def detect(
     else:
         options = options or DetectionOptions()
         if threshold is not None:
-            options = replace(options, core=1 - threshold, wings=min(options.wings, 1 - threshold))
-        if options.min_significance > 0 and image is None:
-            raise OptionError("min_significance compares light with its noise: give the image")
+            options = replace(options, seed_threshold=1 - threshold, threshold=min(options.threshold, 1 - threshold))
+        if options.min_snr > 0 and image is None:
+            raise OptionError("min_snr compares light with its noise: give the image")
         table = _by_probability(maps, plane, options, tile)
-        if options.min_significance > 0 and image is not None:
-            table = table.keep(_significances(image, plane, table, tile) >= options.min_significance)
+        if options.min_snr > 0 and image is not None:
+            table = table.keep(_significances(image, plane, table, tile) >= options.min_snr)
     names = np.arange(1, len(table.area) + 1, dtype=np.int32)
     return LabelStore(plane, table.component, table.boxes, names)
 
@@ -196,7 +168,7 @@ def _by_probability(maps: MapStore, plane: ScratchArray, options: DetectionOptio
     for window in tiles(maps.shape, tile):
         # Pixels that were not classified are NaN, and above no threshold.
         source = 1 - maps.read_plane("BACKGROUND", window)
-        plane.write(window, components.add(window, source >= options.wings, source >= options.core))
+        plane.write(window, components.add(window, source >= options.threshold, source >= options.seed_threshold))
     table = components.table()
     return table.keep(table.has_core & (table.area >= options.min_area))
 

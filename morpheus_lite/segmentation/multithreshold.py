@@ -9,11 +9,11 @@ from astropy.utils.exceptions import AstropyUserWarning
 from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
 
+from morpheus_lite.config.sources import MultithresholdOptions
 from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import OptionError
 from morpheus_lite.noise.detection_image import unbroken_detection_image
 from morpheus_lite.noise.smoothed import LightNoise, SourceNoise
 
@@ -24,67 +24,6 @@ _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
 _MOST_VOXELS = 1 << 18
 _POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
-
-
-@dataclass(frozen=True)
-class MultithresholdOptions:
-    """Options of multi-threshold deblending.
-
-    Parameters
-    ----------
-    n_levels : int
-        Levels between the sky's noise and the brightest pixel of each source, evenly spaced in the logarithm.
-    contrast : float
-        Smallest share of a source's light that a piece may have.
-    min_area : int
-        Smallest piece in pixels.
-    smoothing : float
-        Standard deviation in pixels of the Gaussian that the light is smoothed with.
-    min_depth : float
-        How far the saddle between two pieces must lie below the peak of the fainter, in units of the noise of the
-        smoothed light there; shallower ones are one piece.
-    bump_share : float
-        A piece is part of the one that it touches if less than this share of its light stands out above the saddle.
-    clump_share : float
-        With class maps: the same where both are disk or irregular for certain: arms and clumps of one galaxy. In
-        between, the limit rises from the one to the other with the probability; and it falls again for a round piece
-        with the square of its share of its neighbour's light.
-    knot_area : int
-        With class maps: a piece of a disk or irregular galaxy whose peak is no wider than this many pixels, counted
-        down to half of its height above the saddle, is a knot of its neighbour, however much it stands out; a galaxy is
-        wider. 12 is for a PSF of 2.5 to 3 px.
-    knot_contrast : float
-        Largest light of a knot above the saddle, as a share of the light of the piece that it touches.
-    knot_probability : float
-        Smallest probability of being disk or irregular that a knot and its neighbour have at their peaks.
-    spike_contrast : float
-        With class maps: a piece of a point source with less than this share of the light of another that it touches is
-        one of its spikes.
-    point_probability : float
-        Light-weighted probability of ``point_source`` from which a piece is a star, and is never put back.
-    """
-
-    n_levels: int = 32
-    contrast: float = 0.001
-    min_area: int = 5
-    smoothing: float = 0.8
-    min_depth: float = 3.5
-    bump_share: float = 0.01
-    clump_share: float = 0.18
-    knot_area: int = 12
-    knot_contrast: float = 0.2
-    knot_probability: float = 0.85
-    spike_contrast: float = 0.06
-    point_probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.n_levels < 1 or self.min_area < 1:
-            raise OptionError(f"n_levels {self.n_levels}, min_area {self.min_area}: expected at least 1")
-        for name in ("contrast", "bump_share", "clump_share", "knot_contrast", "spike_contrast", "point_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise OptionError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
-        if self.smoothing < 0 or self.min_depth < 0:
-            raise OptionError(f"smoothing {self.smoothing}, min_depth {self.min_depth}: expected 0 or more")
 
 
 Relight = Callable[[tuple[slice, slice], np.ndarray], np.ndarray | None]
@@ -311,7 +250,7 @@ def _one_galaxy(
     faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
     peak = min(now.peaks[faint], now.peaks[bright])
     # A saddle no deeper than its noise separates nothing.
-    if peak - saddle < options.min_depth * noise.at(saddle):
+    if peak - saddle < options.min_saddle_depth * noise.at(saddle):
         return True
     if now.kinds is not None:
         stars = now.kinds[[faint, bright], _POINT] >= options.point_probability
@@ -319,20 +258,22 @@ def _one_galaxy(
             return False
         if stars.all():
             # Diffraction spikes and bits of the halo of a star look like stars themselves.
-            return bool(now.fluxes[faint] < options.spike_contrast * now.fluxes[bright])
+            return bool(now.fluxes[faint] < options.max_spike_contrast * now.fluxes[bright])
     (above, kind), (_, other) = (now.above(piece, saddle) for piece in (faint, bright))
     # How surely both pieces are disk or irregular above the saddle: the less sure of the two decides.
     galaxy = 0.0 if now.kinds is None else min(one[_DISK] + one[_IRREGULAR] for one in (kind, other))
     likeness = (now.fluxes[faint] / now.fluxes[bright]) ** 2 if _is_round(above > above.max() / 2) else 0.0
     part = galaxy * (1 - likeness)  # equals are neighbours, unless one is as long and thin as an arm
     # From one share to the other on a logarithmic scale: 1 % for what may be two sources, 18 % for clumps.
-    limit = options.bump_share ** (1 - part) * options.clump_share**part
+    limit = options.merge_contrast ** (1 - part) * options.merge_contrast_structured**part
     if above.sum() < limit * now.fluxes[faint]:
         return True
     # A knot is narrow, and faint beside the piece that it lies on.
-    minor = above.sum() < options.knot_contrast * now.fluxes[bright]
+    minor = above.sum() < options.max_knot_contrast * now.fluxes[bright]
     return bool(
-        minor and galaxy >= options.knot_probability and np.count_nonzero(above > above.max() / 2) <= options.knot_area
+        minor
+        and galaxy >= options.min_knot_probability
+        and np.count_nonzero(above > above.max() / 2) <= options.max_knot_area
     )
 
 

@@ -5,19 +5,20 @@ import glob
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.config.classify import NOT_IN_SURVEYS, ClassifyOptions
+from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.config.schema import declared, read_values
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import naming
 from morpheus_lite.io.location import Location
 from morpheus_lite.io.run_header import RECORD
 from morpheus_lite.io.tables import read_catalog
 from morpheus_lite.io.untrusted import read_toml
-from morpheus_lite.survey.tile import NOISE_PLANES, READING, Paths, Tile, check_names
+from morpheus_lite.survey.tile import NOISE_PLANES, Paths, Tile, check_names
 
 MANIFESTS = (".toml", ".csv", ".ecsv")
 """Endings of manifests."""
@@ -27,7 +28,8 @@ IMAGES = (".fits", ".fit", ".fts", ".fits.fz", ".fits.gz", ".fz")
 
 log = logging.getLogger(__name__)
 
-_OPTIONS = {f.name for f in fields(ClassifyOptions)} - {"overwrite", "products"}
+_NOT_PER_TILE = {*NOT_IN_SURVEYS, "products"}
+_READING = tuple(one.path[0] for one in declared(ReadOptions()))
 _PREFIXES = ("image", *NOISE_PLANES, "zero_point")
 
 
@@ -139,7 +141,8 @@ def read_manifest(path: str | Path) -> list[Tile]:
     tiles = []
     for number, entry in enumerate(entries, 1):
         try:
-            tiles.append(_tile(_nested(entry) if is_table else entry, path.parent.absolute()))
+            nested = _nested(entry) if is_table else entry
+            tiles.append(_tile(nested, path.parent.absolute(), texts=is_table))
         except (InputError, OptionError) as error:
             raise type(error)(f"{path}, tile {entry.get('name') or number}: {error}") from error
     return check_names(tiles, str(path))
@@ -180,42 +183,25 @@ def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             continue
         key, _, band = _split(column)
-        if key == "zero_point":
-            key, value = "zero_points", _number(column, value)
+        key = "zero_points" if key == "zero_point" else key
         if band:
             entry.setdefault(key, {})[band] = value
-        elif key in _OPTIONS:
-            entry.setdefault("options", {})[key] = _option(value)
+        elif key in ("name", "image", *_READING):
+            entry[key] = value
         else:
-            entry[key] = value.split() if key == "bands" else value
+            entry.setdefault("options", {})[key] = value
     return entry
-
-
-def _number(column: str, value: Any) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise InputError(f"{column} = {value}: expected a number") from None
 
 
 def _split(column: str) -> tuple[str, str, str]:
     for prefix in _PREFIXES:
-        if column.startswith(f"{prefix}_") and column not in READING:
+        if column.startswith(f"{prefix}_") and column not in _READING:
             return prefix, "_", column.removeprefix(f"{prefix}_")
     return column, "", ""
 
 
-def _option(value: Any) -> Any:
-    """A value of a table as TOML would give it: CSV knows only text."""
-    if not isinstance(value, str):
-        return value
-    if value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    return int(value) if value.lstrip("+-").isdigit() else value
-
-
-def _tile(entry: Mapping[str, Any], directory: Path) -> Tile:
-    known = {"name", "image", "options", *READING}
+def _tile(entry: Mapping[str, Any], directory: Path, *, texts: bool) -> Tile:
+    known = {"name", "image", "options", *_READING}
     unknown = sorted(set(entry) - known)
     if unknown:
         raise InputError(
@@ -224,18 +210,16 @@ def _tile(entry: Mapping[str, Any], directory: Path) -> Tile:
         )
     if not entry.get("image"):
         raise InputError("there is no image; give image, or image_<BAND> for each band")
-    options = entry.get("options", {})
-    if not isinstance(options, Mapping):
-        raise OptionError(f"options = {options!r}: expected a table, such as {{stride = 5}}")
-    strange = sorted(set(options) - _OPTIONS)
-    if strange:
-        raise OptionError(f"option {', '.join(strange)} is unknown; expected some of {', '.join(sorted(_OPTIONS))}")
     image = _placed(entry["image"], directory)
-    reading = {key: entry[key] for key in READING if key in entry}
+    reading = {key: entry[key] for key in _READING if key in entry}
     reading |= {plane: _placed(reading[plane], directory) for plane in NOISE_PLANES if plane in reading}
-    if "bands" in reading:
-        reading["bands"] = _words(reading["bands"])
-    return Tile(str(entry.get("name") or _default_name(image)), image, reading, dict(options))
+    reading = {path[0]: value for path, value in read_values(ReadOptions(), reading, "tile", texts=texts).items()}
+    options: dict[str, Any] = {}
+    for path, value in read_values(ClassifyOptions(), entry.get("options", {}), texts=texts).items():
+        if path[0] in _NOT_PER_TILE:
+            raise OptionError(f"option {path[0]}: it is one for the whole survey, and not a tile's own")
+        (options.setdefault(path[0], {}) if len(path) > 1 else options)[path[-1]] = value
+    return Tile(str(entry.get("name") or _default_name(image)), image, reading, options)
 
 
 def _placed(paths: Any, directory: Path) -> Any:
@@ -247,12 +231,6 @@ def _placed(paths: Any, directory: Path) -> Any:
     if not isinstance(paths, str):
         raise InputError(f"{paths!r} came where a path was expected")
     return paths if "://" in paths else os.path.normpath(directory / paths)
-
-
-def _words(value: Any) -> list[str]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise InputError(f"bands = {value!r}: expected a list of names")
-    return [str(word) for word in value]
 
 
 def _default_name(image: Paths) -> str:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.config.classify import AUTO, ClassifyOptions
+from morpheus_lite.config.classify import AUTO, SURVEY_OPTIONS, ClassifyOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image
 from morpheus_lite.models.registry import list_models, read_info
@@ -85,9 +85,7 @@ class SurveyPlan:
 
 def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
     """The options of a survey: the catalogues of its tiles are Parquet, which merging needs."""
-    from dataclasses import replace
-
-    options = options or ClassifyOptions(products=("maps", "catalog"))
+    options = options or SURVEY_OPTIONS
     products = tuple(dict.fromkeys((*options.products, "catalog")))
     return replace(options, catalog_format="parquet", columns="photutils", overwrite=True, products=products)
 
@@ -163,7 +161,7 @@ def estimate(plan: SurveyPlan) -> Estimate:
     sizes, problems = [], []
     for tile in chosen:
         try:
-            with open_image(tile.image, **tile.reading) as source:
+            with open_image(tile.image, **tile.read_options) as source:
                 sizes.append((source.shape[0] * source.shape[1], source.n_bands))
         except InputError as error:
             problems.append(str(error))

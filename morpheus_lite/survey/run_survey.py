@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.config.classify import AUTO, ClassifyOptions
-from morpheus_lite.config.schema import check, option
+from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
 from morpheus_lite.runtime.resources import Progress
-from morpheus_lite.survey.cluster import ClusterOptions, connected, require_dask
+from morpheus_lite.survey.cluster import connected, require_dask
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.merge.merge import CATALOG, Merged, merge, merged_before
-from morpheus_lite.survey.mosaic.geometry import SIDE
 from morpheus_lite.survey.plan import SurveyPlan, make_plan, survey_options
 from morpheus_lite.survey.report.page import write_page
 from morpheus_lite.survey.report.summary import summarise_survey
@@ -34,35 +33,6 @@ if TYPE_CHECKING:
 Announce = Callable[[str], None]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Options of running a survey; none of them changes the result.
-
-    Parameters
-    ----------
-    retries : int
-        How often a tile that failed is tried again.
-    tile_timeout : float, optional
-        Seconds after which a worker that is still at one tile is ended. None waits.
-    verify : bool
-        Before the run, compare the checksums of the products that are there.
-    merge : bool
-        Whether to merge the catalogues of the tiles.
-    tile_size : int or None
-        Images with a longer side than this are cut into squares of this side, which separate workers classify; their
-        sources are found and measured as if they were whole. None cuts nothing.
-    """
-
-    retries: int = option(2, low=0)
-    tile_timeout: float | None = option(None, above=0, unit="seconds")
-    verify: bool = False
-    merge: bool = True
-    tile_size: int | None = option(SIDE, low=1)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.config.schema import changed
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.location import Location
 
 NOISE_PLANES = ("rms", "weight", "dq")
-"""Keyword arguments of `~morpheus_lite.io.read_image` that are planes, and so may be files."""
-
-READING = (*NOISE_PLANES, "dq_bits", "bands", "zero_points")
-"""Keyword arguments of `~morpheus_lite.io.read_image` that a tile may give."""
+"""Fields of `ReadOptions` that are planes, and so may be files."""
 
 LONGEST_TILE_NAME = 120
 
@@ -32,16 +31,16 @@ class Tile:
         What the tile is called: letters, digits and ``_ . + -``. Its products lie in a directory of this name.
     image : str or mapping from band to str
         Path or URL, with ``[EXT]`` if need be; one with all bands, or one per band.
-    reading : mapping
-        Keyword arguments of `~morpheus_lite.io.read_image`: some of `READING`.
+    read_options : mapping
+        Fields of `~morpheus_lite.config.reading.ReadOptions`.
     options : mapping
-        Fields of `~morpheus_lite.config.classify.ClassifyOptions` that differ for this tile; of ``measuring``, a
-        mapping of those of its fields that do.
+        Fields of `~morpheus_lite.config.classify.ClassifyOptions` that differ for this tile, by name, or of
+        ``detection``, ``deblending`` and ``measuring`` a mapping of those that do.
     """
 
     name: str
     image: Paths
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    read_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,16 +49,14 @@ class Tile:
                 f"tile name {self.name!r}: expected at most {LONGEST_TILE_NAME} letters, digits and _ . + -, not "
                 "beginning with a dot; name the tile in a manifest"
             )
-        unknown = sorted(set(self.reading) - set(READING))
-        if unknown:
-            raise OptionError(f"tile {self.name}: {', '.join(unknown)} is unknown; expected {', '.join(READING)}")
+        changed(ReadOptions(), self.read_options, f"tile {self.name}")
 
     @property
     def locations(self) -> dict[str, Location]:
         """Every file of the tile by its role: ``image``, ``image:F160W``, ``rms``, ``weight:F160W``, ..."""
         found = _by_role("image", self.image)
         for plane in NOISE_PLANES:
-            found |= _by_role(plane, self.reading.get(plane))
+            found |= _by_role(plane, self.read_options.get(plane))
         return found
 
 

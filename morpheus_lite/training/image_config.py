@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from morpheus_lite.config.schema import check, option
+from morpheus_lite.config.schema import check, documented, option
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
 
@@ -20,34 +21,10 @@ _KINDS = (
 PlaneSource = str | Mapping[str, str]
 
 
+@documented
 @dataclass(frozen=True)
 class ImageConfig:
     """An observed image to train on, ``[[images]]`` in TOML. Paths are relative to the configuration file.
-
-    Parameters
-    ----------
-    image : str or mapping
-        FITS file with all bands, ``FILE[EXT]`` too, or a table from band to file; see `morpheus_lite.open_image`.
-    labels : str or None
-        FITS file with the label map, 0 for sky. Needed with ``classes``; without it a class map's own segmentation or
-        its connected source pixels are taken, and sources of a list are labelled by thresholding around them.
-    classes : str or None
-        Table with a row for each label whose class is known: ``label``, and ``class`` or ``p_spheroid`` ... A
-        catalogue of this package is one.
-    class_map : str or None
-        FITS file with a class for each pixel: the maps that ``morpheus classify`` writes, or a plane of whole
-        numbers in the order of `morpheus_lite.core.classes.CLASSES`, others where not known.
-    sources : str or None
-        Table with ``x, y`` (0-based pixels) or ``ra, dec`` (degrees, ICRS), and ``class`` or ``p_spheroid`` ...
-    unlabelled : str or None
-        FITS file with a mask, not 0 where nothing is known: no pixel there counts.
-    rms, weight, dq : str, mapping or None
-        Planes of noise, weight and bad pixels, where they are not in the image's file.
-    held_out : str
-        Which part is never trained on, but validated and calibrated with: a side and a fraction such as
-        ``"right 0.25"``, ``"all"`` or ``"none"``.
-    share : float
-        How often patches are cut from this image, compared with the others.
 
     Raises
     ------
@@ -55,17 +32,41 @@ class ImageConfig:
         Classes are not given in exactly one way, or a value is impossible.
     """
 
-    image: PlaneSource = option(length=(1, None))
-    labels: str | None = None
-    classes: str | None = None
-    class_map: str | None = None
-    sources: str | None = None
-    unlabelled: str | None = None
-    rms: PlaneSource | None = None
-    weight: PlaneSource | None = None
-    dq: PlaneSource | None = None
-    held_out: str = "right 0.25"
-    share: float = option(1.0, above=0)
+    image: PlaneSource = option(
+        help="FITS file with all bands, ``FILE[EXT]`` too, or a table from band to file.",
+        length=(1, None),
+    )
+    labels: str | None = option(
+        None,
+        "FITS file with the label map, 0 for sky. Needed with ``classes``; without it a class map's own "
+        "segmentation or its connected source pixels are taken, and sources of a list are labelled by "
+        "thresholding around them.",
+    )
+    classes: str | None = option(
+        None,
+        "Table with a row for each label whose class is known: ``label``, and ``class`` or ``p_spheroid`` ... "
+        "A catalogue of this package is one.",
+    )
+    class_map: str | None = option(
+        None,
+        "FITS file with a class for each pixel: the maps that ``morpheus classify`` writes, or a plane of "
+        "whole numbers in the order of `morpheus_lite.core.classes.CLASSES`, others where not known.",
+    )
+    sources: str | None = option(
+        None, "Table with ``x, y`` (0-based pixels) or ``ra, dec`` (degrees, ICRS), and ``class`` or ``p_spheroid`` ..."
+    )
+    unlabelled: str | None = option(None, "FITS file with a mask, not 0 where nothing is known: no pixel there counts.")
+    rms: PlaneSource | None = option(None, "Plane of noise, where it is not in the image's file.")
+    weight: PlaneSource | None = option(None, "Plane of inverse variance, likewise.")
+    dq: PlaneSource | None = option(None, "Mask of bad pixels, likewise; none: do without.")
+    dq_bits: str | int | None = option(None, "Bits of the masks that are bad, as ``--dq-bits``.")
+    zero_points: float | Mapping[str, float] | None = option(None, "AB magnitude of one data unit, or one per band.")
+    held_out: str = option(
+        "right 0.25",
+        "Which part is never trained on, but validated and calibrated with: a side and a fraction such as "
+        '``"right 0.25"``, ``"all"`` or ``"none"``.',
+    )
+    share: float = option(1.0, "How often patches are cut from this image, compared with the others.", above=0)
 
     def __post_init__(self) -> None:
         check(self)
@@ -77,6 +78,11 @@ class ImageConfig:
         if self.classes and not self.labels:
             raise OptionError(f"{self.name}: classes are for the labels of a label map; give labels as well")
         self.parts((100, 100))
+
+    @property
+    def read_options(self) -> dict[str, Any]:
+        """Keyword arguments of `~morpheus_lite.read_image`."""
+        return {name: getattr(self, name) for name in ("rms", "weight", "dq", "dq_bits", "zero_points")}
 
     @property
     def name(self) -> str:
@@ -115,5 +121,5 @@ class ImageConfig:
 
 def _anchored(value: PlaneSource, folder: Path) -> PlaneSource:
     if isinstance(value, str):
-        return value if "://" in value else str(folder / value)
+        return value if "://" in value or value == "none" else str(folder / value)
     return {band: str(folder / path) for band, path in value.items()}

@@ -143,7 +143,7 @@ def estimate_signal(snr: np.ndarray, valid: np.ndarray, labelling: Labelling) ->
 
 
 def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
-    image = read_image(config.image, rms=config.rms, weight=config.weight, dq=config.dq)
+    image = read_image(config.image, **config.read_options)
     scene = observe_image(align_bands(image, training.model.bands), config)
     part, held_out = config.parts(image.shape)
     both = np.zeros(len(scene.soft) + 1, bool)

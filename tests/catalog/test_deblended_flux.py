@@ -13,7 +13,7 @@ from morpheus_lite import OptionError
 from morpheus_lite.catalog import MeasureOptions, measure
 from morpheus_lite.catalog.deblended_flux import share_pixels
 
-SHARED = MeasureOptions(structure=False, aperture_radii=(5.0,), aperture_unit="pixel", share_blends=True)
+SHARED = MeasureOptions(structure=False, aperture_radii=(5.0,), aperture_unit="pixel", deblended_flux=True)
 SHAPE = (60, 80)
 
 
@@ -81,6 +81,6 @@ def test_shares_add_up_to_one(labels, seed):
 
 
 def test_only_on_request():
-    assert not [name for name in measured(replace(SHARED, share_blends=False)).colnames if name.startswith("shared")]
+    assert not [name for name in measured(replace(SHARED, deblended_flux=False)).colnames if name.startswith("shared")]
     with pytest.raises(OptionError, match="photometry"):
-        MeasureOptions(photometry=False, structure=False, share_blends=True)
+        MeasureOptions(photometry=False, structure=False, deblended_flux=True)

@@ -9,6 +9,7 @@ from astropy.io import fits
 
 from morpheus_lite import ClassifyOptions, MeasureOptions, OptionError
 from morpheus_lite.cli import main
+from morpheus_lite.config.schema import chosen
 from morpheus_lite.io import read_catalog
 from morpheus_lite.pipeline.classify import classify_file
 from morpheus_lite.survey.manifest import read_tiles
@@ -17,15 +18,15 @@ from morpheus_lite.survey.tile import Tile
 
 FAST = ["--model", "hausen2020", "--stride", "30"]
 CHOSEN = [
-    *("--apertures", "4, 6", "--aperture-unit", "pixel", "--psf-fwhm", "3", "--gain", "H=4", "--gain", "v=2"),
-    *("--share-blends", "--local-background", "--saturation", "1e9", "--detection-band", "j"),
+    *("--aperture-radii", "4, 6", "--aperture-unit", "pixel", "--psf-fwhm", "3", "--gain", "H=4", "--gain", "v=2"),
+    *("--deblended-flux", "--local-background", "--saturation", "1e9", "--detection-band", "j"),
 ]
 AS_OPTIONS = MeasureOptions(
     aperture_radii=(4.0, 6.0),
     aperture_unit="pixel",
     psf_fwhm=3.0,
     gain={"F160W": 4.0, "F606W": 2.0},
-    share_blends=True,
+    deblended_flux=True,
     local_background=True,
     saturation=1e9,
 )
@@ -41,7 +42,7 @@ def test_classify_measures_as_it_was_told(sim_field, tmp_path):
     assert table.meta["photon_noise"]["F606W"] == "added: 2 electrons in a unit of data, as given"
     recorded = table.meta["options"]
     assert recorded["detection_band"] == "j"
-    assert recorded["measuring"] == {**AS_OPTIONS.chosen, "aperture_radii": [4.0, 6.0]}
+    assert recorded["measuring"] == {**chosen(AS_OPTIONS), "aperture_radii": [4.0, 6.0]}
 
 
 def test_classify_and_catalog_give_the_same_row(sim_field, tmp_path):
@@ -57,18 +58,18 @@ def test_classify_and_catalog_give_the_same_row(sim_field, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--apertures", "0.5,wide"], 2, "--apertures=wide: expected a finite number"),
-        (["--apertures", ","], 2, "expected radii"),
-        (["--apertures", "-1"], 2, "expected positive numbers"),
-        (["--apertures", "9999"], 2, "expected at most"),
-        (["--psf-fwhm", "0"], 2, "psf_fwhm 0.0"),
-        (["--gain", "F160W=x"], 2, "--gain F160W=x"),
-        (["--gain", "-3"], 2, "gain -3.0"),
+        (["--aperture-radii", "0.5,wide"], 2, "expected positive numbers, in a list"),
+        (["--aperture-radii", ","], 2, "expected positive numbers, in a list of at least 1"),
+        (["--aperture-radii", "-1"], 2, "expected positive numbers"),
+        (["--aperture-radii", "9999"], 2, "expected at most"),
+        (["--psf-fwhm", "0"], 2, "psf_fwhm 0.0: expected a positive number"),
+        (["--gain", "F160W=x"], 2, "F160W"),
+        (["--gain", "-3"], 2, "gain -3.0: expected a positive number"),
         (["--gain", "F999W=3"], 2, "gain of F999W"),
-        (["--saturation", "nan"], 2, "saturation nan"),
+        (["--saturation", "nan"], 2, "saturation nan: expected a finite number"),
         (["--aperture-unit", "parsec"], 2, "parsec"),
         (["--detection-band", "K"], 3, "no detection band K: it has F160W"),
-        (["--min-significance", "-1"], 2, "min_significance"),
+        (["--min-snr", "-1"], 2, "min_snr -1.0: expected a finite number, at least 0"),
     ],
 )
 def test_what_is_impossible_is_said_before_the_network_runs(

@@ -20,7 +20,7 @@ FLUX = 4000 * 1.3 ** np.arange(9)
 SIGMA = 2.0
 MIDDLE = 4
 """The source at (75.3, 74.8)."""
-OPTIONS = MeasureOptions(aperture_radii=(5.0,), aperture_unit="pixel", share_blends=True, local_background=True)
+OPTIONS = MeasureOptions(aperture_radii=(5.0,), aperture_unit="pixel", deblended_flux=True, local_background=True)
 CASES = ("half", "strip", "hole", "corner", "pixels")
 
 

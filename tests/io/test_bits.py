@@ -182,8 +182,8 @@ def test_the_option_is_the_same_in_manifests(tmp_path: Path):
     (tmp_path / "tiles.toml").write_text(
         f'[defaults]\ndq_bits = "SAT"\n[[tile]]\nname = "a"\nimage = "{path.name}"\ndq = "none"\n'
     )
-    assert [dict(tile.reading) for tile in read_tiles(tmp_path / "tiles.csv")] == [{"dq_bits": "1,16"}, {}]
-    assert dict(read_tiles(tmp_path / "tiles.toml")[0].reading) == {"dq": False, "dq_bits": "SAT"}
+    assert [dict(tile.read_options) for tile in read_tiles(tmp_path / "tiles.csv")] == [{"dq_bits": "1,16"}, {}]
+    assert dict(read_tiles(tmp_path / "tiles.toml")[0].read_options) == {"dq": False, "dq_bits": "SAT"}
 
 
 @pytest.mark.parametrize(("options", "code"), [(["--dq-bits", "CRX"], 2), (["--dq", "none"], 0)])

@@ -102,7 +102,7 @@ def test_sourcextractor_finds_the_sources_of_the_package(tmp_path):
             bottom = tile * 3 // 4 if y + tile * 5 // 4 < height else part.shape[0]
             right = tile * 3 // 4 if x + tile * 5 // 4 < width else part.shape[1]
             found[y + top : y + bottom, x + left : x + right] = answer[top:bottom, left:right]
-    sources = found > options.wings
+    sources = found > options.threshold
     both, either = (sources & (labels > 0)).sum(), (sources | (labels > 0)).sum()
     assert (labels > 0).mean() > 0.05 and both / either >= 0.95
 

@@ -53,12 +53,12 @@ def test_the_labels_of_the_maps(files, capsys):
 
 @pytest.mark.parametrize("segmentation", ["seg.fits", "float.fits", "seg.fits[0]", "maps.fits"])
 def test_the_segmentation_map_of_any_tool(files, segmentation):
-    assert run(files, "--segmentation", segmentation, maps="bare.fits") == 0
+    assert run(files, "--labels", segmentation, maps="bare.fits") == 0
     assert len(read_catalog(files / "out.ecsv")) == 4
 
 
 def test_options_reach_the_measurement(files):
-    options = ["--apertures", "4", "--aperture-unit", "pixel", "--columns", "sextractor", "--local-background"]
+    options = ["--aperture-radii", "4", "--aperture-unit", "pixel", "--columns", "sextractor", "--local-background"]
     assert run(files, *options, "--zero-point", "F160W=26", output="out.fits") == 0
     table = read_catalog(files / "out.fits")
     assert {"FLUX_APER_4PX", "MAG_AUTO", "BACKGROUND"} <= set(table.colnames)
@@ -76,7 +76,7 @@ def test_gain_and_psf_reach_the_measurement(files, gain, value):
 
 @pytest.mark.parametrize("suffix", CATALOG_FORMATS)
 def test_no_sources_is_a_valid_catalogue_in_every_format(files, suffix):
-    assert run(files, "--segmentation", "none.fits", "--share-blends", output=f"out.{suffix}") == 0
+    assert run(files, "--labels", "none.fits", "--deblended-flux", output=f"out.{suffix}") == 0
     table = read_catalog(files / f"out.{suffix}")
     assert len(table) == 0
     assert {"kron_flux_F160W", "total_flux_F160W", "shared_flux_F160W", "flags"} <= set(table.colnames)
@@ -85,16 +85,16 @@ def test_no_sources_is_a_valid_catalogue_in_every_format(files, suffix):
 @pytest.mark.parametrize(
     ("arguments", "maps", "code", "message"),
     [
-        (["--segmentation", "cut.fits"], "maps.fits", 3, "the label map has shape"),
-        (["--segmentation", "half.fits"], "maps.fits", 3, "not whole numbers"),
-        (["--segmentation", "cube.fits"], "maps.fits", 3, "dimensions"),
-        (["--segmentation", "absent.fits"], "maps.fits", 3, "no such file"),
+        (["--labels", "cut.fits"], "maps.fits", 3, "the label map has shape"),
+        (["--labels", "half.fits"], "maps.fits", 3, "not whole numbers"),
+        (["--labels", "cube.fits"], "maps.fits", 3, "dimensions"),
+        (["--labels", "absent.fits"], "maps.fits", 3, "no such file"),
         ([], "bare.fits", 3, "no segmentation map"),
         ([], "seg.fits", 3, "no class maps"),
         (["--zero-point", "F160W=bright"], "maps.fits", 2, "bright"),
         (["--zero-point", "F160W=inf"], "maps.fits", 2, "inf"),
-        (["--apertures", "0.5,x"], "maps.fits", 2, "x"),
-        (["--apertures", "0.5"], "maps.fits", 2, "no WCS"),
+        (["--aperture-radii", "0.5,x"], "maps.fits", 2, "x"),
+        (["--aperture-radii", "0.5"], "maps.fits", 2, "no WCS"),
         (["--columns", "cake"], "maps.fits", 2, "cake"),
     ],
 )

@@ -281,7 +281,7 @@ class TestIdentical:
     @pytest.mark.parametrize("rms", [True, False])
     def test_pieces_that_share_their_pixels(self, rms, small_sample):
         image, maps = scene(blobs((151, 163), 25, 9), seed=9, invalid=0.01, rms=rms)
-        sharing = MeasureOptions(share_blends=True, structure=False)
+        sharing = MeasureOptions(deblended_flux=True, structure=False)
         expected = one_block(image, maps, "probability", measuring=sharing)
         assert np.count_nonzero(expected[1]["n_children"]) > 4
         assert_identical(many_blocks(image, maps, "probability", 40, measuring=sharing), expected)
@@ -296,7 +296,7 @@ class TestIdentical:
         image = replace(image, valid=valid, data=np.where(valid, image.data, 0), rms=np.where(valid, image.rms, 0))
         parents = segment(maps, method="probability")
         labels = deblend(parents, image, method="multithreshold", classification=maps)
-        measuring = MeasureOptions(share_blends=True, local_background=True)
+        measuring = MeasureOptions(deblended_flux=True, local_background=True)
         given = {"parents": parents, "maps": "probability", "options": measuring, "band": band}
         expected = labels, measure(labels, image, maps, **given)
         assert np.count_nonzero(expected[1]["flags_F160W"]) > 4
@@ -308,9 +308,9 @@ class TestIdentical:
     @pytest.mark.parametrize("rms", [True, False])
     def test_the_light_must_be_significant(self, rms, small_sample):
         image, maps = scene(blobs((151, 163), 14, 4) * 0.1, seed=4, rms=rms)
-        detection = DetectionOptions(core=0.5, wings=0.3, min_area=1, min_significance=25)
+        detection = DetectionOptions(seed_threshold=0.5, threshold=0.3, min_area=1, min_snr=25)
         expected = one_block(image, maps, "probability", detection=detection)
-        without = segment(maps, method="probability", options=replace(detection, min_significance=0))
+        without = segment(maps, method="probability", options=replace(detection, min_snr=0))
         assert 0 < len(np.unique(expected[1]["parent_label"])) < without.max()
         assert_identical(many_blocks(image, maps, "probability", 40, detection=detection), expected)
 

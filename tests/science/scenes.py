@@ -382,7 +382,7 @@ def catalogue() -> Numbers:
     image = sky_image(bands, rms=np.array([1.0, 1.1, 2.0]), valid=valid, zero_points=(25.0, 26.0, None))
     maps = class_maps(shape, **planes)
     noise = {band: CorrelatedNoise(1.0, (1.0, 8.0), (1.0, 1.8), 0.1) for band in image.bands}
-    options = ml.MeasureOptions(aperture_radii=(3, 6), aperture_unit="pixel", psf_fwhm=3.0, share_blends=True)
+    options = ml.MeasureOptions(aperture_radii=(3, 6), aperture_unit="pixel", psf_fwhm=3.0, deblended_flux=True)
     parents = np.where(labels == 13, 9, labels)
     yield from columns(
         ml.measure(labels, image, maps, maps="probability", options=options, noise=noise, parents=parents)

@@ -173,7 +173,7 @@ class TestProbability:
     def test_thresholds_are_options(self):
         maps = self.maps(self.source())
         assert segment(maps, method="probability", threshold=0.5).max() == 3
-        tight = DetectionOptions(wings=0.6, min_area=1)
+        tight = DetectionOptions(threshold=0.6, min_area=1)
         labels = segment(maps, method="probability", options=tight)
         assert np.count_nonzero(labels) == 9 + 4 + 1
 
@@ -188,7 +188,7 @@ class TestProbability:
         data = rng.normal(size=(40, 50, 2)).astype(np.float32)
         data[10:16, 10:16] += 3
         image = SkyImage(data, ("F160W", "F606W"), np.ones(data.shape, bool), rms=np.ones_like(data))
-        options = DetectionOptions(min_significance=5)
+        options = DetectionOptions(min_snr=5)
         labels = segment(self.maps(self.source()), method="probability", image=image, options=options)
         assert labels.max() == 1
         assert (labels[10:16, 10:16] == 1).all()
@@ -206,7 +206,7 @@ class TestProbability:
     def test_nothing_is_an_empty_map(self):
         assert not segment(self.maps(np.zeros((20, 20))), method="probability").any()
 
-    @pytest.mark.parametrize("wrong", [{"core": 0.2}, {"wings": 0}, {"min_area": 0}, {"min_significance": np.nan}])
+    @pytest.mark.parametrize("wrong", [{"seed_threshold": 0.2}, {"threshold": 0}, {"min_area": 0}, {"min_snr": np.nan}])
     def test_impossible_options(self, wrong):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             DetectionOptions(**wrong)

@@ -39,7 +39,7 @@ def maps(**planes):
     return Classification(probability.astype(np.float32), everywhere.astype(np.int32), everywhere)
 
 
-NOTHING_JOINED = MultithresholdOptions(bump_share=0, clump_share=0, knot_area=0)
+NOTHING_JOINED = MultithresholdOptions(merge_contrast=0, merge_contrast_structured=0, max_knot_area=0)
 
 
 def split(labels, light, **options):
@@ -155,7 +155,7 @@ class TestClassMaps:
 @given(hnp.arrays(np.int32, (16, 18), elements=st.sampled_from([0, 0, 1, 1, 1, 2, 5])), st.integers(0, 5))
 def test_children_cover_their_parent_exactly(labels, seed):
     light = np.random.default_rng(seed).gamma(1, 20, labels.shape)
-    options = MultithresholdOptions(min_area=1, smoothing=0.5, min_depth=0.5)
+    options = MultithresholdOptions(min_area=1, smoothing=0.5, min_saddle_depth=0.5)
     pieces = split(labels, light, options=options)
     np.testing.assert_array_equal(pieces > 0, labels > 0)
     for name in np.unique(pieces[pieces > 0]):

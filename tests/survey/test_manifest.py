@@ -38,7 +38,7 @@ ROWS = [
 
 
 def as_values(tiles):
-    return [(tile.name, tile.image, dict(tile.reading), dict(tile.options)) for tile in tiles]
+    return [(tile.name, tile.image, dict(tile.read_options), dict(tile.options)) for tile in tiles]
 
 
 def manifests(folder):
@@ -54,13 +54,13 @@ def test_three_formats_say_the_same(tmp_path):
         (
             "a",
             str(tmp_path / "images/a.fits[SCI]"),
-            {"rms": str(tmp_path / "images/a_rms.fits"), "bands": ["H", "J"], "zero_points": {"H": 25.9, "J": 26.2}},
+            {"rms": str(tmp_path / "images/a_rms.fits"), "bands": ("H", "J"), "zero_points": {"H": 25.9, "J": 26.2}},
             {"stride": 7},
         ),
         (
             "b",
             {"H": str(tmp_path / "images/b_h.fits"), "J": "/data/b_j.fits"},
-            {"weight": {"H": "s3://survey/b_w.fits"}, "bands": ["H", "J"]},
+            {"weight": {"H": "s3://survey/b_w.fits"}, "bands": ("H", "J")},
             {},
         ),
     ]
@@ -71,7 +71,7 @@ def test_three_formats_say_the_same(tmp_path):
 def test_numbers_in_ecsv_are_numbers(tmp_path):
     Table({"name": ["a"], "image": ["a.fits"], "zero_point_H": [25.5], "stride": [9]}).write(tmp_path / "m.ecsv")
     (tile,) = read_tiles(tmp_path / "m.ecsv")
-    assert tile.reading["zero_points"] == {"H": 25.5}
+    assert tile.read_options["zero_points"] == {"H": 25.5}
     assert tile.options == {"stride": 9}
 
 
@@ -127,12 +127,12 @@ def test_locations_name_every_file():
 BAD = {
     "two of a name": ("name,image\na,1.fits\nA,2.fits\n", InputError, "two tiles are called A"),
     "no image": ("name,rms\na,1.fits\n", InputError, "tile a: there is no image"),
-    "unknown column": ("name,image,colour\na,1.fits,red\n", InputError, "colour is unknown"),
+    "unknown column": ("name,image,colour\na,1.fits,red\n", OptionError, "colour is unknown"),
     "name with a slash": ("name,image\n../a,1.fits\n", OptionError, "tile name '../a'"),
     "hidden name": ("name,image\n.a,1.fits\n", OptionError, "not beginning"),
     "no rows": ("name,image\n", InputError, "no tile"),
     "short row": ("name,image\na\n", InputError, "more or fewer fields"),
-    "zero-point": ("name,image,zero_point_H\na,1.fits,bright\n", InputError, "zero_point_H = bright"),
+    "zero-point": ("name,image,zero_point_H\na,1.fits,bright\n", OptionError, "bright'} is of the wrong kind"),
     "band without a name": ("image_H,image_J\n1.fits,2.fits\n", InputError, "needs a name"),
     "unknown option": ('[[tile]]\nimage="a.fits"\noptions={speed=3}\n', OptionError, "speed is unknown"),
     "not TOML": ("[[tile]\n", InputError, "not valid TOML"),

@@ -63,7 +63,7 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
     aside = temporary_path(directory)
     aside.mkdir()
     try:
-        with open_image(job.tile.image, **job.tile.reading) as opened:
+        with open_image(job.tile.image, **job.tile.read_options) as opened:
             chosen = opened.select(info.bands) if info.bands and not opened.has_band_names else opened
             image = SentSource(chosen.description)
         maps = open_pieces(job, pieces, image)

@@ -51,7 +51,7 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
     if before and before["run"] == digest(job.made_of) and same_facts(before["inputs"], facts):
         return Outcome(job.tile.name, "done", time.perf_counter() - start)
     inputs = describe_inputs(job.tile)
-    with open_image(job.tile.image, **job.tile.reading) as opened:
+    with open_image(job.tile.image, **job.tile.read_options) as opened:
         model, name = get_model(job, opened), model_name(job, opened)
         image = opened.select(model.bands) if model.bands and not opened.has_band_names else opened
         resolve_detection(image, model.settings, (), job.options)  # what is impossible fails here, before the pieces
@@ -86,7 +86,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
         marker.unlink()
     aside = temporary_path(product)
     try:
-        with open_image(job.tile.image, **job.tile.reading) as image:
+        with open_image(job.tile.image, **job.tile.read_options) as image:
             model = get_model(job, image)
             if model.bands and not image.has_band_names:
                 image = image.select(model.bands)

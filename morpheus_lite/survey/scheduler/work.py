@@ -107,7 +107,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
     if job.state == State.CHECK and _adopt(job, directory, describe_inputs(tile)):
         return Outcome(tile.name, "revalidated", time.perf_counter() - start)
     if job.side is not None:
-        with open_image(tile.image, **tile.reading) as image:
+        with open_image(tile.image, **tile.read_options) as image:
             if max(image.shape) > job.side:
                 return Outcome(tile.name, "large", shape=image.shape)
     inputs = describe_inputs(tile)
@@ -115,7 +115,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
     aside.mkdir()
     try:
         clock = time.perf_counter()
-        with open_image(tile.image, **tile.reading) as image:
+        with open_image(tile.image, **tile.read_options) as image:
             model = get_model(job, image)
         loading = time.perf_counter() - clock
         products = classify_file(
@@ -123,7 +123,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
             aside,
             replace(job.options, overwrite=True),
             name=tile.name,
-            reading=dict(tile.reading),
+            read_options=dict(tile.read_options),
             model=model,
             workers=job.threads,
         )
@@ -155,7 +155,7 @@ def _adopt(job: Job, directory: Path, inputs: Mapping[str, Any]) -> bool:
 
 def image_summary(tile: Tile, table: QTable, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Summarise a finished image for merging and for the report."""
-    with open_image(tile.image, **tile.reading) as source:
+    with open_image(tile.image, **tile.read_options) as source:
         footprint = footprint_of(source)
         zero_points = dict(zip(source.bands, source.zero_points, strict=True))
     return {

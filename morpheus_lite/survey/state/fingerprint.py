@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from morpheus_lite import __version__
 from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.config.schema import changed, plain_values
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.location import Location
 from morpheus_lite.survey.tile import NOISE_PLANES, Tile
@@ -18,22 +18,16 @@ Facts = dict[str, Any]
 
 _REMOTE_FACTS = ("ETag", "Content-MD5", "LastModified", "last_modified", "mtime", "md5Hash", "generation")
 _CHUNK = 1 << 22
-_HARMLESS = ("overwrite", "memory", "device", "engine")
-"""Options that do not change what is in the products."""
 
 
 def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
     """The options of one tile: those of the survey with its own on top."""
-    own = dict(tile.options)
-    if "measuring" in own:
-        own["measuring"] = options.measuring.with_fields(own["measuring"])
-    return replace(options, **own) if own else options
+    return changed(options, tile.options)
 
 
 def option_values(options: ClassifyOptions) -> dict[str, Any]:
     """The options that products depend on, as plain values: what JSON would give back of them."""
-    chosen = {key: value for key, value in asdict(options).items() if key not in _HARMLESS}
-    return json.loads(json.dumps(chosen, default=list))
+    return plain_values(options, without=("none",))
 
 
 def run_of(
@@ -57,9 +51,9 @@ def run_of(
     if tile.options or values is None:
         options = tile_options(tile, options)
         values = option_values(options)
-    reading = {key: value for key, value in tile.reading.items() if key not in NOISE_PLANES}
+    reading = {key: value for key, value in tile.read_options.items() if key not in NOISE_PLANES}
     hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}
-    left_out = [plane for plane in NOISE_PLANES if tile.reading.get(plane) is False]
+    left_out = [plane for plane in NOISE_PLANES if tile.read_options.get(plane) is False]
     return {
         "version": __version__,
         "weights": weights[options.model],

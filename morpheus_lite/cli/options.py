@@ -1,0 +1,201 @@
+"""Options of the commands, made from the dataclasses that declare them, in groups; and those of all commands."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from morpheus_lite.cli.console import set_up_logging
+from morpheus_lite.config.schema import Declared, declared, with_values
+from morpheus_lite.errors import InputError, OptionError
+
+_Options = TypeVar("Options")
+
+GROUPS = ("Image", "Network", "Detection", "Deblending", "Measurement", "Products", "Cluster", "Run", "General")
+"""Headings of ``--help``, in this order."""
+
+
+class Command(click.Command):
+    """A command whose options are listed in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for group in GROUPS:
+            members = (one for one in self.get_params(ctx) if getattr(one, "group", "General") == group)
+            records = [record for one in members if (record := one.get_help_record(ctx)) and record[0].startswith("-")]
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records, col_max=36)
+
+
+class Option(click.Option):
+    """An option with a heading in ``--help``."""
+
+    def __init__(self, *arguments: Any, group: str = "General", one: Declared | None = None, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.group, self.one = group, one
+
+
+class Value(click.ParamType):
+    """A value as its dataclass declares it, from a text or from a value of TOML."""
+
+    name = "value"
+
+    def __init__(self, one: Declared) -> None:
+        self.one = one
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.one.parse(value) if isinstance(value, str) else self.one.convert(value)
+        except OptionError as error:
+            self.fail(str(error), param, ctx)
+
+
+def grouped_option(*names: str, group: str = "General", **settings: Any) -> Callable:
+    """An option that no dataclass declares, under a heading."""
+    return click.option(*names, cls=Option, group=group, **settings)
+
+
+def options_of(options: Any, *, without: tuple[str, ...] = (), short: dict[str, str] | None = None) -> Callable:
+    """Add the options that a dataclass declares, with the values of ``options`` as defaults."""
+
+    def add(command: Callable) -> Callable:
+        for one in list(_on_command_line(options, without))[::-1]:
+            command = _option_of(one, (short or {}).get(one.flag))(command)
+        return command
+
+    return add
+
+
+def collected(options: _Options, given: dict[str, Any], *, without: tuple[str, ...] = ()) -> _Options:
+    """Options with those that were given on the command line, which are taken out of ``given``."""
+    values = {one.path: given.pop(_name(one)) for one in _on_command_line(options, without)}
+    return with_values(options, {path: value for path, value in values.items() if value is not None})
+
+
+def _on_command_line(options: Any, without: tuple[str, ...]) -> Iterator[Declared]:
+    return (one for one in declared(options) if one.flag and one.path[0] not in without)
+
+
+def _name(one: Declared) -> str:
+    return one.flag.replace("-", "_")
+
+
+def _option_of(one: Declared, short: str | None) -> Callable:
+    flag = f"--{one.flag}"
+    names = [name for name in (short, flag) if name]
+    settings: dict[str, Any] = {"help": _help(one), "group": one.group, "one": one, "default": None}
+    if one.hint is bool:
+        return grouped_option(_name(one), f"{flag}/--no-{one.flag}" if one.default else flag, **settings, is_flag=True)
+    if one.is_table:
+        settings |= {"multiple": True, "callback": _combined, "type": click.UNPROCESSED}
+    elif "choices" in one.bounds and one.hint in (str, str | None):
+        settings |= {"metavar": f"[{'|'.join(one.bounds['choices'])}]"}
+    settings.setdefault("type", Value(one))
+    return grouped_option(_name(one), *names, **{"metavar": one.bounds.get("metavar") or _metavar(one), **settings})
+
+
+def _metavar(one: Declared) -> str:
+    unit = one.bounds.get("unit", "")
+    return unit.upper().split()[0] if unit else "N" if one.hint in (int, int | None) else "VALUE"
+
+
+def _help(one: Declared) -> str:
+    """The line of ``--help``: what it is, and the default."""
+    default = one.default
+    if default is None:
+        default = one.bounds.get("unset")
+    elif isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    elif default is False:
+        default = None
+    elif default is True:
+        default = "on"
+    unit = f" {one.bounds['unit']}" if "unit" in one.bounds and default is one.default and default is not None else ""
+    return f"{one.bounds.get('help', '')}{'' if default is None else f'  [default: {default}{unit}]'}"
+
+
+def _combined(context: click.Context, parameter: click.Parameter, values: tuple[Any, ...] | None) -> Any:
+    """The value of an option that may be given several times; a value of TOML comes as it is."""
+    if not values:
+        return None
+    kind = Value(parameter.one)  # type: ignore[attr-defined]
+    try:
+        if isinstance(values[0], str):
+            return kind.one.parse(values)
+        return kind.one.convert(values[0])
+    except OptionError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+def common(command: Callable) -> Callable:
+    """Add ``--json``, ``--config``, ``-v`` and ``-q``; the command gets those of them that it has parameters for."""
+    taken = inspect.signature(command).parameters
+
+    @wraps(command)
+    def run(*, verbose: int, quiet: bool, as_json: bool, **given: Any) -> int:
+        set_up_logging(verbose=verbose, quiet=quiet)
+        state = {"verbose": verbose, "quiet": quiet, "as_json": as_json}
+        return command(**given, **{name: value for name, value in state.items() if name in taken})
+
+    for decorate in (
+        grouped_option("-q", "--quiet", is_flag=True, help="No progress, only errors."),
+        grouped_option("-v", "--verbose", count=True, help="Say more (-vv: everything)."),
+        grouped_option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            callback=_load,
+            is_eager=True,
+            expose_value=False,
+            metavar="FILE.toml",
+            help="Options by their long names; the command line wins.",
+        ),
+        grouped_option("--json", "as_json", is_flag=True, help="Print what was done as JSON."),
+    ):
+        run = decorate(run)
+    return run
+
+
+def _load(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Take the options of a TOML file as defaults."""
+    if path is None:
+        return
+    from morpheus_lite.io.untrusted import read_toml
+
+    try:
+        table = read_toml(path)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from error
+    known = {
+        name.removeprefix("--"): one
+        for one in context.command.params
+        if isinstance(one, click.Option) and one.expose_value
+        for name in one.opts
+        if name.startswith("--")
+    }
+    given = {}
+    for key, value in table.items():
+        option = known.get(key.replace("_", "-"))
+        if option is None:
+            raise click.BadParameter(
+                f"{path} sets {key}, which this command does not have; its options: {', '.join(sorted(known))}"
+            )
+        try:
+            given[option.name] = _default_of(option, value)
+        except OptionError as error:
+            raise click.BadParameter(f"{path} sets {key} = {value!r:.60}: {error}") from error
+    context.default_map = {**(context.default_map or {}), **given}
+
+
+def _default_of(option: click.Option, value: Any) -> Any:
+    """A value of TOML as a default of click; what its type is not is refused here, bounds are click's own matter."""
+    one = getattr(option, "one", None)
+    if one is not None:
+        value = one.parse(value) if isinstance(value, str) and one.is_list else one.convert(value)
+        return [value] if one.is_table else value
+    kinds: Any = bool if option.is_flag else int if option.count else (str, int, float, list)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not option.is_flag):
+        raise OptionError(f"expected {'true or false' if option.is_flag else 'another type'}")
+    return value

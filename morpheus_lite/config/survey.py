@@ -1,0 +1,118 @@
+"""Where and how a survey is run; none of it changes the result."""
+
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from morpheus_lite.config.schema import check, documented, option
+from morpheus_lite.errors import OptionError
+from morpheus_lite.runtime.resources import format_memory, parse_memory, usable_cores
+
+_ADDRESS = re.compile(r"inproc://.+|((tcp|tls|ucx|ws|wss)://)?[^/]+:\d{1,5}/?")
+_DASHBOARD = re.compile(r"((?P<host>[^:]*|\[.*\]):)?(?P<port>\d{1,5})")
+_TLS = ("tls_ca", "tls_cert", "tls_key")
+LEAST_MEMORY = 200_000_000
+"""Bytes below which a worker process is ended before it can say that it is there: the survey would wait for ever."""
+
+
+@documented
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where a survey is worked on."""
+
+    workers: int | None = option(
+        None,
+        "Worker processes here; 0: this process.",
+        unset="one per two cores",
+        more="They share its cores.",
+        low=0,
+        high=1024,
+        metavar="N",
+        group="Cluster",
+    )
+    scheduler: str | None = option(
+        None, "A Dask scheduler that runs, such as tcp://host:8786.", more="It has its own workers.", metavar="ADDRESS"
+    )
+    memory_limit: str | int | None = option(
+        None,
+        "Memory of each worker process, such as 4GB.",
+        unset="its share",
+        more="One that takes more is ended, and its tile tried again.",
+        metavar="SIZE",
+    )
+    dashboard: str = option("127.0.0.1:0", "Where Dask's dashboard listens; port 0: any.", metavar="HOST:PORT")
+    tls_ca: str | None = option(None, "Certificate authority, for a scheduler at tls://.", metavar="FILE")
+    tls_cert: str | None = option(None, "This client's certificate.", metavar="FILE")
+    tls_key: str | None = option(None, "This client's key.", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.scheduler is not None and self.workers is not None:
+            raise OptionError(f"the workers are those of {self.scheduler}: leave the number of workers out")
+        if self.scheduler is not None and not _ADDRESS.fullmatch(self.scheduler):
+            raise OptionError(f"scheduler {self.scheduler!r}: expected an address such as tcp://host:8786")
+        if self.memory_limit is not None and parse_memory(self.memory_limit, "memory limit") < LEAST_MEMORY:
+            raise OptionError(
+                f"memory limit {self.memory_limit!r}: expected at least {format_memory(LEAST_MEMORY)}, which a worker "
+                "takes before its first tile"
+            )
+        _check_dashboard(self.dashboard)
+        files = {name: value for name in _TLS if (value := getattr(self, name)) is not None}
+        if files and not (self.scheduler or "").startswith("tls://"):
+            raise OptionError(f"{', '.join(files)}: certificates are for a scheduler at tls://HOST:PORT")
+        for name, path in files.items():
+            if not Path(path).is_file():
+                raise OptionError(f"{name} = {path}: no such file; expected a file of PEM")
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes on this machine."""
+        return max(1, usable_cores() // 2) if self.workers is None else self.workers
+
+    @property
+    def in_process(self) -> bool:
+        """Whether tiles are worked on in this process."""
+        return self.scheduler is None and self.n_workers == 0
+
+    @property
+    def threads(self) -> int:
+        """Calls of the network at the same time, in each worker."""
+        return 1 if self.scheduler is not None else max(1, usable_cores() // max(self.n_workers, 1))
+
+
+def _check_dashboard(address: str) -> None:
+    """Raise `OptionError` unless this machine can listen there."""
+    match = _DASHBOARD.fullmatch(address)
+    if match is None or int(match["port"]) > 65535:
+        raise OptionError(f"dashboard {address!r}: expected HOST:PORT, such as 127.0.0.1:8787")
+    host = (match["host"] or "").strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        raise OptionError(f"dashboard {address!r}: this machine cannot listen there ({error.strerror})") from error
+
+
+@documented
+@dataclass(frozen=True)
+class RunOptions:
+    """How a survey is run."""
+
+    retries: int = option(2, "Further tries of a tile that failed.", low=0, high=1000, metavar="N", group="Run")
+    tile_timeout: float | None = option(
+        None, "End a worker that is at one tile for longer.", unset="wait", above=0, unit="seconds"
+    )
+    verify: bool = option(False, "Compare the checksums of products that are there.")
+    merge: bool = option(True, "Merge the tiles' catalogues to one.")
+    tile_size: int | None = option(
+        4096,
+        "Cut images with a longer side into squares.",
+        more="Separate workers classify them; sources are found and measured as if the image were whole. None: cut "
+        "nothing.",
+        low=1,
+        unit="pixels",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
