@@ -97,6 +97,8 @@ def _is_aside(path: str) -> bool:
     """True if a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
     if naming.is_companion(Location.parse(path).stem):
         return True
+    if not Path(path).is_file():  # whoever opens a pipe waits for ever
+        return False
     try:
         with Path(path).open("rb") as file:
             for block in iter(lambda: file.read(2880), b""):
