@@ -24,7 +24,7 @@ PLANS = {
         "save_every": 50, "n_noise": 20000, "n_signals": {**dict.fromkeys(range(1, 8), 256), 3: 128},
     },
     "full": {
-        "n_templates": 4096, "steps": 300, "pairs": 8, "rates": (5e-5, 5e-4), "validation": (128, 256),
+        "n_templates": 4096, "steps": 300, "pairs": 8, "rates": (1e-5, 1e-4), "validation": (128, 256),
         "save_every": 50, "n_noise": 20000,
         "n_signals": {**dict.fromkeys((1, 2, 3, 4), 500), **dict.fromkeys((5, 6, 7), 250)},
     },
