@@ -118,7 +118,7 @@ def classify_one(source: Any, output: Path, settings: dict[str, Any], *, quiet: 
 
 
 def image_lines(record: dict[str, Any]) -> list[str]:
-    """What was made, for a person."""
+    """Describe the products, for a person."""
     counts = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in record["classes"].items())
     height, width = record["shape"]
     sources = "" if record["n_sources"] is None else f", {record['n_sources']} sources"

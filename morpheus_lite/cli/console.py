@@ -1,4 +1,4 @@
-"""What the commands share: their log, progress with the time left, the start of the network, and bounded numbers."""
+"""Parts shared by the commands: log, progress with the time left, start of the network, bounded numbers."""
 
 import gc
 import logging

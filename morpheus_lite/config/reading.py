@@ -1,4 +1,4 @@
-"""How an image is read from files: options of every command that reads one."""
+"""Options of every command that reads an image from files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -115,17 +115,17 @@ class Declared:
 
     @property
     def is_table(self) -> bool:
-        """Whether values may be given by name, ``NAME=VALUE``."""
+        """True if values may be given by name, ``NAME=VALUE``."""
         return any(_is_mapping(one) for one in (self.hint, *get_args(self.hint)))
 
     @property
     def is_list(self) -> bool:
-        """Whether a text may hold several values, ``A,B``, or one that has a name."""
+        """True if a text may hold several values, ``A,B``, or one that has a name."""
         return self.is_table or any(get_origin(one) is tuple for one in (self.hint, *get_args(self.hint)))
 
     @property
     def expected(self) -> str:
-        """What is expected, in words."""
+        """Description of the expected value."""
         return _expected(self.hint, self.bounds)
 
     def convert(self, value: Any) -> Any:

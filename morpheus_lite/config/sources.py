@@ -1,4 +1,4 @@
-"""How sources are found in class maps, and how blends are split."""
+"""Options of detection in class maps, and of deblending."""
 
 from dataclasses import dataclass
 

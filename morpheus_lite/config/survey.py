@@ -1,4 +1,4 @@
-"""Where and how a survey is run; none of it changes the result."""
+"""Options of running a survey; none of them changes the result."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ LEAST_MEMORY = 200_000_000
 @documented
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Where a survey is worked on."""
+    """Cluster that a survey runs on."""
 
     workers: int | None = option(
         None,
@@ -72,7 +72,7 @@ class ClusterOptions:
 
     @property
     def in_process(self) -> bool:
-        """Whether tiles are worked on in this process."""
+        """True if tiles are worked on in this process."""
         return self.scheduler is None and self.n_workers == 0
 
     @property
@@ -97,7 +97,7 @@ def _check_dashboard(address: str) -> None:
 @documented
 @dataclass(frozen=True)
 class RunOptions:
-    """How a survey is run."""
+    """Options of a run."""
 
     retries: int = option(2, "Further tries of a tile that failed.", low=0, high=1000, metavar="N", group="Run")
     tile_timeout: float | None = option(

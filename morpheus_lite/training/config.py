@@ -30,7 +30,7 @@ FINE_TUNING_STAGE = {"patch": 96, "batch": 16}
 @documented
 @dataclass(frozen=True)
 class SamplingConfig:
-    """What a batch is made of, in one stage of training."""
+    """Composition of a batch in one stage of training."""
 
     until: int | None = option(None, "Step at which the next stage begins; None for the rest of the training.", low=1)
     patch: int = option(160, "Side of a patch in pixels, a multiple of the network's pooling.", low=1, high=4096)
