@@ -160,7 +160,7 @@ def cut_stamp(
     rms = None if image.rms is None else np.where(usable, image.rms[window], 0)
     variance = _variance(rms, light, sky, [noise[band].sigma for band in image.bands])
     weights = detection.weights(light, usable, source_mask)
-    seen = usable.any(axis=2, keepdims=True)
+    seen = np.asarray(usable.any(axis=2, keepdims=True))
     wanted = ~seen | neighbor_mask[:, :, None]
     together, _ = _mirrored(summed(weights, light)[:, :, None], seen, wanted, here, neighbor_mask)
     noisy = summed(weights**2, np.where(weights > 0, variance, 0))

@@ -97,7 +97,7 @@ class DetectionImage:
 
     def _factors(self, bands: np.ndarray) -> np.ndarray:
         """Factors of bands that are added up, so that the noise of the sum is that of one."""
-        return self.scale * bands / np.sqrt(max(np.count_nonzero(bands), 1))
+        return self.scale * bands / np.sqrt(max(int(np.count_nonzero(bands)), 1))
 
     def of_sources(self, sources: LabelledPixels, image: SkyImage) -> tuple[np.ndarray, np.ndarray]:
         """Light of sources, and where there is any.
@@ -179,5 +179,5 @@ def _stacked(detection: DetectionImage, image: SkyImage, sigma: np.ndarray) -> S
     weights = detection.weights(data, image.valid, np.zeros(image.shape, dtype=bool))
     rms = np.broadcast_to(sigma, image.data.shape) if image.rms is None else np.where(image.rms > 0, image.rms, sigma)
     light, variance = summed(weights, data), summed(weights**2, rms.astype(np.float64) ** 2)
-    planes = (plane[:, :, None] for plane in (light, image.valid.any(axis=2), np.sqrt(variance)))
+    planes = (plane[:, :, None] for plane in (light, np.asarray(image.valid.any(axis=2)), np.sqrt(variance)))
     return SkyImage(next(planes), (STACK,), next(planes), rms=next(planes))
