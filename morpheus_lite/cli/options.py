@@ -12,7 +12,7 @@ from morpheus_lite.cli.console import set_up_logging
 from morpheus_lite.config.schema import Declared, declared, with_values
 from morpheus_lite.errors import InputError, OptionError
 
-_Options = TypeVar("Options")
+_Options = TypeVar("_Options")
 
 GROUPS = ("Image", "Network", "Detection", "Deblending", "Measurement", "Products", "Cluster", "Run", "General")
 """Headings of ``--help``, in this order."""
