@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import morpheus_lite as ml
-from morpheus_lite.segmentation.detection import DetectionOptions
 from morpheus_lite.visualization.html_report import write_report
 from morpheus_lite.visualization.plots import choose_sources, field_rgb, plot_class_map, plot_outlines, save_stamp_sheet
 from morpheus_lite.visualization.plots.frames import save_figure
@@ -33,13 +32,8 @@ def main() -> None:
     image = ml.read_image(chosen.image)
     model = ml.load_model(chosen.model)
     result = ml.classify(image, model)
-    method = "paper" if result.vote is not None else "probability"
-    options = DetectionOptions(**model.settings.get("detection", {}))
-    parents = ml.segment(result, method=method, image=image, options=options)
-    labels = ml.deblend(
-        parents, image, method="paper" if method == "paper" else "multithreshold", classification=result
-    )
-    table = ml.measure(labels, image, result, parents=parents, maps="vote" if method == "paper" else "probability")
+    labels = ml.deblend(ml.segment(result), image)
+    table = ml.measure(labels, image, result)
     print(f"{len(table)} sources")
     draw_outlines(chosen.output / f"{chosen.name}_outlines.png", image, result, labels, table)
     rows = choose_sources(table, 8, per_class=True)

@@ -17,7 +17,7 @@ from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pi
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage, pixel_scale_of
 from morpheus_lite.core.label_store import LabelStore
-from morpheus_lite.core.labels import LabelledPixels, check_labels
+from morpheus_lite.core.labels import LabelledPixels, LabelMap, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
@@ -42,7 +42,7 @@ def measure(
     *,
     band: str | None = None,
     parents: Any = None,
-    maps: str = "vote",
+    maps: str | None = None,
     options: MeasureOptions | None = None,
     noise: dict[str, CorrelatedNoise] | None = None,
     workers: int = 1,
@@ -62,9 +62,11 @@ def measure(
         has no data. None adds up all bands, each over the noise of its sky; with rank votes, as published, it takes
         F160W, or the first band of an image without it.
     parents : array_like of int, optional
-        Label map before deblending, shape ``(y, x)``. None says that nothing was deblended.
-    maps : {"vote", "probability"}
-        Which class maps are summed to morphologies: rank votes, as published, or mean probabilities.
+        Label map before deblending, shape ``(y, x)``. None takes the one that `deblend` made ``labels`` of; labels of
+        other origin were not deblended then.
+    maps : {"vote", "probability"}, optional
+        Which class maps are summed to morphologies: rank votes, as published, or mean probabilities. None takes the
+        votes where there are any.
     options : MeasureOptions, optional
         What to measure; None takes everything, with 0.25, 0.5 and 1 arcsec (without a WCS 3, 5 and 10 pixels) as
         aperture radii. ``MeasureOptions.paper()`` stops at the segments, and is many times faster.
@@ -117,6 +119,8 @@ def measure(
     `MeasureOptions.margin` of its bounding box.
     """
     options = options or MeasureOptions()
+    if parents is None and isinstance(labels, LabelMap):
+        parents = labels.parents
     labels = check_labels(labels, image.shape)
     if classification.shape != image.shape:
         raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {image.shape}")
@@ -130,7 +134,7 @@ def measure(
         found if parents is None else LabelStore.of(check_labels(parents, labels.shape)),
         MemoryImage(image),
         MemoryMaps.of(classification),
-        kind=maps,
+        kind=maps or ("probability" if classification.vote is None else "vote"),
         options=options,
         band=band,
         noise=noise,

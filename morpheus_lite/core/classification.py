@@ -7,6 +7,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
+from morpheus_lite.core.image import SkyImage
 
 
 class Classifier(Protocol):
@@ -57,6 +58,8 @@ class Classification:
         float32, shape ``(y, x)``: entropy of ``probability``, over the largest there is, and the part of it that is
         there because eight orientations contradict one another (see
         `morpheus_lite.inference.test_time_augmentation`); NaN where ``coverage`` is 0.
+    image : SkyImage or None
+        The image that was classified, not copied; None for maps that were read from a file.
     """
 
     probability: np.ndarray
@@ -69,6 +72,7 @@ class Classification:
     provenance: dict[str, Any] = field(default_factory=dict)
     entropy: np.ndarray | None = None
     tta_disagreement: np.ndarray | None = None
+    image: SkyImage | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

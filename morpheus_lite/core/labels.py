@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.core.classification import Classification
 from morpheus_lite.errors import InputError
 
 
@@ -39,6 +40,36 @@ def check_labels(labels: Any, shape: tuple[int, int]) -> np.ndarray:
     if largest > np.iinfo(np.int32).max:
         raise InputError(f"label {largest} does not fit int32; renumber the sources")
     return np.maximum(labels, 0).astype(np.int32)
+
+
+class LabelMap(np.ndarray):
+    """A label map that remembers what it was made of, so that `deblend` and `measure` need not be told again.
+
+    It is an int32 array like any other. Whatever is made of it, such as a part, a copy or a mask, remembers nothing.
+
+    Attributes
+    ----------
+    classification : Classification or None
+        Class maps that the sources were found in.
+    parents : numpy.ndarray or None
+        int32, shape ``(y, x)``: the labels before deblending; None if nothing was deblended.
+    """
+
+    classification: Classification | None = None
+    parents: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls, labels: np.ndarray, classification: Classification | None, parents: np.ndarray | None = None
+    ) -> "LabelMap":
+        """The same array, with what it was made of."""
+        found = labels.view(cls)
+        found.classification, found.parents = classification, parents
+        return found
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        """Results of arithmetic are plain arrays and numbers."""
+        return array[()] if return_scalar else np.asarray(array)
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,6 @@ def catalog_file(
         classification,
         band=options.detection_band,
         parents=None if parents is None else read_labels(parents),
-        maps="vote" if classification.vote is not None else "probability",
         options=options.measuring,
     )
     table = sextractor_columns(table) if options.columns == "sextractor" else table

@@ -79,7 +79,9 @@ def classify(
     Returns
     -------
     Classification
-        Mean, variance, rank vote and coverage of every pixel.
+        Mean, variance, rank vote and coverage of every pixel. It remembers the image, and the model's own thresholds of
+        detection, so that `segment`, `deblend` and `measure` need no more arguments. In which respects the image is
+        unlike those that the model was trained on is logged, and recorded as ``provenance["domain"]``.
 
     Raises
     ------
@@ -124,7 +126,9 @@ def classify(
             workers=workers,
             progress=progress,
         )
-    return replace(result, provenance={**result.provenance, "engine": model.engine})
+    outside = outside_domain(image.cutout(middle(image.shape)), model)
+    record = {**result.provenance, **_record_of_model(model), **({"domain": list(outside)} if outside else {})}
+    return replace(result, provenance=record, image=image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +223,7 @@ def classify_file(
             finding = resolve_detection(image, model.settings, plan.kinds, options)
         log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
         with clock("checking"):
-            outside = outside_domain(image, model) if options.domain_check else ()
+            outside = outside_domain(image.read(middle(image.shape)), model) if options.domain_check else ()
         record = {**plan.record, **run_record(image, options), **({"domain": list(outside)} if outside else {})}
         temporary = {product: folder / path.name for product, path in paths.items()}
         place = _place_of_maps(temporary, options)
@@ -307,6 +311,12 @@ def resolve_detection(
     }
 
 
+def _record_of_model(model: Model, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What maps record beside the model's name: what ran it, and the thresholds of detection that go with it."""
+    detection = {**model.settings.get("detection", {}), **(chosen or {})}
+    return {"engine": model.engine, **({"detection": detection} if detection else {})}
+
+
 def measuring_in(options: ClassifyOptions, outside: Sequence[str]) -> MeasureOptions:
     """Measurement options with the flag for an image outside of the model's domain."""
     return replace(options.measuring, outside_domain=options.measuring.outside_domain or bool(outside))
@@ -364,7 +374,7 @@ def plan_run(
             cast(OnePassModel, model).release()
 
         kinds = (*one_pass.TILE_PLANES, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
-        record = {**tile_record(model, uncertainty=doubt), "engine": model.engine}
+        record = {**tile_record(model, uncertainty=doubt), **_record_of_model(model, options.detection)}
         return Plan(kinds, record, memory, fill)
     _refuse_uncertainty(model, options.uncertainty)
     region = region_in(memory, len(model.bands))
@@ -373,7 +383,7 @@ def plan_run(
         given: dict[str, Any] = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
         stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
 
-    record = {**window_record(model, options.stride, options.edges), "engine": model.engine}
+    record = {**window_record(model, options.stride, options.edges), **_record_of_model(model, options.detection)}
     return Plan((*sliding_window.WINDOW_PLANES, "segmentation"), record, memory, fill_windows)
 
 
@@ -382,12 +392,12 @@ def _named(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
     return choose_model(image.bands, image.pixel_scale) if model == AUTO else model
 
 
-def outside_domain(image: ImageSource, model: Model) -> tuple[str, ...]:
-    """In which respects an image is unlike those that a model was trained on: sentences, which are logged as well."""
+def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
+    """In which respects the middle of an image is unlike those that a model was trained on: sentences, also logged."""
     ranges = model.settings.get("domain", {})
     if not ranges:
         return ()
-    outside = check_domain(image.read(middle(image.shape)), ranges).outside
+    outside = check_domain(image, ranges).outside
     for sentence in outside:
         log.warning("%s: %s", image.name, sentence)
     return outside

@@ -12,7 +12,7 @@ from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pi
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage
 from morpheus_lite.core.label_store import LabelStore
-from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.labels import LabelMap, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
@@ -44,15 +44,15 @@ _STRIP = 1024
 def deblend(
     labels: Any,
     image: SkyImage | np.ndarray,
+    classification: Classification | None = None,
     *,
-    method: str = "paper",
+    method: str | None = None,
     band: str | None = None,
     min_distance: int = MIN_DISTANCE,
-    classification: Classification | None = None,
     options: MultithresholdOptions | None = None,
     background: str | float | None = None,
     workers: int = 1,
-) -> np.ndarray:
+) -> LabelMap:
     """Split blended sources of a label map.
 
     Parameters
@@ -61,16 +61,18 @@ def deblend(
         Shape ``(y, x)``, 0 is sky: what `segment` returns, or any tool's segmentation map. Not changed.
     image : SkyImage or numpy.ndarray
         The image, or the light of one band, shape ``(y, x)``.
-    method : {"paper", "multithreshold"}
-        How sources are split; see Notes.
+    classification : Classification, optional
+        For ``"multithreshold"``: class maps, which tell the clumps of one galaxy from its neighbours. None takes those
+        that `segment` made ``labels`` of.
+    method : {"paper", "multithreshold"}, optional
+        How sources are split; see Notes. None takes ``"paper"`` where the class maps have rank votes, else
+        ``"multithreshold"``.
     band : str, optional
         The band whose light decides. None takes F160W, or the first band of an image without it, for ``"paper"``; and
         all bands added up in units of their noise for ``"multithreshold"``.
     min_distance : int
         For ``"paper"``: smallest distance between two peaks along either axis, in pixels. Peaks closer than this to the
         side of their source's bounding box do not count, so sources up to twice as wide stay whole.
-    classification : Classification, optional
-        For ``"multithreshold"``: class maps, which tell the clumps of one galaxy from its neighbours.
     options : MultithresholdOptions, optional
         For ``"multithreshold"``: when to split and when to join; None takes the defaults.
     background : {"mesh", "none"} or float, optional
@@ -81,10 +83,10 @@ def deblend(
 
     Returns
     -------
-    numpy.ndarray
+    LabelMap
         int32, shape ``(y, x)``. Sources that are not split keep their label; the pieces of one that is split
-        have labels above the largest of the input. ``labels`` itself tells the parent: pass it to
-        `~morpheus_lite.catalog.measure` as ``parents``.
+        have labels above the largest of the input. It remembers ``labels``, which tell
+        `~morpheus_lite.catalog.measure` the parents.
 
     Raises
     ------
@@ -109,6 +111,10 @@ def deblend(
 
     Sources whose bounding box has more than `~morpheus_lite.segmentation.multithreshold.LARGEST_BOX` pixels stay whole.
     """
+    if classification is None and isinstance(labels, LabelMap):
+        classification = labels.classification
+    if method is None:
+        method = "multithreshold" if classification is None or classification.vote is None else "paper"
     if method not in DEBLENDING_METHODS:
         raise OptionError(f"deblending method {method!r}: choose one of {', '.join(DEBLENDING_METHODS)}")
     if min_distance < 1:
@@ -133,7 +139,7 @@ def deblend(
         tile=block_side(workers),
         workers=workers,
     )
-    return found.read()
+    return LabelMap.of(found.read(), classification, parents=labels)
 
 
 def _image_of_light(light: np.ndarray) -> SkyImage:

@@ -12,6 +12,7 @@ from morpheus_lite.core.blocks import block_side, grown, inside, source_groups, 
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage
 from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.labels import LabelMap
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.scratch_array import ScratchMemory
@@ -36,37 +37,39 @@ _FLOODED = -1
 
 def segment(
     classification: Classification,
-    *,
-    method: str = "paper",
-    threshold: float | None = None,
     image: SkyImage | None = None,
+    *,
+    method: str | None = None,
+    threshold: float | None = None,
     options: DetectionOptions | None = None,
     background: str | float | None = None,
-) -> np.ndarray:
+) -> LabelMap:
     """Find sources in class maps.
 
     Parameters
     ----------
     classification : Classification
         Class maps; the method ``"paper"`` needs their rank votes.
-    method : {"paper", "probability"}
-        How sources are found; see Notes.
+    image : SkyImage, optional
+        For ``"probability"`` with a smallest significance: the image and its noise. None takes the image that
+        `classify` made the maps of; maps that were read from a file need it.
+    method : {"paper", "probability"}, optional
+        How sources are found; see Notes. None takes ``"paper"`` where there are rank votes, else ``"probability"``.
     threshold : float, optional
         Largest background value of a pixel that certainly belongs to a source, in [0, 1). None takes the
         method's own: 0 for ``"paper"``, which asks for unanimous votes against the background, and
         1 - ``seed_threshold`` for ``"probability"``.
-    image : SkyImage, optional
-        For ``"probability"`` with a smallest significance: the image and its noise.
     options : DetectionOptions, optional
-        For ``"probability"``: thresholds and smallest size; None takes the defaults.
+        For ``"probability"``: thresholds and smallest size; None takes those of the model, which the maps record.
     background : {"mesh", "none"} or float, optional
         What is subtracted of the image, as in `~morpheus_lite.config.measure.MeasureOptions`.
 
     Returns
     -------
-    numpy.ndarray
+    LabelMap
         int32, shape ``(y, x)``: 1, 2, ... in raster order of the sources' first pixels; 0 where there is
-        sky or where the pixel was not classified. Sources touch along pixel sides, not only at corners.
+        sky or where the pixel was not classified. Sources touch along pixel sides, not only at corners. It remembers
+        the class maps.
 
     Raises
     ------
@@ -98,9 +101,12 @@ def segment(
     >>> int(labels.max()), int((labels == 1).sum())
     (1, 30)
     """
+    image = classification.image if image is None else image
     if image is not None and image.shape != classification.shape:
         raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {classification.shape}")
-    if image is not None:
+    method = method or ("probability" if classification.vote is None else "paper")
+    options = options or DetectionOptions(**classification.provenance.get("detection", {}))
+    if image is not None and method != "paper" and options.min_snr > 0:
         image = see_sky(image, "mesh" if background is None else background)
     labels = detect(
         MemoryMaps.of(classification),
@@ -111,7 +117,7 @@ def segment(
         options=options,
         tile=block_side(workers=1),
     )
-    return labels.read()
+    return LabelMap.of(labels.read(), classification)
 
 
 def detect(

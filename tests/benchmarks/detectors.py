@@ -10,7 +10,6 @@ from photutils.segmentation import SourceFinder, make_2dgaussian_kernel
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.evaluation import Result, make_result
-from morpheus_lite.segmentation.detection import DetectionOptions
 
 MINIMUM_AREA = 5
 """Pixels of the smallest detection, as is the default of SExtractor."""
@@ -119,14 +118,8 @@ def morpheus(model: str, *, score: str = "log_odds", stride: int | None = None) 
     def detect(image: SkyImage) -> Result:
         seen_image = image.select(loaded.bands) if loaded.bands else image
         maps = ml.classify(seen_image, loaded, stride=stride)
-        if maps.vote is not None:
-            labels = ml.deblend(ml.segment(maps, method="paper"), image, method="paper")
-        else:
-            options = DetectionOptions(**loaded.settings.get("detection", {}))
-            found = ml.segment(maps, method="probability", image=image, options=options)
-            labels = ml.deblend(found, image, method="multithreshold", classification=maps)
-        votes = "probability" if maps.vote is None else "vote"
-        return make_result(labels, ml.measure(labels, image, maps, maps=votes), probability=maps.probability)
+        labels = ml.deblend(ml.segment(maps, image), image)
+        return make_result(labels, ml.measure(labels, image, maps), probability=maps.probability)
 
     def run(image: SkyImage, threshold: float) -> Result:
         # The threshold only picks from what was found: the network runs once a field.

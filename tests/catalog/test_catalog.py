@@ -326,4 +326,4 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(OptionError, match="expected 'vote'"):
         measure(labels, image, result, maps="variance")
     with pytest.raises(OptionError, match="no rank votes"):
-        measure(labels, image, replace(result, vote=None))
+        measure(labels, image, replace(result, vote=None), maps="vote")

@@ -30,7 +30,6 @@ from morpheus_lite.io.mapfile import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import classify_file
 from morpheus_lite.pipeline.preview import overview
 from morpheus_lite.runtime import resources
-from morpheus_lite.segmentation.detection import DetectionOptions
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 
@@ -232,11 +231,9 @@ def test_memory_and_file_give_the_same_products(field, hst, products, tmp_path):
     maps, labels, provenance = read_maps(products.paths["maps"])
     np.testing.assert_array_equal(maps.probability, result.probability)
     assert provenance["mode"] == "one pass" and provenance["options"]["model"] == "hst"
-    detection = DetectionOptions(**hst.settings.get("detection", {}))
-    parents = ml.segment(result, method="probability", image=image, options=detection)
-    found = ml.deblend(parents, image, method="multithreshold", classification=result)
+    found = ml.deblend(ml.segment(result), image)
     np.testing.assert_array_equal(labels, found)
-    table = ml.measure(found, image, result, parents=parents, maps="probability")
+    table = ml.measure(found, image, result)
     assert len(table) > 10 and table.colnames == products.table.colnames
     for name in ("label", "x_centroid", "area", "flags", "morphology"):
         np.testing.assert_array_equal(table[name], products.table[name])

@@ -491,9 +491,8 @@ def field() -> Numbers:
     """The way of `morpheus classify` for a simulated field of four bands, with the model ``hst``."""
     image = ml.read_image(FIELD)
     result = ml.classify(image, model="hst")
-    parents = ml.segment(result, method="probability", image=image)
-    labels = ml.deblend(parents, image, method="multithreshold", classification=result)
-    table = ml.measure(labels, image, result, parents=parents, maps="probability")
+    labels = ml.deblend(ml.segment(result), image)
+    table = ml.measure(labels, image, result)
     wanted = ("x_centroid", "y_centroid", "area", "flags", "parent_label", "morphology", "half_light_radius")
     yield from columns(table, wanted=(*wanted, "total_flux"))
 

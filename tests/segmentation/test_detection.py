@@ -98,7 +98,7 @@ def test_votes_are_needed():
     result = votes(islands())
     blind = Classification(probability=result.probability, coverage=result.coverage, valid=result.valid)
     with pytest.raises(OptionError, match="rank votes"):
-        segment(blind)
+        segment(blind, method="paper")
 
 
 class TestLabelMaps:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from morpheus_lite.inference.domain_check import middle
 from morpheus_lite.inference.tile_memory import tile_side
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
@@ -55,7 +56,7 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
         model, name = get_model(job, opened), model_name(job, opened)
         image = opened.select(model.bands) if model.bands and not opened.has_band_names else opened
         resolve_detection(image, model.settings, (), job.options)  # what is impossible fails here, before the pieces
-        outside = outside_domain(image, model) if job.options.domain_check else ()
+        outside = outside_domain(image.read(middle(image.shape)), model) if job.options.domain_check else ()
         if model.kind == "onepass":
             aside = temporary_path(place / NOISE)
             save_noise(aside, measure_chosen_background(image, job.options, workers=job.threads))

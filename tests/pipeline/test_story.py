@@ -1,0 +1,76 @@
+"""The example of the README, with no argument beyond the data: the sources and the rows that the command writes."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import morpheus_lite as ml
+from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.core.labels import LabelMap
+from morpheus_lite.io import read_maps
+
+ROOT = Path(__file__).parents[2]
+SIDE = 100
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    """A corner of the bundled demo field."""
+    path = tmp_path_factory.mktemp("story") / "goods.fits"
+    with fits.open(ROOT / "examples/data/demo_field.fits") as hdus:
+        parts = [fits.ImageHDU(hdu.data[:SIDE, :SIDE], hdu.header, name=hdu.name) for hdu in hdus[1:]]
+        fits.HDUList([hdus[0].copy(), *parts]).writeto(path)
+    return path
+
+
+def run_readme(field, model):
+    """The variables that the example leaves."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert '"goods.fits"' in code and "ml.classify(image)" in code
+    code = code.replace('"goods.fits"', repr(str(field))).replace(
+        "ml.classify(image)", f"ml.classify(image, {model!r})"
+    )
+    variables = {}
+    exec(code, variables)
+    return variables
+
+
+@pytest.mark.parametrize("model", ["hausen2020", "hst", "any", "auto"])
+def test_the_example_gives_what_the_command_writes(field, model, tmp_path):
+    found = run_readme(field, model)
+    made = ml.classify_file(field, tmp_path, ClassifyOptions(model=model, products=("maps", "catalog")))
+    maps, labels, _ = read_maps(made.paths["maps"])
+    np.testing.assert_array_equal(maps.probability, found["result"].probability)
+    np.testing.assert_array_equal(labels, found["labels"])
+    table, expected = found["table"], made.table
+    assert len(table) > 2
+    assert table.colnames == expected.colnames
+    for name in table.colnames:
+        np.testing.assert_array_equal(np.asarray(table[name]), np.asarray(expected[name]), err_msg=name)
+    # Maps that come from the file know the thresholds; the image has to be given.
+    again = ml.deblend(ml.segment(maps, found["image"]), found["image"])
+    np.testing.assert_array_equal(again, labels)
+
+
+def test_maps_of_a_file_need_the_image_where_a_significance_is_asked_for(field):
+    result = ml.Classification(
+        probability=np.full((8, 8, 5), 0.2, np.float32),
+        coverage=np.ones((8, 8), np.int32),
+        valid=np.ones((8, 8), bool),
+        provenance={"detection": {"min_snr": 5.0}},
+    )
+    with pytest.raises(ml.OptionError, match="give the image"):
+        ml.segment(result)
+
+
+def test_labels_remember_until_they_are_changed():
+    planes = np.full((8, 8, 5), 0.2, np.float32)
+    seen = np.ones((8, 8), bool)
+    labels = ml.segment(ml.Classification(planes, seen.astype(np.int32), seen))
+    assert labels.classification.probability is planes
+    for made in (labels[2:], labels.copy(), labels == 1, labels + 1, np.where(labels > 0, labels, 0)):
+        assert not isinstance(made, LabelMap) or made.classification is None
+    assert isinstance(labels.max(), np.integer)
