@@ -312,7 +312,7 @@ def resolve_detection(
 
 
 def _record_of_model(model: Model, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What maps record beside the model's name: what ran it, and the thresholds of detection that go with it."""
+    """Record of a model in its maps, beside its name: its engine, and the thresholds of detection that go with it."""
     detection = {**model.settings.get("detection", {}), **(chosen or {})}
     return {"engine": model.engine, **({"detection": detection} if detection else {})}
 
@@ -393,7 +393,7 @@ def _named(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
 
 
 def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
-    """In which respects the middle of an image is unlike those that a model was trained on: sentences, also logged."""
+    """List, and log, how the middle of an image differs from those that a model was trained on, in sentences."""
     ranges = model.settings.get("domain", {})
     if not ranges:
         return ()
