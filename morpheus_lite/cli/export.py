@@ -11,16 +11,11 @@ from morpheus_lite.cli.options import Command, common, grouped_option
 @click.command("export", cls=Command, short_help="Write a model for other programs.")
 @click.argument("model")
 @grouped_option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write (default: MODEL.onnx here).",
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write (default: MODEL.onnx here)."
 )
 @grouped_option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="Of the file.")
 @grouped_option(
-    "--with-normalization",
-    is_flag=True,
-    help="Normalise in the graph: it takes data, background and noise.",
+    "--with-normalization", is_flag=True, help="Normalise in the graph: it takes data, background and noise."
 )
 @grouped_option(
     "--sourcextractor",

@@ -168,16 +168,14 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
         table = read_toml(path)
     except InputError as error:
         raise click.BadParameter(str(error)) from error
-    known = {
-        name.removeprefix("--"): one
-        for one in context.command.params
-        if isinstance(one, click.Option) and one.expose_value
-        for name in one.opts
-        if name.startswith("--")
-    }
+    options = [one for one in context.command.params if isinstance(one, click.Option) and one.expose_value]
+    known = {name.removeprefix("--"): one for one in options for name in one.opts if name.startswith("--")}
+    fields = {one.one.path: one for one in options if getattr(one, "one", None)}  # type: ignore[attr-defined]
+    groups = {path[0] for path in fields if len(path) > 1}
     given = {}
-    for key, value in table.items():
-        option = known.get(key.replace("_", "-"))
+    for keys, value in _flattened(table, groups):
+        key = ".".join(keys)
+        option = fields.get(keys) or known.get(key.replace("_", "-"))
         if option is None:
             raise click.BadParameter(
                 f"{path} sets {key}, which this command does not have; its options: {', '.join(sorted(known))}"
@@ -187,6 +185,14 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
         except OptionError as error:
             raise click.BadParameter(f"{path} sets {key} = {value!r:.60}: {error}") from error
     context.default_map = {**(context.default_map or {}), **given}
+
+
+def _flattened(table: dict[str, Any], groups: set[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in table.items():
+        if key in groups and isinstance(value, dict):
+            yield from (((key, inner), one) for inner, one in value.items())
+        else:
+            yield (key,), value
 
 
 def _default_of(option: click.Option, value: Any) -> Any:

@@ -19,11 +19,7 @@ from morpheus_lite.cli.options import Command, common, grouped_option
 @grouped_option("--pixel-scale", type=Number(0, min_open=True), default=0.06, show_default=True, help="Arcsec.")
 @grouped_option("--bands", default="F160W,F125W,F606W,F850LP", show_default=True, help="Filters.")
 @grouped_option(
-    "--depth",
-    type=Number(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Noise relative to GOODS-S deep.",
+    "--depth", type=Number(0, min_open=True), default=1.0, show_default=True, help="Noise relative to GOODS-S deep."
 )
 @grouped_option(
     "--conditions",

@@ -72,21 +72,14 @@ class ClassifyOptions(CatalogOptions):
     )
     domain_check: bool = option(True, "Compare the image with those of the training.")
     device: str = option(
-        "auto",
-        "Where the network runs: auto, cpu, gpu or gpu:N.",
-        length=(1, None),
-        metavar="NAME",
-        effect="none",
+        "auto", "Where the network runs: auto, cpu, gpu or gpu:N.", length=(1, None), metavar="NAME", effect="none"
     )
     engine: str = option(
         "auto", "What runs the network.", more="auto: OpenVINO on a CPU.", choices=ENGINES, effect="none"
     )
     precision: str = option("float32", "What a one-pass model calculates in.", choices=PRECISIONS)
     memory: str | int = option(
-        DEFAULT_MEMORY,
-        "Memory of the run; it changes no result.",
-        metavar="SIZE",
-        effect="none",
+        DEFAULT_MEMORY, "Memory of the run; it changes no result.", metavar="SIZE", effect="none"
     )
     segmentation: str | None = option(
         None,
@@ -100,10 +93,7 @@ class ClassifyOptions(CatalogOptions):
         dict, "Thresholds that are not to be the model's own.", part_of=DetectionOptions
     )
     deblending: MultithresholdOptions = option(
-        MultithresholdOptions,
-        "When blends are split.",
-        prefix="deblend-",
-        group="Deblending",
+        MultithresholdOptions, "When blends are split.", prefix="deblend-", group="Deblending"
     )
     products: tuple[str, ...] = option(
         DEFAULT_PRODUCTS,

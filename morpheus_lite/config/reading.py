@@ -29,17 +29,10 @@ class ReadOptions:
     weight: Planes = option(None, "Inverse variance; none: do without.", unset="as in the file", metavar="[NAME=]FILE")
     dq: Planes = option(None, "Mask of bad pixels; none: do without.", unset="as in the file", metavar="[NAME=]FILE")
     dq_bits: str | int | tuple[str | int, ...] | None = option(
-        None,
-        "Bad bits: 1,16 or SAT,CR or ~DETECTED or any.",
-        unset="as header or camera say",
-        metavar="BITS|NAMES",
+        None, "Bad bits: 1,16 or SAT,CR or ~DETECTED or any.", unset="as header or camera say", metavar="BITS|NAMES"
     )
     zero_points: float | Mapping[str, float] | None = option(
-        None,
-        "AB magnitude of one data unit.",
-        unset="the header's",
-        flag="zero-point",
-        metavar="[NAME=]MAG",
+        None, "AB magnitude of one data unit.", unset="the header's", flag="zero-point", metavar="[NAME=]MAG"
     )
 
     def __post_init__(self) -> None:

@@ -61,11 +61,7 @@ class MultithresholdOptions:
         metavar="RATIO",
     )
     merge_contrast: float = option(
-        0.01,
-        "Join a piece with less of its light above the saddle.",
-        low=0,
-        high=1,
-        metavar="SHARE",
+        0.01, "Join a piece with less of its light above the saddle.", low=0, high=1, metavar="SHARE"
     )
     merge_contrast_structured: float = option(
         0.18,

@@ -33,8 +33,7 @@ class ImageConfig:
     """
 
     image: PlaneSource = option(
-        help="FITS file with all bands, ``FILE[EXT]`` too, or a table from band to file.",
-        length=(1, None),
+        help="FITS file with all bands, ``FILE[EXT]`` too, or a table from band to file.", length=(1, None)
     )
     labels: str | None = option(
         None,

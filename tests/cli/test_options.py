@@ -104,6 +104,11 @@ def test_the_command_line_and_a_file_say_the_same(tmp_path, monkeypatch):
     reading = {"zero_points": {"F160W": 25.9}, "bands": ("F160W", "F606W"), "dq": "none", "dq_bits": "1,16"}
     assert given_to("classify", monkeypatch, tmp_path, *LINE) == (OPTIONS, reading)
     assert given_to("classify", monkeypatch, tmp_path, "--config", str(tmp_path / "options.toml")) == (OPTIONS, reading)
+    tables = FILE.replace("deblend-contrast = 0.01\nseed-threshold = 0.6\n", "") + (
+        "[deblending]\ncontrast = 0.01\n[detection]\nseed_threshold = 0.6\n"
+    )
+    (tmp_path / "tables.toml").write_text(tables.replace("zero-point", "zero_points").replace("band-names", "bands"))
+    assert given_to("classify", monkeypatch, tmp_path, "--config", str(tmp_path / "tables.toml")) == (OPTIONS, reading)
     more = ["--config", str(tmp_path / "options.toml"), "--stride", "9", "--report", "--structure"]
     options, _ = given_to("classify", monkeypatch, tmp_path, *more)
     assert options == replace(
