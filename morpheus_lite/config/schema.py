@@ -13,12 +13,15 @@ import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from morpheus_lite.errors import MorpheusError, OptionError
 
 Options = TypeVar("Options")
+
+_hints = cache(get_type_hints)
 
 _LARGEST = 2**53
 """Whole numbers beyond it have no exact float64."""
@@ -157,7 +160,7 @@ class Declared:
 def declared(options: Any) -> Iterator[Declared]:
     """Every option of a dataclass of options, with those of the dataclasses in it, in their order."""
     group = ""
-    hints = get_type_hints(type(options))
+    hints = _hints(type(options))
     for field in dataclasses.fields(options):
         value, group = getattr(options, field.name), field.metadata.get("group", group)
         part = field.metadata.get("part_of")
@@ -196,10 +199,7 @@ def read_values(options: Any, table: Any, where: str = "options", *, texts: bool
     OptionError
         An option is unknown or impossible.
     """
-    known = {one.path: one for one in declared(options)}
-    parts = {path[0] for path in known if len(path) > 1}
-    named = {one.path[-1]: one for one in list(known.values())[::-1]}
-    named |= {one.flag.replace("-", "_"): one for one in known.values() if one.flag}
+    known, named, parts = _index(type(options))
 
     def find(table: Any, where: str, inside: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
         if not isinstance(table, Mapping):
@@ -216,6 +216,15 @@ def read_values(options: Any, table: Any, where: str = "options", *, texts: bool
             yield one.path, one.parse(value) if texts and isinstance(value, str | Mapping) else one.convert(value)
 
     return dict(find(table, where))
+
+
+@cache
+def _index(cls: type) -> tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]:
+    """Options of a dataclass by their paths and by their names, and the fields that are dataclasses."""
+    known = {one.path: one for one in declared(cls())}
+    named = {one.path[-1]: one for one in list(known.values())[::-1]}
+    named |= {one.flag.replace("-", "_"): one for one in known.values() if one.flag}
+    return known, named, {path[0] for path in known if len(path) > 1}
 
 
 def with_values(options: Options, values: Mapping[tuple[str, ...], Any]) -> Options:
@@ -246,7 +255,7 @@ def documented(cls: type[Options]) -> type[Options]:
     text = inspect.cleandoc(cls.__doc__ or "")
     head, *rest = re.split(r"\n\n(?=\w+\n---)", text, maxsplit=1)
     lines = ["Parameters", "----------"]
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         hint, bounds, default = hints[field.name], field.metadata, field.default
         kind = getattr(hint, "__name__", "") if dataclasses.is_dataclass(hint) else _expected(hint, bounds)
@@ -269,7 +278,7 @@ def check(options: Any, *, error: type[MorpheusError] = OptionError) -> None:
     OptionError
         (or ``error``) A value is of another type than its field, not finite, or out of bounds.
     """
-    hints = get_type_hints(type(options))
+    hints = _hints(type(options))
     for field in dataclasses.fields(options):
         value = _checked(getattr(options, field.name), hints[field.name], field.metadata, field.name, error)
         object.__setattr__(options, field.name, value)
@@ -289,7 +298,7 @@ def _checked(
         raise error(f"{name} {_shown(value)}{kind}: expected {wanted}") from None
     if "part_of" not in bounds:
         return value
-    hints = get_type_hints(bounds["part_of"])
+    hints = _hints(bounds["part_of"])
     fields = {field.name: field.metadata for field in dataclasses.fields(bounds["part_of"])}
     if unknown := [str(key) for key in value if key not in fields]:
         raise error(f"{name}: {', '.join(unknown)} is unknown; expected some of {', '.join(fields)}")
@@ -321,7 +330,7 @@ def from_table(cls: type[Options], table: Any, where: str) -> Options:
     if missing or unknown:
         faults = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
         raise OptionError(f"{where}: {' and '.join(faults)}; expected {', '.join(sorted(declared))}")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     values = {name: _built(value, hints[name], name) for name, value in table.items()}
     try:
         return cls(**values)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.config.classify import NOT_IN_SURVEYS, ClassifyOptions
+from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS
 from morpheus_lite.config.reading import ReadOptions
 from morpheus_lite.config.schema import declared, read_values
 from morpheus_lite.errors import InputError, OptionError
@@ -29,7 +29,8 @@ IMAGES = (".fits", ".fit", ".fts", ".fits.fz", ".fits.gz", ".fz")
 log = logging.getLogger(__name__)
 
 _NOT_PER_TILE = {*NOT_IN_SURVEYS, "products"}
-_READING = tuple(one.path[0] for one in declared(ReadOptions()))
+_READ_OPTIONS = ReadOptions()
+_READING = tuple(one.path[0] for one in declared(_READ_OPTIONS))
 _PREFIXES = ("image", *NOISE_PLANES, "zero_point")
 
 
@@ -215,9 +216,9 @@ def _tile(entry: Mapping[str, Any], directory: Path, *, texts: bool) -> Tile:
     image = _placed(entry["image"], directory)
     reading = {key: entry[key] for key in _READING if key in entry}
     reading |= {plane: _placed(reading[plane], directory) for plane in NOISE_PLANES if plane in reading}
-    reading = {path[0]: value for path, value in read_values(ReadOptions(), reading, "tile", texts=texts).items()}
+    reading = {path[0]: value for path, value in read_values(_READ_OPTIONS, reading, "tile", texts=texts).items()}
     options: dict[str, Any] = {}
-    for path, value in read_values(ClassifyOptions(), entry.get("options", {}), texts=texts).items():
+    for path, value in read_values(SURVEY_OPTIONS, entry.get("options", {}), texts=texts).items():
         if path[0] in _NOT_PER_TILE:
             raise OptionError(f"option {path[0]}: it is one for the whole survey, and not a tile's own")
         (options.setdefault(path[0], {}) if len(path) > 1 else options)[path[-1]] = value

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from morpheus_lite.config.reading import ReadOptions
-from morpheus_lite.config.schema import changed
+from morpheus_lite.config.schema import read_values
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.location import Location
 
@@ -15,6 +15,7 @@ NOISE_PLANES = ("rms", "weight", "dq")
 
 LONGEST_TILE_NAME = 120
 
+_DEFAULTS = ReadOptions()
 _NAME = re.compile(r"^[\w+-][\w.+-]*$")
 
 Paths = str | Mapping[str, str]
@@ -49,7 +50,7 @@ class Tile:
                 f"tile name {self.name!r}: expected at most {LONGEST_TILE_NAME} letters, digits and _ . + -, not "
                 "beginning with a dot; name the tile in a manifest"
             )
-        changed(ReadOptions(), self.read_options, f"tile {self.name}")
+        read_values(_DEFAULTS, self.read_options, f"tile {self.name}")
 
     @property
     def locations(self) -> dict[str, Location]:

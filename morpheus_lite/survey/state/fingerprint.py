@@ -22,7 +22,7 @@ _CHUNK = 1 << 22
 
 def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
     """The options of one tile: those of the survey with its own on top."""
-    return changed(options, tile.options)
+    return changed(options, tile.options) if tile.options else options
 
 
 def option_values(options: ClassifyOptions) -> dict[str, Any]:
