@@ -192,7 +192,7 @@ def classification_of(
     valid = coverage > 0
     if flags is not None:
         valid |= (flags & PixelFlag.INVALID) == 0
-    rest = {name: arrays.get(name) for name in ("variance", "vote", "entropy", "tta_disagreement")}
+    rest: dict[str, Any] = {name: arrays.get(name) for name in ("variance", "vote", "entropy", "tta_disagreement")}
     return Classification(mean, coverage, valid, flags=flags, wcs=wcs, provenance=dict(provenance), **rest)
 
 
