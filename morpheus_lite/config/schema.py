@@ -10,7 +10,7 @@ import math
 import re
 import sys
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,9 @@ from morpheus_lite.errors import MorpheusError, OptionError
 
 Options = TypeVar("Options")
 
-_hints = cache(get_type_hints)
+# Types can be hashed, which mypy does not believe of those of dataclasses.
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
+
 
 _LARGEST = 2**53
 """Whole numbers beyond it have no exact float64."""
@@ -218,13 +220,15 @@ def read_values(options: Any, table: Any, where: str = "options", *, texts: bool
     return dict(find(table, where))
 
 
-@cache
-def _index(cls: type) -> tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]:
+def _make_index(cls: Any) -> tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]:
     """Options of a dataclass by their paths and by their names, and the fields that are dataclasses."""
     known = {one.path: one for one in declared(cls())}
     named = {one.path[-1]: one for one in list(known.values())[::-1]}
     named |= {one.flag.replace("-", "_"): one for one in known.values() if one.flag}
     return known, named, {path[0] for path in known if len(path) > 1}
+
+
+_index: Callable[[Any], tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]] = cache(_make_index)
 
 
 def with_values(options: Options, values: Mapping[tuple[str, ...], Any]) -> Options:

@@ -214,11 +214,12 @@ def _write_parquet(path: Path, table: Table) -> None:
         mask = np.asarray(column.mask) if is_masked else None
         if values.dtype.kind == "U":
             record[f"table::len::{column.name}"] = str(values.dtype.itemsize // 4)
-        arrays.append(
-            pa.array(values, mask=mask)
-            if values.ndim == 1
-            else pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
-        )
+        if values.ndim == 1:
+            arrays.append(pa.array(values, mask=mask))
+        elif values.size:
+            arrays.append(pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1]))
+        else:
+            arrays.append(pa.nulls(0, pa.list_(pa.from_numpy_dtype(values.dtype), max(values.shape[1], 1))))
         facts = {"unit": column.unit, "description": column.description}
         facts = {key: str(value) for key, value in facts.items() if value is not None}
         described.append(pa.field(column.name, arrays[-1].type, metadata=facts))

@@ -91,6 +91,8 @@ def box_statistics(
     column = np.sort(values, axis=None)  # NaN sorts last
     column = column[: len(column) - int(np.isnan(column).sum())]
     column = _without_repeated(column, values, found)
+    if found["is_area"]:
+        values[values == found["repeated"]] = np.nan
     if len(column) < max(_MIN_FRACTION * values.size, 16):
         return found
     found["background"], found["sigma"] = _clipped_statistics(column)
