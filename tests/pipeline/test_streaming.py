@@ -220,7 +220,8 @@ def products(field, hst, tmp_path_factory):
 def test_the_shipped_network_gives_one_answer_for_all_tiles(field, hst, products, tile):
     whole = read_maps(products.paths["maps"])[0]
     other = classify_tiles(ml.read_image(field), hst, tile=tile)
-    tolerance = 0 if hst.engine == "openvino" else 1e-5
+    # OpenVINO compiles each shape of a tile by itself: 3e-7 were seen between 256 and 512 px.
+    tolerance = 1e-6 if hst.engine == "openvino" else 1e-5
     np.testing.assert_allclose(other.probability, whole.probability, rtol=0, atol=tolerance)
     np.testing.assert_array_equal(other.flags, whole.flags)
 
