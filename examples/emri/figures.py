@@ -104,7 +104,7 @@ def learning_figure(runs: dict, size: Size, path: Path) -> None:
         for snr, style in zip(history[0]["tap"], ("-", "--"), strict=True):
             values = [entry["tap"][snr] for entry in history]
             right.plot(seen, values, f"o{style}", ms=3, color=colour, label=f"{start}: SNR {snr}")
-    left.set(xlabel="samples seen", ylabel="cross-entropy", ylim=(0, None), title=f"start: {', '.join(runs)}")
+    left.set(xlabel="samples seen", ylabel="cross-entropy", ylim=(0, None), title="validation")
     right.set(
         xlabel="samples seen", ylabel="true alarm probability at FAP 1 %", ylim=(0, 1.02), title=f"{size.name} size"
     )
