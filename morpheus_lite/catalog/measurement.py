@@ -119,6 +119,8 @@ def measure(
     `MeasureOptions.margin` of its bounding box.
     """
     options = options or MeasureOptions()
+    if options.background is None:
+        options = replace(options, background=classification.provenance.get("background"))
     if parents is None and isinstance(labels, LabelMap):
         parents = labels.parents
     labels = check_labels(labels, image.shape)

@@ -70,7 +70,7 @@ def classify(
         at eight times the network's work; ``probability`` is then the mean over the orientations.
     background : {"mesh", "none"} or float, optional
         What a one-pass model is to see subtracted, as in `~morpheus_lite.config.measure.MeasureOptions`; others see
-        every window less its mean.
+        every window less its mean. `segment`, `deblend` and `measure` subtract the same, unless told otherwise.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
     progress : callable, optional
@@ -128,6 +128,8 @@ def classify(
         )
     outside = outside_domain(image.cutout(middle(image.shape)), model)
     record = {**result.provenance, **_record_of_model(model), **({"domain": list(outside)} if outside else {})}
+    if background is not None:
+        record["background"] = background
     return replace(result, provenance=record, image=image)
 
 
@@ -426,7 +428,9 @@ def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
     """Record of a run in every product, beside what the engine recorded of the model."""
     parts = {"measuring": chosen(options.measuring), "deblending": chosen(options.deblending)}
     values = {**plain_values(options, without=("none", "files")), **parts}
-    return {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": values}
+    record = {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": values}
+    background = options.measuring.background
+    return record if background is None else {**record, "background": background}
 
 
 class Clock:

@@ -76,8 +76,8 @@ def deblend(
     options : MultithresholdOptions, optional
         For ``"multithreshold"``: when to split and when to join; None takes the defaults.
     background : {"mesh", "none"} or float, optional
-        What is subtracted of a SkyImage, as in `~morpheus_lite.config.measure.MeasureOptions`; None takes the mesh for
-        ``"multithreshold"``, and nothing for ``"paper"``.
+        What is subtracted of a SkyImage, as in `~morpheus_lite.config.measure.MeasureOptions`; None takes what the
+        class maps were made with for ``"multithreshold"``, and nothing for ``"paper"``.
     workers : int
         For ``"multithreshold"``: processes that share the sources (on Linux); the result does not depend on it.
 
@@ -120,7 +120,7 @@ def deblend(
     if min_distance < 1:
         raise OptionError(f"min_distance {min_distance}: expected at least 1 pixel")
     if background is None and method != "paper":
-        background = "mesh"
+        background = "mesh" if classification is None else classification.provenance.get("background", "mesh")
     if not isinstance(image, SkyImage):
         seen = _image_of_light(image)
     else:

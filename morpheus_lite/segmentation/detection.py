@@ -62,7 +62,8 @@ def segment(
     options : DetectionOptions, optional
         For ``"probability"``: thresholds and smallest size; None takes those of the model, which the maps record.
     background : {"mesh", "none"} or float, optional
-        What is subtracted of the image, as in `~morpheus_lite.config.measure.MeasureOptions`.
+        What is subtracted of the image, as in `~morpheus_lite.config.measure.MeasureOptions`; None takes what the
+        class maps were made with.
 
     Returns
     -------
@@ -107,7 +108,9 @@ def segment(
     method = method or ("probability" if classification.vote is None else "paper")
     options = options or DetectionOptions(**classification.provenance.get("detection", {}))
     if image is not None and method != "paper" and options.min_snr > 0:
-        image = see_sky(image, "mesh" if background is None else background)
+        image = see_sky(
+            image, classification.provenance.get("background", "mesh") if background is None else background
+        )
     labels = detect(
         MemoryMaps.of(classification),
         None if image is None else MemoryImage(image),

@@ -55,6 +55,24 @@ def test_the_example_gives_what_the_command_writes(field, model, tmp_path):
     np.testing.assert_array_equal(again, labels)
 
 
+@pytest.mark.parametrize("background", ["none", 0.001])
+def test_a_chosen_background_is_that_of_every_step(field, background, tmp_path):
+    image = ml.read_image(field)
+    result = ml.classify(image, "hst", background=background)
+    labels = ml.deblend(ml.segment(result), image)
+    table = ml.measure(labels, image, result)
+    options = ClassifyOptions(
+        model="hst", products=("maps", "catalog"), measuring=ml.MeasureOptions(background=background)
+    )
+    made = ml.classify_file(field, tmp_path, options)
+    maps, expected, _ = read_maps(made.paths["maps"])
+    np.testing.assert_array_equal(labels, expected)
+    assert table.meta["background"] == made.table.meta["background"] == background
+    for name in table.colnames:
+        np.testing.assert_array_equal(np.asarray(table[name]), np.asarray(made.table[name]), err_msg=name)
+    assert maps.provenance["background"] == background
+
+
 def test_maps_of_a_file_need_the_image_where_a_significance_is_asked_for(field):
     result = ml.Classification(
         probability=np.full((8, 8, 5), 0.2, np.float32),
