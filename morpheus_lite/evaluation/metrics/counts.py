@@ -67,7 +67,11 @@ def wilson_interval(
     """
     success, tried = np.broadcast_arrays(n_success, n_tried)
     low, high = binom_conf_interval(success, np.maximum(tried, 1), confidence_level=confidence, interval="wilson")
-    return np.where(tried > 0, low, np.nan), np.where(tried > 0, high, np.nan)
+    # Rounding must not leave the fraction itself outside.
+    fraction = success / np.maximum(tried, 1)
+    return np.where(tried > 0, np.minimum(low, fraction), np.nan), np.where(
+        tried > 0, np.maximum(high, fraction), np.nan
+    )
 
 
 def binned_fractions(value: np.ndarray, success: np.ndarray, edges: ArrayLike) -> Fractions:
