@@ -73,7 +73,8 @@ def test_a_file_and_memory_give_the_same_maps(tmp_path_factory, shape, tile, wor
     rng = np.random.default_rng(seed)
     image = sky(shape, seed=seed)
     image.valid[...] = rng.random(image.valid.shape) > 0.1
-    y, x = rng.integers(0, shape[0]), rng.integers(0, shape[1])
+    # Half of the image at most: with hardly any pixel left, its noise cannot be measured, which is an error.
+    y, x = rng.integers(0, shape[0]), rng.integers(0, shape[1] // 2)
     image.valid[y:, :x] = False
     if with_rms:
         rms = rng.uniform(0.5, 2, image.data.shape).astype(np.float32)
