@@ -204,6 +204,8 @@ def test_a_tile_over_http(work, model, tmp_path):
 
 def test_a_tile_in_a_bucket(work, model, tmp_path, monkeypatch):
     boto3, server = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
+    # Another test may have left a file system that has no credentials.
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
     for name, value in {
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
