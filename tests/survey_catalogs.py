@@ -61,7 +61,7 @@ def write_finished(root, name, wcs, shape, table, **more):
     """A finished tile, as a worker leaves it."""
     directory = tile_directory(root, name)
     directory.mkdir(parents=True)
-    path = write_catalog(directory / f"{name}_catalog.parquet", table)
+    path = write_catalog(table, directory / f"{name}_catalog.parquet")
     footprint = Footprint(shape, "" if wcs is None else header_of_wcs(wcs).tostring())
     told = {"bands": ["H"], "seconds": {"network": 2.0}, "peak_memory": 10**9, "host": "here"}
     figures = {**table_statistics(table, {"H": 25.0}), **place_statistics(table)}

@@ -37,9 +37,9 @@ def main() -> None:
     print(f"{len(table)} sources")
     draw_outlines(chosen.output / f"{chosen.name}_outlines.png", image, result, labels, table)
     rows = choose_sources(table, 8, per_class=True)
-    save_stamp_sheet(chosen.output / f"{chosen.name}_stamps.png", image, labels, table, rows=rows, overwrite=True)
+    save_stamp_sheet(image, labels, table, chosen.output / f"{chosen.name}_stamps.png", rows=rows, overwrite=True)
     with tempfile.TemporaryDirectory() as folder:
-        page = write_report(Path(folder) / "report.html", image, result, labels, table)
+        page = write_report(image, result, labels, table, Path(folder) / "report.html")
         photograph(page, chosen.output / f"{chosen.name}_report.png")
 
 
@@ -48,8 +48,8 @@ def draw_outlines(path: Path, image: ml.SkyImage, result: ml.Classification, lab
     figure = Figure(figsize=(12, 6.1), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(field_rgb(image), origin="lower", interpolation="nearest")
-    plot_outlines(left, labels, table, line_width=0.8)
-    plot_class_map(right, result)
+    plot_outlines(labels, table, left, line_width=0.8)
+    plot_class_map(result, right)
     for ax in (left, right):
         ax.set(xticks=[], yticks=[])
     save_figure(figure, path, overwrite=True, dpi=100)

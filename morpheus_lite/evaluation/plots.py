@@ -35,9 +35,9 @@ def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
     for k, one in enumerate(scores):
         offset = 0.06 * (k - (len(scores) - 1) / 2)
         label = f"{one.name}: {len(one.detections)} detections, purity {one.purity:.3f}"
-        plot_fractions(left, one.completeness, series=k, offset=offset, label=label)
-        plot_fractions(right, one.binned_purity, series=k, offset=offset, label=label)
-        plot_fractions(right, one.faint_purity, series=k, offset=offset, label=label)
+        plot_fractions(one.completeness, left, series=k, offset=offset, label=label)
+        plot_fractions(one.binned_purity, right, series=k, offset=offset, label=label)
+        plot_fractions(one.faint_purity, right, series=k, offset=offset, label=label)
     band = scores[0].options.band or ""
     radius = scores[0].options.radius
     left.set(xlabel=f"true magnitude {band}".strip(), ylabel="fraction", ylim=(-0.03, 1.03))
@@ -86,7 +86,7 @@ def plot_reliability(
         upper, lower = grid[:, column]
         for k, one in enumerate(scores):
             if key in filled[k]:
-                plot_calibration(upper, one.reliability[key], label=one.name, series=k, shares=lower)
+                plot_calibration(one.reliability[key], upper, label=one.name, series=k, shares=lower)
                 ece = f"{'ECE ' if k == 0 else ''}{one.reliability[key].error:.3f}"
                 place = {"transform": upper.transAxes, "fontsize": SMALL, "va": "bottom"}
                 upper.text(0.24 * k + 0.14 * (k > 0), 1.02, ece, color=COLOURS[k % len(COLOURS)], **place)
@@ -122,7 +122,7 @@ def plot_confusion(
     figure = Figure(figsize=(2.5 * len(counts) + 0.9, 2.7), layout="constrained")
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axes, one, low, high in zip(panels, counts, edges[:-1], edges[1:], strict=True):
-        plot_confusion_matrix(axes, one)
+        plot_confusion_matrix(one, axes)
         right, judged = np.trace(one), one[:, : len(SOURCE_CLASSES)].sum()
         share = f"{right / judged:.0%} of {judged} right" if judged else "none matched"
         axes.set_title(f"{low:g} to {high:g} mag: {share}", fontsize=FONT)
@@ -151,7 +151,7 @@ def plot_residuals(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
         rows = one.truth_sources[one.truth_sources["match"] > 0]
         offset, bright = 0.06 * (k - (len(scores) - 1) / 2), np.asarray(rows["magnitude"])
         for axes, value in zip(panels, (np.asarray(rows["flux_residual"]) + 1, rows["area_ratio"]), strict=True):
-            plot_percentiles(axes, bright, np.asarray(value), edges, label=one.name, series=k, offset=offset)
+            plot_percentiles(bright, np.asarray(value), edges, axes, label=one.name, series=k, offset=offset)
     for axes, title in zip(panels, ("flux in the segment / true flux", "segment / true segment (pixels)"), strict=True):
         axes.axhline(1, color="0.6", linewidth=1, linestyle="--", zorder=1)
         axes.set_xlabel(f"true magnitude {scores[0].options.band or ''}".strip())

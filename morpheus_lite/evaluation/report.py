@@ -110,7 +110,7 @@ def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwri
         paths.update({} if confusion is None else {f"confusion_{tool}": confusion})
         for kind, rows in (("sources", one.truth_sources), ("detections", one.detections)):
             path = directory / f"{kind}_{tool}.ecsv"
-            paths[f"{kind}_{tool}"] = write_catalog(path, rows, overwrite=overwrite)
+            paths[f"{kind}_{tool}"] = write_catalog(rows, path, overwrite=overwrite)
     return paths
 
 

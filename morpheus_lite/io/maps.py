@@ -94,9 +94,9 @@ def map_planes(kinds: Sequence[str] = PLANES) -> tuple[MapPlane, ...]:
 
 
 def write_maps(
-    path: str | Path,
     image: SkyImage,
     classification: Classification,
+    path: str | Path,
     *,
     labels: np.ndarray | None = None,
     planes: Sequence[str] | None = None,
@@ -112,12 +112,12 @@ def write_maps(
 
     Parameters
     ----------
-    path : path
-        The file, ``*.fits``.
     image : SkyImage
         The image that was classified.
     classification : Classification
         Class maps; ``provenance`` goes to the primary header.
+    path : path
+        The file, ``*.fits``.
     labels : numpy.ndarray, optional
         int, shape ``(y, x)``: the segmentation map.
     planes : sequence of str, optional

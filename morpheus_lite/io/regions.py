@@ -19,8 +19,8 @@ _DEGREE = 180 / np.pi
 
 
 def write_regions(
-    path: str | Path,
     table: QTable,
+    path: str | Path,
     *,
     labels: np.ndarray | None = None,
     wcs: WCS | None = None,
@@ -33,11 +33,11 @@ def write_regions(
 
     Parameters
     ----------
-    path : path
-        The file, usually ``*.reg``.
     table : astropy.table.QTable
         The catalogue: ``label``; for ellipses ``x_centroid, y_centroid, semimajor_axis, semiminor_axis`` in
         pixels and ``orientation`` in degrees, counter-clockwise from the x axis. Positions are 0-based.
+    path : path
+        The file, usually ``*.reg``.
     labels : numpy.ndarray, optional
         int, shape ``(y, x)``: the segmentation map. With it the outer outline of each segment is written as a
         polygon; without it, ellipses. Labels that the table does not hold are left out.

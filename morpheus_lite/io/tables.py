@@ -44,17 +44,17 @@ def catalog_format(path: str | Path) -> str:
     return TABLE_FORMATS[suffix]
 
 
-def write_catalog(path: str | Path, table: Table, *, overwrite: bool = False) -> Path:
+def write_catalog(table: Table, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write a catalogue in the format that the ending of its name says.
 
     Units, descriptions and metadata are kept by ECSV, FITS, Parquet and VOTable; CSV has only the values.
 
     Parameters
     ----------
-    path : path
-        ``*.ecsv``, ``*.fits``, ``*.parquet``, ``*.vot``, ``*.xml`` or ``*.csv``.
     table : astropy.table.QTable or Table
         The catalogue. It may have no rows.
+    path : path
+        ``*.ecsv``, ``*.fits``, ``*.parquet``, ``*.vot``, ``*.xml`` or ``*.csv``.
     overwrite : bool
         Replace a file that exists.
 

@@ -75,5 +75,5 @@ def catalog_file(
         options=options.measuring,
     )
     table = sextractor_columns(table) if options.columns == "sextractor" else table
-    write_catalog(output, table, overwrite=options.overwrite)
+    write_catalog(table, output, overwrite=options.overwrite)
     return table

@@ -84,12 +84,12 @@ def write_products(
     """
     if "catalog" in paths:
         named = sextractor_columns(table) if options.columns == "sextractor" else table
-        write_catalog(paths["catalog"], named)
+        write_catalog(named, paths["catalog"])
     if "picture" in paths:
         from morpheus_lite.visualization.plots import save_summary
 
         drawn = overview(source, maps, table, MAX_DRAWN)
-        save_summary(paths["picture"], drawn.image, drawn.classification, drawn.labels, drawn.table)
+        save_summary(drawn.image, drawn.classification, drawn.labels, drawn.table, paths["picture"])
     if "stamps" in paths:
         _write_stamps(paths["stamps"], source, maps, table)
     fitting = max(MAX_DRAWN, int(memory / BYTES_DRAWN))
@@ -100,7 +100,7 @@ def write_products(
 
         drawn = overview(source, maps, table, fitting)
         told = run if drawn.step == 1 else {**run, "pixels_of_the_image_in_one_of_this_page": drawn.step**2}
-        write_report(paths["report"], drawn.image, drawn.classification, drawn.labels, drawn.table, run=told)
+        write_report(drawn.image, drawn.classification, drawn.labels, drawn.table, paths["report"], run=told)
     if "maps" in paths and paths["maps"] != maps.path:
         maps.export(paths["maps"], options.planes, compress=options.compress)
 
@@ -110,7 +110,7 @@ def _write_stamps(path: Path, source: ImageSource, maps: MapFile, table: QTable)
 
     rows = [row for row in choose_sources(table, N_STAMPS) if math.isfinite(float(table["x_centroid"].value[row]))]
     shown = close_ups(source, maps, table, rows, LARGEST_STAMP)
-    save_stamp_sheet(path, shown.image, shown.labels, shown.table, rows=range(len(rows)))
+    save_stamp_sheet(shown.image, shown.labels, shown.table, path, rows=range(len(rows)))
 
 
 def _write_regions(path: Path, source: ImageSource, maps: MapFile, table: QTable, *, outlines: bool) -> None:
@@ -119,4 +119,4 @@ def _write_regions(path: Path, source: ImageSource, maps: MapFile, table: QTable
     wcs = source.wcs
     frame = "image" if wcs is None or not wcs.has_celestial else "sky"
     labels = maps.read_plane("SEGMENTATION") if outlines else None
-    write_regions(path, table, labels=labels, wcs=wcs, frame=frame, colors=hex_colours("legible"))
+    write_regions(table, path, labels=labels, wcs=wcs, frame=frame, colors=hex_colours("legible"))

@@ -132,7 +132,7 @@ def main() -> None:
     print(f"{image.shape[1]} x {image.shape[0]} px, {len(table)} sources, {len(table.colnames)} columns")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        path = write_report(Path(folder) / "report.html", image, maps, labels, table)
+        path = write_report(image, maps, labels, table, Path(folder) / "report.html")
         print(f"{'written':<24} {time.perf_counter() - start:.1f} s, {path.stat().st_size / 1e6:.1f} MB")
         time_page(path, chosen.screenshots)
 

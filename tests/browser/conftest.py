@@ -121,7 +121,7 @@ def run() -> tuple:
 def report_path(run, tmp_path_factory) -> Path:
     """The report of `run`."""
     image, classification, labels, table, told = run
-    return write_report(tmp_path_factory.mktemp("report") / "run.html", image, classification, labels, table, run=told)
+    return write_report(image, classification, labels, table, tmp_path_factory.mktemp("report") / "run.html", run=told)
 
 
 @pytest.fixture

@@ -374,7 +374,7 @@ def test_poor_and_large_inputs_open_and_answer(open_report, tmp_path, monkeypatc
         monkeypatch.setattr(layers, "_TILE", 1024)
         for limit in ("MAX_FIELD_PIXELS", "MAX_PLANE_PIXELS", "MAX_VALUES", "MAX_LOSSLESS_PIXELS"):
             monkeypatch.setattr(layers, limit, 2000)
-    report = open_report(write_report(tmp_path / "r.html", image, classification, labels, table))
+    report = open_report(write_report(image, classification, labels, table, tmp_path / "r.html"))
     assert report.page.get_attribute("html", "data-state") == "ready"
     show(report, "field", "classes", "segments", "outlines")
     assert picture(report).max() > 0

@@ -47,7 +47,7 @@ def test_only_catalogues_of_this_package():
 @pytest.mark.parametrize("rename", [False, True])
 def test_units_survive(table, tmp_path, suffix, rename):
     written = sextractor_columns(table) if rename else table
-    again = read_catalog(write_catalog(tmp_path / f"catalog.{suffix}", written))
+    again = read_catalog(write_catalog(written, tmp_path / f"catalog.{suffix}"))
     assert again.colnames == written.colnames
     for name in written.colnames:
         expected, found = written[name].unit, again[name].unit

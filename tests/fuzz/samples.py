@@ -226,11 +226,11 @@ def _products() -> list[Sample]:
     with TemporaryDirectory() as folder:
         for compress in (False, True):
             path = Path(folder) / f"maps_{compress}.fits"
-            write_maps(path, image, maps, labels=labels, compress=compress)
+            write_maps(image, maps, path, labels=labels, compress=compress)
             made += [Sample(kind, {path.name: path.read_bytes()}) for kind in ("maps", "maps", "labels")]
         for suffix in ("ecsv", "fits", "parquet", "vot", "csv"):
             path = Path(folder) / f"catalog.{suffix}"
-            write_catalog(path, table)
+            write_catalog(table, path)
             made += [Sample("catalog", {path.name: path.read_bytes()})] * 3
     made.append(Sample("labels", {"labels.fits": _content(fits.PrimaryHDU(labels))}))
     sextractor = "#   1 NUMBER  running number\n#   2 X_IMAGE  along x [pixel]\n#   3 Y_IMAGE  along y [pixel]\n"
@@ -360,7 +360,7 @@ def _texts() -> list[Sample]:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         path = root / "survey.ecsv"
-        write_catalog(path, QTable({"name": ["a", "b"], "image": ["plane.fits"] * 2, "stride": [5, 3]}))
+        write_catalog(QTable({"name": ["a", "b"], "image": ["plane.fits"] * 2, "stride": [5, 3]}), path)
         made.append(Sample("manifest", {path.name: path.read_bytes()} | image))
         tile = tile_directory(root, "a")
         tile.mkdir(parents=True)

@@ -131,16 +131,16 @@ def test_uncertainty_is_written_with_the_maps_and_read_back(tmp_path):
     image = sky((30, 40))
     maps = classify_tiles(image, LopsidedModel(), uncertainty=True)
     for compress in (False, True):
-        path = ml.write_maps(tmp_path / "maps.fits", image, maps, compress=compress, overwrite=True)
+        path = ml.write_maps(image, maps, tmp_path / "maps.fits", compress=compress, overwrite=True)
         np.testing.assert_array_equal(read_maps(path)[0].tta_disagreement, maps.tta_disagreement)
-    with fits.open(ml.write_maps(tmp_path / "new.fits", image, maps)) as hdus:  # as version 0.1 wrote them
+    with fits.open(ml.write_maps(image, maps, tmp_path / "new.fits")) as hdus:  # as version 0.1 wrote them
         hdus["ENTROPY"].data = hdus["ENTROPY"].data - hdus["TTA_DISAGREEMENT"].data
         hdus["ENTROPY"].name, hdus["TTA_DISAGREEMENT"].name = "ALEATORIC", "EPISTEMIC"
         hdus.writeto(tmp_path / "old.fits")
     old = read_maps(tmp_path / "old.fits")[0]
     np.testing.assert_allclose(old.entropy, maps.entropy, atol=1e-6)
     np.testing.assert_allclose(old.tta_disagreement, maps.tta_disagreement, atol=1e-6)
-    only = ml.write_maps(tmp_path / "only.fits", image, maps, planes=["mean", "tta_disagreement"])
+    only = ml.write_maps(image, maps, tmp_path / "only.fits", planes=["mean", "tta_disagreement"])
     assert read_maps(only)[0].entropy is None
 
 

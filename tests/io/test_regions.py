@@ -52,7 +52,7 @@ def labels() -> np.ndarray:
 
 
 def test_pixel_ellipses_come_back(tmp_path, table):
-    path = write_regions(tmp_path / "a.reg", table, frame="image", scale=2.0)
+    path = write_regions(table, tmp_path / "a.reg", frame="image", scale=2.0)
     first, second = regions.Regions.read(path, format="ds9")
     assert (first.center.x, first.center.y) == pytest.approx((20.25, 14.5), abs=1e-3)
     assert (first.width, first.height) == pytest.approx((16.0, 8.0), abs=1e-3)
@@ -64,7 +64,7 @@ def test_pixel_ellipses_come_back(tmp_path, table):
 @pytest.mark.parametrize("rotation", [0.0, 37.0, 190.0])
 def test_sky_ellipses_fall_on_the_pixel_ellipses(tmp_path, table, rotation, flipped):
     wcs = tangent_wcs(rotation=rotation, flipped=flipped)
-    path = write_regions(tmp_path / "a.reg", table, wcs=wcs, scale=1.0)
+    path = write_regions(table, tmp_path / "a.reg", wcs=wcs, scale=1.0)
     for row, region in enumerate(regions.Regions.read(path, format="ds9")):
         ellipse = region.to_pixel(wcs)
         assert (ellipse.center.x, ellipse.center.y) == pytest.approx(
@@ -77,14 +77,14 @@ def test_sky_ellipses_fall_on_the_pixel_ellipses(tmp_path, table, rotation, flip
 
 
 def test_north_up_angle_is_position_angle_plus_ninety(tmp_path, table):
-    write_regions(tmp_path / "a.reg", table, wcs=tangent_wcs(), scale=1.0)
+    write_regions(table, tmp_path / "a.reg", wcs=tangent_wcs(), scale=1.0)
     region = regions.Regions.read(tmp_path / "a.reg", format="ds9")[0]
     assert region.angle.to_value("deg") == pytest.approx(30.0, abs=0.05)  # x points West here
     assert region.width.to_value("arcsec") == pytest.approx(8 * 0.06, rel=1e-3)
 
 
 def test_pixel_outlines_cover_their_segments(tmp_path, table, labels):
-    path = write_regions(tmp_path / "a.reg", table, labels=labels, frame="image")
+    path = write_regions(table, tmp_path / "a.reg", labels=labels, frame="image")
     found = regions.Regions.read(path, format="ds9")
     assert [int(region.meta["text"]) for region in found] == [3, 8]
     for region, label in zip(found, (3, 8), strict=True):
@@ -95,7 +95,7 @@ def test_pixel_outlines_cover_their_segments(tmp_path, table, labels):
 
 def test_sky_outlines_fall_on_their_segments(tmp_path, table, labels):
     wcs = tangent_wcs(rotation=20)
-    path = write_regions(tmp_path / "a.reg", table, labels=labels, wcs=wcs)
+    path = write_regions(table, tmp_path / "a.reg", labels=labels, wcs=wcs)
     region = regions.Regions.read(path, format="ds9")[0]
     assert isinstance(region.vertices, SkyCoord)
     corners = region.to_pixel(wcs).vertices
@@ -104,7 +104,7 @@ def test_sky_outlines_fall_on_their_segments(tmp_path, table, labels):
 
 
 def test_colours_of_the_classes_are_written(tmp_path, table):
-    path = write_regions(tmp_path / "a.reg", table, frame="image", colors={"disk": "#0072B2"})
+    path = write_regions(table, tmp_path / "a.reg", frame="image", colors={"disk": "#0072B2"})
     first, second = regions.Regions.read(path, format="ds9")
     assert first.visual["edgecolor"] == "#0072B2"
     assert second.visual.get("edgecolor") != "#0072B2"
@@ -113,7 +113,7 @@ def test_colours_of_the_classes_are_written(tmp_path, table):
 def test_sources_without_a_size_are_left_out_and_a_hostile_class_breaks_nothing(tmp_path, table):
     table["semiminor_axis"][0] = np.nan
     table["morphology"] = ["disk", "x} color=red\nellipse(1,1,1,1,0)"]
-    path = write_regions(tmp_path / "a.reg", table, frame="image")
+    path = write_regions(table, tmp_path / "a.reg", frame="image")
     (only,) = regions.Regions.read(path, format="ds9")
     assert int(only.meta["text"]) == 8
 
@@ -121,26 +121,26 @@ def test_sources_without_a_size_are_left_out_and_a_hostile_class_breaks_nothing(
 def test_masked_positions_are_left_out(tmp_path, table):
     table["x_centroid"] = np.ma.array([20.25, 41.0], mask=[True, False])
     table["semimajor_axis"] = Masked([4.0, 2.5] * u.pix, mask=[False, False])
-    path = write_regions(tmp_path / "a.reg", table, frame="image")
+    path = write_regions(table, tmp_path / "a.reg", frame="image")
     assert [int(region.meta["text"]) for region in regions.Regions.read(path, format="ds9")] == [8]
 
 
 def test_an_empty_catalogue_gives_a_valid_file(tmp_path, table):
-    path = write_regions(tmp_path / "a.reg", table[:0], wcs=tangent_wcs())
+    path = write_regions(table[:0], tmp_path / "a.reg", wcs=tangent_wcs())
     assert len(regions.Regions.read(path, format="ds9")) == 0
 
 
 def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path, table):
     path = tmp_path / "a.reg"
     with pytest.raises(InputError, match="celestial WCS"):
-        write_regions(path, table)
+        write_regions(table, path)
     with pytest.raises(OptionError, match="frame 'wcs'"):
-        write_regions(path, table, frame="wcs")
+        write_regions(table, path, frame="wcs")
     with pytest.raises(OptionError, match="positive"):
-        write_regions(path, table, frame="image", scale=0)
+        write_regions(table, path, frame="image", scale=0)
     with pytest.raises(InputError, match="no semimajor_axis"):
         table.remove_column("semimajor_axis")
-        write_regions(path, table, frame="image")
+        write_regions(table, path, frame="image")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,7 +148,7 @@ def test_a_file_that_exists_is_kept(tmp_path, table):
     path = tmp_path / "a.reg"
     path.write_text("mine")
     with pytest.raises(OutputError, match="exists already; give another"):
-        write_regions(path, table, frame="image")
+        write_regions(table, path, frame="image")
     assert path.read_text() == "mine"
-    write_regions(path, table, frame="image", overwrite=True)
+    write_regions(table, path, frame="image", overwrite=True)
     assert path.read_text().startswith("# Region file format")

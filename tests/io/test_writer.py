@@ -76,7 +76,7 @@ def assert_same_maps(one: Classification, two: Classification) -> None:
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_maps_come_back(compress, result, labels, tmp_path):
-    path = write_maps(tmp_path / "maps.fits", TRUTH, result, labels=labels, compress=compress)
+    path = write_maps(TRUTH, result, tmp_path / "maps.fits", labels=labels, compress=compress)
     again, again_labels, provenance = read_maps(path)
     assert_same_maps(again, result)
     assert again_labels.dtype == np.int32
@@ -87,7 +87,7 @@ def test_maps_come_back(compress, result, labels, tmp_path):
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_maps_open_with_plain_astropy(compress, result, labels, tmp_path):
-    path = write_maps(tmp_path / "maps.fits", TRUTH, result, labels=labels, compress=compress)
+    path = write_maps(TRUTH, result, tmp_path / "maps.fits", labels=labels, compress=compress)
     upper = [name.upper() for name in CLASSES]
     expected = [*upper, *(f"{name}_VAR" for name in upper), *(f"{name}_VOTE" for name in upper)]
     with warnings.catch_warnings(), fits.open(path) as hdus:
@@ -110,16 +110,16 @@ def test_maps_open_with_plain_astropy(compress, result, labels, tmp_path):
 
 
 def test_compression_makes_files_smaller(result, labels, tmp_path):
-    plain = write_maps(tmp_path / "plain.fits", TRUTH, result, labels=labels)
-    small = write_maps(tmp_path / "small.fits", TRUTH, result, planes=["segmentation"], labels=labels, compress=True)
-    one = write_maps(tmp_path / "one.fits", TRUTH, result, planes=["segmentation"], labels=labels)
+    plain = write_maps(TRUTH, result, tmp_path / "plain.fits", labels=labels)
+    small = write_maps(TRUTH, result, tmp_path / "small.fits", planes=["segmentation"], labels=labels, compress=True)
+    one = write_maps(TRUTH, result, tmp_path / "one.fits", planes=["segmentation"], labels=labels)
     assert small.stat().st_size < one.stat().st_size < plain.stat().st_size
 
 
 def test_writing_changes_nothing_and_is_the_same_every_time(result, labels, tmp_path):
     before = result.probability.copy()
-    one = write_maps(tmp_path / "one.fits", TRUTH, result, labels=labels)
-    two = write_maps(tmp_path / "two.fits", TRUTH, result, labels=labels)
+    one = write_maps(TRUTH, result, tmp_path / "one.fits", labels=labels)
+    two = write_maps(TRUTH, result, tmp_path / "two.fits", labels=labels)
     assert one.read_bytes() == two.read_bytes()
     np.testing.assert_array_equal(result.probability, before)
     assert len(one.read_bytes()) % 2880 == 0
@@ -128,13 +128,13 @@ def test_writing_changes_nothing_and_is_the_same_every_time(result, labels, tmp_
 def test_only_the_planes_there_are(result, tmp_path):
     bare = replace(result, variance=None, vote=None, flags=None, wcs=None)
     image = replace(TRUTH, wcs=None)
-    path = write_maps(tmp_path / "maps.fits", image, bare)
+    path = write_maps(image, bare, tmp_path / "maps.fits")
     again, labels, _ = read_maps(path)
     assert labels is None and again.variance is None and again.vote is None and again.flags is None
     assert again.wcs is None
     np.testing.assert_array_equal(again.valid, result.coverage > 0)
     with pytest.raises(OptionError, match="map planes vote, segmentation were asked for"):
-        write_maps(tmp_path / "more.fits", image, bare, planes=["mean", "vote", "segmentation"])
+        write_maps(image, bare, tmp_path / "more.fits", planes=["mean", "vote", "segmentation"])
     assert names(tmp_path) == ["maps.fits"]
 
 
@@ -152,7 +152,7 @@ def test_chosen_planes_are_in_the_order_of_the_file():
 @pytest.mark.parametrize("compress", [False, True])
 def test_distortion_survives_in_every_plane(build, compress, result, labels, tmp_path):
     wcs = celestial_wcs(build(), SHAPE, "test")
-    path = write_maps(tmp_path / "maps.fits", TRUTH, replace(result, wcs=wcs), labels=labels, compress=compress)
+    path = write_maps(TRUTH, replace(result, wcs=wcs), tmp_path / "maps.fits", labels=labels, compress=compress)
     x, y = np.array([0.0, 51, 20]), np.array([0.0, 43, 11])
     expected = np.array(wcs.all_pix2world(x, y, 0))
     assert np.hypot(*(expected - TRUTH.wcs.all_pix2world(x, y, 0))).max() > 1e-7
@@ -245,11 +245,11 @@ def test_sections_of_another_shape_are_refused(tmp_path):
 
 
 def test_what_a_product_says_of_itself(result, labels, tmp_path):
-    write_maps(tmp_path / "maps.fits", TRUTH, result, labels=labels)
+    write_maps(TRUTH, result, tmp_path / "maps.fits", labels=labels)
     table = QTable({"label": [1, 2], "flux": [1.0, 2.0] * u.nJy}, meta=PROVENANCE)
     table["flux"].info.description = "how bright"
     for name in ("table.ecsv", "table.fits", "table.parquet"):
-        record = describe_product(write_catalog(tmp_path / name, table))
+        record = describe_product(write_catalog(table, tmp_path / name))
         assert record["run"]["options.stride"] == 3
         assert record["contents"] == ["2 sources, 2 columns", "label", "flux [nJy]: how bright"]
     record = describe_product(tmp_path / "maps.fits")

@@ -69,9 +69,9 @@ def test_interrupted_products_leave_nothing(when, result, tmp_path, monkeypatch)
     monkeypatch.setattr(fits.HDUList, "writeto", interrupt)
     with pytest.raises(KeyboardInterrupt):
         if when == "catalogue":
-            write_catalog(tmp_path / "t.fits", QTable({"label": [1]}))
+            write_catalog(QTable({"label": [1]}), tmp_path / "t.fits")
         else:
-            write_maps(tmp_path / "t.fits", TRUTH, result, compress=when != "maps")
+            write_maps(TRUTH, result, tmp_path / "t.fits", compress=when != "maps")
     assert not names(tmp_path)
 
 
@@ -79,9 +79,9 @@ def test_nothing_is_replaced_unasked(result, tmp_path):
     for name in ("maps.fits", "table.ecsv"):
         (tmp_path / name).write_text("mine")
     with pytest.raises(OutputError, match="exists already; give another place, or overwrite on purpose"):
-        write_maps(tmp_path / "maps.fits", TRUTH, result)
+        write_maps(TRUTH, result, tmp_path / "maps.fits")
     with pytest.raises(OutputError, match="exists already"):
-        write_catalog(tmp_path / "table.ecsv", QTable({"label": [1]}))
+        write_catalog(QTable({"label": [1]}), tmp_path / "table.ecsv")
     assert all(path.read_text() == "mine" for path in tmp_path.iterdir())
     with pytest.raises(OutputError, match=r"maps.fits, .*table.ecsv exist already"):
         check_writable([tmp_path / "maps.fits", tmp_path / "table.ecsv", tmp_path / "new"])

@@ -51,7 +51,7 @@ def test_catalogues_come_back(suffix, table, tmp_path):
     table["morphology"] = ["disk", "point_source", "unknown"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = read_catalog(write_catalog(tmp_path / f"catalog{suffix}", table))
+        again = read_catalog(write_catalog(table, tmp_path / f"catalog{suffix}"))
     assert again.colnames == table.colnames
     for name in table.colnames:
         columns_equal(again[name], table[name])
@@ -67,39 +67,39 @@ def test_catalogues_come_back(suffix, table, tmp_path):
 
 @pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_catalogues_without_sources(suffix, table, tmp_path):
-    again = read_catalog(write_catalog(tmp_path / f"catalog{suffix}", table[:0]))
+    again = read_catalog(write_catalog(table[:0], tmp_path / f"catalog{suffix}"))
     assert len(again) == 0
     assert again.colnames == table.colnames
 
 
 @pytest.mark.parametrize("suffix", [".ecsv", ".parquet", ".vot", ".csv"])
 def test_letters_beyond_ascii_are_kept(suffix, table, tmp_path):
-    again = read_catalog(write_catalog(tmp_path / f"catalog{suffix}", table))
+    again = read_catalog(write_catalog(table, tmp_path / f"catalog{suffix}"))
     assert again["morphology"][2] == "Ünknown"
 
 
 def test_letters_beyond_ascii_are_escaped_in_fits(table, tmp_path):
-    again = read_catalog(write_catalog(tmp_path / "catalog.fits", table))
+    again = read_catalog(write_catalog(table, tmp_path / "catalog.fits"))
     assert again["morphology"][2] == "\\xdcnknown"
 
 
 @pytest.mark.parametrize("suffix", TABLE_FORMATS)
 def test_the_same_catalogue_gives_the_same_bytes(suffix, table, tmp_path):
-    one, two = (write_catalog(tmp_path / f"{name}{suffix}", table).read_bytes() for name in ("one", "two"))
+    one, two = (write_catalog(table, tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "two"))
     assert one == two
 
 
 def test_the_table_is_not_changed(table, tmp_path):
     before, meta = table.copy(), dict(table.meta)
     for suffix in TABLE_FORMATS:
-        write_catalog(tmp_path / f"catalog{suffix}", table)
+        write_catalog(table, tmp_path / f"catalog{suffix}")
     assert table.meta == meta
     assert (table["morphology"] == before["morphology"]).all()
     assert table.colnames == before.colnames
 
 
 def test_parquet_opens_with_plain_pyarrow(table, tmp_path):
-    path = write_catalog(tmp_path / "catalog.parquet", table)
+    path = write_catalog(table, tmp_path / "catalog.parquet")
     stored = parquet.read_table(path)
     assert stored["label"].to_pylist() == [1, 2, 70_000]
     assert stored["morphology"].to_pylist() == ["disk", "point_source", "Ünknown"]
@@ -153,7 +153,7 @@ def test_parquet_of_other_tools(tmp_path):
 def test_fits_opens_with_plain_astropy(table, tmp_path):
     from astropy.io import fits
 
-    path = write_catalog(tmp_path / "catalog.fits", table)
+    path = write_catalog(table, tmp_path / "catalog.fits")
     with fits.open(path) as hdus:
         hdus.verify("exception")
         assert hdus[0].header["MODEL"] == "hausen2020"
@@ -164,7 +164,7 @@ def test_fits_opens_with_plain_astropy(table, tmp_path):
 
 
 def test_votable_is_valid_and_opens_with_plain_astropy(table, tmp_path):
-    path = write_catalog(tmp_path / "catalog.vot", table)
+    path = write_catalog(table, tmp_path / "catalog.vot")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert Table.read(path, format="votable")["ra"].unit == u.deg
@@ -173,7 +173,7 @@ def test_votable_is_valid_and_opens_with_plain_astropy(table, tmp_path):
 @pytest.mark.parametrize("name", ["catalog.txt", "catalog", "catalog.fits.gz", "catalog.hdf5"])
 def test_unknown_endings_are_refused(name, table, tmp_path):
     with pytest.raises(OptionError, match=r"a catalogue ends in .ecsv, .fits, .parquet, .vot, .xml, .csv, not in"):
-        write_catalog(tmp_path / name, table)
+        write_catalog(table, tmp_path / name)
     with pytest.raises(OptionError, match=r"a catalogue ends in"):
         read_catalog(tmp_path / name)
     assert not list(tmp_path.iterdir())
@@ -194,7 +194,7 @@ def test_broken_catalogues(suffix, tmp_path):
 def test_big_catalogues_are_quick(tmp_path):
     rng = np.random.default_rng(0)
     big = QTable({f"c{k}": rng.normal(size=50_000) * u.nJy for k in range(20)})
-    path = write_catalog(tmp_path / "catalog.parquet", big)
+    path = write_catalog(big, tmp_path / "catalog.parquet")
     again = read_catalog(path)
     np.testing.assert_array_equal(again["c7"].value, big["c7"].value)
 
@@ -212,7 +212,7 @@ def test_bands_with_long_names(ending, length, tmp_path):
                 f"{name}_{band}"
             ].info.description = f"light in {band}, described in so many words that a card is too short"
     table.meta = {"zero_points": {band: {"value": 31.4} for band in bands}}
-    back = read_catalog(write_catalog(tmp_path / f"c.{ending}", table))
+    back = read_catalog(write_catalog(table, tmp_path / f"c.{ending}"))
     assert back.colnames == table.colnames
     for name in table.colnames:
         np.testing.assert_array_equal(np.asarray(back[name]), np.asarray(table[name]))

@@ -19,8 +19,8 @@ def files(tmp_path):
     """Image, class maps with labels, and label maps good and bad; with a WCS or without."""
     data, labels, _ = grid(2000, n=2)
     image = replace(sky(data, units=("electron/s",)), name="field")
-    write_maps(tmp_path / "maps.fits", image, maps_of(labels.shape), labels=labels)
-    write_maps(tmp_path / "bare.fits", image, maps_of(labels.shape))
+    write_maps(image, maps_of(labels.shape), tmp_path / "maps.fits", labels=labels)
+    write_maps(image, maps_of(labels.shape), tmp_path / "bare.fits")
     header = fits.Header({"FILTER": "F160W", "BUNIT": "electron/s", "ABZP": 25.0})
     fits.writeto(tmp_path / "field.fits", data.astype("f4"), header)
     for name, plane in {
@@ -117,9 +117,9 @@ def test_outside_of_the_domain_is_flagged(tmp_path, domain):
     seen = np.ones(shape, bool)
     record = {"version": "1"} | ({"domain": domain} if domain else {})
     write_maps(
-        tmp_path / "maps.fits",
         image,
         Classification(planes, seen.astype(np.int32), seen, provenance=record),
+        tmp_path / "maps.fits",
         labels=labels,
     )
     fits.writeto(tmp_path / "image.fits", data[:, :, 0], fits.Header({"FILTER": "F160W"}))

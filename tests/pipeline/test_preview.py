@@ -47,5 +47,5 @@ def test_no_sources_are_an_empty_sheet(opened, tmp_path):
     source, maps, table, *_ = opened
     shown = close_ups(source, maps, table, [], SIDE)
     assert shown.image.shape == (SIDE, SIDE)
-    path = save_stamp_sheet(tmp_path / "stamps.png", shown.image, shown.labels, shown.table, rows=[])
+    path = save_stamp_sheet(shown.image, shown.labels, shown.table, tmp_path / "stamps.png", rows=[])
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -217,7 +217,7 @@ class TestSummary:
     @pytest.mark.parametrize("wcs", [True, False])
     @pytest.mark.parametrize("shape", [(90, 110), (60, 200), (200, 60)])
     def test_a_picture_appears_whole(self, tmp_path, shape, wcs):
-        path = save_summary(tmp_path / "summary.png", *scene(shape, wcs=wcs), dpi=50)
+        path = save_summary(*scene(shape, wcs=wcs), tmp_path / "summary.png", dpi=50)
         assert path.read_bytes().startswith(PNG)
         assert [entry.name for entry in tmp_path.iterdir()] == ["summary.png"]
         picture = imread(path)
@@ -239,7 +239,7 @@ class TestSummary:
     def test_outlines_run_around_the_pixels_in_the_colour_of_the_class(self):
         _, _, labels, table = scene(n_sources=1)
         ax = Figure().subplots()
-        plot_outlines(ax, labels, table, palette="paper")
+        plot_outlines(labels, table, ax, palette="paper")
         (lines,) = (child for child in ax.get_children() if isinstance(child, LineCollection))
         corners = np.concatenate(lines.get_segments())
         y, x = np.nonzero(labels)
@@ -262,7 +262,7 @@ class TestSummary:
     def test_no_sources(self, tmp_path):
         image, result, labels, _ = scene()
         nothing = np.zeros_like(labels)
-        save_summary(tmp_path / "empty.png", image, result, nothing, measure(nothing, image, result), dpi=40)
+        save_summary(image, result, nothing, measure(nothing, image, result), tmp_path / "empty.png", dpi=40)
         assert (tmp_path / "empty.png").read_bytes().startswith(PNG)
 
     def test_without_votes_the_picture_says_so(self):
@@ -273,7 +273,7 @@ class TestSummary:
     def test_hostile_names_are_only_text(self, tmp_path):
         image, result, labels, table = scene(wcs=False)
         image = replace(image, name=r"$\frac{ <script> ünïcode _^{")
-        save_summary(tmp_path / "hostile.png", image, result, labels, table, dpi=40)
+        save_summary(image, result, labels, table, tmp_path / "hostile.png", dpi=40)
 
     def test_a_figure_of_ones_own(self):
         figure = Figure(figsize=(9, 4))
@@ -284,21 +284,21 @@ class TestSummary:
         path = tmp_path / "summary.png"
         path.write_text("mine")
         with pytest.raises(OutputError, match="exists"):
-            save_summary(path, *scene())
+            save_summary(*scene(), path)
         assert path.read_text() == "mine"
-        save_summary(path, *scene(), overwrite=True, dpi=40)
+        save_summary(*scene(), path, overwrite=True, dpi=40)
         assert path.read_bytes().startswith(PNG)
 
     @pytest.mark.parametrize("name", ["summary.txt", "summary", "missing/summary.png"])
     def test_what_cannot_be_written(self, tmp_path, name):
         with pytest.raises(OutputError, match=r"no picture format|cannot be written"):
-            save_summary(tmp_path / name, *scene())
+            save_summary(*scene(), tmp_path / name)
         assert not list(tmp_path.iterdir())
 
     def test_labels_must_fit(self):
         _, _, labels, table = scene()
         with pytest.raises(InputError, match="float64"):
-            plot_outlines(Figure().subplots(), labels.astype(float), table)
+            plot_outlines(labels.astype(float), table, Figure().subplots())
 
     def test_pyplot_stays_out(self):
         code = "import sys, morpheus_lite.visualization.plots; print('matplotlib.pyplot' in sys.modules)"

@@ -73,11 +73,11 @@ class TestSheet:
     @pytest.mark.parametrize("n_sources", [0, 1, 8])
     def test_files_are_whole(self, tmp_path, n_sources):
         image, _, labels, table = scene(n_sources=n_sources, wcs=False)
-        path = save_stamp_sheet(tmp_path / "sheet.png", image, labels, table, n_columns=4)
+        path = save_stamp_sheet(image, labels, table, tmp_path / "sheet.png", n_columns=4)
         assert path.read_bytes().startswith(PNG)
         assert imread(path).std() > 0 or n_sources == 0
         with pytest.raises(OutputError):
-            save_stamp_sheet(path, image, labels, table)
+            save_stamp_sheet(image, labels, table, path)
 
     def test_rows_that_are_not_there(self):
         image, _, labels, table = scene()
@@ -93,7 +93,7 @@ class TestScores:
             edges=np.array([20.0, 21, 22, 23]), n_tried=np.array([10, 0, 4]), n_success=np.array([10, 0, 1])
         )
         ax = Figure().subplots()
-        plot_fractions(ax, binned, label="ours")
+        plot_fractions(binned, ax, label="ours")
         x, y = ax.lines[0].get_data()
         assert x.tolist() == [20.5, 22.5]
         assert y.tolist() == [1.0, 0.25]
@@ -107,12 +107,12 @@ class TestScores:
 
         ax, shares = Figure().subplots(2)
         for series in range(2):
-            plot_calibration(ax, Diagram(), series=series, shares=shares)
+            plot_calibration(Diagram(), ax, series=series, shares=shares)
         assert len(ax.lines) == 3
         assert ax.lines[1].get_ydata().tolist() == [0.2, 0.8]
         assert len(shares.patches) == 2
 
     def test_percentiles_leave_thin_bins(self):
         ax = Figure().subplots()
-        plot_percentiles(ax, np.array([20.1, 20.2, 20.3, 21.5]), np.array([1.0, 2, 3, 9]), [20, 21, 22])
+        plot_percentiles(np.array([20.1, 20.2, 20.3, 21.5]), np.array([1.0, 2, 3, 9]), [20, 21, 22], ax)
         assert ax.lines[0].get_ydata().tolist() == [2.0]

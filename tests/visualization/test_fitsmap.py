@@ -28,7 +28,7 @@ def run():
 @pytest.fixture
 def inputs(run, tmp_path):
     image, classification, _, table = run
-    return write_fitsmap_inputs(tmp_path / "in", image, classification, table)
+    return write_fitsmap_inputs(image, classification, table, tmp_path / "in")
 
 
 def rows(path):
@@ -67,17 +67,17 @@ def test_the_catalogue_has_what_fitsmap_asks_for(run, inputs):
 
 def test_without_sources_or_wcs_there_is_no_catalogue_and_no_wcs(tmp_path):
     image, classification, _, table, _ = make_run(n_sources=0)
-    inputs = write_fitsmap_inputs(tmp_path, without_wcs(image), classification, table)
+    inputs = write_fitsmap_inputs(without_wcs(image), classification, table, tmp_path)
     assert inputs.catalog is None and inputs.wcs is None
 
 
 def test_what_cannot_be_written_is_refused(run, tmp_path):
     image, classification, _, table = run
     with pytest.raises(InputError, match="no column x_centroid"):
-        write_fitsmap_inputs(tmp_path, image, classification, table["label", "y_centroid"])
+        write_fitsmap_inputs(image, classification, table["label", "y_centroid"], tmp_path)
     (tmp_path / "field.png").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
-        write_fitsmap_inputs(tmp_path, image, classification, table)
+        write_fitsmap_inputs(image, classification, table, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["field.png"]
 
 

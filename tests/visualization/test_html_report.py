@@ -80,7 +80,7 @@ def run():
 @pytest.fixture(scope="module")
 def page(run, tmp_path_factory) -> Page:
     image, classification, labels, table, told = run
-    path = write_report(tmp_path_factory.mktemp("report") / "r.html", image, classification, labels, table, run=told)
+    path = write_report(image, classification, labels, table, tmp_path_factory.mktemp("report") / "r.html", run=told)
     return Page(path.read_text("utf-8"))
 
 
@@ -150,9 +150,9 @@ def test_a_file_that_exists_is_kept(run, tmp_path):
     path = tmp_path / "r.html"
     path.write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
-        write_report(path, image, classification, labels, table)
+        write_report(image, classification, labels, table, path)
     assert path.read_text() == "mine"
-    write_report(path, image, classification, labels, table, overwrite=True)
+    write_report(image, classification, labels, table, path, overwrite=True)
     assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
     assert [entry.name for entry in tmp_path.iterdir()] == ["r.html"]
 
@@ -161,19 +161,19 @@ def test_inputs_that_disagree_are_refused_and_leave_no_file(run, tmp_path):
     image, classification, labels, table, _ = run
     path = tmp_path / "r.html"
     with pytest.raises(InputError, match=r"shape \(80, 130\)"):
-        write_report(path, image, classification, labels[:80], table)
+        write_report(image, classification, labels[:80], table, path)
     with pytest.raises(InputError, match="float64"):
-        write_report(path, image, classification, labels.astype(float), table)
+        write_report(image, classification, labels.astype(float), table, path)
     with pytest.raises(InputError, match="class maps of shape"):
-        write_report(path, image, make_run(shape=(50, 60))[1], labels, table)
+        write_report(image, make_run(shape=(50, 60))[1], labels, table, path)
     with pytest.raises(InputError, match="no column label"):
-        write_report(path, image, classification, labels, QTable({"x": [1.0]}))
+        write_report(image, classification, labels, QTable({"x": [1.0]}), path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_catalogue_and_a_missing_wcs_give_a_valid_page(tmp_path):
     image, classification, labels, table, _ = make_run(n_sources=0, bands=("1",))
-    path = write_report(tmp_path / "r.html", without_wcs(image), classification, labels, table)
+    path = write_report(without_wcs(image), classification, labels, table, tmp_path / "r.html")
     payload = Page(path.read_text("utf-8")).payload
     assert payload["sky"] is None and payload["table"]["n_rows"] == 0
 
@@ -297,7 +297,7 @@ def test_large_layers_become_block_means_and_the_page_says_so(run, tmp_path, mon
     image, classification, labels, table, _ = run
     for limit in ("MAX_FIELD_PIXELS", "MAX_PLANE_PIXELS", "MAX_VALUES"):
         monkeypatch.setattr(layers, limit, 4000)
-    path = write_report(tmp_path / "r.html", image, classification, labels, table)
+    path = write_report(image, classification, labels, table, tmp_path / "r.html")
     page = Page(path.read_text("utf-8"))
     payload = page.payload
     assert (payload["field"]["step"], payload["classmap"]["step"], payload["values"]["step"]) == (2, 2, 3)
@@ -377,5 +377,5 @@ def test_an_empty_table_of_every_kind_is_shown():
 
 
 def test_a_name_is_escaped_in_the_title(run, tmp_path):
-    text = write_report(tmp_path / "r.html", *run[:4]).read_text("utf-8")
+    text = write_report(*run[:4], tmp_path / "r.html").read_text("utf-8")
     assert f"<title>{html.escape(f'Morpheus: {HOSTILE}')}</title>" in text

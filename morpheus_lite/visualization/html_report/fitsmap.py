@@ -50,10 +50,10 @@ class FitsMapInputs:
 
 
 def write_fitsmap_inputs(
-    directory: str | Path,
     image: SkyImage,
     classification: Classification,
     table: QTable,
+    directory: str | Path,
     *,
     overwrite: bool = False,
 ) -> FitsMapInputs:
@@ -61,8 +61,6 @@ def write_fitsmap_inputs(
 
     Parameters
     ----------
-    directory : path
-        Where the files go; created when it does not exist.
     image : SkyImage
         The image.
     classification : Classification
@@ -70,6 +68,8 @@ def write_fitsmap_inputs(
     table : astropy.table.QTable
         The catalogue, with ``label, x_centroid, y_centroid``; ellipses are drawn where it has ``semimajor_axis,
         semiminor_axis, orientation``. Sources without a finite position are left out, and so are columns of vectors.
+    directory : path
+        Where the files go; created when it does not exist.
     overwrite : bool
         Replace files that exist.
 

@@ -34,11 +34,11 @@ SCRIPTS = (
 
 
 def write_report(
-    path: str | Path,
     image: SkyImage,
     classification: Classification,
     labels: np.ndarray,
     table: QTable,
+    path: str | Path,
     *,
     overwrite: bool = False,
     run: Mapping[str, Any] | None = None,
@@ -47,8 +47,6 @@ def write_report(
 
     Parameters
     ----------
-    path : path
-        The file, usually ``*.html``.
     image : SkyImage
         The image.
     classification : Classification
@@ -58,6 +56,8 @@ def write_report(
     table : astropy.table.QTable
         The catalogue: ``label``, and whatever other columns it has. ``x_centroid, y_centroid`` place a source,
         ``morphology`` colours it.
+    path : path
+        The file, usually ``*.html``.
     overwrite : bool
         Replace a file that exists.
     run : mapping, optional

@@ -22,15 +22,15 @@ _NO_CLASS = (0.8, 0.8, 0.8)
 _BAR_LENGTHS = np.outer(10.0 ** np.arange(-1, 6), [1, 2, 5]).ravel()
 
 
-def plot_field(ax: Axes, image: SkyImage, *, grey: bool = False) -> None:
+def plot_field(image: SkyImage, ax: Axes, *, grey: bool = False) -> None:
     """Draw the field in colour.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where; plain axes or WCSAxes.
     image : SkyImage
         The image, any number of bands.
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
     grey : bool
         Draw the mean of the colours, dimmed: a ground for outlines.
     """
@@ -41,16 +41,16 @@ def plot_field(ax: Axes, image: SkyImage, *, grey: bool = False) -> None:
 
 
 def plot_class_map(
-    ax: Axes, classification: Classification, *, palette: str = "legible", maps: str | None = None
+    classification: Classification, ax: Axes, *, palette: str = "legible", maps: str | None = None
 ) -> None:
     """Draw the class maps in colour, as `colorize` makes them.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where; plain axes or WCSAxes.
     classification : Classification
         Class maps.
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
     palette : {"legible", "paper"}
         Colours of the classes.
     maps : {"vote", "probability"}, optional
@@ -65,18 +65,18 @@ def shown_maps(classification: Classification) -> str:
 
 
 def plot_outlines(
-    ax: Axes, labels: Any, table: QTable, *, palette: str = "legible", line_width: float | None = None
+    labels: Any, table: QTable, ax: Axes, *, palette: str = "legible", line_width: float | None = None
 ) -> None:
     """Draw the outline of every source in the colour of its class.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where; plain axes or WCSAxes.
     labels : array_like of int
         Label map, shape ``(y, x)``.
     table : astropy.table.QTable
         Catalogue with the columns ``label`` and ``morphology``; sources that it does not hold are grey.
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
     palette : {"legible", "paper"}
         Colours of the classes.
     line_width : float, optional
@@ -94,7 +94,7 @@ def plot_outlines(
     ax.add_collection(lines, autolim=False)
 
 
-def plot_scale_bar(ax: Axes, image: SkyImage) -> None:
+def plot_scale_bar(image: SkyImage, ax: Axes) -> None:
     """Draw a bar of a round length, in arcseconds or arcminutes with a WCS, in pixels without one."""
     height, width = image.shape
     scale = image.pixel_scale or 1.0

@@ -15,15 +15,15 @@ from morpheus_lite.visualization.plots.axes import HALO
 _DIRECTIONS = ((1, 0), (0.7, 0.7), (0, 1), (-0.7, 0.7), (-1, 0), (-0.7, -0.7), (0, -1), (0.7, -0.7))
 
 
-def plot_names(ax: Axes, table: QTable, *, n_most: int = 40, size: float = 7) -> int:
+def plot_names(table: QTable, ax: Axes, *, n_most: int = 40, size: float = 7) -> int:
     """Write the labels of sources beside them.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where; its figure must have its final size and layout.
     table : astropy.table.QTable
         Catalogue: ``label, x_centroid, y_centroid, semimajor_axis, area``.
+    ax : matplotlib.axes.Axes
+        Where; its figure must have its final size and layout.
     n_most : int
         How many names at most; the largest sources go first.
     size : float

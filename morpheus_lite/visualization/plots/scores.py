@@ -53,15 +53,15 @@ class Diagram(Protocol):
         """Sum of the weights."""
 
 
-def plot_fractions(ax: Axes, binned: BinnedFractions, *, label: str = "", series: int = 0, offset: float = 0.0) -> None:
+def plot_fractions(binned: BinnedFractions, ax: Axes, *, label: str = "", series: int = 0, offset: float = 0.0) -> None:
     """Draw completeness or purity against magnitude, with its interval.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where.
     binned : BinnedFractions
         ``completeness`` or ``binned_purity`` of the scores of `evaluate`.
+    ax : matplotlib.axes.Axes
+        Where.
     label : str
         Name in the legend.
     series : int
@@ -78,16 +78,16 @@ def plot_fractions(ax: Axes, binned: BinnedFractions, *, label: str = "", series
 
 
 def plot_calibration(
-    ax: Axes, diagram: Diagram, *, label: str = "", series: int = 0, shares: Axes | None = None
+    diagram: Diagram, ax: Axes, *, label: str = "", series: int = 0, shares: Axes | None = None
 ) -> None:
     """Draw how often a probability came true, against the probability; a calibrated one lies on the diagonal.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where.
     diagram : Diagram
         One of ``reliability`` of the scores of `evaluate`.
+    ax : matplotlib.axes.Axes
+        Where.
     label, series
         As in `plot_fractions`.
     shares : matplotlib.axes.Axes, optional
@@ -104,10 +104,10 @@ def plot_calibration(
 
 
 def plot_percentiles(
-    ax: Axes,
     magnitude: np.ndarray,
     value: np.ndarray,
     edges: Sequence[float] | np.ndarray,
+    ax: Axes,
     *,
     label: str = "",
     series: int = 0,
@@ -117,12 +117,12 @@ def plot_percentiles(
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where.
     magnitude, value : numpy.ndarray
         float, shape ``(n,)``; values that are not finite do not count.
     edges : array_like of float
         Of the bins, ascending.
+    ax : matplotlib.axes.Axes
+        Where.
     label, series, offset
         As in `plot_fractions`.
     """
@@ -137,15 +137,15 @@ def plot_percentiles(
     ax.errorbar(middle, median, [median - low, high - median], elinewidth=0.8, label=label, **series_style(series))
 
 
-def plot_confusion_matrix(ax: Axes, counts: np.ndarray) -> None:
+def plot_confusion_matrix(counts: np.ndarray, ax: Axes) -> None:
     """Draw a confusion matrix, each row normalised, with shares and counts.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where.
     counts : numpy.ndarray
         int, shape ``(4, 5)``: true class by class given, the last column what was missed.
+    ax : matplotlib.axes.Axes
+        Where.
     """
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")

@@ -67,20 +67,20 @@ def choose_sources(
 
 
 def plot_stamp(
-    ax: Axes, picture: np.ndarray, labels: np.ndarray, row: Any, *, palette: str = "legible", side: int | None = None
+    picture: np.ndarray, labels: np.ndarray, row: Any, ax: Axes, *, palette: str = "legible", side: int | None = None
 ) -> None:
     """Draw one source, its outline in the colour of its class, and the outlines of its neighbours in grey.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where.
     picture : numpy.ndarray
         float32, shape ``(y, x, 3)``: the field, as `field_rgb` makes it.
     labels : numpy.ndarray
         int32, shape ``(y, x)``.
     row : astropy.table.Row
         Of the catalogue.
+    ax : matplotlib.axes.Axes
+        Where.
     palette : {"legible", "paper"}
         Colours of the classes.
     side : int, optional
@@ -161,17 +161,17 @@ def plot_stamp_sheet(
             lower.set_axis_off()
             continue
         row = table[int(rows[cell])]
-        plot_stamp(upper, picture, labels, row, palette=palette)
+        plot_stamp(picture, labels, row, upper, palette=palette)
         upper.set_title(_title(row, table), fontsize=7, color=_INK, pad=2, parse_math=False)
         _plot_bar(lower, row, palette)
     return figure
 
 
 def save_stamp_sheet(
-    path: str | Path,
     image: SkyImage,
     labels: Any,
     table: QTable,
+    path: str | Path,
     *,
     rows: Sequence[int] | np.ndarray | None = None,
     n_columns: int = 8,

@@ -60,11 +60,11 @@ def plot_classification(
         FigureCanvasAgg(figure)
     projection = image.wcs.celestial if image.wcs is not None and image.pixel_scale is not None else None
     panels = figure.subplots(*((3, 1) if wide else (1, 3)), subplot_kw={"projection": projection})
-    plot_field(panels[0], image)
-    plot_scale_bar(panels[0], image)
-    plot_class_map(panels[1], classification, palette=palette)
-    plot_field(panels[2], image, grey=True)
-    plot_outlines(panels[2], labels, table, palette=palette)
+    plot_field(image, panels[0])
+    plot_scale_bar(image, panels[0])
+    plot_class_map(classification, panels[1], palette=palette)
+    plot_field(image, panels[2], grey=True)
+    plot_outlines(labels, table, panels[2], palette=palette)
     titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", f"{len(table)} sources")
     for number, (ax, title) in enumerate(zip(panels, titles, strict=True)):
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
@@ -72,16 +72,16 @@ def plot_classification(
     _legend(figure, palette)
     figure.suptitle(_title(image, classification), fontsize=11, color=_INK, x=0.01, ha="left", parse_math=False)
     figure.draw_without_rendering()
-    plot_names(panels[2], table)
+    plot_names(table, panels[2])
     return figure
 
 
 def save_summary(
-    path: str | Path,
     image: SkyImage,
     classification: Classification,
     labels: Any,
     table: QTable,
+    path: str | Path,
     *,
     palette: str = "legible",
     dpi: int = 160,
@@ -91,10 +91,10 @@ def save_summary(
 
     Parameters
     ----------
-    path : path
-        Where; the suffix says the format: ``.png``, ``.pdf``, ``.svg``.
     image, classification, labels, table, palette
         As in `plot_classification`.
+    path : path
+        Where; the suffix says the format: ``.png``, ``.pdf``, ``.svg``.
     dpi : int
         Dots per inch of a PNG.
     overwrite : bool
