@@ -1,13 +1,14 @@
 """Classification: what a model says of every pixel of an image."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from astropy.wcs import WCS
 
-from morpheus_lite.core.classes import BACKGROUND, CLASSES
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.image import SkyImage, in_pictures, window_of
+from morpheus_lite.errors import InputError
 
 
 class Classifier(Protocol):
@@ -33,6 +34,8 @@ class Classifier(Protocol):
 @dataclass(frozen=True, eq=False)
 class Classification:
     """Class maps of one image.
+
+    ``result["disk"]`` is the probability map of a class, ``result[:500, :500]`` the maps of a part of the image.
 
     Parameters
     ----------
@@ -96,5 +99,58 @@ class Classification:
         return np.where(self.classified, top, np.int8(-1))
 
     def plane(self, name: str) -> np.ndarray:
-        """Probability map of one class, by name: float32, shape ``(y, x)``."""
+        """Probability map of one class, by name: float32, shape ``(y, x)``.
+
+        Raises
+        ------
+        InputError
+            There is no such class.
+        """
+        if name not in CLASSES:
+            raise InputError(f"there is no class {name!r}: the classes are {', '.join(CLASSES)}")
         return self.probability[:, :, CLASSES.index(name)]
+
+    def __getitem__(self, index: Any) -> Any:
+        """Probability map of a class by name, or the maps of a part of the image in rows and columns.
+
+        Raises
+        ------
+        InputError
+            There is no such class, or there are no such pixels.
+        """
+        if isinstance(index, str):
+            return self.plane(index)
+        window = window_of(index, self.shape)
+        names = ("probability", "coverage", "valid", "variance", "vote", "flags", "entropy", "tta_disagreement")
+        planes = {name: getattr(self, name) for name in names}
+        return replace(
+            self,
+            **{name: None if plane is None else plane[window.slices] for name, plane in planes.items()},
+            wcs=None if self.wcs is None else self.wcs.slice(window.slices),
+            image=None if self.image is None else self.image.cutout(window),
+        )
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        model = self.provenance.get("model")
+        shares = np.bincount(self.top_class[self.classified], minlength=len(CLASSES)) / max(self.classified.sum(), 1)
+        words = ", ".join(f"{name.replace('_', ' ')} {shares[CLASSES.index(name)]:.1%}" for name in SOURCE_CLASSES)
+        return f"<Classification: {height} x {width} px{f' by {model}' if model else ''}; pixels: {words}>"
+
+    def _repr_html_(self) -> str:
+        return in_pictures("classification_html")(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the class maps in colour, with a legend.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where; None makes a figure of pyplot, with axes in right ascension and declination if there is a WCS.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
+        return in_pictures("plot_result")(self, ax)

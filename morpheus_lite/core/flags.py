@@ -1,6 +1,9 @@
 """Bit flags of pixels and of sources, and their decoder."""
 
 from enum import IntFlag
+from typing import Any
+
+import numpy as np
 
 
 class PixelFlag(IntFlag):
@@ -57,24 +60,28 @@ def bits_in_words(kind: type[IntFlag]) -> str:
     return ", ".join(f"{int(flag)} {str(flag.name).lower()}" for flag in kind)
 
 
-def decode_flags(value: int, kind: type[IntFlag] = SourceFlag) -> tuple[str, ...]:
-    """Names of the bits set in a flag value.
+def decode_flags(value: Any, kind: type[IntFlag] = SourceFlag) -> Any:
+    """Names of the bits set in a flag value, or in each value of a column.
 
     Parameters
     ----------
-    value : int
-        A value of the ``flags`` column, of a ``flags_<band>`` column, or of the ``FLAGS`` image.
+    value : int or array_like of int
+        A value of the ``flags`` column, of a ``flags_<band>`` column, or of the ``FLAGS`` image; or a whole column.
     kind : {SourceFlag, BandFlag, PixelFlag}
         Whose bits they are.
 
     Returns
     -------
-    tuple of str
-        Lower-case names, lowest bit first; empty for 0.
+    tuple of str, or list of them
+        Lower-case names, lowest bit first; empty for 0. One per value of a column.
 
     Examples
     --------
     >>> decode_flags(17)
     ('edge', 'deblend_child')
+    >>> decode_flags([0, 17])
+    [(), ('edge', 'deblend_child')]
     """
+    if np.ndim(value) == 1:
+        return [decode_flags(one, kind) for one in value]
     return tuple(str(flag.name).lower() for flag in kind if flag & int(value))

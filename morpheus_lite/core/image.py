@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,46 @@ def pixel_scale_of(wcs: WCS | None) -> float | None:
     return float(np.sqrt(wcs.celestial.proj_plane_pixel_area().to_value("arcsec2")))
 
 
+def window_of(index: Any, shape: tuple[int, int]) -> Window:
+    """The window that an index of rows and columns stands for.
+
+    Parameters
+    ----------
+    index : slice or (slice, slice)
+        Rows, or rows and columns, without steps; negative numbers count from the end, as in numpy.
+    shape : (int, int)
+        Height and width of the image.
+
+    Raises
+    ------
+    InputError
+        It is another kind of index, or holds no pixel.
+
+    Examples
+    --------
+    >>> window_of((slice(None, 50), slice(-30, None)), (100, 100))
+    Window(y=0, x=70, height=50, width=30)
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    if len(parts) > 2 or not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
+        raise InputError(f"index {index!r}: expected a name, or rows and columns without steps, as in [100:600, :500]")
+    parts = (*parts, slice(None))[:2]
+    (top, bottom, _), (left, right, _) = (part.indices(side) for part, side in zip(parts, shape, strict=True))
+    if bottom <= top or right <= left:
+        raise InputError(f"index {index!r} holds no pixel of the {shape[0]} x {shape[1]}")
+    return Window(top, left, bottom - top, right - left)
+
+
+def in_pictures(name: str) -> Any:
+    """A function of `morpheus_lite.visualization.notebook`, a layer above; imported when a picture is shown."""
+    return getattr(import_module("morpheus_lite.visualization.notebook"), name)
+
+
 @dataclass(frozen=True, eq=False)
 class SkyImage:
     """An image of the sky in memory.
+
+    ``image["F160W"]`` is the plane of a band, ``image[:500, :500]`` the image of a part of the sky, with its WCS.
 
     Parameters
     ----------
@@ -151,6 +189,44 @@ class SkyImage:
             plane = getattr(self, label)
             if plane is not None and plane.shape != self.data.shape:
                 raise InputError(f"{self.name}: {label} has shape {plane.shape}, the data have {self.data.shape}")
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        scale = "" if self.pixel_scale is None else f' of {self.pixel_scale:.3g}"'
+        noise = ", with noise" if self.rms is not None else ""
+        valid = np.count_nonzero(self.valid) / max(self.valid.size, 1)
+        bands = f"{self.n_bands} band{'' if self.n_bands == 1 else 's'} {', '.join(self.bands)}"
+        return f"<SkyImage {self.title}: {height} x {width} px{scale}, {bands}{noise}, {valid:.1%} valid>"
+
+    def _repr_html_(self) -> str:
+        return in_pictures("image_html")(self)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Data of a band by name, float32 ``(y, x)``, or the part of the image in rows and columns.
+
+        Raises
+        ------
+        InputError
+            The image has no such band, or no such pixels.
+        """
+        if isinstance(index, str):
+            return self.data[:, :, self.index(index)]
+        return self.cutout(window_of(index, self.shape))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the image in colour.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where; None makes a figure of pyplot, with axes in right ascension and declination if there is a WCS.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
+        return in_pictures("plot_image")(self, ax)
 
     @property
     def title(self) -> str:
