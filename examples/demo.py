@@ -7,7 +7,6 @@ Deep Field South in one band; the second is simulated, in four bands, so that th
 import argparse
 from pathlib import Path
 
-from morpheus_lite.cli.console import import_tensorflow_quietly
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.pipeline.classify import Products, classify_file
 
@@ -40,7 +39,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo"), help="directory for the products")
     directory = parser.parse_args().output
-    import_tensorflow_quietly("auto")
     for field in FIELDS:
         options = ClassifyOptions(overwrite=True)
         show(field, classify_file(DATA / field, directory, options, read_options=READING.get(field)))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.classify import with_report
-from morpheus_lite.cli.console import import_tensorflow_quietly, progress_bar
+from morpheus_lite.cli.console import progress_bar
 from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
 from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ClassifyOptions
 from morpheus_lite.config.reading import ReadOptions
@@ -98,8 +98,6 @@ def run_tiles(
     """Run the survey, with progress on stderr."""
     from morpheus_lite.survey import classify_survey
 
-    if cluster.in_process:
-        import_tensorflow_quietly(options.engine, options.device, options.precision)
     with progress_bar("tiles", quiet=quiet) as progress:
 
         def tell(line: str) -> None:

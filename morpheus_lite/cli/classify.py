@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import gc_paused, import_tensorflow_quietly, progress_bar
+from morpheus_lite.cli.console import gc_paused, progress_bar
 from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.config.reading import ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 from morpheus_lite.errors import MorpheusError
+from morpheus_lite.models.engines import import_tensorflow_quietly
 
 
 @click.command("classify", cls=Command, short_help="Classify images.")

@@ -1,26 +1,37 @@
-"""Parts shared by the commands: log, progress with the time left, start of the network, bounded numbers."""
+"""Parts shared by the commands: log, progress with the time left, bounded numbers."""
 
 import gc
 import logging
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import click
 
-from morpheus_lite.models.engines import first_choice
-
 _Progress = Callable[[int, int], None]
 
 
+class _Once(logging.Filter):
+    """Lets every message through once: what is said of each of many tiles or bands is not said again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[int, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = record.levelno, record.getMessage()
+        new = key not in self._said
+        self._said.add(key)
+        return new
+
+
 def set_up_logging(*, verbose: int, quiet: bool) -> None:
-    """Send the library's log to stderr at the level asked for."""
+    """Send the library's log to stderr at the level asked for, each message once."""
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="morpheus: %(message)s", force=True)
+    logging.root.handlers[0].addFilter(_Once())
     logging.getLogger("morpheus_lite").setLevel(level)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.DEBUG if verbose > 1 else logging.ERROR)
@@ -67,28 +78,6 @@ def gc_paused() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def import_tensorflow_quietly(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
-    """Import TensorFlow if it may run the network, and let it look for devices, without its start-up notes.
-
-    They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
-    without a GPU that it has none.
-    """
-    if first_choice(engine, device, precision) != "tensorflow":
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says later is not for our users either
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import_module("keras")
-        import_module("tensorflow").config.list_physical_devices()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 class Number(click.FloatRange):

@@ -3,7 +3,9 @@
 import io
 import signal
 import sys
+from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -20,7 +22,7 @@ COMMANDS = {
     "evaluate": "Score segmentation maps and catalogues against truth.",
     "calibrate": "Fit a calibration of the probabilities.",
     "export": "Write a model as an ONNX file, for other programs.",
-    "models": "List the models that are installed.",
+    "models": "Describe the models that are installed, or one in a directory.",
     "info": "Say what is in a product, and how it was made.",
 }
 """Name of each command, which is its module here, and the line that ``morpheus --help`` shows."""
@@ -38,6 +40,18 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return import_module(f"morpheus_lite.cli.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = get_close_matches(name, COMMANDS, n=1)
+            image = [f"classify {name}"] if ".fits" in name or Path(name).exists() else []
+            hints = [f"did you mean morpheus {one}?" for one in (*close, *image)]
+            hints.append(f"choose one of {', '.join(COMMANDS)}")
+            raise click.UsageError(f"no command {name!r}; {hints[0]}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -91,7 +105,3 @@ def main(arguments: list[str] | None = None) -> int:
     except MemoryError as error:
         click.echo(f"morpheus: there is not enough memory ({error})", err=True)
         return EXIT_RUNTIME
-
-
-if __name__ == "__main__":
-    sys.exit(main())

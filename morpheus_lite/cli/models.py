@@ -7,24 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from morpheus_lite.cli.options import Command, common
+from morpheus_lite.cli.options import Command, common, grouped_option
 
 if TYPE_CHECKING:
     from morpheus_lite.models.info import ModelInfo
 
 
-@click.command("models", cls=Command, short_help="List the models that are installed.")
+@click.command("models", cls=Command, short_help="Describe models, shipped or in a directory.")
+@click.argument("models", nargs=-1, metavar="[NAME|DIRECTORY]...")
+@grouped_option("--card", is_flag=True, help="Print the card of each model: training, scores, limits.")
 @common
-def command(as_json: bool) -> int:
-    """List the shipped models: what they are for, bands, pixel scale, and scores on fields with truth."""
-    from morpheus_lite.models.registry import list_models
+def command(models: tuple[str, ...], card: bool, as_json: bool) -> int:
+    """Describe models: what they are for, bands, pixel scale, and scores on fields with truth.
 
-    models = list_models()
+    \b
+    The shipped models:           morpheus models
+    Weights of your own:          morpheus models my_weights/
+    The card of a shipped model:  morpheus models hst --card
+    """
+    from morpheus_lite.models.registry import list_models, read_card, read_info
+
+    found = [(name, read_info(name)) for name in models] or [(model.name, model) for model in list_models()]
     if as_json:
-        click.echo(json.dumps([asdict(model) for model in models], indent=2))
+        records = [asdict(model) | ({"card": read_card(name)} if card else {}) for name, model in found]
+        click.echo(json.dumps(records, indent=2))
         return 0
-    for model in models:
-        click.echo("\n".join(_describe(model)))
+    for name, model in found:
+        click.echo(read_card(name) if card else "\n".join(_describe(model)))
     return 0
 
 

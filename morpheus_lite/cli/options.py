@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -177,9 +178,9 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
         key = ".".join(keys)
         option = fields.get(keys) or known.get(key.replace("_", "-"))
         if option is None:
-            raise click.BadParameter(
-                f"{path} sets {key}, which this command does not have; its options: {', '.join(sorted(known))}"
-            )
+            close = get_close_matches(key.replace("_", "-"), known, n=1)
+            said = f"did you mean {close[0]}?" if close else f"its options: {', '.join(sorted(known))}"
+            raise click.BadParameter(f"{path} sets {key}, which this command does not have; {said}")
         try:
             given[option.name] = _default_of(option, value)
         except OptionError as error:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.console import import_tensorflow_quietly
 from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.models.engines import import_tensorflow_quietly
 
 CURVES = "training_curves.png"
 """Picture of the log, in the directory of the run and in that of the weights."""

@@ -1,7 +1,10 @@
 """Choice of the library that runs a network: OpenVINO on a CPU, TensorFlow on a GPU or without OpenVINO."""
 
 import logging
+import os
+import sys
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,6 +55,28 @@ def choose_engine(engine: str, device: str, precision: str = "float32") -> str:
     from morpheus_lite.models.devices import visible_gpus
 
     return "tensorflow" if visible_gpus() else "openvino"
+
+
+def import_tensorflow_quietly(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
+    """Import TensorFlow if it may run the network, and let it look for devices, without its start-up notes.
+
+    They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
+    without a GPU that it has none.
+    """
+    if "tensorflow" in sys.modules or first_choice(engine, device, precision) != "tensorflow":
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says later is not for our users either
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import_module("keras")
+        import_module("tensorflow").config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def parse_device(device: str) -> tuple[str, int]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from morpheus_lite.config.classify import PRECISIONS
 from morpheus_lite.errors import ModelError, OptionError, OutputError, reading
-from morpheus_lite.models.engines import choose_engine, warn_of_bfloat16
+from morpheus_lite.models.engines import choose_engine, import_tensorflow_quietly, warn_of_bfloat16
 from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.preprocessing import PREPARATIONS
@@ -217,6 +217,7 @@ def load_model(
     if precision not in PRECISIONS:
         raise OptionError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     info, weights, _ = _load(name_or_path)
+    import_tensorflow_quietly(engine, device, precision)
     engine = choose_engine(engine, device, precision)
     on_cpu = engine == "openvino"
     if engine == "tensorflow":
@@ -235,6 +236,7 @@ def load_model(
 
 def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
     """The Keras network of a model with its weights, to be trained further or looked into; checked like others."""
+    import_tensorflow_quietly()
     from morpheus_lite.models.weights_file import set_weights
 
     info, weights, origin = _load(name_or_path)

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import logging
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 from astropy.io import fits
 
 from morpheus_lite.cli import main
+from morpheus_lite.cli.console import set_up_logging
 from morpheus_lite.cli.main import COMMANDS
 
 FAST = ["--model", "hausen2020", "--stride", "30", "--products", "catalog"]
@@ -201,7 +204,7 @@ def test_models_lists_bands_scales_and_scores(capsys):
 def test_interrupted_run_leaves_nothing(sim_field, tmp_path):
     output = tmp_path / "products"
     arguments = ["classify", str(sim_field), "-o", str(output), "--model", "hausen2020", "--stride", "1", "-v"]
-    command = [sys.executable, "-m", "morpheus_lite.cli.main", *arguments]
+    command = [sys.executable, "-m", "morpheus_lite", *arguments]
     # A job in the background of a shell without job control ignores SIGINT, and so would its children.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
@@ -211,3 +214,50 @@ def test_interrupted_run_leaves_nothing(sim_field, tmp_path):
     assert process.returncode == 130
     assert "interrupted" in message
     assert not output.exists() or not list(output.iterdir())
+
+
+def test_models_describes_a_directory_and_prints_cards(capsys):
+    weights = Path(__file__).parents[2] / "weights"
+    assert main(["models", str(weights / "any")]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "any"
+    assert main(["models", "hst", "--card"]) == 0
+    assert capsys.readouterr().out == (weights / "hst" / "card.md").read_text() + "\n"
+    assert main(["models", "nonesuch"]) == 3
+    assert "nonesuch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["clasify", "a.fits"], "no command 'clasify'; did you mean morpheus classify?"),
+        (["goods.fits"], "no command 'goods.fits'; did you mean morpheus classify goods.fits?"),
+        (["xyz"], "no command 'xyz'; choose one of classify, batch"),
+        (["classify", "--overwrit", "a.fits"], "--overwrite"),
+    ],
+)
+def test_mistyped_words_are_answered_with_the_right_ones(arguments, said, capsys):
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_mistyped_option_in_a_file_is_answered_with_the_right_one(tmp_path, capsys):
+    (tmp_path / "o.toml").write_text("min_aera = 9\n")
+    assert main(["classify", "a.fits", "--config", str(tmp_path / "o.toml")]) == 2
+    assert "did you mean min-area?" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_package_runs_as_a_module_and_completes_words():
+    done = subprocess.run([sys.executable, "-m", "morpheus_lite", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("morpheus, version")
+    words = {"_MORPHEUS_COMPLETE": "bash_complete", "COMP_WORDS": "morpheus cl", "COMP_CWORD": "1"}
+    script = "from morpheus_lite.cli import main; main([])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, **words})
+    assert done.stdout.split() == ["plain,classify"]
+
+
+def test_a_message_is_said_once(capsys):
+    set_up_logging(verbose=0, quiet=False)
+    log = logging.getLogger("morpheus_lite.test")
+    for said in ("deep", "deep", "wide", "deep"):
+        log.warning("field %s is odd", said)
+    assert capsys.readouterr().err == "morpheus: field deep is odd\nmorpheus: field wide is odd\n"

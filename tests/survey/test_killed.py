@@ -17,7 +17,7 @@ KILLS = 4
 OPTIONS = ("-q", "--overwrite", "--no-domain-check", "--products", "maps,catalog")
 RUNNER = """
 import importlib, json, os, signal, sys, time
-from morpheus_lite.cli.console import import_tensorflow_quietly
+from morpheus_lite.models.engines import import_tensorflow_quietly
 import_tensorflow_quietly()
 importlib.import_module("morpheus_lite.pipeline.classify")
 from morpheus_lite.cli.main import main

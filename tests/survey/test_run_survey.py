@@ -216,7 +216,7 @@ def test_the_client_killed_and_started_again(cluster, images, tmp_path):
     last = pipe(tmp_path / "in" / "u.fits")
     arguments = [str(tmp_path / "in"), "-o", str(root), "--model", "hausen2020", "--stride", "30"]
     arguments += ["--products", "catalog", "--scheduler", cluster.scheduler]
-    command = [sys.executable, "-m", "morpheus_lite.cli.main", "batch", *arguments]
+    command = [sys.executable, "-m", "morpheus_lite", "batch", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
         wait_for(lambda: at_work(root, "u") and len(list(root.glob(f"tiles/t*/{MARKER}"))) == len(images))
         client.kill()

@@ -1,12 +1,12 @@
 """Statistics of a finished tile: counts, magnitudes, depth, times; small enough for 100,000 tiles."""
 
 import re
-import resource
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import psutil
 from astropy.table import QTable
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
@@ -91,5 +91,9 @@ def _magnitude(flux: float, zero_point: float | None) -> float | None:
 
 def peak_memory() -> int:
     """Largest resident memory of this process so far, in bytes."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
