@@ -1,0 +1,247 @@
+"""The PSF of an image, measured on its stars: those sources that are as sharp as one another, however bright.
+
+It is measured once for the whole image, in windows that its shape alone decides, so every piece of it has the same.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.optimize import least_squares
+
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.core.psf import GAUSSIAN, Psf, moffat_radius
+from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
+
+_WHOLE = 1536  # side of the largest image that is looked at as a whole
+_CELL, _N_CELLS = 512, 3
+_BRIGHT = 20.0  # S/N of the pixel at the peak
+_BRIGHTER = 100.0  # where there are enough such stars: an error of the sky makes fainter ones narrow
+_N_CANDIDATES = 200
+_HALF = 16  # of the stamps, in pixels: 33 px a side
+_NEAR = 7  # pixels around a peak in which nothing is brighter
+_WIDEST = 6.0  # sigma that a stamp is large enough for
+_SHARPEST = 0.3  # sigma of a hot pixel, at most
+_ROUND = 0.25  # ellipticity of stars, at most: (a^2 - b^2) / (a^2 + b^2)
+_SAMPLED = 0.9  # sigma from which on the pixels do not tell in the shape
+_SPREAD = 1.1  # how much wider than the sharpest the stars may be: PSFs change over a field
+_FEWEST = 5
+_DENSER = 2.5  # how many times as many stars there are as sources that are wider by one more such step
+_SHARPER = 0.1  # of the stars: so many sources may be sharper still, or one
+_N_FITTED = 16
+_CORE_ERROR = 0.03  # of the light: PSFs are no Moffat profiles
+_SUBPIXELS = (np.arange(3) - 1) / 3
+_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+_N_STEPS = 25
+
+
+def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
+    """Choose the windows in which the PSF of an image is measured; they depend on its shape alone.
+
+    Images of up to 1536 px a side as a whole; of larger ones 512 px a side nine times, evenly spread.
+    """
+    if max(shape) <= _WHOLE:
+        return (Window(0, 0, *shape),)
+    starts = []
+    for length in shape:
+        side, count = min(_CELL, length), min(_N_CELLS, -(-length // _CELL))
+        starts.append((side, [(2 * k + 1) * length // (2 * count) - side // 2 for k in range(count)]))
+    (height, rows), (width, columns) = starts
+    return tuple(Window(y, x, height, width) for y in rows for x in columns)
+
+
+def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[Psf, ...]:
+    """Measure the PSF of every band of an image.
+
+    Parameters
+    ----------
+    image : ImageReader
+        The image, read in the windows of `psf_windows`.
+    noise : BackgroundMesh
+        Of the whole image, in its bands.
+
+    Returns
+    -------
+    tuple of Psf
+        One per band.
+
+    Notes
+    -----
+    Peaks of S/N 20 and up, smooth and not beside invalid pixels, have their widths measured by adaptive moments. The
+    stars are the sharpest round sources, if five or more are within 10 % of one width and few are a little wider, as
+    galaxies would be; FWHM and index are those of the Moffat profile, summed over pixels, that fits the brightest 16 of
+    them best. Without such stars the width of the sharpest sources is an upper limit.
+    """
+    pieces = ((image.read(window), window) for window in psf_windows(image.shape))
+    return psf_of_pieces((normalize(piece, noise, window=window) for piece, window in pieces), noise.sigma.shape[2])
+
+
+def psf_of_image(image: SkyImage, noise: BackgroundMesh) -> tuple[Psf, ...]:
+    """`measure_psf` of an image in memory, every pixel of it."""
+    return psf_of_pieces([normalize(image, noise)], image.n_bands)
+
+
+def psf_of_pieces(pieces: Iterable[tuple[np.ndarray, np.ndarray]], n_bands: int) -> tuple[Psf, ...]:
+    """The PSF of every band, from S/N and validity ``(y, x, band)`` of pieces of an image."""
+    found: list[list[_Stamps]] = [[] for _ in range(n_bands)]
+    for snr, valid in pieces:
+        for band in range(n_bands):
+            found[band].append(_candidates(snr[..., band], valid[..., band]))
+    return tuple(_psf(_Stamps.joined(stamps)) for stamps in found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stamps:
+    """Bright peaks: light around them, its scatter being 1, NaN where not valid; and the light of the peak itself."""
+
+    light: np.ndarray
+    peak: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: list["_Stamps"]) -> "_Stamps":
+        light, peak = (np.concatenate(arrays) for arrays in zip(*((p.light, p.peak) for p in parts), strict=True))
+        # Stable, so that equal peaks are always taken in the same order.
+        brightest = np.argsort(-peak, kind="stable")[:_N_CANDIDATES]
+        return cls(light[brightest], peak[brightest])
+
+
+def _candidates(snr: np.ndarray, valid: np.ndarray) -> _Stamps:
+    """Peaks of one band in one piece, the brightest first."""
+    light = np.where(valid, snr, np.float32(0))
+    bright = light > _BRIGHT
+    y, x = np.nonzero(bright & (light == ndimage.maximum_filter(light, 2 * _NEAR + 1)))
+    inner = (np.minimum(y, x) > 2) & (y < light.shape[0] - 3) & (x < light.shape[1] - 3)
+    y, x = y[inner], x[inner]
+    order = np.argsort(-light[y, x], kind="stable")
+    padded = np.pad(np.where(valid, snr, np.float32(np.nan)), _HALF, constant_values=np.nan)
+    kept = []
+    for k in order:
+        if len(kept) == _N_CANDIDATES:
+            break
+        stamp = padded[y[k] : y[k] + 2 * _HALF + 1, x[k] : x[k] + 2 * _HALF + 1]
+        if np.isfinite(stamp[_HALF - 3 : _HALF + 4, _HALF - 3 : _HALF + 4]).all() and _is_smooth(stamp):
+            kept.append(stamp.astype(np.float64))
+    stamps = np.array(kept).reshape(-1, 2 * _HALF + 1, 2 * _HALF + 1)
+    return _Stamps(stamps, stamps[:, _HALF, _HALF])
+
+
+def _is_smooth(stamp: np.ndarray) -> bool:
+    """True if a peak's neighbours share its light, as those of a hot pixel or a cosmic ray do not."""
+    middle = stamp[_HALF - 1 : _HALF + 2, _HALF - 1 : _HALF + 2]
+    around = middle[[0, 2, 1, 1], [1, 1, 0, 2]]
+    return bool(around.mean() > 0.15 * middle[1, 1] and around.min() > 0.03 * middle[1, 1])
+
+
+def _psf(stamps: _Stamps) -> Psf:
+    places, sigma, ellipticity = _adaptive_moments(stamps.light)
+    good = np.isfinite(sigma) & (sigma > _SHARPEST) & (sigma < _WIDEST)
+    good &= np.hypot(*places.T) < _NEAR / 2
+    # Of a star narrower than its pixels the shape is that of the pixels.
+    usable = good & (ellipticity < _ROUND * np.maximum(1, (_SAMPLED / sigma) ** 2))
+    for least in (_BRIGHTER, _BRIGHT):
+        bright = np.flatnonzero(usable & (stamps.peak > least))
+        stars = bright[_crowd(sigma[bright])]
+        if len(stars):
+            break
+    else:
+        if np.count_nonzero(good) < _FEWEST:
+            return Psf()
+        sharp = float(np.percentile(sigma[good], 15))
+        return Psf(float(_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
+    fitted = stars[:_N_FITTED]
+    first = float(np.median(sigma[stars]))
+    fwhm, beta = _fit_moffat(stamps.light[fitted], places[fitted], first)
+    return Psf(fwhm, beta, len(stars), "stars")
+
+
+def _crowd(widths: np.ndarray) -> np.ndarray:
+    """Mask of the sharpest crowd of sources of one width."""
+    order = np.sort(widths)
+    if not len(order):
+        return np.zeros(0, dtype=bool)
+    sharper = np.arange(len(order))
+    count = np.searchsorted(order, order * _SPREAD, side="right") - sharper
+    beyond = np.searchsorted(order, order * _SPREAD**2, side="right") - sharper - count
+    # Galaxies have all widths, from that of the PSF up: no crowd of theirs ends as suddenly as that of the stars.
+    is_crowd = (count >= _FEWEST) & (count >= _DENSER * beyond) & (sharper <= np.maximum(_SHARPER * count, 1))
+    if not is_crowd.any():
+        return np.zeros(len(widths), dtype=bool)
+    first = order[is_crowd.argmax()]
+    return (widths >= first) & (widths <= first * _SPREAD)
+
+
+def _adaptive_moments(light: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places from the centre (y, x), widths (sigma, NaN where there is none) and ellipticities of sources in stamps.
+
+    Notes
+    -----
+    Second moments weighted with the Gaussian that has these moments (Bernstein & Jarvis 2002), for which they are
+    those of the source; of a Moffat profile it sees the core.
+    """
+    n, half = len(light), light.shape[1] // 2
+    values = np.nan_to_num(light)
+    offset = np.arange(-half, half + 1.0)
+    y, x = offset[:, None], offset[None, :]
+    place = np.zeros((n, 2))
+    covariance = np.broadcast_to(np.eye(2) * 1.5**2, (n, 2, 2)).copy()
+    alive = np.ones(n, dtype=bool)
+    for _ in range(_N_STEPS):
+        inverse = np.linalg.inv(covariance)
+        dy, dx = y - place[:, 0, None, None], x - place[:, 1, None, None]
+        yy, yx, xx = (inverse[:, i, j, None, None] for i, j in ((0, 0), (0, 1), (1, 1)))
+        weighted = values * np.exp(-0.5 * (yy * dy * dy + 2 * yx * dy * dx + xx * dx * dx))
+        total = weighted.sum(axis=(1, 2))
+        alive &= total > 0
+        scale = np.where(alive, total, 1)[:, None, None]
+        weighted /= scale
+        shift = np.stack([(weighted * dy).sum(axis=(1, 2)), (weighted * dx).sum(axis=(1, 2))], axis=1)
+        moments = np.empty((n, 2, 2))
+        for i, j, product in ((0, 0, dy * dy), (0, 1, dy * dx), (1, 1, dx * dx)):
+            moments[:, i, j] = moments[:, j, i] = (weighted * product).sum(axis=(1, 2)) - shift[:, i] * shift[:, j]
+        # A Gaussian seen through itself has half of its moments.
+        eigenvalues = np.linalg.eigvalsh(moments)
+        alive &= (eigenvalues[:, 0] > 0.01) & (eigenvalues[:, 1] < half**2) & (np.abs(place).max(axis=1) < half)
+        place[alive] += 2 * shift[alive]
+        covariance[alive] = 2 * moments[alive]
+    trace, determinant = covariance[:, 0, 0] + covariance[:, 1, 1], np.linalg.det(covariance)
+    ellipticity = np.sqrt(np.maximum(1 - 4 * determinant / np.maximum(trace, 1e-9) ** 2, 0))
+    return place, np.where(alive, np.maximum(determinant, 0) ** 0.25, np.nan), ellipticity
+
+
+def _fit_moffat(light: np.ndarray, places: np.ndarray, sigma: float) -> tuple[float, float]:
+    """FWHM and index of the Moffat profile, summed over pixels, of stars in stamps."""
+    half = int(np.clip(np.ceil(3.5 * _PER_SIGMA * sigma), 6, _HALF))
+    middle = slice(_HALF - half, _HALF + half + 1)
+    light = light[:, middle, middle]
+    offset = np.arange(-half, half + 1.0)
+    known = np.isfinite(light)
+    values = np.where(known, light, 0)
+    weights = known / np.sqrt(1 + (_CORE_ERROR * values) ** 2)
+    squares = [
+        (offset[:, None] + dy - places[:, 0, None, None]) ** 2 + (offset + dx - places[:, 1, None, None]) ** 2
+        for dy in _SUBPIXELS
+        for dx in _SUBPIXELS
+    ]
+
+    def misses(parameters: np.ndarray) -> np.ndarray:
+        fwhm, beta = np.exp(parameters[0]), 1 + np.exp(parameters[1])
+        radius = moffat_radius(fwhm, beta)
+        model = sum(np.exp(-beta * np.log1p(square / radius**2)) for square in squares) / len(squares)
+        return np.concatenate([_best_scaled(*star) for star in zip(values, model, weights, strict=True)], axis=None)
+
+    start = np.log([max(_PER_SIGMA * sigma * 0.95, 0.8), 2.0])
+    bounds = np.log([[0.5, 0.1], [2 * half, GAUSSIAN - 1]])
+    start = np.clip(start, bounds[0] + 1e-3, bounds[1] - 1e-3)
+    found = least_squares(misses, start, bounds=bounds, loss="soft_l1", f_scale=3.0, max_nfev=30)
+    return float(np.exp(found.x[0])), float(1 + np.exp(found.x[1]))
+
+
+def _best_scaled(values: np.ndarray, model: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What a star differs by from the model with the flux and the level of sky that fit best, over its error."""
+    m, v = (model * weights).ravel(), (values * weights).ravel()
+    basis = np.stack([m, weights.ravel()], axis=1)
+    factors = np.linalg.solve(basis.T @ basis + 1e-12 * np.eye(2), basis.T @ v)
+    return v - basis @ factors
