@@ -1,7 +1,9 @@
 """Sphinx configuration."""
 
 import os
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,6 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from figures import network_figure
 
 from morpheus_lite import __version__
+from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.registry import read_info
+from morpheus_lite.models.unet_config import HAUSEN2020
 
 project = "morpheus_lite"
 author = "the morpheus_lite developers"
@@ -20,14 +25,24 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "numpydoc",
-    "myst_parser",
+    "myst_nb",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_click",
     "option_tables",
 ]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
-exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 templates_path = []
 html_theme = "furo"
 html_title = f"morpheus_lite {release}"
@@ -46,4 +61,22 @@ from morpheus_lite.models.unet_config import HAUSEN2020
 """
 doctest_test_doctest_blocks = "default"
 
-network_figure.draw(Path(__file__).parent / "_static" / "network.svg")
+
+def _answers(host: str) -> bool:
+    """True if the documentation of other packages can be linked from here."""
+    with suppress(OSError), socket.create_connection((host, 443), timeout=2):
+        return True
+    return False
+
+
+if _answers("docs.astropy.org"):
+    intersphinx_mapping = {
+        "astropy": ("https://docs.astropy.org/en/stable/", None),
+        "numpy": ("https://numpy.org/doc/stable/", None),
+        "photutils": ("https://photutils.readthedocs.io/en/stable/", None),
+        "python": ("https://docs.python.org/3/", None),
+    }
+
+STATIC = Path(__file__).parent / "_static"
+network_figure.draw(STATIC / "network.svg", HAUSEN2020)
+network_figure.draw(STATIC / "onepass.svg", OnePassConfig.from_dict(read_info("hst").network))

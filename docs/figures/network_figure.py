@@ -1,4 +1,4 @@
-"""Draws the P x Q network of a `UNetConfig`: ``python docs/figures/network_figure.py OUT.svg``."""
+"""Draws a P x Q network from its configuration: ``python docs/figures/network_figure.py OUT.svg``."""
 
 import sys
 from itertools import pairwise
@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.unet_config import HAUSEN2020, UNetConfig
 
 BLOCK = "#4477aa"
@@ -16,14 +18,14 @@ POOL = "#cc6677"
 GROW = "#228833"
 
 
-def draw(path: Path, config: UNetConfig = HAUSEN2020) -> None:
-    """Write the figure: one box a block, height by the size of its maps, P and Q written in it."""
+def draw(path: Path, config: UNetConfig | OnePassConfig = HAUSEN2020) -> None:
+    """Write the figure: one box per block, height by the size of its maps, P and Q written in it."""
     figure = Figure(figsize=(10.5, 5.4))
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     places = stages(config)
     for x, level, (p, q), title in places:
-        box(ax, x, level, p, q, config.window >> level, title)
+        box(ax, x, level, p, q, size_of(config, level), title)
     depth = len(config.down)
     for first, second in pairwise(places):
         colour = POOL if second[1] > first[1] else GROW
@@ -33,16 +35,38 @@ def draw(path: Path, config: UNetConfig = HAUSEN2020) -> None:
         arrow(ax, (left[0] + 0.45, -level + 0.12), (right[0] - 0.45, -level + 0.12), SKIP, dashed=True)
     last = places[-1][0]
     arrow(ax, (-1.25, 0), (-0.45, 0), "black")
-    ax.text(-1.3, 0, f"{config.window} x {config.window}\n{config.n_bands} bands", ha="right", va="center", fontsize=9)
+    before, after, growth = ends(config)
+    ax.text(-1.3, 0, before, ha="right", va="center", fontsize=9)
     arrow(ax, (last + 0.45, 0), (last + 1.25, 0), "black")
-    ax.text(last + 1.3, 0, f"3 x 3 conv\n{config.n_classes} classes\nsoftmax", ha="left", va="center", fontsize=9)
-    legend(ax, depth)
+    ax.text(last + 1.3, 0, after, ha="left", va="center", fontsize=9)
+    legend(ax, depth, growth)
     ax.set_xlim(-2.6, last + 2.6)
     ax.set_ylim(-depth - 1.8, 0.75)
     figure.savefig(path, metadata={"Date": None})
 
 
-def stages(config: UNetConfig) -> list[tuple[float, int, tuple[int, int], str]]:
+def size_of(config: UNetConfig | OnePassConfig, level: int) -> str:
+    """Size of the maps at a level: pixels of a window, or pixels of the image per position."""
+    if isinstance(config, UNetConfig):
+        return f"{config.window >> level} x {config.window >> level}"
+    return f"1 per {config.cell << level} x {config.cell << level} px"
+
+
+def ends(config: UNetConfig | OnePassConfig) -> tuple[str, str, str]:
+    """What goes in, what comes out, and how maps grow on the way up."""
+    if isinstance(config, UNetConfig):
+        size = f"{config.window} x {config.window}"
+        return (
+            f"{size}\n{config.n_bands} bands",
+            f"3 x 3 conv\n{config.n_classes} classes\nsoftmax",
+            "bicubic, corners aligned",
+        )
+    cells = f"cells of {config.cell} x {config.cell} px"
+    planes = f"{len(config.bands)} bands\n{len(config.stretches)} stretches\nand validity\n{cells}"
+    return planes, f"3 x 3 conv\n{len(CLASSES)} classes\n{cells}\ncalibration\nsoftmax", "nearest"
+
+
+def stages(config: UNetConfig | OnePassConfig) -> list[tuple[float, int, tuple[int, int], str]]:
     """Place, level, (P, Q) and name of every block from left to right."""
     depth = len(config.down)
     down = [(level, level, stage, f"down {level}") for level, stage in enumerate(config.down)]
@@ -51,7 +75,7 @@ def stages(config: UNetConfig) -> list[tuple[float, int, tuple[int, int], str]]:
     return [(float(x), level, stage, title) for x, level, stage, title in (*down, *middle, *up)]
 
 
-def box(ax, x: float, level: int, p: int, q: int, size: int, title: str) -> None:
+def box(ax, x: float, level: int, p: int, q: int, size: str, title: str) -> None:
     """One block: P block operations as P bars."""
     y = -level
     for i in range(p):
@@ -62,7 +86,9 @@ def box(ax, x: float, level: int, p: int, q: int, size: int, title: str) -> None
         x, y, f"{p} x {q}", ha="center", va="center", color="white", fontsize=11, weight="bold", path_effects=outline
     )
     ax.text(x, y + 0.32, title, ha="center", va="bottom", fontsize=8.5)
-    ax.text(x, y - 0.32, f"{size} x {size} x {q}", ha="center", va="top", fontsize=8, color="#444444")
+    ax.text(
+        x, y - 0.32, f"{size} x {q}" if size[-1].isdigit() else size, ha="center", va="top", fontsize=8, color="#444444"
+    )
 
 
 def arrow(ax, start: tuple[float, float], end: tuple[float, float], colour: str, *, dashed: bool = False) -> None:
@@ -73,12 +99,12 @@ def arrow(ax, start: tuple[float, float], end: tuple[float, float], colour: str,
     )
 
 
-def legend(ax, depth: int) -> None:
+def legend(ax, depth: int, growth: str) -> None:
     """Draw the legend: a bar and the colours of the arrows."""
     lines = (
         (BLOCK, "P x Q: P block operations (batch normalisation, 3 x 3 convolution, ReLU) with Q filters"),
         (POOL, "2 x 2 max pooling"),
-        (GROW, "upsampling x 2 (bicubic, corners aligned)"),
+        (GROW, f"upsampling x 2 ({growth})"),
         (SKIP, "skip connection (concatenation)"),
     )
     for i, (colour, text) in enumerate(lines):

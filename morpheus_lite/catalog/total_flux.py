@@ -25,7 +25,7 @@ _REACH = 1.5
 # Of the light in a ring: no galaxy is a Sersic profile to better than 1 %. It keeps bright sources from certainty.
 _RING_FLOOR = 0.01
 # Of the correction: errors of what lies beyond the rings. The pulls of total fluxes are 0.7 to 1.3 wide
-# (docs/catalogue.md).
+# (docs/reference/catalogue.md).
 _DOUBT = 0.15
 # Error from pixels that the ellipse cuts, which no profile knows of.
 _FLOOR = 0.003

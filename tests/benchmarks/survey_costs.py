@@ -1,7 +1,7 @@
 """What surveys cost, from the rates of this machine: core-hours, memory, disk, and what storage has to deliver.
 
     python tests/benchmarks/survey_costs.py                                 # simulates 3,072 x 3,072 px (needs GalSim)
-    python tests/benchmarks/survey_costs.py --page docs/planning.md         # and puts the tables on the page
+    python tests/benchmarks/survey_costs.py --page docs/how_to/planning.md         # and puts the tables on the page
 
 Classifies one image with one core, and prints tables in Markdown. Seconds are those of the processor, so that they
 hold on a machine that does other things as well, or nearly so: caches are shared. The cost of the sources is counted

@@ -1,7 +1,7 @@
 """What a survey of 100,000 tiles costs before, beside and after the work on tiles: plan, scheduler, state, merge index.
 
     python tests/benchmarks/survey_plan.py                              # 100,000 tiles, 2 GB of small files in --place
-    python tests/benchmarks/survey_plan.py --page docs/planning.md      # and puts the table on the page
+    python tests/benchmarks/survey_plan.py --page docs/how_to/planning.md      # and puts the table on the page
 
 Prints seconds and peak memory of each step. Tiles are not classified: their markers are written as a worker would, and
 on the cluster a tile is a call that returns at once.

@@ -203,6 +203,6 @@ def test_layouts(camera: str, tmp_path: Path):
 
 
 def test_every_layout_has_its_row_in_the_documentation():
-    page = (Path(__file__).parents[2] / "docs" / "your_file.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how_to" / "your_file.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert [camera for camera in LAYOUTS if not any(camera in row for row in rows)] == []
