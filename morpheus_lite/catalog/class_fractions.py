@@ -93,7 +93,7 @@ def measure_morphology(
 def measure_nature(
     sources: LabelledPixels, probability: np.ndarray, light: np.ndarray, usable: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Measure the probability that each source is real, and the bulge and disk fractions of its light.
+    """Measure the probability that each source is real, and how much of its light lies in pixels of a class.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def measure_nature(
     Returns
     -------
     dict
-        ``p_source, bulge_fraction, disk_fraction``: float64, shape ``(source,)``, in [0, 1]; NaN where no pixel is
-        known. Pixels weigh by their positive light; all the same in a source without any.
+        ``p_source, spheroid_pixel_fraction, disk_pixel_fraction``: float64, shape ``(source,)``, in [0, 1]; NaN where
+        no pixel is known. Pixels weigh by their positive light; all the same in a source without any.
     """
     classes = sources.take(probability)
     known = sources.take(usable) & np.isfinite(classes[:, 0])
@@ -119,8 +119,8 @@ def measure_nature(
     with np.errstate(invalid="ignore", divide="ignore"):
         total = sources.sum(weight)
         nature = {"p_source": np.clip(sources.sum(weight * real) / total, 0, 1)}
-        for column, name in (("bulge_fraction", "spheroid"), ("disk_fraction", "disk")):
-            nature[column] = sources.sum(weight * (top == SOURCE_CLASSES.index(name))) / total
+        for name in ("spheroid", "disk"):
+            nature[f"{name}_pixel_fraction"] = sources.sum(weight * (top == SOURCE_CLASSES.index(name))) / total
     return nature
 
 

@@ -8,13 +8,14 @@ import numpy as np
 from astropy.table import Column, QTable
 
 from morpheus_lite.catalog.light_columns import ColumnDefinition, background_column, extent_columns, light_columns
+from morpheus_lite.catalog.ucds import ucd_of
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.flags import SourceFlag, bits_in_words
 from morpheus_lite.core.image import SkyImage
 
 _RATIO = u.dimensionless_unscaled
-
+_PIXELS = "share of the light in pixels whose most probable source class is {}; no bulge-to-total ratio"
 
 _PLACE = (
     ColumnDefinition("label", "i4", None, "number of the source in the segmentation map"),
@@ -27,6 +28,11 @@ _SKY = (
     ColumnDefinition("ra", "f8", u.deg, "right ascension of x_centroid, y_centroid, ICRS"),
     ColumnDefinition("dec", "f8", u.deg, "declination of x_centroid, y_centroid, ICRS"),
 )
+_SKY_ERRORS = (
+    ColumnDefinition("ra_err", "f8", u.arcsec, "noise of ra, times cos(dec): an angle on the sky"),
+    ColumnDefinition("dec_err", "f8", u.arcsec, "noise of dec"),
+)
+_SKY_SHAPE = (ColumnDefinition("sky_orientation", "f8", u.deg, "major axis, from north through east, 0 to 180"),)
 _SHAPE = (
     ColumnDefinition("area", "f8", u.pix**2, "pixels of the source in the segmentation map"),
     ColumnDefinition("semimajor_axis", "f8", u.pix, "standard deviation of the light along the major axis"),
@@ -43,9 +49,11 @@ _VERDICT = (
 _NATURE = (
     ColumnDefinition("p_source", "f8", _RATIO, "light-weighted mean of 1 - P(background): how sure the source is real"),
     ColumnDefinition("entropy", "f8", _RATIO, "entropy of p_<class> over its largest: 0 one class, 1 all alike"),
-    ColumnDefinition("bulge_fraction", "f8", _RATIO, "light in pixels whose most probable source class is spheroid"),
-    ColumnDefinition("disk_fraction", "f8", _RATIO, "light in pixels whose most probable source class is disk"),
+    ColumnDefinition("spheroid_pixel_fraction", "f8", _RATIO, _PIXELS.format("spheroid")),
+    ColumnDefinition("disk_pixel_fraction", "f8", _RATIO, _PIXELS.format("disk")),
 )
+IN_ARCSEC = ("semimajor_axis", "semiminor_axis", "half_light_radius", "r_petrosian")
+"""Sizes that are also told in arcsec."""
 
 
 def catalogue_columns(
@@ -64,7 +72,14 @@ def catalogue_columns(
     with_background : bool
         Whether a background was subtracted of the image.
     """
-    sky = _SKY if image.pixel_scale is not None else ()
+    on_sky = image.pixel_scale is not None
+    sky = (*_SKY, *(_SKY_ERRORS if settings.photometry else ())) if on_sky else ()
+    extent = [*_SHAPE, *(_SKY_SHAPE if on_sky else ()), *extent_columns(settings)]
+    in_arcsec = [
+        ColumnDefinition(f"{one.name}_arcsec", "f8", u.arcsec, f"{one.name}, by the mean side of a pixel on the sky")
+        for one in extent
+        if on_sky and one.name in IN_ARCSEC
+    ]
     light = chain.from_iterable(
         [*light_columns(image, index, settings), *([background_column(image, index)] if with_background else [])]
         for index in range(image.n_bands)
@@ -75,7 +90,7 @@ def catalogue_columns(
         for name in SOURCE_CLASSES
         if with_errors
     ]
-    return [*_PLACE, *sky, *_SHAPE, *extent_columns(settings), *light, *shares, *errors, *_NATURE, *_VERDICT]
+    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *errors, *_NATURE, *_VERDICT]
 
 
 def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], meta: dict[str, Any]) -> QTable:
@@ -88,4 +103,6 @@ def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], 
         else:
             table[column.name] = u.Quantity(array, column.unit, dtype=array.dtype)
             table[column.name].info.description = column.description
+        if ucd := ucd_of(column.name):
+            table[column.name].info.meta = {"ucd": ucd}
     return table

@@ -1,7 +1,9 @@
 """Curve of growth: how much light lies within each radius of a source."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,26 +44,68 @@ class CurveOfGrowth:
         """Light within a radius."""
         return float(np.interp(radius, self.radii, self.flux))
 
+    def radius_error(self, radius: float, share: float, whole: float, variance: Callable[[float], float]) -> float:
+        """Error of a radius that holds a share of the light in an aperture, from the noise.
+
+        Parameters
+        ----------
+        radius : float
+            In pixels.
+        share : float
+            Of the light within ``whole``.
+        whole : float
+            Area of the aperture in pixels.
+        variance : callable
+            From an area in pixels to the variance of a sum over it.
+
+        Notes
+        -----
+        The light inside counts by ``1 - share``, that outside by ``share``; the slope of the curve tells the radius.
+        """
+        step = max(1.0, 0.15 * radius)
+        inner, outer = max(radius - step, 0.0), min(radius + step, float(self.radii[-1]))
+        slope = (self.flux_within(outer) - self.flux_within(inner)) / (outer - inner) if outer > inner else np.nan
+        if not slope > 0:
+            return np.nan
+        inside = min(float(np.interp(radius, self.radii, self.area)), whole)
+        scatter = (1 - share) ** 2 * variance(inside) + share**2 * variance(max(whole - inside, 0.0))
+        return math.sqrt(scatter) / slope
+
     def petrosian(self, eta: float = 0.2) -> float:
         """Petrosian radius: where the brightness at it is ``eta`` times the mean brightness within it.
 
         The brightness at a radius is the mean of a ring one pixel wide. NaN where the light does not fall
         that far.
         """
-        if len(self.radii) < 4 * _HALF:
-            return np.nan
-        middle = slice(2 * _HALF, -_HALF)
-        outer, inner = slice(3 * _HALF, None), slice(_HALF, -2 * _HALF)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ring = (self.flux[outer] - self.flux[inner]) / (self.area[outer] - self.area[inner])
-            mean = self.flux[middle] / self.area[middle]
-            ratio = np.where(mean > 0, ring / mean, np.nan)
+        radii, ratio, _ = self._brightness
         below = np.flatnonzero(ratio <= eta)
         if not len(below) or below[0] == 0:
             return np.nan
         k = below[0]
         step = (ratio[k - 1] - eta) / (ratio[k - 1] - ratio[k])
-        return float(self.radii[middle][k - 1] + step * _STEP)
+        return float(radii[k - 1] + step * _STEP)
+
+    def petrosian_error(self, radius: float, variance: Callable[[float], float]) -> float:
+        """Error of the Petrosian radius, from the noise in the ring at it; ``variance`` as in `radius_error`."""
+        radii, ratio, mean = self._brightness
+        step = max(1.0, 0.15 * radius)
+        inner, outer = np.interp([radius - step, radius + step], radii, np.nan_to_num(ratio))
+        fall = (inner - outer) / (min(radius + step, radii[-1]) - max(radius - step, radii[0]))
+        ring = 2 * math.pi * radius
+        scatter = math.sqrt(variance(ring)) / ring / float(np.interp(radius, radii, mean))
+        return scatter / fall if fall > 0 else np.nan
+
+    @cached_property
+    def _brightness(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Radii, brightness at each over the mean within it, and that mean."""
+        if len(self.radii) < 4 * _HALF:
+            return self.radii[:0], self.flux[:0], self.flux[:0]
+        middle = slice(2 * _HALF, -_HALF)
+        outer, inner = slice(3 * _HALF, None), slice(_HALF, -2 * _HALF)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ring = (self.flux[outer] - self.flux[inner]) / (self.area[outer] - self.area[inner])
+            mean = self.flux[middle] / self.area[middle]
+            return self.radii[middle], np.where(mean > 0, ring / mean, np.nan), mean
 
 
 def curve_of_growth(light: np.ndarray, y: float, x: float, largest: float) -> CurveOfGrowth:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import astropy.units as u
 
+from morpheus_lite.catalog.nonparametric import LEAST_SNR
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.flags import BandFlag, bits_in_words
 from morpheus_lite.core.image import SkyImage
@@ -35,6 +36,9 @@ class ColumnDefinition:
 
 
 _EXTENT = (
+    ColumnDefinition("snr", "f8", _RATIO, "light of the segment over its noise, in the detection image"),
+    ColumnDefinition("x_centroid_err", "f8", u.pix, "noise of x_centroid"),
+    ColumnDefinition("y_centroid_err", "f8", u.pix, "noise of y_centroid"),
     ColumnDefinition("x_centroid_win", "f8", u.pix, "centroid under a Gaussian as wide as the source, first column 0"),
     ColumnDefinition("y_centroid_win", "f8", u.pix, "centroid under a Gaussian as wide as the source, first row 0"),
     ColumnDefinition("x_centroid_win_err", "f8", u.pix, "noise of x_centroid_win"),
@@ -45,13 +49,29 @@ _EXTENT = (
     ),
     ColumnDefinition("total_correction_err", "f8", _RATIO, "uncertainty of total_correction"),
     ColumnDefinition("half_light_radius", "f8", u.pix, "circle with half of the Kron flux of the detection image"),
+    ColumnDefinition("half_light_radius_err", "f8", u.pix, "noise of half_light_radius"),
 )
+_NOISY = {name: f"; NaN below snr = {least:g}" for name, least in LEAST_SNR.items()}
 _STRUCTURE = (
     ColumnDefinition("r_petrosian", "f8", u.pix, "circular Petrosian radius, eta = 0.2"),
-    ColumnDefinition("concentration", "f8", _RATIO, "5 log10(r80 / r20) within 1.5 r_petrosian"),
-    ColumnDefinition("asymmetry", "f8", _RATIO, "light not alike after half a turn, noise taken off, 1.5 r_petrosian"),
-    ColumnDefinition("gini", "f8", _RATIO, "Gini coefficient of the light; 1 if one pixel has it all"),
-    ColumnDefinition("m20", "f8", _RATIO, "log10 of the second moment of the brightest 20 % relative to the whole"),
+    ColumnDefinition("r_petrosian_err", "f8", u.pix, "noise of r_petrosian"),
+    ColumnDefinition(
+        "concentration", "f8", _RATIO, f"5 log10(r80 / r20) within 1.5 r_petrosian{_NOISY['concentration']}"
+    ),
+    ColumnDefinition("concentration_err", "f8", _RATIO, "noise of concentration"),
+    ColumnDefinition(
+        "asymmetry",
+        "f8",
+        _RATIO,
+        f"light not alike after half a turn, noise taken off, 1.5 r_petrosian{_NOISY['asymmetry']}",
+    ),
+    ColumnDefinition("asymmetry_err", "f8", _RATIO, "noise of asymmetry"),
+    ColumnDefinition("gini", "f8", _RATIO, f"Gini coefficient of the light; 1 if one pixel has it all{_NOISY['gini']}"),
+    ColumnDefinition("gini_err", "f8", _RATIO, "noise of gini"),
+    ColumnDefinition(
+        "m20", "f8", _RATIO, f"log10 of the second moment of the brightest 20 % relative to the whole{_NOISY['m20']}"
+    ),
+    ColumnDefinition("m20_err", "f8", _RATIO, "noise of m20"),
 )
 
 
@@ -69,8 +89,9 @@ def light_unit(text: str | None) -> u.UnitBase | None:
 
 def extent_columns(settings: MeasureOptions) -> list[ColumnDefinition]:
     """Columns of size and structure, from the detection image."""
-    extent = list(_EXTENT) if settings.photometry else []
-    return extent + (list(_STRUCTURE) if settings.photometry and settings.structure else [])
+    if not settings.photometry:
+        return []
+    return [*_EXTENT, *(_STRUCTURE if settings.structure else ())]
 
 
 def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list[ColumnDefinition]:
@@ -102,6 +123,8 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
         columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
         if not name.startswith("total_"):
             columns.append(_covered(name))
+        if name.startswith("aper_") and zero_point is not None:
+            columns += _magnitude_columns(name)
     if settings.deblended_flux:
         meaning = f"light of the segment in {band}, blended pixels shared between the pieces of their parent"
         columns.append(ColumnDefinition(f"shared_flux_{band}", "f8", unit, meaning + note))
@@ -131,8 +154,15 @@ def background_column(image: SkyImage, index: int) -> ColumnDefinition:
 def _calibrated_columns(kind: str, band: str) -> list[ColumnDefinition]:
     flux = f"{kind}_flux_{band}"
     return [
-        ColumnDefinition(f"{kind}_mag_{band}", "f8", u.mag, f"AB magnitude of {flux}; NaN if not positive"),
-        ColumnDefinition(f"{kind}_magerr_{band}", "f8", u.mag, f"noise of {kind}_mag_{band}"),
+        *_magnitude_columns(flux),
         ColumnDefinition(f"{kind}_fnu_{band}", "f8", u.nJy, f"flux density of {flux}"),
         ColumnDefinition(f"{kind}_fnuerr_{band}", "f8", u.nJy, f"noise of {kind}_fnu_{band}"),
+    ]
+
+
+def _magnitude_columns(flux: str) -> list[ColumnDefinition]:
+    magnitude, error = (flux.replace("_flux_", f"_{kind}_") for kind in ("mag", "magerr"))
+    return [
+        ColumnDefinition(magnitude, "f8", u.mag, f"AB magnitude of {flux}; NaN if not positive"),
+        ColumnDefinition(error, "f8", u.mag, f"error of {magnitude}, that of {flux}"),
     ]

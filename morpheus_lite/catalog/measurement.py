@@ -81,15 +81,16 @@ def measure(
     astropy.table.QTable
         One row per source, ordered by ``label``; zero sources give zero rows. Each column has a description, and a
         unit where it has a dimension: ``label, x_centroid, y_centroid, x_peak, y_peak`` (0-based pixels),
-        ``ra, dec`` (with a WCS), ``area, semimajor_axis, semiminor_axis, orientation, ellipticity``,
-        ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius, total_correction, half_light_radius``,
-        ``r_petrosian, concentration, asymmetry, gini, m20``; for each band ``segment_flux_<band>, kron_flux_<band>,
-        total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...`` and ``..._covered_...``,
-        ``flags_<band>`` (`~morpheus_lite.core.flags.BandFlag`), and ``kron_mag_<band>,
-        kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>`` and the same of ``total`` where the zero-point
-        is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of the four
-        source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy, bulge_fraction, disk_fraction,
-        morphology, flags, parent_label, n_children``.
+        ``ra, dec`` with ``..._err`` (with a WCS), ``area, semimajor_axis, semiminor_axis, orientation, ellipticity``,
+        ``snr, x_centroid_err, y_centroid_err``, ``x_centroid_win, y_centroid_win`` with ``..._err``, ``kron_radius``,
+        and ``total_correction, half_light_radius, r_petrosian, concentration, asymmetry, gini, m20`` with ``..._err``;
+        with a WCS ``sky_orientation``, and ``<size>_arcsec`` of axes and radii; for each band ``segment_flux_<band>,
+        kron_flux_<band>, total_flux_<band>, aper_flux_<radius>_<band>`` with ``..._fluxerr_...`` and
+        ``..._covered_...``, ``flags_<band>`` (`~morpheus_lite.core.flags.BandFlag`), and ``kron_mag_<band>,
+        kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>``, the same of ``total``, and magnitudes of the
+        apertures, where the zero-point is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of
+        the four source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy,
+        spheroid_pixel_fraction, disk_pixel_fraction, morphology, flags, parent_label, n_children``.
         ``meta`` holds the provenance of the class maps and the choices made here.
 
     Raises

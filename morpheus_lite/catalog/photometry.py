@@ -1,7 +1,9 @@
 """Fluxes of one source in every band, in its segment, its Kron ellipse and circles, with their errors."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,8 +56,12 @@ class Photometry:
         on pixels with data in each band, and in any.
     kron_radius : float
         First moment of the light in units of the source's own semi-axes.
-    half_light_radius : float
-        Radius in pixels of the circle with half of the Kron flux of the detection image.
+    half_light_radius, half_light_radius_error : float
+        Radius in pixels of the circle with half of the Kron flux of the detection image, and its noise.
+    snr : float
+        Light of the segment over its noise, in the detection image.
+    isophotal_error : numpy.ndarray
+        float64, shape ``(2,)``: noise of the centre of the ellipse along x and y, in pixels.
     centroid, centroid_error : numpy.ndarray
         float64, shape ``(2,)``: windowed centroid, x and y in pixels of the stamp, and its error.
     background : numpy.ndarray
@@ -70,6 +76,9 @@ class Photometry:
     light_covered: np.ndarray
     kron_radius: float
     half_light_radius: float
+    half_light_radius_error: float
+    snr: float
+    isophotal_error: np.ndarray
     centroid: np.ndarray
     centroid_error: np.ndarray
     background: np.ndarray
@@ -112,6 +121,11 @@ def measure_photometry(
         central = curve_of_growth(light, stamp.ellipse.y, stamp.ellipse.x, reach)
     # As far as half a step beyond the ellipse: a circle may hold half of the light only there.
     half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
+    half_light_error = (
+        central.radius_error(half_light, 0.5, float(kron.sum()), variance_of_sums(stamp, detection))
+        if half_light > 0
+        else np.nan
+    )
     variance = stamp.detection_variance
     if any(band.gain for band in bands):
         variance = variance + summed(stamp.weights**2, _photons(stamp.light - background[:-1], bands))
@@ -122,7 +136,39 @@ def measure_photometry(
     flux, error, covered = (np.vstack(pair) for pair in sums)
     crowded = bool((stamp.neighbor_mask & (kron > 0)).any())
     shares = _light_covered(stamp, kron * light, covered[1])
-    return Photometry(flux, error, covered, shares, moment, half_light, centroid, centroid_error, background, crowded)
+    return Photometry(
+        flux=flux,
+        error=error,
+        covered=covered,
+        light_covered=shares,
+        kron_radius=moment,
+        half_light_radius=half_light,
+        half_light_radius_error=half_light_error,
+        centroid=centroid,
+        centroid_error=centroid_error,
+        background=background,
+        crowded=crowded,
+        **_isophotal(stamp, light, detection),
+    )
+
+
+def _isophotal(stamp: Stamp, light: np.ndarray, noise: CorrelatedNoise) -> dict[str, Any]:
+    """Signal-to-noise ratio of the segment, and the noise of its light-weighted centre along x and y."""
+    y, x = np.nonzero(stamp.source_mask)
+    own, variance = light[y, x], stamp.detection_variance[y, x]
+    factor = float(noise.factor(len(y)))
+    scatter = factor * math.sqrt(variance.sum())
+    # Light below 0 takes no part in the centre.
+    total = np.maximum(own, 0).sum()
+    away = np.stack([x - stamp.ellipse.x, y - stamp.ellipse.y])
+    error = factor * np.sqrt((away**2 * variance).sum(axis=1)) / total if total > 0 else np.full(2, np.nan)
+    return {"snr": float(own.sum()) / scatter if scatter > 0 else np.nan, "isophotal_error": error}
+
+
+def variance_of_sums(stamp: Stamp, noise: CorrelatedNoise) -> Callable[[float], float]:
+    """Function from an area in pixels to the variance of a sum over it, in the detection image near a source."""
+    pixel = float(stamp.detection_variance[stamp.source_mask].mean())
+    return lambda area: pixel * area * float(noise.factor(area)) ** 2
 
 
 def kron_radius(stamp: Stamp, smallest: float) -> float:

@@ -22,6 +22,7 @@ _NAMES = {
     "semimajor_axis": "A_IMAGE",
     "semiminor_axis": "B_IMAGE",
     "orientation": "THETA_IMAGE",
+    "sky_orientation": "THETA_J2000",
     "ellipticity": "ELLIPTICITY",
     "half_light_radius": "FLUX_RADIUS",
     "r_petrosian": "PETRO_RADIUS_IMAGE",
@@ -41,6 +42,7 @@ _BAND_NAMES = {
     "local_background": "BACKGROUND",
 }
 _FROM_ONE = ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "XPEAK_IMAGE", "YPEAK_IMAGE")
+_ANGLES = ("THETA_IMAGE", "THETA_J2000")
 _FLAGS = {
     SourceFlag.CROWDED: 1,
     SourceFlag.INVALID_PIXELS: 1,
@@ -63,7 +65,8 @@ def sextractor_columns(table: QTable) -> QTable:
     Returns
     -------
     astropy.table.QTable
-        The same rows and columns. ``X_IMAGE`` and its like count from 1; ``KRON_RADIUS`` is the scaled radius in
+        The same rows and columns. ``X_IMAGE`` and its like count from 1; ``THETA_IMAGE`` lies between -90 and 90
+        degrees; ``KRON_RADIUS`` is the scaled radius in
         units of ``A_IMAGE``; ``FLAGS`` has the bits of SExtractor (1 neighbours or bad pixels, 2 blended, 4
         saturated, 8 cut by the edge), and ``MORPHEUS_FLAGS`` those of this package. The fluxes of the
         detection band, or where all bands detect of the reference band (``meta["reference_band"]``: F160W, or the
@@ -82,13 +85,18 @@ def sextractor_columns(table: QTable) -> QTable:
     renamed = QTable(meta=dict(table.meta))
     for name in table.colnames:
         new = sextractor_name(name, detection)
-        renamed[new] = table[name]
-        renamed[new].info.description = table[name].info.description
+        column, described = table[name], table[name].info
+        unit = 1 if column.unit is None else 1 * column.unit
+        description = described.description
         if new in _FROM_ONE:
-            one = 1 * renamed[new].unit if renamed[new].unit is not None else 1
-            renamed[new] = renamed[new] + one
-            renamed[new].info.description = f"{table[name].info.description}; here counted from 1"
-    _set_kron_radius(renamed)
+            column, description = column + unit, f"{description}; here counted from 1"
+        elif new in _ANGLES:
+            column, description = (column + 90 * unit) % (180 * unit) - 90 * unit, f"{description}; here -90 to 90"
+        elif new == "KRON_RADIUS":
+            column = column * float(table.meta.get("kron_scale", 2.5))
+            description = "semi-major axis of the Kron ellipse, in units of A_IMAGE"
+        renamed[new] = column
+        renamed[new].info.description, renamed[new].info.meta = description, dict(described.meta or {})
     renamed["FLAGS"] = Column(_sextractor_flags(np.asarray(table["flags"])), description="bits of SExtractor")
     return renamed
 
@@ -108,23 +116,14 @@ def sextractor_name(name: str, detection: str) -> str:
     for ours, theirs in _BAND_NAMES.items():
         if name.startswith(ours + "_"):
             return _with_band(theirs, name[len(ours) + 1 :], detection)
-    for ours, theirs in (("aper_flux_", "FLUX_APER"), ("aper_fluxerr_", "FLUXERR_APER")):
-        if name.startswith(ours):
-            radius, _, band = name[len(ours) :].partition("_")
-            return _with_band(f"{theirs}_{radius.upper()}", band, detection)
+    if name.startswith("aper_") and not name.startswith("aper_covered_"):
+        kind, radius, band = name.removeprefix("aper_").split("_", 2)
+        return _with_band(f"{kind.upper()}_APER_{radius.upper()}", band, detection)
     return name.upper()
 
 
 def _with_band(name: str, band: str, detection: str) -> str:
     return name if band == detection else f"{name}_{band}"
-
-
-def _set_kron_radius(table: QTable) -> None:
-    """SExtractor's KRON_RADIUS is the semi-major axis of the ellipse in units of A_IMAGE."""
-    if "KRON_RADIUS" in table.colnames:
-        scale = float(table.meta.get("kron_scale", 2.5))
-        table["KRON_RADIUS"] = table["KRON_RADIUS"] * scale
-        table["KRON_RADIUS"].info.description = "semi-major axis of the Kron ellipse, in units of A_IMAGE"
 
 
 def _sextractor_flags(flags: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
 from morpheus_lite.catalog.gain import find_gains
-from morpheus_lite.catalog.nonparametric import Structure, central_curves, measure_structure
+from morpheus_lite.catalog.nonparametric import LEAST_SNR, Structure, central_curves, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
 from morpheus_lite.catalog.total_flux import ApertureCorrection, correct_to_total, measure_annular_profiles
 from morpheus_lite.config.measure import MeasureOptions
@@ -114,7 +114,9 @@ def measure_surroundings(
         half_light = [one.half_light_radius for one in light]
         rings = measure_annular_profiles(stamps, planes, scales, half_light, detection.noise)
         corrections = correct_to_total(rings, psf_fwhm)
-        structures = measure_structure(stamps, centrals) if options.structure else [Structure()] * len(rows)
+        structures = [Structure()] * len(rows)
+        if options.structure:
+            structures = measure_structure(stamps, centrals, detection.noise)
         return list(map(_Source, light, corrections, structures))
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
@@ -161,16 +163,21 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
     values = {
         "kron_radius": np.array([one.kron_radius if one else np.nan for one in light]),
         "half_light_radius": np.array([one.half_light_radius if one else np.nan for one in light]),
+        "half_light_radius_err": np.array([one.half_light_radius_error if one else np.nan for one in light]),
+        "snr": np.array([one.snr if one else np.nan for one in light]),
         "total_correction": np.array([one.correction.factor if one else np.nan for one in found]),
         "total_correction_err": np.array([one.correction.error if one else np.nan for one in found]),
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
     for index, axis in enumerate("xy"):
+        values[f"{axis}_centroid_err"] = np.array([one.isophotal_error[index] if one else np.nan for one in light])
         values[f"{axis}_centroid_win"] = np.array([one.centroid[index] if one else np.nan for one in light])
         values[f"{axis}_centroid_win_err"] = np.array([one.centroid_error[index] if one else np.nan for one in light])
-    for name in STRUCTURE:
-        values[name] = np.array([getattr(one.structure, name) if one else np.nan for one in found])
+    for name, column in ((name, f"{name}{kind}") for name in STRUCTURE for kind in ("", "_err")):
+        known = np.array([getattr(one.structure, column) if one else np.nan for one in found])
+        values[column] = np.where(values["snr"] >= LEAST_SNR.get(name, -np.inf), known, np.nan)
     for index, band in enumerate(image.bands):
+        zero_point = image.zero_points[index]
         measured = {kind: (flux[:, part, index], error[:, part, index]) for part, kind in enumerate(kinds)}
         share, seen = (np.array([one.light_covered[k] if one else np.nan for one in light]) for k in (index, -1))
         measured["total"] = _total(*measured["kron"], share, seen, values)
@@ -179,11 +186,10 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
             values[f"{prefix}_flux_{suffix}"], values[f"{prefix}_fluxerr_{suffix}"] = one_flux, one_error
             if kind in kinds:
                 values[f"{prefix}_covered_{suffix}"] = covered[:, kinds.index(kind), index]
+            if zero_point is not None and kind != "segment":
+                values |= calibrated(one_flux, one_error, float(zero_point), f"{prefix}_{{}}_{suffix}")
         background = np.array([one.background[index] if one else np.nan for one in light])
         values[f"local_background_{band}"] = np.where(np.isfinite(flux[:, 1, index]), background, np.nan)
-        if (zero_point := image.zero_points[index]) is not None:
-            for kind in ("kron", "total"):
-                values |= calibrated(*measured[kind], float(zero_point), f"{kind}_{{}}_{band}")
     return values
 
 

@@ -5,16 +5,21 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 
-from morpheus_lite.catalog.columns import build_table, catalogue_columns
+from morpheus_lite.catalog.columns import IN_ARCSEC, build_table, catalogue_columns
 from morpheus_lite.catalog.gain import find_gains
 from morpheus_lite.catalog.rows import RowSettings
-from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.band_stack import STACK
 
 _STACKED = (
     "sum of {}, each over the noise of its sky, in each pixel of those valid there: places, shapes, Kron ellipses, "
     "half-light and Petrosian radii, concentration, asymmetry, Gini, M20, class weights; fluxes are of each band"
+)
+
+_UNMATCHED = (
+    "not matched: every band keeps its own PSF, so that circular apertures hold less of the light in bands with a "
+    "wider PSF, and their colours are off by that; colours of total fluxes suffer least"
 )
 
 
@@ -41,7 +46,7 @@ def finish_table(
     with_errors : bool
         Whether the class maps have variances.
     """
-    values = rows | _sky_positions(image, rows["x_centroid"], rows["y_centroid"]) | _families(rows["parent_label"])
+    values = rows | _on_the_sky(image, rows) | _families(rows["parent_label"])
     child = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD)
     values["flags"] = rows["flags"] | np.where(values["n_children"] > 1, child, 0).astype(np.int32)
     options, seen = settings.options, settings.background
@@ -58,7 +63,9 @@ def finish_table(
         meta |= {"reference_band": detection.band, "detection_image": _STACKED.format(", ".join(names))}
     meta["zero_points"] = {name: _zero_point_record(image, k) for k, name in enumerate(image.bands)}
     meta["background"] = options.background_of(by_votes=settings.maps == "vote") or "none"
+    meta["flag_bits"] = {"flags": SourceFlag.explained(), "flags_<band>": BandFlag.explained()}
     if options.photometry:
+        meta |= {"aperture_colours": _UNMATCHED} if image.n_bands > 1 else {}
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
         gains = zip(image.bands, find_gains(image, options.gain), strict=True)
         meta |= {"psf_fwhm": options.psf_fwhm, "photon_noise": {name: gain.statement for name, gain in gains}}
@@ -82,10 +89,26 @@ def _families(origin: np.ndarray) -> dict[str, np.ndarray]:
     return {"parent_label": origin, "n_children": np.where(n_pieces[family] > 1, n_pieces[family], 0)}
 
 
-def _sky_positions(image: SkyImage, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    if image.wcs is None or image.pixel_scale is None:
+def _on_the_sky(image: SkyImage, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Places, their errors, position angles and sizes on the sky; nothing without a WCS."""
+    if image.wcs is None or (scale := image.pixel_scale) is None:
         return {}
+    x, y, angle = rows["x_centroid"], rows["y_centroid"], np.deg2rad(rows["orientation"])
+    wcs = image.wcs.celestial
+    found = {f"{name}_arcsec": rows[name] * scale for name in IN_ARCSEC if name in rows}
     if not len(x):
-        return {"ra": x, "dec": y}
-    place = image.wcs.celestial.pixel_to_world(x, y).icrs
-    return {"ra": place.ra.deg, "dec": place.dec.deg}
+        errors = {"ra_err": x, "dec_err": x} if "x_centroid_err" in rows else {}
+        return found | {"ra": x, "dec": y, "sky_orientation": angle} | errors
+    place = wcs.pixel_to_world(x, y).icrs
+    # One pixel along each axis: arcsec to the east and to the north.
+    steps = [place.spherical_offsets_to(wcs.pixel_to_world(x + dx, y + dy).icrs) for dx, dy in ((1, 0), (0, 1))]
+    east, north = (np.stack([step[k].arcsec for step in steps]) for k in (0, 1))
+    turn = np.stack([np.cos(angle), np.sin(angle)])
+    major = np.rad2deg(np.arctan2((east * turn).sum(axis=0), (north * turn).sum(axis=0))) % 180
+    found |= {"ra": place.ra.deg, "dec": place.dec.deg, "sky_orientation": major}
+    if "x_centroid_err" in rows:
+        error = np.stack([rows["x_centroid_err"], rows["y_centroid_err"]])
+        found |= {
+            name: np.sqrt(((axis * error) ** 2).sum(axis=0)) for name, axis in (("ra_err", east), ("dec_err", north))
+        }
+    return found

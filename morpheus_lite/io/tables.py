@@ -1,12 +1,14 @@
 """Catalogues as ECSV, FITS, Parquet, VOTable or CSV, by the ending of the name."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.io.misc import yaml
 from astropy.table import Column, MaskedColumn, QTable, Table, meta, serialize
 from astropy.utils.exceptions import AstropyWarning
 
@@ -25,6 +27,9 @@ TABLE_FORMATS = {
 }
 """Endings that are understood, and what astropy calls their formats."""
 
+
+_RENAMED = {"bulge_fraction": "spheroid_pixel_fraction", "disk_fraction": "disk_pixel_fraction"}
+"""Columns of catalogues of 0.1: they never were bulge-to-total ratios."""
 
 _LONGEST_FITS_NAME = 68
 """Letters of a column's name that fit a card; longer names are cut, and whole in the card TLONGn."""
@@ -113,10 +118,18 @@ def read_catalog(path: str | Path) -> QTable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             table = Table.read(path, format=kind) if reader is None else reader(path)
-            return QTable(_tidy(table))
+            return QTable(_tidy(_with_new_names(table)))
     # Each of the five readers has its own exceptions for a broken file.
     except Exception as error:
         raise InputError(f"{path} cannot be read as a catalogue ({kind}): {reason_of(error)}") from error
+
+
+def _with_new_names(table: Table) -> Table:
+    """A catalogue of 0.1 with the names that its columns have now."""
+    for old, new in _RENAMED.items():
+        if old in table.colnames and new not in table.colnames:
+            table.rename_column(old, new)
+    return table
 
 
 def _tidy(table: Table) -> Table:
@@ -136,11 +149,16 @@ def _write_fits(path: Path, table: Table) -> None:
     table.meta = {}
     for name in [column.info.name for column in table.itercols() if column.dtype.kind == "U"]:
         # FITS text is ASCII: other letters are escaped.
-        table[name] = np.char.encode(table[name], "ascii", "backslashreplace") if len(table) else np.array([], "S1")
+        text = np.char.encode(table[name], "ascii", "backslashreplace") if len(table) else np.array([], "S1")
+        table[name] = Column(text, description=table[name].info.description, meta=table[name].info.meta)
     names = list(table.colnames)
     for number, name in enumerate(names, 1):
         if len(name) > _LONGEST_FITS_NAME:
             table.rename_column(name, f"{name[: _LONGEST_FITS_NAME - 5]}_{number}")
+    table = Table(table, copy=False)
+    units = {column.name: column.unit for column in table.itercols() if _is_beyond_fits(column.unit)}
+    for name in units:
+        table[name].unit = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         hdu = fits.table_to_hdu(table, name="CATALOG")
@@ -148,13 +166,41 @@ def _write_fits(path: Path, table: Table) -> None:
         if name != short:
             hdu.header[f"TLONG{number}"] = _ascii(name)
     for number, column in enumerate(table.itercols(), 1):
-        if column.info.unit is not None and f"TUNIT{number}" not in hdu.header:
-            # Not a unit of the FITS standard, such as electron / s.
-            hdu.header[f"TUNIT{number}"] = _ascii(str(column.info.unit))
         if column.info.description:
             hdu.header[f"TCOMM{number}"] = _ascii(column.info.description)
+        if ucd := (column.info.meta or {}).get("ucd"):
+            hdu.header[f"TUCD{number}"] = ucd
+    for line in _cards_of_units(units) if units else ():
+        hdu.header.add_comment(line)
     with path.open("wb") as file:
         fits.HDUList([fits.PrimaryHDU(header=run), hdu]).writeto(file)
+
+
+def _is_beyond_fits(unit: u.UnitBase | None) -> bool:
+    """Tell whether the FITS standard has no such unit, as it has no electrons."""
+    try:
+        return unit is not None and u.Unit(unit.to_string("fits"), format="fits") != unit
+    except ValueError:
+        return True
+
+
+def _cards_of_units(units: Mapping[str, u.UnitBase]) -> list[str]:
+    """Units of columns in the comments of astropy, whose reader warns of a TUNIT that is not of the standard."""
+    columns = {
+        name: {
+            "__class__": "astropy.units.quantity.Quantity",
+            "unit": unit,
+            "value": serialize.SerializedColumn({"name": name}),
+        }
+        for name, unit in units.items()
+    }
+    text = yaml.dump({"datatype": [], "meta": {"__serialized_columns__": columns}})
+    cards = []
+    for line in text.splitlines():
+        # A backslash in column 71 goes on in the next card.
+        starts = range(0, max(len(line), 1), 70)
+        cards += [line[first : first + 70] + "\\" * (first != starts[-1]) for first in starts]
+    return ["--BEGIN-ASTROPY-SERIALIZED-COLUMNS--", *cards, "--END-ASTROPY-SERIALIZED-COLUMNS--"]
 
 
 def _ascii(text: str) -> str:
@@ -170,11 +216,10 @@ def _read_fits(path: Path) -> Table:
         table = Table.read(hdus[number], mask_invalid=False)
     for k, name in enumerate(table.colnames, 1):
         column = table[name]
-        if column.dtype.kind == "S":
-            column = np.char.decode(column, "ascii")
+        values = np.char.decode(column, "ascii") if column.dtype.kind == "S" else np.asarray(column)
         table[name] = Column(
-            np.asarray(column, column.dtype.newbyteorder("=")),
-            unit=_unit(header.get(f"TUNIT{k}")),
+            values.astype(values.dtype.newbyteorder("="), copy=False),
+            unit=_unit(header.get(f"TUNIT{k}")) or column.info.unit,
             description=header.get(f"TCOMM{k}"),
         )
     for k, name in enumerate(table.colnames, 1):
@@ -274,14 +319,20 @@ def _arrow_values(column: Any) -> np.ndarray:
 
 def _write_votable(path: Path, table: Table) -> None:
     from astropy.io.votable import from_table
-    from astropy.io.votable.tree import Info
+    from astropy.io.votable.tree import CooSys, Info
 
     record = header_of_run(table.meta)
     table.meta = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         document = from_table(table)
-        document.resources[0].infos.append(Info(name=RECORD, value=record[RECORD]))
+        resource = document.resources[0]
+        resource.infos.append(Info(name=RECORD, value=record[RECORD]))
+        on_sky = [field for field in resource.tables[0].fields if (field.ucd or "").startswith("pos.eq.")]
+        if on_sky:
+            resource.coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
+        for field in on_sky:
+            field.ref = "icrs"
         with path.open("wb") as file:
             document.to_xml(file)
 

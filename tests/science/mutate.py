@@ -42,7 +42,7 @@ NOT_TUNED = {
     "rounding and convergence": """
         SCALE _UNIT _NOTHING test_time_augmentation._FLOOR _SMALLEST_STEP _FIRST_FWHM _FLOODED _FAR _SETTLED
         _EXACT curve_of_growth._NEAR domain_check._MOST_STEPS centroids._MOST_STEPS
-        _MOST_MOVES _SMALLEST_REACH nonparametric._REACH
+        _MOST_MOVES _SMALLEST_REACH nonparametric._REACH _MOST_DOUBT
     """,
     "definitions": """
         _BORDER N_SYMMETRIES MIN_DISTANCE NANOJANSKY_ZERO_POINT _THINNEST _SIGMA_OF_FWHM _FWHM_OF_SIGMA _PIXEL
