@@ -1,7 +1,7 @@
 """Deblending: split sources that hold more than one peak of light."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage
 from morpheus_lite.core.label_store import LabelStore
 from morpheus_lite.core.labels import LabelMap, check_labels
-from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
@@ -260,7 +260,7 @@ def split(
         As in `deblend`.
     tile : int
         Side of a tile in pixels; the result does not depend on it.
-    workers : int
+    workers : int or Executor
         Processes that share the groups of sources; the method ``"paper"``, where sources can take sky from each other,
         has one.
 
@@ -280,18 +280,10 @@ def split(
         splitter = partial(_at_levels, image, maps, options, scatter, noise)
     book = SplitBook(parents.label)
     groups = list(source_groups(parents.boxes[may], 0, parents.shape, tile))
-    names = parents.names[may]
-
-    def look(group: SourceGroup) -> list[Split]:
-        numbers = parents.plane.read(group.window)
-        # Where processes share the work, pieces of other groups may be newer than this one's book.
-        labels = np.where(numbers < len(book.before), book.before[np.minimum(numbers, len(book.before) - 1)], 0)
-        return list(splitter(group.window, labels, names[group.members]))
-
+    look = partial(_look, book, parents.plane, splitter, parents.names[may])
     image.close()
-    for group, found in zip(
-        groups, parallel_map(look, groups, workers=1 if method == "paper" else workers), strict=True
-    ):
+    results = parallel_map(look, groups, workers=1 if method == "paper" else workers)
+    for group, found in zip(groups, results, strict=True):
         numbers = parents.plane.read(group.window) if found else np.zeros(0)
         for one in found:
             book.enter(one, group.window, numbers)
@@ -299,6 +291,16 @@ def split(
             parents.plane.write(group.window, numbers)
     before = LabelStore(parents.plane, book.before, parents.boxes, parents.names)
     return book.labels(parents), before
+
+
+def _look(
+    book: SplitBook, plane: ScratchArray, splitter: Splitter, names: np.ndarray, group: SourceGroup
+) -> list[Split]:
+    """The sources of a group that are several."""
+    numbers = plane.read(group.window)
+    # Where processes share the work, pieces of other groups may be newer than this one's book.
+    labels = np.where(numbers < len(book.before), book.before[np.minimum(numbers, len(book.before) - 1)], 0)
+    return list(splitter(group.window, labels, names[group.members]))
 
 
 def _at_peaks(
@@ -343,10 +345,22 @@ def _levels(
     parents: LabelStore, image: ImageReader, options: MultithresholdOptions
 ) -> tuple[tuple[float | None, ...], LightNoise]:
     """Scatter of each band and noise of the smoothed light in the empty sky."""
-    windows = sample_windows(parents.shape)
-    scatter = band_scatter((image.read(window), parents.read(window)) for window in windows)
-    noise = light_noise((_smooth(image, window, options, scatter)[0], parents.read(window)) for window in windows)
+    reach = smoothing_reach(options)
+    sample = [(window, grown(window, reach, image.shape)) for window in sample_windows(parents.shape)]
+    seen = [(image.read(around), parents.read(window), inside(window, around)) for window, around in sample]
+    scatter = band_scatter((_part(piece, here), labels) for piece, labels, here in seen)
+    noise = light_noise((smoothed(_light(piece, scatter), options)[here], labels) for piece, labels, here in seen)
     return scatter, noise
+
+
+def _part(image: SkyImage, here: tuple[slice, slice]) -> SkyImage:
+    """Some pixels of an image, without its WCS."""
+    rms = None if image.rms is None else image.rms[here]
+    return replace(image, data=image.data[here], valid=image.valid[here], rms=rms, wcs=None)
+
+
+def _light(image: SkyImage, scatter: tuple[float | None, ...]) -> np.ndarray:
+    return make_detection_image(image, np.zeros(image.shape, np.int32), scatter=scatter)
 
 
 def _smooth(
@@ -357,7 +371,7 @@ def _smooth(
     light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
     for part in pieces(around, _STRIP):
         piece: SkyImage = image.read(part)
-        light[inside(part, around)] = make_detection_image(piece, np.zeros(piece.shape, np.int32), scatter=scatter)
+        light[inside(part, around)] = _light(piece, scatter)
         bands[inside(part, around)] = bits_of_bands(piece.valid)
     here = inside(window, around)
     return smoothed(light, options)[here], bands[here]

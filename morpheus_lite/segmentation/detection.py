@@ -213,13 +213,12 @@ def _flood_regions(maps: MapStore, plane: ScratchArray, regions: ComponentTable,
 
 def _significances(image: ImageReader, plane: ScratchArray, table: ComponentTable, tile: int) -> np.ndarray:
     """Signal-to-noise ratio of each component's light: float64, shape ``(component,)``."""
-    windows = sample_windows(plane.shape)
-    scatter = band_scatter((image.read(window), table.component[plane.read(window)]) for window in windows)
-    sample = []
-    for window in windows:
-        piece, labels = image.read(window), table.component[plane.read(window)]
-        sample.append((make_detection_image(piece, labels, scatter=scatter), piece.valid, labels))
-    noise = noise_of_light(sample)
+    sample = [(image.read(window), table.component[plane.read(window)]) for window in sample_windows(plane.shape)]
+    scatter = band_scatter(sample)
+    noise = noise_of_light(
+        (make_detection_image(piece, labels, scatter=scatter), piece.valid, labels) for piece, labels in sample
+    )
+    del sample
     sums = np.zeros(len(table.area) + 1)
     for window in tiles(plane.shape, tile):
         labels = table.component[plane.read(window)]
