@@ -35,9 +35,12 @@ def plot_field(image: SkyImage, ax: Axes, *, grey: bool = False) -> None:
         Draw the mean of the colours, dimmed: a ground for outlines.
     """
     picture = field_rgb(image)
-    if grey:
-        picture = np.repeat(0.85 * picture.mean(axis=2, keepdims=True), 3, axis=2)
-    _show(ax, picture)
+    show_picture(greyed(picture) if grey else picture, ax)
+
+
+def greyed(picture: np.ndarray) -> np.ndarray:
+    """The mean of the colours, dimmed: float32, shape ``(y, x, 3)``."""
+    return np.repeat(0.85 * picture.mean(axis=2, keepdims=True), 3, axis=2)
 
 
 def plot_class_map(
@@ -56,7 +59,7 @@ def plot_class_map(
     maps : {"vote", "probability"}, optional
         Which maps; None takes rank votes if there are any.
     """
-    _show(ax, colorize(classification, palette=palette, maps=maps or shown_maps(classification)))
+    show_picture(colorize(classification, palette=palette, maps=maps or shown_maps(classification)), ax)
 
 
 def shown_maps(classification: Classification) -> str:
@@ -87,11 +90,16 @@ def plot_outlines(
     outlines = trace_outlines(labels[::step, ::step])
     rings = [step * ring - 0.5 for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
     colours = np.array([*class_colours(palette), _NO_CLASS])[_class_numbers(outlines.labels, table)]
-    width = line_width or float(np.clip(900 / max(labels.shape), 0.35, 0.9))
+    width = line_width or outline_width(max(labels.shape))
     lines = LineCollection(
         [np.append(ring, ring[:1], axis=0) for ring in rings], colors=colours, linewidths=width, joinstyle="miter"
     )
     ax.add_collection(lines, autolim=False)
+
+
+def outline_width(side: int) -> float:
+    """Width in points of the outlines on an image whose longer side has so many pixels."""
+    return float(np.clip(900 / side, 0.35, 0.9))
 
 
 def plot_scale_bar(image: SkyImage, ax: Axes) -> None:
@@ -117,7 +125,8 @@ def plot_scale_bar(image: SkyImage, ax: Axes) -> None:
     )
 
 
-def _show(ax: Axes, picture: np.ndarray) -> None:
+def show_picture(picture: np.ndarray, ax: Axes) -> None:
+    """Draw colours, float32 of shape ``(y, x, 3)``, with the first row at the bottom."""
     height, width = picture.shape[:2]
     step = _step((height, width))
     small = _shrink(picture, step)

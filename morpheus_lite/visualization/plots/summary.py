@@ -13,8 +13,17 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OutputError
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
-from morpheus_lite.visualization.plots.axes import plot_class_map, plot_field, plot_outlines, plot_scale_bar, shown_maps
+from morpheus_lite.visualization.plots.axes import (
+    greyed,
+    outline_width,
+    plot_class_map,
+    plot_outlines,
+    plot_scale_bar,
+    show_picture,
+    shown_maps,
+)
 from morpheus_lite.visualization.plots.colours import class_colours
+from morpheus_lite.visualization.plots.field import field_rgb
 from morpheus_lite.visualization.plots.names import plot_names
 
 _PANEL = 4.4
@@ -28,6 +37,7 @@ def plot_classification(
     table: QTable,
     *,
     palette: str = "legible",
+    step: int = 1,
     figure: Figure | None = None,
 ) -> Figure:
     """Draw field, class map and outlines side by side, or one above the other if they are wide.
@@ -44,6 +54,8 @@ def plot_classification(
         Its catalogue, from `measure`.
     palette : {"legible", "paper"}
         Colours of the classes.
+    step : int
+        Pixels of the sky's image along a side of one that is drawn: outlines are as thin as for all of its pixels.
     figure : matplotlib.figure.Figure, optional
         An empty figure to draw on; None makes one that belongs to no window and no pyplot state.
 
@@ -60,11 +72,13 @@ def plot_classification(
         FigureCanvasAgg(figure)
     projection = image.wcs.celestial if image.wcs is not None and image.pixel_scale is not None else None
     panels = figure.subplots(*((3, 1) if wide else (1, 3)), subplot_kw={"projection": projection})
-    plot_field(image, panels[0])
+    colours = field_rgb(image)
+    show_picture(colours, panels[0])
     plot_scale_bar(image, panels[0])
     plot_class_map(classification, panels[1], palette=palette)
-    plot_field(image, panels[2], grey=True)
-    plot_outlines(labels, table, panels[2], palette=palette)
+    show_picture(greyed(colours), panels[2])
+    width = outline_width(step * max(image.shape))
+    plot_outlines(labels, table, panels[2], palette=palette, line_width=width)
     titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", f"{len(table)} sources")
     for number, (ax, title) in enumerate(zip(panels, titles, strict=True)):
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
@@ -84,6 +98,7 @@ def save_summary(
     path: str | Path,
     *,
     palette: str = "legible",
+    step: int = 1,
     dpi: int = 160,
     overwrite: bool = False,
 ) -> Path:
@@ -91,7 +106,7 @@ def save_summary(
 
     Parameters
     ----------
-    image, classification, labels, table, palette
+    image, classification, labels, table, palette, step
         As in `plot_classification`.
     path : path
         Where; the suffix says the format: ``.png``, ``.pdf``, ``.svg``.
@@ -115,7 +130,9 @@ def save_summary(
     kind = path.suffix.lower().lstrip(".")
     if kind not in FigureCanvasAgg.get_supported_filetypes():
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
-    figure = plot_classification(image, classification, labels, table, palette=palette)
+    figure = plot_classification(image, classification, labels, table, palette=palette, step=step)
+    # The layout was found to place the names: it need not be sought again.
+    figure.set_layout_engine("none")
     with atomic_write(path, overwrite=overwrite) as partial:
         figure.savefig(partial, format=kind, dpi=dpi)
     return path
