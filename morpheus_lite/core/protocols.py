@@ -40,16 +40,23 @@ class MapStore(Protocol):
     kinds: tuple[str, ...]
 
     @property
+    def wcs(self) -> WCS | None:
+        """WCS of the whole image."""
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         """Record of the run that made the maps."""
 
-    def read(self, window: Window, /, kinds: Sequence[str] | None = None) -> Classification:
-        """The class maps of a window."""
+    def write(self, window: Window, classification: Classification, /) -> None:
+        """Write the class maps of a window; planes of which the classification has none stay as they are."""
 
-    def read_plane(self, name: str, window: Window, /) -> np.ndarray:
+    def read(self, window: Window | None = None, /, kinds: Sequence[str] | None = None) -> Classification:
+        """The class maps of a window, or all."""
+
+    def read_plane(self, name: str, window: Window | None = None, /) -> np.ndarray:
         """One plane of a window, by the name of its HDU."""
 
-    def write_plane(self, name: str, pixels: np.ndarray, window: Window, /) -> None:
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None, /) -> None:
         """Write a window of one plane, by the name of its HDU."""
 
 

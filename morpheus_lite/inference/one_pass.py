@@ -9,25 +9,24 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from morpheus_lite.core.classification import Classification, Classifier
+from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.test_time_augmentation import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
-from morpheus_lite.inference.tile_memory import TileModel, tile_side
+from morpheus_lite.inference.tile_memory import TileModel, tile_side, workers_in
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import Maps, MemoryMaps
-from morpheus_lite.io.reader import open_image
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.subtracted import measure_sections
-from morpheus_lite.runtime.resources import Progress, release_memory, run_each, usable_cores
+from morpheus_lite.runtime.resources import Progress, held_memory, release_memory, run_each, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -38,126 +37,92 @@ UNCERTAINTY = ("entropy", "tta_disagreement")
 """Planes that it fills as well where the maps have them, at eight calls of the network for one."""
 
 
-def classify_tiles(
-    image: SkyImage,
-    model: TileModel,
-    *,
-    uncertainty: bool = False,
-    background: str | float = "mesh",
-    tile: int | None = None,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> Classification:
-    """Class maps of an image in memory with a one-pass model.
+@dataclass(frozen=True, eq=False)
+class OnePass:
+    """An `~morpheus_lite.inference.inferer.Inferer` that shows every tile of an image to the network once.
 
     Parameters
     ----------
-    image : SkyImage
-        In any units. A model with named bands takes the bands of these names, in any order, and does without those that
-        are missing; others take all bands.
     model : TileModel
-        The model.
+        The model. One with named bands takes the bands of these names, in any order, and does without those that
+        are missing; others take all bands.
     uncertainty : bool
         Whether to ask the network eight times, the sky turned and mirrored: ``probability`` is then the mean of its
         answers, and there are ``entropy`` and ``tta_disagreement``.
-    background : {"mesh", "none"} or float
-        What is subtracted of each pixel: the local background, nothing, or one level in data units.
-    tile, workers, progress
-        As in `stream_tiles`.
-
-    Returns
-    -------
-    Classification
-        ``coverage`` is 1 where at least one band is valid, and 0 (probabilities NaN) elsewhere.
-
-    Raises
-    ------
-    InputError
-        The image has none of the model's bands.
-    """
-    kinds = (*TILE_PLANES, *UNCERTAINTY) if uncertainty else TILE_PLANES
-    record = tile_record(model, uncertainty=uncertainty)
-    maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
-    source = open_image(image)
-    noise = measure_sections(source, background=background, workers=workers)
-    stream_tiles(source, model, maps, tile=tile, workers=workers, noise=noise, progress=progress)
-    return maps.read()
-
-
-def stream_tiles(
-    source: ImageSource,
-    model: TileModel,
-    maps: Maps,
-    *,
-    tile: int | None = None,
-    workers: int | None = None,
-    within: Window | None = None,
-    noise: BackgroundMesh | None = None,
-    memory: float = math.inf,
-    progress: Progress | None = None,
-) -> BackgroundMesh:
-    """Fill class maps from an image that is read by section: the image is read twice, and never held.
-
-    Parameters
-    ----------
-    source : ImageSource
-        The image; bands as in `classify_tiles`.
-    model : TileModel
-        The model.
-    maps : MapFile or MemoryMaps
-        Where the maps go; its planes of `TILE_PLANES`, and of `UNCERTAINTY` if it has them, are filled.
     tile : int, optional
         Side of the part of a tile that counts, rounded up to a multiple of ``model.factor``; by default that of
         `~morpheus_lite.inference.tile_memory.tile_side`. Results of two values agree to rounding, 1e-5 at most.
     workers : int, optional
         Calls of the network at once (default: one for each usable core). While they are at work, the next tile is
         read and the last one is written. The result does not depend on it.
-    within : Window, optional
-        Only the tiles that touch this part of the image: what the whole image would give there, and around it as far as
-        these tiles reach.
-    noise : BackgroundMesh, optional
-        From `~morpheus_lite.noise.subtracted.measure_sections`; measured here if not given.
     memory : float
-        Bytes that this process should stay below: near it, what is free but still held is given back after each
-        tile. How many tiles fit is for `~morpheus_lite.inference.tile_memory.workers_in` to say.
-    progress : callable, optional
-        Called with (tiles done, tiles in all).
-
-    Returns
-    -------
-    BackgroundMesh
-        Background and noise of the image, in its bands.
-
-    Raises
-    ------
-    InputError
-        The noise of none of the bands can be measured.
+        Bytes that this process should stay below: near it, what is free but still held is given back after each tile.
     """
-    if tile is not None and tile < 1:
-        raise OptionError(f"tile={tile}: expected a positive number of pixels")
-    workers = workers or usable_cores()
-    noise = noise or measure_sections(source, workers=workers)
-    bands = _Bands.of(source, model.bands, noise)
-    tile = tile or tile_side(model, len(bands.bands))
-    network = threading.Semaphore(workers)
-    ask: Ask = partial(predict_symmetric if set(UNCERTAINTY) & set(maps.kinds) else predict_once, model.predict_inner)
 
-    def work(window: Window) -> None:
-        maps.write(window, _classify_window(bands, window, model, network, ask))
-        release_memory(above=_NEAR * memory)
+    model: TileModel
+    uncertainty: bool = False
+    tile: int | None = None
+    workers: int | None = None
+    memory: float = math.inf
 
-    tiles = list(tile_windows(bands.shape, -(-tile // model.factor) * model.factor))
-    if within is not None:
-        tiles = [window for window in tiles if window.touches(within)]
-    # One thread more than calls of the network: it reads and writes while the others compute.
-    run_each(work, tiles, threads=workers + 1, progress=progress)
-    return noise
+    needs_noise = True
 
+    def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < 1:
+            raise OptionError(f"tile={self.tile}: expected a positive number of pixels")
 
-def tile_record(model: Classifier, *, uncertainty: bool = False) -> dict[str, Any]:
-    """Make the record of a one-pass model for its maps."""
-    record = {"model": model.name, "sha256": model.sha256, "mode": "one pass"}
-    return {**record, "symmetries": N_SYMMETRIES} if uncertainty else record
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Planes that are filled."""
+        return (*TILE_PLANES, *UNCERTAINTY) if self.uncertainty else TILE_PLANES
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Record of the model in its maps."""
+        record = {"model": self.model.name, "sha256": self.model.sha256, "mode": "one pass"}
+        return {**record, "symmetries": N_SYMMETRIES} if self.uncertainty else record
+
+    def grid(self, n_bands: int) -> int:
+        """Side of a tile: no tile is cut by parts of an image that start at multiples of it."""
+        side = self.tile or tile_side(self.model, len(self.model.bands) or n_bands)
+        return -(-side // self.model.factor) * self.model.factor
+
+    def within_memory(self, memory: int, image: ImageSource) -> "OnePass":
+        """The same, with as many workers as fit."""
+        fitting = workers_in(
+            memory - held_memory(),
+            self.model,
+            len(self.model.bands) or image.n_bands,
+            has_rms=any(image.has_rms),
+            uncertainty=self.uncertainty,
+            tile=self.tile,
+        )
+        return replace(self, workers=min(self.workers or fitting, fitting), memory=memory)
+
+    def fill(
+        self,
+        image: ImageSource,
+        maps: MapStore,
+        *,
+        noise: BackgroundMesh | None = None,
+        within: Window | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Fill class maps tile by tile; of ``within``, all tiles that touch it."""
+        workers = self.workers or usable_cores()
+        bands = _Bands.of(image, self.model.bands, noise or measure_sections(image, workers=workers))
+        network = threading.Semaphore(workers)
+        ask: Ask = partial(predict_symmetric if self.uncertainty else predict_once, self.model.predict_inner)
+
+        def work(window: Window) -> None:
+            maps.write(window, _classify_window(bands, window, self.model, network, ask))
+            release_memory(above=_NEAR * self.memory)
+
+        tiles = tile_windows(image.shape, self.grid(image.n_bands))
+        wanted = [window for window in tiles if within is None or window.touches(within)]
+        # One thread more than calls of the network: it reads and writes while the others compute.
+        run_each(work, wanted, threads=workers + 1, progress=progress)
+        self.model.release()
 
 
 _NEAR = 0.75

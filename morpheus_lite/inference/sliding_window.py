@@ -11,13 +11,14 @@ import numpy as np
 from morpheus_lite.core.classification import Classification, Classifier
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Tiling, Window, Windows, tile_windows
 from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.inference.patches import gather
 from morpheus_lite.inference.stitcher import MeanVariance, Moments, RankVote, Stitched
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import Maps
-from morpheus_lite.runtime.resources import Progress, format_memory, usable_cores
+from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.runtime.resources import Progress, format_memory, held_memory, usable_cores
 
 BATCH = 48
 """Windows in a call of the network, whole multiples of which fill the register blocks (12, 24 or 48 rows) of the matrix
@@ -56,102 +57,77 @@ class WindowModel(Classifier, Protocol):
         """The same without the margin: ``(n, y - 2 margin, x - 2 margin, class)``."""
 
 
-def classify_windows(
-    image: SkyImage,
-    model: WindowModel,
-    *,
-    stride: int | None = None,
-    edges: str = "classify",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> Classification:
-    """Class maps of a whole image.
+@dataclass(frozen=True, eq=False)
+class SlidingWindows:
+    """An `~morpheus_lite.inference.inferer.Inferer` that moves a window over the image, and stitches the predictions.
 
     Parameters
     ----------
-    image : SkyImage
-        The bands of the model, in its order.
     model : WindowModel
-        The model.
+        The model; its bands are chosen by name.
     stride : int, optional
         Step between windows, in pixels; the model's own if not given.
     edges : {"classify", "leave"}
         As in `~morpheus_lite.core.windows.Tiling`.
-    batch_size, workers, progress
+    batch_size, workers
         As in `classify_region`.
-
-    Returns
-    -------
-    Classification
-        Of every pixel.
-
-    Raises
-    ------
-    InputError
-        The image is smaller than a window.
-    OptionError
-        The stride would leave holes.
-    ModelError
-        The model gives something else than probabilities.
-    """
-    tiling = Tiling(image.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
-    whole = Window(0, 0, *image.shape)
-    return classify_region(image, model, tiling, whole, batch_size=batch_size, workers=workers, progress=progress)
-
-
-def stream_windows(
-    source: ImageSource,
-    model: WindowModel,
-    maps: Maps,
-    *,
-    stride: int | None = None,
-    edges: str = "classify",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    region: int = REGION,
-    within: Window | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Fill class maps from an image that is read by section, region by region: the same maps as `classify_windows`.
-
-    Parameters
-    ----------
-    source : ImageSource
-        The image; the bands of the model are chosen by name.
-    model : WindowModel
-        The model.
-    maps : MapFile or MemoryMaps
-        Where the maps go.
-    stride, edges, batch_size, workers
-        As in `classify_windows`.
     region : int
-        Side of the regions in pixels. The maps do not depend on it.
-    within : Window, optional
-        Only this part of the image: what the whole image would give there.
-    progress : callable, optional
-        Called with (pixels done, pixels in all).
+        Side in pixels of the parts that are classified at once. The maps do not depend on it.
     """
-    source = source.select(model.bands)
-    tiling = Tiling(source.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
-    within = within or Window(0, 0, *source.shape)
-    height, width = within.shape
-    done = 0
-    for part in tile_windows(within.shape, region):
-        window = Window(within.y + part.y, within.x + part.x, *part.shape)
-        area = window.height * window.width
 
-        def report(part: int, parts: int, before: int = done, area: int = area) -> None:
-            if progress:
-                progress(before + area * part // max(parts, 1), height * width)
+    model: WindowModel
+    stride: int | None = None
+    edges: str = "classify"
+    batch_size: int | None = None
+    workers: int | None = None
+    region: int = REGION
 
-        image = source.read(tiling.reach(window))
-        maps.write(
-            window,
-            classify_region(image, model, tiling, window, batch_size=batch_size, workers=workers, progress=report),
-        )
-        done += area
-        report(0, 1, done, 0)
+    kinds = WINDOW_PLANES
+    needs_noise = False
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Record of the model in its maps."""
+        return window_record(self.model, self.model.stride if self.stride is None else self.stride, self.edges)
+
+    def grid(self, n_bands: int) -> int:
+        """Windows go over the border of a part, wherever it lies."""
+        return 1
+
+    def within_memory(self, memory: int, image: ImageSource) -> "SlidingWindows":
+        """The same, in regions that fit."""
+        return replace(self, region=region_in(memory - held_memory(), len(self.model.bands)))
+
+    def fill(
+        self,
+        image: ImageSource,
+        maps: MapStore,
+        *,
+        noise: BackgroundMesh | None = None,
+        within: Window | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Fill class maps region by region; progress counts pixels."""
+        image, model = image.select(self.model.bands), self.model
+        stride = model.stride if self.stride is None else self.stride
+        tiling = Tiling(image.shape, model.window, stride, model.margin, self.edges)
+        within = within or Window(0, 0, *image.shape)
+        done, n_pixels = 0, within.height * within.width
+        for part in tile_windows(within.shape, self.region):
+            window = Window(within.y + part.y, within.x + part.x, *part.shape)
+            area = window.height * window.width
+
+            def report(part: int, parts: int, before: int = done, area: int = area) -> None:
+                if progress:
+                    progress(before + area * part // max(parts, 1), n_pixels)
+
+            pixels = image.read(tiling.reach(window))
+            found = classify_region(
+                pixels, model, tiling, window, batch_size=self.batch_size, workers=self.workers, progress=report
+            )
+            maps.write(window, found)
+            done += area
+            report(0, 1, done, 0)
 
 
 def region_in(memory: float, n_bands: int) -> int:
@@ -173,14 +149,14 @@ def region_in(memory: float, n_bands: int) -> int:
     )
 
 
-def window_record(model: WindowModel, stride: int | None, edges: str) -> dict[str, Any]:
+def window_record(model: WindowModel, stride: int, edges: str) -> dict[str, Any]:
     """Make the record of a window model for its maps."""
     return {
         "model": model.name,
         "sha256": model.sha256,
         "window": model.window,
         "margin": model.margin,
-        "stride": model.stride if stride is None else stride,
+        "stride": stride,
         "edges": edges,
     }
 

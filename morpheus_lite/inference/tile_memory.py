@@ -1,6 +1,6 @@
 """Memory of one-pass classification: side of the tiles, and how many fit at once."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _BYTES_SYMMETRIES = 120
 """Bytes a pixel of the sums over the symmetries, beside S/N and validity turned: answers, entropies, logarithms."""
 
 
+@runtime_checkable
 class TileModel(Classifier, Protocol):
     """Interface of a model for one-pass classification."""
 
@@ -39,6 +40,9 @@ class TileModel(Classifier, Protocol):
 
     def predict_inner(self, snr: np.ndarray, valid: np.ndarray, /) -> np.ndarray:
         """Probabilities ``(n, y, x, class)`` of S/N and validity ``(n, y + 2 halo, x + 2 halo, band)``."""
+
+    def release(self) -> None:
+        """Give back the memory that is kept for the next tile, if any is."""
 
 
 def tile_side(model: TileModel, n_bands: int) -> int:
@@ -82,7 +86,7 @@ def workers_in(
     uncertainty : bool
         Whether the network is asked eight times.
     tile : int
-        As in `stream_tiles`.
+        As in `~morpheus_lite.inference.one_pass.OnePass`.
 
     Returns
     -------

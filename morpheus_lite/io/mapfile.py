@@ -1,6 +1,6 @@
 """Class maps that are written and read by section: in a FITS file, or in memory, behind the same door."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 
+from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
+from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.maps import MapPlane, map_planes, plane_cards, write_planes
 from morpheus_lite.io.run_header import header_of_run
@@ -53,11 +55,7 @@ class MapFile:
 
     def write(self, window: Window, classification: Classification) -> None:
         """Write the maps of a window; planes of which the classification has none stay as they are."""
-        arrays = _arrays(classification)
-        for plane in self._planes:
-            array = arrays.get(plane.kind)
-            if array is not None:
-                self.write_plane(plane.name, array if plane.index is None else array[:, :, plane.index], window)
+        write_by_plane(self, self._planes, window, classification)
 
     def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
         """Write a window of one plane, by the name of its HDU."""
@@ -82,21 +80,7 @@ class MapFile:
         Classification
             With the WCS of the window.
         """
-        window = window or Window(0, 0, *self.shape)
-        wanted = {"mean", "coverage", "flags", *(self.kinds if kinds is None else kinds)} - {"segmentation"}
-        read: dict[str, Any] = {}
-        for plane in self._planes:
-            if plane.kind in wanted:
-                _collect(read, plane, self.read_plane(plane.name, window))
-        return classification_of(read, wcs=windowed(self.wcs, window), provenance=self.provenance)
-
-    def export(self, path: Path, kinds: Sequence[str] | None = None, *, compress: bool = False) -> None:
-        """Write some of the planes, or all, to another file, band by band and compressed if asked for."""
-        planes = map_planes(self.kinds if kinds is None else kinds)
-        header = header_of_run(self.provenance)
-        write_planes(
-            path, header, planes, self.wcs, self.shape, lambda p, w: self.read_plane(p.name, w), compress=compress
-        )
+        return read_by_plane(self, self._planes, window, kinds)
 
     def close(self) -> None:
         """Close the file."""
@@ -174,7 +158,39 @@ class MemoryMaps:
         return array if plane.index is None else array[:, :, plane.index]
 
 
-Maps = MapFile | MemoryMaps
+def write_by_plane(maps: MapStore, planes: Iterable[MapPlane], window: Window, classification: Classification) -> None:
+    """Write the maps of a window plane by plane; planes of which the classification has none stay as they are."""
+    arrays = _arrays(classification)
+    for plane in planes:
+        array = arrays.get(plane.kind)
+        if array is not None:
+            maps.write_plane(plane.name, array if plane.index is None else array[:, :, plane.index], window)
+
+
+def read_by_plane(
+    maps: MapStore, planes: Iterable[MapPlane], window: Window | None, kinds: Sequence[str] | None
+) -> Classification:
+    """Read the maps of a window plane by plane: those of ``kinds``, and always mean, coverage and flags."""
+    window = window or Window(0, 0, *maps.shape)
+    wanted = {"mean", "coverage", "flags", *(maps.kinds if kinds is None else kinds)} - {"segmentation"}
+    read: dict[str, np.ndarray] = {}
+    for plane in planes:
+        if plane.kind not in wanted:
+            continue
+        pixels = maps.read_plane(plane.name, window)
+        if plane.index is None:
+            read[plane.kind] = pixels
+            continue
+        stack = read.setdefault(plane.kind, np.empty((*pixels.shape, len(CLASSES)), pixels.dtype))
+        stack[:, :, plane.index] = pixels
+    return classification_of(read, wcs=windowed(maps.wcs, window), provenance=maps.provenance)
+
+
+def export_maps(maps: MapStore, path: Path, kinds: Sequence[str] | None = None, *, compress: bool = False) -> None:
+    """Write some of the planes, or all, to another file, band by band and compressed if asked for."""
+    planes = map_planes(maps.kinds if kinds is None else kinds)
+    header = header_of_run(maps.provenance)
+    write_planes(path, header, planes, maps.wcs, maps.shape, lambda p, w: maps.read_plane(p.name, w), compress=compress)
 
 
 def classification_of(
@@ -211,14 +227,3 @@ def _arrays(classification: Classification) -> dict[str, np.ndarray | None]:
         "entropy": classification.entropy,
         "tta_disagreement": classification.tta_disagreement,
     }
-
-
-def _collect(read: dict[str, Any], plane: MapPlane, pixels: np.ndarray) -> None:
-    """Put a plane where it belongs: planes of classes side by side on the last axis."""
-    if plane.index is None:
-        read[plane.kind] = pixels
-        return
-    if plane.kind not in read:
-        n_classes = len(map_planes([plane.kind]))
-        read[plane.kind] = np.empty((*pixels.shape, n_classes), pixels.dtype)
-    read[plane.kind][:, :, plane.index] = pixels

@@ -85,6 +85,11 @@ class ModelInfo:
                 raise ModelError(f"configuration of a model: {error}") from error
             object.__setattr__(self, "settings", {**self.settings, "detection": renamed})
 
+    @property
+    def has_windows(self) -> bool:
+        """True if the network sees windows, False if it sees whole tiles."""
+        return self.window is not None
+
     def _expect(self, label: str, kind: Any) -> None:
         value = getattr(self, label)
         if not isinstance(value, kind):

@@ -64,10 +64,10 @@ def export_model(
     path = Path(path)
     check_writable([path], overwrite)
     info, weights = load_weights(name_or_path)
-    if info.kind == "onepass":
-        content = _one_pass(info, network_of(info, weights), with_normalization, sourcextractor_tile)
-    else:
+    if info.has_windows:
         content = _windows(info, weights, with_normalization, sourcextractor_tile)
+    else:
+        content = _one_pass(info, network_of(info, weights), with_normalization, sourcextractor_tile)
     with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
     return path

@@ -169,7 +169,7 @@ def choose_model(bands: Sequence[str], pixel_scale: float | None) -> str:
     suited = []
     for info in list_models():
         least, largest = info.settings.get("domain", {}).get("pixel_scale", (0.0, np.inf))
-        if info.kind == "onepass" and (pixel_scale is None or not info.bands or least <= pixel_scale <= largest):
+        if not info.has_windows and (pixel_scale is None or not info.bands or least <= pixel_scale <= largest):
             suited.append((len(set(info.bands) & set(bands)), info))
     named = max((pair for pair in suited if pair[0] > 0), key=lambda pair: pair[0], default=None)
     chosen = named or next((pair for pair in suited if not pair[1].bands), None)

@@ -1,40 +1,44 @@
-"""The stories: an image in memory becomes class maps; a file becomes every product."""
+"""The story of `morpheus classify`: read, measure noise, classify, segment, deblend, measure, write."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from astropy.table import QTable
 
-from morpheus_lite import __version__
-from morpheus_lite.config.classify import AUTO, DEFAULT_MODEL, ClassifyOptions
+from morpheus_lite.catalog.measurement import measure_labels
+from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.config.measure import MeasureOptions, check_background
-from morpheus_lite.config.schema import chosen, plain_values
-from morpheus_lite.config.sources import DetectionOptions
+from morpheus_lite.core.blocks import tiles
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import SkyImage, canonical_band
-from morpheus_lite.core.windows import EDGES, Window
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
-from morpheus_lite.inference import one_pass, sliding_window
-from morpheus_lite.inference.domain_check import check_domain, middle
-from morpheus_lite.inference.one_pass import classify_tiles, stream_tiles, tile_record
-from morpheus_lite.inference.sliding_window import classify_windows, region_in, stream_windows, window_record
-from morpheus_lite.inference.tile_memory import TileModel, workers_in
 from morpheus_lite.io import open_image
-from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import MapFile, Maps
-from morpheus_lite.models.registry import Model, choose_model, load_model
-from morpheus_lite.models.tile_predictor import OnePassModel
+from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps
+from morpheus_lite.models.registry import Model, load_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.subtracted import measure_sections
+from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
+from morpheus_lite.pipeline.plan import (
+    SourceOptions,
+    block_side_in,
+    chosen_model,
+    measure_chosen_background,
+    plan_run,
+    run_record,
+    source_options,
+)
 from morpheus_lite.pipeline.products import product_paths, write_products
-from morpheus_lite.pipeline.sources import catalogue_sections
 from morpheus_lite.runtime.atomic import atomic_directory
-from morpheus_lite.runtime.resources import Progress, held_memory, parse_memory, release_memory, usable_cores
+from morpheus_lite.runtime.processes import Workers
+from morpheus_lite.runtime.resources import Progress, release_memory, usable_cores
+from morpheus_lite.segmentation.deblending import split
+from morpheus_lite.segmentation.detection import detect
 
 log = logging.getLogger(__name__)
 
@@ -101,36 +105,23 @@ def classify(
     >>> result.probability.shape
     (48, 48, 5)
     """
+    check_background(background)
+    source = open_image(image)
+    options = ClassifyOptions(
+        stride=stride,
+        edges=edges,
+        batch_size=batch_size,
+        uncertainty=uncertainty,
+        measuring=MeasureOptions(background=background),
+    )
     if isinstance(model, str | Path):
-        model = load_model(_named(model, image))
-    if model.kind == "onepass":
-        _refuse_window_options(model, stride, edges)
-        tiles = cast(TileModel, model)
-        check_background(background)
-        result = classify_tiles(
-            image,
-            tiles,
-            uncertainty=uncertainty,
-            background="mesh" if background is None else background,
-            workers=workers,
-            progress=progress,
-        )
-    else:
-        _refuse_uncertainty(model, uncertainty)
-        result = classify_windows(
-            image.select(model.bands),
-            model,
-            stride=stride,
-            edges=edges,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
-        )
-    outside = outside_domain(image.cutout(middle(image.shape)), model)
-    record = {**result.provenance, **_record_of_model(model), **({"domain": list(outside)} if outside else {})}
-    if background is not None:
-        record["background"] = background
-    return replace(result, provenance=record, image=image)
+        model = load_model(chosen_model(model, image))
+    plan = plan_run(source, model, options, workers=workers)
+    record = plan.record if background is None else {**plan.record, "background": background}
+    noise = measure_chosen_background(plan.image, options, workers=workers) if plan.inferer.needs_noise else None
+    maps = MemoryMaps(image.shape, plan.inferer.kinds, wcs=image.wcs, provenance=record)
+    plan.inferer.fill(plan.image, maps, noise=noise, progress=progress)
+    return replace(maps.read(), image=image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,53 +193,135 @@ def classify_file(
     OutputError
         A product exists and ``overwrite`` is False, or cannot be written.
     """
-    options = options or ClassifyOptions()
-    clock = Clock()
+    options, clock = options or ClassifyOptions(), Clock()
     with ExitStack() as stack:
         with clock("reading"):
-            image = stack.enter_context(open_image(source, **(read_options or {})))
-            paths = product_paths(image.name if name is None else name, Path(directory), options)
+            source = stack.enter_context(open_image(source, **(read_options or {})))
+            paths = product_paths(source.name if name is None else name, Path(directory), options)
             folder = stack.enter_context(atomic_directory(paths.values(), overwrite=options.overwrite))
+            temporary = {product: folder / path.name for product, path in paths.items()}
         with clock("model"):
-            name_of_model = _named(options.model, image)
             model = model or load_model(
-                name_of_model, device=options.device, precision=options.precision, engine=options.engine
+                chosen_model(options.model, source),
+                device=options.device,
+                precision=options.precision,
+                engine=options.engine,
             )
-            if model.bands and not image.has_band_names:
-                image = image.select(model.bands)
-            plan = plan_run(image, model, options, workers=workers)
-            missing = [kind for kind in options.planes or () if kind not in plan.kinds]
-            if missing:
-                raise OptionError(
-                    f"{model.name} gives no map planes {', '.join(missing)}; it has {', '.join(plan.kinds)}"
-                )
-            finding = resolve_detection(image, model.settings, plan.kinds, options)
+            plan = plan_run(source, model, options, workers=workers)
+            image, how = plan.image, source_options(plan.image, model.settings, plan.kinds, options, plan.outside)
+            record = {**plan.record, **run_record(image, options)}
+            place = _place_of_maps(temporary, options)
+            maps = stack.enter_context(MapFile(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record))
         log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
-        with clock("checking"):
-            outside = outside_domain(image.read(middle(image.shape)), model) if options.domain_check else ()
-        record = {**plan.record, **run_record(image, options), **({"domain": list(outside)} if outside else {})}
-        temporary = {product: folder / path.name for product, path in paths.items()}
-        place = _place_of_maps(temporary, options)
-        maps = stack.enter_context(MapFile(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record))
-        noise = None
-        if model.kind == "onepass":
-            with clock("noise"):
-                noise = measure_chosen_background(image, options)
+        with clock("noise"):
+            noise = measure_chosen_background(image, options) if plan.inferer.needs_noise else None
         with clock("network"):
-            plan.fill(maps, noise, progress)
+            plan.inferer.fill(image, maps, noise=noise, progress=progress)
             release_memory()
         with _maps_kept(maps, paths, folder, options):
             with clock("catalog"):
-                workers, memory = workers or usable_cores(), int(plan.memory)
                 table = None
                 if options.needs_sources:
-                    finding["measuring"] = measuring_in(options, outside)
-                    finding |= {"noise": noise, "memory": memory, "workers": workers}
-                    table = catalogue_sections(image, maps, **finding, scratch=folder)
+                    cores = workers or usable_cores()
+                    table = make_catalog(
+                        image, maps, how, noise=noise, memory=plan.memory, workers=cores, scratch=folder
+                    )
             with clock("writing"):
                 run = {**record, "timings": clock.seconds}
                 write_products(temporary, image, maps, table, options, memory=plan.memory, run=run)
     return Products(paths, table, image.shape, clock.seconds, record)
+
+
+def make_catalog(
+    image: ImageReader,
+    maps: MapStore,
+    how: SourceOptions,
+    *,
+    noise: BackgroundMesh | None = None,
+    tile: int | None = None,
+    memory: int | None = None,
+    workers: Workers = 1,
+    scratch: str | Path | None = None,
+    plane: ScratchFile | None = None,
+    progress: Progress | None = None,
+) -> QTable:
+    """Segment, deblend and measure the sources of an image that is read by section.
+
+    Parameters
+    ----------
+    image : ImageReader
+        The image, such as an `~morpheus_lite.io.ImageSource`.
+    maps : MapStore
+        Its class maps, such as a `~morpheus_lite.io.mapfile.MapFile`; the label map is written into their plane
+        ``SEGMENTATION``, if there is one.
+    how : SourceOptions
+        How sources are found, split and measured.
+    noise : BackgroundMesh, optional
+        From `~morpheus_lite.noise.subtracted.measure_sections`, with the background of ``how``; measured here if it is
+        needed and not given.
+    tile : int, optional
+        Side of the tiles that the work is done in, in pixels. The result does not depend on it. None takes what
+        ``memory`` allows.
+    memory : int, optional
+        Bytes that all workers together may take for pixels; None does not care.
+    workers : int or Executor
+        Processes that share the sources (on Linux), or where else the work is done. The result does not depend on it.
+    scratch : path, optional
+        Directory of a temporary file with 4 bytes per pixel; None takes the system's.
+    plane : ScratchFile, optional
+        The temporary file itself, where the workers cannot inherit one; it is closed in the end.
+    progress : callable, optional
+        Called with (sources measured, sources in all).
+
+    Returns
+    -------
+    astropy.table.QTable
+        The catalogue: the rows and labels that `~morpheus_lite.segment`, `~morpheus_lite.deblend` and
+        `~morpheus_lite.measure` give for the whole image in memory, bit for bit.
+
+    Raises
+    ------
+    InputError
+        The class maps have another shape than the image.
+    OptionError
+        Class maps without the planes that the method needs, or too little memory.
+
+    Notes
+    -----
+    Memory holds a tile with the surroundings of its sources for every worker, or the pixels of the largest source (some
+    100 bytes for each pixel of its bounding box while it is deblended, up to
+    `~morpheus_lite.segmentation.multithreshold.LARGEST_BOX` pixels), and some hundred bytes for every source.
+    """
+    if image.shape != maps.shape:
+        raise InputError(f"class maps of shape {maps.shape} do not fit an image of shape {image.shape}")
+    tile = block_side_in(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
+    if tile < 1:
+        raise OptionError(f"tile={tile}: expected a positive number of pixels")
+    sky = image
+    if how.background is not None:
+        noise = noise or measure_sections(image, background=how.background)
+        sky = SubtractedImage(image, noise, sky_noise=True)
+    with plane or ScratchFile(image.shape, scratch) as plane:
+        parents = detect(maps, sky, plane, method=how.method, options=how.detection, tile=tile)
+        method = DEBLENDING_OF[how.method]
+        labels, parents = split(parents, sky, maps, method=method, options=how.deblending, tile=tile)
+        log.info("%d sources, %d after deblending", len(parents.names), len(labels.names))
+        if "segmentation" in maps.kinds:
+            for window in tiles(maps.shape, tile):
+                maps.write_plane("SEGMENTATION", labels.read(window), window)
+        return measure_labels(
+            labels,
+            parents,
+            image,
+            maps,
+            kind="vote" if how.method == "paper" else "probability",
+            options=how.measuring,
+            band=how.band,
+            mesh=noise,
+            tile=tile,
+            workers=workers,
+            progress=progress,
+        )
 
 
 @contextmanager
@@ -262,175 +335,16 @@ def _maps_kept(maps: MapFile, paths: Mapping[str, Path], folder: Path, options: 
             kinds = [kind for kind in options.planes or maps.kinds if kind != "segmentation"]
             aside = folder / f"{path.name}.kept"
             with suppress(OSError, MorpheusError):
-                maps.export(aside, kinds, compress=options.compress)
+                export_maps(maps, aside, kinds, compress=options.compress)
                 aside.replace(path)
                 log.error("%s: the class maps are kept, without labels; what failed is the catalogue: %s", path, error)
         raise
-
-
-def measure_chosen_background(
-    image: ImageSource, options: ClassifyOptions, *, workers: int | None = None
-) -> BackgroundMesh:
-    """Noise of a whole image, on the background that the options say."""
-    background = options.measuring.background_of(by_votes=False)
-    return measure_sections(image, background="mesh" if background is None else background, workers=workers)
-
-
-def resolve_detection(
-    image: ImageSource, settings: Mapping[str, Any], kinds: Sequence[str], options: ClassifyOptions
-) -> dict[str, Any]:
-    """Resolve the detection method, its options and the band: keyword arguments of `catalogue_sections`.
-
-    Parameters
-    ----------
-    image : ImageSource
-        The image.
-    settings : mapping
-        Of the model: what it states of ``"detection"``.
-    kinds : sequence of str
-        Planes of the class maps.
-    options : ClassifyOptions
-        What was chosen.
-
-    Raises
-    ------
-    InputError
-        The image does not have the detection band.
-    OptionError
-        An option is impossible, or does not go with the image.
-    """
-    options.measuring.check_image(image.name, image.bands, image.pixel_scale)
-    if options.detection_band is not None and canonical_band(options.detection_band, image.bands) not in image.bands:
-        raise InputError(
-            f"{image.name} has no detection band {canonical_band(options.detection_band)}: it has "
-            f"{', '.join(image.bands)}"
-        )
-    return {
-        "method": options.segmentation or ("paper" if "vote" in kinds else "probability"),
-        "detection": DetectionOptions(**{**settings.get("detection", {}), **options.detection}),
-        "deblending": options.deblending,
-        "band": options.detection_band,
-    }
-
-
-def _record_of_model(model: Model, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Record of a model in its maps, beside its name: its engine, and the thresholds of detection that go with it."""
-    detection = {**model.settings.get("detection", {}), **(chosen or {})}
-    return {"engine": model.engine, **({"detection": detection} if detection else {})}
-
-
-def measuring_in(options: ClassifyOptions, outside: Sequence[str]) -> MeasureOptions:
-    """Measurement options with the flag for an image outside of the model's domain."""
-    return replace(options.measuring, outside_domain=options.measuring.outside_domain or bool(outside))
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Plan of the class maps of one image: decided, and checked to fit in memory, before the work starts.
-
-    Parameters
-    ----------
-    kinds : tuple of str
-        Planes of the maps.
-    record : dict
-        What the maps record of the model and of how it is applied.
-    memory : float
-        Bytes of memory that may be used beside the libraries.
-    fill : callable
-        ``fill(maps, noise, progress)`` does the work; a one-pass model needs the noise of the whole image.
-    """
-
-    kinds: tuple[str, ...]
-    record: dict[str, Any]
-    memory: float
-    fill: Callable[[Maps, BackgroundMesh | None, Progress | None], Any]
-
-
-def plan_run(
-    image: ImageSource,
-    model: Model,
-    options: ClassifyOptions,
-    *,
-    workers: int | None = None,
-    within: Window | None = None,
-) -> Plan:
-    """Plan the class maps of an image, or of a window of it, in the memory of the options.
-
-    Raises
-    ------
-    OptionError
-        The memory is not enough, or the options do not go with the model.
-    """
-    memory = parse_memory(options.memory) - held_memory()
-    if model.kind == "onepass":
-        _refuse_window_options(model, options.stride, options.edges)
-        tiles = cast(TileModel, model)
-        n_bands = len(model.bands) or image.n_bands
-        doubt = options.uncertainty
-        fitting = workers_in(memory, tiles, n_bands, has_rms=any(image.has_rms), uncertainty=doubt)
-        n_workers = min(workers or fitting, fitting)
-
-        def fill(maps: Maps, noise: BackgroundMesh | None, progress: Progress | None) -> None:
-            given: dict[str, Any] = {"within": within, "noise": noise, "memory": parse_memory(options.memory)}
-            stream_tiles(image, tiles, maps, workers=n_workers, **given, progress=progress)
-            cast(OnePassModel, model).release()
-
-        kinds = (*one_pass.TILE_PLANES, "segmentation", *(one_pass.UNCERTAINTY if doubt else ()))
-        record = {**tile_record(model, uncertainty=doubt), **_record_of_model(model, options.detection)}
-        return Plan(kinds, record, memory, fill)
-    _refuse_uncertainty(model, options.uncertainty)
-    region = region_in(memory, len(model.bands))
-
-    def fill_windows(maps: Maps, noise: BackgroundMesh | None, progress: Progress | None) -> None:
-        given: dict[str, Any] = {"stride": options.stride, "edges": options.edges, "batch_size": options.batch_size}
-        stream_windows(image, model, maps, **given, workers=workers, region=region, within=within, progress=progress)
-
-    record = {**window_record(model, options.stride, options.edges), **_record_of_model(model, options.detection)}
-    return Plan((*sliding_window.WINDOW_PLANES, "segmentation"), record, memory, fill_windows)
-
-
-def _named(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
-    """The model that was asked for, or the one that suits the image."""
-    return choose_model(image.bands, image.pixel_scale) if model == AUTO else model
-
-
-def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
-    """List, and log, how the middle of an image differs from those that a model was trained on, in sentences."""
-    ranges = model.settings.get("domain", {})
-    if not ranges:
-        return ()
-    outside = check_domain(image, ranges).outside
-    for sentence in outside:
-        log.warning("%s: %s", image.name, sentence)
-    return outside
-
-
-def _refuse_window_options(model: Model, stride: int | None, edges: str) -> None:
-    if stride is not None or edges != EDGES[0]:
-        raise OptionError(f"{model.name} sees the image in one pass: stride and edges apply only to hausen2020")
-
-
-def _refuse_uncertainty(model: Model, uncertainty: bool) -> None:
-    if uncertainty:
-        raise OptionError(
-            f"{model.name} sees every pixel in many windows, and the variance over them is in its maps already; "
-            "uncertainty is for models that see the image in one pass"
-        )
 
 
 def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
     """The file that the maps are made in: the product itself, unless that holds less, or is compressed."""
     path = next(iter(paths.values())).with_name("maps")
     return path if options.compress or options.planes is not None else paths.get("maps", path)
-
-
-def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
-    """Record of a run in every product, beside what the engine recorded of the model."""
-    parts = {"measuring": chosen(options.measuring), "deblending": chosen(options.deblending)}
-    values = {**plain_values(options, without=("none", "files")), **parts}
-    record = {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": values}
-    background = options.measuring.background
-    return record if background is None else {**record, "background": background}
 
 
 class Clock:

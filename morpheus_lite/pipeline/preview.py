@@ -10,9 +10,9 @@ from astropy.table import QTable
 
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import MapFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Overview:
     step: int
 
 
-def overview(source: ImageSource, maps: MapFile, table: QTable, max_pixels: int) -> Overview:
+def overview(source: ImageSource, maps: MapStore, table: QTable, max_pixels: int) -> Overview:
     """Image, class maps, labels and catalogue, reduced to at most ``max_pixels`` pixels, a band of rows at a time."""
     step = math.ceil(math.sqrt(math.prod(source.shape) / max_pixels))
     if step <= 1:
@@ -64,7 +64,7 @@ def overview(source: ImageSource, maps: MapFile, table: QTable, max_pixels: int)
         name: None if getattr(classified[0], name) is None else np.concatenate([getattr(c, name) for c in classified])
         for name in names
     }
-    classification = Classification(**joined, wcs=wcs, provenance=maps.provenance)
+    classification = Classification(**joined, wcs=wcs, provenance=dict(maps.provenance))
     return Overview(image, classification, np.concatenate(labels), _reduced(table, step), step)
 
 
@@ -88,7 +88,7 @@ class CloseUps:
 
 
 def close_ups(
-    source: ImageSource, maps: MapFile, table: QTable, rows: Sequence[int] | np.ndarray, side: int
+    source: ImageSource, maps: MapStore, table: QTable, rows: Sequence[int] | np.ndarray, side: int
 ) -> CloseUps:
     """Squares of ``side`` pixels around the sources in some rows of a catalogue, and none but them in memory."""
     table = table[np.asarray(rows, dtype=int)].copy(copy_data=True)

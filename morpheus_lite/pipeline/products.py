@@ -9,10 +9,11 @@ from astropy.table import QTable
 
 from morpheus_lite.catalog import sextractor_columns
 from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import MapFile
+from morpheus_lite.io.mapfile import export_maps
 from morpheus_lite.pipeline.preview import close_ups, overview
 
 MAX_DRAWN = 2048**2
@@ -56,7 +57,7 @@ def product_paths(name: str, directory: Path, options: ClassifyOptions) -> dict[
 def write_products(
     paths: dict[str, Path],
     source: ImageSource,
-    maps: MapFile,
+    maps: MapStore,
     table: QTable | None,
     options: ClassifyOptions,
     *,
@@ -71,8 +72,8 @@ def write_products(
         Product name to path.
     source : ImageSource
         The image.
-    maps : MapFile
-        Its class maps, with the label map. The file may be the product itself.
+    maps : MapStore
+        Its class maps, with the label map. Their file may be the product itself.
     table : astropy.table.QTable or None
         The catalogue; None if no product tells of sources.
     options : ClassifyOptions
@@ -101,11 +102,11 @@ def write_products(
         drawn = overview(source, maps, table, fitting)
         told = run if drawn.step == 1 else {**run, "pixels_of_the_image_in_one_of_this_page": drawn.step**2}
         write_report(drawn.image, drawn.classification, drawn.labels, drawn.table, paths["report"], run=told)
-    if "maps" in paths and paths["maps"] != maps.path:
-        maps.export(paths["maps"], options.planes, compress=options.compress)
+    if "maps" in paths and not paths["maps"].exists():
+        export_maps(maps, paths["maps"], options.planes, compress=options.compress)
 
 
-def _write_stamps(path: Path, source: ImageSource, maps: MapFile, table: QTable) -> None:
+def _write_stamps(path: Path, source: ImageSource, maps: MapStore, table: QTable) -> None:
     from morpheus_lite.visualization.plots import LARGEST_STAMP, choose_sources, save_stamp_sheet
 
     rows = [row for row in choose_sources(table, N_STAMPS) if math.isfinite(float(table["x_centroid"].value[row]))]
@@ -113,7 +114,7 @@ def _write_stamps(path: Path, source: ImageSource, maps: MapFile, table: QTable)
     save_stamp_sheet(shown.image, shown.labels, shown.table, path, rows=range(len(rows)))
 
 
-def _write_regions(path: Path, source: ImageSource, maps: MapFile, table: QTable, *, outlines: bool) -> None:
+def _write_regions(path: Path, source: ImageSource, maps: MapStore, table: QTable, *, outlines: bool) -> None:
     from morpheus_lite.visualization.plots import hex_colours
 
     wcs = source.wcs

@@ -28,7 +28,8 @@ SAMPLE = 16
 """Tiles whose size is looked up for an estimate; surveys have tiles much alike."""
 
 _BYTES_A_SOURCE = 700
-_RATES = {"unet": 13_000.0, "onepass": 250_000.0}
+_RATES = {"windows": 13_000.0, "one pass": 250_000.0}
+"""Pixels per core-second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +168,9 @@ def estimate(plan: SurveyPlan) -> Estimate:
             problems.append(str(error))
     mean = sum(size for size, _ in sizes) / max(len(sizes), 1)
     largest, n_bands = max(sizes, default=(0, 0))
-    kind = "onepass" if plan.options.model == AUTO else read_info(plan.options.model).kind
-    rate, per_pixel, origin = _measured(plan) or (_RATES[kind], _bytes_per_pixel(plan.options, kind), "typical rates")
+    in_windows = plan.options.model != AUTO and read_info(plan.options.model).has_windows
+    mode = "windows" if in_windows else "one pass"
+    rate, per_pixel, origin = _measured(plan) or (_RATES[mode], _bytes_per_pixel(plan.options, mode), "typical rates")
     n_pixels = round(mean * len(to_do))
     return Estimate(
         n_tiles=len(to_do),
@@ -197,8 +199,8 @@ def _measured(plan: SurveyPlan) -> tuple[float, float, str] | None:
     return (pixels / seconds, disk / pixels, "tiles that are done") if pixels and seconds else None
 
 
-def _bytes_per_pixel(options: ClassifyOptions, kind: str) -> float:
-    maps = (69 if kind == "unet" else 29) * (0.5 if options.compress else 1)
+def _bytes_per_pixel(options: ClassifyOptions, mode: str) -> float:
+    maps = (69 if mode == "windows" else 29) * (0.5 if options.compress else 1)
     return (maps if "maps" in options.products else 0) + _BYTES_A_SOURCE / 2500
 
 

@@ -204,6 +204,6 @@ def _network_of(start: str) -> Mapping[str, Any]:
         info = read_info(start)
     except ModelError as error:
         raise OptionError(f"start = {start!r}: {error}") from error
-    if info.kind != "onepass":
+    if info.has_windows:
         raise OptionError(f"start={start!r} is a model of kind {info.kind!r}; only one-pass models can be fine-tuned")
     return info.network

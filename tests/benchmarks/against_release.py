@@ -43,14 +43,14 @@ def classify(h, j, v, z):
 
 OURS = """
 import numpy
-from morpheus_lite.inference.sliding_window import classify_windows
+import morpheus_lite as ml
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.models.registry import load_model
 model = load_model("hausen2020")
 def classify(*bands):
     data = numpy.stack(bands, axis=2)
     image = SkyImage(data, model.bands, numpy.ones(data.shape, bool))
-    return classify_windows(image, model, stride=1, edges="leave")
+    return ml.classify(image, model, stride=1, edges="leave")
 """
 
 TIMING = """

@@ -92,7 +92,8 @@ def ours_by_section(folder: Path, bands: list[str], workers: int) -> dict:
     from morpheus_lite.core.windows import Window
     from morpheus_lite.io import open_image
     from morpheus_lite.io.mapfile import MapFile
-    from morpheus_lite.pipeline.sources import catalogue_sections
+    from morpheus_lite.pipeline.classify import make_catalog
+    from morpheus_lite.pipeline.plan import SourceOptions
 
     image = open_image(_paths(folder, bands), rms=_paths(folder, bands, "_rms"))
     height, width = image.shape
@@ -103,7 +104,7 @@ def ours_by_section(folder: Path, bands: list[str], workers: int) -> dict:
                     rows = hdu.section[y : y + 256]
                     maps.write_plane(hdu.name, rows, Window(y, 0, len(rows), width))
         clock = Clock()
-        table = catalogue_sections(image, maps, method="probability", workers=workers, scratch=folder)
+        table = make_catalog(image, maps, SourceOptions(), workers=workers, scratch=folder)
         clock("all")
     return clock.result(len(table))
 

@@ -34,7 +34,7 @@ from morpheus_lite.io.mapfile import MapFile
 from morpheus_lite.models.onepass_config import OnePassConfig, multiply_adds
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.noise.subtracted import measure_sections
-from morpheus_lite.pipeline.classify import plan_run
+from morpheus_lite.pipeline.plan import plan_run
 from morpheus_lite.runtime.resources import usable_cores
 
 RESIDENT = 1024  # side of the array of the bare call: a larger one is slower, for it leaves the caches
@@ -109,7 +109,7 @@ def end_to_end(field: Path, output: Path, model: Any, memory: str, shares: dict[
     with open_image(field) as image:
         plan = plan_run(image, model, ClassifyOptions(model=model.name, memory=memory))
         with MapFile(output, image.shape, plan.kinds, wcs=image.wcs, provenance=plan.record) as maps:
-            plan.fill(maps, measure_sections(image), None)
+            plan.inferer.fill(plan.image, maps, noise=measure_sections(image))
         shares["all"] = time.process_time() - core
         n_pixels = image.shape[0] * image.shape[1]
         return n_pixels / (time.perf_counter() - start), n_pixels / shares["all"]

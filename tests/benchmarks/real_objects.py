@@ -18,10 +18,10 @@ from astropy.io import fits
 
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.inference.one_pass import classify_tiles
 from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.onepass_config import OnePassConfig, halo
 from morpheus_lite.noise.background_mesh import measure_background, normalize
+from morpheus_lite.pipeline.classify import classify
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.validation import predict_probability
 
@@ -48,7 +48,7 @@ def load(path: Path) -> tuple[OnePassConfig, Predict]:
         from morpheus_lite.models.registry import load_model
 
         model = load_model(str(path))
-        return OnePassConfig.from_dict(model.network), lambda image: classify_tiles(image, model).probability
+        return OnePassConfig.from_dict(model.network), lambda image: classify(image, model).probability
     config = OnePassConfig.from_dict(json.loads((path / "model.json").read_text()))
     network = build_onepass(config)
     network.set_weights(load_state(path / "state.npz")[0]["mean"])

@@ -16,8 +16,8 @@ from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.sliding_window import classify_windows
 from morpheus_lite.models.registry import Model, load_model
+from morpheus_lite.pipeline.classify import classify
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def numbers(text: str) -> tuple[int, ...]:
 
 def measure(image: SkyImage, model: Model, strides: tuple[int, ...]) -> list[Row]:
     """Classify at each stride and compare with the first, which should be 1."""
-    classify_windows(image.cutout(Window(0, 0, model.window, model.window)), model)  # not to count the start
+    classify(image.cutout(Window(0, 0, model.window, model.window)), model)  # not to count the start
     reference, rows = None, []
     for stride in strides:
         start = time.process_time()
-        result = classify_windows(image, model, stride=stride)
+        result = classify(image, model, stride=stride)
         seconds = time.process_time() - start
         reference = reference or result
         rows.append(compare(reference, result, stride, seconds))

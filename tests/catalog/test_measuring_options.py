@@ -127,7 +127,7 @@ def test_impossible_options_of_a_tile(fields, message):
 
 
 def test_maps_alone_need_no_sources(sim_field, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("morpheus_lite.pipeline.classify.catalogue_sections", None)
+    monkeypatch.setattr("morpheus_lite.pipeline.classify.make_catalog", None)
     arguments = [*FAST, "--products", "maps", "--planes", "mean,coverage", "--json"]
     assert main(["classify", str(sim_field), "-o", str(tmp_path), *arguments]) == 0
     record = json.loads(capsys.readouterr().out)["images"][0]

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.one_pass import align_bands, classify_tiles, tile_windows
+from morpheus_lite.inference.one_pass import OnePass, align_bands, tile_windows
+from morpheus_lite.io import open_image
+from morpheus_lite.io.mapfile import MemoryMaps
 
 
 class BoxModel:
@@ -35,6 +37,16 @@ class BoxModel:
     def bytes_per_pixel(self, n_bands):
         """As a network would say."""
         return 100.0 * n_bands
+
+    def release(self):
+        """Nothing is kept."""
+
+
+def classify_tiles(image, model, *, progress=None, **options):
+    inferer = OnePass(model, **options)
+    maps = MemoryMaps(image.shape, inferer.kinds, wcs=image.wcs, provenance=inferer.record)
+    inferer.fill(open_image(image), maps, progress=progress)
+    return maps.read()
 
 
 def sky(shape, bands=("A", "B"), seed=0):

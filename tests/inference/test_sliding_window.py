@@ -13,7 +13,7 @@ from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Tiling, Window
 from morpheus_lite.errors import InputError, ModelError, OptionError
-from morpheus_lite.inference.sliding_window import classify_region, classify_windows
+from morpheus_lite.inference.sliding_window import classify_region
 
 
 @dataclass
@@ -45,6 +45,11 @@ class Neighbourly(Identity):
         mean = batch.mean(axis=(1, 2), keepdims=True)
         ramp = np.linspace(0, 0.1, self.window, dtype=np.float32)
         return np.clip((batch + mean) / 2.5 + ramp[:, None, None] * ramp[:, None], 0, 1)
+
+
+def classify_windows(image, model, *, stride=None, edges="classify", **options):
+    tiling = Tiling(image.shape, model.window, model.stride if stride is None else stride, model.margin, edges)
+    return classify_region(image, model, tiling, Window(0, 0, *image.shape), **options)
 
 
 def image_of(shape, n_bands=3, seed=0, invalid=()):

@@ -5,13 +5,12 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_one_pass import BoxModel, sky
+from test_one_pass import BoxModel, classify_tiles, sky
 
 import morpheus_lite as ml
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference import one_pass
-from morpheus_lite.inference.one_pass import classify_tiles, stream_tiles, tile_record
+from morpheus_lite.inference.one_pass import OnePass
 from morpheus_lite.inference.test_time_augmentation import entropy, predict_symmetric
 from morpheus_lite.inference.tile_memory import workers_in
 from morpheus_lite.io import open_image, read_maps
@@ -107,9 +106,9 @@ def test_maps_of_uncertainty_do_not_depend_on_tiles_nor_on_where_they_are(
     image.valid[:5, :7] = False
     whole = classify_tiles(image, LopsidedModel(), uncertainty=True, tile=200)
     path = tmp_path_factory.mktemp("maps") / "maps.fits"
-    kinds, record = (*one_pass.TILE_PLANES, *one_pass.UNCERTAINTY), tile_record(LopsidedModel(), uncertainty=True)
-    with MapFile(path, image.shape, kinds, wcs=None, provenance=record) as maps:
-        stream_tiles(open_image(image), LopsidedModel(), maps, tile=tile, workers=workers)
+    inferer = OnePass(LopsidedModel(), uncertainty=True, tile=tile, workers=workers)
+    with MapFile(path, image.shape, inferer.kinds, wcs=None, provenance=inferer.record) as maps:
+        inferer.fill(open_image(image), maps)
     again, _, record = read_maps(path)
     for name in ("probability", "entropy", "tta_disagreement"):
         np.testing.assert_allclose(getattr(again, name), getattr(whole, name), atol=1e-6, err_msg=name)

@@ -10,11 +10,11 @@ from test_onepass_network import random_network
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference.one_pass import classify_tiles
 from morpheus_lite.models.devices import use_device
 from morpheus_lite.models.onepass import fold_network
 from morpheus_lite.models.onepass_config import OnePassConfig, stage_margins
 from morpheus_lite.models.registry import load_model
+from morpheus_lite.pipeline.classify import classify
 
 CONFIG = OnePassConfig(
     down=((2, 4), (1, 6)), intermediate=(2, 8), up=((1, 6), (2, 4)), bands=("F160W", "F125W", "F606W")
@@ -43,7 +43,7 @@ def test_bfloat16_agrees_and_leaves_the_policy_of_keras_alone(engine, caplog):
     assert keras.config.dtype_policy().name == before
     flags = Path("/proc/cpuinfo")
     assert ("slower here than float32" in caplog.text) == (not flags.exists() or "amx_bf16" not in flags.read_text())
-    a, b = (classify_tiles(image, model) for model in (exact, rough))
+    a, b = (classify(image, model) for model in (exact, rough))
     side = rough.factor + 2 * rough.halo
     assert rough.predict_inner(*[np.zeros((1, side, side, 4), t) for t in (np.float32, bool)]).dtype == np.float32
     assert 0 < np.abs(a.probability - b.probability).max() < 0.1

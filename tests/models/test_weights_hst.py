@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.inference.one_pass import classify_tiles
 from morpheus_lite.models.registry import load_model
+from morpheus_lite.pipeline.classify import classify
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import real_objects
@@ -36,7 +36,7 @@ def flux_class(result, flux, x, y, radius):
 
 def test_blank_sky_stays_blank_in_any_unit(model):
     data = np.random.default_rng(11).standard_normal((512, 512, 4)) * [5, 1e-3, 300, 1] + [1, 0, -40, 9]
-    source = classify_tiles(image_of(data), model).source_probability
+    source = classify(image_of(data), model).source_probability
     assert ndimage.label(source > 0.7)[1] == 0 and source.mean() < 0.01
 
 
@@ -44,7 +44,7 @@ def test_a_bright_gaussian_is_found_at_its_place(model):
     data = np.random.default_rng(12).standard_normal((256, 256, 4))
     y, x = np.indices((256, 256))
     data += 60 * np.exp(-0.5 * ((y - 100) ** 2 + (x - 140) ** 2) / 9)[..., None]
-    regions, count = ndimage.label(classify_tiles(image_of(data), model).source_probability > 0.5)
+    regions, count = ndimage.label(classify(image_of(data), model).source_probability > 0.5)
     assert count == 1
     np.testing.assert_allclose(ndimage.center_of_mass(regions), (100, 140), atol=1.5)
 
@@ -52,14 +52,14 @@ def test_a_bright_gaussian_is_found_at_its_place(model):
 @pytest.mark.shared
 def test_named_objects_of_the_xdf(model, shared):
     image = real_objects.xdf(shared)
-    probability = classify_tiles(image, model).probability
+    probability = classify(image, model).probability
     rows, columns = np.indices(image.shape)
     for name, (x, y, radius, accepted) in real_objects.XDF_OBJECTS.items():
         inside = (columns - x) ** 2 + (rows - y) ** 2 < radius**2
         share = real_objects.class_shares(probability, image.data[..., 0], inside)
         assert CLASSES[share.argmax()] in accepted, name
     for band in BANDS:
-        result = classify_tiles(real_objects.only(image, band), model)
+        result = classify(real_objects.only(image, band), model)
         assert flux_class(result, image.data[..., 0], 224, 400, 45) == "disk"
         assert flux_class(result, image.data[..., 0], 116, 380, 25) == "point_source"
 
@@ -69,6 +69,6 @@ def test_stamps_of_spheroids(model, shared):
     count = 0
     for image, segments in real_objects.stamps(shared).values():
         inside = segments == segments[segments.shape[0] // 2, segments.shape[1] // 2]
-        share = real_objects.class_shares(classify_tiles(image, model).probability, image.data[..., 0], inside)
+        share = real_objects.class_shares(classify(image, model).probability, image.data[..., 0], inside)
         count += CLASSES[share.argmax()] == "spheroid"
     assert count >= 15

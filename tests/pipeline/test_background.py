@@ -221,7 +221,7 @@ def test_maps_outlive_a_catalogue_that_fails(tmp_path, monkeypatch, caplog):
     def fail(*_, **__):
         raise RuntimeError("no catalogue today")
 
-    monkeypatch.setattr(pipeline, "catalogue_sections", fail)
+    monkeypatch.setattr(pipeline, "make_catalog", fail)
     path = write(tmp_path / "sky.fits", image(field(), CARDS))
     with pytest.raises(RuntimeError, match="no catalogue today"):
         pipeline.classify_file(path, tmp_path / "out")

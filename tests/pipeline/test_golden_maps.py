@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import morpheus_lite as ml
-from morpheus_lite.inference.sliding_window import classify_windows
 from morpheus_lite.models.registry import load_model
+from morpheus_lite.pipeline.classify import classify
 
 
 def compare(folder, name, engine):
     """Classify a golden input as the release did, and hold every map against its own."""
     image = ml.read_image(folder / f"{name}.fits").select(["H", "J", "V", "Z"])
     golden = np.load(folder / f"{name}.npz")
-    result = classify_windows(image, load_model("hausen2020", engine=engine), stride=1, edges="leave")
+    result = classify(image, load_model("hausen2020", engine=engine), stride=1, edges="leave")
     np.testing.assert_array_equal(result.coverage, golden["n"])
     seen = golden["n"] > 0
     mean, variance, vote = (

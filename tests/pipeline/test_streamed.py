@@ -21,7 +21,8 @@ from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
-from morpheus_lite.pipeline.sources import block_side_in, catalogue_sections
+from morpheus_lite.pipeline.classify import make_catalog
+from morpheus_lite.pipeline.plan import SourceOptions, block_side_in
 from morpheus_lite.segmentation.connected_components import Components
 from morpheus_lite.segmentation.deblending import deblend
 from morpheus_lite.segmentation.detection import DetectionOptions, flood, segment, uncertain_pixels
@@ -93,10 +94,11 @@ def one_block(image, maps, method, *, detection=None, deblending=None, measuring
     return labels, measure(labels, image, maps, parents=parents, maps=chosen, options=measuring)
 
 
-def many_blocks(image, maps, method, tile, **options):
+def many_blocks(image, maps, method, tile, *, workers=1, progress=None, **options):
     stored = MemoryMaps(image.shape, KINDS, wcs=image.wcs, provenance=maps.provenance)
     stored.write(Window(0, 0, *image.shape), maps)
-    table = catalogue_sections(open_image(image), stored, method=method, tile=tile, **options)
+    how = SourceOptions(method, **options)
+    table = make_catalog(open_image(image), stored, how, tile=tile, workers=workers, progress=progress)
     return stored.read_plane("SEGMENTATION"), table
 
 
@@ -319,7 +321,7 @@ class TestIdentical:
         expected = one_block(image, maps, "probability")
         with MapFile(tmp_path / "m.fits", image.shape, KINDS, wcs=image.wcs, provenance=maps.provenance) as stored:
             stored.write(Window(0, 0, *image.shape), maps)
-            table = catalogue_sections(open_image(image), stored, method="probability", tile=50, scratch=tmp_path)
+            table = make_catalog(open_image(image), stored, SourceOptions(), tile=50, scratch=tmp_path)
             labels = stored.read_plane("SEGMENTATION")
         assert_identical((labels, table), expected)
         assert [path.name for path in tmp_path.iterdir()] == ["m.fits"]
@@ -336,7 +338,7 @@ class TestIdentical:
         with stored, open_image(paths, zero_points={"F160W": 25.9}) as source:
             in_files = one_block(source.read(), maps, method)
             stored.write(Window(0, 0, *image.shape), maps)
-            table = catalogue_sections(source, stored, method=method, tile=40, workers=2)
+            table = make_catalog(source, stored, SourceOptions(method), tile=40, workers=2)
             assert_identical((stored.read_plane("SEGMENTATION"), table), in_files)
         assert_identical(many_blocks(image, maps, method, 40, workers=3), expected)
         before = segment(maps, method=method, image=image)
@@ -372,7 +374,7 @@ class TestBadInput:
     def test_another_shape(self):
         image, _ = scene(np.zeros((40, 50)))
         with pytest.raises(InputError, match=r"\(50, 40\)"):
-            catalogue_sections(open_image(image), self.maps((50, 40)))
+            make_catalog(open_image(image), self.maps((50, 40)), SourceOptions())
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -386,4 +388,5 @@ class TestBadInput:
     def test_impossible_options(self, options, message):
         image, _ = scene(np.zeros((40, 50)))
         with pytest.raises(OptionError, match=message):
-            catalogue_sections(open_image(image), self.maps((40, 50), ("mean", "coverage")), **options)
+            how = SourceOptions(options.pop("method", "probability"))
+            make_catalog(open_image(image), self.maps((40, 50), ("mean", "coverage")), how, **options)

@@ -13,7 +13,8 @@ from astropy.io import fits
 from astropy.table import QTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_one_pass import BoxModel, sky
+from test_one_pass import BoxModel, classify_tiles, sky
+from test_sliding_window import classify_windows
 
 import morpheus_lite as ml
 from morpheus_lite.config.classify import ClassifyOptions
@@ -21,9 +22,9 @@ from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError, OutputError
-from morpheus_lite.inference import one_pass, tile_memory
-from morpheus_lite.inference.one_pass import classify_tiles, stream_tiles, tile_record
-from morpheus_lite.inference.sliding_window import classify_windows, region_in, stream_windows, window_record
+from morpheus_lite.inference import tile_memory
+from morpheus_lite.inference.one_pass import OnePass
+from morpheus_lite.inference.sliding_window import WINDOW_PLANES, SlidingWindows, region_in
 from morpheus_lite.inference.tile_memory import TILE_SIDES, tile_side, workers_in
 from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
@@ -81,10 +82,9 @@ def test_a_file_and_memory_give_the_same_maps(tmp_path_factory, shape, tile, wor
         rms[: shape[0] // 2, :, 1] = 0  # unknown there
         image = SkyImage(image.data, image.bands, image.valid, rms)
     whole = classify_tiles(image, BoxModel(), tile=200, workers=1)
-    with MapFile(
-        folder / "maps.fits", shape, one_pass.TILE_PLANES, wcs=None, provenance=tile_record(BoxModel())
-    ) as maps:
-        stream_tiles(open_image(image), BoxModel(), maps, tile=tile, workers=workers)
+    inferer = OnePass(BoxModel(), tile=tile, workers=workers)
+    with MapFile(folder / "maps.fits", shape, inferer.kinds, wcs=None, provenance=inferer.record) as maps:
+        inferer.fill(open_image(image), maps)
         read = maps.read()
     for name in ("probability", "coverage", "valid", "flags"):
         np.testing.assert_array_equal(getattr(read, name), getattr(whole, name), err_msg=name)
@@ -126,14 +126,15 @@ def test_regions_of_windows_give_the_maps_of_the_whole(height, width, region, se
     image.valid[5:9, 7:20] = False
     model = Windowed()
     whole = classify_windows(image, model, stride=3)
-    maps = MemoryMaps(image.shape, ("mean", "variance", "vote", "coverage", "flags"))
+    maps = MemoryMaps(image.shape, WINDOW_PLANES)
     seen = []
-    stream_windows(open_image(image), model, maps, stride=3, region=region, progress=lambda *step: seen.append(step))
+    inferer = SlidingWindows(model, 3, region=region)
+    inferer.fill(open_image(image), maps, progress=lambda *step: seen.append(step))
     read = maps.read()
     for name in ("probability", "variance", "vote", "coverage", "flags", "valid"):
         np.testing.assert_array_equal(getattr(read, name), getattr(whole, name), err_msg=name)
     assert seen[-1] == (height * width, height * width) and seen == sorted(seen)
-    assert window_record(model, 3, "classify")["stride"] == 3
+    assert inferer.record["stride"] == 3
 
 
 class Windowed:
@@ -263,9 +264,10 @@ def test_too_little_memory_is_said_before_the_work(field, hst, tmp_path):
 
 
 def test_pictures_of_large_images_are_drawn_from_blocks(field, hst, products, tmp_path):
-    kinds = (*one_pass.TILE_PLANES, "segmentation")
+    inferer = OnePass(hst)
+    kinds = (*inferer.kinds, "segmentation")
     with open_image(field) as source, MapFile(tmp_path / "m", source.shape, kinds, wcs=None, provenance={}) as maps:
-        stream_tiles(source, hst, maps)
+        inferer.fill(source, maps)
         labels = read_maps(products.paths["maps"])[1]
         maps.write_plane("SEGMENTATION", labels)
         small = overview(source, maps, products.table, 311 * 401 // 9 + 1000)
@@ -315,11 +317,11 @@ def test_a_killed_run_leaves_no_product_and_the_next_one_clears_up(field, hst, t
         "from morpheus_lite.pipeline.classify import classify_file\n"
         "from morpheus_lite.config.classify import ClassifyOptions\n"
         "import morpheus_lite.pipeline.classify as p\n"
-        "real = p.catalogue_sections\n"
+        "real = p.make_catalog\n"
         "def slow(*a, **k):\n"
         "    print('maps are made', flush=True)\n"
         "    time.sleep(60)\n"
-        "p.catalogue_sections = slow\n"
+        "p.make_catalog = slow\n"
         f"classify_file({str(field)!r}, {str(tmp_path)!r}, ClassifyOptions(model='hst'))\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

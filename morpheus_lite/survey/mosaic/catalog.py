@@ -5,18 +5,17 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.io import open_image
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.mapfile import MapFile
 from morpheus_lite.io.maps import map_planes
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.models.registry import read_info
-from morpheus_lite.pipeline.classify import measuring_in, resolve_detection
+from morpheus_lite.pipeline.classify import make_catalog
+from morpheus_lite.pipeline.plan import block_side_in, named_bands, source_options
 from morpheus_lite.pipeline.products import product_paths, write_products
-from morpheus_lite.pipeline.sources import block_side_in, catalogue_sections
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.runtime.resources import parse_memory
 from morpheus_lite.survey.mosaic.geometry import (
@@ -64,15 +63,13 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
     aside.mkdir()
     try:
         with open_image(job.tile.image, **job.tile.read_options) as opened:
-            chosen = opened.select(info.bands) if info.bands and not opened.has_band_names else opened
-            image = SentSource(chosen.description)
+            image = SentSource(named_bands(opened, info.bands).description)
         maps = open_pieces(job, pieces, image)
         memory = parse_memory(job.options.memory) - BASE_MEMORY
-        table = catalogue_sections(
+        table = make_catalog(
             image,
             maps,
-            **resolve_detection(chosen, info.settings, maps.kinds, job.options),
-            measuring=measuring_in(job.options, prepared.outside),
+            source_options(image, info.settings, maps.kinds, job.options, prepared.outside),
             noise=load_noise(piece_directory(directory) / NOISE),
             tile=block_side_in(image, maps, max(memory, 1), 1),
             workers=ClusterSpread(client, retries=retries),
@@ -80,7 +77,7 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
         )
         paths = product_paths(job.tile.name, aside, job.options)
         paths.pop("maps", None)
-        write_products(paths, image, cast(MapFile, maps), table, job.options, memory=memory, run=dict(maps.provenance))
+        write_products(paths, image, maps, table, job.options, memory=memory, run=dict(maps.provenance))
         image.close()
         times = {"network": seconds, "catalog": time.perf_counter() - start}
         summary = image_summary(job.tile, table, times)

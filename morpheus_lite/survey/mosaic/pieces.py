@@ -13,18 +13,16 @@ from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import MapFile, classification_of, windowed
-from morpheus_lite.io.maps import map_planes, write_planes
+from morpheus_lite.io.mapfile import MapFile, export_maps, read_by_plane, windowed, write_by_plane
+from morpheus_lite.io.maps import map_planes
 from morpheus_lite.io.planes import ImageDescription
-from morpheus_lite.io.run_header import header_of_run, run_of_header
+from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.state.tile_state import fingerprint_product
 
 if TYPE_CHECKING:
     from distributed import Client
-
-_ALWAYS = ("mean", "coverage", "flags")
 
 
 class SentSource(ImageSource):
@@ -60,31 +58,30 @@ class NamedPlane(ScratchFile):
         return NamedPlane, (self.path, self.shape)
 
 
-class CroppedMaps:
-    """Writes what lies inside a window of the whole into the maps of that window.
+class CroppedMaps(MapFile):
+    """Class maps of a part of an image, written by windows of the whole: what lies outside of the part is left out.
 
     Parameters
     ----------
-    maps : MapFile
-        Of the window.
+    path, kinds, provenance
+        As of `~morpheus_lite.io.mapfile.MapFile`.
     within : Window
-        Where it lies.
+        Where the part lies.
+    wcs : astropy.wcs.WCS or None
+        Of the whole.
     """
 
-    def __init__(self, maps: MapFile, within: Window) -> None:
-        self._maps, self._within = maps, within
-        self.shape, self.kinds = maps.shape, maps.kinds
+    def __init__(
+        self, path: Path, within: Window, kinds: Sequence[str], *, wcs: WCS | None, provenance: Mapping[str, Any]
+    ) -> None:
+        super().__init__(path, within.shape, kinds, wcs=windowed(wcs, within), provenance=provenance)
+        self._within = within
 
-    def write(self, window: Window, classification: Classification) -> None:
-        """Write the maps of a window of the whole, as far as they lie inside."""
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
+        """Write a window of the whole, as far as it lies inside the part."""
+        window = window or self._within
         shared = _shared(window, self._within)
-        here = _moved(shared, window)
-        parts: dict[str, Any] = {
-            name: None if plane is None else plane[here.slices]
-            for name, plane in vars(classification).items()
-            if name not in ("wcs", "provenance")
-        }
-        self._maps.write(_moved(shared, self._within), Classification(**parts))
+        super().write_plane(name, pixels[_moved(shared, window).slices], _moved(shared, self._within))
 
 
 class PieceMaps:
@@ -133,6 +130,10 @@ class PieceMaps:
             pixels[here.slices] = self._stored(name, piece, path, "r")[_moved(shared, piece).slices]
         return pixels
 
+    def write(self, window: Window, classification: Classification) -> None:
+        """Write the maps of a window; planes of which the classification has none stay as they are."""
+        write_by_plane(self, self._planes.values(), window, classification)
+
     def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
         """Write a window of one plane, by the name of its HDU."""
         window = window or Window(0, 0, *self.shape)
@@ -144,15 +145,7 @@ class PieceMaps:
 
     def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
         """The maps of a window; as `~morpheus_lite.io.mapfile.MapFile.read`."""
-        window = window or Window(0, 0, *self.shape)
-        wanted = {*_ALWAYS, *(self.kinds if kinds is None else kinds)} - {"segmentation"}
-        read: dict[str, list[np.ndarray]] = {}
-        for plane in self._planes.values():
-            if plane.kind in wanted:
-                read.setdefault(plane.kind, []).append(self.read_plane(plane.name, window))
-        of_classes = {plane.kind for plane in self._planes.values() if plane.index is not None}
-        arrays = {kind: np.stack(found, axis=2) if kind in of_classes else found[0] for kind, found in read.items()}
-        return classification_of(arrays, wcs=windowed(self.wcs, window), provenance=self.provenance)
+        return read_by_plane(self, self._planes.values(), window, kinds)
 
     def _touching(self, window: Window) -> Iterator[tuple[Window, str]]:
         return ((piece, path) for piece, path in self.pieces if piece.touches(window))
@@ -175,18 +168,9 @@ def finish_piece(path: str, kinds: Sequence[str] | None, compress: bool) -> dict
             wcs = celestial_wcs(hdus[1].header, shape, path)
         found = [kind for kind in PLANES if {plane.name for plane in map_planes([kind])} <= names]
         maps = PieceMaps(shape, found, [(Window(0, 0, *shape), path)], wcs=wcs, provenance=run_of_header(header))
-        planes = map_planes(found if kinds is None else kinds)
         aside = temporary_path(product)
         try:
-            write_planes(
-                aside,
-                header_of_run(maps.provenance),
-                planes,
-                wcs,
-                shape,
-                lambda plane, window: maps.read_plane(plane.name, window),
-                compress=compress,
-            )
+            export_maps(maps, aside, kinds, compress=compress)
             aside.replace(product)
         finally:
             aside.unlink(missing_ok=True)

@@ -5,20 +5,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from morpheus_lite.inference.domain_check import middle
-from morpheus_lite.inference.tile_memory import tile_side
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import MapFile, windowed
-from morpheus_lite.pipeline.classify import (
-    measure_chosen_background,
-    outside_domain,
-    plan_run,
-    resolve_detection,
-    run_record,
-)
+from morpheus_lite.pipeline.plan import measure_chosen_background, plan_run, run_record, source_options
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -54,17 +45,16 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
     inputs = describe_inputs(job.tile)
     with open_image(job.tile.image, **job.tile.read_options) as opened:
         model, name = get_model(job, opened), model_name(job, opened)
-        image = opened.select(model.bands) if model.bands and not opened.has_band_names else opened
-        resolve_detection(image, model.settings, (), job.options)  # what is impossible fails here, before the pieces
-        outside = outside_domain(image.read(middle(image.shape)), model) if job.options.domain_check else ()
-        if model.kind == "onepass":
+        plan = plan_run(opened, model, job.options, workers=job.threads)
+        source_options(plan.image, model.settings, plan.kinds, job.options)  # the impossible fails before the pieces
+        if plan.inferer.needs_noise:
             aside = temporary_path(place / NOISE)
-            save_noise(aside, measure_chosen_background(image, job.options, workers=job.threads))
+            save_noise(aside, measure_chosen_background(plan.image, job.options, workers=job.threads))
             aside.replace(place / NOISE)
         else:
             (place / NOISE).unlink(missing_ok=True)
-        grid = tile_side(model, len(model.bands) or image.n_bands) if model.kind == "onepass" else 1
-    found = Prepared(name, model.sha256, inputs, tuple(outside), grid)
+        grid = plan.inferer.grid(plan.image.n_bands)
+    found = Prepared(name, model.sha256, inputs, plan.outside, grid)
     write_json(place / PREPARED, {"run": digest(job.made_of), **asdict(found)})
     return Outcome(job.tile.name, "done", time.perf_counter() - start)
 
@@ -87,16 +77,12 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
         marker.unlink()
     aside = temporary_path(product)
     try:
-        with open_image(job.tile.image, **job.tile.read_options) as image:
-            model = get_model(job, image)
-            if model.bands and not image.has_band_names:
-                image = image.select(model.bands)
-            plan = plan_run(image, model, job.options, workers=job.threads, within=window)
-            record = {**plan.record, **run_record(image, job.options)}
-            if prepared.outside:
-                record["domain"] = list(prepared.outside)
-            with MapFile(aside, window.shape, plan.kinds, wcs=windowed(image.wcs, window), provenance=record) as maps:
-                plan.fill(cast(MapFile, CroppedMaps(maps, window)), load_noise(place / NOISE), None)
+        with open_image(job.tile.image, **job.tile.read_options) as opened:
+            model = get_model(job, opened)
+            plan = plan_run(opened, model, job.options, workers=job.threads, outside=prepared.outside)
+            record = {**plan.record, **run_record(plan.image, job.options)}
+            with CroppedMaps(aside, window, plan.kinds, wcs=plan.image.wcs, provenance=record) as maps:
+                plan.inferer.fill(plan.image, maps, noise=load_noise(place / NOISE), within=window)
         aside.replace(product)
         seconds = time.perf_counter() - start
         write_json(marker, {"fingerprint": fingerprint, "size": product.stat().st_size, "seconds": seconds})

@@ -1,0 +1,255 @@
+"""Plan of one image: what is decided, and checked to fit, before the work starts."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from morpheus_lite import __version__
+from morpheus_lite.config.classify import AUTO, ClassifyOptions
+from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
+from morpheus_lite.config.schema import chosen, plain_values
+from morpheus_lite.config.sources import DetectionOptions, MultithresholdOptions
+from morpheus_lite.core.blocks import BLOCK
+from morpheus_lite.core.image import SkyImage, canonical_band
+from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.inference.domain_check import check_domain, middle
+from morpheus_lite.inference.inferer import Inferer, make_inferer
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.models.registry import Model, choose_model
+from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.noise.subtracted import measure_sections
+from morpheus_lite.runtime.resources import held_memory, parse_memory
+from morpheus_lite.segmentation.detection import DETECTION_METHODS
+
+_SMALLEST_TILE = 128
+_PLANES_OF = {"mean": 5, "variance": 5, "vote": 5}
+_BYTES_OF_BAND = 18  # data, RMS and validity, and again where they are taken
+_BYTES_OF_PIXEL = 75  # labels before and after, marks, and what is at work
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Plan of the class maps of one image.
+
+    Parameters
+    ----------
+    image : ImageSource
+        The image; its bands have the names of the model's where they had none.
+    inferer : Inferer
+        The model, and how it works on the image.
+    memory : int
+        Bytes of memory that may be used beside the libraries.
+    outside : tuple of str
+        In which respects the image is unlike those that the model was trained on.
+    record : dict
+        What the maps record of the model and of how it is applied.
+    """
+
+    image: ImageSource
+    inferer: Inferer
+    memory: int
+    outside: tuple[str, ...]
+    record: dict[str, Any]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Planes of the maps."""
+        return (*self.inferer.kinds, "segmentation")
+
+
+def plan_run(
+    image: ImageSource,
+    model: Model,
+    options: ClassifyOptions,
+    *,
+    workers: int | None = None,
+    outside: tuple[str, ...] | None = None,
+) -> Plan:
+    """Plan the class maps of an image, in the memory of the options.
+
+    Parameters
+    ----------
+    image : ImageSource
+        The image.
+    model : Model
+        The model.
+    options : ClassifyOptions
+        How it is applied.
+    workers : int, optional
+        Calls of the network at the same time; as many as there are cores if not given.
+    outside : tuple of str, optional
+        In which respects the image lies outside of the model's domain; looked for here if not given.
+
+    Raises
+    ------
+    OptionError
+        The memory is not enough, or the options do not go with the model.
+    """
+    image = named_bands(image, model.bands)
+    memory = parse_memory(options.memory)
+    left = memory - held_memory()
+    inferer = make_inferer(model, options, workers=workers).within_memory(memory, image)
+    missing = [kind for kind in options.planes or () if kind not in (*inferer.kinds, "segmentation")]
+    if missing:
+        raise OptionError(
+            f"{model.name} gives no map planes {', '.join(missing)}; it has {', '.join(inferer.kinds)}, segmentation"
+        )
+    if outside is None:
+        outside = outside_domain(image.read(middle(image.shape)), model) if options.domain_check else ()
+    detection = {**model.settings.get("detection", {}), **options.detection}
+    record = {**inferer.record, "engine": model.engine}
+    record |= {"detection": detection} if detection else {}
+    record |= {"domain": list(outside)} if outside else {}
+    return Plan(image, inferer, left, outside, record)
+
+
+def chosen_model(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
+    """The model that was asked for, or the one that suits the image."""
+    return choose_model(image.bands, image.pixel_scale) if model == AUTO else model
+
+
+def named_bands(image: ImageSource, bands: tuple[str, ...]) -> ImageSource:
+    """The image; bands without names get those of the model."""
+    return image.select(bands) if bands and not image.has_band_names else image
+
+
+def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
+    """List, and log, how the middle of an image differs from those that a model was trained on, in sentences."""
+    ranges = model.settings.get("domain", {})
+    if not ranges:
+        return ()
+    outside = check_domain(image, ranges).outside
+    for sentence in outside:
+        log.warning("%s: %s", image.name, sentence)
+    return outside
+
+
+def measure_chosen_background(
+    image: ImageSource, options: ClassifyOptions, *, workers: int | None = None
+) -> BackgroundMesh:
+    """Noise of a whole image, on the background that the options say."""
+    background = options.measuring.background_of(by_votes=False)
+    return measure_sections(image, background="mesh" if background is None else background, workers=workers)
+
+
+def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
+    """Record of a run in every product, beside what the engine recorded of the model."""
+    parts = {"measuring": chosen(options.measuring), "deblending": chosen(options.deblending)}
+    values = {**plain_values(options, without=("none", "files")), **parts}
+    record = {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": values}
+    background = options.measuring.background
+    return record if background is None else {**record, "background": background}
+
+
+@dataclass(frozen=True, eq=False)
+class SourceOptions:
+    """Options of `~morpheus_lite.pipeline.classify.make_catalog`.
+
+    Parameters
+    ----------
+    method : {"probability", "paper"}
+        How sources are found; deblending goes with it.
+    detection : DetectionOptions, optional
+        For ``"probability"``.
+    deblending : MultithresholdOptions, optional
+        For ``"probability"``.
+    measuring : MeasureOptions
+        What to measure.
+    band : str, optional
+        Detection band, which gives positions and shapes; None adds up all bands, each over the noise of its sky, for
+        ``"probability"``, and takes F160W, or the first band of an image without it, for ``"paper"``.
+
+    Raises
+    ------
+    OptionError
+        Unknown method.
+    """
+
+    method: str = "probability"
+    detection: DetectionOptions | None = None
+    deblending: MultithresholdOptions | None = None
+    measuring: MeasureOptions = field(default_factory=MeasureOptions)
+    band: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in DETECTION_METHODS:
+            raise OptionError(f"segmentation method {self.method!r}: choose one of {', '.join(DETECTION_METHODS)}")
+
+    @property
+    def background(self) -> str | float | None:
+        """What is subtracted; None leaves the image as it is."""
+        return self.measuring.background_of(by_votes=self.method == "paper")
+
+
+def source_options(
+    image: ImageSource,
+    settings: Mapping[str, Any],
+    kinds: Sequence[str],
+    options: ClassifyOptions,
+    outside: Sequence[str] = (),
+) -> SourceOptions:
+    """Resolve how the sources of an image are found and measured.
+
+    Parameters
+    ----------
+    image : ImageSource
+        The image.
+    settings : mapping
+        Of the model: what it states of ``"detection"``.
+    kinds : sequence of str
+        Planes of the class maps.
+    options : ClassifyOptions
+        What was chosen.
+    outside : sequence of str
+        In which respects the image lies outside of the model's domain, which is flagged.
+
+    Raises
+    ------
+    InputError
+        The image does not have the detection band.
+    OptionError
+        An option is impossible, or does not go with the image.
+    """
+    measuring = options.measuring
+    measuring.check_image(image.name, image.bands, image.pixel_scale)
+    if options.detection_band is not None and canonical_band(options.detection_band, image.bands) not in image.bands:
+        raise InputError(
+            f"{image.name} has no detection band {canonical_band(options.detection_band)}: it has "
+            f"{', '.join(image.bands)}"
+        )
+    return SourceOptions(
+        options.segmentation or ("paper" if "vote" in kinds else "probability"),
+        DetectionOptions(**{**settings.get("detection", {}), **options.detection}),
+        options.deblending,
+        replace(measuring, outside_domain=measuring.outside_domain or bool(outside)),
+        options.detection_band,
+    )
+
+
+def block_side_in(image: ImageReader, maps: MapStore, memory: int | None, workers: int = 1) -> int:
+    """Side of the tiles that a memory budget allows, in pixels.
+
+    Raises
+    ------
+    OptionError
+        The budget is too small for the smallest tiles.
+    """
+    if memory is None:
+        return BLOCK
+    n_planes = sum(_PLANES_OF.get(kind, 1) for kind in maps.kinds)
+    n_bytes = _BYTES_OF_BAND * image.read(Window(0, 0, 1, 1)).n_bands + 4 * n_planes + _BYTES_OF_PIXEL
+    # A group reaches half a tile beyond its own, and the largest margin on all sides.
+    side = int(((memory / max(workers, 1) / n_bytes) ** 0.5 - 2 * LARGEST_MARGIN) / 1.5)
+    if side < _SMALLEST_TILE:
+        least = n_bytes * max(workers, 1) * (1.5 * _SMALLEST_TILE + 2 * LARGEST_MARGIN) ** 2
+        raise OptionError(
+            f"a memory of {memory / 1e6:.0f} MB for labels and catalogue with {workers} worker(s): expected at least "
+            f"{least / 1e6:.0f} MB; allow more, or take fewer workers"
+        )
+    return min(side, BLOCK)
