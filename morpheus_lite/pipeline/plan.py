@@ -183,7 +183,7 @@ class SourceOptions:
 
     @property
     def background(self) -> str | float | None:
-        """What is subtracted; None leaves the image as it is."""
+        """Background to subtract; None leaves the image as it is."""
         return self.measuring.background_of(by_votes=self.method == "paper")
 
 
