@@ -45,6 +45,8 @@ class Conditions:
         Probability that part of the field has no data.
     rms_factor : tuple of float
         The RMS plane states the noise times this: real ones are off, PSF-matched ones by 2-3.
+    photons : tuple of float
+        Variance (nJy squared) that each nJy of light adds to the noise, and to the RMS plane; empty for none.
     """
 
     sigma: tuple[float, ...]
@@ -60,6 +62,7 @@ class Conditions:
     trails: float = 0.0
     invalid: float = 0.0
     rms_factor: tuple[float, ...] = ()
+    photons: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +77,14 @@ class Observation:
         int32, shape ``(y, x)``: `Field.owner` where the source stands out at this depth (`OWNED_SNR`), else 0.
     signal : numpy.ndarray
         float32, shape ``(y, x)``: noise-free S/N of all bands together, ``sqrt(sum((flux / sigma) ** 2))``.
+    sigma : numpy.ndarray
+        float32, shape ``(y, x, band)``: true standard deviation of the sky's noise in a pixel, nJy.
     """
 
     image: SkyImage
     labels: np.ndarray
     signal: np.ndarray
+    sigma: np.ndarray
 
 
 def plain_conditions(field: Field, *, depth: float = 1.0) -> Conditions:
@@ -127,6 +133,8 @@ def draw_conditions(rng: np.random.Generator, field: Field, *, tidy: float = 0.3
         trails=0.04 * blemished,
         invalid=0.2 * blemished,
         rms_factor=tuple(rng.choice([1.0, 2.3], p=[0.8, 0.2]) * 10 ** rng.normal(0, 0.06, n)),
+        # The sky of a pixel holds 30 to 30,000 photons.
+        photons=tuple(sigma / np.sqrt(10 ** rng.uniform(1.5, 4.5, n))) if rng.uniform() < 0.7 else (),
     )
 
 
@@ -157,7 +165,10 @@ def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> O
             f"({', '.join(field.bands)})"
         )
     sigma = noise_level(field.shape, conditions, rng)
-    data = field.flux + noise(field.shape, conditions.correlation, rng) * sigma
+    spread = sigma
+    if conditions.photons:
+        spread = np.sqrt(sigma**2 + np.maximum(field.flux, 0) * np.array(conditions.photons, dtype=np.float32))
+    data = field.flux + noise(field.shape, conditions.correlation, rng) * spread
     data += np.array(conditions.offset, dtype=np.float32)
     if any(conditions.unevenness):
         data += uneven_sky(field.shape, len(field.bands), rng) * np.array(conditions.unevenness, dtype=np.float32)
@@ -177,12 +188,12 @@ def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> O
         data=data,
         bands=field.bands,
         valid=valid,
-        rms=sigma * factor,
+        rms=spread * factor,
         zero_points=(ZERO_POINT,) * len(field.bands),
         units=("nJy",) * len(field.bands),
         name="simulated field",
     )
-    return Observation(image, np.where(signal > OWNED_SNR, field.owner, 0).astype(np.int32), signal)
+    return Observation(image, np.where(signal > OWNED_SNR, field.owner, 0).astype(np.int32), signal, sigma)
 
 
 def noise_level(shape: tuple[int, int], conditions: Conditions, rng: np.random.Generator) -> np.ndarray:

@@ -78,6 +78,39 @@ def round_taper(side: int, *, start: float) -> np.ndarray:
     return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Moffat:
+    """PSF of a telescope below the atmosphere.
+
+    Parameters
+    ----------
+    fwhm : float
+        Full width at half maximum in pixels, before the pixel's response.
+    beta : float
+        Index of the wings: the light falls as the distance to the power of ``-2 * beta``.
+    ellipticity, angle : float, optional
+        1 less the axis ratio; position angle in radians.
+    """
+
+    fwhm: float
+    beta: float
+    ellipticity: float = 0.0
+    angle: float = 0.0
+
+
+def moffat_psf(moffat: Moffat) -> Psf:
+    """The PSF on the pixels of an image, drawn by GalSim."""
+    galsim = require_galsim()
+    side = 2 * REACH * OVERSAMPLING
+    profile = galsim.Moffat(beta=moffat.beta, fwhm=moffat.fwhm)
+    profile = profile.shear(q=1 - moffat.ellipticity, beta=moffat.angle * galsim.radians)
+    image = galsim.ImageF(side, side, scale=1 / OVERSAMPLING)
+    galsim.Convolve(profile, galsim.Pixel(1.0)).drawImage(image, method="no_pixel", offset=galsim.PositionD(0.5, 0.5))
+    clean = np.clip(image.array, 0, None) * round_taper(side, start=0.8)
+    clean /= clean.sum(dtype=np.float64)
+    return Psf(clean, width_of(clean))
+
+
 @lru_cache(maxsize=160)
 def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
     """PSF of a filter of `FILTERS` on pixels of ``pixel_scale`` arcsec, before any matching: see `Psf.image`."""
