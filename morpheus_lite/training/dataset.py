@@ -62,10 +62,10 @@ def find_fields(patterns: Sequence[str]) -> tuple[str, ...]:
 def draw_training_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -> TrainingScene:
     """A field under random conditions (see `draw_style`), normalised as any image would be."""
     conditions = draw_style(rng, field, style)
-    image = observe(field, conditions, rng).image
-    sigma = image.rms / np.array(conditions.rms_factor or 1, np.float32)
+    observation = observe(field, conditions, rng)
+    image = observation.image
     # noise as it counts on scales of several pixels: correlation hides part of it from the scatter of single pixels
-    sigma = sigma / correlated_scatter(np.array(conditions.correlation)).astype(np.float32)
+    sigma = observation.sigma / correlated_scatter(np.array(conditions.correlation)).astype(np.float32)
     if rng.uniform() > _RMS_SHARE:
         image = replace(image, rms=None)
     snr, valid = normalize(image, measure_background(image))
@@ -110,8 +110,12 @@ def batches(
                 style = str(rng.choice(STYLES, p=style_shares(field, sampling.styles)))
                 scene = draw_training_scene(rng, field, style=style)
             pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
-        chosen = rng.choice(len(pool), sampling.batch, replace=False)
-        n_bands = max(pool[i][0].shape[-1] for i in chosen)
+        # No patch has more bands than the first: few batches are as wide as the widest field.
+        counts = np.array([patch[0].shape[-1] for patch in pool])
+        n_bands = counts[rng.integers(len(pool))]
+        near = np.flatnonzero(counts <= max(n_bands, np.sort(counts)[sampling.batch - 1]))
+        chosen = rng.choice(near, sampling.batch, replace=False)
+        n_bands = counts[chosen].max()
         arrays = [np.stack(column) for column in zip(*(_widened(pool[i], n_bands) for i in chosen), strict=True)]
         for i in sorted(chosen, reverse=True):
             pool[i] = pool[-1]

@@ -79,7 +79,7 @@ class ValidationScores:
         return row | {"completeness": self.completeness, "spurious_per_Mpx": self.spurious}
 
 
-def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 12) -> list[ValidationScene]:
+def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 36) -> list[ValidationScene]:
     """Validation fields, every other one at the depth of GOODS-S deep and the rest at random, always the same.
 
     Parameters
@@ -89,10 +89,12 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 12) ->
     seed : int
         Seed of noise and conditions.
     limit : int
-        At most so many fields.
+        At most so many fields, evenly spread over the sorted paths.
     """
     scenes = []
-    for i, path in enumerate(find_fields(patterns)[:limit]):
+    paths = find_fields(patterns)
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int))
+    for i, path in enumerate(paths[k] for k in chosen):
         field = Field.load(path)
         scene = draw_training_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
         whole = tuple(slice(0, length) for length in scene.owner.shape)
