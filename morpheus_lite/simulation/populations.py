@@ -65,7 +65,7 @@ class Source:
 
 @lru_cache(maxsize=1)
 def distributions() -> dict:
-    """The fitted numbers of ``distributions.json`` (made by ``weights/fit_populations.py``)."""
+    """The fitted numbers of ``distributions.json`` (made by ``weights/recipes/fit_populations.py``)."""
     text = resources.files("morpheus_lite.simulation").joinpath("distributions.json").read_text()
     return json.loads(text)
 

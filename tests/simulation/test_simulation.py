@@ -322,7 +322,7 @@ def test_the_distributions_are_what_the_fit_gives(shared, tmp_path, monkeypatch)
     )
     output = tmp_path / "distributions.json"
     monkeypatch.setattr(sys, "argv", ["fit_populations.py", *map(str, inputs), "-o", str(output)])
-    runpy.run_path(str(ROOT / "weights/fit_populations.py"), run_name="__main__")
+    runpy.run_path(str(ROOT / "weights/recipes/fit_populations.py"), run_name="__main__")
     fitted = json.loads(output.read_text())
     shipped = json.loads((ROOT / "morpheus_lite/simulation/distributions.json").read_text())
     assert fitted["counts"] == pytest.approx(shipped["counts"], abs=2e-3)

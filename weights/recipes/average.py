@@ -1,6 +1,6 @@
 """Weights that are the mean of several sets of one network.
 
-    python weights/average.py OUT DIRECTORY SHARE [DIRECTORY SHARE ...]
+    python weights/recipes/average.py OUT DIRECTORY SHARE [DIRECTORY SHARE ...]
 
 Each DIRECTORY is that of a model; shares need not sum to 1. The description is that of the last.
 """

@@ -1,12 +1,14 @@
 """From trained to shipped: calibration, detection thresholds and ranges of a set of weights, measured on natural skies.
 
-    python weights/make_fields.py valid FOLDER --natural --skip 60000 --count 26 --only hst
-    python weights/finish.py weights/hst 'FOLDER/hst_*.npz' --domain weights/domain_hst.json
+    python weights/recipes/make_fields.py valid fields/natural --natural --skip 60000 --count 52
+    python weights/recipes/second_simulator.py fields/second --skip 100 --count 26
+    python weights/recipes/finish.py weights/any 'fields/natural/*.npz' 'fields/second/second_4001*.npz' \\
+        --domain weights/recipes/any_domain.json
 
-The fields are validation fields with the real sky's counts and classes, seen at the depth of GOODS-S deep. Three
-things are fitted and stored in ``config.json``: biases of the classes, every source brighter than H = 25.5 counting
-once; a temperature and a bias of the sky, every pixel counting once; and the lowest ``core`` of the detection at which
-at most 1 % of the detections hold no true source.
+The fields are validation fields of both simulators, those of the first with the real sky's counts and classes, seen at
+the depth of GOODS-S deep. Three things are fitted and stored in ``config.json``: biases of the classes, every field
+counting once, and in it every source with a signal-to-noise ratio above 30; a temperature and a bias of the sky, every
+pixel counting once; and the lowest ``core`` of the detection at which at most 1 % of the detections hold no source.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from morpheus_lite.simulation import Field, class_map, observe, plain_conditions
 from morpheus_lite.training.dataset import find_fields
 
 N_PIXELS = 40_000
-CLASS_LIMIT = 25.5
+CLASS_SNR = 30.0
 PURITY = 0.99
 CORES = np.array([0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99])
 MIN_SIGNIFICANCE = 5.0
@@ -42,18 +44,19 @@ class Seen:
         rng = np.random.default_rng([31, index])
         self.field = Field.load(path)
         observation = observe(self.field, plain_conditions(self.field), rng)
-        self.labels = observation.labels
+        self.labels, self.signal = observation.labels, observation.signal
         image = replace(observation.image, rms=None)
         self.image: SkyImage = image.select(tuple(bands)) if bands else image
         self.probability = np.empty(0)
 
     def class_sample(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Class probabilities, given that a pixel is source, truth and weight of the pixels of sources that count."""
-        bright = np.append(False, self.field.sources["h_mag"] < CLASS_LIMIT)
+        power = np.bincount(self.labels.ravel(), self.signal.ravel() ** 2, len(self.field.sources) + 1)
+        bright = np.append(False, power[1:] > CLASS_SNR**2)
         used = np.flatnonzero(bright[self.labels].ravel())
         owner = self.labels.ravel()[used]
         given = self.probability.reshape(-1, BACKGROUND + 1)[used, :BACKGROUND]
-        weight = 1 / np.bincount(owner)[owner]
+        weight = 1 / np.bincount(owner)[owner] / max(len(np.unique(owner)), 1)
         return given / given.sum(axis=1, keepdims=True), self.field.sources["soft"][owner - 1], weight
 
     def pixel_sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -75,12 +78,11 @@ class Seen:
         return int(found.max()), int(np.sum(true))
 
 
-def fit(seen: Sequence[Seen], lean: float) -> Calibration:
-    """Biases of the classes by source, ``lean`` added for spheroid; then temperature and bias of the sky by pixel."""
+def fit(seen: Sequence[Seen]) -> Calibration:
+    """Biases of the classes by source; then temperature and bias of the sky by pixel."""
     given, truth, weight = (np.concatenate(parts) for parts in zip(*(s.class_sample() for s in seen), strict=True))
     classes = fit_temperature(given, truth, weight=weight, bias="classes")
-    spheroid, *others = (b * classes.temperature for b in classes.bias)
-    first = Calibration(temperature=1.0, bias=(spheroid + lean, *others, 0.0))
+    first = Calibration(temperature=1.0, bias=(*(b * classes.temperature for b in classes.bias), 0.0))
     rng = np.random.default_rng(7)
     pairs = [tuple(s.pixel_sample(rng)) for s in seen]
     probability, soft = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
@@ -107,9 +109,6 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="directory of the weights, changed in place")
     parser.add_argument("fields", nargs="+", help="patterns of field files")
     parser.add_argument("--domain", type=Path, help="JSON file with the ranges of the training fields")
-    parser.add_argument(
-        "--lean", type=float, default=0.0, help="added to the bias of spheroid, for what simulations do not have"
-    )
     parser.add_argument("--limit", type=int, default=None)
     chosen = parser.parse_args()
     info, network = load_network(chosen.weights)
@@ -122,7 +121,7 @@ def main() -> None:
     seen = [Seen(path, i, model.bands) for i, path in enumerate(find_fields(chosen.fields)[: chosen.limit])]
     for one in seen:
         one.probability = ml.classify(one.image, model).probability
-    calibration = fit(seen, chosen.lean)
+    calibration = fit(seen)
     options = thresholds(seen, calibration)
     settings |= {
         "calibration": calibration.to_dict(),

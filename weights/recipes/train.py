@@ -1,9 +1,9 @@
 """Train a set of weights and write its directory: the way to the weights that are shipped.
 
-    python weights/make_fields.py train weights/fields/train --count 500     # and: valid weights/fields/valid
-    python weights/train.py weights/train_hst.toml RUN --save weights/hst
+    python weights/recipes/train.py weights/recipes/any.toml RUN --save weights/any
 
-Interrupted, it goes on from the last checkpoint in RUN. ``--steps`` shortens or lengthens a run.
+Fields are those of ``make_fields.py``, in folders beside the configuration. Interrupted, it goes on from the last
+checkpoint in RUN. ``--steps`` shortens or lengthens a run.
 """
 
 import argparse

@@ -7,7 +7,7 @@ Three published catalogues go in; only fitted numbers come out:
 * photometry of 3D-HST GOODS-S sources from 0.43 to 1.6 micron: colours;
 * vote fractions of Kartaltepe et al. (2015): class shares, and how far people agree.
 
-    python weights/fit_populations.py GALFIT.gz PHOTOMETRY.fits VOTES.csv -o distributions.json
+    python weights/recipes/fit_populations.py GALFIT.gz PHOTOMETRY.fits VOTES.csv -o distributions.json
 """
 
 import argparse

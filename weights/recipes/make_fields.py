@@ -1,0 +1,134 @@
+"""Simulate the fields that the networks are trained, validated and tested on.
+
+    python weights/recipes/make_fields.py train FOLDER --count 1500
+    python weights/recipes/make_fields.py valid FOLDER --count 24
+    python weights/recipes/make_fields.py valid FOLDER --natural --skip 60000 --count 48     # to calibrate on
+    python weights/recipes/make_fields.py test FOLDER --skip 30000 --count 48
+
+Each field follows from its seed and its side alone. Training seeds are 0-99,999, validation 100,000-199,999 and test
+fields from 200,000 on, so no field is ever in two sets. The cameras follow one another, so that all have equal shares;
+files are ``CAMERA_SEED.npz``. Fields that exist are left alone: a run can be stopped and taken up again.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from morpheus_lite.simulation import HST_BANDS, Field, Sky, simulate_field
+from morpheus_lite.simulation.instruments import FILTERS
+from morpheus_lite.simulation.psf import Moffat
+from morpheus_lite.simulation.training_fields import broad_sky, training_sky
+
+FIRST_SEED = {"train": 0, "valid": 100_000, "test": 200_000}
+
+BAND_SHARES = (0.28, 0.2, 0.17, 0.17, 0.06, 0.05, 0.04, 0.03)
+"""Shares of the fields with one band, two, ... eight."""
+
+NATURAL_SHARE = {"space": 0.5, "ground": 0.2}
+"""Share of the training fields with the populations of the real sky."""
+
+FWHM = 1.1, 4.1
+"""Least and largest FWHM in pixels of a telescope below the atmosphere, before the pixel's response."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What a camera's images look like: filters, pixel scales (arcsec) and the wings of its PSF."""
+
+    filters: tuple[str, ...]
+    scales: tuple[float, ...]
+    beta: tuple[float, float] | None = None
+    """Range of the Moffat index, for a telescope below the atmosphere."""
+
+
+_ACS = ("F435W", "F606W", "F775W", "F814W", "F850LP")
+_OPTICAL = ("LSST_U", "LSST_G", "LSST_R", "LSST_I", "LSST_Z", "LSST_Y")
+_VISTA = ("VISTA_J", "VISTA_H", "VISTA_KS")
+
+CAMERAS = {
+    "hst": Camera(HST_BANDS, (0.06,)),
+    "acs": Camera(_ACS, (0.03, 0.04, 0.05)),
+    "wfc3": Camera((*_ACS, "F105W", "F125W", "F140W", "F160W"), (0.04, 0.06, 0.13)),
+    "nircam": Camera(("F090W", "F115W", "F150W", "F200W", "F277W", "F356W", "F444W"), (0.03, 0.04, 0.063)),
+    "miri": Camera(("F560W", "F770W"), (0.06, 0.11)),
+    "vis": Camera(("VIS",), (0.1,)),
+    "nisp": Camera(("NISP_Y", "NISP_J", "NISP_H"), (0.1, 0.2, 0.3)),
+    "hsc": Camera((*_OPTICAL[1:], *_VISTA), (0.168, 0.2), (2.5, 5.0)),
+    "kids": Camera((*_OPTICAL[:4], *_VISTA), (0.2,), (1.7, 3.0)),
+    "vista": Camera(_VISTA, (0.2, 0.34), (1.7, 2.8)),
+    "cfht": Camera((*_OPTICAL[:5], *_VISTA), (0.186,), (1.9, 4.0)),
+    "decam": Camera(_OPTICAL[1:], (0.26,), (2.0, 4.5)),
+    "sdss": Camera(_OPTICAL[:5], (0.25, 0.4), (1.8, 5.0)),
+}
+
+
+def camera_of(seed: int) -> str:
+    """Name of the camera of the field with this seed."""
+    return tuple(CAMERAS)[seed % len(CAMERAS)]
+
+
+def draw_seeing(rng: np.random.Generator, bands: tuple[str, ...], beta: tuple[float, float]) -> list[Moffat]:
+    """PSFs of the bands of one field: one law, the width of which differs between bands, unless they were matched."""
+    fwhm = np.exp(rng.uniform(*np.log(FWHM)))
+    index = rng.uniform(*beta)
+    scatter = rng.choice([0.0, 0.08])
+    shape = {"ellipticity": float(rng.beta(1.2, 20)), "angle": float(rng.uniform(0, np.pi))}
+    widths = [fwhm * np.exp(rng.normal(0, scatter)) * (FILTERS[b].wavelength / 0.8) ** (-2.5 * scatter) for b in bands]
+    return [Moffat(float(np.clip(w, FWHM[0], 1.1 * FWHM[1])), float(index), **shape) for w in widths]
+
+
+def make_field(seed: int, *, natural: bool, side: int) -> Field:
+    """The field with this seed, with the real sky's counts and classes or with those to train on."""
+    rng = np.random.default_rng([seed, 1])
+    name = camera_of(seed)
+    camera = CAMERAS[name]
+    shares = np.array(BAND_SHARES[: len(camera.filters)])
+    count = len(camera.filters) if name == "hst" else 1 + rng.choice(len(shares), p=shares / shares.sum())
+    chosen = np.sort(rng.choice(len(camera.filters), count, replace=False))
+    bands, scale = tuple(camera.filters[index] for index in chosen), float(rng.choice(camera.scales))
+    matched = float(rng.choice([0.0, 1.0, rng.uniform()], p=[0.5, 0.3, 0.2]))
+    seeing = None if camera.beta is None else draw_seeing(rng, bands, camera.beta)
+    place = "space" if seeing is None else "ground"
+    if natural:
+        sky = Sky()
+    elif rng.uniform() < NATURAL_SHARE[place]:
+        sky = training_sky(rng, (side * scale / 60) ** 2)
+    else:
+        fwhm = 2.2 if seeing is None else min(moffat.fwhm for moffat in seeing)
+        sky = broad_sky(rng, (side, side), scale, fwhm)
+    return simulate_field(
+        seed, shape=(side, side), pixel_scale=scale, bands=bands, matched=matched, sky=sky, seeing=seeing
+    )
+
+
+def main() -> None:
+    """Simulate the fields that are not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("split", choices=list(FIRST_SEED))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--skip", type=int, default=0, help="start this many seeds into the split's range")
+    parser.add_argument("--side", type=int, default=384, help="pixels")
+    parser.add_argument(
+        "--natural", action="store_true", help="counts and classes of the real sky, as test fields have anyway"
+    )
+    parser.add_argument("--only", choices=tuple(CAMERAS), default="", help="make just the fields of this camera")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    first = FIRST_SEED[options.split] + options.skip
+    for seed in range(first, first + options.count):
+        name = f"{camera_of(seed)}_{seed:06d}.npz"
+        if (options.folder / name).exists() or options.only not in ("", camera_of(seed)):
+            continue
+        start = time.perf_counter()
+        field = make_field(seed, natural=options.natural or options.split == "test", side=options.side)
+        field.save(options.folder / name)
+        seconds = time.perf_counter() - start
+        print(f"{name}: {len(field.sources)} sources, {'+'.join(field.bands)}, {seconds:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
