@@ -4,7 +4,7 @@
     python tests/benchmarks/score_weights.py MODEL --noise
     python tests/benchmarks/score_weights.py weights/hst 'fields/test/hst_*.npz' --store    # for `morpheus models`
 
-Fields are those of `weights/recipes/make_fields.py`, seen at the depth of GOODS-S deep. A source is found where a pixel called
+Fields of `weights/recipes/make_fields.py` at the depth of GOODS-S deep. A source is found where a pixel called
 source (probability above 0.5) lies within 2 px of its centre; its class is the largest mean of the class probabilities
 over its true pixels, weighted by its light. False sources in noise are those of the default segmentation.
 """
