@@ -78,7 +78,7 @@ def test_units_survive(table, tmp_path, suffix, rename):
 def test_astropy_reads_the_units_without_a_warning(table, tmp_path, suffix, unit):
     small = QTable(table["label", "kron_flux_F160W", "kron_mag_F160W"])
     small["kron_flux_F160W"] = np.arange(len(small)) * u.Unit(unit)
-    path = write_catalog(tmp_path / f"catalog.{suffix}", small)
+    path = write_catalog(small, tmp_path / f"catalog.{suffix}")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         if suffix == "parquet":
@@ -94,7 +94,7 @@ def test_a_votable_has_descriptors_and_a_coordinate_system(table, tmp_path):
     for name in ("ra", "dec"):
         on_sky[name] = np.arange(len(table)) * u.deg
         on_sky[name].info.meta = {"ucd": f"pos.eq.{name};meta.main"}
-    document = votable.parse(write_catalog(tmp_path / "catalog.vot", on_sky))
+    document = votable.parse(write_catalog(on_sky, tmp_path / "catalog.vot"))
     fields = {field.name: field for field in document.get_first_table().fields}
     assert fields["kron_magerr_F160W"].ucd == "stat.error;phot.mag"
     wrong = [name for name, one in fields.items() if not check_ucd(one.ucd, check_controlled_vocabulary=True)]
@@ -105,6 +105,6 @@ def test_a_votable_has_descriptors_and_a_coordinate_system(table, tmp_path):
 
 def test_fractions_of_catalogues_of_0_1_have_their_new_names(tmp_path):
     old = QTable({"label": [1], "bulge_fraction": [0.25], "disk_fraction": [0.75]})
-    found = read_catalog(write_catalog(tmp_path / "old.ecsv", old))
+    found = read_catalog(write_catalog(old, tmp_path / "old.ecsv"))
     assert found.colnames == ["label", "spheroid_pixel_fraction", "disk_pixel_fraction"]
     assert found["spheroid_pixel_fraction"][0] == 0.25
