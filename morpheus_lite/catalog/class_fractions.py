@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.labels import LabelledPixels
 
 _N = len(SOURCE_CLASSES)
@@ -36,11 +36,15 @@ class Morphology:
         return np.abs(terms.sum(axis=1)) / np.log(_N)
 
     @property
-    def name(self) -> np.ndarray:
-        """str, shape ``(source,)``: class with the largest share, empty where nothing is known."""
+    def confidence(self) -> np.ndarray:
+        """float64, shape ``(source,)``: the largest share; NaN where nothing is known."""
+        return self.share.max(axis=1)
+
+    def names(self, least: float) -> np.ndarray:
+        """str, shape ``(source,)``: class with the largest share, `UNCERTAIN` below ``least``, empty if not known."""
         known = np.isfinite(self.share).all(axis=1)
-        top = np.nan_to_num(self.share).argmax(axis=1)
-        return np.where(known, np.array(SOURCE_CLASSES)[top], "")
+        top = np.array(SOURCE_CLASSES)[np.nan_to_num(self.share).argmax(axis=1)]
+        return np.where(known, np.where(self.confidence >= least, top, UNCERTAIN), "")
 
 
 def measure_morphology(

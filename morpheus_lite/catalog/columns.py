@@ -10,7 +10,7 @@ from astropy.table import Column, QTable
 from morpheus_lite.catalog.light_columns import ColumnDefinition, background_column, extent_columns, light_columns
 from morpheus_lite.catalog.ucds import ucd_of
 from morpheus_lite.config.measure import MeasureOptions
-from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.flags import SourceFlag, bits_in_words
 from morpheus_lite.core.image import SkyImage
 
@@ -41,7 +41,6 @@ _SHAPE = (
     ColumnDefinition("ellipticity", "f8", _RATIO, "1 - semiminor_axis / semimajor_axis"),
 )
 _VERDICT = (
-    ColumnDefinition("morphology", "U12", None, "class with the largest p_<class>; empty if nothing is known"),
     ColumnDefinition("flags", "i4", None, f"sum of the bits of SourceFlag: {bits_in_words(SourceFlag)}"),
     ColumnDefinition("parent_label", "i4", None, "label of the source before deblending"),
     ColumnDefinition("n_children", "i4", None, "pieces that the parent was split into; 0 if it was not"),
@@ -90,7 +89,17 @@ def catalogue_columns(
         for name in SOURCE_CLASSES
         if with_errors
     ]
-    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *errors, *_NATURE, *_VERDICT]
+    least = settings.min_class_confidence
+    named = (
+        ColumnDefinition(
+            "morphology",
+            "U12",
+            None,
+            f"class with the largest p_<class>; {UNCERTAIN} where that is below {least:g}, empty if nothing is known",
+        ),
+        ColumnDefinition("class_confidence", "f8", _RATIO, "largest p_<class>"),
+    )
+    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *errors, *_NATURE, *named, *_VERDICT]
 
 
 def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], meta: dict[str, Any]) -> QTable:

@@ -90,7 +90,7 @@ def measure(
         kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>``, the same of ``total``, and magnitudes of the
         apertures, where the zero-point is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of
         the four source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy,
-        spheroid_pixel_fraction, disk_pixel_fraction, morphology, flags, parent_label, n_children``.
+        spheroid_pixel_fraction, disk_pixel_fraction, morphology, class_confidence, flags, parent_label, n_children``.
         ``meta`` holds the provenance of the class maps and the choices made here.
 
     Raises

@@ -130,7 +130,8 @@ def measure_sources(
     levels = _saturation(values, image, settings)
     others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
     values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
-    values |= {"morphology": morphology.name, "entropy": morphology.entropy}
+    names = morphology.names(options.min_class_confidence)
+    values |= {"morphology": names, "class_confidence": morphology.confidence, "entropy": morphology.entropy}
     of_bands = {f"flags_{band}": _flags_of_band(values, band, image, options) for band in image.bands}
     partly = [(flags & int(BandFlag.PARTLY_COVERED)) > 0 for flags in of_bands.values()]
     others[SourceFlag.PARTLY_COVERED] = np.any(partly, axis=0)

@@ -84,6 +84,14 @@ class MeasureOptions:
     )
     local_background: bool = option(False, "Subtract what is left of the sky around each source.")
     saturation: float | None = option(None, "Data value of saturated pixels, and up.", unset="SATURATE")
+    min_class_confidence: float = option(
+        0.5,
+        "Least probability of a class that is named.",
+        more="Below it ``morphology`` is ``uncertain``; 0 always names the most probable class.",
+        low=0,
+        high=1,
+        metavar="P",
+    )
     largest_side: int = option(
         1024,
         "Longest source measured beyond its segment.",

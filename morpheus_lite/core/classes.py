@@ -8,3 +8,6 @@ SOURCE_CLASSES = CLASSES[:-1]
 
 BACKGROUND = CLASSES.index("background")
 """Index of the background plane."""
+
+UNCERTAIN = "uncertain"
+"""What the class of a source is called where none is probable enough."""

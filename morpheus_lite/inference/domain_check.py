@@ -30,6 +30,19 @@ QUANTITIES = {
 }
 """What can be measured, with its unit: keys of ``domain`` in the ``settings`` of a model."""
 
+SLACK = {
+    "pixel_scale": ("times", 1.5),
+    "psf_fwhm": ("times", 1.5),
+    "noise_correlation": ("plus", 1.0),
+    "sky_noise": ("plus", 2.0),
+    "covered": ("times", 1.6),
+    "n_bands": ("times", np.inf),
+}
+"""How far beyond its range a quantity may lie before the network is not to be trusted: by a factor, or a sum.
+
+Networks see the mean over the bands, so that their number is no reason for distrust.
+"""
+
 _BRIGHT = 30.0  # S/N of a peak whose width is worth a fit
 _N_PEAKS = 60
 _FIT_SIDE = 11
@@ -49,11 +62,15 @@ class DomainCheck:
     measured : dict
         Quantity to its value in each band (`QUANTITIES`); what could not be measured is not there.
     outside : tuple of str
-        One sentence for each range that is left; empty where the image is as in training, as far as can be told.
+        One sentence for each range that is left by far (`SLACK`); empty where the network can be trusted, as far as
+        can be told.
+    notes : tuple of str
+        The same of ranges that are left by little.
     """
 
     measured: dict[str, tuple[float, ...]] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def middle(shape: tuple[int, int], side: int = _SIDE) -> Window:
@@ -87,14 +104,22 @@ def check_domain(image: SkyImage, ranges: Mapping[str, Sequence[float]]) -> Doma
     if unknown:
         raise InputError(f"domain of the model: unknown {', '.join(unknown)}; expected {', '.join(QUANTITIES)}")
     measured = measure_domain(image)
-    outside = []
+    outside, notes = [], []
     for name, (least, largest) in ranges.items():
         values = np.array(measured.get(name, ()))
         wrong = values[(values < least) | (values > largest)]
         if wrong.size:
             shown = ", ".join(f"{value:.3g}" for value in wrong)
-            outside.append(f"{QUANTITIES[name]}: {shown}, trained on {least:g} to {largest:g}")
-    return DomainCheck(measured, tuple(outside))
+            sentence = f"{QUANTITIES[name]}: {shown}, trained on {least:g} to {largest:g}"
+            (outside if _is_far(name, wrong, least, largest) else notes).append(sentence)
+    return DomainCheck(measured, tuple(outside), tuple(notes))
+
+
+def _is_far(name: str, values: np.ndarray, least: float, largest: float) -> bool:
+    """Tell whether any value lies further outside of its range than `SLACK` allows."""
+    kind, slack = SLACK[name]
+    low, high = (least / slack, largest * slack) if kind == "times" else (least - slack, largest + slack)
+    return bool(((values < low) | (values > high)).any())
 
 
 def measure_domain(image: SkyImage) -> dict[str, tuple[float, ...]]:

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.tables import read_parquet
@@ -168,7 +168,7 @@ def _one_hot(value: Any, name: str) -> np.ndarray:
         value = value.strip().lower().replace(" ", "_").replace("-", "_")
         known = value in SOURCE_CLASSES
         index = SOURCE_CLASSES.index(value) if known else -1
-        if not known and value not in ("", "unknown", "--", "background"):
+        if not known and value not in ("", "unknown", "--", "background", UNCERTAIN):
             raise InputError(f"{name}: unknown class {value!r}; expected one of {', '.join(SOURCE_CLASSES)}")
     else:
         index = -1 if np.ma.is_masked(value) else int(value)

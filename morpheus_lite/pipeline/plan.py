@@ -120,14 +120,16 @@ def named_bands(image: ImageSource, bands: tuple[str, ...]) -> ImageSource:
 
 
 def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
-    """List, and log, how the middle of an image differs from those that a model was trained on, in sentences."""
+    """List, and log, how the middle of an image differs by far from those that a model was trained on, in sentences."""
     ranges = model.settings.get("domain", {})
     if not ranges:
         return ()
-    outside = check_domain(image, ranges).outside
-    for sentence in outside:
+    check = check_domain(image, ranges)
+    for sentence in check.outside:
         log.warning("%s: %s", image.name, sentence)
-    return outside
+    for sentence in check.notes:
+        log.info("%s: %s; that is near enough", image.name, sentence)
+    return check.outside
 
 
 def measure_chosen_background(

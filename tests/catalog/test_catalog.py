@@ -84,7 +84,9 @@ def test_rows_are_sums_over_masks(options):
         assert (row["y_peak"].value, row["x_peak"].value) == np.unravel_index(light.argmax(), SHAPE)
         expected = (image.data[mask, :1] * result.vote[mask, :4]).sum(axis=0, dtype=float)
         np.testing.assert_allclose(shares(row), expected / expected.sum(), rtol=1e-5)
-        assert row["morphology"] == CLASSES[expected.argmax()]
+        best = expected.max() / expected.sum()
+        assert row["morphology"] == (CLASSES[expected.argmax()] if best >= 0.5 else "uncertain")
+        assert float(row["class_confidence"]) == pytest.approx(best, rel=1e-5)
 
 
 def test_shapes_are_those_of_photutils():
@@ -109,7 +111,7 @@ def test_positions_on_the_sky():
 @pytest.mark.parametrize("maps", ["vote", "probability"])
 def test_the_maps_are_chosen(maps):
     labels, image, result = field()
-    table = measure(labels, image, result, maps=maps)
+    table = measure(labels, image, result, maps=maps, options=MeasureOptions(min_class_confidence=0))
     assert table.meta["morphology_maps"] == maps
     assert set(table["morphology"]) == ({"disk"} if maps == "vote" else {"spheroid"})
 
@@ -225,6 +227,17 @@ def test_errors_of_shares_are_the_scatter_of_correlated_maps():
     np.testing.assert_allclose(errors, np.std(drawn, axis=0), rtol=0.12)
     without = measure(labels, image, replace(result, variance=None))
     assert not [name for name in without.colnames if name.startswith("p_") and name.endswith("_err")]
+
+
+@pytest.mark.parametrize(("least", "expected"), [(0.5, "uncertain"), (0.45, "disk"), (0.0, "disk"), (1.0, "uncertain")])
+def test_a_class_is_named_from_its_least_probability_on(least, expected):
+    labels, image, result = field()
+    planes = np.broadcast_to(np.float32([0.3, 0.47, 0.2, 0.03, 0]), result.vote.shape)
+    options = MeasureOptions(photometry=False, structure=False, min_class_confidence=least)
+    table = measure(labels, image, replace(result, vote=planes), options=options)
+    assert set(table["morphology"]) == {expected}
+    np.testing.assert_allclose(table["class_confidence"], 0.47, rtol=1e-6)
+    assert f"uncertain where that is below {least:g}" in table["morphology"].info.description
 
 
 class TestFlags:

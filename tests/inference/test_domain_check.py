@@ -1,7 +1,10 @@
 """The domain guard measures what it says, and speaks up outside the ranges only."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 from scipy import ndimage
 from scipy.stats import norm
 
@@ -52,11 +55,21 @@ def test_correlation_of_the_noise(correlation):
 def test_each_range_that_is_left_is_told():
     ranges = {"psf_fwhm": (1.5, 6.0), "noise_correlation": (0.0, 0.9), "n_bands": (1, 1), "pixel_scale": (0.03, 0.2)}
     check = check_domain(sky(correlation=1.2), ranges)
-    assert len(check.outside) == 2
-    assert check.outside[0].startswith("correlation length of the noise in pixels: 1.")
-    assert check.outside[0].endswith("trained on 0 to 0.9")
-    assert check.outside[1] == "number of bands: 2, trained on 1 to 1"
+    assert check.outside == ()
+    assert len(check.notes) == 2
+    assert check.notes[0].startswith("correlation length of the noise in pixels: 1.")
+    assert check.notes[0].endswith("trained on 0 to 0.9")
+    assert check.notes[1] == "number of bands: 2, trained on 1 to 1"
     assert check_domain(sky(n_bands=1), ranges).outside == ()
+
+
+@pytest.mark.parametrize(("scale", "far", "near"), [(0.02, 0, 1), (0.06, 0, 0), (0.3, 0, 1), (0.6, 1, 0), (0.01, 1, 0)])
+def test_by_little_is_a_note_and_by_far_a_reason_for_distrust(scale, far, near):
+    image = replace(sky(n_bands=1), wcs=WCS(naxis=2))
+    image.wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    image.wcs.wcs.cdelt = -scale / 3600, scale / 3600
+    check = check_domain(image, {"pixel_scale": (0.025, 0.25)})
+    assert (len(check.outside), len(check.notes)) == (far, near)
 
 
 def test_what_cannot_be_measured_is_not_judged():

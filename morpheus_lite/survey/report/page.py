@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from morpheus_lite.core.classes import UNCERTAIN
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.visualization.html_report.blocks import script_json
 
@@ -31,7 +32,7 @@ def write_page(path: Path, survey: Mapping[str, Any], *, title: str) -> Path:
     for mark, text in {
         "{{title}}": html.escape(title),
         "{{script}}": folder.joinpath("survey.js").read_text(encoding="utf-8"),
-        "{{data}}": script_json({**survey, "colours": hex_colours("legible")}),
+        "{{data}}": script_json({**survey, "colours": hex_colours("legible") | {UNCERTAIN: "#bbbbbb"}}),
     }.items():
         page = page.replace(mark, text)
     with atomic_write(path, overwrite=True) as temporary:

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 from astropy.table import QTable
 
-from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.survey.merge.healpix import count_coarse, finest_cells
 from morpheus_lite.survey.state.fingerprint import digest
@@ -18,6 +18,8 @@ BRIGHTEST, FAINTEST = 14, 32
 """Magnitudes that the histograms begin and end at, in steps of one."""
 
 _APERTURE = re.compile(r"^aper_fluxerr_(?P<radius>[0-9p]+(px)?)_(?P<band>.+)$")
+
+_NAMES = (*SOURCE_CLASSES, UNCERTAIN)
 
 
 def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
     noise = _aperture_noise(table)
     return {
         "n_sources": len(table),
-        "classes": {name: int((kinds == name).sum()) for name in SOURCE_CLASSES},
+        "classes": {name: int((kinds == name).sum()) for name in _NAMES},
         "magnitudes": _magnitudes(table, kinds),
         "noise": noise,
         "depth": {band: _magnitude(5 * sigma, zero_points.get(band)) for band, sigma in noise.items()},
@@ -66,7 +68,7 @@ def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:
         return {}
     magnitude = np.asarray(getattr(table[column], "value", table[column]), dtype=float)
     bins = np.arange(BRIGHTEST, FAINTEST + 1)
-    return {name: np.histogram(magnitude[kinds == name], bins)[0].tolist() for name in SOURCE_CLASSES}
+    return {name: np.histogram(magnitude[kinds == name], bins)[0].tolist() for name in _NAMES}
 
 
 def _aperture_noise(table: QTable) -> dict[str, float]:
