@@ -153,4 +153,7 @@ def _sums(
     flux[area == 0] = np.nan
     sky = (shares**2 * variance).sum(axis=(1, 2)) * noise.sky.factor(area) ** 2
     photons = np.maximum(flux, 0) / noise.gain if noise.gain else 0.0
-    return flux, np.sqrt(sky + photons), area / shares.sum(axis=(1, 2))
+    whole = shares.sum(axis=(1, 2))
+    # A piece to which the fit gives no light has no share in any pixel.
+    covered = np.divide(area, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return flux, np.sqrt(sky + photons), covered

@@ -24,6 +24,7 @@ from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps
 from morpheus_lite.models.registry import Model, load_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
+from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps
 from morpheus_lite.pipeline.plan import (
     SourceOptions,
     block_side_in,
@@ -211,10 +212,13 @@ def classify_file(
             image, how = plan.image, source_options(plan.image, model.settings, plan.kinds, options, plan.outside)
             record = {**plan.record, **run_record(image, options)}
             place = _place_of_maps(temporary, options)
-            maps = stack.enter_context(MapFile(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record))
+            blocks = PictureBlocks(image.shape) if "picture" in paths else None
+            maps = PicturedMaps(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record, blocks=blocks)
+            stack.enter_context(maps)
         log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
         with clock("noise"):
-            noise = measure_chosen_background(image, options) if plan.inferer.needs_noise else None
+            seen = PicturedImage(image, blocks)
+            noise = measure_chosen_background(seen, options) if plan.inferer.needs_noise else None
         with clock("network"):
             plan.inferer.fill(image, maps, noise=noise, progress=progress)
             release_memory()
@@ -228,7 +232,7 @@ def classify_file(
                     )
             with clock("writing"):
                 run = {**record, "timings": clock.seconds}
-                write_products(temporary, image, maps, table, options, memory=plan.memory, run=run)
+                write_products(temporary, image, maps, table, options, memory=plan.memory, run=run, blocks=blocks)
     return Products(paths, table, image.shape, clock.seconds, record)
 
 
@@ -304,7 +308,7 @@ def make_catalog(
     with plane or ScratchFile(image.shape, scratch) as plane:
         parents = detect(maps, sky, plane, method=how.method, options=how.detection, tile=tile)
         method = DEBLENDING_OF[how.method]
-        labels, parents = split(parents, sky, maps, method=method, options=how.deblending, tile=tile)
+        labels, parents = split(parents, sky, maps, method=method, options=how.deblending, tile=tile, workers=workers)
         log.info("%d sources, %d after deblending", len(parents.names), len(labels.names))
         if "segmentation" in maps.kinds:
             for window in tiles(maps.shape, tile):

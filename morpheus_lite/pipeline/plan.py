@@ -27,7 +27,7 @@ from morpheus_lite.segmentation.detection import DETECTION_METHODS
 
 _SMALLEST_TILE = 128
 _PLANES_OF = {"mean": 5, "variance": 5, "vote": 5}
-_BYTES_OF_BAND = 18  # data, RMS and validity, and again where they are taken
+_BYTES_OF_BAND = 27  # data, RMS and validity, less their background, and again where they are taken
 _BYTES_OF_PIXEL = 75  # labels before and after, marks, and what is at work
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
 
 
 def measure_chosen_background(
-    image: ImageSource, options: ClassifyOptions, *, workers: int | None = None
+    image: ImageReader, options: ClassifyOptions, *, workers: int | None = None
 ) -> BackgroundMesh:
     """Noise of a whole image, on the background that the options say."""
     background = options.measuring.background_of(by_votes=False)

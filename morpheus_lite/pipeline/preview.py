@@ -50,8 +50,8 @@ def overview(source: ImageSource, maps: MapStore, table: QTable, max_pixels: int
     bands = [Window(y, 0, min(rows, height - y), width) for y in range(0, height, rows)]
     images = [_image_blocks(source.read(band), step) for band in bands]
     classified = [_map_blocks(maps.read(band), step) for band in bands]
-    columns = _middles(width, step)
-    labels = [maps.read_plane("SEGMENTATION", band)[_middles(band.height, step)][:, columns] for band in bands]
+    columns = middles(width, step)
+    labels = [maps.read_plane("SEGMENTATION", band)[middles(band.height, step)][:, columns] for band in bands]
     wcs = None if source.wcs is None else source.wcs.slice((slice(None, None, step), slice(None, None, step)))
     image = replace(
         images[0],
@@ -65,7 +65,7 @@ def overview(source: ImageSource, maps: MapStore, table: QTable, max_pixels: int
         for name in names
     }
     classification = Classification(**joined, wcs=wcs, provenance=dict(maps.provenance))
-    return Overview(image, classification, np.concatenate(labels), _reduced(table, step), step)
+    return Overview(image, classification, np.concatenate(labels), reduced(table, step), step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def _block_sums(array: np.ndarray, step: int) -> np.ndarray:
     return array
 
 
-def _middles(length: int, step: int) -> np.ndarray:
+def middles(length: int, step: int) -> np.ndarray:
     """The pixels in the middle of the blocks along one axis."""
     return np.minimum(np.arange(0, length, step) + step // 2, length - 1)
 
@@ -156,7 +156,7 @@ _POSITIONS = ("x_centroid", "y_centroid")
 _LENGTHS = ("semimajor_axis", "semiminor_axis")
 
 
-def _reduced(table: QTable, step: int) -> QTable:
+def reduced(table: QTable, step: int) -> QTable:
     """The catalogue with positions and lengths in blocks, as far as pictures use them."""
     table = table.copy(copy_data=True)
     for name in (*_POSITIONS, *_LENGTHS):

@@ -14,6 +14,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import export_maps
+from morpheus_lite.pipeline.picture import PictureBlocks
 from morpheus_lite.pipeline.preview import close_ups, overview
 
 MAX_DRAWN = 2048**2
@@ -63,6 +64,7 @@ def write_products(
     *,
     memory: float,
     run: dict[str, Any],
+    blocks: PictureBlocks | None = None,
 ) -> None:
     """Write the products that have a path.
 
@@ -82,6 +84,8 @@ def write_products(
         Bytes of memory that may be used.
     run : dict
         What the report tells of the run.
+    blocks : PictureBlocks, optional
+        What the picture is drawn from; what it has not seen is read.
     """
     if "catalog" in paths:
         named = sextractor_columns(table) if options.columns == "sextractor" else table
@@ -89,8 +93,8 @@ def write_products(
     if "picture" in paths:
         from morpheus_lite.visualization.plots import save_summary
 
-        drawn = overview(source, maps, table, MAX_DRAWN)
-        save_summary(drawn.image, drawn.classification, drawn.labels, drawn.table, paths["picture"])
+        drawn = (blocks or PictureBlocks(source.shape)).drawn(source, maps, table)
+        save_summary(drawn.image, drawn.classification, drawn.labels, drawn.table, paths["picture"], step=drawn.step)
     if "stamps" in paths:
         _write_stamps(paths["stamps"], source, maps, table)
     fitting = max(MAX_DRAWN, int(memory / BYTES_DRAWN))

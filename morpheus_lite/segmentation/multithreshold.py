@@ -370,8 +370,11 @@ def _one_galaxy(
     (above, kind), (_, other) = (now.above(piece, saddle) for piece in (faint, bright))
     # How surely both pieces are disk or irregular above the saddle: the less sure of the two decides.
     galaxy = 0.0 if now.kinds is None else min(one[_DISK] + one[_IRREGULAR] for one in (kind, other))
-    likeness = (now.fluxes[faint] / now.fluxes[bright]) ** 2 if _is_round(above > above.max() / 2) else 0.0
-    part = galaxy * (1 - likeness)  # equals are neighbours, unless one is as long and thin as an arm
+    # Equals are neighbours, unless one is as long and thin as an arm.
+    likeness = 0.0
+    if _is_round(above > above.max() / 2):
+        likeness = min((now.fluxes[faint] / now.fluxes[bright]) ** 2, 1.0) if now.fluxes[bright] else 1.0
+    part = galaxy * (1 - likeness)
     # From one share to the other on a logarithmic scale: 1 % for what may be two sources, 18 % for clumps.
     limit = options.merge_contrast ** (1 - part) * options.merge_contrast_structured**part
     if above.sum() < limit * now.fluxes[faint]:
