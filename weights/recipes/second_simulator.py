@@ -109,7 +109,10 @@ def draw(profile: galsim.GSObject | None, psfs: list[Psf], n: int, x: float, y: 
     full = body.shift(x, y).drawKImage(galsim.ImageCD(side, side, scale=2 * np.pi / n)).array
     whole = np.fft.ifftshift(full)[:, : side // 2 + 1]
     planes = [np.fft.irfft2(whole * psf.transform(n), s=(side, side)) for psf in psfs]
-    return np.stack([np.fft.fftshift(plane)[::OVERSAMPLING, ::OVERSAMPLING].clip(0) for plane in planes], axis=-1)
+    return (
+        np.stack([np.fft.fftshift(plane)[::OVERSAMPLING, ::OVERSAMPLING].clip(0) for plane in planes], axis=-1)
+        * OVERSAMPLING**2
+    )
 
 
 def galaxy(rng: np.random.Generator, kind: str, radius: float) -> tuple[galsim.GSObject, float, float]:

@@ -1,0 +1,75 @@
+"""The recipes of the shipped weights: configurations that can be read, cameras, and the second simulator."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("galsim", reason="the simulators need GalSim (the extra simulation)")
+
+from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.registry import read_info
+from morpheus_lite.simulation.instruments import FILTERS
+from morpheus_lite.simulation.rendering import ZERO_POINT
+from morpheus_lite.training import read_config
+
+RECIPES = Path(__file__).parents[2] / "weights" / "recipes"
+
+
+@pytest.fixture(scope="module")
+def recipe() -> dict:
+    return runpy.run_path(str(RECIPES / "make_fields.py"))
+
+
+@pytest.fixture(scope="module")
+def second() -> dict:
+    return runpy.run_path(str(RECIPES / "second_simulator.py"))
+
+
+@pytest.mark.parametrize("name", ["hst", "any"])
+def test_there_is_one_recipe_for_each_model(name):
+    config = read_config(RECIPES / f"{name}.toml")
+    info = read_info(name)
+    assert config.name == info.name
+    assert config.model == OnePassConfig.from_dict(info.network)
+
+
+def test_all_cameras_have_equal_shares(recipe):
+    names = [recipe["camera_of"](seed) for seed in range(10 * len(recipe["CAMERAS"]))]
+    assert all(names.count(camera) == 10 for camera in recipe["CAMERAS"])
+    for camera in recipe["CAMERAS"].values():
+        assert set(camera.filters) <= set(FILTERS)
+
+
+@pytest.mark.parametrize("camera", ["kids", "vista", "sdss"])
+def test_fields_from_the_ground_have_psfs_of_a_few_pixels(recipe, camera):
+    seed = list(recipe["CAMERAS"]).index(camera)
+    field = recipe["make_field"](seed, natural=False, side=64)
+    assert set(field.bands) <= set(recipe["CAMERAS"][camera].filters)
+    # The response of a pixel adds up to 0.5 px.
+    assert all(1.1 < width < 5.1 for width in field.psf_fwhm)
+    again = recipe["make_field"](seed, natural=False, side=64)
+    assert np.array_equal(again.flux, field.flux)
+
+
+def test_the_light_of_the_second_simulator_is_that_of_its_catalogue(second):
+    field = second["make_field"](400_001, side=96)
+    assert field.flux.min() >= 0
+    total, listed = field.flux.sum(axis=(0, 1)), field.sources["flux"].sum(axis=0)
+    assert np.all(total < 1.01 * listed)
+    owned = np.unique(field.owner[field.owner > 0])
+    assert len(owned) > 5
+    magnitude = ZERO_POINT - 2.5 * np.log10(field.sources["flux"][:, 0])
+    assert np.all(np.isfinite(magnitude))
+
+
+def test_a_point_of_the_second_simulator_has_its_flux_and_place(second):
+    rng = np.random.default_rng(1)
+    psfs = second["draw_psfs"](rng, ("LSST_R",), True, [])
+    stamp = second["draw"](None, psfs, 128, 0.3, -0.2)[..., 0]
+    y, x = np.indices(stamp.shape) - 64
+    inner = np.hypot(x, y) < 12
+    assert stamp.sum() == pytest.approx(1, abs=0.01)
+    assert (stamp * x)[inner].sum() / stamp[inner].sum() == pytest.approx(0.3, abs=0.05)
+    assert (stamp * y)[inner].sum() / stamp[inner].sum() == pytest.approx(-0.2, abs=0.05)
