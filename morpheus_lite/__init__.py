@@ -43,6 +43,7 @@ _PUBLIC = {
     "measure_correlated_noise": "catalog",
     "open_image": "io",
     "read_catalog": "io",
+    "read_corrections": "io",
     "read_image": "io",
     "read_maps": "io",
     "read_tiles": "survey",

@@ -1,5 +1,6 @@
 """Reading images and writing products."""
 
+from morpheus_lite.io.corrections import read_corrections, write_corrections
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import read_maps, write_maps
 from morpheus_lite.io.planes import ImageDescription
@@ -14,9 +15,11 @@ __all__ = [
     "describe_product",
     "open_image",
     "read_catalog",
+    "read_corrections",
     "read_image",
     "read_maps",
     "write_catalog",
+    "write_corrections",
     "write_maps",
     "write_regions",
 ]

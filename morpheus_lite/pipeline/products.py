@@ -104,8 +104,11 @@ def write_products(
         from morpheus_lite.visualization.html_report import write_report
 
         drawn = overview(source, maps, table, fitting)
-        told = run if drawn.step == 1 else {**run, "pixels_of_the_image_in_one_of_this_page": drawn.step**2}
-        write_report(drawn.image, drawn.classification, drawn.labels, drawn.table, paths["report"], run=told)
+        reduced = drawn.step > 1
+        told = {**run, "pixels_of_the_image_in_one_of_this_page": drawn.step**2} if reduced else run
+        write_report(
+            drawn.image, drawn.classification, drawn.labels, drawn.table, paths["report"], is_reduced=reduced, run=told
+        )
     if "maps" in paths and not paths["maps"].exists():
         export_maps(maps, paths["maps"], options.planes, compress=options.compress)
 

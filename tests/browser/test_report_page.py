@@ -4,6 +4,7 @@ import base64
 import csv
 import math
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import astropy.units as u
 import numpy as np
@@ -31,6 +32,12 @@ def show(report, *names: str) -> None:
         report.page.locator(f"#opacity-{name}").fill("100")
     report.ask("Object.assign(morpheusReport.viewer, { u: 65, v: 45, zoom: a }).changed()", ZOOM)
     report.settle()
+
+
+def by_brightness(table) -> np.ndarray:
+    """Rows from the brightest on, those without a magnitude last: the order of the table when the page opens."""
+    mag = np.ma.filled(table["kron_mag_F160W"].astype(float), np.nan)
+    return np.lexsort((np.arange(len(table)), mag))
 
 
 def picture(report) -> np.ndarray:
@@ -191,11 +198,12 @@ def test_a_click_on_a_row_centres_its_source(report, run):
     row = int(np.flatnonzero(table["label"] == label)[0])
     assert report.centre() == pytest.approx((table["x_centroid"][row].value, table["y_centroid"][row].value), abs=1e-3)
     report.page.keyboard.press("ArrowDown")
-    assert report.selected == str(table["label"][row + 1])
+    order = by_brightness(table).tolist()
+    assert report.selected == str(table["label"][order[order.index(row) + 1]])
 
 
 def test_the_table_is_walked_with_keys(report, run):
-    labels = run[3]["label"].tolist()
+    labels = run[3]["label"][by_brightness(run[3])].tolist()
     report.page.focus("#grid")
     for key, wanted in [("ArrowDown", 0), ("ArrowDown", 1), ("End", -1), ("ArrowUp", -2), ("Home", 0)]:
         report.page.keyboard.press(key)
@@ -208,6 +216,9 @@ def test_columns_sort_up_and_down_with_missing_values_last(report, run):
     table = run[3]
     mag = np.ma.filled(table["kron_mag_F160W"].astype(float), np.nan)
     header = report.page.locator('[data-column="kron_mag_F160W"]')
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert report.shown_labels() == table["label"][by_brightness(table)].tolist()
+    report.page.locator('[data-column="area"] button').click()
     for direction, sign in (("ascending", 1), ("descending", -1)):
         header.locator("button").click()
         assert header.get_attribute("aria-sort") == direction
@@ -236,7 +247,8 @@ def test_columns_sort_up_and_down_with_missing_values_last(report, run):
 def test_filters_keep_the_rows_that_meet_them(report, run, text, test):
     table = run[3]
     report.page.fill("#filter", text)
-    wanted = table["label"][np.asarray(test(table))].tolist()
+    order = by_brightness(table)
+    wanted = table["label"][order[np.asarray(test(table))[order]]].tolist()
     assert report.shown_labels() == wanted and wanted
     assert report.page.locator("#count").inner_text() == f"{len(wanted)} of {len(table)} sources"
 
@@ -260,7 +272,7 @@ def test_filters_that_make_no_sense_say_so_and_change_nothing(report, run, text,
 def test_class_buttons_hide_their_sources(report, run):
     table = run[3]
     report.page.locator(".chip", has_text="disk").click()
-    assert report.shown_labels() == table["label"][table["morphology"] != "disk"].tolist()
+    assert sorted(report.shown_labels()) == table["label"][table["morphology"] != "disk"].tolist()
     x, y = (float(table[name][1].value) for name in ("x_centroid", "y_centroid"))
     report.settle()
     report.page.mouse.click(*report.stage_of(x, y))
@@ -275,7 +287,9 @@ def test_the_rows_shown_are_saved_as_csv(report, run, tmp_path):
     download.value.save_as(path)
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    kept = run[3][run[3]["label"] >= 19]
+    kept = run[3][by_brightness(run[3])]
+    kept = kept[kept["label"] >= 19]
+    assert list(rows[0]) == run[3].colnames  # and no column that is the page's own
     assert [int(row["label"]) for row in rows] == kept["label"].tolist()
     assert [float(row["ra"]) for row in rows] == kept["ra"].to_value(u.deg).tolist()
 
@@ -393,3 +407,62 @@ def test_poor_and_large_inputs_open_and_answer(open_report, tmp_path, monkeypatc
         assert "as means of 3 × 3 pixels" in report.page.locator("#panel-run").inner_text()
     report.page.click("#tab-statistics")
     report.page.click("#tab-run")
+
+
+def test_single_bands_stretch_and_contrast(report, run):
+    light = run[0].data[:, :, 1]
+    colour = (show(report, "field"), picture(report))[1]
+    report.page.select_option("#variant-field", label="F606W")
+    report.settle()
+    seen = {}
+    for stretch in ("asinh", "linear", "sqrt", "log"):
+        report.page.select_option("#stretch", stretch)
+        report.settle()
+        grey = picture(report).astype(float)
+        assert (grey[..., 0] == grey[..., 1]).all() and (grey[..., 0] == grey[..., 2]).all()
+        order = np.argsort(light[4:], axis=None)  # brighter light is never darker, but for the steps of stored values
+        assert np.diff(np.maximum.accumulate(grey[4:, :, 0].ravel()[order]) - grey[4:, :, 0].ravel()[order]).max() < 25
+        seen[stretch] = grey[..., 0].mean()
+    assert seen["linear"] < seen["sqrt"] < seen["log"] and seen["linear"] < seen["asinh"]
+    report.page.locator("#level-white").fill("50")
+    report.settle()
+    assert picture(report).mean() > 1.15 * seen["log"]
+    report.page.select_option("#variant-field", label="colour")
+    report.settle()
+    twice = np.minimum(np.rint(255 * np.clip(colour / 255 * 2, 0, 1)), 255)
+    np.testing.assert_allclose(picture(report), twice, atol=3)
+    report.page.click("#reset-levels")
+    report.settle()
+    np.testing.assert_array_equal(picture(report), colour)
+
+
+def test_links_lead_to_the_position_and_ask_nothing(report, run):
+    table = run[3]
+    report.ask("morpheusReport.select(3)")
+    links = report.page.locator("#details .links a")
+    place = SkyCoord(table["ra"][3], table["dec"][3])
+    for number, name in enumerate(("Aladin Lite", "SIMBAD")):
+        link = links.nth(number)
+        assert name in link.inner_text() and link.get_attribute("rel") == "noopener noreferrer"
+        query = parse_qs(urlsplit(link.get_attribute("href")).query)
+        text = (query.get("target") or query["Coord"])[0]
+        assert SkyCoord(text, unit="deg").separation(place) < 0.05 * u.arcsec
+    assert urlsplit(links.first.get_attribute("href")).hostname == "aladin.cds.unistra.fr"
+
+
+def test_total_magnitudes_come_first(open_report, tmp_path):
+    image, classification, labels, table, _ = make_run()
+    table["total_mag_F606W"] = np.linspace(20, 25, len(table)) * u.mag
+    table["total_magerr_F606W"] = np.linspace(0.3, 0.1, len(table)) * u.mag
+    table["total_mag_F160W"] = np.where(np.arange(len(table)) == 4, np.nan, np.linspace(25, 21, len(table))) * u.mag
+    table.meta["reference_band"] = "F160W"
+    report = open_report(write_report(image, classification, labels, table, tmp_path / "r.html"))
+    names = report.page.evaluate("[...document.querySelectorAll('#grid .head > div')].map((e) => e.dataset.column)")
+    assert names[:6] == ["label", "morphology", "total_mag_F160W", "certainty", "correction", "total_mag_F606W"]
+    order = [*np.arange(len(table))[::-1].tolist()]
+    order.append(order.pop(order.index(4)))
+    assert report.shown_labels() == table["label"][order].tolist()
+    report.page.focus("#grid")
+    report.page.keyboard.press("Home")
+    first = report.page.locator("#details .pair dt").first.inner_text()
+    assert first == "total_mag_F160W"

@@ -55,6 +55,10 @@ class TestSheet:
         figure = plot_stamp_sheet(image, labels, table, rows=rows, n_columns=3)
         bars = [ax for ax in figure.axes if len(ax.patches) == len(SOURCE_CLASSES)]
         assert len(bars) == 5
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["spheroid", "disk", "irregular", "point source"]
+        colours = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
+        np.testing.assert_allclose(colours, [patch.get_facecolor()[:3] for patch in bars[0].patches])
         for ax, row in zip(bars, rows, strict=True):
             widths = [patch.get_width() for patch in ax.patches]
             np.testing.assert_allclose(widths, [table[f"p_{name}"][row] for name in SOURCE_CLASSES])

@@ -109,9 +109,12 @@ def test_nothing_is_loaded_from_elsewhere(page):
     addresses = [attributes[key] for _, attributes in page.tags for key in ("src", "href") if key in attributes]
     assert addresses == ["data:,"]
     assert not re.search(r"\b(?:https?:)?//[a-z]", page.texts["style"])
-    assert re.findall(r"https?://[^\"\s]+", page.texts["script"]) == [
-        "http://www.w3.org/2000/svg"
-    ]  # a name, not a place
+    # a name, not a place, and two links that somebody has to click
+    assert re.findall(r"https?://[^\"\s?]+", page.texts["script"]) == [
+        "http://www.w3.org/2000/svg",
+        "https://aladin.cds.unistra.fr/AladinLite/",
+        "https://simbad.cds.unistra.fr/simbad/sim-coo",
+    ]
 
 
 def test_the_blocks_hold_the_run(run, page):

@@ -4,6 +4,11 @@ const HELP = [
   ["wheel, + −", "zoom; double-click zooms in, with Shift out"], ["drag, arrows", "move the picture"], ["0", "show all"],
   ["1 … 5", "switch field, classes, uncertainty, segments, outlines"], ["click, Enter", "select the source under the cursor, or at the centre"],
   ["N, P", "next and previous source of the table"], ["Esc", "select nothing"],
+  ...(CAN_CORRECT ? [
+    ["S, D, I, T", "this source is a spheroid, a disk, irregular, a point source (sTar)"], ["K", "its class is right"], ["X", "it is no source"],
+    ["J", "join it with the source that is clicked next"], ["C", "cut it: click each part; a class is then for the last part"], ["Z, R", "take back the last correction; all of this source"],
+    ["U", "least certain sources first"],
+  ] : []),
   ["p_disk > 0.5", "filter: a condition on a column: < <= > >= = !="], ["morphology ~ disk", "text contains; !~ does not"],
   ["flags ~ edge", "a flag is set; !~ is not set"], ["p_disk > 0.5, flags = 0", "several conditions, joined by commas or “and”"],
   ["1234", "a bare number: the source with this label"], ["53.1612 -27.7855", "in the filter box, then Enter: go to a place on the sky (degrees)"],
@@ -14,6 +19,7 @@ async function start() {
   $("title").textContent = payload.title;
   const [table] = await Promise.all([N_ROWS || columns.length ? unpack("table", payload.table.index) : {}, loadSources(), loadSky()]);
   prepareColumns(table);
+  addPageColumns();
   document.documentElement.dataset.state = "drawing";
   const app = new App();
   await app.load();
@@ -29,7 +35,7 @@ class App {
     this.viewer = new Viewer($("stage"), $("base"), $("top"));
     this.outlines = new OutlineLayer((row) => this.isShown[row]);
     this.table = new SourceTable($("grid"), {
-      onselect: (row) => this.select(row, "table"), onopen: () => $("top").focus(), onsort: () => this.refilter(),
+      onselect: (row) => this.select(row, "table"), onopen: () => $("top").focus(), onsort: () => this.refilter(), onkey: (key) => this.key(key),
     });
     this.statistics = new Statistics($("panel-statistics"));
     this.buildLayers();
@@ -42,13 +48,15 @@ class App {
       onplace: (x, y) => this.place(x, y), onpick: (x, y) => this.pick(x, y), onkey: (key) => this.key(key),
     });
     this.viewer.onview = () => this.place(...(this.cursor || [null, null]));
+    this.corrector = CAN_CORRECT ? new Corrector(this) : null;
+    if (this.corrector) this.viewer.drawMarks = (context) => drawCorrections(context, this.viewer, this.corrector.corrections);
     buildRunPanel($("panel-run"));
     this.buildTabs();
     this.refilter();
     this.place(null, null);
     $("summary").textContent = this.summary();
     // For scripts and tests: the view, and what the page knows of a place.
-    window.morpheusReport = { viewer: this.viewer, skyAt, pixelOf, rowAt, valuesAt, classProbabilities, select: (row) => this.select(row, "table") };
+    window.morpheusReport = { viewer: this.viewer, skyAt, pixelOf, rowAt, valuesAt, classProbabilities, select: (row) => this.select(row, "table"), corrections: this.corrector?.corrections };
   }
 
   summary() {
@@ -66,7 +74,7 @@ class App {
     this.loadField = field.load;
     const probability = (name) => ({ label: nameText(name), make: () => planeLayer(`p_${name}`), full: 1, about: `probability of ${nameText(name)}` });
     this.entries = [
-      { id: "field", name: "Field", isOn: true, opacity: 1, variants: [{ label: "field", layer: field.layer }] },
+      { id: "field", name: "Field", isOn: true, opacity: 1, variants: [{ label: "colour", layer: field.layer }, ...payload.values.bands.map((band) => ({ label: band.name, make: () => bandLayer(band) }))], controls: this.fieldControls(field.layer) },
       { id: "classes", name: "Classes", isOn: false, opacity: 0.75, variants: [{ label: "most probable", make: classLayer }, ...SOURCE_CLASSES.map(probability)] },
       { id: "uncertainty", name: "Uncertainty", isOn: false, opacity: 0.85, variants: payload.classmap.planes.map(({ name, label, full, about }) => ({ label, full, about, make: () => planeLayer(name) })) },
       { id: "segments", name: "Segments", isOn: false, opacity: 0.45, variants: [{ label: "by source", make: () => segmentLayer(fillBySource) }, { label: "by class", make: () => segmentLayer(fillByClass) }] },
@@ -76,25 +84,74 @@ class App {
     buildLayerControl(this.entries, () => this.showLayers(), () => this.recolor());
   }
 
+  // Other colours of the classes.
   recolor() {
-    for (const variant of this.entries.flatMap((entry) => entry.variants)) {
-      if (variant.make) variant.layer = null;
+    for (const { id, variants } of this.entries) {
+      if (id !== "field") variants.forEach((variant) => variant.make && (variant.layer = null));
     }
+    this.table.setColumns(this.table.shown);
+    this.refresh();
+  }
+
+  // Other classes of the sources.
+  refresh() {
+    this.entries.find((entry) => entry.id === "segments").variants.forEach((variant) => (variant.layer = null));
     this.outlines.clear();
     this.showLayers();
     this.showChips();
-    this.table.setColumns(this.table.shown);
-    this.statistics.update();
-    showDetails(this.viewer.selected, () => this.select(-1, "table"));
+    this.table.redraw();
+    this.refilter();
+    this.showSelected();
   }
 
-  // A layer is made when it is first shown; those of the class maps wait until these are unpacked.
+  showSelected() {
+    const row = this.viewer.selected;
+    const box = this.corrector && row >= 0 && row < N_ROWS ? [this.corrector.box(row)] : [];
+    showDetails(row, () => this.select(-1, "table"), ...box);
+    this.viewer.redrawTop();
+  }
+
+  // Stretch of single bands, and black and white of all pictures of the field.
+  fieldControls(colour) {
+    const redraw = () => {
+      const [, ...bands] = this.entries[0].variants;
+      bands.forEach((variant) => (variant.layer = null));
+      colour.clear();
+      this.showLayers();
+    };
+    const stretch = make("select", { id: "stretch", title: "Stretch of a single band", "aria-label": "Stretch of a single band" },
+      ...Object.entries(STRETCHES).map(([value, text]) => make("option", { value }, text)));
+    stretch.addEventListener("change", () => {
+      levels.stretch = stretch.value;
+      redraw();
+    });
+    const slider = (name, about) => {
+      const input = make("input", { type: "range", id: `level-${name}`, min: 0, max: 100, value: levels[name], title: about, "aria-label": about });
+      input.addEventListener("input", () => {
+        levels[name] = Number(input.value);
+        redraw();
+      });
+      return input;
+    };
+    const sliders = [slider("black", "What is black, in per cent of the range"), slider("white", "What is white, in per cent of the range")];
+    const reset = make("button", { type: "button", id: "reset-levels", title: "The contrast as it was", "aria-label": "The contrast as it was" }, "↺");
+    reset.addEventListener("click", () => {
+      Object.assign(levels, { black: 0, white: 100 });
+      sliders.forEach((input) => (input.value = levels[input.id.replace("level-", "")]));
+      redraw();
+    });
+    return [stretch, "contrast", ...sliders, reset];
+  }
+
+  // A layer is made when it is first shown, as soon as what it shows is unpacked.
   showLayers() {
     for (const entry of this.entries) {
       const variant = entry.variants[entry.chosen];
-      if (entry.isOn && !variant.layer && classmap.planes) variant.layer = variant.make();
+      const isUnpacked = entry.id === "field" ? values.bands : classmap.planes;
+      if (entry.isOn && !variant.layer && isUnpacked) variant.layer = variant.make();
       entry.layer = variant.layer;
     }
+    $("stretch").disabled = this.entries[0].chosen === 0; // the colour picture has its own
     this.viewer.layers = this.entries;
     showLegend(this.entries);
     this.viewer.redraw();
@@ -114,7 +171,8 @@ class App {
 
   select(row, origin) {
     this.viewer.selected = row;
-    showDetails(row, () => this.select(-1, "table"));
+    this.corrector?.selected();
+    this.showSelected();
     this.table.select(row, { scroll: origin === "picture" || row !== -1 });
     if (origin === "table" && row >= 0) this.viewer.centreOn(row);
     else this.viewer.redrawTop();
@@ -137,7 +195,7 @@ class App {
   }
 
   pick(stageX, stageY) {
-    this.select(this.rowNear(stageX, stageY), "picture");
+    if (!this.corrector?.pick(stageX, stageY)) this.select(this.rowNear(stageX, stageY), "picture");
   }
 
   place(stageX, stageY) {
@@ -156,6 +214,7 @@ class App {
 
   key(key) {
     const entry = this.entries.find((each) => each.key === key);
+    if (this.corrector?.key(key)) return true;
     if (entry) entry.box.click();
     else if (key === "Enter") this.pick(this.viewer.stage.clientWidth / 2, this.viewer.stage.clientHeight / 2);
     else if (key === "Escape") this.select(-1, "table");

@@ -104,15 +104,13 @@ function histogram(column, shownRows) {
 class Statistics {
   constructor(panel) {
     const numeric = columns.filter((column) => !column.isText && column !== labelColumn);
-    const first = ["kron_mag", "mag", "kron_flux", "segment_flux", "flux", "area"]
-      .flatMap((stem) => numeric.filter((column) => column.name.toLowerCase().startsWith(stem)))[0] || numeric[0];
+    const first = brightnessColumns()[0] || findColumn("area") || numeric[0];
     this.choice = make("select", { id: "histogram-column", "aria-label": "Column of the histogram", onchange: () => this.update() },
       ...numeric.map((column) => make("option", { value: column.number, selected: column === first }, column.name)));
     this.classes = make("div", { id: "class-chart" });
     this.values = make("div", { id: "histogram" });
     this.note = make("p", { class: "note" });
     panel.append(make("h2", {}, "Classes"), this.classes, make("h2", {}, "Distribution of ", this.choice), this.values, this.note);
-    this.all = countClasses(Array(N_ROWS).keys());
     this.panel = panel;
     this.rows = [];
   }
@@ -120,7 +118,7 @@ class Statistics {
   update(rows = this.rows) {
     this.rows = rows;
     if (this.panel.hidden) return; // drawn when it is looked at
-    this.classes.replaceChildren(classChart(this.all, countClasses(rows)));
+    this.classes.replaceChildren(classChart(countClasses(Array(N_ROWS).keys()), countClasses(rows)));
     const column = columns[Number(this.choice.value)];
     this.values.replaceChildren(column ? histogram(column, rows) : "");
     this.note.textContent = "Colours: the sources shown, by class; grey: all sources. The outermost 0.5 % on each side are left out of the axis.";

@@ -61,7 +61,7 @@ function attachGestures(viewer, { onplace, onpick, onkey }) {
     viewer.zoomBy(Math.exp(-speed * lines * Math.max(-300, Math.min(300, event.deltaY))), ...placeOfEvent(event));
   }, { passive: false });
 
-  surface.addEventListener("dblclick", (event) => viewer.zoomBy(event.shiftKey ? 0.5 : 2, ...placeOfEvent(event)));
+  surface.addEventListener("dblclick", (event) => viewer.isPlacing || viewer.zoomBy(event.shiftKey ? 0.5 : 2, ...placeOfEvent(event)));
 
   const keys = {
     ArrowLeft: () => viewer.pan(60, 0), ArrowRight: () => viewer.pan(-60, 0),

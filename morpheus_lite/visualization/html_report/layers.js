@@ -91,13 +91,75 @@ const word = (red, green, blue, alpha) => ((alpha << 24) | (blue << 16) | (green
 function fieldLayer() {
   const { width, height, step, columns: nColumns, rows, mime } = payload.field;
   const bitmaps = [];
-  const paint = (left, top) => bitmaps[(top / TILE_SIDE) * nColumns + left / TILE_SIDE] || null;
+  const paint = (left, top) => {
+    const bitmap = bitmaps[(top / TILE_SIDE) * nColumns + left / TILE_SIDE];
+    return bitmap && !levels.arePlain ? levelled(bitmap) : bitmap || null;
+  };
   const load = async () => {
     for (let number = 0; number < rows * nColumns; number++) {
       bitmaps[number] = await createImageBitmap(new Blob([takeBytes(`field-${number}`)], { type: mime }));
     }
   };
   return { layer: new TileLayer({ width, height, step, paint }), load };
+}
+
+// Which part of the picture's range is shown, in per cent, and how light becomes grey in a single band.
+const STRETCHES = { asinh: "asinh", log: "log", sqrt: "square root", linear: "linear" };
+const levels = {
+  stretch: "asinh", black: 0, white: 100,
+  get arePlain() {
+    return this.black === 0 && this.white === 100;
+  },
+  // A value of 0 to 1 between black and white: 0 to 255.
+  byte(value) {
+    const share = (100 * value - this.black) / Math.max(this.white - this.black, 1);
+    return Math.round(255 * Math.max(0, Math.min(1, share)));
+  },
+};
+
+function levelled(bitmap) {
+  const canvas = newCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const image = context.getImageData(0, 0, bitmap.width, bitmap.height);
+  const bytes = Uint8Array.from({ length: 256 }, (_, value) => levels.byte(value / 255));
+  image.data.forEach((value, at) => at % 4 < 3 && (image.data[at] = bytes[value]));
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+// One band in grey, from 2 sigma below the sky to where a pixel in a thousand is brighter.
+function bandLayer({ name, softening }) {
+  const codes = values.bands[name];
+  const valueOf = (code) => softening * Math.sinh(code * payload.values.quantum);
+  const every = Math.max(1, Math.floor(codes.length / 200000));
+  const sample = Float64Array.from(codes.filter((code, at) => at % every === 0 && code !== NO_VALUE), valueOf).sort();
+  const at = (share) => sample[Math.floor(share * (sample.length - 1))] ?? 0;
+  const noise = Math.max(at(0.5) - at(0.1587), softening / 1000);
+  const low = at(0.5) - 2 * noise;
+  const range = Math.max(at(0.999) - low, 20 * noise);
+  const stretch = {
+    linear: (share) => share,
+    sqrt: Math.sqrt,
+    log: (share) => Math.log10(1 + 1000 * share) / Math.log10(1001),
+    asinh: (share) => Math.asinh((share * range) / (3 * noise)) / Math.asinh(range / (3 * noise)),
+  }[levels.stretch];
+  const greys = new Uint32Array(65536);
+  for (let code = -32767; code < 32768; code++) {
+    const grey = levels.byte(stretch(Math.max(0, Math.min(1, (valueOf(code) - low) / range))));
+    greys[code + 32768] = word(grey, grey, grey, 255);
+  }
+  greys[NO_VALUE + 32768] = word(64, 64, 64, 255);
+  const height = Math.ceil(NY / values.step);
+  return new TileLayer({
+    width: values.width, height, step: values.step,
+    paint: paintedWith((pixels, left, top, width, rows) => {
+      for (let row = 0; row < rows; row++) {
+        const from = (top + row) * values.width + left;
+        for (let column = 0; column < width; column++) pixels[row * width + column] = greys[codes[from + column] + 32768];
+      }
+    }),
+  });
 }
 
 // ---- classes and uncertainty -----------------------------------------------------------------------------------
@@ -183,6 +245,7 @@ function classLayer() {
 
 // ---- pixel values ----------------------------------------------------------------------------------------------
 
+const NO_VALUE = -32768;
 const values = { bands: null, step: payload.values.step, width: Math.ceil(NX / payload.values.step) };
 
 async function loadValues() {
@@ -194,6 +257,6 @@ function valuesAt(x, y) {
   if (place < 0 || !values.bands) return null;
   return payload.values.bands.map(({ name, unit, softening }) => {
     const code = values.bands[name][place];
-    return { name, unit, value: code === -32768 ? NaN : softening * Math.sinh(code * payload.values.quantum) };
+    return { name, unit, value: code === NO_VALUE ? NaN : softening * Math.sinh(code * payload.values.quantum) };
   });
 }

@@ -20,6 +20,7 @@ from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.errors import InputError
+from morpheus_lite.io.corrections import correction_header
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 from morpheus_lite.visualization.html_report.blocks import pack, script_json
 from morpheus_lite.visualization.html_report.layers import class_planes, field_tiles, pixel_values
@@ -28,7 +29,7 @@ from morpheus_lite.visualization.html_report.sources import label_runs, outline_
 
 SCRIPTS = (
     "data.js", "sky.js", "layers.js", "overlays.js", "viewer.js", "gestures.js", "filter.js", "table.js", "charts.js",
-    "panels.js", "app.js",
+    "panels.js", "correct.js", "app.js",
 )  # fmt: skip
 """The page's scripts in the order in which they run."""
 
@@ -41,6 +42,7 @@ def write_report(
     path: str | Path,
     *,
     overwrite: bool = False,
+    is_reduced: bool = False,
     run: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the report of a run: one HTML file that needs nothing else.
@@ -60,6 +62,9 @@ def write_report(
         The file, usually ``*.html``.
     overwrite : bool
         Replace a file that exists.
+    is_reduced : bool
+        The arrays are block means of larger ones, so that corrections made on the page would fit no label map: it
+        offers none.
     run : mapping, optional
         What to tell of the run: ``timings`` (stage to seconds), ``warnings`` (list of str) and anything else, nested
         as it comes.
@@ -90,14 +95,20 @@ def write_report(
         )
     if "label" not in table.colnames:
         raise InputError(f"{image.name}: the catalogue has no column label: it has {', '.join(table.colnames)}")
-    page = build_page(image, classification, labels, table, run=run or {})
+    page = build_page(image, classification, labels, table, is_reduced=is_reduced, run=run or {})
     with atomic_write(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
     return Path(path)
 
 
 def build_page(
-    image: SkyImage, classification: Classification, labels: np.ndarray, table: QTable, *, run: Mapping[str, Any]
+    image: SkyImage,
+    classification: Classification,
+    labels: np.ndarray,
+    table: QTable,
+    *,
+    is_reduced: bool,
+    run: Mapping[str, Any],
 ) -> str:
     """The page as text; everything as in `write_report`, checked."""
     from morpheus_lite.visualization.plots import field_rgb  # loads matplotlib
@@ -105,6 +116,8 @@ def build_page(
     row_labels = np.asarray(table["label"], dtype=np.int64)
     blocks: dict[str, str] = {}
     payload = _summary(image, classification, run)
+    model = str(classification.provenance.get("model", ""))
+    payload["corrections"] = None if is_reduced else correction_header(image, labels, model)
     payload["field"], tiles = field_tiles(field_rgb(image))
     blocks |= {f"field-{number}": tile for number, tile in enumerate(tiles)}
     payload["classmap"], arrays = class_planes(classification)
@@ -117,6 +130,7 @@ def build_page(
     columns, arrays, left_out = table_columns(table)
     index, blocks["table"] = pack(arrays)
     payload["table"] = {"n_rows": len(table), "columns": columns, "left_out": left_out, "index": index}
+    payload["table"]["reference_band"] = table.meta.get("reference_band", table.meta.get("detection_band"))
     payload["sky"] = None
     if (grid := sky_grid(image.wcs, image.shape)) is not None:
         index, blocks["sky"] = pack({"vectors": grid.vectors})

@@ -24,7 +24,7 @@ function buildLayerControl(entries, changed, recolored) {
       entry.opacity = Number(slider.value) / 100;
       changed(entry);
     });
-    list.append(make("span", {}, label, choice, slider));
+    list.append(make("span", {}, label, choice, slider, ...(entry.controls || [])));
   }
   const palette = make("select", { "aria-label": "Colours of the classes", id: "palette" },
     ...Object.keys(payload.palettes).map((name) => make("option", { value: name }, name)));
@@ -88,7 +88,20 @@ function sourceTitle(row) {
 
 // ---- selected source -------------------------------------------------------------------------------------------
 
-function showDetails(row, onclose) {
+// Links, and no more than links: nothing is asked of a server before somebody clicks.
+function linksOut(row) {
+  const place = placeOf(row);
+  const at = place && skyAt(place.u - 0.5, NY - place.v - 0.5);
+  if (!at) return [];
+  const position = encodeURIComponent(`${at.ra.toFixed(6)} ${at.dec < 0 ? "" : "+"}${at.dec.toFixed(6)}`);
+  const places = [
+    ["Aladin Lite", `https://aladin.cds.unistra.fr/AladinLite/?target=${position}&fov=0.01`],
+    ["SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${position}&CooFrame=ICRS&Radius=5&Radius.unit=arcsec`],
+  ];
+  return places.map(([name, href]) => make("a", { href, target: "_blank", rel: "noopener noreferrer", title: `Open ${name} at this position` }, `${name} ↗`));
+}
+
+function showDetails(row, onclose, ...first) {
   const panel = $("details");
   panel.hidden = row < 0;
   if (row < 0) return;
@@ -102,13 +115,14 @@ function showDetails(row, onclose) {
     const spread = error && Number.isFinite(error.data[row]) ? ` ± ${error.data[row].toFixed(2)}` : "";
     bars.append(make("dt", {}, nameText(name)), make("dd", {}, meter(share, CLASS_COLORS[k], Number.isNaN(share) ? "–" : share.toFixed(2) + spread)));
   });
-  const pairs = make("dl", { class: "pairs" }, ...columns.map((column) => {
+  const light = brightnessColumns();
+  const pairs = make("dl", { class: "pairs" }, ...[...light, ...columns.filter((column) => !light.includes(column))].map((column) => {
     let text = cellText(column, row);
     if (column.isFlags) text += ` ${flagNames(column.data[row]).map(nameText).join(", ")}`;
     else if (column.unit && text !== "–") text += ` ${column.unit}`;
     return make("div", { class: "pair", title: column.description }, make("dt", {}, column.name), make("dd", {}, text));
   }));
-  panel.replaceChildren(make("div", { class: "line" }, make("h2", {}, sourceTitle(row)), close), bars, pairs);
+  panel.replaceChildren(make("div", { class: "line" }, make("h2", {}, sourceTitle(row)), make("span", { class: "links" }, ...linksOut(row)), close), ...first, bars, pairs);
   panel.scrollTop = 0;
 }
 
@@ -163,6 +177,7 @@ function pageNotes() {
     "Class map: colour of the most probable source class by mean probability, whiter the closer the second; as opaque as a source is probable. “legible” colours stay apart for colour-blind readers; “paper” are those of Hausen & Robertson (2020).",
     "Numbers of the table are held in single precision, positions in double; the catalogue file has them all in full.",
   ];
+  if (!payload.corrections) notes.push("Sources cannot be corrected here, since this page holds means of blocks of pixels; a report of a part of the image can.");
   if (payload.table.left_out.length) notes.push(`Columns that a flat table cannot show: ${payload.table.left_out.join(", ")}.`);
   return notes;
 }

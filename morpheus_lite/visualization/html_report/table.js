@@ -3,12 +3,13 @@
 const ROW_HEIGHT = 26;
 
 class SourceTable {
-  constructor(grid, { onselect, onopen, onsort }) {
-    Object.assign(this, { grid, onselect, onopen, onsort });
+  constructor(grid, { onselect, onopen, onsort, onkey }) {
+    Object.assign(this, { grid, onselect, onopen, onsort, onkey });
     this.order = Uint32Array.from({ length: N_ROWS }, (_, row) => row); // all rows, sorted
     this.rows = this.order; // those shown
     this.sort = { column: null, isDown: false };
     this.selected = -1;
+    this.startWithBrightest();
     this.shown = defaultColumns();
     this.pool = [];
     this.head = make("div", { class: "head", role: "row" });
@@ -49,6 +50,20 @@ class SourceTable {
   // Up first; the same column again turns it round; NaN and empty texts stay at the end.
   sortBy(column, isDown = this.sort.column === column && !this.sort.isDown) {
     this.sort = { column, isDown };
+    this.sortRows();
+    this.showSort();
+    this.onsort();
+  }
+
+  startWithBrightest() {
+    const column = brightnessColumns()[0];
+    if (!column) return;
+    this.sort = { column, isDown: !/mag/i.test(column.name) };
+    this.sortRows();
+  }
+
+  sortRows() {
+    const { column, isDown } = this.sort;
     const sign = isDown ? -1 : 1;
     const { data } = column;
     const isMissing = column.isText ? (value) => column.values[value] === "" : Number.isNaN;
@@ -58,8 +73,6 @@ class SourceTable {
       if (noX || noY) return noX - noY || a - b;
       return sign * (x - y) || a - b;
     });
-    this.showSort();
-    this.onsort();
   }
 
   showSort() {
@@ -103,8 +116,14 @@ class SourceTable {
     if (event.target !== this.grid) return;
     if (event.key in steps) this.step(steps[event.key]);
     else if (event.key === "Enter" && this.selected >= 0) this.onopen(this.selected);
-    else return;
+    else if (event.ctrlKey || event.metaKey || event.altKey || !this.onkey(event.key)) return;
     event.preventDefault();
+  }
+
+  // After the values changed.
+  redraw() {
+    for (const element of this.pool) delete element.dataset.row;
+    this.draw();
   }
 
   requestDraw() {
@@ -150,8 +169,9 @@ class SourceTable {
   csv() {
     const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
     const raw = (column, row) => (column.isText ? column.values[column.data[row]] : Number.isNaN(column.data[row]) ? "" : String(column.data[row]));
-    const lines = [columns.map((column) => quoted(column.name)).join(",")];
-    for (const row of this.rows) lines.push(columns.map((column) => quoted(raw(column, row))).join(","));
+    const own = columns.filter((column) => !column.isOfPage);
+    const lines = [own.map((column) => quoted(column.name)).join(",")];
+    for (const row of this.rows) lines.push(own.map((column) => quoted(raw(column, row))).join(","));
     return `${lines.join("\n")}\n`;
   }
 }
@@ -172,18 +192,30 @@ function columnWidth(column, grid) {
   let widest = Math.max(ruler.measureText(`${column.name} ▼`).width, ruler.measureText(column.unit).width);
   ruler.font = `${fontSize} ${fontFamily}`;
   const extra = column === classColumn ? 20 : 0;
+  if (column === correctionColumn) widest = Math.max(widest, ruler.measureText("confirmed, joined").width);
   for (let row = 0; row < N_ROWS; row += Math.max(1, Math.floor(N_ROWS / 200))) {
     widest = Math.max(widest, ruler.measureText(cellText(column, row)).width + extra);
   }
   return Math.round(Math.min(Math.max(widest, 30), 220) + 18);
 }
 
+// Total magnitudes, that of the reference band first; else whatever tells how bright a source is.
+function brightnessColumns() {
+  const band = String(payload.table.reference_band || "").toLowerCase();
+  const isKnown = ({ data }) => data.some(Number.isFinite);
+  for (const stem of ["total_mag", "kron_mag", "mag", "total_flux", "kron_flux", "segment_flux", "flux"]) {
+    const found = columns.filter((column) => column.kind === "float" && new RegExp(`^${stem}(_|$)(?!err)`).test(column.name.toLowerCase()) && isKnown(column));
+    const isReference = (column) => column.name.toLowerCase() === `${stem}_${band}`;
+    if (found.length) return found.sort((a, b) => isReference(b) - isReference(a) || a.number - b.number);
+  }
+  return [];
+}
+
 // What most want to see first; all others are one click away.
 function defaultColumns() {
   const wanted = [/^label$/, /^x(_centroid)?$/, /^y(_centroid)?$/, /^ra$/, /^dec$/, /^area$/, /^flags$/, /^p_(?!.*(err|std))/];
-  const light = ["kron_mag", "mag", "kron_flux", "segment_flux", "flux"]
-    .flatMap((stem) => columns.filter((column) => column.name.toLowerCase().startsWith(stem)))[0];
-  const chosen = columns.filter((column) => column === classColumn || column === light || wanted.some((name) => name.test(column.name.toLowerCase())));
-  const rank = (column) => (column === labelColumn ? 0 : column === classColumn ? 1 : column === light ? 2 : 3);
-  return (chosen.length > 1 ? chosen : columns.slice(0, 12)).sort((a, b) => rank(a) - rank(b) || a.number - b.number);
+  const [brightness, ...others] = brightnessColumns().slice(0, 4);
+  const first = [labelColumn, classColumn, brightness, certaintyColumn, correctionColumn, ...others].filter(Boolean);
+  const chosen = columns.filter((column) => !first.includes(column) && wanted.some((name) => name.test(column.name.toLowerCase())));
+  return first.length + chosen.length > 1 ? [...first, ...chosen] : columns.slice(0, 12);
 }

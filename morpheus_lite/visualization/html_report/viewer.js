@@ -7,6 +7,8 @@ class Viewer {
     this.hovered = -1;
     this.selected = -1;
     this.showsCentre = false;
+    this.isPlacing = false; // clicks join or split sources: two quick ones are no zoom
+    this.drawMarks = () => {};
     this.waiting = { base: false, top: false };
     this.onview = () => {};
     new ResizeObserver(() => this.resize()).observe(stage);
@@ -135,6 +137,7 @@ class Viewer {
 
   drawTop(context) {
     context.clearRect(0, 0, context.canvas.width, context.canvas.height);
+    this.drawMarks(context);
     if (this.hovered >= 0 && this.hovered !== this.selected) this.mark(context, this.hovered, 1.5, false);
     if (this.selected >= 0) this.mark(context, this.selected, 2.5, true);
     if (this.showsCentre) this.drawCentre(context);

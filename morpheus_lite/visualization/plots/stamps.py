@@ -9,6 +9,7 @@ from astropy.table import QTable
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
@@ -142,7 +143,8 @@ def plot_stamp_sheet(
     Returns
     -------
     matplotlib.figure.Figure
-        Above each stamp: label, and magnitude of the detection band where there is one.
+        Above each stamp: label, and magnitude of the detection band where there is one; below all, what the colours of
+        outlines and bars mean.
     """
     labels = check_labels(labels, image.shape)
     rows = choose_sources(table, 32) if rows is None else np.asarray(rows, dtype=int)
@@ -164,6 +166,9 @@ def plot_stamp_sheet(
         plot_stamp(picture, labels, row, upper, palette=palette)
         upper.set_title(_title(row, table), fontsize=7, color=_INK, pad=2, parse_math=False)
         _plot_bar(lower, row, palette)
+    names = [name.replace("_", " ") for name in SOURCE_CLASSES]
+    patches = [Patch(color=colour, label=name) for name, colour in zip(names, class_colours(palette), strict=True)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=8, frameon=False)
     return figure
 
 
