@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.errors import OptionError
 from morpheus_lite.models.engines import import_tensorflow_quietly
 
 CURVES = "training_curves.png"
@@ -13,14 +14,19 @@ CURVES = "training_curves.png"
 
 
 @click.command("train", cls=Command, short_help="Train or fine-tune a network.")
-@click.argument("training", type=click.Path(dir_okay=False, path_type=Path), metavar="CONFIG.toml")
+@click.argument("source", metavar="CONFIG.toml|IMAGE")
+@grouped_option(
+    "--corrections",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Corrections that the report saved; the argument is then the image.",
+)
+@grouped_option("--labels", metavar="FILE", help="With --corrections: class maps of the run.  [default: found]")
+@grouped_option("--start", metavar="MODEL", help="With --corrections: model to fine-tune.  [default: that of the run]")
 @grouped_option(
     "--run",
     "run_directory",
     type=click.Path(file_okay=False, path_type=Path),
-    default="run",
-    show_default=True,
-    help="Checkpoints, log and curves, from which a run goes on.",
+    help="Checkpoints, log and curves, from which a run goes on.  [default: run; OUTPUT_run with --corrections]",
 )
 @grouped_option(
     "-o",
@@ -30,16 +36,31 @@ CURVES = "training_curves.png"
     help="Directory of the weights, which --model then takes.",
 )
 @common
-def command(training: Path, run_directory: Path, output: Path, quiet: bool, as_json: bool) -> int:
+def command(
+    source: str,
+    corrections: Path | None,
+    labels: str | None,
+    start: str | None,
+    run_directory: Path | None,
+    output: Path,
+    quiet: bool,
+    as_json: bool,
+) -> int:
     """Train the network that CONFIG.toml describes, and write its weights directory.
 
     On simulated fields, on observed images with labels and classes, or on both; from random numbers, or from a model
-    that there is (fine-tuning).
+    that there is (fine-tuning). With --corrections FILE IMAGE, fine-tune a model with what a person corrected in its
+    report of the image, and say what got better on sources that were held out.
     """
+    if corrections is None and (labels is not None or start is not None):
+        raise OptionError("--labels and --start go with --corrections; a CONFIG.toml says both itself")
+    run_directory = run_directory or (Path("run") if corrections is None else output.with_name(f"{output.name}_run"))
     import_tensorflow_quietly()
     from morpheus_lite.training import read_config
+    from morpheus_lite.training.corrected import configure
     from morpheus_lite.training.export import TRAINING_LOG, export
     from morpheus_lite.training.fit import train
+    from morpheus_lite.training.source_scores import improvement
     from morpheus_lite.visualization.plots.curves import save_training_curves
 
     def report(row: dict) -> None:
@@ -47,9 +68,16 @@ def command(training: Path, run_directory: Path, output: Path, quiet: bool, as_j
         if not quiet:
             click.echo("  ".join(f"{key} {value:.4g}" for key, value in row.items()), err=True)
 
-    settings = read_config(training)
+    settings = configure(corrections, source, labels=labels, start=start) if corrections else read_config(source)
     train(settings, run_directory, progress=report)
-    export(settings, run_directory, output)
+    info = export(settings, run_directory, output)
+    better = improvement(run_directory, info.settings["step"]) if settings.start else None
     save_training_curves(run_directory / TRAINING_LOG, output / CURVES)
-    click.echo(json.dumps({"weights": str(output), "run": str(run_directory)}) if as_json else output)
+    if as_json:
+        told = {} if better is None else {"held_out": better.to_dict()}
+        click.echo(json.dumps({"weights": str(output), "run": str(run_directory)} | told))
+        return 0
+    if better is not None and not quiet:
+        click.echo(better)
+    click.echo(output)
     return 0

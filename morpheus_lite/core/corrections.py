@@ -17,7 +17,7 @@ NO_SOURCE = CLASSES[BACKGROUND]
 
 
 @dataclass(frozen=True)
-class Part:
+class SourcePart:
     """One part of a source that was split: the pixels that are nearest to this one.
 
     Parameters
@@ -43,13 +43,13 @@ class Correction:
         Its labels; more than one are joined.
     morphology : str or None
         Its class; `NO_SOURCE` where there is none, None where nobody said.
-    parts : tuple of Part
+    parts : tuple of SourcePart
         Two or more where it was split.
     """
 
     labels: tuple[int, ...]
     morphology: str | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[SourcePart, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,11 +212,11 @@ class Corrections:
 def digest_labels(labels: np.ndarray) -> str:
     """SHA-256 of a label map: height and width, then the labels, all as little-endian int32, row after row."""
     found = hashlib.sha256(np.array(labels.shape, "<i4").tobytes())
-    found.update(np.ascontiguousarray(labels, "<i4"))
+    found.update(np.ascontiguousarray(labels, "<i4").data)
     return found.hexdigest()
 
 
 def band_digests(image: SkyImage) -> dict[str, str]:
     """SHA-256 of each band: its pixels as little-endian float32, row after row, 0 where they may not be used."""
     planes = {band: image.data[:, :, index] for index, band in enumerate(image.bands)}
-    return {band: hashlib.sha256(np.ascontiguousarray(plane, "<f4")).hexdigest() for band, plane in planes.items()}
+    return {band: hashlib.sha256(np.ascontiguousarray(plane, "<f4").data).hexdigest() for band, plane in planes.items()}

@@ -13,7 +13,7 @@ from morpheus_lite.core.corrections import (
     NO_SOURCE,
     Correction,
     Corrections,
-    Part,
+    SourcePart,
     band_digests,
     digest_labels,
 )
@@ -129,7 +129,8 @@ def _sources(values: list[Any]) -> tuple[Correction, ...]:
 def _source(value: dict[str, Any]) -> Correction:
     labels = tuple(_whole(label) for label in value["labels"])
     parts = tuple(
-        Part(_whole(p["x"]), _whole(p["y"]), _kind(p.get("class"), SOURCE_CLASSES)) for p in value.get("parts", ())
+        SourcePart(_whole(p["x"]), _whole(p["y"]), _kind(p.get("class"), SOURCE_CLASSES))
+        for p in value.get("parts", ())
     )
     one = Correction(labels, _kind(value.get("class"), CLASSES), parts)
     if not labels or min(labels) < 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.training.config import TrainingConfig
+from morpheus_lite.training.source_scores import Improvement
 
 _SCORES = {
     "loss": "loss",
@@ -20,7 +21,7 @@ _SCORES = {
 }
 
 
-def make_card(config: TrainingConfig, info: ModelInfo, log: Path) -> str:
+def make_card(config: TrainingConfig, info: ModelInfo, log: Path, better: Improvement | None = None) -> str:
     """Markdown that says what a model was made of.
 
     Parameters
@@ -31,6 +32,8 @@ def make_card(config: TrainingConfig, info: ModelInfo, log: Path) -> str:
         Of the model.
     log : Path
         The run's ``log.csv``; of a run that started from a model its first row is that model.
+    better : Improvement, optional
+        What became of the held-out sources.
     """
     with log.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -47,4 +50,7 @@ def make_card(config: TrainingConfig, info: ModelInfo, log: Path) -> str:
         lines += ["Scores on the validation fields:", "", "| score | |", "|---|---|"]
         lines += [f"| {name} | {best[key]} |" for key, name in _SCORES.items() if key in best]
     lines += ["", "The step was chosen with these scores, so they are somewhat too good; test on other images."]
+    if better is not None and config.start:
+        lines += ["", "Each half of the held-out sources at the step that the other half chose:", "", "```text"]
+        lines += [str(better), "```"]
     return "\n".join(lines) + "\n"

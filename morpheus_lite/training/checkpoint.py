@@ -54,10 +54,12 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
     return {name: [group[i] for i in sorted(group)] for name, group in groups.items()}, numbers
 
 
-def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to the log, a CSV file; it replaces what a run that was killed wrote of this step and later ones."""
-    rows = [one for one in read_log(path) if float(one["step"]) < row["step"]] if path.exists() else []
-    rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+def append_rows(path: Path, step: int, new: Sequence[Mapping[str, Any]]) -> None:
+    """Add the rows of a step to a log, a CSV file; those that a killed run wrote of it and of later steps go."""
+    rows = [one for one in read_log(path) if float(one["step"]) < step] if path.exists() else []
+    for row in new:
+        texts = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+        rows.append({"step": step} | texts)
     with atomic_write(path, overwrite=True) as temporary, temporary.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, fieldnames=list(dict.fromkeys(key for one in rows for key in one)))
         writer.writeheader()

@@ -22,6 +22,7 @@ from morpheus_lite.training.card import make_card
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.observed import read_observed
+from morpheus_lite.training.source_scores import improvement
 from morpheus_lite.training.validation import (
     ValidationScene,
     has_class,
@@ -103,7 +104,8 @@ def export(
             "validation_loss": numbers["loss"],
         },
     )
-    card = card or make_card(config, info, run / TRAINING_LOG)
+    better = improvement(run, int(numbers["step"]))
+    card = card or make_card(config, info, run / TRAINING_LOG, better)
     info = save_model(directory, info, network_weights(network), card=card, overwrite=overwrite)
     with atomic_write(directory / "training_log.csv", overwrite=True) as temporary:
         shutil.copyfile(run / TRAINING_LOG, temporary)

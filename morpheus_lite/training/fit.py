@@ -1,5 +1,6 @@
 """The training loop: batches to weights, with checkpoints, validation and early stopping."""
 
+import hashlib
 import json
 import logging
 import math
@@ -21,11 +22,12 @@ from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import load_network
 from morpheus_lite.models.weights_file import network_weights
 from morpheus_lite.runtime.atomic import atomic_write
-from morpheus_lite.training.checkpoint import append_row, load_state, save_state
+from morpheus_lite.training.checkpoint import append_rows, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, find_fields, prefetched
 from morpheus_lite.training.export import BEST, TRAINING_LOG
 from morpheus_lite.training.observed import read_observed, training_scenes
+from morpheus_lite.training.source_scores import HELD_OUT, score_sources
 from morpheus_lite.training.validation import (
     ValidationScene,
     ValidationScores,
@@ -126,9 +128,22 @@ def _record(config: TrainingConfig, directory: Path) -> None:
         raise OptionError(
             f"{directory} holds checkpoints of another network; use another directory, or delete {STATE} there"
         )
-    for name, values in ((MODEL, model), (TRAINING, config.to_dict())):
+    record = config.to_dict() | {"digests": [_digest(image.corrections) for image in config.images]}
+    if (directory / STATE).exists() and (directory / TRAINING).exists():
+        before = _read(directory / TRAINING)
+        now = json.loads(json.dumps(record))
+        if any(before.get(name) != now[name] for name in ("start", "images", "fields", "digests") if name in before):
+            raise OptionError(
+                f"{directory} holds a run that learnt from something else (start, images, corrections or fields); use "
+                f"another directory, or delete {STATE} there"
+            )
+    for name, values in ((MODEL, model), (TRAINING, record)):
         with atomic_write(directory / name, overwrite=True) as temporary:
             temporary.write_text(json.dumps(values, indent=2))
+
+
+def _digest(path: str | None) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -218,7 +233,8 @@ def _checkpoint(
     progress: _Progress | None,
 ) -> None:
     """Validate, save, log."""
-    scores, losses = _scores(run, simulated, held_out)
+    model = _with_mean(run)
+    scores, losses = _scores(run, model, simulated, held_out)
     better = scores.loss < run.best
     run.best, run.since_best = (scores.loss, 0) if better else (run.best, run.since_best + 1)
     row = {
@@ -229,7 +245,9 @@ def _checkpoint(
         **scores.row(),
         **losses,
     }
-    append_row(directory / TRAINING_LOG, row)  # before the state, so that a run killed here writes the row again
+    append_rows(directory / TRAINING_LOG, run.step, [row])  # before the state: a run killed here writes it again
+    if held_out:
+        append_rows(directory / HELD_OUT, run.step, score_sources(model, held_out))
     numbers = {"step": run.step, "best": run.best, "since_best": run.since_best, "seconds": run.seconds}
     groups = {"weights": run.model.get_weights(), "mean": run.mean_weights()}
     groups["optimizer"] = [np.asarray(v) for v in run.optimizer.variables]
@@ -242,10 +260,10 @@ def _checkpoint(
 
 
 def _scores(
-    run: Run, simulated: Sequence[ValidationScene], held_out: Sequence[ValidationScene]
+    run: Run, model: keras.Model, simulated: Sequence[ValidationScene], held_out: Sequence[ValidationScene]
 ) -> tuple[ValidationScores, dict[str, float]]:
     """Scores of the running mean of the weights, and the losses of both kinds of scenes where there are both."""
-    model, loss = _with_mean(run), get_loss(run.config.loss)
+    loss = get_loss(run.config.loss)
     if not (simulated and held_out):
         return validate(model, simulated or held_out, loss), {}
     new, old = validate(model, held_out, loss), validate(model, simulated, loss).loss

@@ -12,10 +12,13 @@ from morpheus_lite.errors import OptionError
 SIDES = ("left", "right", "top", "bottom")
 """Where a held-out part may lie; the first row of the array is at the bottom, as in every viewer of FITS images."""
 
-_PATHS = ("image", "labels", "classes", "class_map", "sources", "unlabelled", "rms", "weight", "dq")
+SOURCES = "sources"
+"""In place of a side where sources are held out all over the image."""
+
+_PATHS = ("image", "labels", "classes", "class_map", "sources", "corrections", "unlabelled", "rms", "weight", "dq")
 _KINDS = (
-    "classes (a table with a class for each label) with labels, class_map (a class for each pixel), or sources "
-    "(positions and classes)"
+    "classes (a table with a class for each label) with labels, class_map (a class for each pixel), sources "
+    "(positions and classes), or corrections (saved by the report) with labels"
 )
 
 PlaneSource = str | Mapping[str, str]
@@ -37,8 +40,8 @@ class ImageConfig:
     )
     labels: str | None = option(
         None,
-        "FITS file with the label map, 0 for sky. Needed with ``classes``; without it a class map's own "
-        "segmentation or its connected source pixels are taken, and sources of a list are labelled by "
+        "FITS file with the label map, 0 for sky. Needed with ``classes`` and ``corrections``; without it a class "
+        "map's own segmentation or its connected source pixels are taken, and sources of a list are labelled by "
         "thresholding around them.",
     )
     classes: str | None = option(
@@ -54,6 +57,11 @@ class ImageConfig:
     sources: str | None = option(
         None, "Table with ``x, y`` (0-based pixels) or ``ra, dec`` (degrees, ICRS), and ``class`` or ``p_spheroid`` ..."
     )
+    corrections: str | None = option(
+        None,
+        "File of corrections that the report saved; ``labels`` are then the class maps of the same run. Sources that "
+        "nobody corrected or confirmed teach what is source and what is sky, but no class.",
+    )
     unlabelled: str | None = option(None, "FITS file with a mask, not 0 where nothing is known: no pixel there counts.")
     rms: PlaneSource | None = option(None, "Plane of noise, where it is not in the image's file.")
     weight: PlaneSource | None = option(None, "Plane of inverse variance, likewise.")
@@ -63,7 +71,8 @@ class ImageConfig:
     held_out: str = option(
         "right 0.25",
         "Which part is never trained on, but validated and calibrated with: a side and a fraction such as "
-        '``"right 0.25"``, ``"all"`` or ``"none"``.',
+        '``"right 0.25"``, a share of the sources whose class is known with the sky around them, such as '
+        '``"sources 0.3"``, ``"all"`` or ``"none"``.',
     )
     share: float = option(1.0, "How often patches are cut from this image, compared with the others.", above=0)
 
@@ -71,11 +80,11 @@ class ImageConfig:
         check(self)
         if not self.image:
             raise OptionError("image = {}: expected a file for each band")
-        given = [name for name in ("classes", "class_map", "sources") if getattr(self, name)]
+        given = [name for name in ("classes", "class_map", "sources", "corrections") if getattr(self, name)]
         if len(given) != 1:
             raise OptionError(f"{self.name}: {' and '.join(given) or 'no classes'} given; expected one of {_KINDS}")
-        if self.classes and not self.labels:
-            raise OptionError(f"{self.name}: classes are for the labels of a label map; give labels as well")
+        if (self.classes or self.corrections) and not self.labels:
+            raise OptionError(f"{self.name}: {given[0]} are for the labels of a label map; give labels as well")
         self.parts((100, 100))
 
     @property
@@ -88,21 +97,20 @@ class ImageConfig:
         """Name of the image in messages."""
         return self.image if isinstance(self.image, str) else ", ".join(self.image.values())
 
+    @property
+    def held_out_sources(self) -> float | None:
+        """Share of the sources that are held out; None where a part of the image is."""
+        side, share = self._held_out()
+        return share if side == SOURCES else None
+
     def parts(self, shape: tuple[int, int]) -> tuple[Window | None, Window | None]:
         """The part to train on and the part held out, for a height and width; None for an empty one."""
         whole = Window(0, 0, *shape)
         if self.held_out in ("all", "none"):
             return (None, whole) if self.held_out == "all" else (whole, None)
-        side, _, fraction = self.held_out.partition(" ")
-        try:
-            share = float(fraction)
-        except ValueError:
-            share = 0.0
-        if side not in SIDES or not 0 < share < 1:
-            raise OptionError(
-                f"{self.name}: held_out={self.held_out!r}; expected a side ({', '.join(SIDES)}) and a fraction between "
-                "0 and 1, as in 'right 0.25', or 'all' or 'none'"
-            )
+        side, share = self._held_out()
+        if side == SOURCES:
+            return whole, whole
         length = shape[0] if side in ("top", "bottom") else shape[1]
         held = min(max(round(share * length), 1), length - 1)
         first, second = (held, length - held) if side in ("left", "bottom") else (length - held, held)
@@ -111,6 +119,22 @@ class ImageConfig:
         else:
             pieces = Window(0, 0, shape[0], first), Window(0, first, shape[0], second)
         return pieces[::-1] if side in ("left", "bottom") else pieces
+
+    def _held_out(self) -> tuple[str, float]:
+        """Side (or `SOURCES`) and share that are held out."""
+        side, _, fraction = self.held_out.partition(" ")
+        if side in ("all", "none"):
+            return side, 1.0
+        try:
+            share = float(fraction)
+        except ValueError:
+            share = 0.0
+        if side not in (*SIDES, SOURCES) or not 0 < share < 1:
+            raise OptionError(
+                f"{self.name}: held_out={self.held_out!r}; expected a side ({', '.join(SIDES)}) and a fraction between "
+                "0 and 1, as in 'right 0.25', a share of the sources, as in 'sources 0.3', or 'all' or 'none'"
+            )
+        return side, share
 
     def anchored(self, folder: Path) -> "ImageConfig":
         """The same with paths that are relative to a folder."""

@@ -1,7 +1,7 @@
-"""Labels and classes of the pixels of an observed image, from label maps, tables, class maps and source lists."""
+"""Labels and classes of the pixels of an observed image, as people have them: tables, maps, lists, corrections."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -11,6 +11,7 @@ from skimage.segmentation import watershed
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
+from morpheus_lite.io.corrections import read_corrections
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import read_maps
 from morpheus_lite.io.segmentation_map import read_labels, read_whole_numbers
@@ -42,12 +43,15 @@ class Labelling:
         bool, shape ``(source,)``: whose class is known.
     labelled : numpy.ndarray
         bool, shape ``(y, x)``: where something is known.
+    false : numpy.ndarray or None
+        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere; None for nowhere.
     """
 
     owner: np.ndarray
     soft: np.ndarray
     classed: np.ndarray
     labelled: np.ndarray
+    false: np.ndarray | None = None
 
 
 def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> Labelling:
@@ -71,6 +75,8 @@ def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> L
     if config.classes is not None:
         labels = _labels(config, light.shape)
         labelling = _from_table(labels, config.classes, labelled)
+    elif config.corrections is not None:
+        labelling = _from_corrections(_labels(config, light.shape), config.corrections, labelled)
     elif config.class_map is not None:
         labelling = _from_class_map(config, light.shape, labelled)
     else:
@@ -96,6 +102,15 @@ def _from_table(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labellin
     rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
     rows[place[there]] = soft[there]
     return _labelling(owner, rows, labelled)
+
+
+def _from_corrections(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labelling:
+    corrected = read_corrections(path).apply(labels)
+    owner, numbers = _numbered(corrected.labels)
+    rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
+    for label, kind in corrected.classes.items():
+        rows[np.searchsorted(numbers, label)] = np.eye(len(SOURCE_CLASSES))[SOURCE_CLASSES.index(kind)]
+    return replace(_labelling(owner, rows, labelled), false=_numbered(corrected.false)[0])
 
 
 def _from_class_map(config: ImageConfig, shape: tuple[int, int], labelled: np.ndarray) -> Labelling:

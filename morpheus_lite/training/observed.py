@@ -17,7 +17,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.inference.one_pass import align_bands, tile_windows
-from morpheus_lite.io import read_image
+from morpheus_lite.io import read_corrections, read_image
 from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
@@ -33,6 +33,7 @@ _TILE = 512
 """Side of the pieces of a held-out part, in pixels."""
 
 _N_TILES = 8  # of an image: enough to tell when to stop
+_AROUND = 8  # px of sky around a source that is held out
 _SMOOTHING = 1.0  # px
 _BLOCK = 4  # px: scale on which the noise of neighbours is told from that of single pixels
 _FEWEST_BLOCKS = 50
@@ -95,7 +96,7 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
     n_seen = np.maximum(valid.sum(axis=2), 1)
     labelling = read_labelling(config, snr.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
     signal = estimate_signal(snr, valid, labelling)
-    return make_training_scene(
+    scene = make_training_scene(
         snr,
         valid,
         signal,
@@ -105,6 +106,7 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
         classed=labelling.classed,
         labelled=labelling.labelled,
     )
+    return replace(scene, false=labelling.false)
 
 
 def estimate_signal(snr: np.ndarray, valid: np.ndarray, labelling: Labelling) -> np.ndarray:
@@ -144,8 +146,16 @@ def estimate_signal(snr: np.ndarray, valid: np.ndarray, labelling: Labelling) ->
 
 def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
     image = read_image(config.image, **config.read_options)
+    if config.corrections is not None:
+        read_corrections(config.corrections).check_image(image)
     scene = observe_image(align_bands(image, training.model.bands), config)
     part, held_out = config.parts(image.shape)
+    if config.held_out_sources is not None:
+        try:
+            scene, clean = hold_out_sources(scene, config.held_out_sources)
+        except InputError as error:
+            raise InputError(f"{config.name}: {error}") from error
+        return Observed(config.name, scene, _pieces(clean, training.model.factor), config.share)
     both = np.zeros(len(scene.soft) + 1, bool)
     if part is not None and held_out is not None:
         there = [np.bincount(scene.owner[w.slices].ravel(), minlength=len(both)) > 0 for w in (part, held_out)]
@@ -158,6 +168,58 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
         if not pieces:
             raise InputError(f"{config.name}: no source in the part held out ({config.held_out}); hold out another")
     return Observed(config.name, None if part is None else cut_scene(scene, part), pieces, config.share)
+
+
+def hold_out_sources(scene: TrainingScene, share: float) -> tuple[TrainingScene, TrainingScene]:
+    """Hold out sources all over an image, with the sky around them.
+
+    Parameters
+    ----------
+    scene : TrainingScene
+        The image.
+    share : float
+        Of the sources whose class is known, and of the regions that a person said are no source.
+
+    Returns
+    -------
+    training, held_out : TrainingScene
+        The same pixels; what is labelled in one is not in the other.
+
+    Raises
+    ------
+    InputError
+        There are too few sources: none is held out, or none is left.
+
+    Notes
+    -----
+    Which source is held out follows from where it lies alone: whoever corrects more sources of an image and trains
+    again from the new weights holds out the same ones, and never tests on what an earlier round learnt.
+    """
+    false = np.zeros_like(scene.owner) if scene.false is None else scene.false
+    n_sources, n_false = len(scene.soft), int(false.max(initial=0))
+    chosen = _draw(scene.owner, n_sources, share) & np.append(False, scene.has_class)
+    if not chosen.any() or chosen.sum() == scene.has_class.sum():
+        raise InputError(
+            f"{scene.has_class.sum()} sources with a class, of which {chosen.sum()} are held out; correct or confirm "
+            "more of them"
+        )
+    held = chosen[scene.owner] | _draw(false, n_false, share)[false]
+    near = held | (ndimage.binary_dilation(held, iterations=_AROUND) & (scene.owner == 0) & (false == 0))
+    area = _area(scene)
+    classed = scene.has_class & ~chosen[1:]
+    return (
+        replace(scene, labelled=area & ~near, classed=classed),
+        replace(scene, labelled=area & near, classed=chosen[1:]),
+    )
+
+
+def _draw(regions: np.ndarray, n_regions: int, share: float) -> np.ndarray:
+    """Draw the regions to hold out: bool, shape ``(n_regions + 1,)``, False for 0."""
+    numbers, first = np.unique(regions, return_index=True)
+    drawn = np.zeros(n_regions + 1, bool)
+    for number, pixel in zip(numbers.tolist(), first.tolist(), strict=True):
+        drawn[number] = number > 0 and np.random.default_rng(pixel).random() < share
+    return drawn
 
 
 def cut_scene(scene: TrainingScene, window: Window, *, factor: int = 1) -> TrainingScene:
@@ -179,13 +241,15 @@ def cut_scene(scene: TrainingScene, window: Window, *, factor: int = 1) -> Train
         owner=cut(scene.owner),
         position=scene.position - (window.y, window.x),
         labelled=cut(_area(scene)),
+        false=None if scene.false is None else cut(scene.false),
     )
 
 
 def _pieces(scene: TrainingScene, factor: int) -> tuple[TrainingScene, ...]:
-    """The tiles of a scene with the most labelled source pixels."""
+    """The tiles of a scene with the most labelled pixels of sources, and of what is said to be none."""
     windows = list(tile_windows(scene.owner.shape, _TILE))
-    counts = [int(((scene.owner > 0) & _area(scene))[window.slices].sum()) for window in windows]
+    asked = scene.owner > 0 if scene.false is None else (scene.owner > 0) | (scene.false > 0)
+    counts = [int((asked & _area(scene))[window.slices].sum()) for window in windows]
     best = sorted(np.argsort(counts)[::-1][:_N_TILES])
     return tuple(cut_scene(scene, windows[i], factor=factor) for i in best if counts[i])
 

@@ -47,6 +47,8 @@ class TrainingScene:
         bool, shape ``(source,)``: whose class is known; None for all.
     labelled : numpy.ndarray or None
         bool, shape ``(y, x)``: pixels whose owner is known, others count nothing; None for all.
+    false : numpy.ndarray or None
+        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere; None for nowhere.
     """
 
     snr: np.ndarray
@@ -59,6 +61,7 @@ class TrainingScene:
     position: np.ndarray
     classed: np.ndarray | None = None
     labelled: np.ndarray | None = None
+    false: np.ndarray | None = None
 
     @property
     def has_class(self) -> np.ndarray:

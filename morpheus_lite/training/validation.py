@@ -33,12 +33,15 @@ class ValidationScene:
         H magnitude (AB) of each source, NaN where not known.
     target, weight : numpy.ndarray
         See `morpheus_lite.training.targets.targets`.
+    image : str
+        Which observed image it is of; empty for a simulated field.
     """
 
     scene: TrainingScene
     magnitude: np.ndarray
     target: np.ndarray
     weight: np.ndarray
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,11 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 36) ->
 def held_out_scenes(observed: Sequence[Observed]) -> list[ValidationScene]:
     """The held-out parts of observed images."""
     scenes = []
-    for scene in (scene for one in observed for scene in one.held_out):
+    pieces = [(f"{number} {one.name}", piece) for number, one in enumerate(observed) for piece in one.held_out]
+    for image, scene in pieces:
         whole = tuple(slice(0, length) for length in scene.owner.shape)
         target, weight = targets(scene, whole, np.ones(scene.snr.shape[2], bool))
-        scenes.append(ValidationScene(scene, np.full(len(scene.soft), np.nan), target, weight))
+        scenes.append(ValidationScene(scene, np.full(len(scene.soft), np.nan), target, weight, image))
     return scenes
 
 
@@ -163,7 +167,8 @@ def _score_scene(model: keras.Model, item: ValidationScene, loss: Loss) -> dict:
 
 def _source_scores(item: ValidationScene, probability: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, ...]:
     scene, n = item.scene, len(item.scene.soft)
-    owner = np.where(item.target[..., BACKGROUND] < 0.5, scene.owner, 0).ravel()
+    counts = (item.target[..., BACKGROUND] < 0.5) & (item.weight[..., 0] > 0)
+    owner = np.where(counts, scene.owner, 0).ravel()
     flux = np.where(scene.valid, scene.signal, 0).sum(axis=2).ravel()
     given = probability[..., :BACKGROUND].reshape(-1, BACKGROUND)
     given = given / given.sum(axis=1, keepdims=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from report_inputs import make_run
 
-from morpheus_lite.core.corrections import Correction, Part, digest_labels
+from morpheus_lite.core.corrections import Correction, SourcePart, digest_labels
 from morpheus_lite.errors import InputError, OutputError
 from morpheus_lite.io import read_corrections, write_corrections
 
@@ -38,7 +38,7 @@ def write(image, tmp_path):
 
 def test_what_is_written_is_read(write, image):
     sources = (
-        Correction((1,), None, (Part(0, 0, "disk"), Part(3, 1))),
+        Correction((1,), None, (SourcePart(0, 0, "disk"), SourcePart(3, 1))),
         Correction((2,), "background"),
         Correction((5, 7), "spheroid"),
         Correction((9,), "irregular"),
@@ -59,7 +59,7 @@ def test_digests_are_what_the_documentation_says():
 def test_the_label_map_becomes_what_was_said(write):
     found = read_corrections(
         write(
-            Correction((1,), None, (Part(0, 0, "disk"), Part(3, 1))),
+            Correction((1,), None, (SourcePart(0, 0, "disk"), SourcePart(3, 1))),
             Correction((2,), "background"),
             Correction((5, 7), "spheroid"),
             Correction((9,), "irregular"),
@@ -78,7 +78,7 @@ def test_the_label_map_becomes_what_was_said(write):
 
 def test_of_pixels_as_far_from_two_parts_the_first_has_them(write):
     labels = np.ones((4, 7), np.int32)
-    found = read_corrections(write(Correction((1,), None, (Part(6, 0), Part(0, 0))), labels=labels))
+    found = read_corrections(write(Correction((1,), None, (SourcePart(6, 0), SourcePart(0, 0))), labels=labels))
     np.testing.assert_array_equal(found.apply(labels).labels, [[2, 2, 2, 1, 1, 1, 1]] * 4)
 
 
@@ -90,7 +90,7 @@ def test_a_catalogue_is_corrected_or_has_to_be_measured_again(write):
     assert found["label"].tolist() == [1, 5, 7, 9] and found["corrected"].tolist() == [False, False, False, True]
     assert found["morphology"].tolist() == [*table["morphology"][[0, 2, 3]], "irregular"]
     assert "corrected" not in table.colnames and len(table) == 5
-    for one in (Correction((5, 7)), Correction((1,), None, (Part(0, 0), Part(3, 0)))):
+    for one in (Correction((5, 7)), Correction((1,), None, (SourcePart(0, 0), SourcePart(3, 0)))):
         with pytest.raises(InputError, match="measure again"):
             read_corrections(write(one)).apply(LABELS).correct_catalog(table)
 
@@ -114,7 +114,7 @@ def test_other_images_and_label_maps_are_refused(write, image):
     )
     with pytest.raises(InputError, match="the corrections are of"):
         found.check_image(single)
-    outside = read_corrections(write(Correction((1,), None, (Part(0, 0), Part(5, 0)))))
+    outside = read_corrections(write(Correction((1,), None, (SourcePart(0, 0), SourcePart(5, 0)))))
     with pytest.raises(InputError, match="x 5, y 0 is no pixel of"):
         outside.apply(LABELS)
 

@@ -1,0 +1,182 @@
+"""What training made better: held-out sources one by one, at every checkpoint."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from scipy.stats import binomtest
+
+from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.training.checkpoint import read_log
+from morpheus_lite.training.validation import ValidationScene, predict_probability
+
+HELD_OUT = "held_out.csv"
+"""Table of the scores, in the directory of the run."""
+
+_CLEAR = 0.05  # probability of chance below which something is said to be better
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Held-out sources before and after training.
+
+    Parameters
+    ----------
+    step : int
+        Of the weights that are kept; 0: those that training started from.
+    counts : mapping of str to (int, int, int)
+        For each class: sources, right before, right after. Those of ``background`` were said to be no source.
+    mended, spoiled : int
+        Sources that became right, and wrong.
+    """
+
+    step: int
+    counts: Mapping[str, tuple[int, int, int]]
+    mended: int
+    spoiled: int
+
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """Sources, right before, right after."""
+        n, before, after = np.sum([*self.counts.values(), (0, 0, 0)], axis=0).tolist()
+        return n, before, after
+
+    @property
+    def chance(self) -> float:
+        """Probability of as many mended ones if training had changed sources for better and worse alike."""
+        changed = self.mended + self.spoiled
+        return float(binomtest(self.mended, changed, alternative="greater").pvalue) if changed else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as JSON can hold them."""
+        n, before, after = self.totals
+        counts = {name: list(count) for name, count in self.counts.items()}
+        return {
+            "step": self.step, "held_out": n, "right_before": before, "right_after": after, "mended": self.mended,
+            "spoiled": self.spoiled, "chance": self.chance, "by_class": counts,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        n, before, after = self.totals
+        lines = [f"Held-out sources: {n}. Right before: {before}, after: {after}."]
+        lines += [
+            f"  {_NAMES.get(name, name):<14} {a} -> {b} of {total}" for name, (total, a, b) in self.counts.items()
+        ]
+        if self.step == 0:
+            verdict = "Nothing got better: the weights are those that training started from."
+        elif self.mended <= self.spoiled:
+            verdict = f"No class got better ({self.mended} mended, {self.spoiled} spoiled), though the loss did."
+        else:
+            doubt = "" if self.chance < _CLEAR else "; correct more sources to be sure"
+            verdict = f"Better: {self.mended} mended, {self.spoiled} spoiled (chance {self.chance:.2g}{doubt})."
+        return "\n".join([*lines, verdict])
+
+
+_NAMES = {"point_source": "point source", CLASSES[BACKGROUND]: "no source"}
+
+
+def score_sources(model: keras.Model, scenes: Sequence[ValidationScene]) -> list[dict[str, Any]]:
+    """Score every held-out source whose class is known, and every region that is said to be no source.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network.
+    scenes : sequence of ValidationScene
+        Held-out parts of observed images.
+
+    Returns
+    -------
+    list of dict
+        ``image``, ``source`` (a number), ``class``, ``p_<class>`` of the four classes of source, weighted by the light
+        of the source, and ``p_source``, the mean over its pixels.
+    """
+    sums: dict[tuple[str, int, str], np.ndarray] = defaultdict(lambda: np.zeros(BACKGROUND + 3))
+    for item in scenes:
+        probability = predict_probability(model, item.scene.snr, item.scene.valid)
+        shares = probability[..., :BACKGROUND] / np.maximum(1 - probability[..., BACKGROUND:], 1e-9)
+        light = np.where(item.scene.valid, item.scene.signal, 0).sum(axis=2)
+        for number, name, pixels in _regions(item):
+            weight = np.maximum(light[pixels], 1e-6)
+            found = [
+                *(weight @ shares[pixels]),
+                weight.sum(),
+                (1 - probability[pixels][:, BACKGROUND]).sum(),
+                len(weight),
+            ]
+            sums[item.image, number, name] += found
+    return [
+        {"image": image, "source": number, "class": name}
+        | {f"p_{kind}": float(s[k] / s[BACKGROUND]) for k, kind in enumerate(SOURCE_CLASSES)}
+        | {"p_source": float(s[-2] / s[-1])}
+        for (image, number, name), s in sums.items()
+    ]
+
+
+def _regions(item: ValidationScene) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
+    """Number (negative where there is no source), class and pixels of what can be scored."""
+    scene, used = item.scene, item.weight[..., 0] > 0
+    planes = [(np.where(used & (item.weight[..., 1] > 0), scene.owner, 0), 1)]
+    if scene.false is not None:
+        planes.append((np.where(used, scene.false, 0), -1))
+    found = []
+    for plane, sign in planes:
+        for number in np.unique(plane[plane > 0]).tolist():
+            name = SOURCE_CLASSES[int(scene.soft[number - 1].argmax())] if sign > 0 else CLASSES[BACKGROUND]
+            found.append((sign * number, name, np.nonzero(plane == number)))
+    return found
+
+
+def improvement(run: str | Path, step: int) -> Improvement | None:
+    """What got better on the held-out sources of a run; None where there are none.
+
+    Parameters
+    ----------
+    run : path
+        Directory of the run.
+    step : int
+        Of the weights that are kept.
+
+    Notes
+    -----
+    The step that is kept was chosen with the held-out sources, so that their scores there are too good. Each half of
+    them is therefore scored at the step which the other half would choose (by the mean logarithm of the probability of
+    what is right).
+    """
+    path = Path(run) / HELD_OUT
+    rows = read_log(path) if path.is_file() else []
+    keys = sorted({(row["class"], row["image"], int(row["source"])) for row in rows})
+    if not keys:
+        return None
+    steps = sorted({int(row["step"]) for row in rows})
+    right, loss = np.zeros((len(steps), len(keys)), bool), np.full((len(steps), len(keys)), np.inf)
+    for row in rows:
+        at = steps.index(int(row["step"])), keys.index((row["class"], row["image"], int(row["source"])))
+        right[at], loss[at] = _judged(row)
+    after = np.zeros(len(keys), bool)
+    for half in (0, 1):
+        other = loss[:, 1 - half :: 2]
+        best = int(other.mean(axis=1).argmin()) if other.size else 0
+        after[half::2] = right[best, half::2]
+    before = right[0]
+    kinds = np.array([key[0] for key in keys])
+    counts = {
+        name: (int((kinds == name).sum()), int(before[kinds == name].sum()), int(after[kinds == name].sum()))
+        for name in CLASSES
+        if (kinds == name).any()
+    }
+    return Improvement(step, counts, int((after & ~before).sum()), int((before & ~after).sum()))
+
+
+def _judged(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """Judge a source: whether it came out right, and the loss."""
+    source = float(row["p_source"])
+    if row["class"] == CLASSES[BACKGROUND]:
+        return source < 0.5, -np.log(max(1 - source, 1e-9))
+    shares = [float(row[f"p_{name}"]) for name in SOURCE_CLASSES]
+    own = SOURCE_CLASSES.index(row["class"])
+    return source >= 0.5 and int(np.argmax(shares)) == own, -np.log(max(shares[own] * source, 1e-9))
