@@ -12,7 +12,7 @@ Extension = int | str | tuple[str, int]
 """An HDU of a file: its number, its name, or its name and version."""
 
 _SUFFIX = re.compile(r"^(?P<path>.+?)\[(?P<ext>[^\[\]]*)\]$")
-_ENDINGS = re.compile(r"(\.fits|\.fit|\.fts)?(\.gz|\.fz|\.bz2|\.xz|\.zip)?$", re.IGNORECASE)
+_ENDINGS = re.compile(r"(\.fits|\.fit|\.fts|\.asdf)?(\.gz|\.fz|\.bz2|\.xz|\.zip)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from morpheus_lite.core.image import match_bands
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
+from morpheus_lite.io.asdf_file import is_asdf, open_asdf
 from morpheus_lite.io.bits import Bits
 from morpheus_lite.io.fitsfile import open_fits, read_section
 from morpheus_lite.io.zero_points import ZeroPoint
@@ -37,7 +38,7 @@ class OpenFiles:
     def get(self, path: str) -> fits.HDUList:
         """The HDUs of a file."""
         if path not in self._hdus:
-            self._hdus[path] = open_fits(path)
+            self._hdus[path] = open_asdf(path) if is_asdf(path) else open_fits(path)
         return self._hdus[path]
 
     def close(self) -> None:
