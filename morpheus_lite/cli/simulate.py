@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import Count, Number
+from morpheus_lite.cli.console import Count, Number, progress_bar
 from morpheus_lite.cli.options import Command, common, grouped_option
 
 
@@ -43,6 +43,7 @@ def command(
     training: bool,
     output: Path,
     overwrite: bool,
+    quiet: bool,
     as_json: bool,
 ) -> int:
     """Simulate fields of galaxies and stars: an image and a truth file each.
@@ -55,15 +56,23 @@ def command(
 
     names = [band.strip().upper() for band in bands.split(",") if band.strip()]
     paths: list[str] = []
-    for number in range(seed, seed + count):
-        options: dict[str, Any] = {"seed": number, "shape": shape, "pixel_scale": pixel_scale, "bands": names}
-        if training:
-            made = [write_training_field(output, **options, overwrite=overwrite)]
-        else:
-            made = list(simulate(output, **options, depth=depth, conditions=conditions, overwrite=overwrite))
-        paths += map(str, made)
-        if not as_json:
-            click.echo("\n".join(map(str, made)))
+    with progress_bar("fields", quiet=quiet) as progress:
+        for number in range(count):
+            options: dict[str, Any] = {
+                "seed": seed + number,
+                "shape": shape,
+                "pixel_scale": pixel_scale,
+                "bands": names,
+            }
+            if training:
+                made = [write_training_field(output, **options, overwrite=overwrite)]
+            else:
+                made = list(simulate(output, **options, depth=depth, conditions=conditions, overwrite=overwrite))
+            if progress:
+                progress(number + 1, count)
+            paths += map(str, made)
+            if not as_json:
+                click.echo("\n".join(map(str, made)))
     if as_json:
         click.echo(json.dumps({"products": paths}, indent=2))
     return 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.measurement import measure_labels
@@ -19,7 +20,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
-from morpheus_lite.io import open_image
+from morpheus_lite.io import open_image, read_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps
 from morpheus_lite.models.registry import Model, load_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
@@ -37,7 +38,8 @@ from morpheus_lite.pipeline.plan import (
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.processes import Workers
-from morpheus_lite.runtime.resources import Progress, release_memory, usable_cores
+from morpheus_lite.runtime.progress import part_of, shown_progress
+from morpheus_lite.runtime.resources import Progress, release_memory, resident_memory, usable_cores
 from morpheus_lite.segmentation.deblending import split
 from morpheus_lite.segmentation.detection import detect
 
@@ -45,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 def classify(
-    image: SkyImage,
+    image: Any,
     model: Model | str | Path = DEFAULT_MODEL,
     *,
     stride: int | None = None,
@@ -54,14 +56,15 @@ def classify(
     uncertainty: bool = False,
     background: str | float | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Classification:
     """Class maps of an image.
 
     Parameters
     ----------
-    image : SkyImage
-        The image; its bands are matched to the model's by name. Anything else goes through `read_image` first.
+    image : SkyImage, path, array, mapping of band to these, NDData
+        The image; its bands are matched to the model's by name. `read_image` reads all but a `SkyImage`; call it for
+        options such as names of bands or planes of noise.
     model : Model, str or path
         A loaded model, the name of a shipped one, a model directory, or "auto": the shipped one that suits the image.
     stride : int, optional
@@ -78,8 +81,8 @@ def classify(
         every window less its mean. `segment`, `deblend` and `measure` subtract the same, unless told otherwise.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
-    progress : callable, optional
-        Called with (windows done, windows in all).
+    progress : bool or callable, optional
+        True draws a bar (tqdm, in a notebook or on stderr); a callable is called with (thousandths done, 1000).
 
     Returns
     -------
@@ -107,6 +110,7 @@ def classify(
     (48, 48, 5)
     """
     check_background(background)
+    image = image if isinstance(image, SkyImage) else read_image(image)
     source = open_image(image)
     options = ClassifyOptions(
         stride=stride,
@@ -121,7 +125,8 @@ def classify(
     record = plan.record if background is None else {**plan.record, "background": background}
     noise = measure_chosen_background(plan.image, options, workers=workers) if plan.inferer.needs_noise else None
     maps = MemoryMaps(image.shape, plan.inferer.kinds, wcs=image.wcs, provenance=record)
-    plan.inferer.fill(plan.image, maps, noise=noise, progress=progress)
+    with shown_progress(progress, image.title) as advance:
+        plan.inferer.fill(plan.image, maps, noise=noise, progress=part_of(advance, 0, 1))
     return replace(maps.read(), image=image)
 
 
@@ -149,6 +154,23 @@ class Products:
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        sources = "" if self.table is None else f", {len(self.table)} sources"
+        files = ", ".join(f"{name} {str(path)!r}" for name, path in self.paths.items())
+        return f"<Products: {self.shape[0]} x {self.shape[1]} px by {self.provenance.get('model')}{sources}; {files}>"
+
+    def _repr_html_(self) -> str:
+        from morpheus_lite.visualization.notebook import card_html
+
+        facts = {"Size": f"{self.shape[0]:,} x {self.shape[1]:,} px", "Model": str(self.provenance.get("model"))}
+        if self.table is not None:
+            kinds = self.table["morphology"]
+            counts = ", ".join(f"{np.sum(kinds == kind)} {kind.replace('_', ' ')}" for kind in sorted(set(kinds)))
+            facts["Sources"] = f"{len(self.table)} ({counts})" if counts else "0"
+        picture = self.paths.get("picture")
+        png = picture.read_bytes() if picture is not None and picture.exists() else None
+        return card_html("Products", facts | {name: str(path) for name, path in self.paths.items()}, png, width=700)
+
 
 def classify_file(
     source: Any,
@@ -159,7 +181,7 @@ def classify_file(
     read_options: dict[str, Any] | None = None,
     model: Model | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Products:
     """Classify one image and write its products.
 
@@ -179,8 +201,9 @@ def classify_file(
         The model of ``options`` where it is loaded already, as by a process that classifies many images.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
-    progress : callable, optional
-        Called with (windows done, windows in all).
+    progress : bool or callable, optional
+        True draws a bar (tqdm, in a notebook or on stderr); a callable is called with (thousandths done, 1000), from
+        the noise to the pictures.
 
     Returns
     -------
@@ -194,8 +217,10 @@ def classify_file(
     OutputError
         A product exists and ``overwrite`` is False, or cannot be written.
     """
-    options, clock = options or ClassifyOptions(), Clock()
+    options = options or ClassifyOptions()
     with ExitStack() as stack:
+        label = name or (Path(source).name if isinstance(source, str | Path) else "image")
+        clock = Clock(stack.enter_context(shown_progress(progress, label)))
         with clock("reading"):
             source = stack.enter_context(open_image(source, **(read_options or {})))
             paths = product_paths(source.name if name is None else name, Path(directory), options)
@@ -215,21 +240,22 @@ def classify_file(
             blocks = PictureBlocks(image.shape) if "picture" in paths else None
             maps = PicturedMaps(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record, blocks=blocks)
             stack.enter_context(maps)
-        log.info("%s: %d x %d px, bands %s; model %s", image.name, *image.shape, ", ".join(image.bands), model.name)
+        shape, bands = image.shape, ", ".join(image.bands)
+        log.info("%s: %d x %d px, bands %s; model %s by %s", image.name, *shape, bands, model.name, model.engine)
+        clock.shares = _shares(options, by_windows=not plan.inferer.needs_noise)
         with clock("noise"):
             seen = PicturedImage(image, blocks)
             noise = measure_chosen_background(seen, options) if plan.inferer.needs_noise else None
-        with clock("network"):
-            plan.inferer.fill(image, maps, noise=noise, progress=progress)
+        with clock("network") as advance:
+            plan.inferer.fill(image, maps, noise=noise, progress=advance)
             release_memory()
         with _maps_kept(maps, paths, folder, options):
-            with clock("catalog"):
+            with clock("catalog") as advance:
                 table = None
                 if options.needs_sources:
                     cores = workers or usable_cores()
-                    table = make_catalog(
-                        image, maps, how, noise=noise, memory=plan.memory, workers=cores, scratch=folder
-                    )
+                    settings: dict[str, Any] = {"memory": plan.memory, "workers": cores, "scratch": folder}
+                    table = make_catalog(image, maps, how, noise=noise, **settings, progress=advance)
             with clock("writing"):
                 run = {**record, "timings": clock.seconds}
                 write_products(temporary, image, maps, table, options, memory=plan.memory, run=run, blocks=blocks)
@@ -275,7 +301,7 @@ def make_catalog(
     plane : ScratchFile, optional
         The temporary file itself, where the workers cannot inherit one; it is closed in the end.
     progress : callable, optional
-        Called with (sources measured, sources in all).
+        Called with (thousandths done, 1000).
 
     Returns
     -------
@@ -308,7 +334,9 @@ def make_catalog(
     with plane or ScratchFile(image.shape, scratch) as plane:
         parents = detect(maps, sky, plane, method=how.method, options=how.detection, tile=tile)
         method = DEBLENDING_OF[how.method]
+        _reached(progress, 0.1)
         labels, parents = split(parents, sky, maps, method=method, options=how.deblending, tile=tile, workers=workers)
+        _reached(progress, 0.4)
         log.info("%d sources, %d after deblending", len(parents.names), len(labels.names))
         if "segmentation" in maps.kinds:
             for window in tiles(maps.shape, tile):
@@ -324,8 +352,20 @@ def make_catalog(
             mesh=noise,
             tile=tile,
             workers=workers,
-            progress=progress,
+            progress=part_of(progress, 0.4, 1),
         )
+
+
+def _reached(progress: Progress | None, share: float) -> None:
+    if progress is not None:
+        progress(round(1000 * share), 1000)
+
+
+def _shares(options: ClassifyOptions, *, by_windows: bool) -> dict[str, float]:
+    """Share of the time that each stage takes, about."""
+    times = {"noise": 0 if by_windows else 0.05, "network": 3 if by_windows else 0.5}
+    times |= {"catalog": 0.35 if options.needs_sources else 0, "writing": 0.1}
+    return {stage: seconds / sum(times.values()) for stage, seconds in times.items()}
 
 
 @contextmanager
@@ -352,14 +392,25 @@ def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
 
 
 class Clock:
-    """Wall-clock seconds of named stages: ``with clock("reading"): ...``."""
+    """Wall-clock seconds of named stages, and one progress through them: ``with clock("network") as advance: ...``.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with (thousandths of all stages done, 1000).
+    """
+
+    def __init__(self, progress: Progress | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self.shares: dict[str, float] = {}
+        self._progress, self._done = progress, 0.0
 
     @contextmanager
-    def __call__(self, stage: str):
+    def __call__(self, stage: str) -> Iterator[Progress | None]:
         """Time one stage."""
-        start = time.perf_counter()
-        yield
+        start, end = time.perf_counter(), self._done + self.shares.get(stage, 0.0)
+        yield part_of(self._progress, self._done, end)
+        _reached(self._progress, end)
+        self._done = end
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        log.debug("%s: %.2f s; %d MB of memory", stage, self.seconds[stage], resident_memory() / 1e6)

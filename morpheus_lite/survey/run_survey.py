@@ -14,6 +14,7 @@ from morpheus_lite.config.classify import AUTO, ClassifyOptions
 from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
+from morpheus_lite.runtime.progress import shown_progress
 from morpheus_lite.runtime.resources import Progress
 from morpheus_lite.survey.cluster import connected, require_dask
 from morpheus_lite.survey.manifest import read_tiles
@@ -75,7 +76,7 @@ def classify_survey(
     *,
     cluster: ClusterOptions | None = None,
     run: RunOptions | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     announce: Announce | None = None,
 ) -> SurveyResult:
     """Classify the tiles of a survey.
@@ -96,8 +97,8 @@ def classify_survey(
         Where the work is done; None takes worker processes on this machine.
     run : RunOptions, optional
         Retries, time limit, checks.
-    progress : callable, optional
-        Called with (tiles done, tiles in all).
+    progress : bool or callable, optional
+        True draws a bar; a callable is called with (tiles done, tiles in all).
     announce : callable, optional
         Called with lines that a person who waits wants to read: where the dashboard is, which tile failed.
 
@@ -126,8 +127,9 @@ def classify_survey(
     with locked(root) as name, ExitStack() as stack:
         clear_unfinished(root)
         plan = make_plan(tiles, root, options, verify=run.verify)
+        advance = stack.enter_context(shown_progress(progress, "tiles"))
         client = cache(lambda: stack.enter_context(connected(cluster, retries=run.retries)))
-        outcomes = _work(plan, name, client(), cluster, run, progress, tell) if plan.to_do else ()
+        outcomes = _work(plan, name, client(), cluster, run, advance, tell) if plan.to_do else ()
         merged = _merge(plan, client, run)
         products = _report(plan, outcomes, merged, time.perf_counter() - start)
         clear_unfinished(root)

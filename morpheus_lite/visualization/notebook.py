@@ -60,7 +60,14 @@ def classification_html(result: Classification) -> str:
     return card_html("Classification", facts, _png(colorize(small, palette="legible", maps=kind)), marks)
 
 
-def card_html(title: str, facts: Mapping[str, str], png: bytes | None, marks: Mapping[str, str] | None = None) -> str:
+def card_html(
+    title: str,
+    facts: Mapping[str, str],
+    png: bytes | None,
+    marks: Mapping[str, str] | None = None,
+    *,
+    width: int = _THUMBNAIL,
+) -> str:
     """Facts beside a picture, as HTML that takes the colours of the page it stands in.
 
     Parameters
@@ -73,6 +80,8 @@ def card_html(title: str, facts: Mapping[str, str], png: bytes | None, marks: Ma
         The picture.
     marks : mapping of str to str, optional
         Colour of a square before a row, ``#rrggbb``.
+    width : int
+        Largest width of the picture, px.
     """
     rows = []
     for name, value in facts.items():
@@ -81,7 +90,7 @@ def card_html(title: str, facts: Mapping[str, str], png: bytes | None, marks: Ma
         cells = f"<th style='text-align:left;padding:0 1em 0 0'>{mark}{escape(name)}</th>"
         rows.append(f"<tr>{cells}<td style='text-align:left;padding:0'>{escape(value)}</td></tr>")
     data = "" if png is None else base64.b64encode(png).decode()
-    picture = f"<img alt='' style='max-width:{_THUMBNAIL}px' src='data:image/png;base64,{data}'>" if data else ""
+    picture = f"<img alt='' style='max-width:min({width}px,100%)' src='data:image/png;base64,{data}'>" if data else ""
     return (
         "<div style='display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start'>"
         f"{picture}<div><strong>{escape(title)}</strong><table style='border:0'>{''.join(rows)}</table></div></div>"

@@ -92,3 +92,27 @@ def test_labels_remember_until_they_are_changed():
     for made in (labels[2:], labels.copy(), labels == 1, labels + 1, np.where(labels > 0, labels, 0)):
         assert not isinstance(made, LabelMap) or made.classification is None
     assert isinstance(labels.max(), np.integer)
+
+
+def test_a_path_and_an_array_are_images_too(field):
+    expected = ml.classify(ml.read_image(field), "hst")
+    np.testing.assert_array_equal(ml.classify(str(field), "hst").probability, expected.probability)
+    pixels = ml.read_image(field)["F160W"]
+    of_array = ml.classify(pixels)
+    assert of_array.provenance["model"] == "any" and of_array.image.bands == ("1",)
+    np.testing.assert_array_equal(of_array.probability, ml.classify(ml.read_image(pixels), "any").probability)
+
+
+def test_one_progress_from_the_noise_to_the_pictures(field, tmp_path, caplog, capsys):
+    seen = []
+    options = ClassifyOptions(model="hst")
+    with caplog.at_level("DEBUG", "morpheus_lite"):
+        products = ml.classify_file(field, tmp_path, options, progress=lambda *step: seen.append(step))
+    assert seen[-1] == (1000, 1000) and seen == sorted(seen)
+    assert len([done for done, _ in seen if 550 < done < 900]) > 1, "the catalogue is a part of it"
+    stages = ("reading", "model", "noise", "network", "catalog", "writing")
+    said = [record.getMessage() for record in caplog.records]
+    assert all(any(line.startswith(f"{stage}: ") for line in said) for stage in stages)
+    assert capsys.readouterr().err == ""
+    assert repr(products).startswith(f"<Products: {SIDE} x {SIDE} px by hst, {len(products.table)} sources; maps '")
+    assert "data:image/png" in products._repr_html_() and "goods_catalog.ecsv" in products._repr_html_()
