@@ -16,6 +16,12 @@ from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.models.unet_config import HAUSEN2020
 
+HERE = Path(__file__).parent
+# For the kernels that run the pages: the command, the files of `example_files`.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+os.environ["MORPHEUS_EXAMPLES"] = str(HERE.parent / "examples" / "data")
+
 project = "morpheus_lite"
 author = "the morpheus_lite developers"
 copyright = "2026, the morpheus_lite developers"
@@ -37,6 +43,7 @@ extensions = [
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
@@ -77,6 +84,6 @@ if _answers("docs.astropy.org"):
         "python": ("https://docs.python.org/3/", None),
     }
 
-STATIC = Path(__file__).parent / "_static"
+STATIC = HERE / "_static"
 network_figure.draw(STATIC / "network.svg", HAUSEN2020)
 network_figure.draw(STATIC / "onepass.svg", OnePassConfig.from_dict(read_info("hst").network))
