@@ -10,7 +10,12 @@ from morpheus_lite.cli.options import Command, common, grouped_option
 
 @click.command("evaluate", cls=Command, short_help="Score results against truth.")
 @grouped_option(
-    "--truth", type=click.Path(path_type=Path), required=True, help="Truth file, as morpheus simulate writes it."
+    "--truth",
+    "truths",
+    type=click.Path(path_type=Path),
+    required=True,
+    multiple=True,
+    help="Truth file, as morpheus simulate writes it; once per field.",
 )
 @grouped_option("--image", type=click.Path(path_type=Path), help="The image, where it is not beside the truth.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
@@ -20,15 +25,22 @@ from morpheus_lite.cli.options import Command, common, grouped_option
 @grouped_option("--overwrite", is_flag=True, help="Replace files that exist.")
 @common
 def command(
-    truth: Path, image: Path | None, results: tuple[Path, ...], output: Path | None, overwrite: bool, as_json: bool
+    truths: tuple[Path, ...],
+    image: Path | None,
+    results: tuple[Path, ...],
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> int:
     """Score segmentation maps and catalogues of any tool against truth.
 
     RESULT is a product of morpheus classify, or any FITS label map (SExtractor's, photutils', ...): completeness
-    and purity against magnitude, splits and blends, overlap, classes, reliability.
+    and purity against magnitude, splits and blends, overlap, classes, reliability, photometry.
+
+    Several fields are pooled: --truth A --truth B RESULT_A RESULT_B, then the same of the next tool.
     """
     from morpheus_lite.evaluation import evaluate_files, format_scores, summarise
 
-    scores = evaluate_files(truth, results, output, image=image, overwrite=overwrite)
+    scores = evaluate_files(truths, results, output, image=image, overwrite=overwrite)
     click.echo(json.dumps([summarise(score) for score in scores], indent=2) if as_json else format_scores(scores))
     return 0

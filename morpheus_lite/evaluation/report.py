@@ -1,5 +1,6 @@
 """Evaluation of files, and files of scores: tables, JSON, figures."""
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from morpheus_lite.errors import OptionError
 from morpheus_lite.evaluation.result import read_result
-from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
+from morpheus_lite.evaluation.scores import EvaluationOptions, Scores, pool_scores
 from morpheus_lite.evaluation.scoring import evaluate
 from morpheus_lite.evaluation.summary import format_scores, summarise
 from morpheus_lite.evaluation.truth import read_truth
@@ -25,7 +26,7 @@ FILES = {
 
 
 def evaluate_files(
-    truth: str | Path,
+    truth: str | Path | Sequence[str | Path],
     results: Sequence[str | Path],
     directory: str | Path | None = None,
     *,
@@ -34,39 +35,58 @@ def evaluate_files(
     names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> list[Scores]:
-    """Score the results of one or more tools in a field, and write tables, JSON and figures.
+    """Score the results of one or more tools in one or more fields, and write tables, JSON and figures.
 
     Parameters
     ----------
-    truth : path
-        Truth file: see `read_truth`.
+    truth : path or sequence of path
+        Truth file of each field: see `read_truth`.
     results : sequence of path
-        What the tools wrote: see `read_result`.
+        What the tools wrote: see `read_result`. Of several fields, those of one tool in the order of the truths, then
+        those of the next tool.
     directory : path, optional
         Where the report goes; created when it does not exist. Nothing is written when None.
     options : EvaluationOptions, optional
         Match radius, magnitude bins, band, margin.
     image : path, optional
-        The image, where it is not in the truth file.
+        The image, where it is not in the truth file; of one field only.
     names : sequence of str, optional
-        What to call the tools, one a result; by default the names of their files.
+        What to call the tools; by default the names of their files, of several fields what these have in common.
     overwrite : bool
         Replace files that exist.
 
     Returns
     -------
     list of Scores
-        In the order of the results.
+        One per tool, its fields pooled.
+
+    Raises
+    ------
+    OptionError
+        Results are not as many as truths, or a multiple of them; or names not as many as tools.
+    InputError
+        A result is not of the field of its truth: another shape, another WCS, or sources elsewhere.
     """
-    if not results or (names is not None and len(names) != len(results)):
-        raise OptionError(f"{len(results)} result(s) and {len(names or ())} name(s): expected one name a result")
+    truths = [truth] if isinstance(truth, str | Path) else list(truth)
+    if not truths or not results or len(results) % len(truths):
+        raise OptionError(
+            f"{len(truths)} truth(s) and {len(results)} result(s): expected a result of each field, in the order of "
+            "the truths, from each tool"
+        )
+    n_tools = len(results) // len(truths)
+    if names is not None and len(names) != n_tools:
+        raise OptionError(f"{n_tools} tool(s) and {len(names)} name(s): expected one name a result or tool")
+    if image is not None and len(truths) > 1:
+        raise OptionError("image: it is that of one field; put the image of each field beside its truth")
     if directory is not None:
         check_writable([Path(directory) / file for file in FILES.values()], overwrite)
-    field = read_truth(truth, image=image)
-    scores: list[Scores] = []
-    for k, path in enumerate(results):
-        result = read_result(path, name=names[k] if names else None)
-        scores.append(evaluate(field, result, options=options))
+    of_tools: list[list[Scores]] = [[] for _ in range(n_tools)]
+    for k, path in enumerate(truths):
+        field = read_truth(path, image=image)
+        for tool, found in enumerate(of_tools):
+            result = read_result(results[tool * len(truths) + k], name=names[tool] if names else None)
+            found.append(evaluate(field, result, options=options))
+    scores = [pool_scores(found, name=_common_name([one.name for one in found])) for found in of_tools]
     if directory is not None:
         write_evaluation(scores, directory, overwrite=overwrite)
     return scores
@@ -112,6 +132,13 @@ def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwri
             path = directory / f"{kind}_{tool}.ecsv"
             paths[f"{kind}_{tool}"] = write_catalog(rows, path, overwrite=overwrite)
     return paths
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """What names of results begin with, without numbers at its end; the first where they have nothing in common."""
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    common = "".join(letters[0] for letters in alike)
+    return common if common in names else re.sub(r"[\W_]*\d*[\W_]*$", "", common) or names[0]
 
 
 def _file_names(names: Sequence[str]) -> list[str]:

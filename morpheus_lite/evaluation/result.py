@@ -1,13 +1,16 @@
 """Results of a tool: label map, catalogue and, if it makes them, class maps."""
 
 import logging
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
@@ -37,12 +40,15 @@ class Result:
         float32, shape ``(y, x, class)`` in the order of ``CLASSES``; NaN where not classified.
     name : str
         What to call the tool.
+    wcs : astropy.wcs.WCS or None
+        Of the label map, where its file has one.
     """
 
     labels: np.ndarray
     sources: Table
     probability: np.ndarray | None = None
     name: str = "result"
+    wcs: WCS | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,13 +174,26 @@ def read_result(path: str | Path, catalog: str | Path | None = None, *, name: st
         planes = {hdu.name.lower(): hdu for hdu in hdus if getattr(hdu, "is_image", False)}
         complete = all(one in planes for one in CLASSES)
         maps = [np.asarray(planes[one].data, dtype=np.float32) for one in CLASSES] if complete else None
+        wcs = _celestial(hdus, labels.shape)
     stem = mapped.name.split(".")[0]
-    return make_result(
+    result = make_result(
         labels,
         catalog or _catalog_of(mapped),
         probability=None if maps is None else np.stack(maps, axis=2),
         name=name or stem.removesuffix("_morpheus"),
     )
+    return replace(result, wcs=wcs)
+
+
+def _celestial(hdus: Sequence[Any], shape: tuple[int, int]) -> WCS | None:
+    """WCS of the first plane of this shape that has one on the sky."""
+    for hdu in hdus:
+        if getattr(hdu, "is_image", False) and hdu.shape == shape and "CTYPE1" in hdu.header:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)
+                wcs = WCS(hdu.header)
+            return wcs.celestial if wcs.has_celestial else None
+    return None
 
 
 def _map_in(directory: Path) -> Path:

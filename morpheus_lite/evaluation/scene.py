@@ -12,6 +12,10 @@ from morpheus_lite.evaluation.scores import EvaluationOptions
 from morpheus_lite.evaluation.truth import Truth
 
 PREFERRED_BAND = "F160W"
+_SAME_PLACE = 1.0
+"""Pixels that the corners of two maps of one field may be apart on the sky."""
+_ENOUGH = 10
+"""True sources from which on segments by chance can be told from others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ def make_scene(truth: Truth, result: Result, options: EvaluationOptions) -> Scen
             f"{result.name} covers {result.shape[0]} x {result.shape[1]} px (y, x), the truth {truth.name} "
             f"{truth.shape[0]} x {truth.shape[1]}; score a result of the same field, not resampled or cut"
         )
+    _refuse_another_field(truth, result)
     known = truth.bands or (truth.image.bands if truth.image is not None else ())
     band = options.band or (PREFERRED_BAND if PREFERRED_BAND in known else next(iter(known), None))
     light = zero_point = None
@@ -50,6 +55,30 @@ def make_scene(truth: Truth, result: Result, options: EvaluationOptions) -> Scen
         frame[options.margin : -options.margin, options.margin : -options.margin] = True
         scored &= frame
     return Scene(truth, result, options, band, light, zero_point, scored, truth.pixel_scale or 1.0)
+
+
+def _refuse_another_field(truth: Truth, result: Result) -> None:
+    """Refuse a result that lies elsewhere on the sky, or whose segments hold true sources by chance alone."""
+    theirs = None if truth.image is None or truth.image.wcs is None else truth.image.wcs
+    height, width = truth.shape
+    if theirs is not None and theirs.has_celestial and result.wcs is not None:
+        x, y = np.array([0, width - 1, 0, width - 1]), np.array([0, 0, height - 1, height - 1])
+        places = (wcs.pixel_to_world(x, y).icrs for wcs in (theirs.celestial, result.wcs))
+        away = next(places).separation(next(places)).arcsec.max() / (truth.pixel_scale or 1.0)
+        if not away < _SAME_PLACE:
+            raise InputError(
+                f"{result.name} lies {away:.1f} px from the truth {truth.name} on the sky, by their WCS; score a "
+                "result of the same field"
+            )
+    rows, columns, inside = pixel_of(truth.shape, truth.sources)
+    own = inside & (truth.labels[rows, columns] == np.asarray(truth.sources["label"]))
+    n, chance = int(own.sum()), float((result.labels > 0).mean())
+    hits = int((result.labels[rows, columns] > 0)[own].sum())
+    if n >= _ENOUGH and 0 < chance < 1 and hits <= n * chance + 2 * np.sqrt(n * chance * (1 - chance)):
+        raise InputError(
+            f"{result.name} has a segment at {hits} of {n} true sources of {truth.name}, no more than by chance "
+            f"({n * chance:.0f}): it seems to be of another field; score each result with its own truth"
+        )
 
 
 def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: Any) -> np.ndarray:

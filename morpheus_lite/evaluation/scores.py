@@ -1,5 +1,6 @@
 """Scores: how a result compares with the truth, kept so that fields add up and every figure can be derived."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
@@ -10,8 +11,17 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.evaluation.metrics import Fractions, OperatingPoint, Reliability, binned_fractions, confusion_counts
+from morpheus_lite.evaluation.metrics import (
+    Fractions,
+    OperatingPoint,
+    Reliability,
+    binned_fractions,
+    confusion_counts,
+    proper_scores,
+    top_label_reliability,
+)
 from morpheus_lite.evaluation.metrics import purity_threshold as lowest_pure_threshold
 
 TRUTH_FATES = ("matched", "blended", "displaced", "undetected")
@@ -64,7 +74,9 @@ class Scores:
         detection, 0 for none), ``distance`` (arcsec), ``fate`` (of ``TRUTH_FATES``), ``overlap_match``, ``iou``,
         ``true_class``, ``called_class`` (of the matched detection) and ``class_in_place`` (of the class maps over the
         true segment): index into ``CLASSES``, -1 unknown; ``flux_residual`` (flux in the segment over the true flux,
-        minus 1) and ``area_ratio`` (segment over true segment).
+        minus 1) and ``area_ratio`` (segment over true segment); of the matched detection ``called_p_<class>``,
+        ``flags`` (-1 unknown), ``total_residual`` (magnitude minus the true one) and ``total_pull`` (error of the total
+        flux in units of the one stated).
     detections : astropy.table.Table
         One row a detection in the scored area: ``field, label, x, y, magnitude`` (of the flux in its segment),
         ``area``, ``match`` (label of the true source), ``fate`` (of ``FATES``), ``score_<name>`` where there are any.
@@ -165,6 +177,83 @@ class Scores:
             judged &= rows["match"] > 0
         rows = rows[judged]
         return binned_fractions(rows["magnitude"], rows["true_class"] == rows[column], np.asarray(edges))
+
+    def class_baseline(self, edges: Sequence[float]) -> list[dict[str, Any]]:
+        """Compare classes with guesses that know only the shares of the classes, in bins of true magnitude.
+
+        Returns
+        -------
+        list of dict
+            For each bin its ``magnitude``, ``n`` matched sources whose class is known, ``accuracy`` and ``majority``
+            (share of the most frequent class), ``log_loss`` and ``shares_log_loss`` (entropy of the shares), ``ece`` of
+            the most probable class, and ``expected`` and ``true`` numbers of each class.
+        """
+        rows = self.truth_sources
+        given = np.column_stack([rows[f"called_p_{name}"] for name in SOURCE_CLASSES])
+        rows, given = (
+            one[(rows["true_class"] >= 0) & (rows["match"] > 0) & np.isfinite(given).all(axis=1)]
+            for one in (rows, given)
+        )
+        found = []
+        for low, high in itertools.pairwise(edges):
+            inside = (rows["magnitude"] >= low) & (rows["magnitude"] < high)
+            p, hard = given[inside], np.eye(len(SOURCE_CLASSES))[np.asarray(rows["true_class"][inside])]
+            if not len(p):
+                continue
+            shares = np.broadcast_to(hard.mean(axis=0), hard.shape)
+            found.append(
+                {
+                    "magnitude": [float(low), float(high)],
+                    "n": len(p),
+                    "accuracy": float((p.argmax(axis=1) == hard.argmax(axis=1)).mean()),
+                    "majority": float(hard.mean(axis=0).max()),
+                    "log_loss": proper_scores(p, hard)[0],
+                    "shares_log_loss": proper_scores(shares, hard)[0],
+                    "ece": top_label_reliability(p, hard).error,
+                    "expected": dict(zip(SOURCE_CLASSES, p.sum(axis=0).tolist(), strict=True)),
+                    "true": dict(zip(SOURCE_CLASSES, hard.sum(axis=0).tolist(), strict=True)),
+                }
+            )
+        return found
+
+    def total_pulls(self, edges: Sequence[float], *, isolated: bool) -> list[dict[str, Any]]:
+        """Compare total magnitudes with the truth, in bins of true magnitude.
+
+        Parameters
+        ----------
+        edges : sequence of float
+            Of the bins.
+        isolated : bool
+            Sources without a flag, or those that are blended, children of a blend, or crowded.
+
+        Returns
+        -------
+        list of dict
+            For each bin its ``magnitude``, ``n``, ``bias`` (median, in mag), and ``median`` and ``width`` of the pulls
+            (from the percentiles 16 and 84).
+        """
+        rows = self.truth_sources
+        mixed = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD | SourceFlag.CROWDED)
+        flags = np.asarray(rows["flags"])
+        chosen = (flags == 0) if isolated else (flags > 0) & ((flags & mixed) > 0)
+        rows = rows[chosen & np.isfinite(rows["total_pull"])]
+        found = []
+        for low, high in itertools.pairwise(edges):
+            inside = rows[(rows["magnitude"] >= low) & (rows["magnitude"] < high)]
+            if not len(inside):
+                continue
+            least, middle, most = np.percentile(inside["total_pull"], [16, 50, 84])
+            bias = float(np.nanmedian(inside["total_residual"]))
+            found.append(
+                {
+                    "magnitude": [float(low), float(high)],
+                    "n": len(inside),
+                    "bias": bias,
+                    "median": float(middle),
+                    "width": float(most - least) / 2,
+                }
+            )
+        return found
 
     def purity_threshold(self, score: str, purity: float = 0.98) -> OperatingPoint:
         """The lowest threshold on one of the detections' scores that gives a purity: see `metrics.purity_threshold`.

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 from astropy.table import Table
 
-from morpheus_lite.core.classes import BACKGROUND
+from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.evaluation.metrics import (
     Reliability,
     chance_match_rate,
     classify_matches,
+    classwise_reliability,
     match_overlap,
     match_positions,
     measure_segments,
@@ -104,8 +105,11 @@ def _truth_sources(scene: Scene) -> Table:
         "class_in_place": _classes_in_place(scene),
         "flux_residual": np.full(n, np.nan),
         "area_ratio": np.full(n, np.nan),
+        "flags": np.full(n, -1, np.int32),
+        "total_residual": np.full(n, np.nan),
+        "total_pull": np.full(n, np.nan),
     }
-    return Table(columns)
+    return Table(columns | {f"called_p_{name}": np.full(n, np.nan) for name in SOURCE_CLASSES})
 
 
 def _detections(scene: Scene) -> Table:
@@ -173,11 +177,30 @@ def _compare_matched(
     if shares is not None:
         called = np.where(np.isfinite(shares).all(axis=1), np.nan_to_num(shares).argmax(axis=1), -1)
         sources["called_class"][truth_row] = called[row]
+        for k, name in enumerate(SOURCE_CLASSES):
+            sources[f"called_p_{name}"][truth_row] = shares[row, k]
+    _compare_totals(scene, sources, truth_row, row)
     if scene.zero_point is not None:
         true_flux = 10 ** (-0.4 * (np.asarray(sources["magnitude"])[truth_row] - scene.zero_point))
         sources["flux_residual"][truth_row] = np.asarray(detections["flux"])[row] / true_flux - 1
     area = np.asarray(sources["area"], np.float64)[truth_row]
     sources["area_ratio"][truth_row] = np.asarray(detections["area"])[row] / np.where(area > 0, area, np.nan)
+
+
+def _compare_totals(scene: Scene, sources: Table, truth_row: np.ndarray, row: np.ndarray) -> None:
+    """Fill in the flags of the matched detections, and how far their total fluxes are off, where the tool gives any."""
+    given = scene.result.sources
+    if "flags" in given.colnames:
+        sources["flags"][truth_row] = np.asarray(given["flags"])[row]
+    names = [f"total_{kind}_{scene.band}" for kind in ("fnu", "fnuerr")]
+    if not all(name in given.colnames for name in names):
+        return
+    flux, error = (np.asarray(given[name], np.float64)[row] for name in names)
+    # The zero-point of nJy.
+    true_flux = 10 ** (-0.4 * (np.asarray(sources["magnitude"])[truth_row] - 31.4))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sources["total_residual"][truth_row] = -2.5 * np.log10(np.where(flux > 0, flux / true_flux, np.nan))
+        sources["total_pull"][truth_row] = (flux - true_flux) / error
 
 
 def _shares(scene: Scene, detections: Table) -> np.ndarray | None:
@@ -218,4 +241,9 @@ def _source_reliability(
     counted = rows_inside(scene.scored, sources)[truth_row] & np.isfinite(soft).all(axis=1)
     p, soft = shares[row][counted], soft[counted]
     hard = np.eye(soft.shape[1])[soft.argmax(axis=1)]
-    return {"sources": top_label_reliability(p, soft), "sources_hard": top_label_reliability(p, hard)}
+    classwise = classwise_reliability(p, soft)
+    return {
+        "sources": top_label_reliability(p, soft),
+        "sources_hard": top_label_reliability(p, hard),
+        **{f"sources_{name}": one for name, one in zip(SOURCE_CLASSES, classwise, strict=True)},
+    }

@@ -28,7 +28,8 @@ def summarise(scores: Scores) -> dict[str, Any]:
     -------
     dict
         Ready for JSON: ``sources`` (completeness, purity, fates), ``segments`` (flux and area residuals), ``pixels``
-        (IoU, confusion), ``classes`` (accuracy, confusion by magnitude), ``calibration`` (ECE, diagrams).
+        (IoU, confusion), ``photometry`` (bias and pulls of total fluxes), ``classes`` (accuracy, confusion and the
+        majority baseline by magnitude), ``calibration`` (ECE, diagrams).
     """
     return {
         "name": scores.name,
@@ -37,6 +38,10 @@ def summarise(scores: Scores) -> dict[str, Any]:
         "n_pixels": scores.n_pixels,
         "sources": _sources(scores),
         "segments": _segments(scores),
+        "photometry": {
+            "isolated": scores.total_pulls(scores.options.magnitudes, isolated=True),
+            "blended_or_crowded": scores.total_pulls(scores.options.magnitudes, isolated=False),
+        },
         "pixels": {
             "iou": {key: _number(value) for key, value in scores.ious().items()},
             "truth_by_label_map": scores.source_sky.tolist(),
@@ -92,6 +97,7 @@ def _classes(scores: Scores) -> dict[str, Any] | None:
         "rows": list(SOURCE_CLASSES),
         "columns": [*SOURCE_CLASSES, "not matched"],
         "accuracy": _fractions(scores.class_accuracy(CLASS_MAGNITUDES)),
+        "baseline": scores.class_baseline(edges),
         "accuracy_in_true_segments": _fractions(scores.class_accuracy(CLASS_MAGNITUDES, column="class_in_place")),
         "confusion": [
             {"magnitude": [low, high], "counts": scores.confusion(low, high).tolist()}
@@ -171,7 +177,56 @@ def format_scores(scores: Sequence[Scores]) -> str:
                 [_class_row(one) for one in judged],
             ),
         ]
+    for one in judged:
+        parts += _calibration_tables(one)
+    for one in scores:
+        parts += _pull_tables(one)
     return "\n\n".join(parts) + "\n"
+
+
+def _calibration_tables(scores: Scores) -> list[str]:
+    """Classes per source beside guesses that know only the shares of the classes."""
+    rows = [
+        [
+            _bin(one),
+            str(one["n"]),
+            *(f"{one[name]:.3f}" for name in ("accuracy", "majority", "log_loss", "shares_log_loss", "ece")),
+            *(f"{one['expected'][name]:.1f} / {one['true'][name]:.0f}" for name in SOURCE_CLASSES),
+        ]
+        for one in scores.class_baseline((-np.inf, *scores.options.magnitudes[1:-1], np.inf))
+    ]
+    if not rows:
+        return []
+    errors = ", ".join(
+        f"{name} {scores.reliability[f'sources_{name}'].error:.3f}"
+        for name in SOURCE_CLASSES
+        if f"sources_{name}" in scores.reliability
+    )
+    head = ["", "n", "accuracy", "majority", "log loss", "of shares", "ECE", *SOURCE_CLASSES]
+    title = "classes of the matched sources by true magnitude, beside the majority; probabilities summed / true number."
+    overall = scores.reliability.get("sources_hard")
+    total = "" if overall is None else f" ECE {overall.error:.3f}; per class, against soft truth: {errors}."
+    return [f"{scores.name}: {title}{total}", _markdown(head, rows)]
+
+
+def _pull_tables(scores: Scores) -> list[str]:
+    """Total magnitudes against the truth."""
+    rows = [
+        [kind, _bin(one), str(one["n"]), f"{one['bias']:+.3f}", f"{one['median']:+.2f}", f"{one['width']:.2f}"]
+        for kind, isolated in (("flags 0", True), ("blended or crowded", False))
+        for one in scores.total_pulls(scores.options.magnitudes, isolated=isolated)
+    ]
+    if not rows:
+        return []
+    head = ["", "magnitude", "n", "bias (mag)", "pull", "width of the pulls"]
+    return [f"{scores.name}: total magnitudes in {scores.options.band}.", _markdown(head, rows)]
+
+
+def _bin(row: dict[str, Any]) -> str:
+    low, high = row["magnitude"]
+    if not math.isfinite(low):
+        return f"< {high:g}"
+    return f"{low:g}-{high:g}" if math.isfinite(high) else f"> {low:g}"
 
 
 def _overview(scores: Scores) -> list[str]:

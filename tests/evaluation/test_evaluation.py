@@ -1,11 +1,13 @@
 """Evaluation: small truths made by hand, results of every kind, and what the scores must say of them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -359,6 +361,89 @@ def test_bad_files_are_named(truth, tmp_path):
         make_result(truth.labels, tmp_path / "broken.ecsv")
     with pytest.raises(OptionError, match="one name a result"):
         evaluate_files(tmp_path / "two.fits", [tmp_path / "two.fits"], names=["a", "b"])
+
+
+def many(seed, shape=(120, 120), n=16):
+    """A truth of sources at random places, and a catalogue of them with total fluxes."""
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(4) * 28 + 16, np.arange(4) * 28 + 16)
+    x, y = (place.ravel() + rng.integers(-6, 7, n) for place in (x, y))
+    labels = np.zeros(shape, np.int32)
+    for k in range(n):
+        labels[disc(shape, x[k], y[k], 3)] = k + 1
+    soft = np.eye(4)[rng.integers(0, 4, n)]
+    table = {"id": np.arange(1, n + 1), "x": x.astype(float), "y": y.astype(float), "mag_F160W": np.full(n, 22.0)}
+    table |= {f"p_{name}": soft[:, k] for k, name in enumerate(SOURCE_CLASSES)}
+    light = (labels[:, :, None] > 0).astype(np.float32)
+    image = SkyImage(light, ("F160W",), light >= 0, zero_points=(ZERO_POINT,))
+    truth = make_truth(labels, table, image=image, pixel_scale=0.06, name=f"many_{seed}")
+    flux = 10 ** (-0.4 * (22.0 - 31.4)) * (1 + 0.1 * rng.standard_normal(n))
+    shares = 0.6 * soft + 0.1
+    found = Table({"label": table["id"], "x": table["x"], "y": table["y"], "flags": np.where(table["id"] % 2, 0, 8)})
+    found["total_fnu_F160W"], found["total_fnuerr_F160W"] = flux, np.full(n, 0.1 * flux.mean())
+    for k, name in enumerate(SOURCE_CLASSES):
+        found[f"p_{name}"] = shares[:, k]
+    return truth, found
+
+
+def save_many(folder, seed):
+    truth, found = many(seed)
+    save_truth(truth, folder / f"many_{seed}_truth.fits")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(truth.labels, name="SEGMENTATION")]).writeto(
+        folder / f"many_{seed}.fits"
+    )
+    found.write(folder / f"many_{seed}_catalog.ecsv")
+    return folder / f"many_{seed}_truth.fits", folder / f"many_{seed}.fits"
+
+
+class TestSeveralFields:
+    def test_they_are_paired_and_pooled(self, tmp_path):
+        truths, results = zip(*(save_many(tmp_path, seed) for seed in (1, 2)), strict=True)
+        (pooled,) = evaluate_files(truths, results, options=OPTIONS)
+        assert pooled.name == "many" and pooled.n_fields == 2 and len(pooled.truth_sources) == 32
+        assert (pooled.truth_sources["match"] > 0).all()
+        both = evaluate_files(truths, [*results, *results], names=["one", "two"], options=OPTIONS)
+        assert [one.name for one in both] == ["one", "two"] and both[1].n_fields == 2
+
+    def test_a_result_of_another_field_is_refused(self, tmp_path):
+        truths, results = zip(*(save_many(tmp_path, seed) for seed in (1, 2)), strict=True)
+        with pytest.raises(InputError, match=r"no more than by chance"):
+            evaluate_files(truths, results[::-1], options=OPTIONS)
+        with pytest.raises(OptionError, match=r"2 truth\(s\) and 3 result\(s\)"):
+            evaluate_files(truths, [*results, results[0]], options=OPTIONS)
+
+    def test_a_result_elsewhere_on_the_sky_is_refused(self, tmp_path):
+        truth, found = many(1)
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype, wcs.wcs.cdelt = ("RA---TAN", "DEC--TAN"), (-0.06 / 3600, 0.06 / 3600)
+        light = (truth.labels[:, :, None] > 0).astype(np.float32)
+        image = SkyImage(light, ("F160W",), light >= 0, wcs=wcs)
+        there = make_truth(truth.labels, truth.sources, image=image, name="there")
+        moved = wcs.deepcopy()
+        moved.wcs.crpix = moved.wcs.crpix + 3
+        evaluate(there, replace(make_result(truth.labels, found), wcs=wcs), options=OPTIONS)
+        with pytest.raises(InputError, match=r"lies 4\.2 px from the truth there"):
+            evaluate(there, replace(make_result(truth.labels, found), wcs=moved), options=OPTIONS)
+
+    def test_classes_and_totals_are_told_beside_the_baseline(self):
+        truth, found = many(3)
+        scores = evaluate(truth, make_result(truth.labels, found), options=OPTIONS)
+        (row,) = scores.class_baseline((20, 24))
+        counts = np.bincount(truth.source_class, minlength=4)
+        assert row["n"] == 16 and row["accuracy"] == 1 and row["majority"] == counts.max() / 16
+        assert row["log_loss"] == pytest.approx(-np.log(0.7))
+        shares = counts[counts > 0] / 16
+        assert row["shares_log_loss"] == pytest.approx(-(shares * np.log(shares)).sum())
+        assert list(row["true"].values()) == counts.tolist()
+        assert list(row["expected"].values()) == pytest.approx(0.6 * counts + 1.6)
+        assert row["ece"] == pytest.approx(0.3) and scores.reliability["sources_disk"].total == 16
+        (isolated,), (mixed,) = (scores.total_pulls((20, 24), isolated=one) for one in (True, False))
+        assert isolated["n"] == mixed["n"] == 8
+        pulls = np.asarray(scores.truth_sources["total_pull"])[scores.truth_sources["flags"] == 0]
+        assert isolated["width"] == pytest.approx(np.diff(np.percentile(pulls, [16, 84]))[0] / 2)
+        assert isolated["bias"] == pytest.approx(-2.5 * np.log10(1 + 0.1 * np.median(pulls)), abs=0.02)
+        text = format_scores([scores])
+        assert "majority" in text and "total magnitudes in F160W" in text and "| flags 0 |" in text
 
 
 # -- calibration -------------------------------------------------------------------------------------------------------
