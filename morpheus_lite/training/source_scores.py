@@ -1,4 +1,4 @@
-"""What training made better: held-out sources one by one, at every checkpoint."""
+"""Scores of held-out sources, one by one, at every checkpoint: what training made better."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -132,7 +132,7 @@ def _regions(item: ValidationScene) -> list[tuple[int, str, tuple[np.ndarray, ..
 
 
 def improvement(run: str | Path, step: int) -> Improvement | None:
-    """What got better on the held-out sources of a run; None where there are none.
+    """Improvement on the held-out sources of a run; None where there are none.
 
     Parameters
     ----------

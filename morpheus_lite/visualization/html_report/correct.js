@@ -163,6 +163,7 @@ class Corrections {
 // ---- columns of the page ---------------------------------------------------------------------------------------
 
 const originalKinds = new Array(N_ROWS).fill("");
+const classBefore = (row) => (SOURCE_CLASSES.includes(originalKinds[row]) ? originalKinds[row] : null);
 let [certaintyColumn, correctionColumn] = [null, null];
 
 // Two columns that the catalogue does not have: how certain its class is, and what was corrected.
@@ -333,7 +334,7 @@ class Corrector {
   // True where the key was one of these.
   key(key) {
     const act = {
-      x: () => this.say(NO_SOURCE), k: () => this.say(originalKinds[this.row] || null), j: () => this.begin("join"), c: () => this.begin("split"),
+      x: () => this.say(NO_SOURCE), k: () => this.say(classBefore(this.row)), j: () => this.begin("join"), c: () => this.begin("split"),
       z: () => this.undo(), r: () => this.restore(),
       ...Object.fromEntries(CLASS_KEYS.map((name, k) => [name.toLowerCase(), () => this.say(SOURCE_CLASSES[k])])),
     }[key.toLowerCase()];
@@ -437,13 +438,13 @@ class Corrector {
     };
     const classes = SOURCE_CLASSES.map((name, k) => button(nameText(name), CLASS_KEYS[k], kind === name, () => this.say(name), swatch(CLASS_COLORS[k])));
     const acts = [
-      button("class is right", "K", Boolean(kind) && kind === originalKinds[row], () => this.say(originalKinds[row])),
+      button("class is right", "K", Boolean(kind) && kind === originalKinds[row], () => this.say(classBefore(row))),
       button(FALSE_TEXT, "X", kind === NO_SOURCE, () => this.say(NO_SOURCE)),
       button("join", "J", this.mode === "join", () => this.begin("join")),
       button("cut", "C", this.mode === "split", () => this.begin("split")),
       button("undo", "Z", false, () => this.undo()),
     ];
-    if (!originalKinds[row]) acts.shift();
+    if (!classBefore(row)) acts.shift();
     if (entry) acts.push(button("as it was", "R", false, () => this.restore()));
     const box = make("div", { id: "correct", role: "group", "aria-label": "Correct this source" }, make("div", { class: "line" }, ...classes), make("div", { class: "line" }, ...acts));
     if (entry) box.append(make("p", { class: "note", id: "corrected-as" }, this.describe(entry)));
