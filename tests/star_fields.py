@@ -46,3 +46,13 @@ def seen(light: np.ndarray, seed: int = 1, sigma: float = 1.0) -> SkyImage:
     data = light + np.random.default_rng(seed).normal(0, sigma, light.shape)
     names = tuple(str(band + 1) for band in range(light.shape[2]))
     return SkyImage(data.astype(np.float32), names, np.ones(light.shape, dtype=bool))
+
+
+def galaxy(size: int, r_e: float, n: float, level: float, axis_ratio: float = 0.7) -> np.ndarray:
+    """Light of a Sersic profile in the middle of a square, with this surface brightness at its half-light radius."""
+    offset = np.arange(size) - size / 2 + 0.2
+    along = np.cos(np.pi / 6) * offset + np.sin(np.pi / 6) * offset[:, None]
+    across = np.cos(np.pi / 6) * offset[:, None] - np.sin(np.pi / 6) * offset
+    # Softened as by a PSF of sigma 1 px, so that the centre of a steep profile is no point.
+    radius = np.sqrt(along**2 * axis_ratio + across**2 / axis_ratio + 1.0)
+    return level * np.exp(-(2 * n - 1 / 3) * ((radius / r_e) ** (1 / n) - 1))

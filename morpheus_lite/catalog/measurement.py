@@ -26,6 +26,7 @@ from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.band_stack import detection_image
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
+from morpheus_lite.noise.psf import with_psf
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
 from morpheus_lite.runtime.processes import Workers, parallel_map
 
@@ -188,6 +189,9 @@ def measure_labels(
         mesh = None
     else:
         mesh = mesh or measure_sections(image, background=background)
+        if not mesh.psf:
+            head = _head(image)
+            mesh = with_psf(mesh, image, options.given_psfs(head.bands, head.pixel_scale))
         if background == "mesh":
             mesh = mesh.less_sources(measure_sections(image, labels=labels))
         image = SubtractedImage(image, mesh)

@@ -62,6 +62,8 @@ def finish_table(
         names = [name for name, chosen in zip(image.bands, detection.chosen, strict=True) if chosen]
         meta |= {"reference_band": detection.band, "detection_image": _STACKED.format(", ".join(names))}
     meta["zero_points"] = {name: _zero_point_record(image, k) for k, name in enumerate(image.bands)}
+    if settings.background is not None and settings.background.psf:
+        meta["psf"] = {name: psf.record() for name, psf in zip(image.bands, settings.background.psf, strict=True)}
     meta["background"] = options.background_of(by_votes=settings.maps == "vote") or "none"
     meta["flag_bits"] = {"flags": SourceFlag.explained(), "flags_<band>": BandFlag.explained()}
     if options.photometry:

@@ -10,6 +10,7 @@ from morpheus_lite.errors import OptionError
 
 if TYPE_CHECKING:  # the commands' help needs the options, and no pixels
     from morpheus_lite.core.image import SkyImage
+    from morpheus_lite.core.psf import MoffatPsf
 
 LARGEST_MARGIN = 256
 """Pixels around a source's bounding box beyond which nothing counts for its row."""
@@ -62,6 +63,15 @@ class MeasureOptions:
         more="It is in the unit of the apertures (arcsec, or pixels without a WCS), and makes total fluxes surer.",
         above=0,
     )
+    psf: float | str | Mapping[str, float | str] | None = option(
+        None,
+        "PSF of a band: FWHM, Moffat index; or its image.",
+        unset="that of the stars",
+        more="The FWHM is in the unit of the apertures, unless it ends in ``px`` or ``arcsec``; the file is an image "
+        "of a star, on the pixels of the image unless it has a scale of its own. If it is wider than 3.5 px, one-pass "
+        "models see the image binned.",
+        metavar="[NAME=]FWHM[,BETA]|FILE",
+    )
     gain: float | Mapping[str, float] | None = option(
         None,
         "Electrons per data unit.",
@@ -112,6 +122,10 @@ class MeasureOptions:
 
             object.__setattr__(self, "gain", {canonical_band(str(band)): one for band, one in self.gain.items()})
         check(self)
+        if isinstance(self.psf, Mapping):
+            from morpheus_lite.core.image import canonical_band
+
+            object.__setattr__(self, "psf", {canonical_band(str(band)): one for band, one in self.psf.items()})
         if self.deblended_flux and not self.photometry:
             raise OptionError("deblended_flux: the fluxes need photometry=True")
         check_background(self.background)
@@ -134,9 +148,11 @@ class MeasureOptions:
             As `aperture_radii_in_pixels`, or a gain of a band that the image does not have.
         """
         self.aperture_radii_in_pixels(pixel_scale)
-        strange = sorted(set(self.gain) - set(bands)) if isinstance(self.gain, Mapping) else []
-        if strange:
-            raise OptionError(f"gain of {', '.join(strange)}: {name} has the bands {', '.join(bands)}")
+        self.given_psfs(bands, pixel_scale)
+        for what, given in (("gain", self.gain), ("psf", self.psf)):
+            strange = sorted(set(given) - set(bands)) if isinstance(given, Mapping) else []
+            if strange:
+                raise OptionError(f"{what} of {', '.join(strange)}: {name} has the bands {', '.join(bands)}")
 
     def aperture_radii_in_pixels(self, pixel_scale: float | None) -> tuple[float, ...]:
         """Radii of the circular apertures in pixels.
@@ -163,6 +179,19 @@ class MeasureOptions:
             return None
         in_arcsec = self.aperture_unit == "arcsec" and pixel_scale is not None
         return self.psf_fwhm / pixel_scale if in_arcsec and pixel_scale else self.psf_fwhm
+
+    def given_psfs(self, bands: Sequence[str], pixel_scale: float | None) -> "tuple[MoffatPsf | None, ...]":
+        """PSF of each band, in pixels; None where none is given.
+
+        Raises
+        ------
+        OptionError
+            A PSF cannot be read, or is in arcsec for an image without a pixel scale.
+        """
+        from morpheus_lite.core.psf import MoffatPsf
+
+        texts = [self.psf.get(band) if isinstance(self.psf, Mapping) else self.psf for band in bands]
+        return tuple(None if text is None else MoffatPsf.parse(text, self.aperture_unit, pixel_scale) for text in texts)
 
     def aperture_names(self, pixel_scale: float | None) -> tuple[str, ...]:
         """Names of the apertures in column names: ``0p5`` is 0.5 arcsec, ``3px`` is 3 pixels."""

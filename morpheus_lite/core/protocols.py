@@ -33,6 +33,13 @@ class ImageReader(Protocol):
         """Close what is open; it is opened again when it is read."""
 
 
+class MapWriter(Protocol):
+    """Where class maps are written to by window."""
+
+    def write(self, window: Window, classification: Classification, /) -> None:
+        """Write the class maps of a window; planes of which the classification has none stay as they are."""
+
+
 class MapStore(Protocol):
     """Class maps that are read by window: in a file, in many, or in memory."""
 

@@ -1,17 +1,21 @@
-"""Psf: the point spread function of one band, as a Moffat profile."""
+"""MoffatPsf: the point spread function of one band, as a Moffat profile."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from morpheus_lite.errors import OptionError
+
 GAUSSIAN = 100.0
 """Index from which a Moffat profile is as good as a Gaussian."""
 
 
 @dataclass(frozen=True)
-class Psf:
+class MoffatPsf:
     """Point spread function of one band.
 
     Parameters
@@ -41,6 +45,36 @@ class Psf:
         """Share of the light within a radius in pixels: float64; NaN where width or index are unknown."""
         return 1 - (1 + (np.asarray(radius, np.float64) / moffat_radius(self.fwhm, self.beta)) ** 2) ** (1 - self.beta)
 
+    @classmethod
+    def parse(cls, text: str | float, unit: str, pixel_scale: float | None) -> "MoffatPsf":
+        """Read a PSF that the user gives.
+
+        Parameters
+        ----------
+        text : str or float
+            FWHM, or ``"FWHM,BETA"``. A FWHM that ends in ``px`` or ``arcsec`` is in this unit.
+        unit : {"arcsec", "pixel"}
+            Unit of a FWHM without; pixels where the pixel scale is not known.
+        pixel_scale : float or None
+            Side of a pixel in arcsec.
+
+        Raises
+        ------
+        OptionError
+            It is none, or in arcsec for an image without a pixel scale.
+        """
+        found = _GIVEN.match(str(text))
+        if found is None:
+            raise OptionError(f"psf {str(text)[:60]!r}: expected FWHM or FWHM,BETA, such as 0.18,2.5 or 3.1px")
+        fwhm, beta = float(found["fwhm"]), float(found["beta"] or "nan")
+        in_arcsec = found["unit"] == "arcsec" or (not found["unit"] and unit == "arcsec" and pixel_scale is not None)
+        if in_arcsec and pixel_scale is None:
+            raise OptionError(f"psf {text}: the image has no WCS; give the FWHM in pixels, such as 3.1px")
+        fwhm = fwhm / pixel_scale if in_arcsec and pixel_scale else fwhm
+        if not 0 < fwhm < math.inf or beta <= 1 or beta == math.inf:
+            raise OptionError(f"psf {text}: expected a positive FWHM, and an index beta above 1")
+        return cls(fwhm, beta, origin="given")
+
     def record(self) -> dict[str, Any]:
         """Make the plain values that headers and catalogues keep."""
         return {
@@ -51,10 +85,14 @@ class Psf:
         }
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> "Psf":
+    def of_record(cls, record: Mapping[str, Any]) -> "MoffatPsf":
         """The PSF that `record` kept."""
         fwhm, beta = (float("nan") if record[name] is None else float(record[name]) for name in ("fwhm", "beta"))
         return cls(fwhm, beta, int(record["n_stars"]), str(record["origin"]))
+
+
+_NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
+_GIVEN = re.compile(rf"^(?P<fwhm>{_NUMBER})(?P<unit>px|arcsec)?(?:,(?P<beta>{_NUMBER}))?$")
 
 
 def moffat_radius(fwhm: float, beta: float) -> float:

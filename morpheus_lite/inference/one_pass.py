@@ -17,14 +17,15 @@ import numpy as np
 
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
-from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.protocols import MapStore
+from morpheus_lite.core.protocols import MapStore, MapWriter
 from morpheus_lite.core.windows import Window, tile_windows
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import OptionError
+from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, canonical_factor
+from morpheus_lite.inference.network_input import Bands, NetworkInput
 from morpheus_lite.inference.test_time_augmentation import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
 from morpheus_lite.inference.tile_memory import TileModel, tile_side, workers_in
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.runtime.resources import Progress, held_memory, release_memory, run_each, usable_cores
 
@@ -110,15 +111,21 @@ class OnePass:
     ) -> None:
         """Fill class maps tile by tile; of ``within``, all tiles that touch it."""
         workers = self.workers or usable_cores()
-        bands = _Bands.of(image, self.model.bands, noise or measure_sections(image, workers=workers))
+        whole = Bands.of(image, self.model.bands, noise or measure_sections(image, workers=workers))
+        bands: NetworkInput = whole
+        writer: MapWriter = maps
+        if (factor := canonical_factor(whole.noise.psf)) > 1:
+            log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
+            bands = binned = BinnedBands.measured(whole, factor)
+            writer, within = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
         network = threading.Semaphore(workers)
         ask: Ask = partial(predict_symmetric if self.uncertainty else predict_once, self.model.predict_inner)
 
         def work(window: Window) -> None:
-            maps.write(window, _classify_window(bands, window, self.model, network, ask))
+            writer.write(window, _classify_window(bands, window, self.model, network, ask))
             release_memory(above=_NEAR * self.memory)
 
-        tiles = tile_windows(image.shape, self.grid(image.n_bands))
+        tiles = tile_windows(bands.shape, self.grid(image.n_bands))
         wanted = [window for window in tiles if within is None or window.touches(within)]
         # One thread more than calls of the network: it reads and writes while the others compute.
         run_each(work, wanted, threads=workers + 1, progress=progress)
@@ -131,99 +138,8 @@ _NEAR = 0.75
 Ask = Callable[[np.ndarray, np.ndarray], Prediction]
 
 
-@dataclass(frozen=True, eq=False)
-class _Bands:
-    """A source whose sections have the bands of a model in its order, missing ones invalid."""
-
-    source: ImageSource
-    bands: tuple[str, ...]
-    noise: BackgroundMesh
-    """Of these bands."""
-    present: np.ndarray
-    """int: which of the bands the image has, and tells the noise of."""
-
-    @classmethod
-    def of(cls, source: ImageSource, bands: tuple[str, ...], noise: BackgroundMesh) -> "_Bands":
-        places = {band: place for place, band in enumerate(source.bands)}
-        if bands and not source.has_band_names:
-            source = source.select(bands)
-            # Without names the bands are taken in the order of the model.
-            places = {band: place for place, band in enumerate(bands)}
-        elif set(bands) & set(source.bands):
-            source = source.select([band for band in bands if band in source.bands])
-        elif bands:
-            # No band in common: this raises the error that says so.
-            align_bands(source.read(Window(0, 0, 1, 1)), bands)
-        bands = bands or source.bands
-        noise = noise.take([places.get(band) for band in bands])
-        present = [band for band in source.bands if (noise.sigma[:, :, bands.index(band)] > 0).any()]
-        _check_noise(source, present)
-        return cls(source, bands, noise, np.array([bands.index(band) for band in present], int))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.source.shape
-
-    def read(self, window: Window) -> SkyImage:
-        return align_bands(self.source.read(window), self.bands)
-
-
-def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
-    """The image with the bands of a model in its order; bands that it does not have are invalid everywhere.
-
-    Raises
-    ------
-    InputError
-        It has none of them, or bands without names and not as many as the model.
-    """
-    if not bands or image.bands == bands:
-        return image
-    if not image.has_band_names:
-        return image.select(bands)
-    if not set(bands) & set(image.bands):
-        raise InputError(
-            f"{image.name} has band(s) {', '.join(image.bands)}, and none of {', '.join(bands)}; choose a model that "
-            "takes any band"
-        )
-    planes = [image.bands.index(band) if band in image.bands else None for band in bands]
-
-    def gathered(array: np.ndarray) -> np.ndarray:
-        blank = np.zeros(image.shape, array.dtype)
-        return np.stack([blank if i is None else array[:, :, i] for i in planes], axis=-1)
-
-    def named(values: tuple) -> tuple:
-        return tuple(None if i is None else values[i] for i in planes)
-
-    return SkyImage(
-        data=gathered(image.data),
-        bands=bands,
-        valid=gathered(image.valid),
-        rms=None if image.rms is None else gathered(image.rms),
-        wcs=image.wcs,
-        zero_points=named(image.zero_points),
-        units=named(image.units),
-        name=image.name,
-        meta=image.meta,
-    )
-
-
-def _check_noise(source: ImageSource, present: list[str]) -> None:
-    """Refuse an image without any noise that can be measured, and warn of bands without."""
-    silent = [band for band in source.bands if band not in present]
-    if not silent:
-        return
-    names = ", ".join(silent)
-    why = (
-        f"{source.name}: the noise of {names} cannot be measured: too few valid pixels beside areas of one and the "
-        "same value, or counts too few to scatter"
-    )
-    if not present:
-        raise InputError(f"{why}; give the noise as a plane (--rms {silent[0]}=FILE, --weight {silent[0]}=FILE)")
-    log.warning("%s; for the network such bands are missing", why)
-
-
 def _classify_window(
-    bands: _Bands, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
+    bands: NetworkInput, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
 ) -> Classification:
     """The maps of one window; only the network's turn is limited, reading and preparing are not."""
     seen, before = _with_halo(window, bands.shape, model.halo)
@@ -266,15 +182,14 @@ def _with_halo(window: Window, shape: tuple[int, int], halo: int) -> tuple[Windo
 
 
 def _network_input(
-    bands: _Bands, seen: Window, window: Window, before: tuple[int, int], model: TileModel
+    bands: NetworkInput, seen: Window, window: Window, before: tuple[int, int], model: TileModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """S/N and validity ``(1, y, x, band)`` of a tile; what lies outside the image is invalid, as missing data are."""
-    image = bands.read(seen)
     # Whole cells of the network's pooling.
     sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
-    snr = np.zeros((1, *sides, image.n_bands), np.float32)
+    snr = np.zeros((1, *sides, len(bands.bands)), np.float32)
     valid = np.zeros(snr.shape, bool)
     y, x = (model.halo - pixels for pixels in before)
     place = (0, slice(y, y + seen.height), slice(x, x + seen.width))
-    normalize(image, bands.noise, window=seen, out=(snr[place], valid[place]))
+    snr[place], valid[place] = bands.snr(seen)
     return snr, valid

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.box_statistics import (
@@ -61,6 +62,8 @@ class BackgroundMesh:
         RMS of each band from which on it marks a bad pixel.
     void : tuple of tuple of float
         Values of each band that fill areas where there are no data.
+    psf : tuple of MoffatPsf
+        PSF of each band; empty where none was measured.
     """
 
     shape: tuple[int, int]
@@ -72,6 +75,7 @@ class BackgroundMesh:
     photons: tuple[float, ...] = ()
     largest: tuple[float, ...] = ()
     void: tuple[tuple[float, ...], ...] = ()
+    psf: tuple[MoffatPsf, ...] = ()
 
     def with_background(self, background: str | float) -> "BackgroundMesh":
         """The same noise on another background: ``"mesh"``, ``"none"``, or one level in data units."""
@@ -121,6 +125,7 @@ class BackgroundMesh:
             photons=values(self.photons, 0.0),
             largest=values(self.largest, np.inf),
             void=values(self.void, ()),
+            psf=values(self.psf, MoffatPsf()),
         )
 
 

@@ -3,17 +3,17 @@
 It is measured once for the whole image, in windows that its shape alone decides, so every piece of it has the same.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 from scipy.optimize import least_squares
 
-from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.protocols import ImageReader
-from morpheus_lite.core.psf import GAUSSIAN, Psf, moffat_radius
+from morpheus_lite.core.psf import GAUSSIAN, MoffatPsf, moffat_radius
 from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 
 _WHOLE = 1536  # side of the largest image that is looked at as a whole
@@ -36,6 +36,7 @@ _CORE_ERROR = 0.03  # of the light: PSFs are no Moffat profiles
 _SUBPIXELS = (np.arange(3) - 1) / 3
 _PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 _N_STEPS = 25
+_OF_MODEL = 1e4
 
 
 def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
@@ -53,7 +54,7 @@ def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     return tuple(Window(y, x, height, width) for y in rows for x in columns)
 
 
-def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[Psf, ...]:
+def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[MoffatPsf, ...]:
     """Measure the PSF of every band of an image.
 
     Parameters
@@ -65,7 +66,7 @@ def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[Psf, ...]:
 
     Returns
     -------
-    tuple of Psf
+    tuple of MoffatPsf
         One per band.
 
     Notes
@@ -79,18 +80,48 @@ def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[Psf, ...]:
     return psf_of_pieces((normalize(piece, noise, window=window) for piece, window in pieces), noise.sigma.shape[2])
 
 
-def psf_of_image(image: SkyImage, noise: BackgroundMesh) -> tuple[Psf, ...]:
-    """`measure_psf` of an image in memory, every pixel of it."""
-    return psf_of_pieces([normalize(image, noise)], image.n_bands)
+def with_psf(
+    noise: BackgroundMesh, image: ImageReader, given: Sequence[MoffatPsf | None] | None = None
+) -> BackgroundMesh:
+    """The noise of an image with the PSF of every band: the one that is given, or else measured."""
+    given = given or (None,) * noise.sigma.shape[2]
+    measured = measure_psf(image, noise) if any(one is None for one in given) else given
+    psf = (new or old for new, old in zip(given, measured, strict=True))
+    return replace(noise, psf=tuple(one or MoffatPsf() for one in psf))
 
 
-def psf_of_pieces(pieces: Iterable[tuple[np.ndarray, np.ndarray]], n_bands: int) -> tuple[Psf, ...]:
+def psf_of_pieces(pieces: Iterable[tuple[np.ndarray, np.ndarray]], n_bands: int) -> tuple[MoffatPsf, ...]:
     """The PSF of every band, from S/N and validity ``(y, x, band)`` of pieces of an image."""
     found: list[list[_Stamps]] = [[] for _ in range(n_bands)]
     for snr, valid in pieces:
         for band in range(n_bands):
             found[band].append(_candidates(snr[..., band], valid[..., band]))
     return tuple(_psf(_Stamps.joined(stamps)) for stamps in found)
+
+
+def psf_of_star(light: np.ndarray) -> MoffatPsf:
+    """The PSF of an image ``(y, x)`` of one star without sky, or of a model of the PSF.
+
+    Raises
+    ------
+    InputError
+        There is no star in it.
+    """
+    light = np.where(np.isfinite(light), light, 0).astype(np.float64)
+    for factor in (1, 3, 9):
+        side = [length // factor * factor for length in light.shape]
+        binned = light[: side[0], : side[1]].reshape(side[0] // factor, factor, side[1] // factor, factor).sum((1, 3))
+        if not binned.size or not binned.max() > 0:
+            break
+        y, x = np.unravel_index(binned.argmax(), binned.shape)
+        stamp = np.pad(binned, _HALF, constant_values=np.nan)[y : y + 2 * _HALF + 1, x : x + 2 * _HALF + 1]
+        # As bright as a star whose noise does not count.
+        stamp = stamp / binned.max() * _OF_MODEL
+        places, sigma, _ = _adaptive_moments(stamp[None])
+        if _SHARPEST < sigma[0] < _WIDEST:
+            fwhm, beta = _fit_moffat(stamp[None], places, float(sigma[0]))
+            return MoffatPsf(factor * fwhm, beta, origin="given")
+    raise InputError("expected the image of one star")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +166,7 @@ def _is_smooth(stamp: np.ndarray) -> bool:
     return bool(around.mean() > 0.15 * middle[1, 1] and around.min() > 0.03 * middle[1, 1])
 
 
-def _psf(stamps: _Stamps) -> Psf:
+def _psf(stamps: _Stamps) -> MoffatPsf:
     places, sigma, ellipticity = _adaptive_moments(stamps.light)
     good = np.isfinite(sigma) & (sigma > _SHARPEST) & (sigma < _WIDEST)
     good &= np.hypot(*places.T) < _NEAR / 2
@@ -148,13 +179,13 @@ def _psf(stamps: _Stamps) -> Psf:
             break
     else:
         if np.count_nonzero(good) < _FEWEST:
-            return Psf()
+            return MoffatPsf()
         sharp = float(np.percentile(sigma[good], 15))
-        return Psf(float(_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
+        return MoffatPsf(float(_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
     fitted = stars[:_N_FITTED]
     first = float(np.median(sigma[stars]))
     fwhm, beta = _fit_moffat(stamps.light[fitted], places[fitted], first)
-    return Psf(fwhm, beta, len(stars), "stars")
+    return MoffatPsf(fwhm, beta, len(stars), "stars")
 
 
 def _crowd(widths: np.ndarray) -> np.ndarray:
@@ -240,7 +271,7 @@ def _fit_moffat(light: np.ndarray, places: np.ndarray, sigma: float) -> tuple[fl
 
 
 def _best_scaled(values: np.ndarray, model: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """What a star differs by from the model with the flux and the level of sky that fit best, over its error."""
+    """Residuals of a star, over their errors, from the model with the flux and the level of sky that fit best."""
     m, v = (model * weights).ravel(), (values * weights).ravel()
     basis = np.stack([m, weights.ravel()], axis=1)
     factors = np.linalg.solve(basis.T @ basis + 1e-12 * np.eye(2), basis.T @ v)

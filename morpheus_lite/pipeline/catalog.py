@@ -11,6 +11,7 @@ from morpheus_lite.config.classify import CatalogOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import read_image, read_maps, write_catalog
 from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.pipeline.psf_files import read_psf_files
 from morpheus_lite.runtime.atomic import check_writable
 
 
@@ -55,7 +56,7 @@ def catalog_file(
     OutputError
         The catalogue exists and ``overwrite`` is False.
     """
-    options = options or CatalogOptions()
+    options = read_psf_files(options or CatalogOptions())
     check_writable([Path(output)], options.overwrite)
     image = read_image(source, **(read_options or {}))
     classification, segmentation, _ = read_maps(maps)

@@ -31,11 +31,13 @@ from morpheus_lite.pipeline.plan import (
     block_side_in,
     chosen_model,
     measure_chosen_background,
+    noise_record,
     plan_run,
     run_record,
     source_options,
 )
 from morpheus_lite.pipeline.products import product_paths, write_products
+from morpheus_lite.pipeline.psf_files import read_psf_files
 from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.processes import Workers
 from morpheus_lite.runtime.progress import part_of, shown_progress
@@ -55,6 +57,7 @@ def classify(
     batch_size: int | None = None,
     uncertainty: bool = False,
     background: str | float | None = None,
+    psf: float | str | Mapping[str, float | str] | None = None,
     workers: int | None = None,
     progress: Progress | bool | None = None,
 ) -> Classification:
@@ -79,6 +82,9 @@ def classify(
     background : {"mesh", "none"} or float, optional
         What a one-pass model is to see subtracted, as in `~morpheus_lite.config.measure.MeasureOptions`; others see
         every window less its mean. `segment`, `deblend` and `measure` subtract the same, unless told otherwise.
+    psf : float, str or mapping, optional
+        PSF of each band, as in `~morpheus_lite.config.measure.MeasureOptions`; None measures it on the stars. One-pass
+        models see an image with a wide PSF binned, and give its maps as fine as the image.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
     progress : bool or callable, optional
@@ -117,13 +123,15 @@ def classify(
         edges=edges,
         batch_size=batch_size,
         uncertainty=uncertainty,
-        measuring=MeasureOptions(background=background),
+        measuring=MeasureOptions(background=background, psf=psf),
     )
+    options = read_psf_files(options)
     if isinstance(model, str | Path):
         model = load_model(chosen_model(model, image))
     plan = plan_run(source, model, options, workers=workers)
     record = plan.record if background is None else {**plan.record, "background": background}
     noise = measure_chosen_background(plan.image, options, workers=workers) if plan.inferer.needs_noise else None
+    record |= noise_record(plan.image, model, noise)
     maps = MemoryMaps(image.shape, plan.inferer.kinds, wcs=image.wcs, provenance=record)
     with shown_progress(progress, image.title) as advance:
         plan.inferer.fill(plan.image, maps, noise=noise, progress=part_of(advance, 0, 1))
@@ -217,7 +225,7 @@ def classify_file(
     OutputError
         A product exists and ``overwrite`` is False, or cannot be written.
     """
-    options = options or ClassifyOptions()
+    options = read_psf_files(options or ClassifyOptions())
     with ExitStack() as stack:
         label = name or (Path(source).name if isinstance(source, str | Path) else "image")
         clock = Clock(stack.enter_context(shown_progress(progress, label)))
@@ -235,17 +243,17 @@ def classify_file(
             )
             plan = plan_run(source, model, options, workers=workers)
             image, how = plan.image, source_options(plan.image, model.settings, plan.kinds, options, plan.outside)
-            record = {**plan.record, **run_record(image, options)}
-            place = _place_of_maps(temporary, options)
-            blocks = PictureBlocks(image.shape) if "picture" in paths else None
-            maps = PicturedMaps(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record, blocks=blocks)
-            stack.enter_context(maps)
         shape, bands = image.shape, ", ".join(image.bands)
         log.info("%s: %d x %d px, bands %s; model %s by %s", image.name, *shape, bands, model.name, model.engine)
         clock.shares = _shares(options, by_windows=not plan.inferer.needs_noise)
         with clock("noise"):
+            blocks = PictureBlocks(image.shape) if "picture" in paths else None
             seen = PicturedImage(image, blocks)
-            noise = measure_chosen_background(seen, options) if plan.inferer.needs_noise else None
+            noise = measure_chosen_background(image, options, seen=seen) if plan.inferer.needs_noise else None
+            record = {**plan.record, **run_record(image, options), **noise_record(image, model, noise)}
+            place = _place_of_maps(temporary, options)
+            maps = PicturedMaps(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record, blocks=blocks)
+            stack.enter_context(maps)
         with clock("network") as advance:
             plan.inferer.fill(image, maps, noise=noise, progress=advance)
             release_memory()

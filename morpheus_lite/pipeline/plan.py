@@ -16,11 +16,13 @@ from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.inference.binned import canonical_factor
 from morpheus_lite.inference.domain_check import check_domain, middle
 from morpheus_lite.inference.inferer import Inferer, make_inferer
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import Model, choose_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.noise.psf import with_psf
 from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.runtime.resources import held_memory, parse_memory
 from morpheus_lite.segmentation.detection import DETECTION_METHODS
@@ -133,11 +135,34 @@ def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
 
 
 def measure_chosen_background(
-    image: ImageReader, options: ClassifyOptions, *, workers: int | None = None
+    image: ImageSource, options: ClassifyOptions, *, seen: ImageReader | None = None, workers: int | None = None
 ) -> BackgroundMesh:
-    """Noise of a whole image, on the background that the options say."""
+    """Noise and PSF of a whole image, on the background that the options say.
+
+    Parameters
+    ----------
+    image : ImageSource
+        The image.
+    options : ClassifyOptions
+        With the background, and PSFs that are given.
+    seen : ImageReader, optional
+        The same image, of which each pixel is to be read just once.
+    workers : int, optional
+        Threads.
+    """
     background = options.measuring.background_of(by_votes=False)
-    return measure_sections(image, background="mesh" if background is None else background, workers=workers)
+    noise = measure_sections(seen or image, background="mesh" if background is None else background, workers=workers)
+    return with_psf(noise, image, options.measuring.given_psfs(image.bands, image.pixel_scale))
+
+
+def noise_record(image: ImageSource, model: Model, noise: BackgroundMesh | None) -> dict[str, Any]:
+    """Record of the PSFs of an image, and of how it was binned for the network on their account."""
+    if noise is None:
+        return {}
+    psfs = dict(zip(image.bands, noise.psf, strict=True))
+    factor = canonical_factor(psf for band, psf in psfs.items() if not model.bands or band in model.bands)
+    record: dict[str, Any] = {"psf": {band: psf.record() for band, psf in psfs.items()}}
+    return record | ({"binning": factor} if factor > 1 else {})
 
 
 def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from morpheus_lite.config.classify import AUTO, SURVEY_OPTIONS, ClassifyOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image
 from morpheus_lite.models.registry import list_models, read_info
+from morpheus_lite.pipeline.psf_files import read_psf_files
 from morpheus_lite.runtime.resources import parse_memory
 from morpheus_lite.survey.scheduler.jobs import Job
 from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options
@@ -86,7 +87,7 @@ class SurveyPlan:
 
 def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
     """The options of a survey: the catalogues of its tiles are Parquet, which merging needs."""
-    options = options or SURVEY_OPTIONS
+    options = read_psf_files(options or SURVEY_OPTIONS)
     products = tuple(dict.fromkeys((*options.products, "catalog")))
     return replace(options, catalog_format="parquet", columns="photutils", overwrite=True, products=products)
 

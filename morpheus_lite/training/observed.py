@@ -14,9 +14,9 @@ from astropy.stats import mad_std
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.one_pass import align_bands, tile_windows
+from morpheus_lite.inference.network_input import align_bands
 from morpheus_lite.io import read_corrections, read_image
 from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.training.config import TrainingConfig

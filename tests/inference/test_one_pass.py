@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.one_pass import OnePass, align_bands, tile_windows
+from morpheus_lite.inference.network_input import align_bands
+from morpheus_lite.inference.one_pass import OnePass, tile_windows
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MemoryMaps
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from morpheus_lite.core.image import MemoryImage
-from morpheus_lite.core.psf import Psf
+from morpheus_lite.core.psf import MoffatPsf
+from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.noise.background_mesh import measure_background
-from morpheus_lite.noise.psf import measure_psf, psf_windows
+from morpheus_lite.noise.psf import measure_psf, psf_of_star, psf_windows
 from tests.star_fields import seen, star_grid
 
 
@@ -69,7 +70,7 @@ def test_hot_pixels_saturated_stars_and_holes_do_not_count():
 
 def test_noise_alone_has_no_psf():
     (psf,) = psf_of(seen(np.zeros((200, 200))))
-    assert psf == Psf() or np.isnan(psf.fwhm)
+    assert psf == MoffatPsf() or np.isnan(psf.fwhm)
     assert psf.origin == "unknown" and not psf.is_known
 
 
@@ -83,7 +84,7 @@ def test_windows_depend_on_the_shape_alone():
 
 @pytest.mark.parametrize("beta", [2.0, 4.0])
 def test_enclosed_light_is_that_of_the_profile(beta):
-    psf = Psf(4.0, beta, origin="given")
+    psf = MoffatPsf(4.0, beta, origin="given")
     y, x = np.mgrid[-400:401, -400:401] / 4
     radius = np.hypot(x, y)
     profile = (1 + (radius / (2.0 / np.sqrt(2 ** (1 / beta) - 1))) ** 2) ** -beta
@@ -92,6 +93,41 @@ def test_enclosed_light_is_that_of_the_profile(beta):
 
 
 def test_a_record_is_read_again():
-    assert Psf.of_record(Psf(3.25, 2.5, 12, "stars").record()) == Psf(3.25, 2.5, 12, "stars")
-    unknown = Psf.of_record(Psf().record())
+    assert MoffatPsf.of_record(MoffatPsf(3.25, 2.5, 12, "stars").record()) == MoffatPsf(3.25, 2.5, 12, "stars")
+    unknown = MoffatPsf.of_record(MoffatPsf().record())
     assert np.isnan(unknown.fwhm) and unknown.origin == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "scale", "fwhm", "beta"),
+    [
+        ("0.18,2.5", "arcsec", 0.06, 3.0, 2.5),
+        ("3.1px", "arcsec", 0.06, 3.1, np.nan),
+        (0.12, "arcsec", 0.03, 4.0, np.nan),
+        (4, "arcsec", None, 4.0, np.nan),
+        ("4,1.7", "pixel", 0.06, 4.0, 1.7),
+        ("0.3arcsec", "pixel", 0.1, 3.0, np.nan),
+    ],
+)
+def test_given_psfs_are_read(text, unit, scale, fwhm, beta):
+    psf = MoffatPsf.parse(text, unit, scale)
+    np.testing.assert_allclose((psf.fwhm, psf.beta), (fwhm, beta))
+    assert psf.is_known and psf.origin == "given"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "wide", "3,1", "3,", ",2", "1e999", "0.1arcsec", "nan", "3px,inf", ""])
+def test_bad_psfs_are_refused(text):
+    with pytest.raises(OptionError, match="psf"):
+        MoffatPsf.parse(text, "arcsec", None)
+
+
+@pytest.mark.parametrize(("fwhm", "beta"), [(2.5, 2.0), (5.0, 4.0), (20.0, 3.0)])
+def test_the_psf_of_a_model_is_its_own(fwhm, beta):
+    model = star_grid(fwhm, beta, n=1, step=201)
+    psf = psf_of_star(model / model.sum())
+    assert (psf.fwhm, psf.beta) == pytest.approx((fwhm, beta), rel=0.02)
+
+
+def test_an_image_without_a_star_is_no_psf():
+    with pytest.raises(InputError, match="one star"):
+        psf_of_star(np.zeros((30, 30)))

@@ -1,5 +1,6 @@
 """An image that is cut: its pieces, which workers classify one by one, and where what belongs to it lies."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import reading
 from morpheus_lite.noise.background_mesh import BackgroundMesh
@@ -104,8 +106,11 @@ def save_noise(path: Path, noise: BackgroundMesh) -> None:
     """Write the noise of a mosaic for the workers."""
     arrays: dict[str, Any] = {"rows": noise.centers[0], "columns": noise.centers[1]}
     arrays |= {
-        name: value for name, value in vars(noise).items() if name not in ("centers", "void") and value is not None
+        name: value
+        for name, value in vars(noise).items()
+        if name not in ("centers", "void", "psf") and value is not None
     }
+    arrays["psf"] = json.dumps([vars(psf) for psf in noise.psf])
     arrays["void"] = [(band, value) for band, values in enumerate(noise.void) for value in values]
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -130,4 +135,5 @@ def load_noise(path: Path) -> BackgroundMesh | None:
         void=tuple(
             tuple(value for of_band, value in voids if of_band == band) for band in range(len(arrays["photons"]))
         ),
+        psf=tuple(MoffatPsf(**one) for one in json.loads(str(arrays["psf"]))),
     )

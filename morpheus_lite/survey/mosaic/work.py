@@ -9,7 +9,7 @@ from typing import Any
 
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.pipeline.plan import measure_chosen_background, plan_run, run_record, source_options
+from morpheus_lite.pipeline.plan import measure_chosen_background, noise_record, plan_run, run_record, source_options
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -80,9 +80,10 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
         with open_image(job.tile.image, **job.tile.read_options) as opened:
             model = get_model(job, opened)
             plan = plan_run(opened, model, job.options, workers=job.threads, outside=prepared.outside)
-            record = {**plan.record, **run_record(plan.image, job.options)}
+            noise = load_noise(place / NOISE)
+            record = {**plan.record, **run_record(plan.image, job.options), **noise_record(plan.image, model, noise)}
             with CroppedMaps(aside, window, plan.kinds, wcs=plan.image.wcs, provenance=record) as maps:
-                plan.inferer.fill(plan.image, maps, noise=load_noise(place / NOISE), within=window)
+                plan.inferer.fill(plan.image, maps, noise=noise, within=window)
         aside.replace(product)
         seconds = time.perf_counter() - start
         write_json(marker, {"fingerprint": fingerprint, "size": product.stat().st_size, "seconds": seconds})

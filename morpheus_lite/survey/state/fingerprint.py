@@ -11,6 +11,7 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.config.schema import changed, plain_values
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.location import Location
+from morpheus_lite.pipeline.psf_files import read_psf_files
 from morpheus_lite.survey.tile import NOISE_PLANES, Tile
 
 Facts = dict[str, Any]
@@ -22,7 +23,7 @@ _CHUNK = 1 << 22
 
 def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
     """The options of one tile: those of the survey with its own on top."""
-    return changed(options, tile.options) if tile.options else options
+    return read_psf_files(changed(options, tile.options)) if tile.options else options
 
 
 def option_values(options: ClassifyOptions) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""An image as a network sees it at a coarser sampling: whole bins of pixels, in units of their noise.
+
+The bins lie on a grid that starts at the image's first pixel, so that a pixel is in the same bin however the image is
+cut or read.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from math import ceil, floor
+
+import numpy as np
+
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import PixelFlag
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.protocols import MapWriter
+from morpheus_lite.core.psf import MoffatPsf
+from morpheus_lite.core.sampling import sample_windows
+from morpheus_lite.core.windows import Window
+from morpheus_lite.inference.network_input import Bands
+from morpheus_lite.noise.background_mesh import measure_background
+
+WIDEST = 3.5
+"""FWHM in pixels up to which a network sees an image as it is."""
+
+_WANTED = 3.0  # FWHM of the widest band after binning, at most
+_SHARPEST = 1.1  # FWHM of the sharpest band after binning, at least
+_STRIP = 1 << 21  # pixels that are read at once
+
+
+def canonical_factor(psfs: Iterable[MoffatPsf]) -> int:
+    """Choose by how many pixels a side an image is binned for a network that was made for narrow PSFs.
+
+    Parameters
+    ----------
+    psfs : iterable of MoffatPsf
+        Of the bands that the network sees; those that are not known do not count.
+
+    Returns
+    -------
+    int
+        1 where the widest PSF has a FWHM of up to `WIDEST` pixels, or none is known. Else what brings it to 1.75 to 3
+        pixels, but no more than what leaves the sharpest PSF 1.1 pixels.
+    """
+    widths = [psf.fwhm for psf in psfs if psf.is_known and np.isfinite(psf.fwhm)]
+    if not widths or max(widths) <= WIDEST:
+        return 1
+    return max(1, min(ceil(max(widths) / _WANTED), floor(min(widths) / _SHARPEST)))
+
+
+class BinnedBands:
+    """A `NetworkInput` whose pixels are bins of those of another.
+
+    Parameters
+    ----------
+    whole : Bands
+        The image.
+    factor : int
+        Pixels along each side of a bin. Bins at the far edges may be cut.
+    sigma : numpy.ndarray
+        float32, shape ``(band,)``: scatter of the bins where pixels scatter by 1 and are independent.
+
+    Notes
+    -----
+    A bin has the sum of the S/N of its valid pixels over the root of their number, and over ``sigma``: it scatters by
+    1, however many of its pixels are valid.
+    """
+
+    def __init__(self, whole: Bands, factor: int, sigma: np.ndarray) -> None:
+        self.whole, self.factor, self.sigma = whole, factor, sigma
+        self.bands, self.present = whole.bands, whole.present
+
+    @classmethod
+    def measured(cls, whole: Bands, factor: int) -> "BinnedBands":
+        """Bins whose noise is measured on a sample of them: neighbouring pixels are often correlated."""
+        made = cls(whole, factor, np.ones(len(whole.bands), np.float32))
+        found = []
+        for window in sample_windows(made.shape):
+            data, valid = made.snr(window)
+            sigma = measure_background(SkyImage(data, made.bands, valid)).sigma
+            found.append(sigma.reshape(-1, len(made.bands)))
+        sigma = np.concatenate(found)
+        known = [column[column > 0] for column in sigma.T]
+        return cls(whole, factor, np.array([np.median(one) if len(one) else 1 for one in known], np.float32))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in bins."""
+        height, width = (-(-length // self.factor) for length in self.whole.shape)
+        return height, width
+
+    def snr(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """S/N and validity of a window of bins: float32 and bool, shape ``(y, x, band)``."""
+        data = np.empty((*window.shape, len(self.bands)), np.float32)
+        valid = np.empty(data.shape, bool)
+        for part in self.strips(window):
+            rows = slice(part.y - window.y, part.y - window.y + part.height)
+            snr, usable = self.whole.snr(self.pixels(part))
+            total, count = (_sums(plane, self.factor) for plane in (snr, usable.astype(np.float32)))
+            valid[rows] = count > 0
+            data[rows] = total / np.sqrt(np.maximum(count, 1)) / self.sigma
+        return data, valid
+
+    def strips(self, window: Window) -> Iterator[Window]:
+        """The parts that a window of bins is worked on in, to save memory."""
+        n_rows = max(1, _STRIP // (window.width * self.factor**2))
+        for y in range(window.y, window.y + window.height, n_rows):
+            yield Window(y, window.x, min(n_rows, window.y + window.height - y), window.width)
+
+    def pixels(self, window: Window) -> Window:
+        """The pixels of a window of bins."""
+        (y, x), (height, width) = (window.y * self.factor, window.x * self.factor), self.whole.shape
+        bottom, right = (window.y + window.height) * self.factor, (window.x + window.width) * self.factor
+        return Window(y, x, min(bottom, height) - y, min(right, width) - x)
+
+    def bins(self, window: Window) -> Window:
+        """The bins that touch a window of pixels."""
+        y, x = window.y // self.factor, window.x // self.factor
+        bottom, right = -(-(window.y + window.height) // self.factor), -(-(window.x + window.width) // self.factor)
+        return Window(y, x, bottom - y, right - x)
+
+
+def _sums(plane: np.ndarray, factor: int) -> np.ndarray:
+    """Sums over bins ``(y, x, band)``, pixel by pixel in one order, so that they do not depend on the window."""
+    for axis in (0, 1):
+        plane = np.pad(plane, [(0, -plane.shape[k] % factor if k == axis else 0) for k in range(3)])
+        take = (slice(None),) * axis
+        total = plane[(*take, slice(0, None, factor))].copy()
+        for step in range(1, factor):
+            total += plane[(*take, slice(step, None, factor))]
+        plane = total
+    return plane
+
+
+class ExpandedMaps:
+    """Writes class maps of a binned image into those of the image: each pixel has the values of its bin.
+
+    Parameters
+    ----------
+    maps : MapWriter
+        Of the image.
+    binned : BinnedBands
+        The binned image.
+    """
+
+    def __init__(self, maps: MapWriter, binned: BinnedBands) -> None:
+        self._maps, self._binned = maps, binned
+
+    def write(self, window: Window, classification: Classification) -> None:
+        """Write the maps of a window of bins; pixels without data in any band stay without value."""
+        binned = self._binned
+        for part in binned.strips(window):
+            pixels = binned.pixels(part)
+            rows = np.repeat(np.arange(part.height), binned.factor)[: pixels.height] + part.y - window.y
+            columns = np.repeat(np.arange(part.width), binned.factor)[: pixels.width]
+            inside = binned.whole.snr(pixels)[1][:, :, binned.present]
+            classified = np.asarray(inside.any(axis=2))
+            flags = np.where(inside.all(axis=2), 0, int(PixelFlag.INVALID)).astype(np.uint8)
+            flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
+            planes = {}
+            for name in ("probability", "entropy", "tta_disagreement"):
+                plane = getattr(classification, name)
+                if plane is not None:
+                    planes[name] = plane[rows][:, columns]
+                    planes[name][~classified] = np.nan
+            expanded = replace(
+                classification, **planes, coverage=classified.astype(np.int32), valid=classified, flags=flags
+            )
+            self._maps.write(pixels, expanded)

@@ -1,0 +1,134 @@
+"""What a network sees of an image: the bands of its model, in units of the noise of their sky."""
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError
+from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
+
+log = logging.getLogger(__name__)
+
+
+class NetworkInput(Protocol):
+    """An image in units of its noise, read by window: `Bands`, or `~morpheus_lite.inference.binned.BinnedBands`."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of the model, in its order."""
+
+    @property
+    def present(self) -> np.ndarray:
+        """int: which of the bands the image has, and tells the noise of."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    def snr(self, window: Window, /) -> tuple[np.ndarray, np.ndarray]:
+        """S/N and validity of a window: float32 and bool, shape ``(y, x, band)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """A source whose sections have the bands of a model in its order, missing ones invalid."""
+
+    source: ImageSource
+    bands: tuple[str, ...]
+    noise: BackgroundMesh
+    """Of these bands."""
+    present: np.ndarray
+    """int: which of the bands the image has, and tells the noise of."""
+
+    @classmethod
+    def of(cls, source: ImageSource, bands: tuple[str, ...], noise: BackgroundMesh) -> "Bands":
+        """The bands of a model, all those of the image if it takes any.
+
+        Raises
+        ------
+        InputError
+            The image has none of them, or no noise that can be measured.
+        """
+        places = {band: place for place, band in enumerate(source.bands)}
+        if bands and not source.has_band_names:
+            source = source.select(bands)
+            # Without names the bands are taken in the order of the model.
+            places = {band: place for place, band in enumerate(bands)}
+        elif set(bands) & set(source.bands):
+            source = source.select([band for band in bands if band in source.bands])
+        elif bands:
+            # No band in common: this raises the error that says so.
+            align_bands(source.read(Window(0, 0, 1, 1)), bands)
+        bands = bands or source.bands
+        noise = noise.take([places.get(band) for band in bands])
+        present = [band for band in source.bands if (noise.sigma[:, :, bands.index(band)] > 0).any()]
+        _check_noise(source, present)
+        return cls(source, bands, noise, np.array([bands.index(band) for band in present], int))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.source.shape
+
+    def snr(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """S/N and validity of a window: float32 and bool, shape ``(y, x, band)``."""
+        return normalize(align_bands(self.source.read(window), self.bands), self.noise, window=window)
+
+
+def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
+    """The image with the bands of a model in its order; bands that it does not have are invalid everywhere.
+
+    Raises
+    ------
+    InputError
+        It has none of them, or bands without names and not as many as the model.
+    """
+    if not bands or image.bands == bands:
+        return image
+    if not image.has_band_names:
+        return image.select(bands)
+    if not set(bands) & set(image.bands):
+        raise InputError(
+            f"{image.name} has band(s) {', '.join(image.bands)}, and none of {', '.join(bands)}; choose a model that "
+            "takes any band"
+        )
+    planes = [image.bands.index(band) if band in image.bands else None for band in bands]
+
+    def gathered(array: np.ndarray) -> np.ndarray:
+        blank = np.zeros(image.shape, array.dtype)
+        return np.stack([blank if i is None else array[:, :, i] for i in planes], axis=-1)
+
+    def named(values: tuple) -> tuple:
+        return tuple(None if i is None else values[i] for i in planes)
+
+    return SkyImage(
+        data=gathered(image.data),
+        bands=bands,
+        valid=gathered(image.valid),
+        rms=None if image.rms is None else gathered(image.rms),
+        wcs=image.wcs,
+        zero_points=named(image.zero_points),
+        units=named(image.units),
+        name=image.name,
+        meta=image.meta,
+    )
+
+
+def _check_noise(source: ImageSource, present: list[str]) -> None:
+    """Refuse an image without any noise that can be measured, and warn of bands without."""
+    silent = [band for band in source.bands if band not in present]
+    if not silent:
+        return
+    names = ", ".join(silent)
+    why = (
+        f"{source.name}: the noise of {names} cannot be measured: too few valid pixels beside areas of one and the "
+        "same value, or counts too few to scatter"
+    )
+    if not present:
+        raise InputError(f"{why}; give the noise as a plane (--rms {silent[0]}=FILE, --weight {silent[0]}=FILE)")
+    log.warning("%s; for the network such bands are missing", why)
