@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from morpheus_lite.catalog.overlap import ellipse_overlap
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.band_stack import DetectionImage, summed
 from morpheus_lite.noise.correlated import CorrelatedNoise, scatter_of
@@ -76,24 +77,12 @@ class Stamp:
 
     def ellipse_overlap(self, scale: float) -> np.ndarray:
         """Share of each pixel inside ``scale`` times the ellipse: float64, shape ``(y, x)``."""
-        from photutils.geometry import elliptical_overlap_grid
-
-        a, b = scale * self.ellipse.a, scale * self.ellipse.b
-        height, width = self.source_mask.shape
-        corners = self._corners(self.ellipse.y, self.ellipse.x)
-        return elliptical_overlap_grid(*corners, width, height, a, b, self.ellipse.theta, 1, 1)
+        one = self.ellipse
+        return ellipse_overlap(self.source_mask.shape, (one.y, one.x), scale * one.a, scale * one.b, one.theta)
 
     def circle_overlap(self, y: float, x: float, radius: float) -> np.ndarray:
         """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
-        from photutils.geometry import circular_overlap_grid
-
-        height, width = self.source_mask.shape
-        return circular_overlap_grid(*self._corners(y, x), width, height, radius, 1, 1)
-
-    def _corners(self, y: float, x: float) -> tuple[float, float, float, float]:
-        """Edges of the stamp as seen from a place: left, right, lower, upper."""
-        height, width = self.source_mask.shape
-        return -0.5 - x, width - 0.5 - x, -0.5 - y, height - 0.5 - y
+        return ellipse_overlap(self.source_mask.shape, (y, x), radius, radius)
 
     @cached_property
     def elliptical_radius(self) -> np.ndarray:

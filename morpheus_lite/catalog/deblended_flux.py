@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
-from scipy.optimize import nnls
 
 from morpheus_lite.catalog.gain import find_gains
 from morpheus_lite.catalog.photometry import BandNoise
@@ -114,6 +113,8 @@ def share_pixels(light: np.ndarray, labels: np.ndarray, names: np.ndarray, peaks
     # The fainter of two pixels is biased low by noise: smoothing first makes the bias small.
     smooth = ndimage.gaussian_filter(light, _SMOOTHING)
     templates = np.stack([_symmetric(smooth, *peak) for peak in peaks]) * own
+    from scipy.optimize import nnls
+
     weights, _ = nnls(templates[:, own].T, smooth[own])
     fitted = templates * weights[:, None, None]
     total = fitted.sum(axis=0)

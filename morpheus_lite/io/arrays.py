@@ -2,11 +2,10 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
-from astropy.nddata import InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
@@ -15,7 +14,11 @@ from morpheus_lite.io.naming import Camera, filter_of
 from morpheus_lite.io.planes import ArrayPlane, Band, MaskPlane, NoisePlane, band_meta
 from morpheus_lite.io.zero_points import zero_point
 
-_UNCERTAINTIES = {StdDevUncertainty: "rms", VarianceUncertainty: "variance", InverseVariance: "weight"}
+if TYPE_CHECKING:
+    from astropy.nddata import NDData
+
+_UNCERTAINTIES = {"std": "rms", "var": "variance", "ivar": "weight"}
+"""Kinds of noise planes, by the ``uncertainty_type`` of NDData's."""
 
 
 def bands_of_array(array: Any, origin: str, *, numbers_only: bool = True) -> list[Band]:
@@ -55,7 +58,7 @@ def bands_of_array(array: Any, origin: str, *, numbers_only: bool = True) -> lis
     ]
 
 
-def bands_of_nddata(nddata: NDData, origin: str) -> list[Band]:
+def bands_of_nddata(nddata: "NDData", origin: str) -> list[Band]:
     """Bands of an NDData or CCDData: its mask, uncertainty, unit, WCS and header are used."""
     cube = _cube(np.asarray(nddata.data), origin)
     meta = nddata.meta if isinstance(nddata.meta, Mapping) else {}
@@ -64,7 +67,7 @@ def bands_of_nddata(nddata: NDData, origin: str) -> list[Band]:
     masks = None if nddata.mask is None else _cube(np.broadcast_to(nddata.mask, nddata.data.shape), "mask")
     noise = None
     if nddata.uncertainty is not None:
-        kind = next((kind for one, kind in _UNCERTAINTIES.items() if isinstance(nddata.uncertainty, one)), None)
+        kind = _UNCERTAINTIES.get(nddata.uncertainty.uncertainty_type)
         if kind is None:
             name = type(nddata.uncertainty).__name__
             raise InputError(

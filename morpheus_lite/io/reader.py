@@ -2,12 +2,12 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from astropy.io import fits
-from astropy.nddata import NDData
 
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.errors import InputError, OptionError, reading
@@ -179,11 +179,17 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
         return bands_of_hdus([source], None, ext=[0], role=role)
     if isinstance(source, SkyImage):
         return bands_of_image(source)
-    if isinstance(source, NDData):
+    if _is_nddata(source):
         return bands_of_nddata(source, "the NDData")
     if hasattr(source, "__array__"):
         return bands_of_array(source, "the array", numbers_only=role != "mask")
     raise InputError(f"a {type(source).__name__} is not an image; expected {ACCEPTED}")
+
+
+def _is_nddata(source: Any) -> bool:
+    """True for NDData, whose module takes half a second to import: it is there if anyone has made one."""
+    module = sys.modules.get("astropy.nddata")
+    return module is not None and isinstance(source, module.NDData)
 
 
 def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str, known: Sequence[str] = ()) -> list[Band]:

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from morpheus_lite.core.windows import Window
 
@@ -99,6 +97,9 @@ class Components:
 
     def table(self) -> ComponentTable:
         """The components of all tiles added."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
         facts = np.concatenate(self._facts) if self._facts else np.zeros(0, _FACTS)
         pairs = np.concatenate(self._pairs) - 1 if self._pairs else np.zeros((0, 2), dtype=np.int64)
         graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(self._count, self._count))
