@@ -12,9 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from figures import network_figure
 
 from morpheus_lite import __version__
-from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.network_config import HAUSEN2020, OnePassConfig
 from morpheus_lite.models.registry import read_info
-from morpheus_lite.models.unet_config import HAUSEN2020
 
 HERE = Path(__file__).parent
 # For the kernels that run the pages: the command, the files of `example_files`.
@@ -64,7 +63,7 @@ import numpy as np
 import morpheus_lite as ml
 from morpheus_lite import *
 from morpheus_lite.models.unet import build_unet
-from morpheus_lite.models.unet_config import HAUSEN2020
+from morpheus_lite.models.network_config import HAUSEN2020
 """
 doctest_test_doctest_blocks = "default"
 

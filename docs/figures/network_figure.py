@@ -9,8 +9,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from morpheus_lite.core.classes import CLASSES
-from morpheus_lite.models.onepass_config import OnePassConfig
-from morpheus_lite.models.unet_config import HAUSEN2020, UNetConfig
+from morpheus_lite.models.network_config import HAUSEN2020, OnePassConfig, UNetConfig
 
 BLOCK = "#4477aa"
 SKIP = "#999999"

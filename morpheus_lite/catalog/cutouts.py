@@ -7,8 +7,8 @@ import numpy as np
 
 from morpheus_lite.catalog.overlap import ellipse_overlap
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.noise.band_stack import DetectionImage, summed
 from morpheus_lite.noise.correlated import CorrelatedNoise, scatter_of
+from morpheus_lite.noise.detection_image import DetectionImage, summed
 
 # Pixels of sky around a source that give its noise to 12 %; with fewer it is that of the whole image.
 _FEWEST = 100

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.gain import find_gains
-from morpheus_lite.catalog.photometry import BandNoise
+from morpheus_lite.catalog.photometry import BandNoise, find_gains
 from morpheus_lite.catalog.rows import RowSettings
 from morpheus_lite.core.blocks import source_groups
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.windows import Window
-from morpheus_lite.noise.band_stack import summed
+from morpheus_lite.noise.detection_image import summed
 
 MOST_PIECES = 60
 """Parents with more pieces are not shared: their pixels stay with the piece that they lie in."""

@@ -13,22 +13,29 @@ from morpheus_lite.catalog.flags import mark_pixels
 from morpheus_lite.catalog.rows import RowSettings, measure_rows, measure_sources
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
-from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pieces, source_groups, tiles
+from morpheus_lite.core.blocks import (
+    SourceGroup,
+    block_side,
+    grown,
+    inside,
+    pieces,
+    sample_windows,
+    source_groups,
+    tiles,
+)
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage, pixel_scale_of
-from morpheus_lite.core.label_store import LabelStore
-from morpheus_lite.core.labels import LabelledPixels, LabelMap, check_labels
+from morpheus_lite.core.labels import LabelledPixels, LabelMap, LabelStore, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore
-from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.band_stack import detection_image
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
+from morpheus_lite.noise.detection_image import detection_image
 from morpheus_lite.noise.psf import with_psf
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
-from morpheus_lite.runtime.processes import Workers, parallel_map
+from morpheus_lite.runtime.resources import Workers, parallel_map
 
 _LONGEST = 1024
 """Sources longer than this are gathered pixel by pixel where no stamp of them is needed."""

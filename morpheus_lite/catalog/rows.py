@@ -17,8 +17,8 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.errors import OptionError
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
+from morpheus_lite.noise.detection_image import DetectionImage
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""

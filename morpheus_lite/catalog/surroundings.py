@@ -7,15 +7,14 @@ from itertools import chain, zip_longest
 import numpy as np
 
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
-from morpheus_lite.catalog.gain import find_gains
 from morpheus_lite.catalog.nonparametric import LEAST_SNR, Structure, central_curves, measure_structure
-from morpheus_lite.catalog.photometry import BandNoise, Photometry, measure_photometry
+from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
 from morpheus_lite.catalog.total_flux import ApertureCorrection, correct_to_total, measure_annular_profiles
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
-from morpheus_lite.noise.band_stack import DetectionImage
 from morpheus_lite.noise.correlated import CorrelatedNoise
+from morpheus_lite.noise.detection_image import DetectionImage
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4

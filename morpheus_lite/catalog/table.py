@@ -6,11 +6,11 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.columns import IN_ARCSEC, build_table, catalogue_columns
-from morpheus_lite.catalog.gain import find_gains
+from morpheus_lite.catalog.photometry import find_gains
 from morpheus_lite.catalog.rows import RowSettings
 from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.noise.band_stack import STACK
+from morpheus_lite.noise.detection_image import STACK
 
 _STACKED = (
     "sum of {}, each over the noise of its sky, in each pixel of those valid there: places, shapes, Kron ellipses, "

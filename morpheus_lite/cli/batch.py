@@ -12,10 +12,8 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.classify import with_report
-from morpheus_lite.cli.console import progress_bar
-from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
-from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ClassifyOptions
-from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of, progress_bar
+from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ClassifyOptions, ReadOptions
 from morpheus_lite.config.schema import chosen
 from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.errors import InputError, ModelError, OptionError

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.console import Count
-from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.cli.options import Command, Count, common, grouped_option
 
 
 @click.command("calibrate", cls=Command, short_help="Fit a calibration of the probabilities.")

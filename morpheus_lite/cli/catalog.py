@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
-from morpheus_lite.config.classify import CatalogOptions
-from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.config.classify import CatalogOptions, ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 
 

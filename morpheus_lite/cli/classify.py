@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import gc_paused, progress_bar
-from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
-from morpheus_lite.config.classify import ClassifyOptions
-from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.cli.options import Command, collected, common, gc_paused, grouped_option, options_of, progress_bar
+from morpheus_lite.config.classify import ClassifyOptions, ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 from morpheus_lite.errors import MorpheusError
 from morpheus_lite.models.engines import import_tensorflow_quietly

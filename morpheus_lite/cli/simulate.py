@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.console import Count, Number, progress_bar
-from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.cli.options import Command, Count, Number, common, grouped_option, progress_bar
 
 
 @click.command("simulate", cls=Command, short_help="Simulate fields with truth.")

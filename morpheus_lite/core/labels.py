@@ -1,12 +1,109 @@
-"""Label maps: which pixel belongs to which source. int32, shape ``(y, x)``; 0 is sky."""
+"""Label maps: arrays of labels, and maps of any size that are read by window."""
 
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.protocols import ScratchArray
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
+
+_DTYPE = np.dtype(np.int32)
+
+
+class ScratchMemory:
+    """int32 pixels in memory.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        int32, shape ``(y, x)``: the array that is written to.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.shape: tuple[int, int] = pixels.shape
+        self._pixels = pixels
+
+    def read(self, window: Window) -> np.ndarray:
+        """Pixels of a window: int32, shape of the window; a copy."""
+        return self._pixels[window.slices].copy()
+
+    def write(self, window: Window, pixels: np.ndarray) -> None:
+        """Write the pixels of a window."""
+        self._pixels[window.slices] = pixels
+
+
+class ScratchFile:
+    """int32 pixels in a temporary file without a name, 0 where never written.
+
+    The file disappears with the process, whatever ends it. It is read and written, not mapped: mapped pages would
+    count as memory of the process. May be used from several threads.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width in pixels.
+    directory : path or None
+        Where the file lies; None takes the system's directory for temporary files.
+
+    Raises
+    ------
+    OSError
+        There is no room or no permission.
+    """
+
+    def __init__(self, shape: tuple[int, int], directory: str | Path | None = None) -> None:
+        self.shape = shape
+        self._file = tempfile.TemporaryFile(dir=directory, prefix=".morpheus-", buffering=0)  # noqa: SIM115
+        os.truncate(self._file.fileno(), shape[0] * shape[1] * _DTYPE.itemsize)
+
+    def read(self, window: Window) -> np.ndarray:
+        """Pixels of a window: int32, shape of the window."""
+        pixels = np.empty(window.shape, _DTYPE)
+        for rows, start in self._runs(window):
+            part = pixels[rows].reshape(-1).data.cast("B")
+            while len(part):
+                count = os.preadv(self._file.fileno(), [part], start)
+                if not count:
+                    raise OSError(f"the temporary file of {self.shape} pixels is shorter than it was made")
+                part, start = part[count:], start + count
+        return pixels
+
+    def write(self, window: Window, pixels: np.ndarray) -> None:
+        """Write the pixels of a window."""
+        pixels = np.ascontiguousarray(pixels, dtype=_DTYPE)
+        for rows, start in self._runs(window):
+            part = pixels[rows].reshape(-1).data.cast("B")
+            while len(part):
+                written = os.pwrite(self._file.fileno(), part, start)
+                part, start = part[written:], start + written
+
+    def _runs(self, window: Window) -> list[tuple[slice, int]]:
+        """Rows of a window that lie behind each other in the file, and where they begin."""
+        width, size = self.shape[1], _DTYPE.itemsize
+        if window.width == width:
+            return [(slice(None), window.y * width * size)]
+        rows = range(window.height)
+        return [(slice(row, row + 1), ((window.y + row) * width + window.x) * size) for row in rows]
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._file.close()
+
+    def __enter__(self) -> "ScratchFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def check_labels(labels: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -155,3 +252,48 @@ class LabelledPixels:
         largest = self.spread(np.maximum.reduceat(values, self.starts))
         candidates = np.flatnonzero(values == largest)
         return candidates[np.searchsorted(candidates, self.starts)]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelStore:
+    """A label map whose labels change without a change of its pixels.
+
+    Parameters
+    ----------
+    plane : ScratchArray
+        Numbers of the pixels.
+    label : numpy.ndarray
+        int32, shape ``(number + 1,)``: label that each number stands for; 0 for sky and for what is no source.
+    boxes : numpy.ndarray
+        int64, shape ``(source, 4)``: first row, first column, last row + 1, last column + 1 of the source with label
+        ``names[i]``.
+    names : numpy.ndarray
+        int32, shape ``(source,)``: labels in use, ascending.
+    """
+
+    plane: ScratchArray
+    label: np.ndarray
+    boxes: np.ndarray
+    names: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> "LabelStore":
+        """The store of a checked label map in memory, which stays as it is."""
+        numbers = np.zeros(labels.shape, np.int32)
+        on_source = labels > 0
+        names, numbers[on_source] = np.unique(labels[on_source], return_inverse=True)
+        numbers[on_source] += 1
+        sides = [
+            (rows.start, columns.start, rows.stop, columns.stop) for rows, columns in ndimage.find_objects(numbers)
+        ]
+        boxes = np.array(sides, dtype=np.int64).reshape(-1, 4)
+        return cls(ScratchMemory(numbers), np.concatenate([[0], names]).astype(np.int32), boxes, names)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.plane.shape
+
+    def read(self, window: Window | None = None) -> np.ndarray:
+        """Labels in a window, or all of them: int32, shape of the window."""
+        return self.label[self.plane.read(window or Window(0, 0, *self.shape))]

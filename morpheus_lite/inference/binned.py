@@ -10,12 +10,12 @@ from math import ceil, floor
 
 import numpy as np
 
+from morpheus_lite.core.blocks import sample_windows
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.protocols import MapWriter
 from morpheus_lite.core.psf import MoffatPsf
-from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.inference.network_input import Bands
 from morpheus_lite.noise.background_mesh import measure_background

@@ -10,8 +10,8 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.errors import InputError
+from morpheus_lite.io.image_reader import ArrayPlane, Band, MaskPlane, NoisePlane, band_meta
 from morpheus_lite.io.naming import Camera, filter_of
-from morpheus_lite.io.planes import ArrayPlane, Band, MaskPlane, NoisePlane, band_meta
 from morpheus_lite.io.zero_points import zero_point
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from morpheus_lite.errors import InputError
-from morpheus_lite.io.location import Location
+from morpheus_lite.io.fitsfile import Location
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,10 @@ import numpy as np
 from morpheus_lite.core.image import canonical_band
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.bits import chosen_bits
-from morpheus_lite.io.masks import warn_of_hidden_pixels
+from morpheus_lite.io.image_reader import Band, ImageDescription, MaskPlane, NoisePlane, OpenFiles
 from morpheus_lite.io.naming import duplicates
-from morpheus_lite.io.planes import Band, ImageDescription, MaskPlane, NoisePlane, OpenFiles
+from morpheus_lite.io.plausibility import warn_of_hidden_pixels, with_weight_scale
 from morpheus_lite.io.wcs import check_alignment
-from morpheus_lite.io.weights import with_weight_scale
 
 _KINDS = {"rms": ("rms", "variance"), "weight": ("weight", "exposure")}
 

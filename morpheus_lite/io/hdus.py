@@ -14,9 +14,8 @@ from morpheus_lite.core.image import pixel_scale_of
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import naming
 from morpheus_lite.io.bits import Bits, bits_of
-from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image, linear
-from morpheus_lite.io.location import Extension
-from morpheus_lite.io.planes import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane, band_meta
+from morpheus_lite.io.fitsfile import Extension, describe_hdus, find_hdu, is_image, linear
+from morpheus_lite.io.image_reader import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane, band_meta
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.io.zero_points import zero_point
 

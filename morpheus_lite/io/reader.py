@@ -13,10 +13,9 @@ from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.errors import InputError, OptionError, reading
 from morpheus_lite.io.arrays import bands_of_array, bands_of_image, bands_of_nddata
 from morpheus_lite.io.assembly import attach_planes, describe, with_bits, with_zero_points
+from morpheus_lite.io.fitsfile import Extension, Location, parse_extension
 from morpheus_lite.io.hdus import bands_of_hdus
-from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.location import Extension, Location, parse_extension
-from morpheus_lite.io.planes import Band, ImageDescription, OpenFiles
+from morpheus_lite.io.image_reader import Band, ImageDescription, ImageSource, OpenFiles
 
 ACCEPTED = (
     "a FITS path (with [EXT] if need be), an array (y, x) or (y, x, band), an HDU or HDUList, NDData, Quantity, "
@@ -118,7 +117,7 @@ def open_image(
     Notes
     -----
     A pixel is invalid in a band where the data are NaN or infinite, the RMS or weight is not positive and finite, or
-    the mask says that it is bad. The RMS of a weight plane is 1 / sqrt(weight). See `morpheus_lite.io.weights` for
+    the mask says that it is bad. The RMS of a weight plane is 1 / sqrt(weight). See `morpheus_lite.io.plausibility` for
     weights that are evidently not inverse variances, such as exposure times.
     """
     if isinstance(bands, str):

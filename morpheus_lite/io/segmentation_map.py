@@ -7,8 +7,7 @@ import numpy as np
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
-from morpheus_lite.io.fitsfile import describe_hdus, find_hdu, is_image, open_fits, read_section
-from morpheus_lite.io.location import Location
+from morpheus_lite.io.fitsfile import Location, describe_hdus, find_hdu, is_image, open_fits, read_section
 
 LABEL_HDUS = ("SEGMENTATION", "SEGMAP", "SEGM", "SEG", "LABELS")
 """Names of HDUs that are taken for a segmentation map."""

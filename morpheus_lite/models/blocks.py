@@ -14,7 +14,7 @@ import numpy as np
 from keras import KerasTensor, layers, ops
 
 from morpheus_lite.models.arithmetic import EPSILON, bicubic_matrix, folded_operation
-from morpheus_lite.models.stages import KERNEL, UPSAMPLING
+from morpheus_lite.models.network_config import KERNEL, UPSAMPLING
 
 MOMENTUM = 0.99
 

@@ -7,7 +7,7 @@ import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from morpheus_lite.models.arithmetic import folded_operation
-from morpheus_lite.models.stages import KERNEL, Stage
+from morpheus_lite.models.network_config import KERNEL, Stage
 
 OPSET = 17
 """Version of the operator set that the graphs use."""

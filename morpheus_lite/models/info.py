@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from morpheus_lite.config.classify import DetectionOptions
 from morpheus_lite.config.schema import changed
-from morpheus_lite.config.sources import DetectionOptions
 from morpheus_lite.errors import ModelError, OptionError
-from morpheus_lite.models.stages import check_fields
+from morpheus_lite.models.network_config import check_fields
 
 _RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
 """Thresholds of models made with version 0.1, by their names there."""

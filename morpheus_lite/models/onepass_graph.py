@@ -7,7 +7,7 @@ import numpy as np
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.models.graph import Graph, Weights
-from morpheus_lite.models.onepass_config import OnePassConfig, OnePassNetwork, channel_order, stage_margins
+from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, channel_order, stage_margins
 
 
 def tile_graph(network: OnePassNetwork, *, trimmed: bool) -> bytes:

@@ -5,10 +5,9 @@ from typing import Any
 
 from morpheus_lite.errors import ModelError, OptionError
 from morpheus_lite.models.info import ModelInfo
-from morpheus_lite.models.onepass_config import OnePassNetwork, stage_margins
+from morpheus_lite.models.network_config import OnePassNetwork, UNetConfig, stage_margins
 from morpheus_lite.models.registry import load_weights
 from morpheus_lite.models.tile_predictor import network_of
-from morpheus_lite.models.unet_config import UNetConfig
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 SMALLEST_TILE = 544

@@ -19,9 +19,8 @@ from morpheus_lite.config.classify import PRECISIONS
 from morpheus_lite.errors import ModelError, OptionError, OutputError, reading
 from morpheus_lite.models.engines import choose_engine, import_tensorflow_quietly, warn_of_bfloat16
 from morpheus_lite.models.info import ModelInfo
-from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.network_config import OnePassConfig, UNetConfig
 from morpheus_lite.models.preprocessing import PREPARATIONS
-from morpheus_lite.models.unet_config import UNetConfig
 from morpheus_lite.models.weights_file import check_size, check_weights, pack_weights, unpack_weights
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 

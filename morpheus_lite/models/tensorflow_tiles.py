@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from morpheus_lite.models.devices import layers_in
+from morpheus_lite.models.network_config import OnePassNetwork
 from morpheus_lite.models.onepass import build_onepass, fold_network
-from morpheus_lite.models.onepass_config import OnePassNetwork
 from morpheus_lite.models.weights_file import set_weights
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from morpheus_lite.errors import ModelError
 from morpheus_lite.models.info import ModelInfo
-from morpheus_lite.models.onepass_config import OnePassConfig, OnePassNetwork, peak_bytes, stage_margins
+from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, peak_bytes, stage_margins
 
 _ROWS = 4  # rows of cells that are stretched at once: what is at work stays in the cache of a core
 

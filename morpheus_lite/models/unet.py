@@ -5,8 +5,7 @@ from keras import layers
 
 from morpheus_lite.errors import ModelError
 from morpheus_lite.models.blocks import block, fold, upsample
-from morpheus_lite.models.stages import KERNEL
-from morpheus_lite.models.unet_config import UNetConfig
+from morpheus_lite.models.network_config import KERNEL, UNetConfig
 
 
 def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim: int = 0) -> keras.Model:
@@ -34,7 +33,7 @@ def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim
 
     Examples
     --------
-    >>> from morpheus_lite.models.unet_config import HAUSEN2020
+    >>> from morpheus_lite.models.network_config import HAUSEN2020
     >>> build_unet(HAUSEN2020).output_shape
     (None, 40, 40, 5)
     """

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.label_store import LabelStore
+from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.background_mesh import (

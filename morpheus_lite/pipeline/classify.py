@@ -17,8 +17,8 @@ from morpheus_lite.config.measure import MeasureOptions, check_background
 from morpheus_lite.core.blocks import tiles
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.protocols import ImageReader, MapStore
-from morpheus_lite.core.scratch_array import ScratchFile
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.io import open_image, read_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps
@@ -39,9 +39,8 @@ from morpheus_lite.pipeline.plan import (
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.pipeline.psf_files import read_psf_files
 from morpheus_lite.runtime.atomic import atomic_directory
-from morpheus_lite.runtime.processes import Workers
 from morpheus_lite.runtime.progress import part_of, shown_progress
-from morpheus_lite.runtime.resources import Progress, release_memory, resident_memory, usable_cores
+from morpheus_lite.runtime.resources import Progress, Workers, release_memory, resident_memory, usable_cores
 from morpheus_lite.segmentation.deblending import split
 from morpheus_lite.segmentation.detection import detect
 
@@ -204,7 +203,7 @@ def classify_file(
     name : str, optional
         First part of the products' file names; None takes the image's own.
     read_options : dict, optional
-        Keyword arguments of `read_image`: see `~morpheus_lite.config.reading.ReadOptions`.
+        Keyword arguments of `read_image`: see `~morpheus_lite.config.classify.ReadOptions`.
     model : Model, optional
         The model of ``options`` where it is loaded already, as by a process that classifies many images.
     workers : int, optional

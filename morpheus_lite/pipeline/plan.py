@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite import __version__
-from morpheus_lite.config.classify import AUTO, ClassifyOptions
+from morpheus_lite.config.classify import AUTO, ClassifyOptions, DetectionOptions, MultithresholdOptions
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.config.schema import chosen, plain_values
-from morpheus_lite.config.sources import DetectionOptions, MultithresholdOptions
 from morpheus_lite.core.blocks import BLOCK
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore

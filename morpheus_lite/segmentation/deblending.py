@@ -8,21 +8,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pieces, source_groups
+from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pieces, sample_windows, source_groups
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage
-from morpheus_lite.core.label_store import LabelStore
-from morpheus_lite.core.labels import LabelMap, check_labels
+from morpheus_lite.core.labels import LabelMap, LabelStore, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
-from morpheus_lite.core.sampling import sample_windows
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import see_sky
-from morpheus_lite.noise.band_stack import bits_of_bands
-from morpheus_lite.noise.detection_image import band_scatter, make_detection_image
-from morpheus_lite.noise.smoothed import LightNoise, light_noise
-from morpheus_lite.runtime.processes import Workers, parallel_map
+from morpheus_lite.noise.detection_image import (
+    LightNoise,
+    band_scatter,
+    bits_of_bands,
+    light_noise,
+    make_detection_image,
+)
+from morpheus_lite.runtime.resources import Workers, parallel_map
 from morpheus_lite.segmentation.multithreshold import (
     LARGEST_BOX,
     MultithresholdOptions,

@@ -7,15 +7,12 @@ from scipy import ndimage
 from skimage.filters import sobel
 from skimage.segmentation import watershed
 
-from morpheus_lite.config.sources import DetectionOptions
-from morpheus_lite.core.blocks import block_side, grown, inside, source_groups, tiles
+from morpheus_lite.config.classify import DetectionOptions
+from morpheus_lite.core.blocks import block_side, grown, inside, sample_windows, source_groups, tiles
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage
-from morpheus_lite.core.label_store import LabelStore
-from morpheus_lite.core.labels import LabelMap
+from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchMemory
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
-from morpheus_lite.core.sampling import sample_windows
-from morpheus_lite.core.scratch_array import ScratchMemory
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import see_sky

@@ -7,13 +7,12 @@ from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
 from skimage.segmentation import watershed
 
-from morpheus_lite.config.sources import MultithresholdOptions
+from morpheus_lite.config.classify import MultithresholdOptions
 from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
-from morpheus_lite.noise.detection_image import unbroken_detection_image
-from morpheus_lite.noise.smoothed import LightNoise, SourceNoise
+from morpheus_lite.noise.detection_image import LightNoise, SourceNoise, unbroken_detection_image
 
 LARGEST_BOX = 1 << 23
 """Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes per pixel."""

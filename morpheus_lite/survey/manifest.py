@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS
-from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ReadOptions
 from morpheus_lite.config.schema import declared, read_values
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import naming
-from morpheus_lite.io.location import Location
+from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.io.run_header import RECORD
 from morpheus_lite.io.tables import read_catalog
 from morpheus_lite.io.untrusted import read_toml

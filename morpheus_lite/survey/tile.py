@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from morpheus_lite.config.reading import ReadOptions
+from morpheus_lite.config.classify import ReadOptions
 from morpheus_lite.config.schema import read_values
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.io.location import Location
+from morpheus_lite.io.fitsfile import Location
 
 NOISE_PLANES = ("rms", "weight", "dq")
 """Fields of `ReadOptions` that are planes, and so may be files."""
@@ -33,7 +33,7 @@ class Tile:
     image : str or mapping from band to str
         Path or URL, with ``[EXT]`` if need be; one with all bands, or one per band.
     read_options : mapping
-        Fields of `~morpheus_lite.config.reading.ReadOptions`.
+        Fields of `~morpheus_lite.config.classify.ReadOptions`.
     options : mapping
         Fields of `~morpheus_lite.config.classify.ClassifyOptions` that differ for this tile, by name, or of
         ``detection``, ``deblending`` and ``measuring`` a mapping of those that do.

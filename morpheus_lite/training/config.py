@@ -9,7 +9,7 @@ from morpheus_lite.config.schema import check, documented, from_table, option
 from morpheus_lite.errors import ModelError, OptionError, reading
 from morpheus_lite.io.untrusted import read_toml
 from morpheus_lite.models.losses import LOSSES
-from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.network_config import OnePassConfig
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.training.image_config import ImageConfig
 

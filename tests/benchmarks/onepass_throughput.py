@@ -31,7 +31,7 @@ from morpheus_lite.inference import one_pass
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile
-from morpheus_lite.models.onepass_config import OnePassConfig, multiply_adds
+from morpheus_lite.models.network_config import OnePassConfig, multiply_adds
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.noise.subtracted import measure_sections
 from morpheus_lite.pipeline.plan import plan_run

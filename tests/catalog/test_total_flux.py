@@ -10,8 +10,8 @@ from test_photometry import WHITE, gaussian, maps_of, sky
 
 from morpheus_lite import OptionError, read_image
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
-from morpheus_lite.catalog.gain import find_gains, gain_of_header
-from morpheus_lite.catalog.sersic_profiles import (
+from morpheus_lite.catalog.photometry import find_gains, gain_of_header
+from morpheus_lite.catalog.total_flux import (
     MOFFAT_WEIGHTS,
     SERSIC_INDICES,
     SERSIC_WEIGHTS,

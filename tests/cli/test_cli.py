@@ -15,8 +15,8 @@ import pytest
 from astropy.io import fits
 
 from morpheus_lite.cli import main
-from morpheus_lite.cli.console import set_up_logging
 from morpheus_lite.cli.main import COMMANDS
+from morpheus_lite.cli.options import set_up_logging
 
 FAST = ["--model", "hausen2020", "--stride", "30", "--products", "catalog"]
 

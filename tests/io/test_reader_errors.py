@@ -15,7 +15,7 @@ from inputs import BANDS, SHAPE, TRUTH, header, plane, sky_wcs, write
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.io import open_image, read_image
-from morpheus_lite.io.location import Location, parse_extension
+from morpheus_lite.io.fitsfile import Location, parse_extension
 
 
 def image_hdu(k=0, **options):

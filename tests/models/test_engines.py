@@ -9,11 +9,10 @@ import pytest
 
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models import engines
+from morpheus_lite.models.network_config import HAUSEN2020, OnePassConfig
 from morpheus_lite.models.onepass import build_onepass
-from morpheus_lite.models.onepass_config import OnePassConfig
 from morpheus_lite.models.registry import MODEL_FAMILIES, list_models, load_model
 from morpheus_lite.models.unet import build_unet
-from morpheus_lite.models.unet_config import HAUSEN2020
 
 BANDS = ("F160W", "F125W", "F606W")
 CONFIG = OnePassConfig(down=((2, 4), (1, 6)), intermediate=(2, 8), up=((1, 6), (2, 4)), bands=BANDS)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morpheus_lite.errors import ModelError
+from morpheus_lite.models.network_config import OnePassConfig, halo, multiply_adds
 from morpheus_lite.models.onepass import build_onepass, fold_network
-from morpheus_lite.models.onepass_config import OnePassConfig, halo, multiply_adds
 
 BANDS = ("F160W", "F125W", "F606W")
 FIXED = OnePassConfig(down=((2, 4), (1, 6)), intermediate=(2, 8), up=((1, 6), (2, 4)), bands=BANDS)

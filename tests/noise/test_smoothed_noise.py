@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morpheus_lite.noise.smoothed import LightNoise, SourceNoise, light_noise, second_differences
+from morpheus_lite.noise.detection_image import LightNoise, SourceNoise, light_noise, second_differences
 
 SHAPE = (200, 220)
 Y, X = np.indices(SHAPE)

@@ -14,10 +14,10 @@ from scipy import ndimage
 from morpheus_lite import Classification, InputError, OptionError, SkyImage
 from morpheus_lite.catalog import MeasureOptions, measure
 from morpheus_lite.config.classify import DEBLENDING_OF
-from morpheus_lite.core import sampling
+from morpheus_lite.core import blocks as sampling
 from morpheus_lite.core.blocks import source_groups, tiles
 from morpheus_lite.core.flags import SourceFlag
-from morpheus_lite.core.scratch_array import ScratchFile
+from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps

@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from morpheus_lite.runtime import processes
-from morpheus_lite.runtime.processes import parallel_map
+from morpheus_lite.runtime import resources as processes
+from morpheus_lite.runtime.resources import parallel_map
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -19,8 +19,7 @@ from morpheus_lite.catalog import CorrelatedNoise
 from morpheus_lite.inference.domain_check import measure_domain
 from morpheus_lite.noise import background_mesh
 from morpheus_lite.noise.correlated import upper_scatter_of
-from morpheus_lite.noise.detection_image import unbroken_detection_image
-from morpheus_lite.noise.smoothed import SourceNoise, light_noise
+from morpheus_lite.noise.detection_image import SourceNoise, light_noise, unbroken_detection_image
 
 Numbers = Iterator[tuple[str, list]]
 SIDE = 60

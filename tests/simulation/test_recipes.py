@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("galsim", reason="the simulators need GalSim (the extra simulation)")
 
-from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.network_config import OnePassConfig
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.rendering import ZERO_POINT

@@ -12,7 +12,7 @@ import pytest
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import OutputError
-from morpheus_lite.io.location import Location
+from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.survey.plan import survey_options
 from morpheus_lite.survey.scheduler.lock import HOLDER, holds, locked
 from morpheus_lite.survey.state.fingerprint import content_hash, describe_inputs, differences, digest, run_of

@@ -8,7 +8,7 @@ import pytest
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.models.onepass_config import OnePassConfig
+from morpheus_lite.models.network_config import OnePassConfig
 from morpheus_lite.models.registry import load_model, load_weights
 from morpheus_lite.simulation import HST_BANDS, Field
 from morpheus_lite.training import TrainingConfig, read_config

@@ -9,13 +9,12 @@ from astropy.wcs import WCS
 
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.scratch_array import ScratchFile
+from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.io.image_reader import ImageDescription, ImageSource
 from morpheus_lite.io.mapfile import MapFile, export_maps, read_by_plane, windowed, write_by_plane
 from morpheus_lite.io.maps import map_planes
-from morpheus_lite.io.planes import ImageDescription
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.runtime.atomic import temporary_path
@@ -178,7 +177,7 @@ def finish_piece(path: str, kinds: Sequence[str] | None, compress: bool) -> dict
 
 
 class ClusterSpread:
-    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.processes.Executor`.
+    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.resources.Executor`.
 
     Parameters
     ----------

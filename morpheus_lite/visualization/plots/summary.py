@@ -17,6 +17,7 @@ from morpheus_lite.visualization.plots.axes import (
     greyed,
     outline_width,
     plot_class_map,
+    plot_names,
     plot_outlines,
     plot_scale_bar,
     show_picture,
@@ -24,7 +25,6 @@ from morpheus_lite.visualization.plots.axes import (
 )
 from morpheus_lite.visualization.plots.colours import class_colours
 from morpheus_lite.visualization.plots.field import field_rgb
-from morpheus_lite.visualization.plots.names import plot_names
 
 _PANEL = 4.4
 _INK = "#222222"

@@ -1,6 +1,6 @@
-"""The shape of a one-pass network, and what follows from it: how far it looks, what it costs in work and memory."""
+"""Configurations of the networks: their stages, settings, and the shapes of their weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -9,7 +9,178 @@ import numpy as np
 from morpheus_lite.config.schema import check, option
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.stages import KERNEL, Stage, block_shapes, check_fields, network_shapes, read_stage, sequence
+
+KERNEL = 3
+"""Side of every convolution's kernel."""
+
+UPSAMPLING = ("bicubic_aligned", "bilinear", "nearest")
+"""Ways in which maps grow on the way up."""
+
+Stage = tuple[int, int]
+"""(P, Q): how many block operations, and how many filters in each."""
+
+
+def sequence(value: Any, label: str) -> tuple:
+    """A list or tuple as a tuple, or a `ModelError`."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise ModelError(f"{label}={value!r}: expected a list of (P, Q)")
+
+
+def read_stage(value: Any, label: str) -> Stage:
+    """One (P, Q), or a `ModelError`."""
+    pair = sequence(value, label)
+    if len(pair) != 2:
+        raise ModelError(f"{label}: {value!r} is no (P, Q): expected two whole numbers")
+    try:
+        return positive(pair[0], f"P of {label}"), positive(pair[1], f"Q of {label}")
+    except ModelError as error:
+        raise ModelError(f"{label}: {value!r} is no (P, Q): {error}") from None
+
+
+def positive(value: Any, label: str) -> int:
+    """A whole number of at least 1, or a `ModelError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ModelError(f"{label} is {value!r}: expected a whole number, at least 1")
+    return value
+
+
+def check_fields(values: Mapping[str, Any], known: Collection[str], required: Collection[str], origin: str) -> None:
+    """Raise a `ModelError` where a required field is missing or one is unknown."""
+    missing, unknown = set(required) - set(values), set(values) - set(known)
+    if missing or unknown:
+        raise ModelError(
+            f"{origin}: missing {', '.join(sorted(missing)) or 'nothing'}, "
+            f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected the fields {', '.join(sorted(known))}"
+        )
+
+
+def network_shapes(
+    channels: int, down: Sequence[Stage], intermediate: Stage, up: Sequence[Stage], answers: int
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of a U-Net by their names, from its input of so many channels to so many answers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, stage in enumerate(down):
+        shapes |= block_shapes(f"down_{i}", channels, stage)
+        channels = stage[1]
+    shapes |= block_shapes("intermediate", channels, intermediate)
+    channels = intermediate[1]
+    for i, (stage, (_, skip)) in enumerate(zip(up, reversed(down), strict=True)):
+        shapes |= block_shapes(f"up_{i}", channels + skip, stage)
+        channels = stage[1]
+    return shapes | _convolution_shapes("final_conv", channels, answers)
+
+
+def block_shapes(name: str, channels: int, stage: Stage) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of a block by their names: a normalisation and a convolution an operation."""
+    p, q = stage
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i in range(p):
+        for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
+            shapes[f"{name}_{i}_norm/{variable}"] = (channels,)
+        shapes |= _convolution_shapes(f"{name}_{i}_conv", channels, q)
+        channels = q
+    return shapes
+
+
+def _convolution_shapes(name: str, channels: int, q: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/kernel": (KERNEL, KERNEL, channels, q), f"{name}/bias": (q,)}
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The shape of a U-Net: one (P, Q) a stage, P block operations with Q filters each.
+
+    Parameters
+    ----------
+    down : tuple of (int, int)
+        Stages of the way down, at full size first; each is followed by 2 x 2 max pooling.
+    intermediate : (int, int)
+        The stage at the bottom.
+    up : tuple of (int, int)
+        Stages of the way up, at the smallest size first, as many as ``down``; each starts with upsampling
+        by 2 and the output of the stage of the same size on the way down.
+    n_bands : int
+        Bands of the input.
+    n_classes : int
+        Classes of the output.
+    window : int
+        Side of the input in pixels, a multiple of ``2 ** len(down)``.
+    upsampling : {"bicubic_aligned", "bilinear", "nearest"}
+        How maps grow on the way up.
+
+    Raises
+    ------
+    ModelError
+        The numbers do not make a network.
+    """
+
+    down: tuple[Stage, ...]
+    intermediate: Stage
+    up: tuple[Stage, ...]
+    n_bands: int
+    n_classes: int
+    window: int
+    upsampling: str = "bicubic_aligned"
+
+    def __post_init__(self) -> None:
+        for label in ("down", "up"):
+            object.__setattr__(self, label, tuple(read_stage(s, label) for s in sequence(getattr(self, label), label)))
+        object.__setattr__(self, "intermediate", read_stage(self.intermediate, "intermediate"))
+        if not self.down or len(self.down) != len(self.up):
+            raise ModelError(
+                f"{len(self.down)} stage(s) down and {len(self.up)} up: expected the same number, at least one"
+            )
+        for label in ("n_bands", "n_classes", "window"):
+            positive(getattr(self, label), label)
+        if self.window % self.factor:
+            raise ModelError(
+                f"window={self.window}: {len(self.down)} stages of pooling need a multiple of {self.factor} px"
+            )
+        if self.upsampling not in UPSAMPLING:
+            raise ModelError(f"upsampling={self.upsampling!r}: expected one of {', '.join(UPSAMPLING)}")
+
+    @property
+    def factor(self) -> int:
+        """Side of the block of pixels that becomes one at the bottom: ``2 ** len(down)``."""
+        return 2 ** len(self.down)
+
+    @property
+    def last_reach(self) -> int:
+        """Reach of the last stage and the last convolution in pixels: P + 1."""
+        return self.up[-1][0] + 1
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every array of the weights, by its name."""
+        return network_shapes(self.n_bands, self.down, self.intermediate, self.up, self.n_classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "UNetConfig":
+        """The configuration that `to_dict` wrote.
+
+        Raises
+        ------
+        ModelError
+            A field is missing, unknown or impossible.
+        """
+        known = {f.name for f in fields(cls)}
+        check_fields(values, known, known - {"upsampling"}, "U-Net configuration")
+        return cls(**values)
+
+
+HAUSEN2020 = UNetConfig(
+    down=((4, 8), (4, 16), (4, 32)),
+    intermediate=(1, 16),
+    up=((2, 8), (2, 16), (2, 32)),
+    n_bands=4,
+    n_classes=5,
+    window=40,
+)
+"""The published network: 75,421 trainable parameters."""
 
 
 @dataclass(frozen=True)
