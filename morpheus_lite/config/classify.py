@@ -77,8 +77,8 @@ class DetectionOptions:
 
 @documented
 @dataclass(frozen=True)
-class MultithresholdOptions:
-    """Options of multi-threshold deblending.
+class DeblendingOptions:
+    """Options of deblending; all but ``min_distance`` are those of the method ``"multithreshold"``.
 
     Raises
     ------
@@ -140,6 +140,14 @@ class MultithresholdOptions:
         low=0,
         high=1,
         metavar="P",
+    )
+    min_distance: int = option(
+        20,
+        "Smallest distance of two peaks, for paper.",
+        more="It is that along either axis. Peaks closer than this to the side of their source's bounding box do not "
+        "count, so sources up to twice as wide stay whole.",
+        low=1,
+        unit="pixels",
     )
 
     def __post_init__(self) -> None:
@@ -229,8 +237,8 @@ class ClassifyOptions(CatalogOptions):
     detection: Mapping[str, int | float] = option(
         dict, "Thresholds that are not to be the model's own.", part_of=DetectionOptions
     )
-    deblending: MultithresholdOptions = option(
-        MultithresholdOptions, "When blends are split.", prefix="deblend-", group="Deblending"
+    deblending: DeblendingOptions = option(
+        DeblendingOptions, "When blends are split.", prefix="deblend-", group="Deblending"
     )
     products: tuple[str, ...] = option(
         DEFAULT_PRODUCTS,

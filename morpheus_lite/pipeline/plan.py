@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite import __version__
-from morpheus_lite.config.classify import AUTO, ClassifyOptions, DetectionOptions, MultithresholdOptions
+from morpheus_lite.config.classify import AUTO, ClassifyOptions, DeblendingOptions, DetectionOptions
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.config.schema import chosen, plain_values
 from morpheus_lite.core.blocks import BLOCK
@@ -183,7 +183,7 @@ class SourceOptions:
         How sources are found; deblending goes with it.
     detection : DetectionOptions, optional
         For ``"probability"``.
-    deblending : MultithresholdOptions, optional
+    deblending : DeblendingOptions, optional
         For ``"probability"``.
     measuring : MeasureOptions
         What to measure.
@@ -199,7 +199,7 @@ class SourceOptions:
 
     method: str = "probability"
     detection: DetectionOptions | None = None
-    deblending: MultithresholdOptions | None = None
+    deblending: DeblendingOptions | None = None
     measuring: MeasureOptions = field(default_factory=MeasureOptions)
     band: str | None = None
 

@@ -27,7 +27,7 @@ from morpheus_lite.noise.detection_image import (
 from morpheus_lite.runtime.resources import Workers, parallel_map
 from morpheus_lite.segmentation.multithreshold import (
     LARGEST_BOX,
-    MultithresholdOptions,
+    DeblendingOptions,
     is_broken,
     smoothed,
     smoothing_reach,
@@ -37,8 +37,6 @@ from morpheus_lite.segmentation.multithreshold import (
 from morpheus_lite.segmentation.peaks import may_have_peaks, peak_pieces
 
 DEBLENDING_METHODS = ("paper", "multithreshold")
-MIN_DISTANCE = 20
-"""Smallest distance between two peaks in pixels, for the method ``"paper"``."""
 
 _STRIP = 1024
 
@@ -50,8 +48,7 @@ def deblend(
     *,
     method: str | None = None,
     band: str | None = None,
-    min_distance: int = MIN_DISTANCE,
-    options: MultithresholdOptions | None = None,
+    options: DeblendingOptions | None = None,
     background: str | float | None = None,
     workers: int = 1,
 ) -> LabelMap:
@@ -72,11 +69,8 @@ def deblend(
     band : str, optional
         The band whose light decides. None takes F160W, or the first band of an image without it, for ``"paper"``; and
         all bands added up in units of their noise for ``"multithreshold"``.
-    min_distance : int
-        For ``"paper"``: smallest distance between two peaks along either axis, in pixels. Peaks closer than this to the
-        side of their source's bounding box do not count, so sources up to twice as wide stay whole.
-    options : MultithresholdOptions, optional
-        For ``"multithreshold"``: when to split and when to join; None takes the defaults.
+    options : DeblendingOptions, optional
+        When to split and when to join; None takes the defaults.
     background : {"mesh", "none"} or float, optional
         What is subtracted of a SkyImage, as in `~morpheus_lite.config.measure.MeasureOptions`; None takes what the
         class maps were made with for ``"multithreshold"``, and nothing for ``"paper"``.
@@ -96,7 +90,7 @@ def deblend(
         Labels that are not whole numbers or of another shape; a band that the image does not have; class
         maps of another shape.
     OptionError
-        Unknown method, or a distance below one pixel.
+        Unknown method.
 
     Notes
     -----
@@ -119,8 +113,6 @@ def deblend(
         method = "multithreshold" if classification is None or classification.vote is None else "paper"
     if method not in DEBLENDING_METHODS:
         raise OptionError(f"deblending method {method!r}: choose one of {', '.join(DEBLENDING_METHODS)}")
-    if min_distance < 1:
-        raise OptionError(f"min_distance {min_distance}: expected at least 1 pixel")
     if background is None and method != "paper":
         background = "mesh" if classification is None else classification.provenance.get("background", "mesh")
     if not isinstance(image, SkyImage):
@@ -136,7 +128,6 @@ def deblend(
         MemoryImage(seen),
         None if classification is None else MemoryMaps.of(classification),
         method=method,
-        min_distance=min_distance,
         options=options,
         tile=block_side(workers),
         workers=workers,
@@ -243,8 +234,7 @@ def split(
     maps: MapStore | None,
     *,
     method: str,
-    min_distance: int = MIN_DISTANCE,
-    options: MultithresholdOptions | None = None,
+    options: DeblendingOptions | None = None,
     tile: int,
     workers: Workers = 1,
 ) -> tuple[LabelStore, LabelStore]:
@@ -258,7 +248,7 @@ def split(
         The image.
     maps : MapStore or None
         Its class maps.
-    method, min_distance, options
+    method, options
         As in `deblend`.
     tile : int
         Side of a tile in pixels; the result does not depend on it.
@@ -271,12 +261,11 @@ def split(
     labels, parents : LabelStore
         The label map after deblending, and the one before as the plane's new numbers give it.
     """
-    sides = parents.boxes[:, 2:] - parents.boxes[:, :2]
+    sides, options = parents.boxes[:, 2:] - parents.boxes[:, :2], options or DeblendingOptions()
     if method == "paper":
-        may = np.array([may_have_peaks(pair, min_distance) for pair in sides.tolist()], dtype=bool)
-        splitter: Splitter = partial(_at_peaks, image, min_distance)
+        may = np.array([may_have_peaks(pair, options.min_distance) for pair in sides.tolist()], dtype=bool)
+        splitter: Splitter = partial(_at_peaks, image, options.min_distance)
     else:
-        options = options or MultithresholdOptions()
         may = sides.prod(axis=1) <= LARGEST_BOX
         scatter, noise = _levels(parents, image, options)
         splitter = partial(_at_levels, image, maps, options, scatter, noise)
@@ -319,7 +308,7 @@ def _at_peaks(
 def _at_levels(
     image: ImageReader,
     maps: MapStore | None,
-    options: MultithresholdOptions,
+    options: DeblendingOptions,
     scatter: tuple[float | None, ...],
     noise: LightNoise,
     window: Window,
@@ -344,7 +333,7 @@ def _at_levels(
 
 
 def _levels(
-    parents: LabelStore, image: ImageReader, options: MultithresholdOptions
+    parents: LabelStore, image: ImageReader, options: DeblendingOptions
 ) -> tuple[tuple[float | None, ...], LightNoise]:
     """Scatter of each band and noise of the smoothed light in the empty sky."""
     reach = smoothing_reach(options)
@@ -366,7 +355,7 @@ def _light(image: SkyImage, scatter: tuple[float | None, ...]) -> np.ndarray:
 
 
 def _smooth(
-    image: ImageReader, window: Window, options: MultithresholdOptions, scatter: tuple[float | None, ...]
+    image: ImageReader, window: Window, options: DeblendingOptions, scatter: tuple[float | None, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smoothed light of a window, and its valid bands as bits; no more than strips of them are in memory at once."""
     around = grown(window, smoothing_reach(options), image.shape)

@@ -7,7 +7,7 @@ from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
 from skimage.segmentation import watershed
 
-from morpheus_lite.config.classify import MultithresholdOptions
+from morpheus_lite.config.classify import DeblendingOptions
 from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
@@ -30,7 +30,7 @@ Relight = Callable[[tuple[slice, slice], np.ndarray], np.ndarray | None]
 """Takes the box of a source and its pixels in it, gives the smoothed light there as that source needs it, if other."""
 
 
-def smoothed(light: np.ndarray, options: MultithresholdOptions) -> np.ndarray:
+def smoothed(light: np.ndarray, options: DeblendingOptions) -> np.ndarray:
     """The light in which saddles are sought."""
     return ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
 
@@ -39,7 +39,7 @@ def unbroken(
     read: Callable[[Window], SkyImage],
     window: Window,
     own: np.ndarray,
-    options: MultithresholdOptions,
+    options: DeblendingOptions,
     scatter: tuple[float | None, ...],
     shape: tuple[int, int],
 ) -> np.ndarray:
@@ -53,7 +53,7 @@ def unbroken(
         The box.
     own : numpy.ndarray
         bool, shape of the box: pixels of the source.
-    options : MultithresholdOptions
+    options : DeblendingOptions
         With the smoothing.
     scatter : tuple of (float or None)
         Of each band, as `~morpheus_lite.noise.detection_image.band_scatter` gives it.
@@ -73,7 +73,7 @@ def is_broken(bands: np.ndarray, own: np.ndarray) -> bool:
     return bool((numbers != numbers[0]).any())
 
 
-def smoothing_reach(options: MultithresholdOptions) -> int:
+def smoothing_reach(options: DeblendingOptions) -> int:
     """Pixels from which `smoothed` draws on each side."""
     return int(4 * options.smoothing + 0.5)
 
@@ -82,7 +82,7 @@ def split_sources(
     labels: np.ndarray,
     smooth: np.ndarray,
     planes: np.ndarray | None,
-    options: MultithresholdOptions,
+    options: DeblendingOptions,
     *,
     noise: LightNoise,
     relight: Relight | None = None,
@@ -97,7 +97,7 @@ def split_sources(
         float64, shape ``(y, x)``: smoothed light.
     planes : numpy.ndarray or None
         float32, shape ``(y, x, class)``: mean probabilities.
-    options : MultithresholdOptions
+    options : DeblendingOptions
         When to split and when to join.
     noise : LightNoise
         Of the smoothed light in the empty sky.
@@ -128,7 +128,7 @@ def split_sources(
             yield label, box, _nearest(joined)
 
 
-def _candidates(light: np.ndarray, own: np.ndarray, options: MultithresholdOptions) -> np.ndarray | None:
+def _candidates(light: np.ndarray, own: np.ndarray, options: DeblendingOptions) -> np.ndarray | None:
     """Pieces of the largest connected part of one source before any are joined: int32, 0 outside; None if it is one.
 
     Notes
@@ -237,7 +237,7 @@ def _join(
     smooth: np.ndarray,
     noise: SourceNoise,
     planes: np.ndarray | None,
-    options: MultithresholdOptions,
+    options: DeblendingOptions,
 ) -> np.ndarray:
     """Pieces of one source after joining: int, 1, 2, ... with the most light first."""
     now = _Pieces(pieces, smooth, planes)
@@ -351,7 +351,7 @@ def _border(pieces: np.ndarray, smooth: np.ndarray) -> list[tuple[np.ndarray, np
 
 
 def _one_galaxy(
-    now: _Pieces, pair: tuple[int, int], saddle: float, noise: SourceNoise, options: MultithresholdOptions
+    now: _Pieces, pair: tuple[int, int], saddle: float, noise: SourceNoise, options: DeblendingOptions
 ) -> bool:
     """True if two touching pieces are one source."""
     faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])

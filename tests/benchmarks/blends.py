@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification
 from morpheus_lite.segmentation.deblending import deblend
-from morpheus_lite.segmentation.multithreshold import MultithresholdOptions
+from morpheus_lite.segmentation.multithreshold import DeblendingOptions
 
 SIDE = 101
 PSF = galsim.Gaussian(fwhm=2.5)
@@ -110,7 +110,7 @@ def photutils_default(scene: Scene, contrast: float = 0.001) -> np.ndarray:
     return deblend_sources(smooth, SegmentationImage(scene.labels), 5, contrast=contrast, progress_bar=False).data
 
 
-def ours(scene: Scene, options: MultithresholdOptions | None = None, *, with_maps: bool) -> np.ndarray:
+def ours(scene: Scene, options: DeblendingOptions | None = None, *, with_maps: bool) -> np.ndarray:
     """This package's, with or without class maps."""
     maps = scene.maps if with_maps else None
     return deblend(scene.labels, scene.light, method="multithreshold", classification=maps, options=options)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import click
 import pytest
 
-from morpheus_lite import ClassifyOptions, MeasureOptions, ModelError, MultithresholdOptions, OptionError
+from morpheus_lite import ClassifyOptions, DeblendingOptions, MeasureOptions, ModelError, OptionError
 from morpheus_lite.cli.main import COMMANDS, main
 from morpheus_lite.config.classify import NOT_IN_SURVEYS
 from morpheus_lite.config.schema import changed, declared, plain_values
@@ -93,7 +93,7 @@ OPTIONS = ClassifyOptions(
     measuring=MeasureOptions(
         aperture_radii=(4, 6), aperture_unit="pixel", gain={"F160W": 4}, structure=False, background=0.5
     ),
-    deblending=MultithresholdOptions(contrast=0.01),
+    deblending=DeblendingOptions(contrast=0.01),
     detection={"seed_threshold": 0.6},
     stride=7,
 )

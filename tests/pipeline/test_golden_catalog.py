@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morpheus_lite import CLASSES, Classification, SkyImage
+from morpheus_lite import CLASSES, Classification, DeblendingOptions, SkyImage
 from morpheus_lite.catalog import measure
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.segmentation.deblending import deblend
@@ -61,7 +61,7 @@ def golden(request):
 def test_labels_are_those_of_the_release(golden, variant):
     labels = segment(golden.result, threshold=0.5 if "0.5" in variant else 0.0)
     if "nodeblend" not in variant:
-        labels = deblend(labels, golden.image, min_distance=5 if "min5" in variant else 20)
+        labels = deblend(labels, golden.image, options=DeblendingOptions(min_distance=5 if "min5" in variant else 20))
     np.testing.assert_array_equal(labels, np.maximum(golden.arrays[f"segmap_{variant}"], 0))
 
 

@@ -26,7 +26,7 @@ from morpheus_lite.pipeline.plan import SourceOptions, block_side_in
 from morpheus_lite.segmentation.connected_components import Components
 from morpheus_lite.segmentation.deblending import deblend
 from morpheus_lite.segmentation.detection import DetectionOptions, flood, segment, uncertain_pixels
-from morpheus_lite.segmentation.multithreshold import MultithresholdOptions
+from morpheus_lite.segmentation.multithreshold import DeblendingOptions
 
 KINDS = ("mean", "variance", "vote", "coverage", "flags", "segmentation")
 METHODS = ("probability", "paper")
@@ -257,7 +257,7 @@ class TestIdentical:
         y, x = np.indices((61, 3203))
         light = 25 * np.exp(-((y - 30 - 8 * np.sin(x / 200)) ** 2) / 8) * ((x > 100) & (x < 3103))
         image, maps = scene(light + blobs(light.shape, 5, 2), seed=2)
-        whole = MultithresholdOptions(contrast=1.0)
+        whole = DeblendingOptions(contrast=1.0)
         labels, table = expected = one_block(image, maps, method, deblending=whole)
         sides = np.array([box[1].stop - box[1].start for box in ndimage.find_objects(labels) if box])
         assert sides.max() > 2990

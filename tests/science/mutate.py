@@ -27,7 +27,7 @@ from scenes import SCENES
 import morpheus_lite as ml
 
 ROOMS = ("noise", "inference", "segmentation", "catalog")
-OPTIONS = (ml.DetectionOptions, ml.MultithresholdOptions, ml.MeasureOptions)
+OPTIONS = (ml.DetectionOptions, ml.DeblendingOptions, ml.MeasureOptions)
 SCENES_OF = {
     "noise": ("noise_of_sums", "noise_of_light", "mesh_of_noise", "broken_light"),
     "inference": ("domain",),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from morpheus_lite import InputError, OptionError, SkyImage
+from morpheus_lite import DeblendingOptions, InputError, OptionError, SkyImage
 from morpheus_lite.segmentation import deblending
 
 deblend = partial(deblending.deblend, method="paper")
@@ -38,7 +38,8 @@ def test_two_peaks_are_two_sources():
 @pytest.mark.parametrize(("distance", "n_expected"), [(3, 2), (4, 2), (20, 1)])
 def test_close_peaks_stay_together(distance, n_expected):
     light = blobs((40, 55), (40, 65), width=3.5)
-    assert len(np.unique(deblend(region(light), light, min_distance=distance))) - 1 == n_expected
+    pieces = deblend(region(light), light, options=DeblendingOptions(min_distance=distance))
+    assert len(np.unique(pieces)) - 1 == n_expected
 
 
 def test_an_enclosed_neighbour_is_not_swallowed():
@@ -69,13 +70,13 @@ def test_a_source_whose_peaks_all_lie_outside_of_it_survives():
     labels[:60, :3] = labels[:3, :60] = 1
     light = np.where(labels > 0, -1.0, 0.0)
     light[0, 0] = 10
-    np.testing.assert_array_equal(deblend(labels, light, min_distance=5), labels)
+    np.testing.assert_array_equal(deblend(labels, light, options=DeblendingOptions(min_distance=5)), labels)
 
 
 def test_no_more_than_twenty_pieces():
     centres = [(y, x) for y in range(10, 75, 10) for x in range(10, 115, 10)]
     light = blobs(*centres, width=2.5)
-    pieces = deblend(np.ones(light.shape, np.int32), light, min_distance=3)
+    pieces = deblend(np.ones(light.shape, np.int32), light, options=DeblendingOptions(min_distance=3))
     assert len(np.unique(pieces)) == 20
 
 
@@ -93,7 +94,7 @@ def test_children_cover_their_parent_exactly(seed, min_distance):
     rng = np.random.default_rng(seed)
     labels = np.kron(rng.integers(0, 4, (4, 5)), np.ones((9, 9), int))
     light = ndimage.gaussian_filter(rng.normal(size=labels.shape), 1.5)
-    pieces = deblend(labels, light, min_distance=min_distance)
+    pieces = deblend(labels, light, options=DeblendingOptions(min_distance=min_distance))
     np.testing.assert_array_equal(pieces[labels > 0] > 0, True)
     for piece in np.unique(pieces[pieces > 0]):
         parents = np.unique(labels[(pieces == piece) & (labels > 0)])
@@ -126,10 +127,11 @@ def test_unsigned_light_does_not_wrap():
     assert len(np.unique(deblend(region(light, 50), light))) == 3
 
 
-@pytest.mark.parametrize("options", [{"method": "magic"}, {"min_distance": 0}])
-def test_impossible_options(options):
-    with pytest.raises(OptionError, match=r"magic|min_distance"):
-        deblend(np.zeros((80, 120), int), blobs((40, 60)), **options)
+def test_impossible_options():
+    with pytest.raises(OptionError, match="magic"):
+        deblend(np.zeros((80, 120), int), blobs((40, 60)), method="magic")
+    with pytest.raises(OptionError, match="min_distance 0: expected"):
+        DeblendingOptions(min_distance=0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from scipy import ndimage
 from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage
 from morpheus_lite.noise.detection_image import make_detection_image
 from morpheus_lite.segmentation.deblending import deblend
-from morpheus_lite.segmentation.multithreshold import MultithresholdOptions, _candidates
+from morpheus_lite.segmentation.multithreshold import DeblendingOptions, _candidates
 
 SHAPE = (70, 90)
 Y, X = np.indices(SHAPE)
@@ -40,7 +40,7 @@ def maps(**planes):
     return Classification(probability.astype(np.float32), everywhere.astype(np.int32), everywhere)
 
 
-NOTHING_JOINED = MultithresholdOptions(merge_contrast=0, merge_contrast_structured=0, max_knot_area=0)
+NOTHING_JOINED = DeblendingOptions(merge_contrast=0, merge_contrast_structured=0, max_knot_area=0)
 
 
 def split(labels, light, **options):
@@ -156,7 +156,7 @@ class TestClassMaps:
 @given(hnp.arrays(np.int32, (16, 18), elements=st.sampled_from([0, 0, 1, 1, 1, 2, 5])), st.integers(0, 5))
 def test_children_cover_their_parent_exactly(labels, seed):
     light = np.random.default_rng(seed).gamma(1, 20, labels.shape)
-    options = MultithresholdOptions(min_area=1, smoothing=0.5, min_saddle_depth=0.5)
+    options = DeblendingOptions(min_area=1, smoothing=0.5, min_saddle_depth=0.5)
     pieces = split(labels, light, options=options)
     np.testing.assert_array_equal(pieces > 0, labels > 0)
     for name in np.unique(pieces[pieces > 0]):
@@ -195,7 +195,7 @@ def test_no_sources_and_no_light():
 @pytest.mark.parametrize("wrong", [{"contrast": 2}, {"n_levels": 0}, {"smoothing": -1}])
 def test_impossible_options(wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
-        MultithresholdOptions(**wrong)
+        DeblendingOptions(**wrong)
 
 
 def test_several_processes_give_the_labels_of_one():
@@ -227,7 +227,7 @@ def test_candidates_are_those_of_photutils(seed, n_blobs, contrast, coarse, n_le
     if not n_parts:
         return
     own = parts == np.bincount(parts[parts > 0]).argmax()
-    options = MultithresholdOptions(contrast=contrast, n_levels=n_levels)
+    options = DeblendingOptions(contrast=contrast, n_levels=n_levels)
     found = _candidates(light, own, options)
     segments = SegmentationImage(own.astype(np.int32))
     given_options = {"n_levels": n_levels, "contrast": contrast, "relabel": False, "progress_bar": False}
