@@ -13,12 +13,14 @@ import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.image import MemoryImage, SkyImage
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.network_input import align_bands
+from morpheus_lite.inference.binned import BinnedBands, canonical_factor
+from morpheus_lite.inference.network_input import Bands, align_bands
 from morpheus_lite.io import read_corrections, read_image
 from morpheus_lite.noise.background_mesh import measure_background, normalize
+from morpheus_lite.noise.psf import with_psf
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling, read_labelling
@@ -91,10 +93,22 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
         In the bands of the network.
     config : ImageConfig
         Where labels and classes are.
+
+    Notes
+    -----
+    An image with a wide PSF is binned as `classify` bins it (`morpheus_lite.inference.binned`).
     """
-    snr, valid = normalize(image, measure_background(image))
+    reader = MemoryImage(image)
+    noise = with_psf(measure_background(image), reader)
+    snr, valid = normalize(image, noise)
     n_seen = np.maximum(valid.sum(axis=2), 1)
     labelling = read_labelling(config, snr.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
+    if (factor := canonical_factor(noise.psf)) > 1:
+        log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
+        whole = Bands(reader, image.bands, noise, np.arange(image.n_bands))
+        binned = BinnedBands.measured(whole, factor)
+        snr, valid = binned.snr(Window(0, 0, *binned.shape))
+        labelling = bin_labelling(labelling, factor)
     signal = estimate_signal(snr, valid, labelling)
     scene = make_training_scene(
         snr,
@@ -107,6 +121,28 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
         labelled=labelling.labelled,
     )
     return replace(scene, false=labelling.false)
+
+
+def bin_labelling(labelling: Labelling, factor: int) -> Labelling:
+    """Labels of bins of ``factor`` by ``factor`` pixels: that of most pixels, a source's where sky has as many."""
+
+    def blocks(plane: np.ndarray, outside: int) -> np.ndarray:
+        padded = np.pad(plane, [(0, -length % factor) for length in plane.shape], constant_values=outside)
+        height, width = (length // factor for length in padded.shape)
+        return padded.reshape(height, factor, width, factor).swapaxes(1, 2).reshape(height, width, factor**2)
+
+    def most(plane: np.ndarray) -> np.ndarray:
+        values = blocks(plane, 0)
+        counts = np.stack([(values == values[..., k, None]).sum(axis=2) for k in range(factor**2)], axis=2)
+        chosen = np.argmax(counts - 0.5 * (values == 0), axis=2)
+        return np.take_along_axis(values, chosen[..., None], 2)[..., 0]
+
+    return replace(
+        labelling,
+        owner=most(labelling.owner),
+        labelled=blocks(labelling.labelled, 1).all(axis=2),
+        false=None if labelling.false is None else most(labelling.false),
+    )
 
 
 def estimate_signal(snr: np.ndarray, valid: np.ndarray, labelling: Labelling) -> np.ndarray:
@@ -149,7 +185,7 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
     if config.corrections is not None:
         read_corrections(config.corrections).check_image(image)
     scene = observe_image(align_bands(image, training.model.bands), config)
-    part, held_out = config.parts(image.shape)
+    part, held_out = config.parts(scene.owner.shape)
     if config.held_out_sources is not None:
         try:
             scene, clean = hold_out_sources(scene, config.held_out_sources)

@@ -109,12 +109,17 @@ def test_least_certain_first_and_on_to_the_next(open_report, tmp_path):
     lead = np.random.default_rng(4).permutation(len(table)) / 20
     table["p_spheroid"], table["p_disk"] = 0.5 + lead / 2, 0.5 - lead / 2
     table["p_irregular"] = table["p_point_source"] = 0.0
+    table["morphology"] = np.where(np.arange(len(table)) == np.argmin(lead), "uncertain", table["morphology"])
     report = open_report(write_report(image, classification, labels, table, tmp_path / "r.html"))
     report.page.click("#unsure-first")
     order = table["label"][np.argsort(lead)].tolist()
     assert report.shown_labels() == order
     for label in order[:3]:
         assert report.selected == str(label)
+        assert report.page.locator("#correct button", has_text="class is right").count() == (label != order[0])
+        if label == order[0]:
+            report.page.keyboard.press("k")  # "uncertain" cannot be confirmed
+            assert report.selected == str(label)
         report.page.keyboard.press("d")
     found = saved(report, tmp_path / "c.json")
     assert found.sources == tuple(Correction((label,), "disk") for label in order[:3])
@@ -130,6 +135,8 @@ def test_a_source_cut_in_one_place_is_whole_again(report, run):
     x, y = (float(run[3][name][4].value) for name in ("x_centroid", "y_centroid"))
     click(report, x + 9, y)
     assert "outside" in report.page.locator("#correction-message").inner_text()
+    report.page.keyboard.press("z")
+    report.page.keyboard.press("Enter")
     report.ask("morpheusReport.select(6)")
     entries = report.ask("return JSON.parse(morpheusReport.corrections.toJson()).sources")
     assert entries == [{"labels": [14], "class": "disk"}]

@@ -359,9 +359,15 @@ class Corrector {
     this.corrections.clear(this.row);
   }
 
+  // While a source is cut: its last part; cutting goes on.
   undo() {
-    this.end();
-    this.tell(this.corrections.undo() ? "" : "There is nothing to take back.");
+    const isCutting = this.mode === "split";
+    if (!isCutting) this.end();
+    this.part = null; // what follows draws the buttons anew
+    if (!this.corrections.undo()) this.tell("There is nothing to take back.");
+    const n = this.corrections.of(this.row)?.parts.length;
+    this.part = isCutting && n ? n - 1 : null;
+    if (isCutting) this.app.showSelected();
   }
 
   begin(mode) {

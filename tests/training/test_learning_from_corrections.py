@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 from click.testing import CliRunner
 from round_sources import SOURCE_KINDS, make_sky
+from star_fields import seen, star_grid
 
 from morpheus_lite.cli.main import cli
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
@@ -15,7 +18,9 @@ from morpheus_lite.io import write_corrections
 from morpheus_lite.training.checkpoint import append_rows
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.corrected import configure
-from morpheus_lite.training.observed import hold_out_sources, read_observed
+from morpheus_lite.training.image_config import ImageConfig
+from morpheus_lite.training.labelling import Labelling
+from morpheus_lite.training.observed import bin_labelling, hold_out_sources, observe_image, read_observed
 from morpheus_lite.training.source_scores import HELD_OUT, improvement
 from morpheus_lite.training.targets import targets
 
@@ -164,3 +169,32 @@ def test_wrong_files_are_refused(sky, path, tmp_path):
     arguments = ["train", "a.toml", "--start", "hst", "-o", str(tmp_path / "w")]
     with pytest.raises(OptionError, match="go with --corrections"):
         CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+
+def test_a_bin_has_the_label_of_most_of_its_pixels():
+    owner = np.array([[1, 1, 0], [0, 2, 0], [3, 3, 3]], np.int32)
+    labelled = np.array([[True, True, False], [True, True, True], [True, True, True]])
+    soft, classed = np.full((3, 4), 0.25, np.float32), np.zeros(3, bool)
+    found = bin_labelling(Labelling(owner, soft, classed, labelled, np.where(owner == 3, 1, 0).astype(np.int32)), 2)
+    np.testing.assert_array_equal(found.owner, [[1, 0], [3, 0]])
+    np.testing.assert_array_equal(found.labelled, [[True, False], [True, True]])
+    np.testing.assert_array_equal(found.false, [[0, 0], [1, 0]])
+    assert found.owner.dtype == np.int32
+
+
+def test_wide_psfs_are_learnt_binned_as_they_are_seen(tmp_path):
+    light = star_grid(6.0, n=4)
+    place = np.arange(192) // 48
+    labels = np.where(light > 3, 4 * place[:, None] + place + 1, 0).astype(np.int16)
+    fits.writeto(tmp_path / "labels.fits", labels)
+    Table({"label": np.arange(1, 17), "class": ["point_source"] * 16}).write(tmp_path / "classes.csv")
+    config = ImageConfig("image.fits", labels=str(tmp_path / "labels.fits"), classes=str(tmp_path / "classes.csv"))
+    scene = observe_image(seen(light), config)
+    assert scene.snr.shape == (96, 96, 1) and scene.has_class.all()
+    whole = labels.reshape(96, 2, 96, 2)
+    same = (whole == whole[:, :1, :, :1]).all(axis=(1, 3))
+    np.testing.assert_array_equal(scene.owner[same], whole[:, 0, :, 0][same])
+    low, high = np.percentile(scene.snr[scene.owner == 0], (15.87, 84.13))
+    assert (high - low) / 2 == pytest.approx(1, abs=0.08)
+    at = [np.argwhere(labels == k).mean(axis=0) / 2 - 0.25 for k in range(1, 17)]
+    np.testing.assert_allclose(scene.position, at, atol=0.5)
