@@ -17,7 +17,7 @@ class OptionTable(Directive):
     def run(self) -> list[nodes.Node]:
         module, _, name = self.arguments[0].rpartition(".")
         rows = [("Command line", "In Python and manifests", "Meaning")]
-        rows += [_row(one) for one in declared(getattr(import_module(module), name)())]
+        rows += [_row(one) for one in declared(getattr(import_module(module), name))]
         lines = [".. list-table::", "   :header-rows: 1", "   :widths: 25 25 50", ""]
         for row in rows:
             lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(row)]

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.cli.options import Command, chosen_of, common, grouped_option, options_of
+from morpheus_lite.config.tools import ExportOptions
 
 
 @click.command("export", cls=Command, short_help="Write a model for other programs.")
@@ -13,20 +15,9 @@ from morpheus_lite.cli.options import Command, common, grouped_option
 @grouped_option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write (default: MODEL.onnx here)."
 )
-@grouped_option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="Of the file.")
-@grouped_option(
-    "--with-normalization", is_flag=True, help="Normalise in the graph: it takes data, background and noise."
-)
-@grouped_option(
-    "--sourcextractor",
-    "sourcextractor_tile",
-    type=int,
-    metavar="TILE",
-    help="For SourceXtractor++: one band, tiles of this side (544 or more).",
-)
-@grouped_option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@options_of(ExportOptions)
 @common
-def command(model: str, output: Path | None, kind: str, as_json: bool, **chosen: bool) -> int:
+def command(model: str, output: Path | None, as_json: bool, **given: Any) -> int:
     """Write MODEL, a shipped model or a model directory, as an ONNX file.
 
     \b
@@ -35,6 +26,13 @@ def command(model: str, output: Path | None, kind: str, as_json: bool, **chosen:
     """
     from morpheus_lite.models.onnx_file import export_model
 
-    path = export_model(model, output or Path(f"{Path(model).name}.{kind}"), **chosen)
+    chosen = chosen_of(ExportOptions, given)
+    path = export_model(
+        model,
+        output or Path(f"{Path(model).name}.{chosen.format}"),
+        with_normalization=chosen.with_normalization,
+        sourcextractor_tile=chosen.sourcextractor_tile,
+        overwrite=chosen.overwrite,
+    )
     click.echo(json.dumps({"model": model, "file": str(path)}) if as_json else path)
     return 0

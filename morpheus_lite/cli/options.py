@@ -3,7 +3,6 @@
 import gc
 import inspect
 import logging
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,30 +86,6 @@ def gc_paused() -> Iterator[None]:
         gc.enable()
 
 
-class Number(click.FloatRange):
-    """A finite number within bounds; nan is within all bounds of click."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return number
-
-
-class Count(click.IntRange):
-    """A whole number within bounds, small enough for every array and library."""
-
-    name = "integer"
-
-    def __init__(self, least: int, most: int = 2**31 - 1) -> None:
-        super().__init__(least, most)
-
-    def _describe_range(self) -> str:
-        return f"x>={self.min}"
-
-
 _Options = TypeVar("_Options")
 
 GROUPS = ("Image", "Network", "Detection", "Deblending", "Measurement", "Products", "Cluster", "Run", "General")
@@ -170,8 +145,17 @@ def options_of(options: Any, *, without: tuple[str, ...] = (), short: dict[str, 
 
 def collected(options: _Options, given: dict[str, Any], *, without: tuple[str, ...] = ()) -> _Options:
     """Options with those that were given on the command line, which are taken out of ``given``."""
+    return with_values(options, _given(options, given, without))
+
+
+def chosen_of(cls: type[_Options], given: dict[str, Any]) -> _Options:
+    """Options of a class some of which are required, from those that were given on the command line."""
+    return cls(**{path[0]: value for path, value in _given(cls, given, ()).items()})
+
+
+def _given(options: Any, given: dict[str, Any], without: tuple[str, ...]) -> dict[tuple[str, ...], Any]:
     values = {one.path: given.pop(_name(one)) for one in _on_command_line(options, without)}
-    return with_values(options, {path: value for path, value in values.items() if value is not None})
+    return {path: value for path, value in values.items() if value is not None}
 
 
 def _on_command_line(options: Any, without: tuple[str, ...]) -> Iterator[Declared]:
@@ -185,11 +169,14 @@ def _name(one: Declared) -> str:
 def _option_of(one: Declared, short: str | None) -> Callable:
     flag = f"--{one.flag}"
     names = [name for name in (short, flag) if name]
-    settings: dict[str, Any] = {"help": _help(one), "group": one.group, "one": one, "default": None}
+    settings: dict[str, Any] = {"help": _help(one), "group": one.group or "General", "one": one}
+    settings |= {"required": True} if one.is_required else {"default": None}
     if one.hint is bool:
         return grouped_option(_name(one), f"{flag}/--no-{one.flag}" if one.default else flag, **settings, is_flag=True)
     if one.is_table:
         settings |= {"multiple": True, "callback": _combined, "type": click.UNPROCESSED}
+    elif one.length:
+        settings |= {"nargs": one.length, "callback": _combined, "type": click.UNPROCESSED}
     elif "choices" in one.bounds and one.hint in (str, str | None):
         settings |= {"metavar": f"[{'|'.join(one.bounds['choices'])}]"}
     settings.setdefault("type", Value(one))
@@ -203,7 +190,7 @@ def _metavar(one: Declared) -> str:
 
 def _help(one: Declared) -> str:
     """The line of ``--help``: what it is, and the default."""
-    default = one.default
+    default = None if one.is_required else one.default
     if default is None:
         default = one.bounds.get("unset")
     elif isinstance(default, tuple):
@@ -224,7 +211,7 @@ def _combined(context: click.Context, parameter: click.Parameter, values: tuple[
     try:
         if isinstance(values[0], str):
             return kind.one.parse(values)
-        return kind.one.convert(values[0])
+        return kind.one.convert(values if kind.one.length else values[0])
     except OptionError as error:
         raise click.BadParameter(str(error), context, parameter) from error
 

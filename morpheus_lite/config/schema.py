@@ -124,6 +124,17 @@ class Declared:
         return any(_is_mapping(one) for one in (self.hint, *get_args(self.hint)))
 
     @property
+    def length(self) -> int:
+        """Number of values of a list of a fixed length, 0 for anything else."""
+        items = get_args(self.hint)
+        return len(items) if get_origin(self.hint) is tuple and Ellipsis not in items else 0
+
+    @property
+    def is_required(self) -> bool:
+        """True if there is no default."""
+        return self.default is dataclasses.MISSING
+
+    @property
     def is_list(self) -> bool:
         """True if a text may hold several values, ``A,B``, or one that has a name."""
         return self.is_table or any(get_origin(one) is tuple for one in (self.hint, *get_args(self.hint)))
@@ -152,6 +163,7 @@ class Declared:
             It cannot be.
         """
         texts = [text] if isinstance(text, str) else list(text)
+        texts = [",".join(texts)] if self.length else texts
         if self.is_table and (isinstance(text, Mapping) or len(texts) > 1 or "=" in texts[0]):
             pairs = text if isinstance(text, Mapping) else named_values(f"--{self.flag}", texts)
             values = next(get_args(one)[1] for one in (self.hint, *get_args(self.hint)) if _is_mapping(one))
@@ -160,11 +172,12 @@ class Declared:
 
 
 def declared(options: Any) -> Iterator[Declared]:
-    """Every option of a dataclass of options, with those of the dataclasses in it, in their order."""
+    """Every option of a dataclass of options, or of one of its kind, with those of the dataclasses in it, in order."""
     group = ""
-    hints = _hints(type(options))
+    hints = _hints(options if isinstance(options, type) else type(options))
     for field in dataclasses.fields(options):
-        value, group = getattr(options, field.name), field.metadata.get("group", group)
+        value = _default_of(field) if isinstance(options, type) else getattr(options, field.name)
+        group = field.metadata.get("group", group)
         part = field.metadata.get("part_of")
         if part is None and not dataclasses.is_dataclass(value):
             flag = field.metadata.get("flag", field.name.replace("_", "-"))
@@ -175,6 +188,10 @@ def declared(options: Any) -> Iterator[Declared]:
             default = one.default if part is None else value.get(one.path[0])
             unset = one.bounds if part is None else {"unset": "the model's", **one.bounds}
             yield Declared((field.name, *one.path), flag, one.group or group, one.hint, default, unset)
+
+
+def _default_of(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def changed(options: Options, table: Any, where: str = "options") -> Options:
@@ -222,7 +239,7 @@ def read_values(options: Any, table: Any, where: str = "options", *, texts: bool
 
 def _make_index(cls: Any) -> tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]:
     """Options of a dataclass by their paths and by their names, and the fields that are dataclasses."""
-    known = {one.path: one for one in declared(cls())}
+    known = {one.path: one for one in declared(cls)}
     named = {one.path[-1]: one for one in list(known.values())[::-1]}
     named |= {one.flag.replace("-", "_"): one for one in known.values() if one.flag}
     return known, named, {path[0] for path in known if len(path) > 1}
