@@ -26,7 +26,7 @@ CURVES = "training_curves.png"
     "--run",
     "run_directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Checkpoints, log and curves, from which a run goes on.  [default: run; OUTPUT_run with --corrections]",
+    help="Checkpoints and log, from which it goes on.  [default: run or OUTPUT_run]",
 )
 @grouped_option(
     "-o",

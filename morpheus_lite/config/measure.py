@@ -65,8 +65,8 @@ class MeasureOptions:
     )
     psf: float | str | Mapping[str, float | str] | None = option(
         None,
-        "PSF of a band: FWHM, Moffat index; or its image.",
-        unset="that of the stars",
+        "PSF of a band: FWHM and index, or an image.",
+        unset="its stars'",
         more="The FWHM is in the unit of the apertures, unless it ends in ``px`` or ``arcsec``; the file is an image "
         "of a star, on the pixels of the image unless it has a scale of its own. If it is wider than 3.5 px, one-pass "
         "models see the image binned.",
