@@ -7,11 +7,7 @@ import numpy as np
 
 from morpheus_lite.catalog.overlap import ellipse_overlap
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.noise.correlated import CorrelatedNoise, scatter_of
 from morpheus_lite.noise.detection_image import DetectionImage, summed
-
-# Pixels of sky around a source that give its noise to 12 %; with fewer it is that of the whole image.
-_FEWEST = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +102,7 @@ class Stamp:
 def cut_stamp(
     labels: np.ndarray,
     image: SkyImage,
-    noise: dict[str, CorrelatedNoise],
+    sigmas: np.ndarray,
     detection: DetectionImage,
     label: int,
     box: tuple[slice, slice],
@@ -123,8 +119,8 @@ def cut_stamp(
         int32, shape ``(y, x)``.
     image : SkyImage
         The image.
-    noise : dict
-        Noise of each band, for pixels whose RMS is not known and too little sky around.
+    sigmas : numpy.ndarray
+        float64, shape ``(band,)``: noise of the sky at the source, for bands whose RMS is not known there.
     detection : DetectionImage
         How the bands become one.
     label : int
@@ -145,38 +141,34 @@ def cut_stamp(
     usable = image.valid[window]
     light = np.where(usable, image.data[window], 0).astype(np.float64)
     source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
-    sky = (near == 0)[:, :, None] & usable
-    rms = None if image.rms is None else np.where(usable, image.rms[window], 0)
-    variance = _variance(rms, light, sky, [noise[band].sigma for band in image.bands])
+    variance = _variance(None if image.rms is None else np.where(usable, image.rms[window], 0), light.shape, sigmas)
     weights = detection.weights(light, usable, source_mask)
-    seen = np.asarray(usable.any(axis=2, keepdims=True))
-    wanted = ~seen | neighbor_mask[:, :, None]
+    whole = bool(usable.all())
+    seen = np.ones((*near.shape, 1), dtype=bool) if whole else np.asarray(usable.any(axis=2, keepdims=True))
+    wanted = neighbor_mask if whole else ~seen[:, :, 0] | neighbor_mask
     together, _ = _mirrored(summed(weights, light)[:, :, None], seen, wanted, here, neighbor_mask)
-    noisy = summed(weights**2, np.where(weights > 0, variance, 0))
+    # Where every pixel has the same bands, their weights are the same too.
+    factors = weights[:1, :1] ** 2 if whole else weights**2
+    noisy = summed(factors, np.where(weights > 0, variance, 0) if not whole else variance)
     if seen.any() and not seen.all():
         # Pixels that no band covers hold mirrored light, and are as noisy as the others.
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
-    filled, covered = _mirrored(
-        light, usable, np.broadcast_to(neighbor_mask[:, :, None], light.shape), here, neighbor_mask
-    )
+    filled, covered = _mirrored(light, usable, neighbor_mask, here, neighbor_mask)
     return Stamp(
         filled, variance, covered, weights, together[:, :, 0], noisy, source_mask, neighbor_mask, usable, here, corner
     )
 
 
-def _variance(rms: np.ndarray | None, light: np.ndarray, sky: np.ndarray, sigmas: list[float]) -> np.ndarray:
-    """Variance of each pixel; unknown ones as the mean of the known, else from the scatter of the sky around."""
-    variance = np.zeros(light.shape) if rms is None else rms.astype(np.float64) ** 2
+def _variance(rms: np.ndarray | None, shape: tuple[int, ...], sigmas: np.ndarray) -> np.ndarray:
+    """Variance of each pixel; unknown ones as the mean of the known, else that of the sky."""
+    if rms is None:
+        return np.broadcast_to(sigmas**2, shape)
+    variance = rms.astype(np.float64) ** 2
     for index, sigma in enumerate(sigmas):
         plane = variance[:, :, index]
         known = plane > 0
-        if known.all():
-            continue
-        if known.any():
-            plane[~known] = plane[known].mean()
-        else:
-            around = light[sky[:, :, index], index]
-            plane[:] = (scatter_of(around) if len(around) >= _FEWEST else sigma) ** 2
+        if not known.all():
+            plane[~known] = plane[known].mean() if known.any() else sigma**2
     return variance
 
 
@@ -190,7 +182,7 @@ def _mirrored(
     light, usable : numpy.ndarray
         float64 and bool, shape ``(y, x, band)``; the light is 0 where it is not usable.
     wanted : numpy.ndarray
-        bool, shape ``(y, x, band)``: what to replace; by 0 where the opposite is not usable, a neighbour's or outside.
+        bool, shape ``(y, x)``: what to replace; by 0 where the opposite is not usable, a neighbour's or outside.
     ellipse : Ellipse
         The source, whose centre is what pixels are opposite of.
     neighbor_mask : numpy.ndarray
@@ -202,17 +194,17 @@ def _mirrored(
         float64 and bool, shape ``(y, x, band)``. A pixel to replace is not covered if it is not usable and nothing
         replaces it, or if its opposite is the source's or the sky's and not usable.
     """
-    if not wanted.any():
+    y, x = np.nonzero(wanted)
+    if not len(y):
         return light, usable
-    y, x, band = np.nonzero(wanted)
     opposite_y, opposite_x = np.rint(2 * ellipse.y - y).astype(int), np.rint(2 * ellipse.x - x).astype(int)
     height, width = light.shape[:2]
     inside = (opposite_y >= 0) & (opposite_y < height) & (opposite_x >= 0) & (opposite_x < width)
     # What lies outside is not taken; its place only has to be one.
     opposite_y, opposite_x = (np.where(inside, place, 0) for place in (opposite_y, opposite_x))
     inside &= ~neighbor_mask[opposite_y, opposite_x]
-    there = usable[opposite_y, opposite_x, band]
+    taken, there = inside[:, None], usable[opposite_y, opposite_x]
     filled, covered = light.copy(), usable.copy()
-    filled[y, x, band] = np.where(inside & there, light[opposite_y, opposite_x, band], 0)
-    covered[y, x, band] = np.where(inside, there, usable[y, x, band])
+    filled[y, x] = np.where(taken & there, light[opposite_y, opposite_x], 0)
+    covered[y, x] = np.where(taken, there, usable[y, x])
     return filled, covered

@@ -120,7 +120,7 @@ def measure(
     NaN: a band without a valid pixel in a segment or aperture has no flux, error or magnitude there. Where some pixels
     are not valid, the flux is that of the others, ``<kind>_covered_<band>`` is their share, and ``flags_<band>`` says
     so; ``total_flux`` adds what is missing, as the detection image has it. Errors are those of the RMS planes, or of
-    the scatter of the sky around the source, times the factor of `CorrelatedNoise` for the area. The noise of the
+    the noise of the sky at the source, times the factor of `CorrelatedNoise` for the area. The noise of the
     source's own photons is added where the gain is known and the RMS planes do not hold it; ``meta["photon_noise"]``
     says so.
     ``total_flux`` is the Kron flux over the share of the light in the Kron ellipse, from a fit of Sersic profiles to

@@ -274,17 +274,19 @@ def _sums(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted sums of light less the sky, their errors, and shares covered: float64, shape ``(aperture, band)``."""
     n_bands = stamp.light.shape[2]
-    flat = weights.reshape(len(weights), -1)
+    # Light beyond the apertures takes no part.
+    reached = weights.any(axis=0)
+    flat = weights[:, reached]
     whole = flat.sum(axis=1)[:, None]
-    areas, variance = np.repeat(whole, n_bands, axis=1), stamp.variance.reshape(-1, n_bands)
+    areas, variance = np.repeat(whole, n_bands, axis=1), stamp.variance[reached]
     if not stamp.covered.all():
-        there = stamp.covered.reshape(-1, n_bands)
+        there = stamp.covered[reached]
         # Whole less what is missing, and not the sum of what is there: a whole aperture keeps its area to the bit.
         areas = whole - np.einsum("ap,pb->ab", flat, (~there).astype(np.float64))
         areas[areas < _NOTHING * whole] = 0
         variance = np.where(there, variance, 0)
     # Unlike a matrix product, einsum starts no threads, several in each worker process.
-    flux = np.einsum("ap,pb->ab", flat, stamp.light.reshape(-1, n_bands)) - areas * background
+    flux = np.einsum("ap,pb->ab", flat, stamp.light[reached]) - areas * background
     variance = np.einsum("ap,pb->ab", flat * flat, variance)
     variance *= np.stack([band.sky.factor(area) for band, area in zip(bands, areas.T, strict=True)], axis=1) ** 2
     return *_where_covered(flux, np.sqrt(variance + _photons(flux, bands)), areas), areas / whole

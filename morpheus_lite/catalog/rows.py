@@ -122,7 +122,9 @@ def measure_sources(
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands
     if options.photometry:
-        values |= measure_surroundings(labels, sources, image, settings.detection, values, settings.noise, options)
+        values |= measure_surroundings(
+            labels, sources, image, settings.detection, values, settings.noise, options, settings.background
+        )
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values.pop("crowded")
         others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side

@@ -13,6 +13,7 @@ from morpheus_lite.catalog.total_flux import ApertureCorrection, correct_to_tota
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
 
@@ -55,6 +56,7 @@ def measure_surroundings(
     shapes: dict[str, np.ndarray],
     noise: dict[str, CorrelatedNoise],
     options: MeasureOptions,
+    mesh: BackgroundMesh | None = None,
 ) -> dict[str, np.ndarray]:
     """Photometry and structure of every source.
 
@@ -74,6 +76,8 @@ def measure_surroundings(
         Noise of each band.
     options : MeasureOptions
         What to measure.
+    mesh : BackgroundMesh, optional
+        Noise of the sky everywhere in the image, for bands without an RMS plane; that of ``noise`` if not given.
 
     Returns
     -------
@@ -91,13 +95,14 @@ def measure_surroundings(
     bands = [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
     psf_fwhm = options.psf_fwhm_in_pixels(scale)
     boxes = sources.boxes
+    sigmas = _sky_noise(image, shapes, noise, mesh)
 
     def cut(row: int) -> Stamp:
         top, left, bottom, right = boxes[row].tolist()
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
         label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
-        return cut_stamp(labels, image, noise, detection, label, box, ellipse, margin, origin=origin)
+        return cut_stamp(labels, image, sigmas[row], detection, label, box, ellipse, margin, origin=origin)
 
     def look(rows: list[int]) -> list[_Source]:
         stamps = [cut(row) for row in rows]
@@ -122,6 +127,20 @@ def measure_surroundings(
     shares = _shares(fitting, boxes)
     found = dict(zip(fitting.tolist(), chain.from_iterable(map(look, shares)), strict=True))
     return _columns([found.get(row) for row in range(len(boxes))], image, options)
+
+
+def _sky_noise(
+    image: SkyImage, shapes: dict[str, np.ndarray], noise: dict[str, CorrelatedNoise], mesh: BackgroundMesh | None
+) -> np.ndarray:
+    """Noise of a pixel of the sky at each source, in data units: float64, shape ``(source, band)``."""
+    x, y = shapes["x_centroid"], shapes["y_centroid"]
+    sigmas = np.tile([noise[band].sigma for band in image.bands], (len(x), 1))
+    if mesh is None:
+        return sigmas
+    # Of bands with an RMS plane, the mesh is in units of it.
+    in_rms = (mesh.has_rms or (True,) * image.n_bands) if image.rms is not None else (False,) * image.n_bands
+    near = mesh.sigma_at(x, y)
+    return np.where((near > 0) & ~np.array(in_rms, dtype=bool), near, sigmas)
 
 
 def _shares(rows: np.ndarray, boxes: np.ndarray) -> list[list[int]]:

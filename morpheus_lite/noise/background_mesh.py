@@ -98,10 +98,17 @@ class BackgroundMesh:
 
     def background_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Background at places in pixels: float64, shape ``(place, band)``."""
+        return self._at(self.background, x, y)
+
+    def sigma_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Noise of the sky at places in pixels: float64, shape ``(place, band)``, in the units of ``sigma``."""
+        return self._at(self.sigma, x, y)
+
+    def _at(self, mesh: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         at = [
             np.interp(place, middle, np.arange(len(middle))) for place, middle in zip((y, x), self.centers, strict=True)
         ]
-        planes = [ndimage.map_coordinates(plane, at, order=1) for plane in np.moveaxis(self.background, 2, 0)]
+        planes = [ndimage.map_coordinates(plane, at, order=1) for plane in np.moveaxis(mesh, 2, 0)]
         return np.stack(planes, axis=-1).astype(np.float64)
 
     def take(self, indices: Sequence[int | None]) -> "BackgroundMesh":
