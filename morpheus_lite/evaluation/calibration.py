@@ -52,11 +52,6 @@ class Calibration:
                 "temperature and finite biases"
             )
 
-    @property
-    def is_identity(self) -> bool:
-        """True if it changes nothing."""
-        return self.temperature == 1 and not any(self.bias)
-
     def apply(self, probability: np.ndarray) -> np.ndarray:
         """Calibrated probabilities.
 

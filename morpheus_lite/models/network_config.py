@@ -1,8 +1,8 @@
 """Configurations of the networks: their stages, settings, and the shapes of their weights."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -87,8 +87,45 @@ def _convolution_shapes(name: str, channels: int, q: int) -> dict[str, tuple[int
     return {f"{name}/kernel": (KERNEL, KERNEL, channels, q), f"{name}/bias": (q,)}
 
 
+class _Config:
+    """What the configurations of all networks have in common: stages of a U-Net, and plain values."""
+
+    down: tuple[Stage, ...]
+    intermediate: Stage
+    up: tuple[Stage, ...]
+    _called: ClassVar[str]
+
+    def _read_stages(self, *single: str) -> None:
+        """Make (P, Q) of what the fields hold; as many stages up as down."""
+        for label in ("down", "up"):
+            object.__setattr__(self, label, tuple(read_stage(s, label) for s in sequence(getattr(self, label), label)))
+        for label in single:
+            object.__setattr__(self, label, read_stage(getattr(self, label), label))
+        if not self.down or len(self.down) != len(self.up):
+            raise ModelError(
+                f"{len(self.down)} stage(s) down and {len(self.up)} up: expected the same number, at least one"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration that `to_dict` wrote.
+
+        Raises
+        ------
+        ModelError
+            A field is missing, unknown or impossible.
+        """
+        known = {f.name: f.default is MISSING for f in fields(cls)}  # type: ignore[arg-type]
+        check_fields(values, known, [name for name, required in known.items() if required], cls._called)
+        return cls(**values)
+
+
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(_Config):
     """The shape of a U-Net: one (P, Q) a stage, P block operations with Q filters each.
 
     Parameters
@@ -122,15 +159,10 @@ class UNetConfig:
     n_classes: int
     window: int
     upsampling: str = "bicubic_aligned"
+    _called = "U-Net configuration"
 
     def __post_init__(self) -> None:
-        for label in ("down", "up"):
-            object.__setattr__(self, label, tuple(read_stage(s, label) for s in sequence(getattr(self, label), label)))
-        object.__setattr__(self, "intermediate", read_stage(self.intermediate, "intermediate"))
-        if not self.down or len(self.down) != len(self.up):
-            raise ModelError(
-                f"{len(self.down)} stage(s) down and {len(self.up)} up: expected the same number, at least one"
-            )
+        self._read_stages("intermediate")
         for label in ("n_bands", "n_classes", "window"):
             positive(getattr(self, label), label)
         if self.window % self.factor:
@@ -154,23 +186,6 @@ class UNetConfig:
         """Shape of every array of the weights, by its name."""
         return network_shapes(self.n_bands, self.down, self.intermediate, self.up, self.n_classes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "UNetConfig":
-        """The configuration that `to_dict` wrote.
-
-        Raises
-        ------
-        ModelError
-            A field is missing, unknown or impossible.
-        """
-        known = {f.name for f in fields(cls)}
-        check_fields(values, known, known - {"upsampling"}, "U-Net configuration")
-        return cls(**values)
-
 
 HAUSEN2020 = UNetConfig(
     down=((4, 8), (4, 16), (4, 32)),
@@ -184,7 +199,7 @@ HAUSEN2020 = UNetConfig(
 
 
 @dataclass(frozen=True)
-class OnePassConfig:
+class OnePassConfig(_Config):
     """The shape of a one-pass network.
 
     Parameters
@@ -219,15 +234,11 @@ class OnePassConfig:
     bands: tuple[str, ...] = ()
     stretches: tuple[float, ...] = option((1.0, 8.0, 64.0), above=0, length=(1, 64))
     stem: Stage = option((1, 16), high=4096)
+    _called = "one-pass configuration"
 
     def __post_init__(self) -> None:
-        for label in ("down", "up"):
-            object.__setattr__(self, label, tuple(read_stage(s, label) for s in sequence(getattr(self, label), label)))
-        for label in ("intermediate", "stem"):
-            object.__setattr__(self, label, read_stage(getattr(self, label), label))
+        self._read_stages("intermediate", "stem")
         check(self, error=ModelError)
-        if not self.down or len(self.down) != len(self.up):
-            raise ModelError(f"{len(self.down)} stages down and {len(self.up)} up: expected as many, at least one")
 
     @property
     def factor(self) -> int:
@@ -241,23 +252,6 @@ class OnePassConfig:
             shapes, channels = block_shapes("stem", channels, self.stem), 2 * self.stem[1]
         answers = len(CLASSES) * self.cell**2
         return shapes | network_shapes(channels, self.down, self.intermediate, self.up, answers)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "OnePassConfig":
-        """The configuration that `to_dict` wrote.
-
-        Raises
-        ------
-        ModelError
-            A field is missing, unknown or impossible.
-        """
-        known = {f.name for f in fields(cls)}
-        check_fields(values, known, ("down", "intermediate", "up"), "one-pass configuration")
-        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)

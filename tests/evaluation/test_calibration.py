@@ -97,9 +97,6 @@ def test_blocks_and_missing_pixels_do_not_mix():
 
 def test_identity_changes_nothing():
     probability = np.random.default_rng(0).dirichlet([1.0] * 5, 50)
-    assert (
-        Calibration().is_identity and not Calibration(1.1).is_identity and not Calibration(1, (1.0, -1.0)).is_identity
-    )
     np.testing.assert_allclose(Calibration().apply(probability), probability, rtol=1e-12)
 
 

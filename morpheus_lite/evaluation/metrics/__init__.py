@@ -12,9 +12,7 @@ from morpheus_lite.evaluation.metrics.matching import (
 )
 from morpheus_lite.evaluation.metrics.overlap import (
     Overlap,
-    intersection_over_union,
     overlap_areas,
-    same_partition,
 )
 from morpheus_lite.evaluation.metrics.purity import OperatingPoint, purity_curve, purity_threshold, sweep_purity
 from morpheus_lite.evaluation.metrics.regions import Segments, fill_labels, measure_segments, segment_means
@@ -38,7 +36,6 @@ __all__ = [
     "classwise_reliability",
     "confusion_counts",
     "fill_labels",
-    "intersection_over_union",
     "match_overlap",
     "match_positions",
     "measure_segments",
@@ -47,7 +44,6 @@ __all__ = [
     "purity_curve",
     "purity_threshold",
     "reliability",
-    "same_partition",
     "segment_means",
     "sweep_purity",
     "top_label_reliability",

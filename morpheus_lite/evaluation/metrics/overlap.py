@@ -1,4 +1,4 @@
-"""Two label maps of the same pixels: which segments meet, and whether they split the image alike."""
+"""Two label maps of the same pixels: which segments meet."""
 
 from dataclasses import dataclass
 
@@ -57,29 +57,3 @@ def overlap_areas(first: np.ndarray, second: np.ndarray, valid: np.ndarray | Non
     width = int(two.max(initial=0)) + 1
     pair, count = np.unique(one * width + two, return_counts=True)
     return Overlap((pair // width).astype(np.int32), (pair % width).astype(np.int32), count.astype(np.int64))
-
-
-def intersection_over_union(first: np.ndarray, second: np.ndarray, valid: np.ndarray | None = None) -> float:
-    """Shared part of two masks: pixels in both over pixels in either, of shape ``(y, x)``; NaN if both are empty."""
-    chosen = slice(None) if valid is None else valid
-    one, two = first[chosen].astype(bool), second[chosen].astype(bool)
-    union = np.count_nonzero(one | two)
-    return np.count_nonzero(one & two) / union if union else float("nan")
-
-
-def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
-    """True if two label maps have the same segments, whatever their labels.
-
-    Zero and negative values keep their meaning: sky must be sky and unclassified (-1) unclassified in both.
-
-    Examples
-    --------
-    >>> same_partition(np.array([[0, 7, 7]]), np.array([[0, 2, 2]]))
-    True
-    """
-    if first.shape != second.shape or not np.array_equal(np.minimum(first, 0), np.minimum(second, 0)):
-        return False
-    if not np.array_equal(first > 0, second > 0):
-        return False
-    pairs = overlap_areas(first, second)
-    return len(pairs.first) == len(np.unique(pairs.first)) == len(np.unique(pairs.second))
