@@ -60,6 +60,18 @@ def test_classify_on_a_cpu_needs_no_tensorflow(classified):
     assert not classified[1] & {"keras", "tensorflow", "matplotlib", "photutils"} and "openvino" in classified[1]
 
 
+def test_the_pipeline_imports_nothing_slow():
+    code = "import sys, morpheus_lite.pipeline.classify\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {
+        "scipy.optimize",
+        "scipy.signal",
+        "astropy.nddata",
+        "photutils",
+        "matplotlib",
+    }
+
+
 def test_maps_alone_need_nothing_that_measures_or_draws(tmp_path):
     pytest.importorskip("openvino")
     loaded = run_by(f"classify {FIELD} -o {tmp_path} --device cpu --products maps --planes mean")

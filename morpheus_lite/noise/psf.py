@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
-from scipy.optimize import least_squares
 
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import GAUSSIAN, MoffatPsf, moffat_radius
@@ -244,6 +243,8 @@ def _adaptive_moments(light: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def _fit_moffat(light: np.ndarray, places: np.ndarray, sigma: float) -> tuple[float, float]:
     """FWHM and index of the Moffat profile, summed over pixels, of stars in stamps."""
+    from scipy.optimize import least_squares  # half a second to import
+
     half = int(np.clip(np.ceil(3.5 * _PER_SIGMA * sigma), 6, _HALF))
     middle = slice(_HALF - half, _HALF + half + 1)
     light = light[:, middle, middle]
