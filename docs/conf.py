@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 # For the kernels that run the pages: the command, the files of `example_files`.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+os.environ["TERM"] = "dumb"  # no progress bars in the output of commands
 os.environ["MORPHEUS_EXAMPLES"] = str(HERE.parent / "examples" / "data")
 
 project = "morpheus_lite"

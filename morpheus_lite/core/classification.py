@@ -123,9 +123,10 @@ class Classification:
         window = window_of(index, self.shape)
         names = ("probability", "coverage", "valid", "variance", "vote", "flags", "entropy", "tta_disagreement")
         planes = {name: getattr(self, name) for name in names}
+        cut: dict[str, Any] = {name: None if plane is None else plane[window.slices] for name, plane in planes.items()}
         return replace(
             self,
-            **{name: None if plane is None else plane[window.slices] for name, plane in planes.items()},
+            **cut,
             wcs=None if self.wcs is None else self.wcs.slice(window.slices),
             image=None if self.image is None else self.image.cutout(window),
         )

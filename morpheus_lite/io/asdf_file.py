@@ -66,7 +66,7 @@ def open_asdf(path: str) -> fits.HDUList:
         ) from error
 
 
-def _hdus(tree: Mapping[str, Any], kind_of_wcs: type, path: str) -> fits.HDUList:
+def _hdus(tree: Mapping[str, Any], kind_of_wcs: Any, path: str) -> fits.HDUList:
     meta = tree.get("meta", {})
     data = tree["data"]
     header = _wcs_header(meta.get("wcs"), kind_of_wcs, np.shape(data), path)
@@ -93,7 +93,7 @@ def _hdus(tree: Mapping[str, Any], kind_of_wcs: type, path: str) -> fits.HDUList
     return fits.HDUList(hdus)
 
 
-def _wcs_header(wcs: Any, kind: type, shape: tuple[int, ...], path: str) -> fits.Header:
+def _wcs_header(wcs: Any, kind: Any, shape: tuple[int, ...], path: str) -> fits.Header:
     """The WCS as cards of a FITS header; empty, with a warning, where there is none."""
     if not isinstance(wcs, kind):
         log.warning("%s: the file has no WCS that can be read; the products will have none", path)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 from html import escape
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -116,7 +117,7 @@ def plot_result(result: Classification, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _new_axes(wcs: WCS | None, shape: tuple[int, int]) -> Axes:
+def _new_axes(wcs: WCS | None, shape: tuple[int, int]) -> Any:
     """Axes of a new figure of pyplot, so that a notebook shows it."""
     import matplotlib.pyplot as plt
 
