@@ -44,7 +44,7 @@ lint: $(VENV)/.dev  ## style, format, import contract, types
 	$(BIN)/mypy
 
 docs: $(VENV)/.dev  ## build the documentation into docs/_build/html and run its examples
-	$(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/sphinx-build -j auto -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b doctest -d docs/_build/doctrees docs docs/_build/doctest
 	$(BIN)/python docs/check_links.py docs/_build/html
 
