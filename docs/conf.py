@@ -1,6 +1,7 @@
 """Sphinx configuration."""
 
 import os
+import shutil
 import socket
 import sys
 from contextlib import suppress
@@ -20,6 +21,10 @@ HERE = Path(__file__).parent
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
 os.environ["TERM"] = "dumb"  # no progress bars in the output of commands
+os.environ["IPYTHONDIR"] = str(HERE / "_build" / "ipython")
+startup = HERE / "_build" / "ipython" / "profile_default" / "startup"
+startup.mkdir(parents=True, exist_ok=True)
+shutil.copy(HERE / "kernel_startup.py", startup)
 os.environ["MORPHEUS_EXAMPLES"] = str(HERE.parent / "examples" / "data")
 
 project = "morpheus_lite"
