@@ -20,7 +20,6 @@ HERE = Path(__file__).parent
 # For the kernels that run the pages: the command, the files of `example_files`.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-os.environ["TERM"] = "dumb"  # no progress bars in the output of commands
 os.environ["IPYTHONDIR"] = str(HERE / "_build" / "ipython")
 startup = HERE / "_build" / "ipython" / "profile_default" / "startup"
 startup.mkdir(parents=True, exist_ok=True)
@@ -59,6 +58,7 @@ templates_path = []
 html_theme = "furo"
 html_title = f"morpheus_lite {release}"
 html_static_path = ["_static"]
+html_css_files = ["wide_outputs.css"]
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 autosummary_generate = True

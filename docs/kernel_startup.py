@@ -1,16 +1,16 @@
 """For the kernels that run the pages: a command (``!morpheus ...``) that fails, fails the page."""
 
-from IPython import get_ipython
+import subprocess
 
-shell = get_ipython()
-run = shell.system
+from IPython import get_ipython
 
 
 def checked(command: str) -> None:
-    """Run a command; an error if it ends with an exit code."""
-    run(command)
-    if shell.user_ns.get("_exit_code"):
-        raise RuntimeError(f"{command!r} ended with exit code {shell.user_ns['_exit_code']}")
+    """Run a command and print what it says; an error if it ends with an exit code."""
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(done.stdout, end="")
+    if done.returncode:
+        raise RuntimeError(f"{command!r} ended with exit code {done.returncode}")
 
 
-shell.system = checked
+get_ipython().system = checked

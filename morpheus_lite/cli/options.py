@@ -3,6 +3,7 @@
 import gc
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ def set_up_logging(*, verbose: int, quiet: bool) -> None:
 @contextmanager
 def progress_bar(label: str, *, quiet: bool) -> Iterator[_Progress | None]:
     """A progress callable drawn on stderr, or None when nobody would see it."""
-    if quiet or not sys.stderr.isatty():
+    in_notebook = "JPY_PARENT_PID" in os.environ  # "!morpheus ...": a terminal that shows every line anew
+    if quiet or in_notebook or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
