@@ -294,5 +294,5 @@ def test_a_few_steps_help_and_a_run_goes_on(folder, tmp_path):
 def test_the_bundled_example_can_be_read():
     config = read_config(Path(__file__).parents[2] / "examples" / "fine_tune.toml")
     (one,) = read_observed(config)
-    assert one.training.owner.shape == (256, 166) and one.training.has_class.sum() >= 20
-    assert sum((piece.owner > 0).sum() for piece in one.held_out) > 1000
+    assert one.training.owner.shape == (512, 333) and one.training.has_class.sum() >= 50
+    assert sum((piece.owner > 0).sum() for piece in one.held_out) > 5000
