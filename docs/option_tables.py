@@ -29,7 +29,9 @@ class OptionTable(Directive):
 def _row(one: Declared) -> tuple[str, str, str]:
     default = one.bounds.get("unset") if one.default is None else one.default
     is_flag = one.hint is bool and not one.default
-    shown = ",".join(default) if isinstance(default, tuple) else {True: "on", False: "off"}.get(default, default)
+    shown = (
+        ",".join(map(str, default)) if isinstance(default, tuple) else {True: "on", False: "off"}.get(default, default)
+    )
     words = [one.bounds.get("help", ""), one.bounds.get("more", "")]
     words += [] if is_flag else [f"{one.expected[0].upper()}{one.expected[1:]}; default: {shown}."]
     flag = f"``--{'no-' if one.default is True else ''}{one.flag}``" if one.flag else "(none)"
