@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 
+from morpheus_lite.catalog.blended_totals import total_of_blends
 from morpheus_lite.catalog.deblended_flux import share_light
 from morpheus_lite.catalog.flags import mark_pixels
 from morpheus_lite.catalog.rows import RowSettings, measure_rows, measure_sources
@@ -205,10 +206,12 @@ def measure_labels(
     sample = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
     settings = replace(_settings(sample, kind, options, band, noise), background=mesh)
     rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
-    if options.deblended_flux:
+    head = _head(image)
+    if options.photometry:
         rows |= share_light(rows, labels, image, settings, tile=tile)
+        rows |= total_of_blends(rows, head.bands, head.zero_points)
     with_errors = "variance" in maps.kinds
-    return finish_table(rows, _head(image), settings, provenance=dict(maps.provenance), with_errors=with_errors)
+    return finish_table(rows, head, settings, provenance=dict(maps.provenance), with_errors=with_errors)
 
 
 def _settings(

@@ -22,6 +22,8 @@ from morpheus_lite.noise.detection_image import DetectionImage
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
+_POINT = 0.75
+"""Probability from which a point source is measured as one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +124,17 @@ def measure_sources(
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands
     if options.photometry:
+        is_point = morphology.share[:, SOURCE_CLASSES.index("point_source")] >= _POINT
         values |= measure_surroundings(
-            labels, sources, image, settings.detection, values, settings.noise, options, settings.background
+            labels,
+            sources,
+            image,
+            settings.detection,
+            values,
+            settings.noise,
+            options,
+            is_point=is_point,
+            mesh=settings.background,
         )
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values.pop("crowded")

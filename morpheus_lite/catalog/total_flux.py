@@ -1,6 +1,7 @@
 """Total light: how much of a source lies outside of its Kron ellipse, from the shape of its curve of growth."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -76,6 +77,9 @@ MOFFAT_WEIGHTS = MappingProxyType(
     }
 )
 # fmt: on
+# Scale of a Moffat profile of exponent 1.5, in FWHM.
+_WING_RADIUS = 0.652
+_N_WINGS = 24
 # Weight of the condition that the Gaussians add up to all of the light.
 _WHOLE = 30.0
 
@@ -132,15 +136,26 @@ class Profiles:
 
 
 @cache
-def profiles_behind(beta: float | None) -> Profiles:
+def profiles_behind(beta: float | None, wings: float = 0.0) -> Profiles:
     """Sersic profiles behind a Moffat PSF of this exponent, or a Gaussian for None.
+
+    Parameters
+    ----------
+    beta : float or None
+        Exponent of the core.
+    wings : float
+        Share of the light in a Moffat profile of exponent 1.5 and the same FWHM, which is missing from within a radius
+        as ``1 / radius``: so is the light of a diffraction pattern.
 
     Notes
     -----
-    Both are written as sums of Gaussians (Hogg & Lang 2013), whose convolution adds their variances.
+    All are written as sums of Gaussians (Hogg & Lang 2013), whose convolution adds their variances.
     """
     sizes = _SMALLEST * _STEP ** np.arange(_N_SIZES)
     psf, psf_weight = _moffat(beta)
+    if wings:
+        wide, wide_weight = _wings()
+        psf, psf_weight = np.append(psf, wide), np.append((1 - wings) * psf_weight, wings * wide_weight)
     shares = np.empty((len(_RADII), 2 * len(sizes), len(SERSIC_INDICES)))
     for k, index in enumerate(SERSIC_INDICES):
         sigma, weight = _sersic(index)
@@ -171,6 +186,13 @@ def _moffat(beta: float | None) -> tuple[np.ndarray, np.ndarray]:
         return np.array([_SIGMA_OF_FWHM]), np.ones(1)
     known = MOFFAT_WEIGHTS.get(beta)
     return _used(MOFFAT_SIGMAS, moffat_weights(beta) if known is None else np.array(known))
+
+
+def _wings() -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations, in units of the FWHM, and weights of the Gaussians of a Moffat profile of exponent 1.5."""
+    # Its light is that of Gaussians whose 1 / sigma^2 has a gamma distribution of shape 0.5: as many of equal light.
+    middle = (np.arange(_N_WINGS) + 0.5) / _N_WINGS
+    return _WING_RADIUS / np.sqrt(2 * gammaincinv(0.5, middle)), np.full(_N_WINGS, 1 / _N_WINGS)
 
 
 def _used(sigmas: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +227,18 @@ def _decompose(radii: np.ndarray, within: np.ndarray, sigmas: np.ndarray) -> np.
 # The numbers below were chosen with tests/benchmarks/photometry.py, on other seeds than those of the tables in the
 # docs.
 # A Gaussian, and a Moffat profile of exponent 3: PSFs lie between.
-_PSF_SHAPES = (None, 3.0)
+_PSF_SHAPES = ((None, 0.0), (3.0, 0.0))
+# Those of space telescopes, whose light is spread by diffraction: HST's and NIRCam's hold 0.4 to 0.9 in such wings.
+_SPACE_SHAPES = ((None, 0.0), (None, 0.2), (None, 0.4))
+# Point sources: share of the light within radii in FWHM, the mean of WFC3, ACS and NIRCam as morpheus_lite.simulation
+# draws them, FWHM over the half-light radius that is seen, and how much cameras differ.
+_STARS_FROM_SPACE = (
+    (0.0, 0.6, 1.0, 1.3, 1.8, 2.4, 3.5, 4.7, 7.0, 10.0, 20.0),
+    (0.01, 0.43, 0.67, 0.765, 0.85, 0.885, 0.917, 0.937, 0.958, 0.97, 0.985),
+)
+_FWHM_OF_STARS = 1.48
+_DOUBT_OF_STARS = 0.02
+_SPACE_BANDS = re.compile(r"F\d{3,4}[A-Z]+\d?(-.*)?")
 # Of the diameter that holds half of the light, where the width of the PSF is not known.
 _UNKNOWN_WIDTHS = (0.2, 0.4, 0.6, 0.8)
 _SIZES = 0.12, 2.5
@@ -335,7 +368,23 @@ def _inside(distance: np.ndarray) -> float:
     return float(min(distance[0].min(), distance[-1].min(), distance[:, 0].min(), distance[:, -1].min()))
 
 
-def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float | None) -> list[ApertureCorrection]:
+def is_from_space(bands: Sequence[str]) -> bool:
+    """Tell whether all bands are filters of HST or JWST, by their names.
+
+    Examples
+    --------
+    >>> is_from_space(["F160W", "F606W"]), is_from_space(["F444W"]), is_from_space(["DECAM-Z", "F160W"])
+    (True, True, False)
+    """
+    return all(_SPACE_BANDS.fullmatch(band) for band in bands)
+
+
+def correct_to_total(
+    sources: Sequence[AnnularProfile | None],
+    psf_fwhm: float | None,
+    *,
+    from_space: bool = False,
+) -> list[ApertureCorrection]:
     """Share of each source's light outside of its Kron ellipse.
 
     Parameters
@@ -344,6 +393,8 @@ def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float |
         Light of the sources.
     psf_fwhm : float or None
         FWHM of the PSF in pixels; None tries widths up to that of the source.
+    from_space : bool
+        Whether the PSF is a diffraction pattern, with the wings of one.
 
     Returns
     -------
@@ -353,15 +404,16 @@ def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float |
     Notes
     -----
     Light in ten elliptical rings out to 1.5 Kron ellipses is compared with Sersic profiles (n 0.5 to 5.6, sizes 0.12 to
-    2.5 times the half-light radius that is seen) behind Gaussian and Moffat PSFs. The factor is one over the mean share
-    inside of the Kron ellipse, each profile weighing by its likelihood; its error holds the spread of the shares, a
-    share of the correction, and a floor for the pixels that the ellipse cuts.
+    2.5 times the half-light radius that is seen) behind Gaussian and Moffat PSFs, or those of a
+    space telescope. The factor is one over the mean share inside of the Kron ellipse, each profile weighing by its
+    likelihood; its error holds the spread of the shares, a share of the correction, and a floor for the pixels that the
+    ellipse cuts.
     """
     found = [ApertureCorrection()] * len(sources)
     known = [k for k, rings in enumerate(sources) if rings is not None]
     for first in range(0, len(known), _AT_ONCE):
         some = known[first : first + _AT_ONCE]
-        share, weight = _shares([rings for k in some if (rings := sources[k]) is not None], psf_fwhm)
+        share, weight = _shares([rings for k in some if (rings := sources[k]) is not None], psf_fwhm, from_space)
         mean = (weight * share).sum(axis=1)
         spread = np.sqrt((weight * (share - mean[:, None]) ** 2).sum(axis=1)) / mean**2
         factor = 1 / mean
@@ -371,7 +423,21 @@ def correct_to_total(sources: Sequence[AnnularProfile | None], psf_fwhm: float |
     return found
 
 
-def _shares(sources: list[AnnularProfile], psf_fwhm: float | None) -> tuple[np.ndarray, np.ndarray]:
+def correct_point_source(kron: float, half_light_radius: float) -> ApertureCorrection:
+    """Correction of a point source seen by a space telescope.
+
+    Parameters
+    ----------
+    kron : float
+        Radius of the Kron ellipse in pixels, that of a circle of the same area.
+    half_light_radius : float
+        Circle with half of the Kron flux, in pixels.
+    """
+    distance = kron / (_FWHM_OF_STARS * half_light_radius)
+    return ApertureCorrection(1 / float(np.interp(distance, *_STARS_FROM_SPACE)), _DOUBT_OF_STARS)
+
+
+def _shares(sources: list[AnnularProfile], psf_fwhm: float | None, from_space: bool) -> tuple[np.ndarray, np.ndarray]:
     """Share of every profile inside the Kron ellipse, and how likely it is: float64, shape ``(source, profile)``."""
     size, kron, ratio = (np.array([getattr(one, name) for one in sources]) for name in _NUMBERS)
     widths = np.full((1, len(sources)), psf_fwhm) if psf_fwhm else np.outer(_UNKNOWN_WIDTHS, 2 * size)
@@ -382,8 +448,8 @@ def _shares(sources: list[AnnularProfile], psf_fwhm: float | None) -> tuple[np.n
     flux, variance = (np.stack([getattr(one, name) for one in sources], axis=1) for name in ("flux", "variance"))
     low, high = (part * size / fwhm for part in _SIZES)
     shares, likelihoods = [], []
-    for beta in _PSF_SHAPES:
-        profiles = profiles_behind(beta)
+    for shape in _SPACE_SHAPES if from_space else _PSF_SHAPES:
+        profiles = profiles_behind(*shape)
         first, n_chosen = profiles.first_between(low, high)
         within = profiles.within(radii, first, _MOST_SIZES)
         which = np.arange(_MOST_SIZES)

@@ -251,8 +251,9 @@ def test_photons_of_the_bands_that_are_there():
         measure(labels(), image, maps_of(SHAPE), maps="probability", options=replace(OPTIONS, gain=gain))
         for gain in (None, 2.0)
     )
-    for name in ("x_centroid_win_err", "kron_fluxerr_F125W", "total_fluxerr_F606W"):
-        assert (values(noisy, name) > 1.02 * values(plain, name)).all(), name
+    # Errors of total fluxes hold more than noise.
+    for name, least in {"x_centroid_win_err": 1.02, "kron_fluxerr_F125W": 1.02, "total_fluxerr_F606W": 1.005}.items():
+        assert (values(noisy, name) > least * values(plain, name)).all(), name
     assert (np.isnan(values(noisy, "kron_fluxerr_F160W")) == np.isnan(values(plain, "kron_fluxerr_F160W"))).all()
 
 
