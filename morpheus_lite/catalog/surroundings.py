@@ -11,6 +11,7 @@ from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
 from morpheus_lite.catalog.nonparametric import LEAST_SNR, Structure, central_curves, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
 from morpheus_lite.catalog.total_flux import (
+    STAR_REACH,
     ApertureCorrection,
     correct_point_source,
     correct_to_total,
@@ -63,10 +64,18 @@ def _correct_in_bands(
     size = scale * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
     found = []
     for index, (flux, error) in enumerate(zip(light.flux[1], light.error[1], strict=True)):
+        if not flux > _FAINTEST_STAR * error:
+            found.append(correction)
+            continue
         plane = np.ascontiguousarray(stamp.light[:, :, index]) - light.background[index]
-        growth = curve_of_growth(plane, stamp.ellipse.y, stamp.ellipse.x, scale * stamp.ellipse.a)
-        radius = growth.radius_of(flux / 2) if flux > _FAINTEST_STAR * error else np.nan
-        found.append(correct_point_source(size, radius) if radius > 0 else correction)
+        growth = curve_of_growth(plane, stamp.ellipse.y, stamp.ellipse.x, STAR_REACH * size)
+        radius, within = growth.radius_of(flux / 2), growth.flux_within(size)
+        if not (radius > 0 and within > 0):
+            found.append(correction)
+            continue
+        beyond = growth.flux_within(STAR_REACH * size) / within - 1
+        # The ring has 1.25 times the area of the circle.
+        found.append(correct_point_source(size, radius, beyond, math.sqrt(STAR_REACH**2 - 1) * error / within))
     return found
 
 

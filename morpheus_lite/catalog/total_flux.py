@@ -231,13 +231,17 @@ _PSF_SHAPES = ((None, 0.0), (3.0, 0.0))
 # Those of space telescopes, whose light is spread by diffraction: HST's and NIRCam's hold 0.4 to 0.9 in such wings.
 _SPACE_SHAPES = ((None, 0.0), (None, 0.2), (None, 0.4))
 # Point sources: share of the light within radii in FWHM, the mean of WFC3, ACS and NIRCam as morpheus_lite.simulation
-# draws them, FWHM over the half-light radius that is seen, and how much cameras differ.
+# draws them, FWHM over the half-light radius that is seen, and how much cameras differ, of what is missing.
 _STARS_FROM_SPACE = (
     (0.0, 0.6, 1.0, 1.3, 1.8, 2.4, 3.5, 4.7, 7.0, 10.0, 20.0),
     (0.01, 0.43, 0.67, 0.765, 0.85, 0.885, 0.917, 0.937, 0.958, 0.97, 0.985),
 )
 _FWHM_OF_STARS = 1.48
-_DOUBT_OF_STARS = 0.02
+_DOUBT_OF_STARS = 0.2
+STAR_REACH = 1.5
+"""As far as the light of a point source is looked at, in Kron radii."""
+# Strength of the wings before the light beyond the Kron ellipse is seen, and at most.
+_USUAL_WINGS, _SPREAD_OF_WINGS, _STRONGEST_WINGS = 0.5, 0.5, 1.1
 _SPACE_BANDS = re.compile(r"F\d{3,4}[A-Z]+\d?(-.*)?")
 # Of the diameter that holds half of the light, where the width of the PSF is not known.
 _UNKNOWN_WIDTHS = (0.2, 0.4, 0.6, 0.8)
@@ -423,8 +427,8 @@ def correct_to_total(
     return found
 
 
-def correct_point_source(kron: float, half_light_radius: float) -> ApertureCorrection:
-    """Correction of a point source seen by a space telescope.
+def correct_point_source(kron: float, half_light_radius: float, beyond: float, error: float) -> ApertureCorrection:
+    """Correction of a point source seen by a space telescope, as far as it shows the wings of a diffraction pattern.
 
     Parameters
     ----------
@@ -432,9 +436,23 @@ def correct_point_source(kron: float, half_light_radius: float) -> ApertureCorre
         Radius of the Kron ellipse in pixels, that of a circle of the same area.
     half_light_radius : float
         Circle with half of the Kron flux, in pixels.
+    beyond, error : float
+        Light between this and `STAR_REACH` times the radius, as a share of that within, and its noise.
+
+    Notes
+    -----
+    The light beyond, compared with that of a diffraction pattern of this size, tells how strong the wings are: 0 for
+    none, 1 for those of HST and JWST. Where noise hides it, a half is assumed, and the error says so.
     """
     distance = kron / (_FWHM_OF_STARS * half_light_radius)
-    return ApertureCorrection(1 / float(np.interp(distance, *_STARS_FROM_SPACE)), _DOUBT_OF_STARS)
+    inside, reached = (float(share) for share in np.interp((distance, STAR_REACH * distance), *_STARS_FROM_SPACE))
+    expected = (reached - inside) / inside
+    precision = (expected / error) ** 2 if error > 0 else 0.0
+    before = 1 / _SPREAD_OF_WINGS**2
+    strength = (beyond / expected * precision + _USUAL_WINGS * before) / (precision + before)
+    missing = min(max(strength, 0.0), _STRONGEST_WINGS) * (1 - inside)
+    doubt = math.hypot((1 - inside) / math.sqrt(precision + before), _DOUBT_OF_STARS * missing)
+    return ApertureCorrection(1 / (1 - missing), math.hypot(doubt, _FLOOR))
 
 
 def _shares(sources: list[AnnularProfile], psf_fwhm: float | None, from_space: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -72,12 +72,17 @@ def test_a_faint_source_beside_a_bright_one():
     assert float(table["total_flux_F160W"][0]) == pytest.approx(400 * 2 * np.pi * 16, rel=0.1)
 
 
-def test_stars_from_space_have_the_wings_of_a_diffraction_pattern():
+@pytest.mark.parametrize(("radius", "share", "beyond"), [(6, 0.849, 0.048), (8, 0.872, 0.045), (12, 0.911, 0.028)])
+def test_stars_from_space_have_the_wings_that_they_show(radius, share, beyond):
     # HST's WFC3 in F160W, 0.06 arcsec per pixel: FWHM 3.18 px, half of the Kron flux within 2.15 px.
-    for radius, share in ((6, 0.849), (8, 0.872), (12, 0.911), (16, 0.927)):
-        found = correct_point_source(radius, 2.15)
-        assert 1 / found.factor == pytest.approx(share, abs=0.02)
-        assert found.error == pytest.approx(0.02)
+    seen = correct_point_source(radius, 2.15, beyond, 0.001)
+    assert 1 / seen.factor == pytest.approx(share, abs=0.02)
+    assert abs(1 / seen.factor - share) < 1.5 * seen.error
+    none = correct_point_source(radius, 2.15, 0.0, 0.001)
+    assert none.factor == pytest.approx(1, abs=0.005)
+    hidden = correct_point_source(radius, 2.15, 0.0, 1.0)
+    assert 1 < hidden.factor < seen.factor
+    assert hidden.error > (1 - share) / 4
 
 
 @pytest.mark.parametrize(
