@@ -104,7 +104,8 @@ def check_domain(image: SkyImage, ranges: Mapping[str, Sequence[float]]) -> Doma
     if unknown:
         raise InputError(f"domain of the model: unknown {', '.join(unknown)}; expected {', '.join(QUANTITIES)}")
     measured = measure_domain(image)
-    outside, notes = [], []
+    outside: list[str] = []
+    notes: list[str] = []
     for name, (least, largest) in ranges.items():
         values = np.array(measured.get(name, ()))
         wrong = values[(values < least) | (values > largest)]
