@@ -227,10 +227,13 @@ def _adaptive_moments(light: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
         alive &= total > 0
         scale = np.where(alive, total, 1)[:, None, None]
         weighted /= scale
-        shift = np.stack([(weighted * dy).sum(axis=(1, 2)), (weighted * dx).sum(axis=(1, 2))], axis=1)
+        # Moments along one axis need the sums over the other only.
+        down, right = dy[:, :, 0], dx[:, 0, :]
+        rows, columns, across = weighted.sum(axis=2), weighted.sum(axis=1), (weighted * dx).sum(axis=2)
+        shift = np.stack([(rows * down).sum(axis=1), (columns * right).sum(axis=1)], axis=1)
         moments = np.empty((n, 2, 2))
-        for i, j, product in ((0, 0, dy * dy), (0, 1, dy * dx), (1, 1, dx * dx)):
-            moments[:, i, j] = moments[:, j, i] = (weighted * product).sum(axis=(1, 2)) - shift[:, i] * shift[:, j]
+        for i, j, product in ((0, 0, rows * down**2), (0, 1, across * down), (1, 1, columns * right**2)):
+            moments[:, i, j] = moments[:, j, i] = product.sum(axis=1) - shift[:, i] * shift[:, j]
         # A Gaussian seen through itself has half of its moments.
         eigenvalues = np.linalg.eigvalsh(moments)
         alive &= (eigenvalues[:, 0] > 0.01) & (eigenvalues[:, 1] < half**2) & (np.abs(place).max(axis=1) < half)

@@ -77,8 +77,8 @@ def plot_classification(
     plot_scale_bar(image, panels[0])
     plot_class_map(classification, panels[1], palette=palette)
     show_picture(greyed(colours), panels[2])
-    width = outline_width(step * max(image.shape))
-    plot_outlines(labels, table, panels[2], palette=palette, line_width=width)
+    thin = outline_width(step * max(image.shape))
+    plot_outlines(labels, table, panels[2], palette=palette, line_width=thin)
     titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", f"{len(table)} sources")
     for number, (ax, title) in enumerate(zip(panels, titles, strict=True)):
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
