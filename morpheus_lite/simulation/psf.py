@@ -90,12 +90,18 @@ class Moffat:
         Index of the wings: the light falls as the distance to the power of ``-2 * beta``.
     ellipticity, angle : float, optional
         1 less the axis ratio; position angle in radians.
+    aureole : float, optional
+        Share of the light in a second Moffat profile of index 1.7.
+    aureole_fwhm : float, optional
+        Width of that profile in units of ``fwhm``.
     """
 
     fwhm: float
     beta: float
     ellipticity: float = 0.0
     angle: float = 0.0
+    aureole: float = 0.0
+    aureole_fwhm: float = 2.5
 
 
 def moffat_psf(moffat: Moffat) -> Psf:
@@ -103,6 +109,9 @@ def moffat_psf(moffat: Moffat) -> Psf:
     galsim = require_galsim()
     side = 2 * REACH * OVERSAMPLING
     profile = galsim.Moffat(beta=moffat.beta, fwhm=moffat.fwhm)
+    if moffat.aureole > 0:
+        wide = galsim.Moffat(beta=1.7, fwhm=moffat.aureole_fwhm * moffat.fwhm)
+        profile = (1 - moffat.aureole) * profile + moffat.aureole * wide
     profile = profile.shear(q=1 - moffat.ellipticity, beta=moffat.angle * galsim.radians)
     image = galsim.ImageF(side, side, scale=1 / OVERSAMPLING)
     galsim.Convolve(profile, galsim.Pixel(1.0)).drawImage(image, method="no_pixel", offset=galsim.PositionD(0.5, 0.5))

@@ -358,6 +358,16 @@ def test_a_moffat_psf_has_the_width_and_the_wings_it_is_told():
         assert near / far == pytest.approx(((1 + (24 / scale) ** 2) / (1 + (12 / scale) ** 2)) ** beta, rel=0.03)
 
 
+def test_an_aureole_holds_its_share_of_the_light():
+    plain, halo = moffat_psf(Moffat(2.0, 4.5)), moffat_psf(Moffat(2.0, 4.5, aureole=0.3, aureole_fwhm=4.0))
+    y, x = np.indices(plain.image.shape) - plain.image.shape[0] // 2
+    outside = np.hypot(x, y) > 2 * 8  # samples; 8 px
+    scale = 4.0 / np.sqrt(2 ** (1 / 1.7) - 1)
+    assert plain.image[outside].sum() < 0.001
+    # The light of a Moffat profile beyond a radius; a tenth of it lies beyond the square.
+    assert halo.image[outside].sum() == pytest.approx(0.3 * (1 + (8 / scale) ** 2) ** -0.7, rel=0.1)
+
+
 def test_a_field_can_have_a_psf_of_its_own_in_each_band():
     field = simulate_field(5, shape=(96, 96), bands=BANDS, sky=SKY, seeing=[Moffat(2.0, 3.0), Moffat(3.5, 3.0)])
     assert field.psf_fwhm == pytest.approx((2.2, 3.65), abs=0.2)

@@ -34,6 +34,13 @@ FWHM = 1.1, 4.1
 """Least and largest FWHM in pixels of a telescope below the atmosphere, before the pixel's response."""
 
 
+AUREOLE_SHARE = 0.4
+"""Share of the Moffat PSFs that have an aureole."""
+
+ODD_SHARE = 0.35
+"""Share of the training fields from space whose PSF is another than the telescope's: no camera is known by its PSF."""
+
+
 @dataclass(frozen=True)
 class Camera:
     """What a camera's images look like: filters, pixel scales (arcsec) and the wings of its PSF."""
@@ -76,6 +83,8 @@ def draw_seeing(rng: np.random.Generator, bands: tuple[str, ...], beta: tuple[fl
     index = rng.uniform(*beta)
     scatter = rng.choice([0.0, 0.08])
     shape = {"ellipticity": float(rng.beta(1.2, 20)), "angle": float(rng.uniform(0, np.pi))}
+    if rng.uniform() < AUREOLE_SHARE:
+        shape |= {"aureole": float(rng.uniform(0.02, 0.3)), "aureole_fwhm": float(rng.uniform(1.5, 4.0))}
     widths = [fwhm * np.exp(rng.normal(0, scatter)) * (FILTERS[b].wavelength / 0.8) ** (-2.5 * scatter) for b in bands]
     return [Moffat(float(np.clip(w, FWHM[0], 1.1 * FWHM[1])), float(index), **shape) for w in widths]
 
@@ -92,6 +101,8 @@ def make_field(seed: int, *, natural: bool, side: int) -> Field:
     matched = float(rng.choice([0.0, 1.0, rng.uniform()], p=[0.5, 0.3, 0.2]))
     seeing = None if camera.beta is None else draw_seeing(rng, bands, camera.beta)
     place = "space" if seeing is None else "ground"
+    if seeing is None and not natural and rng.uniform() < ODD_SHARE:
+        seeing = draw_seeing(rng, bands, (1.7, 5.0))
     if natural:
         sky = Sky()
     elif rng.uniform() < NATURAL_SHARE[place]:
