@@ -43,19 +43,3 @@ def test_hdf_south(model):
     spiral = labels == labels[130, 120]
     assert spiral.sum() > 3000
     assert CLASSES[maps.probability[spiral].mean(axis=0).argmax()] == "disk"
-
-
-@pytest.mark.parametrize(("fwhm", "beta"), [(2.0, 3.5), (2.5, 2.1), (3.0, 1.9)])
-def test_stars_are_points_whatever_the_wings_of_the_psf(model, fwhm, beta):
-    rng = np.random.default_rng(int(10 * beta))
-    y, x = np.mgrid[:256, :256].astype(np.float32)
-    light, centers = np.zeros((256, 256)), np.arange(22, 256, 42)
-    scale = fwhm / 2 / np.sqrt(2 ** (1 / beta) - 1)
-    for row in centers:
-        for column in centers:
-            distance = ((y - row - rng.uniform()) ** 2 + (x - column - rng.uniform()) ** 2) / scale**2
-            light += rng.choice([30, 100, 300]) * (1 + distance) ** -beta
-    data = (light + rng.standard_normal(light.shape)).astype(np.float32)[..., None]
-    maps = ml.classify(SkyImage(data, ("F606W",), np.ones(data.shape, bool)), model).probability
-    cores = [maps[r - 1 : r + 3, c - 1 : c + 3].mean(axis=(0, 1))[:4].argmax() for r in centers for c in centers]
-    assert np.mean([CLASSES[k] == "point_source" for k in cores]) >= 0.9

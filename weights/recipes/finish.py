@@ -6,13 +6,15 @@
         --domain weights/recipes/any_domain.json
 
 The fields are validation fields of both simulators, those of the first with the real sky's counts and classes, seen at
-the depth of GOODS-S deep. Three things are fitted and stored in ``config.json``: biases of the classes, every field
-counting once, and in it every source with a signal-to-noise ratio above 30; a temperature and a bias of the sky, every
-pixel counting once; and the lowest ``core`` of the detection at which at most 1 % of the detections hold no source.
+the depth of GOODS-S deep. Three things are fitted and stored in ``config.json``: biases of the classes (both simulators
+count the same, in each every field, and in it every source with a signal-to-noise ratio above 30); a temperature and a
+bias of the sky, every pixel counting once; and the lowest ``core`` of the detection at which at most 1 % of the
+detections hold no source.
 """
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +43,7 @@ class Seen:
     """A field as it was observed, and what the model says of it."""
 
     def __init__(self, path: str, index: int, bands: Sequence[str]) -> None:
+        self.simulator = "second" if Path(path).name.startswith("second") else "first"
         rng = np.random.default_rng([31, index])
         self.field = Field.load(path)
         observation = observe(self.field, plain_conditions(self.field), rng)
@@ -81,7 +84,9 @@ class Seen:
 def fit(seen: Sequence[Seen]) -> Calibration:
     """Biases of the classes by source; then temperature and bias of the sky by pixel."""
     given, truth, weight = (np.concatenate(parts) for parts in zip(*(s.class_sample() for s in seen), strict=True))
-    classes = fit_temperature(given, truth, weight=weight, bias="classes")
+    number = Counter(s.simulator for s in seen)
+    share = np.concatenate([np.full(len(s.class_sample()[2]), 1 / number[s.simulator]) for s in seen])
+    classes = fit_temperature(given, truth, weight=weight * share, bias="classes")
     first = Calibration(temperature=1.0, bias=(*(b * classes.temperature for b in classes.bias), 0.0))
     rng = np.random.default_rng(7)
     pairs = [tuple(s.pixel_sample(rng)) for s in seen]
