@@ -10,7 +10,7 @@ import click
 from morpheus_lite.cli.options import Command, common, grouped_option
 
 if TYPE_CHECKING:
-    from morpheus_lite.models.info import ModelInfo
+    from morpheus_lite.models.registry import ModelInfo
 
 
 @click.command("models", cls=Command, short_help="Describe models, shipped or in a directory.")

@@ -135,7 +135,7 @@ def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwri
 
 
 def _common_name(names: Sequence[str]) -> str:
-    """What names of results begin with, without numbers at its end; the first where they have nothing in common."""
+    """Common beginning of the names of results, without numbers at its end; the first name where there is none."""
     alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     common = "".join(letters[0] for letters in alike)
     return common if common in names else re.sub(r"[\W_]*\d*[\W_]*$", "", common) or names[0]

@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from morpheus_lite.core.outlines import trace_outlines
+from morpheus_lite.core.labels import trace_outlines
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite.errors import ModelError, OptionError
-from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.models.network_config import OnePassNetwork, UNetConfig, stage_margins
-from morpheus_lite.models.registry import load_weights
+from morpheus_lite.models.registry import ModelInfo, load_weights
 from morpheus_lite.models.tile_predictor import network_of
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 

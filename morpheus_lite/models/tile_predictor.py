@@ -8,8 +8,8 @@ from functools import cache, partial
 import numpy as np
 
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, peak_bytes, stage_margins
+from morpheus_lite.models.registry import ModelInfo
 
 _ROWS = 4  # rows of cells that are stretched at once: what is at work stays in the cache of a core
 

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from morpheus_lite.models.info import ModelInfo
+from morpheus_lite.models.registry import ModelInfo
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.source_scores import Improvement
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as PolygonPath
 from scipy import ndimage
 
-from morpheus_lite.core.outlines import trace_outlines
+from morpheus_lite.core.labels import trace_outlines
 from morpheus_lite.errors import InputError
 
 LABEL_MAPS = arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(-1, 3))

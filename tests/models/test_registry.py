@@ -14,8 +14,15 @@ import pytest
 
 import morpheus_lite as ml
 from morpheus_lite.errors import ModelError, OutputError
-from morpheus_lite.models.info import ModelInfo
-from morpheus_lite.models.registry import choose_model, list_models, load_model, load_network, read_card, save_model
+from morpheus_lite.models.registry import (
+    ModelInfo,
+    choose_model,
+    list_models,
+    load_model,
+    load_network,
+    read_card,
+    save_model,
+)
 from morpheus_lite.models.weights_file import network_weights, pack_weights, unpack_weights
 
 

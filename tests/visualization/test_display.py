@@ -25,7 +25,7 @@ from morpheus_lite.visualization.plots import (
     save_summary,
 )
 from morpheus_lite.visualization.plots.axes import _shrink
-from morpheus_lite.visualization.plots.field import _wavelength
+from morpheus_lite.visualization.plots.colours import _wavelength
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -19,9 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from morpheus_lite.core.classes import CLASSES
-from morpheus_lite.models.info import ModelInfo
 from morpheus_lite.models.network_config import HAUSEN2020
-from morpheus_lite.models.registry import CARD, load_network, save_model
+from morpheus_lite.models.registry import CARD, ModelInfo, load_network, save_model
 
 WHEEL = "morpheus_astro-0.5.1-py3-none-any.whl"
 SHA256 = "38b5138a9c1a49a2a12d05861a7d88b88b157d9095103e6e1398c898fd5a3e3f"

@@ -8,7 +8,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, QTable
 
-from morpheus_lite.core.outlines import trace_outlines
+from morpheus_lite.core.labels import trace_outlines
 from morpheus_lite.core.units import parse_unit
 
 MAX_SPLIT = 8

@@ -1,8 +1,7 @@
 """Pictures: the field in colour, class maps, outlines, and a summary of them; the only place that needs matplotlib."""
 
 from morpheus_lite.visualization.plots.axes import plot_class_map, plot_field, plot_names, plot_outlines, plot_scale_bar
-from morpheus_lite.visualization.plots.colours import PALETTES, colorize, hex_colours
-from morpheus_lite.visualization.plots.field import field_rgb
+from morpheus_lite.visualization.plots.colours import PALETTES, colorize, field_rgb, hex_colours
 from morpheus_lite.visualization.plots.scores import (
     plot_calibration,
     plot_confusion_matrix,

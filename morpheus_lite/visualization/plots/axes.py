@@ -15,10 +15,8 @@ from matplotlib.transforms import Bbox
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import check_labels
-from morpheus_lite.core.outlines import trace_outlines
-from morpheus_lite.visualization.plots.colours import class_colours, colorize
-from morpheus_lite.visualization.plots.field import field_rgb
+from morpheus_lite.core.labels import check_labels, trace_outlines
+from morpheus_lite.visualization.plots.colours import class_colours, colorize, field_rgb
 
 HALO = withStroke(linewidth=2.2, foreground="black", alpha=0.8)
 _MOST_PIXELS = 2000

@@ -13,12 +13,10 @@ from matplotlib.patches import Patch
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import check_labels
-from morpheus_lite.core.outlines import trace_outlines
+from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.runtime.atomic import check_writable
-from morpheus_lite.visualization.plots.colours import class_colours
-from morpheus_lite.visualization.plots.field import field_rgb
+from morpheus_lite.visualization.plots.colours import class_colours, field_rgb
 from morpheus_lite.visualization.plots.frames import save_figure
 
 ORDERS = ("brightest", "uncertain")

@@ -23,8 +23,7 @@ from morpheus_lite.visualization.plots.axes import (
     show_picture,
     shown_maps,
 )
-from morpheus_lite.visualization.plots.colours import class_colours
-from morpheus_lite.visualization.plots.field import field_rgb
+from morpheus_lite.visualization.plots.colours import class_colours, field_rgb
 
 _PANEL = 4.4
 _INK = "#222222"
