@@ -110,7 +110,10 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     note += "; not calibrated, no zero-point is known" if zero_point is None else f"; AB zero-point {zero_point:.4g}"
     pairs = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
     pairs[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}, as measured"
-    pairs[f"total_flux_{band}"] = f"kron_flux_{band} times total_correction, what has no data added: all of the light"
+    pairs[f"total_flux_{band}"] = (
+        f"all of the light in {band}: kron_flux_{band} times total_correction (of stars seen from space, that of "
+        "the band), what has no data added; of blended and crowded sources no more than their own share, grown"
+    )
     for name in settings.aperture_names(image.pixel_scale):
         number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")
         radius = f"{number.replace('p', '.')} {unit_name}"
@@ -119,7 +122,7 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     for name, meaning in pairs.items():
         columns.append(ColumnDefinition(name, "f8", unit, meaning + note))
         error = name.replace("_flux_", "_fluxerr_")
-        doubt = " and of total_correction" if name.startswith("total_") else ""
+        doubt = ", and of profile, PSF and blending" if name.startswith("total_") else ""
         columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
         if not name.startswith("total_"):
             columns.append(_covered(name))
