@@ -34,7 +34,7 @@ from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 from morpheus_lite.noise.detection_image import detection_image
-from morpheus_lite.noise.psf import with_psf
+from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
 from morpheus_lite.runtime.resources import Workers, parallel_map
 
@@ -197,10 +197,10 @@ def measure_labels(
     if background is None:
         mesh = None
     else:
-        mesh = mesh or measure_sections(image, background=background)
-        if not mesh.psf:
+        if mesh is None:
             head = _head(image)
-            mesh = with_psf(mesh, image, options.given_psfs(head.bands, head.pixel_scale))
+            given = options.given_psfs(head.bands, head.pixel_scale)
+            mesh = measure_image(image, background=background, given=given)
         if background == "mesh":
             mesh = mesh.less_sources(measure_sections(image, labels=labels))
         image = SubtractedImage(image, mesh)

@@ -164,7 +164,17 @@ COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
-PLANES = ("mean", "variance", "vote", "coverage", "segmentation", "flags", "entropy", "tta_disagreement")
+PLANES = (
+    "mean",
+    "variance",
+    "vote",
+    "coverage",
+    "segmentation",
+    "flags",
+    "entropy",
+    "tta_disagreement",
+    "large_object",
+)
 """Kinds of planes of the class maps."""
 DEFAULT_MEMORY = "2GB"
 PRECISIONS = ("float32", "bfloat16")

@@ -61,6 +61,9 @@ class Classification:
         float32, shape ``(y, x)``: entropy of ``probability``, over the largest there is, and the part of it that is
         there because eight orientations contradict one another (see
         `morpheus_lite.inference.test_time_augmentation`); NaN where ``coverage`` is 0.
+    large_object : numpy.ndarray or None
+        int32, shape ``(y, x)``: number of the large object that the pixel is of, where the network saw it in bins
+        (``provenance["large_objects"]``); 0 elsewhere. None where there are none.
     image : SkyImage or None
         The image that was classified, not copied; None for maps that were read from a file.
     """
@@ -75,6 +78,7 @@ class Classification:
     provenance: dict[str, Any] = field(default_factory=dict)
     entropy: np.ndarray | None = None
     tta_disagreement: np.ndarray | None = None
+    large_object: np.ndarray | None = None
     image: SkyImage | None = None
 
     @property

@@ -2,13 +2,19 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from morpheus_lite.errors import OptionError
+
+WIDEST = 3.5
+"""FWHM in pixels up to which a network sees an image as it is."""
+
+_WANTED = 3.0  # FWHM of the widest band after binning, at most
+_SHARPEST = 1.1  # FWHM of the sharpest band after binning, at least
 
 GAUSSIAN = 100.0
 """Index from which a Moffat profile is as good as a Gaussian."""
@@ -102,3 +108,23 @@ def moffat_radius(fwhm: float, beta: float) -> float:
 
 def _plain(value: float) -> float | None:
     return round(value, 3) if np.isfinite(value) else None
+
+
+def canonical_factor(psfs: Iterable[MoffatPsf]) -> int:
+    """Choose by how many pixels a side an image is binned for a network that was made for narrow PSFs.
+
+    Parameters
+    ----------
+    psfs : iterable of MoffatPsf
+        Of the bands that the network sees; those that are not known do not count.
+
+    Returns
+    -------
+    int
+        1 where the widest PSF has a FWHM of up to `WIDEST` pixels, or none is known. Else what brings it to 1.75 to 3
+        pixels, but no more than what leaves the sharpest PSF 1.1 pixels.
+    """
+    widths = [psf.fwhm for psf in psfs if psf.is_known and np.isfinite(psf.fwhm)]
+    if not widths or max(widths) <= WIDEST:
+        return 1
+    return max(1, min(math.ceil(max(widths) / _WANTED), math.floor(min(widths) / _SHARPEST)))

@@ -4,48 +4,23 @@ The bins lie on a grid that starts at the image's first pixel, so that a pixel i
 cut or read.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import replace
-from math import ceil, floor
 
 import numpy as np
 
-from morpheus_lite.core.blocks import sample_windows
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.protocols import MapWriter
-from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.inference.network_input import Bands
 from morpheus_lite.noise.background_mesh import measure_background
 
-WIDEST = 3.5
-"""FWHM in pixels up to which a network sees an image as it is."""
-
-_WANTED = 3.0  # FWHM of the widest band after binning, at most
-_SHARPEST = 1.1  # FWHM of the sharpest band after binning, at least
 _STRIP = 1 << 21  # pixels that are read at once
-
-
-def canonical_factor(psfs: Iterable[MoffatPsf]) -> int:
-    """Choose by how many pixels a side an image is binned for a network that was made for narrow PSFs.
-
-    Parameters
-    ----------
-    psfs : iterable of MoffatPsf
-        Of the bands that the network sees; those that are not known do not count.
-
-    Returns
-    -------
-    int
-        1 where the widest PSF has a FWHM of up to `WIDEST` pixels, or none is known. Else what brings it to 1.75 to 3
-        pixels, but no more than what leaves the sharpest PSF 1.1 pixels.
-    """
-    widths = [psf.fwhm for psf in psfs if psf.is_known and np.isfinite(psf.fwhm)]
-    if not widths or max(widths) <= WIDEST:
-        return 1
-    return max(1, min(ceil(max(widths) / _WANTED), floor(min(widths) / _SHARPEST)))
+_SAMPLE = 1 << 22  # pixels that the noise of bins is measured in
+_CELL = 128  # bins
 
 
 class BinnedBands:
@@ -75,13 +50,28 @@ class BinnedBands:
         """Bins whose noise is measured on a sample of them: neighbouring pixels are often correlated."""
         made = cls(whole, factor, np.ones(len(whole.bands), np.float32))
         found = []
-        for window in sample_windows(made.shape):
+        for window in made.sample():
             data, valid = made.snr(window)
             sigma = measure_background(SkyImage(data, made.bands, valid)).sigma
             found.append(sigma.reshape(-1, len(made.bands)))
         sigma = np.concatenate(found)
         known = [column[column > 0] for column in sigma.T]
         return cls(whole, factor, np.array([np.median(one) if len(one) else 1 for one in known], np.float32))
+
+    def sample(self) -> Iterator[Window]:
+        """Windows in which the noise is measured: all of a small image, cells on an even grid of a large one."""
+        height, width = self.shape
+        if height * width * self.factor**2 <= _SAMPLE:
+            yield Window(0, 0, height, width)
+            return
+        most = max(1, math.isqrt(_SAMPLE) // (_CELL * self.factor))
+        cells = []
+        for length in self.shape:
+            side, n = min(_CELL, length), max(1, min(most, length // _CELL))
+            cells.append([(max((2 * k + 1) * length // (2 * n) - side // 2, 0), side) for k in range(n)])
+        for y, rows in cells[0]:
+            for x, columns in cells[1]:
+                yield Window(y, x, min(rows, height - y), min(columns, width - x))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ maps are the same to the bit.
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,15 +18,17 @@ import numpy as np
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.protocols import MapStore, MapWriter
+from morpheus_lite.core.psf import canonical_factor
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, canonical_factor
+from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps
 from morpheus_lite.inference.network_input import Bands, NetworkInput
+from morpheus_lite.inference.pyramid import MergedMaps, coarse_tiles
 from morpheus_lite.inference.test_time_augmentation import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
 from morpheus_lite.inference.tile_memory import TileModel, tile_side, workers_in
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.subtracted import measure_sections
+from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.runtime.resources import Progress, held_memory, release_memory, run_each, usable_cores
 
 log = logging.getLogger(__name__)
@@ -111,24 +113,33 @@ class OnePass:
     ) -> None:
         """Fill class maps tile by tile; of ``within``, all tiles that touch it."""
         workers = self.workers or usable_cores()
-        whole = Bands.of(image, self.model.bands, noise or measure_sections(image, workers=workers))
-        bands: NetworkInput = whole
-        writer: MapWriter = maps
-        if (factor := canonical_factor(whole.noise.psf)) > 1:
-            log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
-            bands = binned = BinnedBands.measured(whole, factor)
-            writer, within = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
+        whole = Bands.of(image, self.model.bands, noise or measure_image(image, workers=workers))
         network = threading.Semaphore(workers)
         ask: Ask = partial(predict_symmetric if self.uncertainty else predict_once, self.model.predict_inner)
 
-        def work(window: Window) -> None:
-            writer.write(window, _classify_window(bands, window, self.model, network, ask))
-            release_memory(above=_NEAR * self.memory)
+        def show(bands: NetworkInput, tiles: Iterable[Window], writer: MapWriter, progress: Progress | None) -> None:
+            def work(window: Window) -> None:
+                writer.write(window, _classify_window(bands, window, self.model, network, ask))
+                release_memory(above=_NEAR * self.memory)
 
+            # One thread more than calls of the network: it reads and writes while the others compute.
+            run_each(work, list(tiles), threads=workers + 1, progress=progress)
+
+        factor = canonical_factor(whole.noise.psf)
+        bands: NetworkInput = whole
+        writer: MapWriter = maps
+        part = within
+        if factor > 1:
+            log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
+            bands = binned = BinnedBands.measured(whole, factor)
+            writer, part = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
         tiles = tile_windows(bands.shape, self.grid(image.n_bands))
-        wanted = [window for window in tiles if within is None or window.touches(within)]
-        # One thread more than calls of the network: it reads and writes while the others compute.
-        run_each(work, wanted, threads=workers + 1, progress=progress)
+        show(bands, (window for window in tiles if part is None or window.touches(part)), writer, progress)
+        large = whole.noise.large
+        for bins in [] if large is None else np.unique(large.binning).tolist():
+            coarse = BinnedBands.measured(whole, bins)
+            chosen = coarse_tiles(coarse, large, self.model.halo, within)
+            show(coarse, chosen, MergedMaps(maps, coarse, large, factor, within), None)
         self.model.release()
 
 

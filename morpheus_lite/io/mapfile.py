@@ -193,6 +193,9 @@ def export_maps(maps: MapStore, path: Path, kinds: Sequence[str] | None = None, 
     write_planes(path, header, planes, maps.wcs, maps.shape, lambda p, w: maps.read_plane(p.name, w), compress=compress)
 
 
+_OPTIONAL = ("variance", "vote", "entropy", "tta_disagreement", "large_object")
+
+
 def classification_of(
     arrays: Mapping[str, np.ndarray], *, wcs: WCS | None, provenance: Mapping[str, Any]
 ) -> Classification:
@@ -208,7 +211,7 @@ def classification_of(
     valid = coverage > 0
     if flags is not None:
         valid |= (flags & PixelFlag.INVALID) == 0
-    rest: dict[str, Any] = {name: arrays.get(name) for name in ("variance", "vote", "entropy", "tta_disagreement")}
+    rest: dict[str, Any] = {name: arrays.get(name) for name in _OPTIONAL}
     return Classification(mean, coverage, valid, flags=flags, wcs=wcs, provenance=dict(provenance), **rest)
 
 
@@ -226,4 +229,5 @@ def _arrays(classification: Classification) -> dict[str, np.ndarray | None]:
         "flags": classification.flags,
         "entropy": classification.entropy,
         "tta_disagreement": classification.tta_disagreement,
+        "large_object": classification.large_object,
     }

@@ -32,6 +32,7 @@ _SINGLE = {
     "flags": ("FLAGS", "u1"),
     "entropy": ("ENTROPY", "f4"),
     "tta_disagreement": ("TTA_DISAGREEMENT", "f4"),
+    "large_object": ("LARGE_OBJECT", "i4"),
 }
 _MEANING = {
     "mean": "mean probability of {}",
@@ -42,6 +43,7 @@ _MEANING = {
     "flags": "1 invalid, 2 no value, 4 few, 8 near invalid",
     "entropy": "entropy of the class maps, 0 to 1",
     "tta_disagreement": "part of ENTROPY: orientations disagree",
+    "large_object": "number of the object seen in bins, or 0",
 }
 _BAND = 256  # rows that are copied at once
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
@@ -32,6 +33,7 @@ from morpheus_lite.noise.box_statistics import (
 
 _BORDER = ((1, 1), (1, 1), (0, 0))
 _INCOHERENT = 0.8  # of the slopes: how much they may differ from box to box, where they are those of the sky
+_COVERED = 0.1  # of a box, in the surroundings of large objects, whose background is not its own
 _GENEROUS = 3.0  # times the photon noise that is measured: noise planes are made of the noisy light
 
 
@@ -64,6 +66,8 @@ class BackgroundMesh:
         Values of each band that fill areas where there are no data.
     psf : tuple of MoffatPsf
         PSF of each band; empty where none was measured.
+    large : LargeObjects, optional
+        Objects that the network sees in bins; None where there are none.
     """
 
     shape: tuple[int, int]
@@ -76,6 +80,26 @@ class BackgroundMesh:
     largest: tuple[float, ...] = ()
     void: tuple[tuple[float, ...], ...] = ()
     psf: tuple[MoffatPsf, ...] = ()
+    large: LargeObjects | None = None
+
+    @property
+    def covered(self) -> np.ndarray:
+        """bool, shape ``(mesh y, mesh x)``: boxes in the surroundings of large objects."""
+        if self.large is None:
+            return np.zeros(self.background.shape[:2], dtype=bool)
+        sides = [
+            np.clip(np.array([middle - BOX / 2, middle + BOX / 2]), 0, n)
+            for middle, n in zip(self.centers, self.shape, strict=True)
+        ]
+        (top, bottom), (left, right) = ((side / BLOCK_SIDE).astype(int) for side in sides)
+        sums = np.pad(np.cumsum(np.cumsum(self.large.labels > 0, axis=0), axis=1), ((1, 0), (1, 0)))
+        inside = (
+            sums[np.ix_(bottom, right)]
+            - sums[np.ix_(top, right)]
+            - sums[np.ix_(bottom, left)]
+            + sums[np.ix_(top, left)]
+        )
+        return inside > _COVERED * (BOX / BLOCK_SIDE) ** 2
 
     def with_background(self, background: str | float) -> "BackgroundMesh":
         """The same noise on another background: ``"mesh"``, ``"none"``, or one level in data units."""
@@ -92,7 +116,8 @@ class BackgroundMesh:
         y, x = np.meshgrid(*sky.centers, indexing="ij")
         # The two meshes may have other centres: a steep background has two more at the edges of the image.
         own = self.background_at(x.ravel(), y.ravel()).reshape(sky.background.shape).astype(np.float32)
-        known = (sky.sigma > 0).any(axis=(0, 1))
+        # Under large objects there is hardly any sky to measure, and light of theirs in it.
+        known = (sky.sigma > 0).any(axis=(0, 1)) & ~replace(self, centers=sky.centers).covered[:, :, None]
         background = np.where(known, sky.background, own)
         return replace(self, centers=sky.centers, background=background, sigma=sky.sigma, floor=None)
 
@@ -308,11 +333,6 @@ def noise_from_rows(
         largest=largest,
         void=tuple(_void(mesh[..., b]) for b in range(n_bands)),
     )
-
-
-def see_sky(image: SkyImage, background: str | float) -> SkyImage:
-    """An image as networks and detection see it: less its background, and with the noise of the sky."""
-    return subtract(image, measure_background(image).with_background(background), sky_noise=True)
 
 
 def subtract(

@@ -15,11 +15,11 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 
-_WHOLE = 1536  # side of the largest image that is looked at as a whole
-_CELL, _N_CELLS = 512, 3
+_WHOLE = 1024  # side of the largest image that is looked at as a whole
+_CELL, _N_CELLS = 352, 3
 _BRIGHT = 20.0  # S/N of the pixel at the peak
 _BRIGHTER = 100.0  # where there are enough such stars: an error of the sky makes fainter ones narrow
-_N_CANDIDATES = 200
+_N_CANDIDATES = 100
 _HALF = 16  # of the stamps, in pixels: 33 px a side
 _NEAR = 7  # pixels around a peak in which nothing is brighter
 _WIDEST = 6.0  # sigma that a stamp is large enough for
@@ -30,18 +30,18 @@ _SPREAD = 1.1  # how much wider than the sharpest the stars may be: PSFs change 
 _FEWEST = 5
 _DENSER = 2.5  # how many times as many stars there are as sources that are wider by one more such step
 _SHARPER = 0.1  # of the stars: so many sources may be sharper still, or one
-_N_FITTED = 16
+_N_FITTED = 10
 _CORE_ERROR = 0.03  # of the light: PSFs are no Moffat profiles
 _SUBPIXELS = (np.arange(3) - 1) / 3
 _PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
-_N_STEPS = 25
+_N_STEPS = 15
 _OF_MODEL = 1e4
 
 
 def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     """Choose the windows in which the PSF of an image is measured; they depend on its shape alone.
 
-    Images of up to 1536 px a side as a whole; of larger ones 512 px a side nine times, evenly spread.
+    Images of up to 1024 px a side as a whole; of larger ones 352 px a side nine times, evenly spread.
     """
     if max(shape) <= _WHOLE:
         return (Window(0, 0, *shape),)
@@ -72,7 +72,7 @@ def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[MoffatPsf, .
     -----
     Peaks of S/N 20 and up, smooth and not beside invalid pixels, have their widths measured by adaptive moments. The
     stars are the sharpest round sources, if five or more are within 10 % of one width and few are a little wider, as
-    galaxies would be; FWHM and index are those of the Moffat profile, summed over pixels, that fits the brightest 16 of
+    galaxies would be; FWHM and index are those of the Moffat profile, summed over pixels, that fits the brightest 10 of
     them best. Without such stars the width of the sharpest sources is an upper limit.
     """
     pieces = ((image.read(window), window) for window in psf_windows(image.shape))

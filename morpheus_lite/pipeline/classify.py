@@ -24,12 +24,14 @@ from morpheus_lite.io import open_image, read_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps
 from morpheus_lite.models.registry import Model, load_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
+from morpheus_lite.noise.overview import measure_image
+from morpheus_lite.noise.subtracted import SubtractedImage
 from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps
 from morpheus_lite.pipeline.plan import (
     SourceOptions,
     block_side_in,
     chosen_model,
+    kinds_of,
     measure_chosen_background,
     noise_record,
     plan_run,
@@ -131,7 +133,8 @@ def classify(
     record = plan.record if background is None else {**plan.record, "background": background}
     noise = measure_chosen_background(plan.image, options, workers=workers) if plan.inferer.needs_noise else None
     record |= noise_record(plan.image, model, noise)
-    maps = MemoryMaps(image.shape, plan.inferer.kinds, wcs=image.wcs, provenance=record)
+    kinds = kinds_of(plan.inferer.kinds, noise)
+    maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
     with shown_progress(progress, image.title) as advance:
         plan.inferer.fill(plan.image, maps, noise=noise, progress=part_of(advance, 0, 1))
     return replace(maps.read(), image=image)
@@ -251,7 +254,10 @@ def classify_file(
             noise = measure_chosen_background(image, options, seen=seen) if plan.inferer.needs_noise else None
             record = {**plan.record, **run_record(image, options), **noise_record(image, model, noise)}
             place = _place_of_maps(temporary, options)
-            maps = PicturedMaps(place, image.shape, plan.kinds, wcs=image.wcs, provenance=record, blocks=blocks)
+            kinds = kinds_of(plan.kinds, noise)
+            # Maps of large objects are written over others: they are drawn from the file.
+            drawn = None if "large_object" in kinds else blocks
+            maps = PicturedMaps(place, image.shape, kinds, wcs=image.wcs, provenance=record, blocks=drawn)
             stack.enter_context(maps)
         with clock("network") as advance:
             plan.inferer.fill(image, maps, noise=noise, progress=advance)
@@ -294,7 +300,7 @@ def make_catalog(
     how : SourceOptions
         How sources are found, split and measured.
     noise : BackgroundMesh, optional
-        From `~morpheus_lite.noise.subtracted.measure_sections`, with the background of ``how``; measured here if it is
+        From `~morpheus_lite.noise.overview.measure_image`, with the background of ``how``; measured here if it is
         needed and not given.
     tile : int, optional
         Side of the tiles that the work is done in, in pixels. The result does not depend on it. None takes what
@@ -336,7 +342,7 @@ def make_catalog(
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     sky = image
     if how.background is not None:
-        noise = noise or measure_sections(image, background=how.background)
+        noise = noise or measure_image(image, background=how.background)
         sky = SubtractedImage(image, noise, sky_noise=True)
     with plane or ScratchFile(image.shape, scratch) as plane:
         parents = detect(maps, sky, plane, method=how.method, options=how.detection, tile=tile)

@@ -13,16 +13,15 @@ from morpheus_lite.config.schema import chosen, plain_values
 from morpheus_lite.core.blocks import BLOCK
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.psf import canonical_factor
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.inference.binned import canonical_factor
 from morpheus_lite.inference.domain_check import check_domain, middle
 from morpheus_lite.inference.inferer import Inferer, make_inferer
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import Model, choose_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.psf import with_psf
-from morpheus_lite.noise.subtracted import measure_sections
+from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.runtime.resources import held_memory, parse_memory
 from morpheus_lite.segmentation.detection import DETECTION_METHODS
 
@@ -150,8 +149,18 @@ def measure_chosen_background(
         Threads.
     """
     background = options.measuring.background_of(by_votes=False)
-    noise = measure_sections(seen or image, background="mesh" if background is None else background, workers=workers)
-    return with_psf(noise, image, options.measuring.given_psfs(image.bands, image.pixel_scale))
+    return measure_image(
+        image,
+        background="mesh" if background is None else background,
+        given=options.measuring.given_psfs(image.bands, image.pixel_scale),
+        seen=seen,
+        workers=workers,
+    )
+
+
+def kinds_of(kinds: tuple[str, ...], noise: BackgroundMesh | None) -> tuple[str, ...]:
+    """Planes of the maps of an image with this noise: where it has large objects, also which of them a pixel is of."""
+    return kinds if noise is None or noise.large is None else (*kinds, "large_object")
 
 
 def noise_record(image: ImageSource, model: Model, noise: BackgroundMesh | None) -> dict[str, Any]:
@@ -161,7 +170,8 @@ def noise_record(image: ImageSource, model: Model, noise: BackgroundMesh | None)
     psfs = dict(zip(image.bands, noise.psf, strict=True))
     factor = canonical_factor(psf for band, psf in psfs.items() if not model.bands or band in model.bands)
     record: dict[str, Any] = {"psf": {band: psf.record() for band, psf in psfs.items()}}
-    return record | ({"binning": factor} if factor > 1 else {})
+    record |= {"binning": factor} if factor > 1 else {}
+    return record if noise.large is None else {**record, "large_objects": noise.large.record()}
 
 
 def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.mapfile import MemoryMaps
-from morpheus_lite.noise.background_mesh import see_sky
 from morpheus_lite.noise.detection_image import (
     LightNoise,
     band_scatter,
@@ -24,6 +23,7 @@ from morpheus_lite.noise.detection_image import (
     light_noise,
     make_detection_image,
 )
+from morpheus_lite.noise.overview import see_sky
 from morpheus_lite.runtime.resources import Workers, parallel_map
 from morpheus_lite.segmentation.multithreshold import (
     LARGEST_BOX,
@@ -316,7 +316,8 @@ def _at_levels(
     wanted: np.ndarray,
 ) -> Iterator[Split]:
     smooth, bands = _smooth(image, window, options, scatter)
-    planes = None if maps is None else maps.read(window, ("mean",)).probability
+    seen = None if maps is None else maps.read(window, ("mean", "large_object"))
+    planes, large = (None, None) if seen is None else (seen.probability, seen.large_object)
     # Small numbers: boxes are listed up to the largest.
     place = np.searchsorted(wanted, labels)
     local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == labels, place + 1, 0).astype(np.int32)
@@ -327,7 +328,7 @@ def _at_levels(
         here = Window(window.y + box[0].start, window.x + box[1].start, *own.shape)
         return unbroken(image.read, here, own, options, scatter, image.shape)
 
-    for number, box, found in split_sources(local, smooth, planes, options, noise=noise, relight=relight):
+    for number, box, found in split_sources(local, smooth, planes, options, noise=noise, relight=relight, large=large):
         own = local[box] == number
         yield Split(int(wanted[number - 1]), box, np.where(own, found, 0), int(found.max()))
 

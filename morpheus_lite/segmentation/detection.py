@@ -15,7 +15,6 @@ from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchMemory
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.mapfile import MemoryMaps
-from morpheus_lite.noise.background_mesh import see_sky
 from morpheus_lite.noise.detection_image import (
     band_scatter,
     make_detection_image,
@@ -23,6 +22,7 @@ from morpheus_lite.noise.detection_image import (
     signal_to_noise,
     to_fixed_point,
 )
+from morpheus_lite.noise.overview import see_sky
 from morpheus_lite.segmentation.connected_components import Components, ComponentTable
 
 DETECTION_METHODS = ("paper", "probability")

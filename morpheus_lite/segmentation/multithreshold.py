@@ -17,6 +17,7 @@ from morpheus_lite.noise.detection_image import LightNoise, SourceNoise, unbroke
 LARGEST_BOX = 1 << 23
 """Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes per pixel."""
 
+_LARGE_SCALE = 25  # pixels: what is narrower is no large-scale light
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
 _MOST_VOXELS = 1 << 18
@@ -86,6 +87,7 @@ def split_sources(
     *,
     noise: LightNoise,
     relight: Relight | None = None,
+    large: np.ndarray | None = None,
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """The sources that are several, each with its pieces.
 
@@ -103,6 +105,9 @@ def split_sources(
         Of the smoothed light in the empty sky.
     relight : callable, optional
         For sources that need another light.
+    large : numpy.ndarray, optional
+        int32, shape ``(y, x)``: number of the large object that a pixel is of, or 0: pieces whose peaks are of the same
+        one are one source, those of different ones are not.
 
     Yields
     ------
@@ -119,11 +124,19 @@ def split_sources(
         if np.count_nonzero(own) < 2 * options.min_area:
             continue
         light = smooth[box] if relight is None or (other := relight(box, own)) is None else other
-        pieces = _candidates(np.maximum(light, floor), own, options)
+        coarse = light if large is None else _without_knots(light, large[box])
+        pieces = _candidates(np.maximum(coarse, floor), own, options)
         if pieces is None:
             continue
         here = SourceNoise(light, own, noise)
-        joined = _join(pieces, light, here, None if planes is None else planes[box], options)
+        joined = _join(
+            pieces,
+            light,
+            here,
+            None if planes is None else planes[box],
+            options,
+            None if large is None else large[box],
+        )
         if joined.max() > 1:
             yield label, box, _nearest(joined)
 
@@ -238,9 +251,10 @@ def _join(
     noise: SourceNoise,
     planes: np.ndarray | None,
     options: DeblendingOptions,
+    large: np.ndarray | None,
 ) -> np.ndarray:
     """Pieces of one source after joining: int, 1, 2, ... with the most light first."""
-    now = _Pieces(pieces, smooth, planes)
+    now = _Pieces(pieces if large is None else _of_large_objects(pieces, smooth, large), smooth, planes, large)
     while len(now.peaks) > 2:
         saddles = now.saddles()
         # The highest saddle first, in units of the fainter peak.
@@ -254,6 +268,31 @@ def _join(
     return rank[now.pieces]
 
 
+def _without_knots(light: np.ndarray, large: np.ndarray) -> np.ndarray:
+    """The light with that of large objects on their own scale, where neither knots nor noise make peaks."""
+    if not large.any():
+        return light
+    scale = ndimage.grey_opening(light, (_LARGE_SCALE, _LARGE_SCALE))
+    return np.where(large > 0, ndimage.gaussian_filter(scale, _LARGE_SCALE / 4), light)
+
+
+def _of_large_objects(pieces: np.ndarray, smooth: np.ndarray, large: np.ndarray) -> np.ndarray:
+    """Pieces with all those of one large object as one."""
+    if not large.any():
+        return pieces
+    names = np.unique(pieces[pieces > 0])
+    numbers = _at_peaks(pieces, smooth, names, large)
+    for number in np.unique(numbers[numbers > 0]).tolist():
+        same = names[numbers == number]
+        pieces = np.where(np.isin(pieces, same), same[0], pieces)
+    return pieces
+
+
+def _at_peaks(pieces: np.ndarray, smooth: np.ndarray, names: np.ndarray, large: np.ndarray) -> np.ndarray:
+    """Number of the large object at the peak of each piece, 0 where it is of none."""
+    return np.array([large[place] for place in ndimage.maximum_position(smooth, pieces, names)], dtype=np.int64)
+
+
 class _Pieces:
     """Pieces 1, 2, ... of one source while they are joined.
 
@@ -265,6 +304,8 @@ class _Pieces:
         float64, shape ``(y, x)``: the light.
     planes : numpy.ndarray or None
         float32, shape ``(y, x, class)``: mean probabilities.
+    large : numpy.ndarray or None
+        int32, shape ``(y, x)``: number of the large object that a pixel is of, or 0.
 
     Attributes
     ----------
@@ -272,14 +313,21 @@ class _Pieces:
         float64, shape ``(piece + 1,)``: largest and summed light of each piece.
     kinds : numpy.ndarray or None
         float64, shape ``(piece + 1, class)``: light-weighted share of each source class; None if unknown.
+    large : numpy.ndarray
+        int64, shape ``(piece + 1,)``: large object that each is of, or 0.
     """
 
-    def __init__(self, pieces: np.ndarray, smooth: np.ndarray, planes: np.ndarray | None) -> None:
+    def __init__(
+        self, pieces: np.ndarray, smooth: np.ndarray, planes: np.ndarray | None, large: np.ndarray | None
+    ) -> None:
         names = np.unique(pieces[pieces > 0])
         self.pieces = np.where(pieces > 0, np.searchsorted(names, pieces) + 1, 0)
         self.smooth, self.planes = smooth, planes
         self.peaks = np.full(len(names) + 1, -np.inf)
         np.maximum.at(self.peaks, self.pieces, smooth)
+        self.large = np.zeros(len(self.peaks), dtype=np.int64)
+        if large is not None and large.any():
+            self.large[1:] = _at_peaks(self.pieces, smooth, np.arange(1, len(self.peaks)), large)
         self._boxes = [None, *ndimage.find_objects(self.pieces)]
         self._border = _border(self.pieces, smooth)
         self._weights = [smooth.ravel()]
@@ -307,6 +355,8 @@ class _Pieces:
         self._border = [(number[one], number[other], level) for one, other, level in self._border]
         self.peaks[first] = max(self.peaks[first], self.peaks[second])
         self.peaks = np.delete(self.peaks, second)
+        self.large[first] = max(self.large[first], self.large[second])
+        self.large = np.delete(self.large, second)
         boxes = self._boxes.pop(second), self._boxes[first]
         self._boxes[first] = tuple(
             slice(min(one.start, other.start), max(one.stop, other.stop)) for one, other in zip(*boxes, strict=True)
@@ -354,6 +404,8 @@ def _one_galaxy(
     now: _Pieces, pair: tuple[int, int], saddle: float, noise: SourceNoise, options: DeblendingOptions
 ) -> bool:
     """True if two touching pieces are one source."""
+    if now.large[list(pair)].all():
+        return False  # those of one large object are joined already
     faint, bright = sorted(pair, key=lambda piece: now.fluxes[piece])
     peak = min(now.peaks[faint], now.peaks[bright])
     # A saddle no deeper than its noise separates nothing.

@@ -14,9 +14,10 @@ from astropy.stats import mad_std
 from scipy import ndimage
 
 from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.psf import canonical_factor
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.binned import BinnedBands, canonical_factor
+from morpheus_lite.inference.binned import BinnedBands
 from morpheus_lite.inference.network_input import Bands, align_bands
 from morpheus_lite.io import read_corrections, read_image
 from morpheus_lite.noise.background_mesh import measure_background, normalize

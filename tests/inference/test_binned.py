@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage
 
 from morpheus_lite.core.flags import PixelFlag
-from morpheus_lite.core.psf import MoffatPsf
+from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.binned import BinnedBands, canonical_factor
+from morpheus_lite.inference.binned import BinnedBands
 from morpheus_lite.inference.network_input import Bands
 from morpheus_lite.inference.one_pass import OnePass
 from morpheus_lite.io import open_image

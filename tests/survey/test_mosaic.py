@@ -11,6 +11,8 @@ from pyarrow import parquet
 from survey_inputs import BANDS, keeping_models, kept_model, tile_wcs
 
 from morpheus_lite import ClassifyOptions, ClusterOptions, RunOptions, classify_file, classify_survey, read_catalog
+from morpheus_lite.core.large_objects import LargeObjects
+from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MemoryMaps
@@ -213,11 +215,15 @@ def test_a_named_plane_is_the_same_for_whoever_opens_it(tmp_path):
 
 def test_noise_survives_its_file(mosaic, tmp_path):
     with open_image(mosaic) as image:
-        noise = replace(measure_sections(image), void=((0.0, -99.0), (), (5.0,), ()))
+        psf = (MoffatPsf(3.0, 2.5, 9, "stars"), MoffatPsf(), MoffatPsf(2.0, origin="given"), MoffatPsf())
+        large = LargeObjects(np.eye(3, dtype=np.int32), np.array([4]), np.array([[9.5, 7.5]]), np.array([50.0]))
+        noise = replace(measure_sections(image), void=((0.0, -99.0), (), (5.0,), ()), psf=psf, large=large)
     save_noise(tmp_path / "noise.npz", noise)
     found = load_noise(tmp_path / "noise.npz")
     for name in ("shape", "has_rms", "photons", "largest", "void"):
         assert getattr(found, name) == getattr(noise, name)
     for name in ("background", "sigma"):
         np.testing.assert_array_equal(getattr(found, name), getattr(noise, name))
+    assert [psf.record() for psf in found.psf] == [psf.record() for psf in noise.psf]
+    assert found.large.record() == large.record() and found.large.boxes(4) == large.boxes(4)
     assert load_noise(tmp_path / "absent.npz") is None

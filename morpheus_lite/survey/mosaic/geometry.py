@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import reading
@@ -108,8 +109,10 @@ def save_noise(path: Path, noise: BackgroundMesh) -> None:
     arrays |= {
         name: value
         for name, value in vars(noise).items()
-        if name not in ("centers", "void", "psf") and value is not None
+        if name not in ("centers", "void", "psf", "large") and value is not None
     }
+    if noise.large is not None:
+        arrays |= {f"large_{name}": value for name, value in vars(noise.large).items()}
     arrays["psf"] = json.dumps([vars(psf) for psf in noise.psf])
     arrays["void"] = [(band, value) for band, values in enumerate(noise.void) for value in values]
     with path.open("wb") as file:
@@ -122,6 +125,7 @@ def load_noise(path: Path) -> BackgroundMesh | None:
         return None
     with reading(path), np.load(path) as file:
         arrays = dict(file)
+    large = {name.removeprefix("large_"): value for name, value in arrays.items() if name.startswith("large_")}
     voids = arrays["void"].reshape(-1, 2).tolist()
     return BackgroundMesh(
         tuple(arrays["shape"].tolist()),
@@ -135,5 +139,6 @@ def load_noise(path: Path) -> BackgroundMesh | None:
         void=tuple(
             tuple(value for of_band, value in voids if of_band == band) for band in range(len(arrays["photons"]))
         ),
+        large=LargeObjects(**large) if large else None,
         psf=tuple(MoffatPsf(**one) for one in json.loads(str(arrays["psf"]))),
     )

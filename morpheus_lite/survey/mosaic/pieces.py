@@ -82,6 +82,10 @@ class CroppedMaps(MapFile):
         shared = _shared(window, self._within)
         super().write_plane(name, pixels[_moved(shared, window).slices], _moved(shared, self._within))
 
+    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
+        """A window of the whole that lies inside the part."""
+        return super().read_plane(name, _moved(window or self._within, self._within))
+
 
 class PieceMaps:
     """Class maps that lie in one file for each piece, read and written by windows of the whole.

@@ -9,7 +9,14 @@ from typing import Any
 
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.pipeline.plan import measure_chosen_background, noise_record, plan_run, run_record, source_options
+from morpheus_lite.pipeline.plan import (
+    kinds_of,
+    measure_chosen_background,
+    noise_record,
+    plan_run,
+    run_record,
+    source_options,
+)
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -82,7 +89,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
             plan = plan_run(opened, model, job.options, workers=job.threads, outside=prepared.outside)
             noise = load_noise(place / NOISE)
             record = {**plan.record, **run_record(plan.image, job.options), **noise_record(plan.image, model, noise)}
-            with CroppedMaps(aside, window, plan.kinds, wcs=plan.image.wcs, provenance=record) as maps:
+            with CroppedMaps(aside, window, kinds_of(plan.kinds, noise), wcs=plan.image.wcs, provenance=record) as maps:
                 plan.inferer.fill(plan.image, maps, noise=noise, within=window)
         aside.replace(product)
         seconds = time.perf_counter() - start

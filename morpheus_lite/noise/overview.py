@@ -1,0 +1,222 @@
+"""What is true of a whole image, measured before anything is done with it: background, noise, PSF, large objects.
+
+Every step, for an image in memory or in a file, whole or in pieces, sees the image through what is measured here.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+from scipy import ndimage
+
+from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
+from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.core.psf import MoffatPsf, canonical_factor
+from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_background, normalize, subtract
+from morpheus_lite.noise.box_statistics import ABSURD
+from morpheus_lite.noise.psf import with_psf
+from morpheus_lite.noise.subtracted import measure_sections
+
+LARGE = 22.0
+"""Half-light radius, in pixels or bins of a wide PSF, above which the network sees an object in larger bins."""
+
+_SEEN = 18.0  # half-light radius that the bins bring it to, at most
+_COARSEST = 64
+_LARGE_SCALE = 3  # blocks: what is narrower is no large-scale light
+_CORE, _REGION = 6.0, 3.0  # S/N of blocks
+_PART = 0.1  # share of the light that makes a part of it an object of its own
+_N_LEVELS = 16
+_SMOOTHING = 0.15  # half-light radii
+_GROWN = 0.5  # half-light radii
+
+
+def measure_image(
+    image: ImageReader,
+    *,
+    background: str | float = "mesh",
+    given: Sequence[MoffatPsf | None] | None = None,
+    seen: ImageReader | None = None,
+    workers: int | None = None,
+) -> BackgroundMesh:
+    """Measure background, noise, PSF and large objects of an image that is read by section.
+
+    Parameters
+    ----------
+    image : ImageReader
+        The image.
+    background : {"mesh", "none"} or float
+        What is to be subtracted: what the mesh shows, nothing, or one level in data units.
+    given : sequence of MoffatPsf, optional
+        PSFs that are not to be measured, None for those that are.
+    seen : ImageReader, optional
+        The same image, each pixel of which is to be read just once.
+    workers : int, optional
+        Threads.
+
+    Returns
+    -------
+    BackgroundMesh
+        Under large objects, whose light fills boxes of the mesh, the background is that of boxes eight times as large.
+    """
+    overview = _Overview.of(seen or image, image.read(Window(0, 0, 1, 1)).n_bands)
+    noise = with_psf(measure_sections(overview, background=background, workers=workers), image, given)
+    return _with_large_objects(noise, overview.image, fixed=background != "mesh")
+
+
+def see_sky(image: SkyImage, background: str | float) -> SkyImage:
+    """An image as networks and detection see it: less its background, and with the noise of the sky."""
+    return subtract(image, measure_image(MemoryImage(image), background=background), sky_noise=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Overview:
+    """An image whose pixels are averaged over blocks as it is read, each once, in pieces of whole blocks."""
+
+    source: ImageReader
+    means: np.ndarray
+
+    @classmethod
+    def of(cls, source: ImageReader, n_bands: int) -> "_Overview":
+        shape = (-(-length // BLOCK_SIDE) for length in source.shape)
+        return cls(source, np.full((*shape, n_bands), np.nan, np.float32))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.source.shape
+
+    @property
+    def wcs(self) -> WCS | None:
+        return self.source.wcs
+
+    @property
+    def has_rms(self) -> tuple[bool, ...]:
+        return self.source.has_rms
+
+    def read(self, window: Window, /) -> SkyImage:
+        piece = self.source.read(window)
+        y, x = window.y // BLOCK_SIDE, window.x // BLOCK_SIDE
+        means = _block_means(piece)
+        self.means[y : y + means.shape[0], x : x + means.shape[1]] = means
+        return piece
+
+    def close(self) -> None:
+        self.source.close()
+
+    @property
+    def image(self) -> SkyImage:
+        """The blocks as an image."""
+        means = self.means
+        bands = tuple(str(band + 1) for band in range(means.shape[2]))
+        valid = np.isfinite(means)
+        return SkyImage(np.where(valid, means, np.float32(0)), bands, valid)
+
+
+def _block_means(piece: SkyImage) -> np.ndarray:
+    """Means over the valid pixels of blocks: float32, shape ``(block y, block x, band)``, NaN where there is none."""
+    usable = piece.valid
+    if piece.rms is not None:
+        known = piece.rms[piece.rms > 0]
+        usable = usable & (piece.rms < ABSURD * (np.median(known[::16]) if len(known) else np.inf))
+    light, count = np.where(usable, piece.data, np.float32(0)), usable.astype(np.float32)
+    for axis in (0, 1):
+        starts = np.arange(0, light.shape[axis], BLOCK_SIDE)
+        light, count = (np.add.reduceat(plane, starts, axis=axis) for plane in (light, count))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (light / count).astype(np.float32)
+
+
+def _with_large_objects(noise: BackgroundMesh, blocks: SkyImage, *, fixed: bool) -> BackgroundMesh:
+    """The noise with the large objects of the image, and under them the background of the blocks."""
+    if min(blocks.shape) < 2 * _LARGE_SCALE:
+        return noise
+    valid = blocks.valid.copy()
+    for band, values in enumerate(noise.void):
+        for value in values:
+            # Blocks beside an area without data hold some of it.
+            valid[..., band] &= ~ndimage.binary_dilation(blocks.data[..., band] == np.float32(value), np.ones((3, 3)))
+    blocks = replace(blocks, valid=valid)
+    coarse = measure_background(blocks)
+    large = _find(*normalize(blocks, coarse), canonical_factor(noise.psf))
+    if large is None:
+        return noise
+    noise = replace(noise, large=large)
+    return noise if fixed else _background_below(noise, coarse)
+
+
+def _find(snr: np.ndarray, valid: np.ndarray, factor: int) -> LargeObjects | None:
+    """The large objects in S/N and validity of blocks ``(y, x, band)``; None if there are none."""
+    light = snr.sum(axis=2) / np.sqrt(np.maximum(valid.sum(axis=2), 1))
+    smooth = ndimage.grey_opening(light, (_LARGE_SCALE, _LARGE_SCALE))
+    parts, n_parts = ndimage.label(smooth > _REGION)
+    if not n_parts:
+        return None
+    index = np.arange(1, n_parts + 1)
+    area, core = ndimage.sum_labels(np.ones_like(parts), parts, index), ndimage.maximum(smooth, parts, index)
+    least = np.pi * (factor * LARGE / BLOCK_SIDE) ** 2
+    labels = np.zeros(parts.shape, np.int32)
+    objects: list[tuple[int, tuple[int, int], float]] = []
+    for part in index[(core > _CORE) & (area > least)].tolist():
+        own = parts == part
+        for piece in _pieces(smooth, own, _half_light_radius(light[own])):
+            radius = _half_light_radius(light[piece])
+            if radius <= factor * LARGE:
+                continue
+            binning = factor * 2 ** max(int(np.ceil(np.log2(radius / (factor * _SEEN)))), 1)
+            y, x = np.unravel_index(np.argmax(np.where(piece, smooth, -np.inf)), piece.shape)
+            objects.append((min(binning, factor * _COARSEST), (int(y), int(x)), radius))
+            labels[piece] = len(objects)
+    if not objects:
+        return None
+    binning, centers, radii = (np.array(column) for column in zip(*objects, strict=True))
+    # The surroundings of an object, as far as no other one is nearer.
+    distance, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    around = labels[tuple(nearest)]
+    grown = np.where(distance * BLOCK_SIDE <= _GROWN * np.concatenate([[0], radii])[around], around, 0)
+    return LargeObjects(grown.astype(np.int32), binning.astype(np.int64), (centers + 0.5) * BLOCK_SIDE - 0.5, radii)
+
+
+def _half_light_radius(light: np.ndarray) -> float:
+    """Radius in pixels of the circle of as many blocks as, the brightest first, have half of the light."""
+    ordered = np.cumsum(np.sort(np.maximum(light, 0))[::-1])
+    n_blocks = np.searchsorted(ordered, ordered[-1] / 2) + 1
+    return float(BLOCK_SIDE * np.sqrt(n_blocks / np.pi))
+
+
+def _pieces(smooth: np.ndarray, own: np.ndarray, radius: float) -> list[np.ndarray]:
+    """Masks of the parts of one object of large-scale light, each with a tenth of its light or more."""
+    from photutils.segmentation import SegmentationImage, deblend_sources
+
+    light = ndimage.gaussian_filter(np.maximum(smooth, 0), _SMOOTHING * radius / BLOCK_SIDE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        pieces = deblend_sources(
+            light,
+            SegmentationImage(own.astype(np.int32)),
+            9,
+            n_levels=_N_LEVELS,
+            contrast=_PART,
+            progress_bar=False,
+        ).data
+    return [pieces == number for number in range(1, pieces.max() + 1)]
+
+
+def _background_below(noise: BackgroundMesh, coarse: BackgroundMesh) -> BackgroundMesh:
+    """The mesh whose boxes under large objects have the background of the blocks, and the noise of other boxes."""
+    covered = noise.covered
+    if not covered.any() or covered.all():
+        return noise
+    y, x = np.meshgrid(*noise.centers, indexing="ij")
+    middle = (BLOCK_SIDE - 1) / 2
+    below = coarse.background_at((x.ravel() - middle) / BLOCK_SIDE, (y.ravel() - middle) / BLOCK_SIDE)
+    below = below.reshape(noise.background.shape)
+    # Means over blocks hold the faint sources too, which the boxes leave out.
+    below += np.median((noise.background - below)[~covered], axis=0)
+    nearest = ndimage.distance_transform_edt(covered, return_distances=False, return_indices=True)
+    known = (noise.sigma > 0).any(axis=(0, 1))
+    background = np.where(covered[..., None] & known, below, noise.background)
+    return replace(noise, background=background.astype(np.float32), sigma=noise.sigma[tuple(nearest)])

@@ -1,0 +1,72 @@
+"""Large objects of an image, and the background under them."""
+
+import numpy as np
+import pytest
+
+from morpheus_lite.core.image import MemoryImage
+from morpheus_lite.core.large_objects import LargeObjects
+from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.overview import measure_image
+from tests.star_fields import galaxy, seen, star_grid
+
+
+def noise_of(light, **options):
+    return measure_image(MemoryImage(seen(light)), **options)
+
+
+@pytest.mark.parametrize(("n", "radius", "binning"), [(1, 40, 2), (1, 60, 4), (1, 100, 8), (4, 60, 2)])
+def test_large_galaxies_are_seen_in_bins_as_large_as_they_need(n, radius, binning):
+    size = 8 * radius
+    large = noise_of(galaxy(size, radius, n, 2)).large
+    assert large.binning.tolist() == [binning]
+    assert np.abs(large.centers - size / 2).max() < 16
+    assert 0.4 * radius < large.radii[0] < 1.1 * radius
+    assert large.at(Window(size // 2, size // 2, 3, 5)).tolist() == [[1] * 5] * 3
+    assert not large.at(Window(0, 0, 8, 8)).any()
+
+
+@pytest.mark.parametrize(
+    "light",
+    [
+        np.zeros((300, 300)),
+        galaxy(300, 8, 1, 5),
+        galaxy(300, 15, 4, 3),
+        star_grid(3.0, 2.5, brightest=50_000),
+        star_grid(2.5, 3.0, n=20, step=16),
+    ],
+    ids=["sky", "disk", "spheroid", "bright stars", "crowded stars"],
+)
+def test_images_without_large_objects_have_none(light):
+    assert noise_of(light).large is None
+
+
+def test_two_large_galaxies_are_two():
+    light = np.zeros((400, 700))
+    light[:, :400] += galaxy(400, 40, 1, 3)
+    light[:, 300:] += galaxy(400, 40, 1, 3)
+    large = noise_of(light).large
+    assert sorted(large.centers[:, 1].round(-1).tolist()) == pytest.approx([200, 500], abs=12)
+
+
+def test_the_mesh_does_not_eat_a_large_galaxy():
+    light = galaxy(900, 80, 1, 2)
+    noise = noise_of(light)
+    y, x = np.mgrid[:900:20, :900:20]
+    eaten = noise.background_at(x.ravel(), y.ravel())[:, 0]
+    # The mesh alone takes the middle of the galaxy, ten times its noise, for sky.
+    assert np.abs(eaten).max() < 0.3
+    assert noise.sigma == pytest.approx(1, abs=0.06)
+
+
+def test_a_chosen_background_stays():
+    noise = noise_of(galaxy(500, 60, 1, 2) + 5, background=5.0)
+    assert noise.large is not None
+    assert (noise.background == 5).all()
+
+
+def test_boxes_hold_their_objects():
+    labels = np.zeros((10, 12), np.int32)
+    labels[2:4, 3:6], labels[7, 7:9] = 1, 2
+    large = LargeObjects(labels, np.array([2, 4]), np.array([[20.0, 35.0], [60.0, 64.0]]), np.array([30.0, 60.0]))
+    assert large.boxes(2) == [Window(16, 24, 16, 24)] and large.boxes(4) == [Window(56, 56, 8, 16)]
+    assert large.at(Window(31, 23, 2, 2)).tolist() == [[0, 1], [0, 0]]
