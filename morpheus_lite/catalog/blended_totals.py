@@ -78,6 +78,6 @@ def total_of_blends(
 
 
 def _growth(ratio: np.ndarray, snr: np.ndarray, isolated: np.ndarray) -> float:
-    """How much total over isophotal flux grows with one over S/N, on the isolated sources."""
+    """Growth of total over isophotal flux with one over S/N, on the isolated sources."""
     chosen = isolated & (snr > _FAINTEST) & (snr < _BRIGHTEST) & np.isfinite(ratio)
     return float(np.median(((ratio - _WINGS) * snr)[chosen])) if chosen.sum() >= _FEWEST else _GROWTH
