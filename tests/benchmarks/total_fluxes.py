@@ -10,6 +10,7 @@ core-s.
 import argparse
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ EDGES = (16, 23, 24, 25, 26, 27)
 MIXED = int(ml.SourceFlag.BLENDED | ml.SourceFlag.DEBLEND_CHILD)
 
 
-def measured(seed: int, model: ml.Model, bands: tuple[str, ...], scale: float, band: str | None) -> list[np.ndarray]:
+def measured(seed: int, model: Any, bands: tuple[str, ...], scale: float, band: str | None) -> list[np.ndarray]:
     """True rows and measured columns of the matched sources of one field."""
     field = simulate_field(seed, shape=(512, 512), pixel_scale=scale, bands=bands)
     seen = observe(field, plain_conditions(field), np.random.default_rng([seed, 2]))
