@@ -12,12 +12,8 @@ from morpheus_lite import OptionError, read_image
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
 from morpheus_lite.catalog.photometry import find_gains, gain_of_header
 from morpheus_lite.catalog.total_flux import (
-    MOFFAT_WEIGHTS,
     SERSIC_INDICES,
-    SERSIC_WEIGHTS,
-    moffat_weights,
     profiles_behind,
-    sersic_weights,
 )
 
 FWHM = 3.0
@@ -160,10 +156,3 @@ def test_gain_is_read_from_files_but_not_added_to_rms_planes(tmp_path):
 def test_impossible_options(wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         MeasureOptions(**wrong)
-
-
-def test_the_table_of_gaussians_is_what_the_fit_gives():
-    assert {0.5, *SERSIC_WEIGHTS} == set(SERSIC_INDICES)
-    for table, fit in ((SERSIC_WEIGHTS, sersic_weights), (MOFFAT_WEIGHTS, moffat_weights)):
-        for number, weights in table.items():
-            np.testing.assert_allclose(weights, fit(number), atol=1e-6)
