@@ -135,11 +135,11 @@ class OnePass:
             writer, part = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
         tiles = tile_windows(bands.shape, self.grid(image.n_bands))
         show(bands, (window for window in tiles if part is None or window.touches(part)), writer, progress)
-        large = whole.noise.large
-        for bins in [] if large is None else np.unique(large.binning).tolist():
-            coarse = BinnedBands.measured(whole, bins)
-            chosen = coarse_tiles(coarse, large, self.model.halo, within)
-            show(coarse, chosen, MergedMaps(maps, coarse, large, factor, within), None)
+        if (large := whole.noise.large) is not None:
+            for bins in np.unique(large.binning).tolist():
+                coarse = BinnedBands.measured(whole, bins)
+                chosen = coarse_tiles(coarse, large, self.model.halo, within)
+                show(coarse, chosen, MergedMaps(maps, coarse, large, factor, within), None)
         self.model.release()
 
 

@@ -176,6 +176,7 @@ def _arrays(classification: Classification, labels: np.ndarray | None) -> dict[s
         "flags": classification.flags,
         "entropy": classification.entropy,
         "tta_disagreement": classification.tta_disagreement,
+        "large_object": classification.large_object,
     }
 
 

@@ -147,7 +147,7 @@ def _candidates(snr: np.ndarray, valid: np.ndarray) -> _Stamps:
     y, x = y[inner], x[inner]
     order = np.argsort(-light[y, x], kind="stable")
     padded = np.pad(np.where(valid, snr, np.float32(np.nan)), _HALF, constant_values=np.nan)
-    kept = []
+    kept: list[np.ndarray] = []
     for k in order:
         if len(kept) == _N_CANDIDATES:
             break
