@@ -83,7 +83,7 @@ class PictureBlocks:
             self._n_seen["labels"] += math.prod(window.shape)
 
     def drawn(self, image: ImageReader, maps: MapStore, table: QTable) -> Overview:
-        """What the picture is drawn from; what was not added is read."""
+        """Planes that the picture is drawn from; those that were not added are read."""
         self._read_missing(image, maps)
         head = self._image
         assert head is not None
