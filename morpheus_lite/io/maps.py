@@ -287,6 +287,7 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
         dict(provenance),
         arrays["entropy"],
         arrays["tta_disagreement"],
+        arrays["large_object"],
     )
     return classification, arrays["segmentation"], provenance
 

@@ -145,7 +145,7 @@ def test_chosen_planes_are_in_the_order_of_the_file():
         map_planes(["colour"])
     with pytest.raises(OptionError, match=r"\(none\)"):
         map_planes([])
-    assert len(map_planes(PLANES)) == 20
+    assert len(map_planes(PLANES)) == 21
 
 
 @pytest.mark.parametrize("build", [sip_header, tpv_header])
