@@ -35,7 +35,7 @@ class SourcePart:
 
 @dataclass(frozen=True)
 class Correction:
-    """What a person said of one source, or of several that are one.
+    """Correction by a person of one source, or of several that are one.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Correction:
 
 @dataclass(frozen=True, eq=False)
 class CorrectedSources:
-    """What corrections make of a label map.
+    """Result of corrections of a label map.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class Corrections:
         return CorrectedSources(corrected, classes, false, frozenset(reshaped))
 
     def _nearest(self, one: Correction, labels: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Which part each pixel is nearest to: int64, shape ``(pixel,)``."""
+        """Part that each pixel is nearest to: int64, shape ``(pixel,)``."""
         for part in one.parts:
             inside = 0 <= part.y < self.shape[0] and 0 <= part.x < self.shape[1]
             if not inside or labels[part.y, part.x] not in one.labels:

@@ -34,7 +34,7 @@ class ImageReader(Protocol):
 
 
 class MapWriter(Protocol):
-    """Where class maps are written to by window."""
+    """Class maps that are written by window."""
 
     def write(self, window: Window, classification: Classification, /) -> None:
         """Write the class maps of a window; planes of which the classification has none stay as they are."""

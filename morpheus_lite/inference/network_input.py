@@ -1,4 +1,4 @@
-"""What a network sees of an image: the bands of its model, in units of the noise of their sky."""
+"""Input of a network: the bands of its model, in units of the noise of their sky."""
 
 import logging
 from dataclasses import dataclass

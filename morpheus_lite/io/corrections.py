@@ -26,7 +26,7 @@ VERSION = 1
 
 
 def correction_header(image: SkyImage, labels: np.ndarray, model: str) -> dict[str, Any]:
-    """What a file of corrections holds beside the sources: format, image, label map and model."""
+    """Head of a file of corrections, beside the sources: format, image, label map and model."""
     return {
         "format": FORMAT,
         "version": VERSION,

@@ -88,7 +88,7 @@ def _convolution_shapes(name: str, channels: int, q: int) -> dict[str, tuple[int
 
 
 class _Config:
-    """What the configurations of all networks have in common: stages of a U-Net, and plain values."""
+    """Base of the configurations of all networks: stages of a U-Net, and plain values."""
 
     down: tuple[Stage, ...]
     intermediate: Stage

@@ -1,4 +1,4 @@
-"""What is true of a whole image, measured before anything is done with it: background, noise, PSF, large objects.
+"""Properties of a whole image, measured before anything is done with it: background, noise, PSF, large objects.
 
 Every step, for an image in memory or in a file, whole or in pieces, sees the image through what is measured here.
 """
