@@ -164,8 +164,8 @@ def measure_surroundings(
         if options.structure:
             structures = measure_structure(stamps, centrals, detection.noise)
         points = [
-            _correct_in_bands(*one) if from_space and is_point[row] else []
-            for row, *one in zip(rows, stamps, light, scales, corrections, strict=True)
+            _correct_in_bands(stamp, one, scale, correction) if from_space and is_point[row] else []
+            for row, stamp, one, scale, correction in zip(rows, stamps, light, scales, corrections, strict=True)
         ]
         return list(map(_Source, light, corrections, structures, points))
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from astropy.wcs import WCS
@@ -125,7 +125,7 @@ def _new_axes(wcs: WCS | None, shape: tuple[int, int]) -> Any:
     height = float(np.clip(side * shape[0] / shape[1], 2, 10))
     _, ax = plt.subplots(figsize=(side + 1, height), layout="constrained", subplot_kw={"projection": projection})
     if projection is not None:
-        for axis, name in zip(ax.coords, ("RA", "Dec"), strict=True):
+        for axis, name in zip(cast(Any, ax).coords, ("RA", "Dec"), strict=True):
             axis.set_axislabel(name, minpad=0.6)
             axis.set_ticklabel(exclude_overlapping=True)
     else:
