@@ -67,7 +67,8 @@ def test_training_on_a_full_disk(tmp_path, capsys):
         assert main(arguments) == 1
     message = capsys.readouterr().err
     assert "state.npz cannot be written: the file would be too large" in message and len(message.splitlines()) == 1
-    assert not out.exists() and {path.name for path in run.iterdir()} <= {"model.json", "training.json", "log.csv"}
+    left = {path.name for path in run.iterdir()}
+    assert not out.exists() and left <= {"model.json", "training.json", "log.csv", "held_out.csv"}
     assert main(arguments) == 0
     steps = [line.partition(",")[0] for line in (run / "log.csv").read_text().splitlines()]
     assert steps == ["step", "1"]

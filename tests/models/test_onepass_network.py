@@ -116,7 +116,7 @@ def test_configuration_round_trip_and_refusals():
         OnePassConfig.from_dict({"up": [[1, 4]], "intermediate": [1, 4]})
     with pytest.raises(ModelError, match="unknown depth"):
         OnePassConfig.from_dict({**FIXED.to_dict(), "depth": 3})
-    with pytest.raises(ModelError, match="as many"):
+    with pytest.raises(ModelError, match="expected the same number"):
         replace(FIXED, up=((1, 4),))
     with pytest.raises(ModelError, match="positive"):
         replace(FIXED, stretches=(1.0, 0.0))
