@@ -488,7 +488,8 @@ def _is_steep(boxes: np.ndarray, least: float) -> bool:
     slopes = np.stack([boxes["slope_y"], boxes["slope_x"]])
     slope = np.hypot(*slopes)
     # ``spread`` is in units of the RMS plane where there is one; slopes are in data units.
-    tilt = slope * BOX / (boxes["spread"] * np.where(np.isnan(boxes["floor"]), 1, boxes["floor"]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        tilt = slope * BOX / (boxes["spread"] * np.where(np.isnan(boxes["floor"]), 1, boxes["floor"]))
     if not np.isfinite(tilt).any() or not np.nanmedian(tilt) > least:
         return False
     # The slope of a sky is alike in neighbouring boxes; slopes of galaxies and of noise are not.

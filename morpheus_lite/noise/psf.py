@@ -47,7 +47,8 @@ def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
         return (Window(0, 0, *shape),)
     starts = []
     for length in shape:
-        side, count = min(_CELL, length), min(_N_CELLS, -(-length // _CELL))
+        side = min(_CELL, length)
+        count = min(_N_CELLS, length // side)
         starts.append((side, [(2 * k + 1) * length // (2 * count) - side // 2 for k in range(count)]))
     (height, rows), (width, columns) = starts
     return tuple(Window(y, x, height, width) for y in rows for x in columns)

@@ -80,6 +80,13 @@ def test_windows_depend_on_the_shape_alone():
     assert len(large) == 9 and all(window.shape == (352, 352) for window in large)
     assert max(window.y + 352 for window in large) <= 4000 and max(window.x + 352 for window in large) <= 5000
     assert all(window.height == 100 for window in psf_windows((100, 9000)))
+    for shape in ((1040, 500), (1025, 1025), (1100, 353), (9000, 703), (1, 1025)):
+        windows = psf_windows(shape)
+        seen = np.zeros(shape, int)
+        for window in windows:
+            assert window.y >= 0 and window.x >= 0
+            seen[window.slices] += 1
+        assert seen.max() == 1 and seen.sum() == sum(window.height * window.width for window in windows)
 
 
 @pytest.mark.parametrize("beta", [2.0, 4.0])

@@ -307,7 +307,7 @@ def small_disk(folder, *, size="1m"):
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(finished, tmp_path):
     images, done = finished
-    with small_disk(tmp_path / "disk") as root:
+    with small_disk(tmp_path / "disk", size="2m") as root:
         here = {"cluster": HERE, "run": RunOptions(retries=0)}
         shutil.copytree(tile_directory(done, "t0"), tile_directory(root, "t0"))
         free = shutil.disk_usage(root).free
