@@ -97,7 +97,7 @@ def signal_figure(path: Path) -> None:
 
 def learning_figure(runs: dict, size: Size, path: Path) -> None:
     """Loss and TAP of the validation samples while all layers were trained, for every start."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.8), layout="constrained")
     for colour, (start, history) in zip(COLOURS, runs.items(), strict=False):
         seen = [entry["samples"] for entry in history]
         left.plot(seen, [entry["validation_loss"] for entry in history], "o-", ms=3, color=colour, label=start)
@@ -110,7 +110,7 @@ def learning_figure(runs: dict, size: Size, path: Path) -> None:
     )
     for panel in (left, right):
         panel.grid(alpha=0.25)
-        panel.legend(fontsize=8)
+    figure.legend(*right.get_legend_handles_labels(), fontsize=8, loc="outside right center")
     save(figure, path)
 
 
