@@ -26,6 +26,7 @@ from morpheus_lite.inference.network_input import Bands, NetworkInput
 from morpheus_lite.inference.pyramid import MergedMaps, coarse_tiles
 from morpheus_lite.inference.test_time_augmentation import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
 from morpheus_lite.inference.tile_memory import TileModel, tile_side, workers_in
+from morpheus_lite.inference.wings import WinglessBands, has_wings
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.overview import measure_image
@@ -133,6 +134,8 @@ class OnePass:
             log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
             bands = binned = BinnedBands.measured(whole, factor)
             writer, part = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
+        if any(map(has_wings, whole.noise.psf)):
+            bands = WinglessBands.measured(bands, [replace(psf, fwhm=psf.fwhm / factor) for psf in whole.noise.psf])
         tiles = tile_windows(bands.shape, self.grid(image.n_bands))
         show(bands, (window for window in tiles if part is None or window.touches(part)), writer, progress)
         if (large := whole.noise.large) is not None:

@@ -18,6 +18,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.domain_check import check_domain, middle
 from morpheus_lite.inference.inferer import Inferer, make_inferer
+from morpheus_lite.inference.wings import has_wings
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import Model, choose_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
@@ -168,9 +169,11 @@ def noise_record(image: ImageSource, model: Model, noise: BackgroundMesh | None)
     if noise is None:
         return {}
     psfs = dict(zip(image.bands, noise.psf, strict=True))
-    factor = canonical_factor(psf for band, psf in psfs.items() if not model.bands or band in model.bands)
+    seen = {band: psf for band, psf in psfs.items() if not model.bands or band in model.bands}
+    factor, winged = canonical_factor(seen.values()), [band for band, psf in seen.items() if has_wings(psf)]
     record: dict[str, Any] = {"psf": {band: psf.record() for band, psf in psfs.items()}}
     record |= {"binning": factor} if factor > 1 else {}
+    record |= {"wings_removed": winged} if winged else {}
     return record if noise.large is None else {**record, "large_objects": noise.large.record()}
 
 

@@ -30,6 +30,16 @@ def test_stars_are_point_sources(model, fwhm, beta):
     assert result.provenance["binning"] == np.ceil(fwhm / 3)
 
 
+@pytest.mark.parametrize(("fwhm", "beta", "least"), [(2.2, 1.7, 36), (3.1, 1.9, 34), (5.0, 1.9, 36)])
+def test_stars_with_wide_wings_are_point_sources(model, fwhm, beta, least):
+    """All were spheroids, or all but some, before the wings were taken out."""
+    image = seen(star_grid(fwhm, beta, brightest=3000))
+    result = ml.classify(image, model)
+    table = ml.measure(ml.deblend(ml.segment(result), image), image, result)
+    assert len(table) == 36 and np.count_nonzero(table["morphology"] == "point_source") >= least
+    assert result.provenance["wings_removed"] == table.meta["wings_removed"] == ["1"]
+
+
 def test_a_given_psf_is_that_of_the_run(model):
     image = seen(star_grid(5.0, 3.0, n=2))
     narrow = ml.classify(image, model, psf="2.5px")

@@ -1,0 +1,123 @@
+"""An image as a network sees it without the wings of its PSF."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.fft
+
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.psf import MoffatPsf, moffat_radius
+from morpheus_lite.core.windows import Window
+from morpheus_lite.inference.network_input import NetworkInput
+from morpheus_lite.noise.background_mesh import measure_background
+from morpheus_lite.noise.psf import psf_windows
+
+WINGED = 2.75
+"""Index of a Moffat profile below which its wings are taken out: with wider ones, networks take stars for spheroids."""
+
+_WANTED = 3.5  # index of the profile that is left, of equal FWHM
+_HALF = 32  # pixels of the kernel on each side of its centre
+_NOISE = 0.01  # of the light, at frequencies that the PSF hardly passes: what is weaker is not restored
+_OVERSAMPLING = 5
+
+
+def has_wings(psf: MoffatPsf) -> bool:
+    """True if the index of a PSF is known, and below `WINGED`."""
+    return psf.is_known and psf.beta < WINGED
+
+
+def wing_kernel(fwhm: float, beta: float) -> np.ndarray:
+    """Kernel that turns a Moffat profile into one of the same FWHM with hardly any wings.
+
+    Parameters
+    ----------
+    fwhm : float
+        In pixels.
+    beta : float
+        Index of the profile.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, square with the centre in the middle, sum 1.
+
+    Notes
+    -----
+    The quotient of the two transfer functions, damped as by Wiener where that of the PSF is below a hundredth. Wide
+    wings take more from middle frequencies than from high ones, so the noise does not grow.
+    """
+    side = 4 * _HALF
+    seen, wanted = (scipy.fft.rfft2(scipy.fft.ifftshift(_moffat(fwhm, one, side))) for one in (beta, _WANTED))
+    kernel = scipy.fft.fftshift(scipy.fft.irfft2(wanted * np.conj(seen) / (np.abs(seen) ** 2 + _NOISE**2)))
+    middle = slice(side // 2 - _HALF, side // 2 + _HALF + 1)
+    kernel = kernel[middle, middle]
+    return kernel / kernel.sum()
+
+
+class WinglessBands:
+    """A `NetworkInput` without the wings of the PSFs of another.
+
+    Parameters
+    ----------
+    whole : NetworkInput
+        The image, or its bins.
+    psfs : sequence of MoffatPsf
+        Of its bands, in its pixels.
+    sigma : numpy.ndarray, optional
+        float32, shape ``(band,)``: scatter of the sky after convolution where it was 1 before.
+
+    Notes
+    -----
+    Invalid pixels count as sky. A pixel depends on those within 32 of it.
+    """
+
+    def __init__(self, whole: NetworkInput, psfs: Sequence[MoffatPsf], sigma: np.ndarray | None = None) -> None:
+        self.whole, self.bands, self.present = whole, whole.bands, whole.present
+        self.kernels = {i: wing_kernel(psf.fwhm, psf.beta) for i, psf in enumerate(psfs) if has_wings(psf)}
+        self.sigma = np.ones(len(whole.bands), np.float32) if sigma is None else sigma
+
+    @classmethod
+    def measured(cls, whole: NetworkInput, psfs: Sequence[MoffatPsf]) -> "WinglessBands":
+        """Bands whose noise is measured on parts of them: neighbouring pixels are often correlated."""
+        made, found = cls(whole, psfs), []
+        for window in psf_windows(whole.shape):
+            snr, valid = made.snr(window)
+            sigma = measure_background(SkyImage(snr, made.bands, valid)).sigma
+            found.append(sigma.reshape(-1, len(made.bands)))
+        known = [column[column > 0] for column in np.concatenate(found).T]
+        return cls(whole, psfs, np.array([np.median(one) if len(one) else 1 for one in known], np.float32))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.whole.shape
+
+    def snr(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """S/N and validity of a window: float32 and bool, shape ``(y, x, band)``."""
+        (height, width), margin = self.shape, _HALF
+        y, x = max(window.y - margin, 0), max(window.x - margin, 0)
+        bottom, right = min(window.y + window.height + margin, height), min(window.x + window.width + margin, width)
+        light, valid = self.whole.snr(Window(y, x, bottom - y, right - x))
+        here = np.s_[window.y - y : window.y - y + window.height, window.x - x : window.x - x + window.width]
+        snr = light[here].copy()
+        for band, kernel in self.kernels.items():
+            plane = np.where(valid[..., band], light[..., band], np.float32(0))
+            snr[..., band] = _convolved(plane, kernel)[here] / self.sigma[band]
+        return np.where(valid[here], snr, 0).astype(np.float32, copy=False), valid[here]
+
+
+def _convolved(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolution ``(y, x)`` of a plane that ends in sky, in double precision."""
+    shape = [scipy.fft.next_fast_len(length + 2 * _HALF, real=True) for length in plane.shape]
+    spectrum = scipy.fft.rfft2(plane.astype(np.float64), shape) * scipy.fft.rfft2(kernel, shape)
+    whole = scipy.fft.irfft2(spectrum, shape)
+    return whole[_HALF : _HALF + plane.shape[0], _HALF : _HALF + plane.shape[1]]
+
+
+def _moffat(fwhm: float, beta: float, side: int) -> np.ndarray:
+    """A profile ``(side, side)`` around its pixel ``side // 2``, summed over the pixels, sum 1."""
+    inside = (np.arange(side * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - side // 2 - 0.5
+    square = (inside[:, None] ** 2 + inside**2) / moffat_radius(fwhm, beta) ** 2
+    fine = ((1 + square) ** -beta).reshape(side, _OVERSAMPLING, side, _OVERSAMPLING)
+    profile = fine.sum(axis=(1, 3))
+    return profile / profile.sum()
