@@ -74,6 +74,7 @@ _PLAIN = re.compile(
     rb"(?:'(?:[ -&(-~]|'')*'|[TF]|[+-]?\d+(?:\.\d*)?(?:[ED][+-]?\d+)?) *(?:/[ -~]*)?"
 )
 _BLOCK, _MOST_BLOCKS, _MOST_COUNTED = 2880, 10000, 999
+_COUNTED = (b"NAXIS", b"TFIELDS", b"ZNAXIS")
 
 _FORM = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")
 _BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
@@ -131,7 +132,7 @@ def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
             break
         cards = scanned[0]
         is_plain.append(scanned[1])
-        for keyword in (b"NAXIS", b"TFIELDS", b"ZNAXIS"):
+        for keyword in _COUNTED:
             if not 0 <= cards.get(keyword, 0) <= _MOST_COUNTED:
                 raise InputError(
                     f"{path}[{hdu}]: {keyword.decode()} is {cards[keyword]}; FITS allows 0 to {_MOST_COUNTED}"
@@ -160,7 +161,10 @@ def _scan(stream: BinaryIO, where: str) -> tuple[dict[bytes, int], bool] | None:
                 return cards, is_plain
             is_plain = is_plain and _PLAIN.fullmatch(card) is not None
             if match := _COUNT.match(card):
-                cards.setdefault(match[1], int(match[2]))
+                keyword, value = match[1], int(match[2])
+                # Of a keyword that is there twice, astropy may count to either.
+                impossible = keyword in _COUNTED and not 0 <= value <= _MOST_COUNTED
+                cards[keyword] = value if impossible else cards.get(keyword, value)
         if len(block) < _BLOCK:
             return None
     raise InputError(f"{where}: the header has no END in {_MOST_BLOCKS * _BLOCK} bytes; it is no FITS file, or damaged")
@@ -389,6 +393,11 @@ def check_wcs(header: fits.Header, hdus: fits.HDUList | None) -> None:
     for keyword in dict.fromkeys(header):
         if _NUMBERS.fullmatch(keyword):
             card_number(header, keyword, where)
+    records = [card.keyword for card in header.cards if card.field_specifier]
+    if len(records) > len(set(records)):
+        # wcslib frees the memory of a repeated one twice.
+        twice = next(record for record in records if records.count(record) > 1)
+        raise ValueError(f"{twice} is there twice")
     for keyword in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"):
         whole(header, keyword, where, 0, most=9)
     if "AXISCORR" in header:

@@ -62,5 +62,5 @@ def _with_checksum(config: bytes, weights: bytes, rng: np.random.Generator) -> b
         if rng.random() < 0.95 and isinstance(values, dict) and values.get("sha256") == "":
             values["sha256"] = hashlib.sha256(weights).hexdigest()
         return json.dumps(values).encode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return config

@@ -59,6 +59,10 @@ REFUSED = {
         lambda: with_card(plain(), "NAXIS", "9" * 20),
         r"a.fits\[1\]: NAXIS is 9{20}; FITS allows",
     ),
+    "axes, said twice": (
+        lambda: with_card(plain(OBSERVER="x"), "OBSERVER", "9223372036854775807", becomes="NAXIS"),
+        r"a.fits\[1\]: NAXIS is 9223372036854775807; FITS allows",
+    ),
     "columns": (
         lambda: with_card(tiles("RICE_1"), "TFIELDS", "2147483647"),
         r"\[1\]: TFIELDS is 2147483647; FITS allows",
@@ -160,6 +164,16 @@ def test_a_wcs_that_wcslib_cannot_be_given_is_left_out(keyword, value, message, 
         image = read_image(path)
     assert image.wcs is None
     np.testing.assert_array_equal(image.data[:, :, 0], TRUTH.data[:, :, 0])
+
+
+def test_a_record_of_distortion_that_is_there_twice_is_not_given_to_wcslib(tmp_path):
+    """It would end the process."""
+    path, content = tmp_path / "a.fits", plain(OBSERVER="x", OBSID="y")
+    for keyword in ("OBSERVER", "OBSID"):
+        content = with_card(content, keyword, "'NAXES: 2'", becomes="DP1")
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"the WCS is not usable and is left out .DP1.NAXES is there twice"):
+        assert read_image(path).wcs is None
 
 
 def test_columns_as_wide_as_rows(tmp_path):
