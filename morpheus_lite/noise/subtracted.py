@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore
-from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.core.protocols import ImageReader, ImageView
 from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.background_mesh import (
     STEEP,
@@ -27,7 +26,7 @@ _STRIP_WIDTH = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class SubtractedImage:
+class SubtractedImage(ImageView):
     """An image seen through its noise map.
 
     Parameters
@@ -40,32 +39,12 @@ class SubtractedImage:
         As in `~morpheus_lite.noise.background_mesh.subtract`.
     """
 
-    image: ImageReader
     noise: BackgroundMesh
     sky_noise: bool = False
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.image.shape
-
-    @property
-    def wcs(self) -> WCS | None:
-        """WCS of the whole image."""
-        return self.image.wcs
-
-    @property
-    def has_rms(self) -> tuple[bool, ...]:
-        """True for each band whose noise is known in at least one pixel."""
-        return self.image.has_rms
 
     def read(self, window: Window, /) -> SkyImage:
         """The pixels of a window, subtracted."""
         return subtract(self.image.read(window), self.noise, window=window, sky_noise=self.sky_noise)
-
-    def close(self) -> None:
-        """Close what is open."""
-        self.image.close()
 
 
 def measure_sections(

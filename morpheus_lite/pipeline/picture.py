@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.protocols import ImageReader, ImageView, MapStore
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.mapfile import MapFile
 from morpheus_lite.pipeline.preview import Overview, middles, reduced
@@ -143,7 +143,7 @@ class PictureBlocks:
 
 
 @dataclass(frozen=True, eq=False)
-class PicturedImage:
+class PicturedImage(ImageView):
     """An image each of whose pixels is read once, seen by the blocks of a picture as it is read.
 
     Parameters
@@ -154,23 +154,7 @@ class PicturedImage:
         What sees it; None where there is no picture.
     """
 
-    image: ImageReader
     blocks: PictureBlocks | None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.image.shape
-
-    @property
-    def wcs(self) -> WCS | None:
-        """WCS of the whole image."""
-        return self.image.wcs
-
-    @property
-    def has_rms(self) -> tuple[bool, ...]:
-        """True for each band whose noise is known in at least one pixel."""
-        return self.image.has_rms
 
     def read(self, window: Window, /) -> SkyImage:
         """The pixels of a window."""
@@ -178,10 +162,6 @@ class PicturedImage:
         if self.blocks is not None:
             self.blocks.add_image(window, seen)
         return seen
-
-    def close(self) -> None:
-        """Close what is open."""
-        self.image.close()
 
 
 class PicturedMaps(MapFile):
