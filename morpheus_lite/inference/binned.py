@@ -12,11 +12,9 @@ import numpy as np
 
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
-from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.protocols import MapWriter
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.network_input import Bands
-from morpheus_lite.noise.background_mesh import measure_background
+from morpheus_lite.inference.network_input import Bands, sky_scatter
 
 _STRIP = 1 << 21  # pixels that are read at once
 _SAMPLE = 1 << 22  # pixels that the noise of bins is measured in
@@ -49,14 +47,7 @@ class BinnedBands:
     def measured(cls, whole: Bands, factor: int) -> "BinnedBands":
         """Bins whose noise is measured on a sample of them: neighbouring pixels are often correlated."""
         made = cls(whole, factor, np.ones(len(whole.bands), np.float32))
-        found = []
-        for window in made.sample():
-            data, valid = made.snr(window)
-            sigma = measure_background(SkyImage(data, made.bands, valid)).sigma
-            found.append(sigma.reshape(-1, len(made.bands)))
-        sigma = np.concatenate(found)
-        known = [column[column > 0] for column in sigma.T]
-        return cls(whole, factor, np.array([np.median(one) if len(one) else 1 for one in known], np.float32))
+        return cls(whole, factor, sky_scatter(made, made.sample()))
 
     def sample(self) -> Iterator[Window]:
         """Windows in which the noise is measured: all of a small image, cells on an even grid of a large one."""

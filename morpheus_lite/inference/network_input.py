@@ -1,6 +1,7 @@
 """Input of a network: the bands of its model, in units of the noise of their sky."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
+from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_background, normalize
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,17 @@ class NetworkInput(Protocol):
 
     def snr(self, window: Window, /) -> tuple[np.ndarray, np.ndarray]:
         """S/N and validity of a window: float32 and bool, shape ``(y, x, band)``."""
+
+
+def sky_scatter(bands: NetworkInput, windows: Iterable[Window]) -> np.ndarray:
+    """Scatter of the sky in each band, the median of what windows show: float32, ``(band,)``; 1 where none is seen."""
+    found = []
+    for window in windows:
+        snr, valid = bands.snr(window)
+        sigma = measure_background(SkyImage(snr, bands.bands, valid)).sigma
+        found.append(sigma.reshape(-1, len(bands.bands)))
+    known = [column[column > 0] for column in np.concatenate(found).T]
+    return np.array([np.median(one) if len(one) else 1 for one in known], np.float32)
 
 
 @dataclass(frozen=True, eq=False)

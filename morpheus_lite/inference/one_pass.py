@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.core.blocks import grown
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.protocols import MapStore, MapWriter
@@ -156,8 +157,7 @@ def _classify_window(
     bands: NetworkInput, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
 ) -> Classification:
     """The maps of one window; only the network's turn is limited, reading and preparing are not."""
-    seen, before = _with_halo(window, bands.shape, model.halo)
-    snr, valid = _network_input(bands, seen, window, before, model)
+    snr, valid = _network_input(bands, window, model)
     inside = valid[0, model.halo :, model.halo :][: window.height, : window.width, bands.present]
     classified, usable = np.asarray(inside.any(axis=2)), np.asarray(inside.all(axis=2))
     flags = np.where(usable, 0, int(PixelFlag.INVALID)).astype(np.uint8)
@@ -188,22 +188,14 @@ def _nan_outside(plane: np.ndarray, classified: np.ndarray) -> np.ndarray:
     return plane
 
 
-def _with_halo(window: Window, shape: tuple[int, int], halo: int) -> tuple[Window, tuple[int, int]]:
-    """A window and its halo, as far as the image goes, and where the window starts in it."""
-    y, x = max(window.y - halo, 0), max(window.x - halo, 0)
-    bottom, right = min(window.y + window.height + halo, shape[0]), min(window.x + window.width + halo, shape[1])
-    return Window(y, x, bottom - y, right - x), (window.y - y, window.x - x)
-
-
-def _network_input(
-    bands: NetworkInput, seen: Window, window: Window, before: tuple[int, int], model: TileModel
-) -> tuple[np.ndarray, np.ndarray]:
+def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tuple[np.ndarray, np.ndarray]:
     """S/N and validity ``(1, y, x, band)`` of a tile; what lies outside the image is invalid, as missing data are."""
     # Whole cells of the network's pooling.
     sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
     snr = np.zeros((1, *sides, len(bands.bands)), np.float32)
     valid = np.zeros(snr.shape, bool)
-    y, x = (model.halo - pixels for pixels in before)
+    seen = grown(window, model.halo, bands.shape)
+    y, x = model.halo - (window.y - seen.y), model.halo - (window.x - seen.x)
     place = (0, slice(y, y + seen.height), slice(x, x + seen.width))
     snr[place], valid[place] = bands.snr(seen)
     return snr, valid

@@ -9,6 +9,7 @@ stands out from the large-scale light is a source of its own, and keeps what the
 import numpy as np
 from scipy import ndimage
 
+from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.large_objects import LargeObjects
@@ -90,15 +91,12 @@ class MergedMaps:
         unit = self._finest
         side = _SCALE * unit
         margin = 2 * side + 4 * unit
-        height, width = self._binned.whole.shape
-        y, x = max(window.y - margin, 0), max(window.x - margin, 0)
-        bottom, right = min(window.y + window.height + margin, height), min(window.x + window.width + margin, width)
-        around = Window(y, x, bottom - y, right - x)
+        around = grown(window, margin, self._binned.whole.shape)
         snr, valid = self._binned.whole.snr(around)
         light = snr.sum(axis=2) / np.sqrt(np.maximum(valid.sum(axis=2), 1))
         smooth = ndimage.gaussian_filter(light, float(unit), truncate=4.0)
         scale = np.maximum(ndimage.grey_opening(smooth, (side, side)), 0)
-        here = np.s_[window.y - y : window.y - y + window.height, window.x - x : window.x - x + window.width]
+        here = inside(window, around)
         rise, scale = (smooth - scale)[here], scale[here]
         with np.errstate(invalid="ignore"):
             is_compact = fine[..., _COMPACT].sum(axis=2) > 0.5 * (1 - fine[..., BACKGROUND])

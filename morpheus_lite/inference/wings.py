@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.fft
 
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.psf import MoffatPsf, moffat_radius
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.network_input import NetworkInput
-from morpheus_lite.noise.background_mesh import measure_background
+from morpheus_lite.inference.network_input import NetworkInput, sky_scatter
 from morpheus_lite.noise.psf import psf_windows
 
 WINGED = 2.75
@@ -63,29 +62,28 @@ class WinglessBands:
         The image, or its bins.
     psfs : sequence of MoffatPsf
         Of its bands, in its pixels.
-    sigma : numpy.ndarray, optional
-        float32, shape ``(band,)``: scatter of the sky after convolution where it was 1 before.
+
+    Attributes
+    ----------
+    sigma : numpy.ndarray
+        float32, shape ``(band,)``: scatter of the sky after convolution where it was 1 before; 1 unless `measured`.
 
     Notes
     -----
     Invalid pixels count as sky. A pixel depends on those within 32 of it.
     """
 
-    def __init__(self, whole: NetworkInput, psfs: Sequence[MoffatPsf], sigma: np.ndarray | None = None) -> None:
+    def __init__(self, whole: NetworkInput, psfs: Sequence[MoffatPsf]) -> None:
         self.whole, self.bands, self.present = whole, whole.bands, whole.present
         self.kernels = {i: wing_kernel(psf.fwhm, psf.beta) for i, psf in enumerate(psfs) if has_wings(psf)}
-        self.sigma = np.ones(len(whole.bands), np.float32) if sigma is None else sigma
+        self.sigma = np.ones(len(whole.bands), np.float32)
 
     @classmethod
     def measured(cls, whole: NetworkInput, psfs: Sequence[MoffatPsf]) -> "WinglessBands":
         """Bands whose noise is measured on parts of them: neighbouring pixels are often correlated."""
-        made, found = cls(whole, psfs), []
-        for window in psf_windows(whole.shape):
-            snr, valid = made.snr(window)
-            sigma = measure_background(SkyImage(snr, made.bands, valid)).sigma
-            found.append(sigma.reshape(-1, len(made.bands)))
-        known = [column[column > 0] for column in np.concatenate(found).T]
-        return cls(whole, psfs, np.array([np.median(one) if len(one) else 1 for one in known], np.float32))
+        made = cls(whole, psfs)
+        made.sigma = sky_scatter(made, psf_windows(whole.shape))
+        return made
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,24 +92,17 @@ class WinglessBands:
 
     def snr(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """S/N and validity of a window: float32 and bool, shape ``(y, x, band)``."""
-        (height, width), margin = self.shape, _HALF
-        y, x = max(window.y - margin, 0), max(window.x - margin, 0)
-        bottom, right = min(window.y + window.height + margin, height), min(window.x + window.width + margin, width)
-        light, valid = self.whole.snr(Window(y, x, bottom - y, right - x))
-        here = np.s_[window.y - y : window.y - y + window.height, window.x - x : window.x - x + window.width]
+        around = grown(window, _HALF, self.shape)
+        light, valid = self.whole.snr(around)
+        here = inside(window, around)
         snr = light[here].copy()
+        # It takes long to import, and few images have such wings.
+        from scipy.signal import fftconvolve
+
         for band, kernel in self.kernels.items():
             plane = np.where(valid[..., band], light[..., band], np.float32(0))
-            snr[..., band] = _convolved(plane, kernel)[here] / self.sigma[band]
+            snr[..., band] = fftconvolve(plane, kernel, mode="same")[here] / self.sigma[band]
         return np.where(valid[here], snr, 0).astype(np.float32, copy=False), valid[here]
-
-
-def _convolved(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolution ``(y, x)`` of a plane that ends in sky, in double precision."""
-    shape = [scipy.fft.next_fast_len(length + 2 * _HALF, real=True) for length in plane.shape]
-    spectrum = scipy.fft.rfft2(plane.astype(np.float64), shape) * scipy.fft.rfft2(kernel, shape)
-    whole = scipy.fft.irfft2(spectrum, shape)
-    return whole[_HALF : _HALF + plane.shape[0], _HALF : _HALF + plane.shape[1]]
 
 
 def _moffat(fwhm: float, beta: float, side: int) -> np.ndarray:
