@@ -21,7 +21,7 @@ from astropy.io import fits
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError, reading, reason_of
-from morpheus_lite.io.untrusted import check_hdus, guard, scan_headers
+from morpheus_lite.io.untrusted import check_hdus, guard, load_headers, scan_headers
 
 Extension = int | str | tuple[str, int]
 """An HDU of a file: its number, its name, or its name and version."""
@@ -171,6 +171,7 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
             with Path(content).open("rb") if isinstance(content, str) else nullcontext(content) as stream:
                 is_plain = scan_headers(stream, path)
             hdus = fits.open(content, memmap=False, do_not_scale_image_data=not scaled)
+            load_headers(hdus, path)
             missing = _missing_bytes(hdus)
     except InputError:
         raise

@@ -170,6 +170,26 @@ def _scan(stream: BinaryIO, where: str) -> tuple[dict[bytes, int], bool] | None:
     raise InputError(f"{where}: the header has no END in {_MOST_BLOCKS * _BLOCK} bytes; it is no FITS file, or damaged")
 
 
+def load_headers(hdus: fits.HDUList, path: str) -> None:
+    """Read the headers of a file that was opened, one by one.
+
+    Raises
+    ------
+    InputError
+        The pixels of an HDU end before they begin: astropy would look for the next header there, and find the same one.
+    """
+    for number in itertools.count():
+        try:
+            hdu = hdus[number]
+        except IndexError:
+            return
+        n_bytes = hdu.size
+        if n_bytes < 0:
+            raise InputError(
+                f"{path}[{number}]: its header says {n_bytes} bytes of pixels; NAXISn, PCOUNT and GCOUNT are 0 or more"
+            )
+
+
 def check_hdus(hdus: fits.HDUList, path: str, is_plain: Sequence[bool]) -> None:
     """Raise `InputError` where an HDU is not what it claims to be, naming the card.
 

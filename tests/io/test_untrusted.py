@@ -63,6 +63,11 @@ REFUSED = {
         lambda: with_card(plain(OBSERVER="x"), "OBSERVER", "9223372036854775807", becomes="NAXIS"),
         r"a.fits\[1\]: NAXIS is 9223372036854775807; FITS allows",
     ),
+    "pixels that end before they begin": (
+        lambda: with_card(plain(), "NAXIS2", "-1"),
+        r"a.fits\[1\]: its header says -\d+ bytes of pixels; NAXISn, PCOUNT and GCOUNT are",
+    ),
+    "groups that end before the file begins": (lambda: with_card(plain(), "GCOUNT", "-1"), r"a.fits cannot be read"),
     "columns": (
         lambda: with_card(tiles("RICE_1"), "TFIELDS", "2147483647"),
         r"\[1\]: TFIELDS is 2147483647; FITS allows",
