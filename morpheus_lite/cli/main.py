@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from morpheus_lite import __version__
-from morpheus_lite.errors import InputError, ModelError, MorpheusError, OptionError
+from morpheus_lite.errors import InputError, ModelError, MorpheusError, OptionError, OutputError
 from morpheus_lite.runtime.atomic import write_failure
 
 COMMANDS = {
@@ -27,7 +27,7 @@ COMMANDS = {
 }
 """Name of each command, which is its module here, and the line that ``morpheus --help`` shows."""
 
-EXIT_RUNTIME, EXIT_USAGE, EXIT_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+EXIT_RUNTIME, EXIT_USAGE, EXIT_FILES, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class LazyGroup(click.Group):
@@ -66,18 +66,19 @@ def cli() -> None:
     Every pixel becomes spheroid, disk, irregular, point source or background; the pixels become a
     segmentation map and a source catalogue. Start with: morpheus classify image.fits
 
-    Exit codes: 0 ok, 1 runtime error, 2 usage, 3 bad input, 4 some images failed, 130 interrupted.
+    Exit codes: 0 ok, 1 runtime error, 2 usage, 3 input that cannot be used or output that cannot be
+    written, 4 some images failed, 130 interrupted.
     """
 
 
 def exit_code(error: BaseException) -> int:
     """The exit code that stands for an error."""
-    if isinstance(error, InputError | ModelError):
-        return EXIT_INPUT
-    if isinstance(error, OptionError):
-        return EXIT_USAGE
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return EXIT_INTERRUPTED
+    if isinstance(error, OptionError):
+        return EXIT_USAGE
+    if isinstance(error, InputError | ModelError | OutputError) or write_failure(error):
+        return EXIT_FILES
     return EXIT_RUNTIME
 
 
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"morpheus: {where}{write_failure(error) or error.strerror or error}", err=True)
-        return EXIT_RUNTIME
+        return exit_code(error)
     except MemoryError as error:
         click.echo(f"morpheus: there is not enough memory ({error})", err=True)
         return EXIT_RUNTIME

@@ -51,7 +51,7 @@ def room_for(size):
 def test_simulating_on_a_full_disk(extra, tmp_path, capsys):
     pytest.importorskip("galsim")
     with room_for(3000):
-        assert main(["simulate", "--seed", "1", "--shape", "64", "64", "-o", str(tmp_path / "out"), *extra]) == 1
+        assert main(["simulate", "--seed", "1", "--shape", "64", "64", "-o", str(tmp_path / "out"), *extra]) == 3
     message = capsys.readouterr().err
     assert "cannot be written: the file would be too large" in message and len(message.splitlines()) == 1
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -64,7 +64,7 @@ def test_training_on_a_full_disk(tmp_path, capsys):
     run, out = tmp_path / "run", tmp_path / "out"
     arguments = ["train", str(tmp_path / "train.toml"), "--run", str(run), "-o", str(out), "-q"]
     with room_for(20_000):
-        assert main(arguments) == 1
+        assert main(arguments) == 3
     message = capsys.readouterr().err
     assert "state.npz cannot be written: the file would be too large" in message and len(message.splitlines()) == 1
     left = {path.name for path in run.iterdir()}
@@ -72,6 +72,14 @@ def test_training_on_a_full_disk(tmp_path, capsys):
     assert main(arguments) == 0
     steps = [line.partition(",")[0] for line in (run / "log.csv").read_text().splitlines()]
     assert steps == ["step", "1"]
+
+
+def test_classifying_on_a_full_disk(tmp_path, capsys):
+    with room_for(20_000):
+        assert main(["classify", str(EXAMPLES / "demo_field.fits"), "-o", str(tmp_path / "out"), "-q"]) == 3
+    message = capsys.readouterr().err
+    assert "the file would be too large" in message and len(message.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.*"))
 
 
 def test_errors_of_writers_after_a_full_disk_are_the_disks(tmp_path):

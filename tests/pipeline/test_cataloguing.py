@@ -46,7 +46,7 @@ def test_the_labels_of_the_maps(files, capsys):
     table = read_catalog(files / "out.ecsv")
     assert np.isfinite(table["kron_mag_F160W"]).all()
     assert "ra" not in table.colnames, "there is no WCS"
-    assert run(files) == 1, "it exists"
+    assert run(files) == 3, "it exists"
     assert "exists" in capsys.readouterr().err
     assert run(files, "--overwrite") == 0
 

@@ -348,7 +348,7 @@ def test_the_command_lists_what_failed_and_goes_on(images, tmp_path, capsys):
 
 def test_the_second_run_on_a_directory_refuses(images, tmp_path, capsys):
     with locked(tmp_path / "out"):
-        assert main(["batch", str(images[0]), "-o", str(tmp_path / "out"), "--workers", "0"]) == 1
+        assert main(["batch", str(images[0]), "-o", str(tmp_path / "out"), "--workers", "0"]) == 3
     assert "is in use by another run" in capsys.readouterr().err
 
 
