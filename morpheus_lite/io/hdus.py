@@ -239,8 +239,17 @@ def _names(candidate: _Candidate, inherited: Mapping) -> tuple[str | None, ...]:
         if common and band and candidate.role == "unknown" and not naming.looks_like_filter(band):
             band = None
         return (candidate.filter or band or common,)
-    named = (naming.plane_filters(cards, n_planes, candidate.camera) for cards in (candidate.hdu.header, inherited))
-    return next((names for names in named if names), (None,) * n_planes)
+    for cards in (candidate.hdu.header, inherited):
+        if names := naming.plane_filters(cards, n_planes, candidate.camera):
+            return names
+    if one := candidate.filter or naming.filter_of(inherited, candidate.camera):
+        warnings.warn(
+            f"{candidate}: {n_planes} planes, but the header names one filter, {one}; they are taken as bands. Where "
+            "they are exposures of one band, add them up first",
+            UserWarning,
+            stacklevel=2,
+        )
+    return (None,) * n_planes
 
 
 def _companions(

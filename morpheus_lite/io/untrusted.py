@@ -390,9 +390,11 @@ def _is_list(begin: bytes, length: int, n_pixels: int) -> bool:
     return 0 < n_words <= length and 0 <= first <= n_words
 
 
-_NUMBERS = re.compile(
+WCS_NUMBER = re.compile(
     r"C(RVAL|RPIX|DELT|ROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|[AB]P?_(\d_\d|DMAX)|LONPOLE|LATPOLE|EQUINOX|(CP|D2IM)ERR[12]"
 )
+"""Keywords of a WCS that hold a number."""
+
 _LOOKUPS = {"CPDIS": "WCSDVARR", "D2IMDIS": "D2IMARR"}
 
 
@@ -411,7 +413,7 @@ def check_wcs(header: fits.Header, hdus: fits.HDUList | None) -> None:
         raise ValueError("places on the sky from a -TAB table are not supported; fit a projection such as TAN")
     where = "the WCS"
     for keyword in dict.fromkeys(header):
-        if _NUMBERS.fullmatch(keyword):
+        if WCS_NUMBER.fullmatch(keyword):
             card_number(header, keyword, where)
     records = [card.keyword for card in header.cards if card.field_specifier]
     if len(records) > len(set(records)):

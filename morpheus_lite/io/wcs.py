@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morpheus_lite.errors import InputError
-from morpheus_lite.io.untrusted import check_wcs
+from morpheus_lite.io.untrusted import WCS_NUMBER, check_wcs
 
 MAX_OFFSET = 0.5
 """How far, in pixels, the WCS of two bands may disagree about a place on the sky."""
@@ -22,6 +22,8 @@ _OTHER_AXIS = re.compile(
     r"|(CD|PC)(\d+_([3-9]|\d\d+)|([3-9]|\d\d+)_\d+)|(PV|PS)([3-9]|\d\d+)_\d+|WCSAXES)$"
 )
 _MATRIX = re.compile(r"^(PC\d_\d|CDELT\d|CROTA\d)$")
+_TEXT_NUMBER = re.compile(r"^[JB]?([+-]?\d+\.?\d*([ED][+-]?\d+)?)$", re.IGNORECASE)
+_FRAMES = ("RA", "GLON")
 _SIP = re.compile(r"^(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)$")
 
 
@@ -54,16 +56,18 @@ def celestial_wcs(
     1. SIP keywords without ``-SIP`` in CTYPE are left over from before the image was resampled, and are dropped.
     2. Where CDi_j and PCi_j disagree, CDi_j is taken.
     3. Distortion that a header cannot carry (lookup tables) counts for positions, and is missing in products.
+
+    Numbers in quotes (EQUINOX ``'J2000.0'``) are numbers, which wcslib would pass over.
     """
     try:
-        header = _one_matrix(_without_stale_sip(_first_two_axes(header), origin), origin)
+        header = _one_matrix(_without_stale_sip(_with_numbers(_first_two_axes(header)), origin), origin)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             check_wcs(header, hdus)
             wcs = WCS(header, fobj=hdus)
             if not wcs.has_celestial:
                 return None
-            problem = _problem(wcs, shape)
+            problem = _zero_scale(header) or _problem(wcs, shape)
     # wcslib and astropy raise a dozen types on broken headers, from InvalidTransformError to KeyError.
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
@@ -87,6 +91,23 @@ def _first_two_axes(header: fits.Header) -> fits.Header:
     for keyword in others:
         del header[keyword]
     header["NAXIS"] = 2
+    return header
+
+
+def _with_numbers(header: fits.Header) -> fits.Header:
+    """The header with numbers where it has them in quotes."""
+    quoted = {
+        keyword: match[1]
+        for keyword in dict.fromkeys(header)
+        if WCS_NUMBER.fullmatch(keyword)
+        and isinstance(text := header[keyword], str)
+        and (match := _TEXT_NUMBER.match(text.strip()))
+    }
+    if not quoted:
+        return header
+    header = header.copy()
+    for keyword, text in quoted.items():
+        header[keyword] = float(text.upper().replace("D", "E"))
     return header
 
 
@@ -138,7 +159,18 @@ def _warn_of_lost_distortion(wcs: WCS, shape: tuple[int, int], origin: str) -> N
         )
 
 
+def _zero_scale(header: fits.Header) -> str | None:
+    """The scale of an axis that is 0, which wcslib takes for 1 degree per pixel."""
+    if any(_MATRIX.match(keyword) for keyword in header):
+        return next((f"CDELT{axis} is 0" for axis in (1, 2) if header.get(f"CDELT{axis}") == 0), None)
+    rows = [[header.get(f"CD{axis}_{pixel}", 0) for pixel in (1, 2)] for axis in (1, 2)]
+    return next((f"CD{axis}_1 and CD{axis}_2 are 0" for axis, row in enumerate(rows, 1) if not any(row)), None)
+
+
 def _problem(wcs: WCS, shape: tuple[int, int]) -> str | None:
+    if wcs.wcs.lngtyp.strip() not in _FRAMES:
+        # astropy takes every other pair of axes, such as the ecliptic ones, for right ascension and declination.
+        return f"its axes are {wcs.wcs.lngtyp} and {wcs.wcs.lattyp}; expected RA and DEC, or GLON and GLAT"
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     sky = wcs.all_pix2world(x, y, 0)
     if not np.isfinite(sky).all():

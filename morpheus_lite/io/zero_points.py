@@ -276,6 +276,8 @@ def _positive(header: Mapping[str, Any], keyword: str) -> float | None:
 
 def _number(header: Mapping[str, Any], keyword: str) -> float | None:
     value = header.get(keyword)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         return None
-    return float(value)
+    return number if math.isfinite(number) else None

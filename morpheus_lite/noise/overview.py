@@ -17,6 +17,7 @@ from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_background, normalize, subtract
 from morpheus_lite.noise.box_statistics import ABSURD
 from morpheus_lite.noise.psf import with_psf
@@ -32,6 +33,7 @@ _CORE, _REGION = 6.0, 3.0  # S/N of blocks
 _PART = 0.1  # share of the light that makes a part of it an object of its own
 _N_LEVELS = 16
 _SMOOTHING = 0.15  # half-light radii
+_SMALLEST_NOISE, _LARGEST_LIGHT = 1e-36, 1e30  # data units
 _GROWN = 0.5  # half-light radii
 
 
@@ -62,10 +64,32 @@ def measure_image(
     -------
     BackgroundMesh
         Under large objects, whose light fills boxes of the mesh, the background is that of boxes eight times as large.
+
+    Raises
+    ------
+    InputError
+        The numbers are so large or small that sums of them leave the range of 32-bit floats.
     """
-    overview = _Overview.of(seen or image, image.read(Window(0, 0, 1, 1)).n_bands)
-    noise = with_psf(measure_sections(overview, background=background, workers=workers), image, given)
+    first = image.read(Window(0, 0, 1, 1))
+    overview = _Overview.of(seen or image, first.n_bands)
+    noise = measure_sections(overview, background=background, workers=workers)
+    _check_range(first.bands, overview, noise)
+    noise = with_psf(noise, image, given)
     return _with_large_objects(noise, overview.image, fixed=background != "mesh")
+
+
+def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundMesh) -> None:
+    for b, band in enumerate(bands):
+        with np.errstate(invalid="ignore"):
+            highest = float(np.nanmax(np.abs(overview.means[:, :, b]), initial=0.0))
+        sigma = noise.sigma[:, :, b]
+        lowest = float(np.min(sigma[sigma > 0], initial=1.0))
+        if highest > _LARGEST_LIGHT or (not overview.has_rms[b] and lowest < _SMALLEST_NOISE):
+            what = f"light of {highest:.1g}" if highest > _LARGEST_LIGHT else f"a noise of {lowest:.1g}"
+            raise InputError(
+                f"band {band} has {what} per pixel; expected a noise above {_SMALLEST_NOISE:g} and light below "
+                f"{_LARGEST_LIGHT:g}: multiply the image, and its noise plane, by a constant"
+            )
 
 
 def see_sky(image: SkyImage, background: str | float) -> SkyImage:

@@ -98,6 +98,13 @@ def test_data_of_any_scale(scale: float, tmp_path: Path):
     check_stars(table, "F160W", scale)
 
 
+@pytest.mark.parametrize(("scale", "what"), [(1e-40, "a noise of 1e-40"), (1e32, "light of [0-9]e[+]3")])
+def test_data_out_of_range_are_refused(scale: float, what: str, tmp_path: Path):
+    path = write(tmp_path / "t.fits", fits.ImageHDU(field() * scale, header(FILTER="F160W")))
+    with pytest.raises(InputError, match=f"band F160W has {what}.*multiply the image"):
+        classify_case(path)
+
+
 def found_in(path: Path) -> tuple[tuple[str, ...], list[str], int]:
     """Bands, kinds of noise planes and number of masks that are read from a file."""
     with open_image(path) as opened:
@@ -256,6 +263,13 @@ def test_cut_outs_of_the_legacy_survey(cards: dict[str, str], tmp_path: Path):
     read = read_image(tmp_path / "t.fits")
     assert read.bands[:2] == ("G", "R") and len(read.bands) == 3
     np.testing.assert_array_equal(read.data[:, :, 1], cube[1].astype(np.float32))
+
+
+def test_planes_of_one_filter_are_said_to_be_doubtful(tmp_path: Path):
+    cube = image(np.stack([field(seed=seed) for seed in range(3)]), header(0.03), "SCI")
+    path = write(tmp_path / "t.fits", cube, primary={"TELESCOP": "JWST", "INSTRUME": "NIRCAM", "FILTER": "F150W"})
+    with pytest.warns(UserWarning, match="3 planes, but the header names one filter, F150W"):
+        assert len(read_image(path).bands) == 3
 
 
 def asinh_magnitudes(flux: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from cases import SIZE, field, header, image, write
+from cases import SIZE, classify_case, field, header, image, write
 
 from morpheus_lite.io import read_image
 from morpheus_lite.io.wcs import header_of_wcs
@@ -41,6 +41,7 @@ def same_sky(wcs, other):
         {"PC1_1": -SCALE, "PC2_2": SCALE},
         {"PC1_1": -1.0, "PC2_2": 1.0, "CDELT1": SCALE, "CDELT2": SCALE},
         {"WCSAXES": 2},
+        {"CRVAL1": "53.1", "CD1_1": f" {-SCALE:.12E}".replace("E", "D")},
     ],
 )
 def test_repaired_without_a_word(cards, tmp_path):
@@ -48,6 +49,12 @@ def test_repaired_without_a_word(cards, tmp_path):
     assert read.pixel_scale == pytest.approx(0.06, rel=1e-9)
     assert same_sky(read.wcs, WCS(header()))
     assert same_sky(WCS(header_of_wcs(read.wcs)), WCS(header()))
+
+
+@pytest.mark.parametrize("text", ["1950.0", "B1950", " 1950"])
+def test_the_equinox_in_quotes_is_a_number(text, tmp_path):
+    read = read_quietly(write(tmp_path / "a.fits", image(field(), header(EQUINOX=text))))
+    assert same_sky(read.wcs, WCS(header(EQUINOX=1950.0)))
 
 
 def test_arcseconds(tmp_path):
@@ -92,3 +99,35 @@ def test_lookup_tables_count_and_are_named(tmp_path):
     assert shifted.arcsec < 1e-6
     assert read.pixel_scale == pytest.approx(0.06, rel=1e-9)
     assert read.shape == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("cards", "why"),
+    [
+        ({"CD1_1": 0.0, "CD2_2": 0.0}, "CD1_1 and CD1_2 are 0"),
+        ({"CD2_2": 0.0}, "CD2_1 and CD2_2 are 0"),
+        ({"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, "its axes are ELON and ELAT; expected RA and DEC"),
+        ({"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN"}, "its axes are HPLN and HPLT"),
+        ({"CRVAL1": "03:32:24"}, "CRVAL1 is '03:32:24'; expected a number"),
+    ],
+)
+def test_left_out_with_a_warning(cards, why, tmp_path):
+    path = write(tmp_path / "a.fits", image(field(), header(**cards)))
+    with pytest.warns(UserWarning, match=f"the WCS is not usable and is left out .*{why}"):
+        assert read_image(path).wcs is None
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"},
+        {"RADESYS": "FK4", "EQUINOX": 1950.0},
+        {"RADESYS": "FK5", "EQUINOX": 1975.0},
+        {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": -27.8, "CRVAL2": 53.1},
+    ],
+)
+def test_catalogues_are_in_icrs(cards, tmp_path):
+    table, _ = classify_case(write(tmp_path / "a.fits", image(field(), header(FILTER="F160W", **cards))))
+    sky = WCS(header(**cards)).pixel_to_world(table["x_centroid"].value, table["y_centroid"].value).icrs
+    np.testing.assert_allclose(table["ra"].to_value("deg"), sky.ra.deg, atol=1e-9)
+    np.testing.assert_allclose(table["dec"].to_value("deg"), sky.dec.deg, atol=1e-9)

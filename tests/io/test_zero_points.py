@@ -61,6 +61,7 @@ def quiet(cards, unit, area=AREA):
         ({"MAGZERO": 23.0, "PHOTSYS": "VEGA", "ABOFFSET": 0.91}, "adu", 23.91, "MAGZERO and ABOFFSET"),
         ({"ABZP": 24.0, "PHOTSYS": "VEGA"}, "adu", 24.0, "ABZP"),
         ({"MAGZP": 20.5, "TELESCOP": "WISE"}, "nJy", 31.4, "BUNIT nJy"),
+        ({"MAGZERO": " 25.9 "}, "adu", 25.9, "MAGZERO"),
     ],
 )  # fmt: skip
 def test_zero_points_that_are_clear(cards, unit, expected, source):
