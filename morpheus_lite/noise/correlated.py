@@ -112,7 +112,7 @@ def _fit(
     images: list[SkyImage], index: int, covered: list[np.ndarray], scatter_of: Callable[[np.ndarray], float]
 ) -> CorrelatedNoise:
     patches = [_patch(image, index, hidden) for image, hidden in zip(images, covered, strict=True)]
-    sky = np.concatenate([patch.data[patch.empty] for patch in patches])
+    sky = np.concatenate([patch.sky for patch in patches])
     if len(sky) < _FEWEST:
         return CorrelatedNoise(np.nan)
     sigma = scatter_of(sky)
@@ -160,27 +160,33 @@ def _deviation(values: np.ndarray, median: np.floating) -> np.floating:
 
 
 class _Patch(NamedTuple):
-    """Light and empty pixels of one piece, and sums over rectangles from its corner: light, empty pixels, variance."""
+    """One piece: light of its empty pixels, and sums over rectangles from its corner.
 
-    data: np.ndarray
-    empty: np.ndarray
+    The sums are those of empty pixels, of light, and of variance, where that is known.
+    """
+
+    sky: np.ndarray
+    n_empty: np.ndarray
     totals: tuple[np.ndarray, ...]
 
 
 def _patch(image: SkyImage, index: int, covered: np.ndarray) -> _Patch:
     empty = image.valid[:, :, index] & ~covered
-    data = np.where(empty, image.data[:, :, index], 0).astype(np.float64)
-    variance = None
+    totals = (_total(np.where(empty, image.data[:, :, index], 0)),)
     if image.rms is not None:
         variance = image.rms[:, :, index].astype(np.float64) ** 2
         empty &= variance > 0
-    planes = (data, empty.astype(np.float64)) if variance is None else (data, empty.astype(np.float64), variance)
-    return _Patch(data, empty, tuple(map(_total, planes)))
+        totals = (*totals, _total(variance))
+    return _Patch(image.data[:, :, index][empty].astype(np.float64), _total(empty, np.int32), totals)
 
 
-def _total(plane: np.ndarray) -> np.ndarray:
+def _total(plane: np.ndarray, dtype: type = np.float64) -> np.ndarray:
     # Sums over any square are then differences of four of these.
-    return np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    total = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1), dtype)
+    inner = total[1:, 1:]
+    np.cumsum(plane, axis=0, dtype=dtype, out=inner)
+    np.cumsum(inner, axis=1, out=inner)
+    return total
 
 
 def _filtered(sides: np.ndarray, factors: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -208,22 +214,31 @@ def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, 
     """Sums in empty squares in units of independent noise, and how many squares apart from each other these are."""
     # Squares overlap by half along each axis: four times as many as fit side by side, and less scatter.
     step = max(side // 2, 1)
-    pulls = np.concatenate([_patch_pulls(patch, sigma, side, step) for patch in patches])
-    n_apart = max(len(pulls) * (step / side) ** 2, 1.0)
-    # Evenly thinned: a million squares tell no more, and take their time in the median.
-    return pulls[:: max(len(pulls) // _MOST, 1)], min(n_apart, _MOST)
+    corners = [_empty_squares(patch.n_empty, side, step) for patch in patches]
+    n_empty = sum(map(len, corners))
+    n_apart = max(n_empty * (step / side) ** 2, 1.0)
+    # Evenly thinned before they are summed: a million squares tell no more, and take their time.
+    thinning, first = max(n_empty // _MOST, 1), 0
+    pulls = []
+    for patch, places in zip(patches, corners, strict=True):
+        pulls.append(_patch_pulls(patch, sigma, side, step, places[-first % thinning :: thinning]))
+        first += len(places)
+    return np.concatenate(pulls), min(n_apart, _MOST)
 
 
-def _patch_pulls(patch: _Patch, sigma: float, side: int, step: int) -> np.ndarray:
-    light, n_empty, *variance = (_square_sums(total, side, step) for total in patch.totals)
-    # Counts are float sums: half a pixel is far more than their rounding.
-    full = n_empty > side**2 - 0.5
-    return light[full] / (np.sqrt(variance[0][full]) if variance else sigma * side)
-
-
-def _square_sums(total: np.ndarray, side: int, step: int) -> np.ndarray:
-    """Sums of the squares of ``side`` pixels that begin at every ``step``-th pixel, from sums of rectangles."""
-    if min(total.shape) <= side:
-        return np.zeros((0, 0))
+def _empty_squares(n_empty: np.ndarray, side: int, step: int) -> np.ndarray:
+    """Which of the squares that begin at every ``step``-th pixel hold no source: int64, counted row by row."""
+    if min(n_empty.shape) <= side:
+        return np.zeros(0, dtype=np.int64)
     begin, end = slice(None, -side, step), slice(side, None, step)
-    return total[end, end] - total[begin, end] - total[end, begin] + total[begin, begin]
+    tall = n_empty[end] - n_empty[begin]
+    return np.flatnonzero(tall[:, end] - tall[:, begin] == side * side)
+
+
+def _patch_pulls(patch: _Patch, sigma: float, side: int, step: int, places: np.ndarray) -> np.ndarray:
+    width = patch.n_empty.shape[1]
+    row, column = np.divmod(places, -(-(width - side) // step))
+    corner = step * (row * width + column)
+    ends = [corner + shift for shift in (side * width + side, side, side * width, 0)]
+    light, *variance = (a - b - c + d for a, b, c, d in ([total.take(at) for at in ends] for total in patch.totals))
+    return light / (np.sqrt(variance[0]) if variance else sigma * side)

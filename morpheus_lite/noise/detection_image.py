@@ -394,7 +394,10 @@ def _stacked(detection: DetectionImage, image: SkyImage, sigma: np.ndarray) -> S
     """The detection image and its noise, as if there were no source in it."""
     data = np.where(image.valid, image.data, 0).astype(np.float64)
     weights = detection.weights(data, image.valid, np.zeros(image.shape, dtype=bool))
-    rms = np.broadcast_to(sigma, image.data.shape) if image.rms is None else np.where(image.rms > 0, image.rms, sigma)
-    light, variance = summed(weights, data), summed(weights**2, rms.astype(np.float64) ** 2)
-    planes = (plane[:, :, None] for plane in (light, np.asarray(image.valid.any(axis=2)), np.sqrt(variance)))
-    return SkyImage(next(planes), (STACK,), next(planes), rms=next(planes))
+    rms = sigma if image.rms is None else np.where(image.rms > 0, image.rms, sigma)
+    # Where every pixel has the same bands, their weights are the same too.
+    factors = weights[:1, :1] if image.valid.all() else weights
+    light, noise = summed(weights, data), np.sqrt(summed(factors**2, rms.astype(np.float64) ** 2))
+    planes = (light, np.asarray(image.valid.any(axis=2)), np.broadcast_to(noise, image.shape))
+    data, valid, rms = (plane[:, :, None] for plane in planes)
+    return SkyImage(data, (STACK,), valid, rms=rms)
