@@ -30,13 +30,30 @@ JWST = (
     "UNRELIABLE_DARK", "UNRELIABLE_SLOPE", "UNRELIABLE_FLAT", "OPEN", "ADJ_OPEN", "FLUX_ESTIMATED",
     "MSA_FAILED_OPEN", "OTHER_BAD_PIXEL", "REFERENCE_PIXEL",
 )  # fmt: skip
-"""Bits of DQ, from bit 0 (JWST pipeline, "Data Quality Flags"): only DO_NOT_USE says that a pixel is bad."""
+"""Bits of DQ, from bit 0: only DO_NOT_USE says that a pixel is bad.
 
-ROMAN = ("DO_NOT_USE", "SATURATED", "JUMP_DET", "DROPOUT", "GW_AFFECTED_DATA", "PERSISTENCE")
-"""The first bits of DQ (romanpix's successor roman_datamodels, ``dqflags.pixel``)."""
+Source: jwst-pipeline.readthedocs.io, "Data Quality Flags", and ``dqflags.pixel`` of stdatamodels. Bit 7 was
+RESERVED_4 and bit 28 UNRELIABLE_RESET in early versions.
+"""
 
-HST = ("LOST", "FILLED", "BADPIX", "MASKED", "HOT", "CTE", "WARM", "BADCOL", "SATURATED", "BADREF", "TRAP", "ATODSAT")
-"""Bits of DQ of ACS, from bit 0 (ACS Data Handbook); CRDRIZ and CRREJ follow. WFC3/IR names some otherwise."""
+ROMAN = (
+    "DO_NOT_USE", "SATURATED", "JUMP_DET", "DROPOUT", "GW_AFFECTED_DATA", "PERSISTENCE", "AD_FLOOR", "RESERVED_4",
+    "UNRELIABLE_ERROR", "NON_SCIENCE", "DEAD", "HOT", "WARM", "LOW_QE", "RESERVED_14", "TELEGRAPH", "NONLINEAR",
+    "BAD_REF_PIXEL", "NO_FLAT_FIELD", "NO_GAIN_VALUE", "NO_LIN_CORR", "NO_SAT_CHECK", "UNRELIABLE_BIAS",
+    "UNRELIABLE_DARK", "UNRELIABLE_SLOPE", "UNRELIABLE_FLAT", "RESERVED_5", "RESERVED_6", "UNRELIABLE_RESET",
+    "RESERVED_7", "OTHER_BAD_PIXEL", "REFERENCE_PIXEL",
+)  # fmt: skip
+"""Bits of DQ, from bit 0: ``dqflags.pixel`` of roman_datamodels, whose table leaves bit 14 out."""
+
+HST = (
+    "LOST", "FILLED", "BADPIX", "MASKED", "HOT", "CTE", "WARM", "BADCOL", "SATURATED", "BADREF", "TRAP", "ATODSAT",
+    "CRDRIZ", "CRREJ", "CRMAX", "USER",
+)  # fmt: skip
+"""Bits of DQ, from bit 0, by the names of stginga's tables of ACS and WFC3.
+
+Source: stsci.edu, "ACS Data Quality Flags", and the WFC3 Data Handbook, chapter 3. The cameras differ in a few: 32 is
+an unstable pixel, 128 a bad bias of WFC3, 2048 a signal in the zeroth read of WFC3/IR.
+"""
 
 HST_GOOD = {("ACS", "WFC"): 80, ("ACS", "HRC"): 96, ("ACS", "SBC"): 0, ("WFC3", "UVIS"): 80, ("WFC3", "IR"): 528}
 """Bits of DQ that HST's own mosaics take for good, by instrument and detector, saturation apart.
@@ -50,7 +67,7 @@ DES = (
     "BPM", "SATURATE", "INTERP", "BADAMP", "CRAY", "STAR", "TRAIL", "EDGEBLEED", "SSXTALK", "EDGE", "STREAK",
     "SUSPECT", "FIXED", "NEAREDGE", "TAPEBUMP",
 )  # fmt: skip
-"""Bits of MSK, from bit 0 (BADPIX_* of the DES data management's ``maskbits``, and Morganson et al. 2018)."""
+"""Bits of MSK, from bit 0: BADPIX_* in ``mask_bits.h`` of the DES data management; Morganson et al. 2018, table 9."""
 DES_GOOD = ("INTERP", "STAR", "SSXTALK", "SUSPECT", "FIXED", "NEAREDGE", "TAPEBUMP")
 """Of these pixels the values can be used."""
 
@@ -58,8 +75,8 @@ LEGACY = (
     "NPRIMARY", "BRIGHT", "SATUR_G", "SATUR_R", "SATUR_Z", "ALLMASK_G", "ALLMASK_R", "ALLMASK_Z", "WISEM1",
     "WISEM2", "BAILOUT", "MEDIUM", "GALAXY", "CLUSTER", "SATUR_I", "ALLMASK_I",
 )  # fmt: skip
-"""Bits of MASKBITS, from bit 0 (legacysurvey.org, "DR9 bitmasks", DR10). Bad are saturated pixels and those that are
-masked in all exposures; the others tell which sources are near."""
+"""Bits of MASKBITS, from bit 0 (legacysurvey.org/dr10/bitmasks; the same in DR8 and DR9 up to bit 13). Bad are
+pixels that are saturated in an exposure or masked in all of them; the others tell which sources are near."""
 
 EUCLID_INVALID = 1
 """The bit of VIS's FLG and NISP's DQ that says that a pixel is not to be used (Euclid data product description)."""
@@ -127,7 +144,7 @@ def bits_of(name: str, header: Mapping[str, Any], primary: Mapping[str, Any]) ->
     if telescope == "EUCLID":
         return Bits(EUCLID_INVALID, {"INVALID": EUCLID_INVALID})
     good = HST_GOOD.get((instrument, detector)) if telescope == "HST" else None
-    return Bits() if good is None else Bits(~good, _table((*HST, "CRDRIZ", "CRREJ"), []).names)
+    return Bits() if good is None else Bits(~good, _table(HST, []).names)
 
 
 def chosen_bits(option: Any, known: Bits, where: str) -> Bits:

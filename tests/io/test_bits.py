@@ -12,7 +12,7 @@ from cases import SIZE, check_stars, classify_case, field, header, image, plane,
 from morpheus_lite.cli.main import main
 from morpheus_lite.errors import OptionError
 from morpheus_lite.io import read_image
-from morpheus_lite.io.bits import Bits, chosen_bits
+from morpheus_lite.io.bits import Bits, bits_of, chosen_bits
 from morpheus_lite.survey.manifest import read_tiles
 
 ON_STARS = stars() > 2
@@ -63,6 +63,22 @@ def test_conventions_of_cameras(name, cards, primary, bad, good, tmp_path: Path)
     valid = read_image(path).valid[:, :, 0]
     assert not valid[0, : len(bad)].any()
     assert valid[1:].all() and valid[0, len(bad) :].all()
+
+
+PUBLISHED = [
+    ("DQ", JWST, {"JUMP_DET": 2**2, "CHARGELOSS": 2**7, "HOT": 2**11, "UNRELIABLE_SLOPE": 2**24, "ADJ_OPEN": 2**27}),
+    ("DQ", ROMAN, {"GW_AFFECTED_DATA": 2**4, "LOW_QE": 2**13, "TELEGRAPH": 2**15, "UNRELIABLE_RESET": 2**28}),
+    ("DQ", ACS, {"HOT": 16, "WARM": 64, "SATURATED": 256, "ATODSAT": 2048, "CRREJ": 8192, "USER": 32768}),
+    ("MSK", {}, {"SATURATE": 2, "CRAY": 16, "STAR": 32, "STREAK": 1024, "FIXED": 4096, "TAPEBUMP": 16384}),
+    ("MASKBITS", {}, {"SATUR_Z": 2**4, "BAILOUT": 2**10, "CLUSTER": 2**13, "SATUR_I": 2**14, "ALLMASK_I": 2**15}),
+]
+"""Values from the tables that `morpheus_lite.io.bits` names as its sources."""
+
+
+@pytest.mark.parametrize(("name", "primary", "published"), PUBLISHED)
+def test_bits_have_their_published_values(name, primary, published):
+    names = bits_of(name, {}, primary).names
+    assert {one: names[one] for one in published} == published
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32, np.uint64, np.float32, np.float64])
