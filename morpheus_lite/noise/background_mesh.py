@@ -35,6 +35,12 @@ _BORDER = ((1, 1), (1, 1), (0, 0))
 _INCOHERENT = 0.8  # of the slopes: how much they may differ from box to box, where they are those of the sky
 _COVERED = 0.1  # of a box, in the surroundings of large objects, whose background is not its own
 _GENEROUS = 3.0  # times the photon noise that is measured: noise planes are made of the noisy light
+_SURELY_LIGHT = 300.0
+"""Times the noise of the sky, above which a pixel shows nothing but its source.
+
+Noise planes also hold the error of the flat field, which grows with the light itself and not with its root: at 1 %, the
+plane is 30 times the noise of the sky where the S/N is 3,000, and the photons account for a part of it.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -446,6 +452,7 @@ def _seen(
         # The result lies between the noise of the sky and the plane itself, however much is taken off.
         sources = np.float32(_GENEROUS * noise.photons[band]) * np.maximum(np.nan_to_num(light), 0)
         sky = np.sqrt(np.maximum(sigma * sigma - sources, floor * floor))
+        sky = np.where(light > _SURELY_LIGHT * floor, floor, sky)
         sigma = np.minimum(sky, sigma)
     return light, sigma
 

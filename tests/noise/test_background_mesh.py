@@ -16,6 +16,7 @@ from morpheus_lite.noise.background_mesh import (
     noise_from_rows,
     normalize,
     strips,
+    subtract,
 )
 
 
@@ -166,3 +167,28 @@ def test_a_slope_is_followed_to_the_edges(rise):
     snr, _ = normalize(image, measure_background(image))
     assert abs(snr.std() - 1) < 0.03
     assert max(abs(corner.mean()) for corner in (snr[:30, :30], snr[-30:, -30:], snr[:30, -30:])) < 0.2
+
+
+@pytest.mark.parametrize(("sky_electrons", "flat_error"), [(500.0, 0.005), (500.0, 0.01), (60.0, 0.005)])
+def test_noise_planes_with_the_light_of_sources_give_the_noise_of_the_sky(sky_electrons, flat_error):
+    # As the ERR planes of JWST: read noise, photons of sky and sources, and the error of the flat field.
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[:384, :384]
+    light = np.zeros(y.shape)
+    for flux in 10 ** rng.uniform(3, 5.5, 30):
+        at = rng.uniform(10, 374, 2)
+        light += flux * 0.4 * (1 + ((y - at[0]) ** 2 + (x - at[1]) ** 2) / 1.6) ** -3
+    sky = 10**2 + sky_electrons
+    data = light + sky_electrons + rng.normal(size=light.shape) * np.sqrt(sky + light)
+    rms = np.sqrt(10**2 + np.maximum(data, 0) + (flat_error * data) ** 2)
+    image = SkyImage(
+        np.float32(data[..., None]), ("F200W",), np.ones((*y.shape, 1), bool), rms=np.float32(rms[..., None])
+    )
+    noise = measure_background(image)
+    level = interpolate_mesh(noise.sigma[:, :, 0], noise.centers, Window(0, 0, *y.shape))
+    found = subtract(image, noise, sky_noise=True).rms[:, :, 0] * level / np.sqrt(sky)
+    for least, most in ((0, 1), (5, 30), (30, 300), (300, np.inf)):
+        there = (light >= least * np.sqrt(sky)) & (light < most * np.sqrt(sky))
+        assert there.sum() > 20
+        np.testing.assert_allclose(np.percentile(found[there], [10, 50, 90]), 1, atol=0.06)
+    assert np.median(rms[there]) > 4 * np.sqrt(sky)
