@@ -154,7 +154,7 @@ def _work(
             progress(n_before + done, n_before + total)
 
     step(0, len(plan.to_do))
-    jobs = plan.jobs(name, threads=cluster.threads, seconds=run.tile_timeout)
+    jobs = plan.jobs(name, threads=cluster.threads, seconds=None if cluster.in_process else run.tile_timeout)
     for outcome in run_stages(jobs, len(plan.to_do), client, retries=run.retries, side=run.tile_size, step=step):
         outcomes.append(outcome)
         if outcome.status == "failed":

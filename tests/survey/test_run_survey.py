@@ -239,6 +239,22 @@ def test_a_tile_that_hangs_is_noticed(cluster, resumed, tmp_path):
     assert "in make_tile" in text, "the log says where it was"
 
 
+def test_a_worker_that_is_stopped_is_ended_and_its_tile_done_by_another(cluster, resumed, tmp_path, monkeypatch):
+    monkeypatch.setattr("morpheus_lite.survey.scheduler.watch.GRACE", 1)
+    images, root = resumed
+    classify_survey(images, tmp_path / "before", FAST, cluster=cluster)  # the time limit is not that of TensorFlow
+    waiting = pipe(tmp_path / "in" / "waiting.fits")
+    start = time.monotonic()
+    with running([*images, waiting], root, FAST, cluster=cluster, run=RunOptions(tile_timeout=15)) as found:
+        worker = wait_for(lambda: at_work(root, "waiting"))
+        os.kill(worker, signal.SIGSTOP)
+        write_tile(tmp_path / "whole.fits", n_sources=3).replace(waiting.image)
+    assert [(one.name, one.status, one.n_sources) for one in found[0].outcomes] == [("waiting", "done", 3)]
+    assert time.monotonic() - start < 90, "15 s, a second of grace, and the looks in between"
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
 def free_port():
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
@@ -344,6 +360,46 @@ def test_the_command_lists_what_failed_and_goes_on(images, tmp_path, capsys):
     assert "t1 failed" in out
     assert main([*arguments, "--dry-run"]) == 0
     assert "4 tiles: 3 done, 1 to do" in capsys.readouterr().out
+
+
+def test_bad_tiles_are_a_line_each_in_the_report_and_the_others_are_done(images, tmp_path, capsys):
+    folder = images[0].parent
+    write_tile(folder / "three.fits", bands=("F160W", "F125W", "F606W"))
+    (folder / "text.fits").write_text("no FITS file")
+    for name, second in {"shape": {"shape": (64, 60)}, "scale": {"scale": 0.03}}.items():
+        files = [write_tile(tmp_path / f"{name}{k}.fits", **one) for k, one in enumerate(({}, second))]
+        bands = {band: f"{files[band == 'F850LP']}[{band}]" for band in ("F160W", "F125W", "F606W", "F850LP")}
+        lines = [f"image_{band} = '{path}'" for band, path in bands.items()]
+        listed = ", ".join(f"{line.removeprefix('image_')}" for line in lines)
+        (tmp_path / f"{name}.toml").write_text(f"[[tile]]\nname = '{name}'\nimage = {{{listed}}}\n")
+    sources = [str(folder), str(tmp_path / "shape.toml"), str(tmp_path / "scale.toml")]
+    options = ["--model", "hausen2020", "--stride", "30", "--products", "catalog", "--workers", "0"]
+    assert main(["batch", *sources, "-o", str(tmp_path / "out"), *options]) == 4
+    printed = [line for line in capsys.readouterr().out.splitlines() if " failed: " in line]
+    reasons = {"three": "has no band F850LP", "text": "FITS", "shape": "64 x 60 px", "scale": "not aligned"}
+    assert len(printed) == len(reasons)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["totals"]["done"] == len(images)
+    failed = {one["tile"]: one["error"] for one in report["failed"]}
+    for name, reason in reasons.items():
+        assert reason in next(line for line in printed if line.startswith(name))
+        assert reason in failed[name]
+
+
+def test_a_tile_in_a_bucket_that_cannot_be_read_ends_the_command_with_4(tmp_path, capsys, monkeypatch):
+    server = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    bucket = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    bucket.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*bucket.get_host_and_port()))
+        arguments = ["batch", "s3://survey/absent.fits", "-o", str(tmp_path / "out"), "-m", "hausen2020", "-w", "0"]
+        assert main([*arguments, "--products", "catalog", "--retries", "1"]) == 4
+    finally:
+        bucket.stop()
+    assert "absent failed: s3://survey/absent.fits cannot be reached" in capsys.readouterr().out
 
 
 def test_the_second_run_on_a_directory_refuses(images, tmp_path, capsys):

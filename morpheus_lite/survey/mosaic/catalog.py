@@ -72,7 +72,7 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
             source_options(image, info.settings, maps.kinds, job.options, prepared.outside),
             noise=load_noise(piece_directory(directory) / NOISE),
             tile=block_side_in(image, maps, max(memory, 1), 1),
-            workers=ClusterSpread(client, retries=retries),
+            workers=ClusterSpread(client, retries=retries, seconds=job.seconds),
             plane=NamedPlane.create(piece_directory(directory) / PLANE, image.shape),
         )
         paths = product_paths(job.tile.name, aside, job.options)

@@ -1,6 +1,7 @@
 """Class maps of one mosaic in many files, one for each piece, behind the door that the whole would have."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ from morpheus_lite.io.maps import map_planes
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.survey.scheduler.watch import LOOK, StoppedWorkers
 from morpheus_lite.survey.state.tile_state import fingerprint_product
 
 if TYPE_CHECKING:
@@ -189,19 +191,28 @@ class ClusterSpread:
         Of the cluster.
     retries : int
         How often an item that failed is tried again.
+    seconds : float, optional
+        Time limit of an item, after which a worker that does not answer is ended.
     """
 
-    def __init__(self, client: "Client", *, retries: int = 2) -> None:
-        self._client, self._retries = client, retries
+    def __init__(self, client: "Client", *, retries: int = 2, seconds: float | None = None) -> None:
+        self._client, self._retries, self._seconds = client, retries, seconds
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Apply the function to each item, and yield the results in order."""
         if not items:
             return
+        from distributed import wait
+
         # What the function holds on to travels to each worker once.
         sent = self._client.scatter(function, hash=False)
         futures = self._client.map(_apply, items, function=sent, retries=self._retries, pure=False, key="sources")
+        stopped, limits = StoppedWorkers(self._client), {str(future.key): self._seconds for future in futures}
         for future in futures:
+            while self._seconds and not future.done():
+                with suppress(TimeoutError):
+                    wait(future, timeout=LOOK)
+                stopped.end(limits)
             yield future.result()
             future.release()
 

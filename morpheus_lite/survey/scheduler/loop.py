@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.errors import MorpheusError, OutputError
 from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure, is_output_failure
+from morpheus_lite.survey.scheduler.watch import LOOK, StoppedWorkers
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-
-_LOOK = 5.0
-"""Seconds between looks at how many workers there are."""
 
 _NO_WORKER_WARNING = 60.0
 """Seconds without any worker after which that is said."""
@@ -73,13 +71,16 @@ def run_jobs(
     waiting = iter(jobs)
     at_work: dict[str, tuple[Job, Future, float]] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
-    capacity = _Capacity(client)
+    capacity, stopped = _Capacity(client), StoppedWorkers(client)
     write_failures = 0
     while True:
-        _submit(submit, list(islice(waiting, max(capacity.size() - len(at_work), 0))), at_work, done)
+        _submit(submit, list(islice(waiting, max(capacity.size - len(at_work), 0))), at_work, done)
         if not at_work:
             return
-        for key in _ended(done, capacity):
+        if capacity.is_old:
+            capacity.look()
+            stopped.end({key: job.seconds for key, (job, _, _) in at_work.items()})
+        for key in _ended(done):
             job, future, start = at_work.pop(key)
             outcome = _outcome(job, future, time.perf_counter() - start)
             write_failures = write_failures + 1 if is_output_failure(outcome) else 0
@@ -106,14 +107,10 @@ def _submit(
         future.add_done_callback(lambda ended: done.put(str(ended.key)))
 
 
-def _ended(done: "queue.SimpleQueue[str]", capacity: "_Capacity") -> Iterator[str]:
-    """Keys of jobs that have ended: waits for the first, and takes those that are there by then."""
-    try:
-        yield done.get(timeout=_LOOK)
-    except queue.Empty:
-        capacity.look()
-        return
+def _ended(done: "queue.SimpleQueue[str]") -> Iterator[str]:
+    """Keys of jobs that have ended: waits a while for the first, and takes those that are there by then."""
     with suppress(queue.Empty):
+        yield done.get(timeout=LOOK)
         while True:
             yield done.get_nowait()
 
@@ -145,10 +142,13 @@ class _Capacity:
         self._n_threads = 0
         self.look()
 
+    @property
     def size(self) -> int:
-        if time.monotonic() - self._seen > _LOOK:
-            self.look()
         return max(self._n_threads, 1)
+
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() - self._seen >= LOOK
 
     def look(self) -> None:
         now = self._seen = time.monotonic()
