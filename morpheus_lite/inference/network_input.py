@@ -15,6 +15,9 @@ from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_backgrou
 
 log = logging.getLogger(__name__)
 
+WIDEST_GAP = 3
+"""Pixels of a gap that one-pass networks are shown bridged."""
+
 
 class NetworkInput(Protocol):
     """An image in units of its noise, read by window: `Bands`, or `~morpheus_lite.inference.binned.BinnedBands`."""
@@ -33,6 +36,59 @@ class NetworkInput(Protocol):
 
     def snr(self, window: Window, /) -> tuple[np.ndarray, np.ndarray]:
         """S/N and validity of a window: float32 and bool, shape ``(y, x, band)``."""
+
+
+def bridged(snr: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """S/N and validity with narrow gaps bridged: bad pixels, bad columns and the edges of what is wider.
+
+    Parameters
+    ----------
+    snr, valid : numpy.ndarray
+        float32 and bool, shape ``(y, x, band)``.
+
+    Returns
+    -------
+    snr, valid : numpy.ndarray
+        The same where no pixel of a band with data is invalid. Else copies: an invalid pixel in a gap of up to
+        `WIDEST_GAP` px, along its row or its column, is valid, and has the value of the straight line from side to
+        side; along the narrower of both, or the mean of the two.
+
+    Notes
+    -----
+    Networks take a profile with a hole in it for what it is not: of 36 galaxies of index 4 with a bad column of 1 to 3
+    px through the centre, ``hst`` had 27 right, and 36 bridged (``any`` 25 and 35). Filling footprints' edges with the
+    nearest values was tried too: within 8 px it makes sources of noise, and half of the stars at an edge spheroids.
+    """
+    gaps = [band for band in range(valid.shape[2]) if valid[..., band].any() and not valid[..., band].all()]
+    if not gaps:
+        return snr, valid
+    snr, shown = snr.copy(), valid.copy()
+    for band in gaps:
+        plane, known = snr[..., band], valid[..., band]
+        y, x = np.nonzero(~known)
+        found = _across(plane.T, known.T, x, y), _across(plane, known, y, x)
+        lines, widths = (np.stack(both) for both in zip(*found, strict=True))
+        width = widths.min(axis=0)
+        narrow = width <= WIDEST_GAP
+        plane[y[narrow], x[narrow]] = np.average(lines, axis=0, weights=widths == width)[narrow]
+        shown[y[narrow], x[narrow], band] = True
+    return snr, shown
+
+
+def _across(plane: np.ndarray, valid: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Straight lines across gaps along the first axis, at invalid pixels: values, and the gaps' widths in pixels."""
+    steps = []
+    for sign in (-1, 1):
+        step = np.full(y.shape, WIDEST_GAP + 1)
+        for distance in range(WIDEST_GAP, 0, -1):
+            at = y + sign * distance
+            is_end = (at >= 0) & (at < len(plane))
+            is_end[is_end] = valid[at[is_end], x[is_end]]
+            step[is_end] = distance
+        steps.append(step)
+    before, after = steps
+    first, last = (plane[np.clip(at, 0, len(plane) - 1), x] for at in (y - before, y + after))
+    return (first * after + last * before) / (before + after), before + after - 1
 
 
 def sky_scatter(bands: NetworkInput, windows: Iterable[Window]) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.core.blocks import grown
+from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.protocols import MapStore, MapWriter
@@ -23,7 +23,7 @@ from morpheus_lite.core.psf import canonical_factor
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import OptionError
 from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps
-from morpheus_lite.inference.network_input import Bands, NetworkInput
+from morpheus_lite.inference.network_input import WIDEST_GAP, Bands, NetworkInput, bridged
 from morpheus_lite.inference.pyramid import MergedMaps, coarse_tiles
 from morpheus_lite.inference.test_time_augmentation import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
 from morpheus_lite.inference.tile_memory import TileModel, tile_side, workers_in
@@ -157,17 +157,17 @@ def _classify_window(
     bands: NetworkInput, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
 ) -> Classification:
     """The maps of one window; only the network's turn is limited, reading and preparing are not."""
-    snr, valid = _network_input(bands, window, model)
-    inside = valid[0, model.halo :, model.halo :][: window.height, : window.width, bands.present]
-    classified, usable = np.asarray(inside.any(axis=2)), np.asarray(inside.all(axis=2))
-    flags = np.where(usable, 0, int(PixelFlag.INVALID)).astype(np.uint8)
+    snr, shown, valid = _network_input(bands, window, model)
+    usable = valid[:, :, bands.present]
+    classified, complete = np.asarray(usable.any(axis=2)), np.asarray(usable.all(axis=2))
+    flags = np.where(complete, 0, int(PixelFlag.INVALID)).astype(np.uint8)
     flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
     coverage = np.asarray(classified, np.int32)
     if not classified.any():
         nothing = np.full((*window.shape, len(model.classes)), np.nan, np.float32)
         return Classification(nothing, coverage, classified, flags=flags)
     with network:
-        answer = ask(snr, valid)
+        answer = ask(snr, shown)
 
     def kept(plane: np.ndarray | None) -> np.ndarray | None:
         return None if plane is None else _nan_outside(plane[0, : window.height, : window.width], classified)
@@ -188,14 +188,26 @@ def _nan_outside(plane: np.ndarray, classified: np.ndarray) -> np.ndarray:
     return plane
 
 
-def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tuple[np.ndarray, np.ndarray]:
-    """S/N and validity ``(1, y, x, band)`` of a tile; what lies outside the image is invalid, as missing data are."""
+def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a network is shown of a tile, and what there is.
+
+    Returns
+    -------
+    snr, shown : numpy.ndarray
+        float32 and bool, shape ``(1, y, x, band)``, the halo included: S/N and validity, narrow gaps `bridged`. What
+        lies outside the image is invalid, as missing data are.
+    valid : numpy.ndarray
+        bool, shape ``(y, x, band)`` of the window: validity as it is.
+    """
     # Whole cells of the network's pooling.
     sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
     snr = np.zeros((1, *sides, len(bands.bands)), np.float32)
-    valid = np.zeros(snr.shape, bool)
+    shown = np.zeros(snr.shape, bool)
+    # Gaps that reach into the halo are bridged as in a tile that holds them whole.
+    around = grown(window, model.halo + WIDEST_GAP, bands.shape)
+    light, valid = bands.snr(around)
     seen = grown(window, model.halo, bands.shape)
     y, x = model.halo - (window.y - seen.y), model.halo - (window.x - seen.x)
-    place = (0, slice(y, y + seen.height), slice(x, x + seen.width))
-    snr[place], valid[place] = bands.snr(seen)
-    return snr, valid
+    place, part = (0, slice(y, y + seen.height), slice(x, x + seen.width)), inside(seen, around)
+    snr[place], shown[place] = (plane[part] for plane in bridged(light, valid))
+    return snr, shown, valid[inside(window, around)]

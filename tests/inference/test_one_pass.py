@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.network_input import align_bands
+from morpheus_lite.inference.network_input import WIDEST_GAP, align_bands, bridged
 from morpheus_lite.inference.one_pass import OnePass, tile_windows
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MemoryMaps
@@ -60,10 +60,14 @@ def sky(shape, bands=("A", "B"), seed=0):
 @given(st.integers(8, 150), st.integers(8, 150), st.integers(1, 100))
 def test_tiles_make_no_difference(height, width, tile):
     image = sky((height, width))
+    rng = np.random.default_rng(tile)
+    if min(height, width) > 20:  # of fewer pixels the noise could not be measured
+        image.valid[rng.random(image.valid.shape) < 0.05] = False
+        image.valid[:, rng.integers(width) :][:, : rng.integers(1, 6), 0] = False
     whole = classify_tiles(image, BoxModel(), tile=200)
     cut = classify_tiles(image, BoxModel(), tile=tile)
     np.testing.assert_array_equal(cut.probability, whole.probability)
-    assert (whole.coverage == 1).all()
+    np.testing.assert_array_equal(whole.coverage, image.valid.any(axis=2))
 
 
 @settings(deadline=None)
@@ -73,6 +77,27 @@ def test_tile_windows_cover_every_pixel_once(height, width, tile):
     for window in tile_windows((height, width), tile):
         count[window.slices] += 1
     assert (count == 1).all()
+
+
+@given(st.integers(1, 5), st.floats(-3, 3), st.floats(-3, 3))
+def test_narrow_gaps_are_bridged_by_straight_lines(width, along, across):
+    y, x = np.mgrid[:30, :40]
+    plane = (along * y + across * x).astype(np.float32)
+    snr, valid = np.stack([plane, plane], axis=-1), np.ones((30, 40, 2), bool)
+    valid[:, 15 : 15 + width, 0] = False
+    valid[12, 30], valid[0, 0], valid[20:, 36:, 1] = False, False, False
+    filled, shown = bridged(np.where(valid, snr, 99), valid)
+    expected = valid.copy()
+    expected[12, 30] = True
+    expected[:, 15 : 15 + width, 0] |= width <= WIDEST_GAP
+    np.testing.assert_array_equal(shown, expected)
+    np.testing.assert_allclose(filled[shown], snr[shown], atol=1e-4)
+
+
+def test_bands_without_gaps_are_left_as_they_are():
+    snr, valid = np.ones((9, 9, 2), np.float32), np.ones((9, 9, 2), bool)
+    valid[..., 1] = False
+    assert bridged(snr, valid)[0] is snr
 
 
 def test_pixels_without_any_band_are_not_classified():
