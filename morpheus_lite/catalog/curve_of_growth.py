@@ -32,17 +32,16 @@ class CurveOfGrowth:
 
     def radius_of(self, flux: float, *, below: float = np.inf) -> float:
         """Smallest radius up to ``below`` that holds this much light; NaN where none does."""
-        inside = self.radii <= below
-        reached = np.flatnonzero(self.flux[inside] >= flux)
-        if not flux > 0 or not len(reached) or reached[0] == 0:
+        reached = self.flux[: np.searchsorted(self.radii, below, side="right")] >= flux
+        k = int(reached.argmax()) if len(reached) else 0
+        if not flux > 0 or k == 0:
             return np.nan
-        k = reached[0]
         step = (flux - self.flux[k - 1]) / (self.flux[k] - self.flux[k - 1])
         return float(self.radii[k - 1] + step * _STEP)
 
     def flux_within(self, radius: float) -> float:
         """Light within a radius."""
-        return float(np.interp(radius, self.radii, self.flux))
+        return _at(self.flux, radius)
 
     def radius_error(self, radius: float, share: float, whole: float, variance: Callable[[float], float]) -> float:
         """Error of a radius that holds a share of the light in an aperture, from the noise.
@@ -67,7 +66,7 @@ class CurveOfGrowth:
         slope = (self.flux_within(outer) - self.flux_within(inner)) / (outer - inner) if outer > inner else np.nan
         if not slope > 0:
             return np.nan
-        inside = min(float(np.interp(radius, self.radii, self.area)), whole)
+        inside = min(_at(self.area, radius), whole)
         scatter = (1 - share) ** 2 * variance(inside) + share**2 * variance(max(whole - inside, 0.0))
         return math.sqrt(scatter) / slope
 
@@ -78,10 +77,9 @@ class CurveOfGrowth:
         that far.
         """
         radii, ratio, _ = self._brightness
-        below = np.flatnonzero(ratio <= eta)
-        if not len(below) or below[0] == 0:
+        k = int((ratio <= eta).argmax()) if len(ratio) else 0
+        if k == 0:
             return np.nan
-        k = below[0]
         step = (ratio[k - 1] - eta) / (ratio[k - 1] - ratio[k])
         return float(radii[k - 1] + step * _STEP)
 
@@ -89,10 +87,13 @@ class CurveOfGrowth:
         """Error of the Petrosian radius, from the noise in the ring at it; ``variance`` as in `radius_error`."""
         radii, ratio, mean = self._brightness
         step = max(1.0, 0.15 * radius)
-        inner, outer = np.interp([radius - step, radius + step], radii, np.nan_to_num(ratio))
-        fall = (inner - outer) / (min(radius + step, radii[-1]) - max(radius - step, radii[0]))
+        first = float(radii[0])
+        inner, outer = (
+            _at(np.where(np.isfinite(ratio), ratio, 0), at - first) for at in (radius - step, radius + step)
+        )
+        fall = (inner - outer) / (min(radius + step, float(radii[-1])) - max(radius - step, first))
         ring = 2 * math.pi * radius
-        scatter = math.sqrt(variance(ring)) / ring / float(np.interp(radius, radii, mean))
+        scatter = math.sqrt(variance(ring)) / ring / _at(mean, radius - first)
         return scatter / fall if fall > 0 else np.nan
 
     @cached_property
@@ -106,6 +107,17 @@ class CurveOfGrowth:
             ring = (self.flux[outer] - self.flux[inner]) / (self.area[outer] - self.area[inner])
             mean = self.flux[middle] / self.area[middle]
             return self.radii[middle], np.where(mean > 0, ring / mean, np.nan), mean
+
+
+def _at(values: np.ndarray, radius: float) -> float:
+    """Value at a radius, between values that are `_STEP` apart from radius 0 on; the last one beyond them."""
+    if math.isnan(radius):
+        return math.nan
+    # Numpy's interpolation takes ten times as long for a single radius.
+    place = min(max(radius / _STEP, 0.0), len(values) - 1.0)
+    k = min(int(place), len(values) - 2)
+    low, high = float(values[k]), float(values[k + 1])
+    return low + (place - k) * (high - low)
 
 
 def curve_of_growth(light: np.ndarray, y: float, x: float, largest: float) -> CurveOfGrowth:

@@ -139,17 +139,17 @@ def cut_stamp(
     here = Ellipse(ellipse.y - corner[1], ellipse.x - corner[0], ellipse.a, ellipse.b, ellipse.theta)
     near = labels[window]
     usable = image.valid[window]
-    light = np.where(usable, image.data[window], 0).astype(np.float64)
-    source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
-    variance = _variance(None if image.rms is None else np.where(usable, image.rms[window], 0), light.shape, sigmas)
-    weights = detection.weights(light, usable, source_mask)
     whole = bool(usable.all())
+    light = image.data[window].astype(np.float64) if whole else np.where(usable, image.data[window], 0.0)
+    source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
+    variance = _variance(image.rms, window, usable, sigmas)
+    weights = detection.weights(light, usable, source_mask)
     seen = np.ones((*near.shape, 1), dtype=bool) if whole else np.asarray(usable.any(axis=2, keepdims=True))
     wanted = neighbor_mask if whole else ~seen[:, :, 0] | neighbor_mask
-    together, _ = _mirrored(summed(weights, light)[:, :, None], seen, wanted, here, neighbor_mask)
     # Where every pixel has the same bands, their weights are the same too.
-    factors = weights[:1, :1] ** 2 if whole else weights**2
-    noisy = summed(factors, np.where(weights > 0, variance, 0) if not whole else variance)
+    factors = weights[:1, :1] if whole else weights
+    together, _ = _mirrored(summed(factors, light)[:, :, None], seen, wanted, here, neighbor_mask)
+    noisy = summed(factors**2, variance if whole else np.where(weights > 0, variance, 0))
     if seen.any() and not seen.all():
         # Pixels that no band covers hold mirrored light, and are as noisy as the others.
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
@@ -159,16 +159,16 @@ def cut_stamp(
     )
 
 
-def _variance(rms: np.ndarray | None, shape: tuple[int, ...], sigmas: np.ndarray) -> np.ndarray:
+def _variance(rms: np.ndarray | None, window: tuple[slice, ...], usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     """Variance of each pixel; unknown ones as the mean of the known, else that of the sky."""
     if rms is None:
-        return np.broadcast_to(sigmas**2, shape)
-    variance = rms.astype(np.float64) ** 2
-    for index, sigma in enumerate(sigmas):
-        plane = variance[:, :, index]
-        known = plane > 0
-        if not known.all():
-            plane[~known] = plane[known].mean() if known.any() else sigma**2
+        return np.broadcast_to(sigmas**2, usable.shape)
+    variance = np.where(usable, rms[window], 0).astype(np.float64) ** 2
+    known = variance > 0
+    if not known.all():
+        for index, sigma in enumerate(sigmas):
+            plane, there = variance[:, :, index], known[:, :, index]
+            plane[~there] = plane[there].mean() if there.any() else sigma**2
     return variance
 
 

@@ -36,8 +36,8 @@ _RINGS = 12
 _SHARES = np.append(0.0, np.geomspace(0.003, 3, 16))
 _MIDDLE = 4
 _SIDES = ndimage.generate_binary_structure(2, 1)
-_AT_ONCE = 512
-_REACH = 2 * math.ceil(_MOST_MOVES * sum(_STEPS)) + 2
+_REACH = 8
+"""Pixels beside turned light, for centres up to 2.5 pixels from the first one."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,15 @@ def measure_structure(
     """
     lights = [np.ascontiguousarray(stamp.detection) for stamp in stamps]
     firsts = [central.petrosian() for central in centrals]
-    asymmetries = [
-        _asymmetry(stamp, light, _EXTENT * first) if np.isfinite(first) else None
-        for stamp, light, first in zip(stamps, lights, firsts, strict=True)
-    ]
-    known = [k for k, found in enumerate(asymmetries) if found]
-    centres = [found[1] for found in asymmetries if found]
-    some = [lights[k] for k in known]
+    known = [k for k, first in enumerate(firsts) if np.isfinite(first)]
+    found = _asymmetries([stamps[k] for k in known], [lights[k] for k in known], [_EXTENT * firsts[k] for k in known])
+    asymmetries = dict(zip(known, found, strict=True))
+    some, centres = [lights[k] for k in known], [centre for _, centre in found]
     growths = dict(zip(known, curves_of_growth(some, centres, list(map(_largest, some))), strict=True))
     structures = []
-    for k, (found, spread) in enumerate(zip(asymmetries, _gini_and_m20(stamps, lights, noise), strict=True)):
+    for k, spread in enumerate(_gini_and_m20(stamps, lights, noise)):
         radii = _concentration(growths[k], variance_of_sums(stamps[k], noise)) if k in growths else {}
-        structures.append(Structure(**radii, **(found[0] if found else {}), **spread))
+        structures.append(Structure(**radii, **(asymmetries[k][0] if k in asymmetries else {}), **spread))
     return structures
 
 
@@ -143,63 +140,121 @@ def _largest(light: np.ndarray) -> float:
     return max(min(light.shape) / 2, _SMALLEST_REACH)
 
 
-def _asymmetry(stamp: Stamp, light: np.ndarray, radius: float) -> tuple[dict[str, float], tuple[float, float]]:
-    """Asymmetry within a radius about the best centre, which a pattern search finds to 1/16 pixel, and that centre."""
-    best = (stamp.ellipse.y, stamp.ellipse.x)
-    inside = np.nonzero(stamp.circle_overlap(*best, radius) > 0.5)
-    total = light[inside].sum()
-    if not total > 0:
-        return {}, best
-    turn = _HalfTurn.about(best, light, inside)
-    value = np.inf
-    for step in _STEPS:
-        for _ in range(_MOST_MOVES):
-            values = turn.differences(best, step)
-            # The centre again, at the new step: equal up to rounding, and never allowed to rise.
-            value = min(value, values[_MIDDLE])
-            where = int(values.argmin())
-            if not values[where] < value:
-                break
-            best = best[0] + step * (where // 3 - 1), best[1] + step * (where % 3 - 1)
-            value = values[where]
-    sigma, scatter = _noise_difference(_own_variance(stamp, inside), best)
+_Centre = tuple[float, float]
+
+
+def _asymmetries(
+    stamps: Sequence[Stamp], lights: Sequence[np.ndarray], radii: Sequence[float]
+) -> list[tuple[dict[str, float], _Centre]]:
+    """Asymmetry of each source within a radius about its best centre, and that centre."""
+    centres = [(stamp.ellipse.y, stamp.ellipse.x) for stamp in stamps]
+    circles = [
+        np.nonzero(stamp.circle_overlap(*centre, radius) > 0.5)
+        for stamp, centre, radius in zip(stamps, centres, radii, strict=True)
+    ]
+    totals = [float(light[circle].sum()) for light, circle in zip(lights, circles, strict=True)]
+    found: list[tuple[dict[str, float], _Centre]] = [({}, centre) for centre in centres]
+    known = [k for k, total in enumerate(totals) if total > 0]
+    if not known:
+        return found
+    best, values = zip(*(_best_centre(centres[k], lights[k], circles[k]) for k in known), strict=True)
+    pixels = _Pixels.of([circles[k][0] for k in known])
+    variance, distance, light = (
+        np.concatenate(parts)
+        for parts in (
+            [_own_variance(stamps[k], circles[k]) for k in known],
+            [stamps[k].elliptical_radius[circles[k]] for k in known],
+            [lights[k][circles[k]] for k in known],
+        )
+    )
+    sigma, scatters = _noise_differences(variance, np.array(best), pixels)
     # Differences in a few pixels feel less of the noise than those all over, and both occur.
-    least = value - np.sqrt(2 / np.pi) * sigma.sum()
-    most = _spread_differences(value, sigma, _profile(light[inside], stamp.elliptical_radius[inside]))
-    error = math.hypot(scatter / total, (most - least) / 2 / total, _CENTRING)
-    return {"asymmetry": (least + most) / 2 / total, "asymmetry_err": error}, best
+    least = np.array(values) - np.sqrt(2 / np.pi) * pixels.sums(sigma)
+    most = _spread_differences(np.array(values), sigma, _profiles(light, distance, pixels), pixels)
+    for k, centre, scatter, low, high in zip(
+        known, best, scatters.tolist(), least.tolist(), most.tolist(), strict=True
+    ):
+        error = math.hypot(scatter / totals[k], (high - low) / 2 / totals[k], _CENTRING)
+        found[k] = {"asymmetry": (low + high) / 2 / totals[k], "asymmetry_err": error}, centre
+    return found
 
 
-def _profile(light: np.ndarray, distance: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """Pixels of several sources, one source behind the other.
+
+    Parameters
+    ----------
+    sizes, starts : numpy.ndarray
+        int64, shape ``(source,)``: pixels of each source, and the first of them.
+    """
+
+    sizes: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, parts: Sequence[np.ndarray]) -> "_Pixels":
+        """Pixels of sources from one value of each."""
+        sizes = np.array(list(map(len, parts)))
+        return cls(sizes, np.cumsum(sizes) - sizes)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Values of sources as values of their pixels: shape ``(pixel,)`` of ``(source,)``."""
+        return np.repeat(values, self.sizes)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the pixels of each source: shape ``(source,)`` of ``(pixel,)``."""
+        return np.add.reduceat(values, self.starts)
+
+
+def _profiles(light: np.ndarray, distance: np.ndarray, pixels: _Pixels) -> np.ndarray:
     """Mean light of the ring that each pixel lies in, not below 0: float64, shape of ``light``."""
-    ring = (_RINGS * distance / distance.max()).astype(int)
+    farthest = pixels.spread(np.maximum.reduceat(distance, pixels.starts))
+    ring = (_RINGS * distance / farthest).astype(int)
+    ring += pixels.spread((_RINGS + 1) * np.arange(len(pixels.starts)))
     n_pixels = np.bincount(ring)
     return np.maximum(np.bincount(ring, light) / np.maximum(n_pixels, 1), 0)[ring]
 
 
-def _spread_differences(found: float, sigma: np.ndarray, profile: np.ndarray) -> float:
-    """Sum of absolute differences without noise, if they are spread as the light is.
+def _spread_differences(found: np.ndarray, sigma: np.ndarray, profile: np.ndarray, pixels: _Pixels) -> np.ndarray:
+    """Sums of absolute differences without noise, if they are spread as the light is.
 
     Parameters
     ----------
-    found : float
-        Sum of the absolute values of differences with noise.
+    found : numpy.ndarray
+        float64, shape ``(source,)``: sums of the absolute values of differences with noise.
     sigma, profile : numpy.ndarray
         float64, shape ``(pixel,)``: noise of each difference, and what the differences are in proportion to.
+    pixels : _Pixels
+        The pixels of each source.
 
     Notes
     -----
     Noise adds ``sqrt(2 / pi) sigma`` to a difference of 0, and nothing to one far larger than it. A sum below that of
     the noise alone is told by what it lacks.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = _SHARES[:, None] * profile
-        ratio = np.where(sigma > 0, size / sigma, np.inf)
-        folded = np.sqrt(2 / np.pi) * sigma * np.exp(-0.5 * ratio**2) + size * erf(ratio / np.sqrt(2))
-    expected = folded.sum(axis=1)
-    if found <= expected[0]:
-        return found - float(expected[0])
-    return float(np.interp(found, expected, _SHARES) * profile.sum())
+
+    def expected(step: np.ndarray) -> np.ndarray:
+        """Sums with noise of differences that are a share of the profile."""
+        size = pixels.spread(_SHARES[step]) * profile
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(sigma > 0, size / sigma, np.inf)
+            return pixels.sums(np.sqrt(2 / np.pi) * sigma * np.exp(-0.5 * ratio**2) + size * erf(ratio / np.sqrt(2)))
+
+    # The sums grow with the share: four halvings find the two shares that a sum lies between.
+    low, high = np.zeros(len(found), dtype=int), np.full(len(found), len(_SHARES) - 1)
+    noise = below = expected(low)
+    above = expected(high)
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        at = expected(middle)
+        less = found < at
+        low, below = np.where(less, low, middle), np.where(less, below, at)
+        high, above = np.where(less, middle, high), np.where(less, at, above)
+    part = np.zeros(len(found))
+    np.divide(found - below, above - below, out=part, where=above > below)
+    share = _SHARES[low] + np.clip(part, 0, 1) * (_SHARES[high] - _SHARES[low])
+    return np.where(found <= noise, found - noise, share * pixels.sums(profile))
 
 
 def _own_variance(stamp: Stamp, inside: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -216,90 +271,121 @@ def _own_variance(stamp: Stamp, inside: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.where(stamp.neighbor_mask[inside] | stamp.neighbor_mask[tuple(turned)], 0, variance)
 
 
+def _best_centre(centre: _Centre, light: np.ndarray, circle: tuple[np.ndarray, ...]) -> tuple[_Centre, float]:
+    """Centre about which the light in a circle differs least from itself turned, and the sum of these differences.
+
+    A pattern search that begins at ``centre`` finds it to 1/16 pixel.
+    """
+    turn, value = _HalfTurn.about(centre, light, circle), math.inf
+    for step in _STEPS:
+        for _ in range(_MOST_MOVES):
+            values = turn.differences(centre, step).ravel()
+            # The centre again, at the new step: equal up to rounding, and never allowed to rise.
+            value = min(value, float(values[_MIDDLE]))
+            where = int(values.argmin())
+            if not values[where] < value:
+                break
+            centre = centre[0] + step * (where // 3 - 1), centre[1] + step * (where % 3 - 1)
+            value = float(values[where])
+            if not turn.reaches(centre):
+                turn = _HalfTurn.about(centre, light, circle)
+    return centre, value
+
+
 @dataclass(frozen=True, eq=False)
 class _HalfTurn:
-    """Light compared with itself turned by 180 degrees about centres near a first one.
+    """Light of one source compared with itself turned by 180 degrees about centres near a first one.
 
     Parameters
     ----------
-    padded : numpy.ndarray
-        float64, flat: the light as far as any turn reaches, 0 outside.
+    turned : numpy.ndarray
+        float64, flat: the light turned, row by row, as far as any centre reaches, 0 outside of the stamp.
     width : int
-        Pixels in a row of ``padded``.
-    places : numpy.ndarray
-        int64, shape ``(pixel,)``: where in ``padded`` the pixels to compare are turned to about the corner (0, 0).
-    values : numpy.ndarray
-        float64, shape ``(pixel,)``: light of these pixels.
+        Pixels in a row of it.
+    middle : (int, int)
+        Pixel that pixel 0 of the stamp is turned to about the first centre, rounded down.
+    light, mask : numpy.ndarray
+        float64, flat: the box of the pixels to compare in rows as wide as those of ``turned``, and 1 for these pixels.
     """
 
-    padded: np.ndarray
+    turned: np.ndarray
     width: int
-    places: np.ndarray
-    values: np.ndarray
+    middle: tuple[int, int]
+    light: np.ndarray
+    mask: np.ndarray
 
     @classmethod
-    def about(cls, centre: tuple[float, float], light: np.ndarray, inside: tuple[np.ndarray, ...]) -> "_HalfTurn":
-        """Prepare the comparison for all centres that the search can reach."""
-        box = [(int(place.min()), int(place.max()) + 1) for place in inside]
-        corner = [math.floor(2 * at) - last + 1 - _REACH for at, (_, last) in zip(centre, box, strict=True)]
-        padded = np.zeros([last - first + 2 * _REACH + 1 for first, last in box])
+    def about(cls, centre: _Centre, light: np.ndarray, circle: tuple[np.ndarray, ...]) -> "_HalfTurn":
+        """Prepare the comparison for centres near this one."""
+        box = [(int(place.min()), int(place.max()) + 1) for place in circle]
+        height, width = (last - first + 2 * _REACH + 1 for first, last in box)
+        middle = math.floor(2 * centre[0]), math.floor(2 * centre[1])
+        # One row more than is compared: slices that begin in the last one end in it.
+        padded = np.zeros((height + 1, width))
+        corner = [at - last + 1 - _REACH for at, (_, last) in zip(middle, box, strict=True)]
         there = [
-            slice(max(start, 0), max(min(start + length, end), 0))
-            for start, length, end in zip(corner, padded.shape, light.shape, strict=True)
+            slice(max(first, 0), max(min(first + length, end), 0))
+            for first, length, end in zip(corner, (height, width), light.shape, strict=True)
         ]
-        found = light[tuple(there)]
-        top, left = (side.start - start for side, start in zip(there, corner, strict=True))
-        padded[top : top + found.shape[0], left : left + found.shape[1]] = found
-        width = padded.shape[1]
-        places = (-corner[0] - inside[0]) * width - corner[1] - inside[1]
-        return cls(padded.ravel(), width, places, light[inside])
+        near = light[there[0], there[1]]
+        down, beside = (side.start - first for side, first in zip(there, corner, strict=True))
+        padded[down + 1 : down + 1 + near.shape[0], beside : beside + near.shape[1]] = near
+        own, mask = np.zeros((2, box[0][1] - box[0][0], width))
+        at = circle[0] - box[0][0], circle[1] - box[1][0]
+        own[at], mask[at] = light[circle], 1
+        return cls(np.ascontiguousarray(padded[::-1, ::-1]).ravel(), width, middle, own.ravel(), mask.ravel())
 
-    def differences(self, centre: tuple[float, float], step: float) -> np.ndarray:
+    def differences(self, centre: _Centre, step: float) -> np.ndarray:
         """Sums of the absolute differences about a centre and its eight neighbours at a distance.
 
         Returns
         -------
         numpy.ndarray
-            float64, shape ``(9,)``: row by row, the centre in the middle. Between pixels the light is interpolated.
+            float64, shape ``(3, 3)``: the centre in the middle. Between pixels the light is interpolated.
         """
-        (top, down), (left, right) = (_neighbours(place, step) for place in centre)
-        first = top * self.width + left
-        shift = [[first + y * self.width + x] for y in range(down.shape[1]) for x in range(right.shape[1])]
-        corners = self.padded.take(self.places + np.array(shift))
-        weights = (down[:, None, :, None] * right[:, None]).reshape(len(down) * len(right), -1)
-        turned = np.empty((len(weights), len(self.values)))
-        # Products this small are not worth the threads that BLAS would start, several in each worker process.
-        for first in range(0, len(self.values), _AT_ONCE):
-            some = slice(first, first + _AT_ONCE)
-            np.matmul(weights, corners[:, some], out=turned[:, some])
-        turned -= self.values
-        return np.abs(turned, out=turned).sum(axis=1)
+        width, n_pixels = self.width, len(self.light)
+        down, right = (
+            [self._shift(place + step * side, axis) for side in (-1, 0, 1)] for axis, place in enumerate(centre)
+        )
+        # Turned by whole pixels, slices of the light are that about any centre: no pixel has to be looked up. Whole
+        # rows, with what lies beside the box, are one piece of memory.
+        first, last = width * (down[2][0] - 1), width * down[0][0] + n_pixels
+        across = np.empty((3, last - first))
+        for out, (column, part) in zip(across, right, strict=True):
+            near = self.turned[first + column : last + column]
+            np.subtract(self.turned[first + column - 1 : last + column - 1], near, out=out)
+            out *= part
+            out += near
+        found = np.empty((3, 3, n_pixels))
+        for out, (row, part) in zip(found, down, strict=True):
+            start = width * row - first
+            near = across[:, start : start + n_pixels]
+            np.subtract(across[:, start - width : start - width + n_pixels], near, out=out)
+            out *= part
+            out += near
+        found -= self.light
+        # Unlike a matrix product, einsum starts no threads, several in each worker process.
+        return np.einsum("yxp,p->yx", np.abs(found, out=found), self.mask)
+
+    def reaches(self, centre: _Centre) -> bool:
+        """Tell whether the light is there for a centre and its neighbours at a pixel's distance."""
+        return all(abs(2 * place - at) <= _REACH - 3 for place, at in zip(centre, self.middle, strict=True))
+
+    def _shift(self, place: float, axis: int) -> tuple[int, float]:
+        """First pixel of the turned light about a centre along an axis, and the part to take of the pixel before."""
+        turned = 2 * place
+        whole = math.floor(turned)
+        return _REACH + 1 - whole + self.middle[axis], turned - whole
 
 
-def _neighbours(place: float, step: float) -> tuple[int, np.ndarray]:
-    """Image of pixel 0 under a rotation by 180 degrees about a centre and its two neighbours, along one axis.
-
-    Returns
-    -------
-    first, weights
-        int, and float64 of shape ``(3, n)``: share of each of the pixels from ``first`` on, for each centre.
-    """
-    turned = [2 * (place + step * side) for side in (-1, 0, 1)]
-    whole = [math.floor(at) for at in turned]
-    weights = np.zeros((3, whole[2] - whole[0] + 2))
-    for k, (at, pixel) in enumerate(zip(turned, whole, strict=True)):
-        weights[k, pixel - whole[0]] = 1 - (at - pixel)
-        weights[k, pixel - whole[0] + 1] = at - pixel
-    return whole[0], weights
-
-
-def _noise_difference(variance: np.ndarray, centre: tuple[float, float]) -> tuple[np.ndarray, float]:
-    """Scatter of n - n' for pixels of noise, n' interpolated between four, and of the sum of |n - n'|."""
-    shares = [(2 * place) % 1 for place in centre]
+def _noise_differences(variance: np.ndarray, centres: np.ndarray, pixels: _Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """Scatter of n - n' for pixels of noise, n' interpolated between four, and of the sums of |n - n'|."""
+    shares = (2 * centres) % 1
     # Interpolation between pixels makes the turned noise smaller.
-    kept = 1 + float(np.prod([(1 - share) ** 2 + share**2 for share in shares]))
+    kept = 1 + ((1 - shares) ** 2 + shares**2).prod(axis=1)
     # Each pair comes twice; the variance of |x| is 1 - 2 / pi of that of x.
-    return np.sqrt(kept * variance), math.sqrt(2 * (1 - 2 / math.pi) * kept * variance.sum())
+    scatter = np.sqrt(2 * (1 - 2 / math.pi) * kept * pixels.sums(variance))
+    return np.sqrt(pixels.spread(kept) * variance), scatter
 
 
 def _gini_and_m20(
@@ -327,15 +413,16 @@ def _spread(
     if not np.isfinite(radius):
         return {}
     ring = np.abs(distance - radius) <= 0.5
-    smooth = _smoothed(light, _SMOOTHING * radius)
-    parts, n_parts = ndimage.label(smooth >= smooth[ring].mean(), _SIDES) if ring.any() else (None, 0)
-    if parts is None or n_parts == 0:
+    if not ring.any():
         return {}
+    smooth = _smoothed(light, _SMOOTHING * radius)
+    level = smooth[ring].mean()
+    parts, _ = ndimage.label(smooth >= level, _SIDES)
     middle = parts.ravel()[int(np.argmax(np.where(distance <= radius, smooth, -np.inf)))]
     if middle == 0:
         return {}
     own = parts == middle
-    level, inside = smooth[ring].mean(), np.nonzero(own)
+    inside = np.nonzero(own)
     (gini, gini_slopes), (m20, m20_slopes, step) = _gini(light[inside]), _m20(light[inside], *inside)
     scatter = np.sqrt(stamp.detection_variance[inside]) * noise.factor(len(inside[0]))
     errors = [float(np.sqrt(((slopes * scatter) ** 2).sum())) for slopes in (gini_slopes, m20_slopes)]

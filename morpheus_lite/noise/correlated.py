@@ -1,5 +1,7 @@
 """Noise of sums over pixels: measured in empty sky, where drizzling makes neighbours alike."""
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,19 +49,36 @@ class CorrelatedNoise:
     factors: tuple[float, ...] = (1.0,)
     slope: float = 0.0
 
-    def factor(self, area: np.ndarray | float) -> np.ndarray:
+    def factor(self, area: np.ndarray | float) -> np.ndarray | float:
         """Factor on the noise of independent pixels for sums over ``area`` pixels: float64, shape of ``area``.
 
         Between the squares measured, a straight line in the logarithms of side and factor.
         """
+        if isinstance(area, float | int):
+            return self._factor_of(float(area))
         side = 0.5 * np.log(np.maximum(area, 1.0))
         sides, factors = self._logarithms
         beyond = np.maximum(side - sides[-1], 0)
         return np.exp(np.interp(side, sides, factors) + self.slope * beyond)
 
+    def _factor_of(self, area: float) -> float:
+        """`factor` of a single area: a tenth of the time, and there are twenty for each source."""
+        sides, factors = self._lists
+        side = 0.5 * math.log(max(area, 1.0))
+        k = bisect_right(sides, side)
+        if k == 0 or k == len(sides):
+            return math.exp(factors[max(k - 1, 0)] + self.slope * max(side - sides[-1], 0.0))
+        part = (side - sides[k - 1]) / (sides[k] - sides[k - 1])
+        return math.exp(factors[k - 1] + part * (factors[k] - factors[k - 1]))
+
     @cached_property
     def _logarithms(self) -> tuple[np.ndarray, np.ndarray]:
         return np.log(self.sides), np.log(self.factors)
+
+    @cached_property
+    def _lists(self) -> tuple[list[float], list[float]]:
+        sides, factors = self._logarithms
+        return sides.tolist(), factors.tolist()
 
 
 def measure_correlated_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNoise]:
@@ -172,12 +191,12 @@ class _Patch(NamedTuple):
 
 def _patch(image: SkyImage, index: int, covered: np.ndarray) -> _Patch:
     empty = image.valid[:, :, index] & ~covered
-    totals = (_total(np.where(empty, image.data[:, :, index], 0)),)
+    totals = [_total(np.where(empty, image.data[:, :, index], 0))]
     if image.rms is not None:
         variance = image.rms[:, :, index].astype(np.float64) ** 2
         empty &= variance > 0
-        totals = (*totals, _total(variance))
-    return _Patch(image.data[:, :, index][empty].astype(np.float64), _total(empty, np.int32), totals)
+        totals.append(_total(variance))
+    return _Patch(image.data[:, :, index][empty].astype(np.float64), _total(empty, np.int32), tuple(totals))
 
 
 def _total(plane: np.ndarray, dtype: type = np.float64) -> np.ndarray:

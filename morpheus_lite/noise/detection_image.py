@@ -398,6 +398,5 @@ def _stacked(detection: DetectionImage, image: SkyImage, sigma: np.ndarray) -> S
     # Where every pixel has the same bands, their weights are the same too.
     factors = weights[:1, :1] if image.valid.all() else weights
     light, noise = summed(weights, data), np.sqrt(summed(factors**2, rms.astype(np.float64) ** 2))
-    planes = (light, np.asarray(image.valid.any(axis=2)), np.broadcast_to(noise, image.shape))
-    data, valid, rms = (plane[:, :, None] for plane in planes)
-    return SkyImage(data, (STACK,), valid, rms=rms)
+    valid = np.asarray(image.valid.any(axis=2, keepdims=True))
+    return SkyImage(light[:, :, None], (STACK,), valid, rms=np.broadcast_to(noise, image.shape)[:, :, None])
