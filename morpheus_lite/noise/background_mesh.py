@@ -92,7 +92,7 @@ class BackgroundMesh:
     def covered(self) -> np.ndarray:
         """bool, shape ``(mesh y, mesh x)``: boxes in the surroundings of large objects."""
         if self.large is None:
-            return np.zeros(self.background.shape[:2], dtype=bool)
+            return np.zeros([len(middle) for middle in self.centers], dtype=bool)
         sides = [
             np.clip(np.array([middle - BOX / 2, middle + BOX / 2]), 0, n)
             for middle, n in zip(self.centers, self.shape, strict=True)

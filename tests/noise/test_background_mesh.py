@@ -192,3 +192,14 @@ def test_noise_planes_with_the_light_of_sources_give_the_noise_of_the_sky(sky_el
         assert there.sum() > 20
         np.testing.assert_allclose(np.percentile(found[there], [10, 50, 90]), 1, atol=0.06)
     assert np.median(rms[there]) > 4 * np.sqrt(sky)
+
+
+def test_a_sky_that_is_steep_only_without_its_sources_replaces_a_flat_one():
+    flat, steep = sky(shape=(384, 384)), sky(shape=(384, 384))
+    ramp = np.linspace(0, 40, 384, dtype=np.float32)[:, None, None]
+    sloped = measure_background(with_data(steep, steep.data + ramp))
+    found = measure_background(flat)
+    assert found.background.shape[0] < sloped.background.shape[0]
+    both = found.less_sources(sloped)
+    np.testing.assert_array_equal(both.background, sloped.background)
+    assert not both.covered.any()
