@@ -1,32 +1,31 @@
-"""Morphology of sources: class maps summed over the light of each."""
+"""Morphology of sources: class maps summed over the light of each, and calibrated."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _N = len(SOURCE_CLASSES)
 
 
 @dataclass(frozen=True, eq=False)
 class Morphology:
-    """Class fractions and scores of each source.
+    """Class probabilities of each source, and scores.
 
     Parameters
     ----------
     share : numpy.ndarray
-        float64, shape ``(source, 4)``: light-weighted share of each source class, adding to 1; NaN where no pixel
-        of a source says anything for a source class.
-    error : numpy.ndarray or None
-        float64, shape ``(source, 4)``: scatter of the shares between windows; None without variance maps.
+        float64, shape ``(source, 4)``: light-weighted share of each source class, or what a calibration made of it,
+        adding to 1; NaN where no pixel of a source says anything for a source class.
     unweighted : numpy.ndarray
         bool, shape ``(source,)``: True where there was no positive light to weight with.
     """
 
     share: np.ndarray
-    error: np.ndarray | None
     unweighted: np.ndarray
 
     @property
@@ -47,9 +46,7 @@ class Morphology:
         return np.where(known, np.where(self.confidence >= least, top, UNCERTAIN), "")
 
 
-def measure_morphology(
-    sources: LabelledPixels, maps: np.ndarray, variance: np.ndarray | None, light: np.ndarray, usable: np.ndarray
-) -> Morphology:
+def measure_morphology(sources: LabelledPixels, maps: np.ndarray, light: np.ndarray, usable: np.ndarray) -> Morphology:
     """Share of each class in each source.
 
     Parameters
@@ -58,8 +55,6 @@ def measure_morphology(
         The pixels of each source.
     maps : numpy.ndarray
         float32, shape ``(y, x, class)``: rank votes or mean probabilities, NaN where not classified.
-    variance : numpy.ndarray or None
-        float32, shape ``(y, x, class)``: variance between windows.
     light, usable : numpy.ndarray
         Detection image and where it may be used, shape ``(y, x)``.
 
@@ -72,12 +67,6 @@ def measure_morphology(
     Share of class k, as in Hausen & Robertson (2020): ``q_k = s_k / sum_j s_j`` with
     ``s_k = sum_i f_i p_ki`` over the pixels i, light f, class map p. Sums below 0, which noise can make, count as
     0, so that shares are never negative; where none is positive, every pixel weighs the same.
-
-    Error: windows that overlap see the same light, so the scatter of neighbouring pixels is taken as fully
-    correlated, that of different classes as independent:
-    ``var(q_k) = [(1 - q_k)^2 e_k^2 + q_k^2 sum_{j != k} e_j^2] / (sum_j s_j)^2`` with
-    ``e_k = sum_i |f_i| sqrt(v_ki)`` and v the variance between windows. It is how far a single window's opinion
-    strays from the mean, not the error of that mean.
     """
     known = sources.take(usable) & np.isfinite(sources.take(maps[:, :, 0]))
     weight = np.where(known, sources.take(light), 0).astype(np.float64)
@@ -87,11 +76,39 @@ def measure_morphology(
         # A source without positive light counts each pixel alike.
         weight = np.where(sources.spread(unweighted), known, weight)
         sums = _class_sums(sources, maps, weight)
-    total = sums.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = sums / total
-        error = None if variance is None else _errors(share, _scatter(sources, variance, weight) / total)
-    return Morphology(share, error, unweighted)
+        return Morphology(sums / sums.sum(axis=1, keepdims=True), unweighted)
+
+
+def significance(
+    fluxes: Mapping[str, np.ndarray], area: np.ndarray, sigmas: np.ndarray, noise: Mapping[str, CorrelatedNoise]
+) -> np.ndarray:
+    """S/N of sources in all bands together, by which their probabilities are calibrated.
+
+    Parameters
+    ----------
+    fluxes : mapping
+        ``segment_flux_<band>`` and ``segment_covered_<band>`` of each source.
+    area : numpy.ndarray
+        Pixels of each source.
+    sigmas : numpy.ndarray
+        float64, shape ``(source, band)``: noise of a pixel of the sky.
+    noise : mapping of str to CorrelatedNoise
+        Of each band, in their order.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(source,)``: the root of the sum of the squares over the bands, in each of which light that is
+        not positive, or whose noise is not known, counts as 0.
+    """
+    total = np.zeros(len(area))
+    for index, (band, of_band) in enumerate(noise.items()):
+        covered = np.maximum(area * fluxes[f"segment_covered_{band}"], 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            snr = fluxes[f"segment_flux_{band}"] / (sigmas[:, index] * np.sqrt(covered) * of_band.factor(covered))
+        total += np.where(np.isfinite(snr), np.maximum(snr, 0), 0) ** 2
+    return np.sqrt(total)
 
 
 def measure_nature(
@@ -132,15 +149,3 @@ def _class_sums(sources: LabelledPixels, maps: np.ndarray, weight: np.ndarray) -
     """Weighted sums of the class maps, not below 0: float64, shape ``(source, 4)``."""
     planes = (np.nan_to_num(sources.take(maps[:, :, k])) for k in range(_N))
     return np.maximum(np.stack([sources.sum(weight * plane) for plane in planes], axis=1), 0)
-
-
-def _scatter(sources: LabelledPixels, variance: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weighted sums of the scatter between windows: float64, shape ``(source, 4)``."""
-    planes = (np.sqrt(np.nan_to_num(sources.take(variance[:, :, k]))) for k in range(_N))
-    return np.stack([sources.sum(np.abs(weight) * plane) for plane in planes], axis=1)
-
-
-def _errors(share: np.ndarray, scatter: np.ndarray) -> np.ndarray:
-    # Errors of a share f = s / sum(s): d f = ((1 - f) d s - f d others) / sum(s).
-    others = (scatter**2).sum(axis=1, keepdims=True) - scatter**2
-    return np.sqrt((1 - share) ** 2 * scatter**2 + share**2 * others)

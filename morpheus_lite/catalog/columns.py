@@ -56,7 +56,7 @@ IN_ARCSEC = ("semimajor_axis", "semiminor_axis", "half_light_radius", "r_petrosi
 
 
 def catalogue_columns(
-    image: SkyImage, settings: MeasureOptions, *, with_errors: bool, with_background: bool = False
+    image: SkyImage, settings: MeasureOptions, *, calibrated: bool, with_background: bool = False
 ) -> list[ColumnDefinition]:
     """Every column of an image's catalogue, in order.
 
@@ -66,8 +66,8 @@ def catalogue_columns(
         Its bands, their units and zero-points, and whether there are noise planes and a WCS, decide.
     settings : MeasureOptions
         What is measured.
-    with_errors : bool
-        Whether the class maps have variances.
+    calibrated : bool
+        Whether the class probabilities are calibrated on sources.
     with_background : bool
         Whether a background was subtracted of the image.
     """
@@ -83,12 +83,8 @@ def catalogue_columns(
         [*light_columns(image, index, settings), *([background_column(image, index)] if with_background else [])]
         for index in range(image.n_bands)
     )
-    shares = [ColumnDefinition(f"p_{name}", "f8", _RATIO, f"light-weighted share of {name}") for name in SOURCE_CLASSES]
-    errors = [
-        ColumnDefinition(f"p_{name}_err", "f8", _RATIO, f"scatter of p_{name} between windows, fully correlated")
-        for name in SOURCE_CLASSES
-        if with_errors
-    ]
+    meaning = "probability of {}, calibrated on sources" if calibrated else "light-weighted share of {}"
+    shares = [ColumnDefinition(f"p_{name}", "f8", _RATIO, meaning.format(name)) for name in SOURCE_CLASSES]
     least = settings.min_class_confidence
     named = (
         ColumnDefinition(
@@ -99,7 +95,7 @@ def catalogue_columns(
         ),
         ColumnDefinition("class_confidence", "f8", _RATIO, "largest p_<class>"),
     )
-    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *errors, *_NATURE, *named, *_VERDICT]
+    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *_NATURE, *named, *_VERDICT]
 
 
 def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], meta: dict[str, Any]) -> QTable:

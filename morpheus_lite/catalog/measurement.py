@@ -1,7 +1,7 @@
 """Measurement: a label map, an image and class maps become a catalogue."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage, SkyImage, pixel_scale_of
 from morpheus_lite.core.labels import LabelledPixels, LabelMap, LabelStore, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.source_calibration import calibration_of
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.mapfile import MemoryMaps
@@ -98,7 +99,7 @@ def measure(
         ``..._covered_...``, ``flags_<band>`` (`~morpheus_lite.core.flags.BandFlag`), and ``kron_mag_<band>,
         kron_magerr_<band>, kron_fnu_<band>, kron_fnuerr_<band>``, the same of ``total``, and magnitudes of the
         apertures, where the zero-point is known; ``shared_flux_<band>`` and its error if asked for; ``p_<class>`` of
-        the four source classes, ``p_<class>_err`` (with variance maps), ``p_source, entropy,
+        the four source classes, ``p_source, entropy,
         spheroid_pixel_fraction, disk_pixel_fraction, morphology, class_confidence, flags, parent_label, n_children``.
         ``meta`` holds the provenance of the class maps and the choices made here.
 
@@ -108,12 +109,15 @@ def measure(
         Shapes that disagree, labels that are not whole numbers, a band that the image does not
         have, or a zero-point that is no number.
     OptionError
-        Unknown ``maps``, votes asked of class maps without them, or apertures in arcsec without a WCS.
+        Unknown ``maps``, votes asked of class maps without them, apertures in arcsec without a WCS, or a
+        ``class_prior`` for probabilities that are not calibrated.
 
     Notes
     -----
     Centroids and ellipses are photutils' (flux-weighted, negative pixels left out). Invalid pixels never count.
-    The formulae of ``p_<class>`` and its error are those of `~morpheus_lite.catalog.class_fractions`. A source without
+    ``p_<class>`` are the shares of `~morpheus_lite.catalog.class_fractions`; those of mean probabilities are calibrated
+    where the model knows how (`~morpheus_lite.core.source_calibration.SourceCalibration`, in the provenance of the
+    class maps), and ``meta["class_prior"]`` states the shares of the classes that they suppose. A source without
     positive light in a band has the flag NEGATIVE_FLUX.
 
     Kron ellipses (about the centroid) and circles (about the windowed one) are the same pixels in every band, so that
@@ -193,6 +197,66 @@ def measure_labels(
     progress : callable, optional
         Called with (sources measured, sources in all).
     """
+    measured = measure_all_rows(
+        labels,
+        parents,
+        image,
+        maps,
+        kind=kind,
+        options=options,
+        band=band,
+        noise=noise,
+        mesh=mesh,
+        tile=tile,
+        workers=workers,
+        progress=progress,
+    )
+    rows, head = measured.values, measured.head
+    if options.photometry:
+        rows |= share_light(rows, labels, measured.image, measured.settings, tile=tile)
+        rows |= total_of_blends(rows, head.bands, head.zero_points)
+    return finish_table(rows, head, measured.settings, provenance=dict(maps.provenance))
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRows:
+    """Rows of all sources of an image, and what they were measured with.
+
+    Parameters
+    ----------
+    values : dict
+        As `~morpheus_lite.catalog.rows.measure_rows` gives them.
+    image : ImageReader
+        The image, less its background.
+    head : SkyImage
+        A single pixel that carries the metadata of the whole image.
+    settings : RowSettings
+        What holds for all rows.
+    """
+
+    values: Rows
+    image: ImageReader
+    head: SkyImage
+    settings: RowSettings
+
+
+def measure_all_rows(
+    labels: LabelStore,
+    parents: LabelStore,
+    image: ImageReader,
+    maps: MapStore,
+    *,
+    kind: str,
+    options: MeasureOptions,
+    band: str | None = None,
+    noise: dict[str, CorrelatedNoise] | None = None,
+    mesh: BackgroundMesh | None = None,
+    tile: int,
+    workers: Workers = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> MeasuredRows:
+    """Measure what every source's own surroundings tell: `measure_labels` without what needs all rows together."""
+    calibration = calibration_of(maps.provenance, kind, options.class_prior)
     background = options.background_of(by_votes=kind == "vote")
     if background is None:
         mesh = None
@@ -205,29 +269,14 @@ def measure_labels(
             mesh = mesh.less_sources(measure_sections(image, labels=labels))
         image = SubtractedImage(image, mesh)
     sample = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
-    settings = replace(_settings(sample, kind, options, band, noise), background=mesh)
-    rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
-    head = _head(image)
-    if options.photometry:
-        rows |= share_light(rows, labels, image, settings, tile=tile)
-        rows |= total_of_blends(rows, head.bands, head.zero_points)
-    with_errors = "variance" in maps.kinds
-    return finish_table(rows, head, settings, provenance=dict(maps.provenance), with_errors=with_errors)
-
-
-def _settings(
-    sample: Sequence[tuple[SkyImage, np.ndarray]],
-    kind: str,
-    options: MeasureOptions,
-    band: str | None,
-    noise: dict[str, CorrelatedNoise] | None,
-) -> RowSettings:
-    """Determine the settings of all rows from the image and its labels inside each window of the sample."""
-    image = sample[0][0]
-    band = band or (image.detection_band if kind == "vote" else None)
+    band = band or (sample[0][0].detection_band if kind == "vote" else None)
     if noise is None:
-        noise = noise_of_pieces(sample) if options.photometry or band is None else {}
-    return RowSettings(detection_image(sample, noise, band), kind, options, noise)
+        needed = options.photometry or band is None or calibration is not None
+        noise = noise_of_pieces(sample) if needed else {}
+    detection = detection_image(sample, noise, band)
+    settings = RowSettings(detection, kind, options, noise, background=mesh, calibration=calibration)
+    rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
+    return MeasuredRows(rows, image, _head(image), settings)
 
 
 def measure_groups(
@@ -367,7 +416,7 @@ def _measure_long(
 
 
 def _kinds(maps: MapStore, settings: RowSettings) -> tuple[str, ...]:
-    wanted = ("mean", "variance", "coverage", "flags", *(("vote",) if settings.maps == "vote" else ()))
+    wanted = ("mean", "coverage", "flags", *(("vote",) if settings.maps == "vote" else ()))
     return tuple(kind for kind in maps.kinds if kind in wanted)
 
 

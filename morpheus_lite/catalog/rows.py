@@ -1,20 +1,21 @@
 """The rows of a catalogue, before they are a table: everything that a source's own surroundings tell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from morpheus_lite.catalog.class_fractions import Morphology, measure_morphology, measure_nature
+from morpheus_lite.catalog.class_fractions import Morphology, measure_morphology, measure_nature, significance
 from morpheus_lite.catalog.flags import find_saturated, flag_bands, flag_sources, mark_pixels
 from morpheus_lite.catalog.isophotal import measure_fluxes, measure_shapes
-from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings
+from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings, sky_noise
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.core.source_calibration import SourceCalibration
 from morpheus_lite.errors import OptionError
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
@@ -44,6 +45,8 @@ class RowSettings:
         Largest coverage of the whole image; None takes that of the class maps at hand.
     background : BackgroundMesh, optional
         Whose background was subtracted of the image; None where nothing was.
+    calibration : SourceCalibration, optional
+        Of the class probabilities; None leaves them as they are summed.
     """
 
     detection: DetectionImage
@@ -52,6 +55,7 @@ class RowSettings:
     noise: dict[str, CorrelatedNoise]
     usual_coverage: int | None = None
     background: BackgroundMesh | None = None
+    calibration: SourceCalibration | None = None
 
 
 def measure_rows(
@@ -113,7 +117,7 @@ def measure_sources(
     options = settings.options
     light, usable = settings.detection.of_sources(sources, image)
     maps = _class_maps(classification, settings.maps)
-    morphology = measure_morphology(sources, maps, classification.variance, light, usable)
+    morphology = measure_morphology(sources, maps, light, usable)
     values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, light, usable)}
     fluxes = measure_fluxes(sources, image)
     negative = np.any([fluxes[f"segment_flux_{name}"] <= 0 for name in image.bands], axis=0)
@@ -124,6 +128,7 @@ def measure_sources(
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands
     if options.photometry:
+        # Before calibration: another prior of the classes changes no flux.
         is_point = morphology.share[:, SOURCE_CLASSES.index("point_source")] >= _POINT
         values |= measure_surroundings(
             labels,
@@ -142,6 +147,12 @@ def measure_sources(
         fluxes = {name: values for name, values in fluxes.items() if not name.startswith("segment_fluxerr_")}
     levels = _saturation(values, image, settings)
     others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
+    if settings.noise:
+        values |= _evidence(values, fluxes, image, classification, settings)
+    if settings.calibration is not None:
+        prior = options.class_prior
+        share = settings.calibration.apply(morphology.share, values["class_snr"], values["class_size"], prior=prior)
+        morphology = replace(morphology, share=share)
     values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
     names = morphology.names(options.min_class_confidence)
     values |= {"morphology": names, "class_confidence": morphology.confidence, "entropy": morphology.entropy}
@@ -167,6 +178,20 @@ def _saturation(
         return levels
     background = settings.background.background_at(values["x_centroid"], values["y_centroid"])
     return [level if level is None else level - background[:, index] for index, level in enumerate(levels)]
+
+
+def _evidence(
+    values: dict[str, np.ndarray],
+    fluxes: dict[str, np.ndarray],
+    image: SkyImage,
+    classification: Classification,
+    settings: RowSettings,
+) -> dict[str, np.ndarray]:
+    """S/N of each source, and its size in pixels as the network sees them: what probabilities are calibrated by."""
+    noise = {band: settings.noise[band] for band in image.bands}
+    snr = significance(fluxes, values["area"], sky_noise(image, values, noise, settings.background), noise)
+    size = np.sqrt(values["area"]) / float(classification.provenance.get("binning", 1))
+    return {"class_snr": snr, "class_size": size}
 
 
 def _class_maps(classification: Classification, maps: str) -> np.ndarray:
@@ -195,7 +220,4 @@ def _parent_labels(sources: LabelledPixels, parents: np.ndarray) -> np.ndarray:
 
 
 def _shares(morphology: Morphology) -> dict[str, np.ndarray]:
-    shares = {f"p_{name}": morphology.share[:, k] for k, name in enumerate(SOURCE_CLASSES)}
-    if morphology.error is not None:
-        shares |= {f"p_{name}_err": morphology.error[:, k] for k, name in enumerate(SOURCE_CLASSES)}
-    return shares
+    return {f"p_{name}": morphology.share[:, k] for k, name in enumerate(SOURCE_CLASSES)}

@@ -137,7 +137,7 @@ def measure_surroundings(
     psf_fwhm = options.psf_fwhm_in_pixels(scale)
     from_space = psf_fwhm is None and is_from_space(image.bands)
     boxes = sources.boxes
-    sigmas = _sky_noise(image, shapes, noise, mesh)
+    sigmas = sky_noise(image, shapes, noise, mesh)
 
     def cut(row: int) -> Stamp:
         top, left, bottom, right = boxes[row].tolist()
@@ -175,7 +175,7 @@ def measure_surroundings(
     return _columns([found.get(row) for row in range(len(boxes))], image, options)
 
 
-def _sky_noise(
+def sky_noise(
     image: SkyImage, shapes: dict[str, np.ndarray], noise: dict[str, CorrelatedNoise], mesh: BackgroundMesh | None
 ) -> np.ndarray:
     """Noise of a pixel of the sky at each source, in data units: float64, shape ``(source, band)``."""

@@ -29,7 +29,6 @@ def finish_table(
     settings: RowSettings,
     *,
     provenance: dict[str, Any],
-    with_errors: bool,
 ) -> QTable:
     """The catalogue from the rows of all sources: what needs all of them, or the sky, is added.
 
@@ -43,8 +42,6 @@ def finish_table(
         How the rows were measured.
     provenance : dict
         Of the class maps.
-    with_errors : bool
-        Whether the class maps have variances.
     """
     values = rows | _on_the_sky(image, rows) | _families(rows["parent_label"])
     child = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD)
@@ -55,9 +52,13 @@ def finish_table(
         for name, level in zip(image.bands, levels.T, strict=True):
             has_data = np.isfinite(rows[f"segment_flux_{name}"])
             values[f"background_{name}"] = np.where(has_data, level, np.nan)
-    columns = catalogue_columns(image, options, with_errors=with_errors, with_background=seen is not None)
+    columns = catalogue_columns(
+        image, options, calibrated=settings.calibration is not None, with_background=seen is not None
+    )
     detection = settings.detection
     meta = {**provenance, "detection_band": detection.name, "morphology_maps": settings.maps}
+    if settings.calibration is not None:
+        meta["class_prior"] = settings.calibration.prior_record(options.class_prior)
     if detection.name == STACK:
         names = [name for name, chosen in zip(image.bands, detection.chosen, strict=True) if chosen]
         meta |= {"reference_band": detection.band, "detection_image": _STACKED.format(", ".join(names))}

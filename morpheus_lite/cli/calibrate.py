@@ -20,10 +20,15 @@ from morpheus_lite.config.tools import CalibrateOptions
 def command(truths: tuple[Path, ...], results: tuple[Path, ...], **given: Any) -> int:
     """Fit a calibration to fields with truth that the model was not trained on, and print it as JSON.
 
-    It goes into "settings" of the model's config.json under "calibration".
+    It goes into "settings" of the model's config.json under "calibration"; that of sources, which comes after it and
+    takes truth files with images, under "source_calibration".
     """
-    from morpheus_lite.evaluation import calibrate_files
+    from morpheus_lite.evaluation import calibrate_files, calibrate_source_files
 
     chosen = chosen_of(CalibrateOptions, given)
-    click.echo(json.dumps(calibrate_files(truths, results, bias=chosen.bias, seed=chosen.seed).to_dict(), indent=2))
+    if chosen.sources:
+        fitted = calibrate_source_files(truths, results).to_dict()
+    else:
+        fitted = calibrate_files(truths, results, bias=chosen.bias, seed=chosen.seed).to_dict()
+    click.echo(json.dumps(fitted, indent=2))
     return 0

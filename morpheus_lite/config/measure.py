@@ -102,6 +102,14 @@ class MeasureOptions:
         high=1,
         metavar="P",
     )
+    class_prior: str | Mapping[str, float] | None = option(
+        None,
+        "Shares of the classes in the sky, or equal.",
+        unset="the model's",
+        more="For models with a calibration of sources, whose own shares ``meta['class_prior']`` states. A number for "
+        "each of the four source classes; their sum does not matter.",
+        metavar="CLASS=P,...|equal",
+    )
     largest_side: int = option(
         1024,
         "Longest source measured beyond its segment.",
@@ -128,6 +136,10 @@ class MeasureOptions:
             object.__setattr__(self, "psf", {canonical_band(str(band)): one for band, one in self.psf.items()})
         if self.deblended_flux and not self.photometry:
             raise OptionError("deblended_flux: the fluxes need photometry=True")
+        if self.class_prior is not None:
+            from morpheus_lite.core.source_calibration import shares_of_prior
+
+            shares_of_prior(self.class_prior)
         check_background(self.background)
 
     @classmethod

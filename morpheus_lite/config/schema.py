@@ -165,8 +165,10 @@ class Declared:
         texts = [text] if isinstance(text, str) else list(text)
         texts = [",".join(texts)] if self.length else texts
         if self.is_table and (isinstance(text, Mapping) or len(texts) > 1 or "=" in texts[0]):
-            pairs = text if isinstance(text, Mapping) else named_values(f"--{self.flag}", texts)
             values = next(get_args(one)[1] for one in (self.hint, *get_args(self.hint)) if _is_mapping(one))
+            if values in (int, float):  # no number has a comma in it
+                texts = [part for one in texts for part in one.split(",")]
+            pairs = text if isinstance(text, Mapping) else named_values(f"--{self.flag}", texts)
             return self.convert({name: _from_text(one, values) for name, one in pairs.items()})
         return self.convert(_from_text(texts[0], self.hint))
 

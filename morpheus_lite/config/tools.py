@@ -35,6 +35,7 @@ class SimulateOptions:
 class CalibrateOptions:
     """Options of ``morpheus calibrate``."""
 
+    sources: bool = option(False, "Calibrate the sources of the catalogue; else the pixels.")
     bias: str = option("sky", "What to fit beside the temperature.", choices=("none", "sky", "classes"))
     seed: int = option(0, "Which pixels are drawn.", low=0, high=_LARGEST)
 

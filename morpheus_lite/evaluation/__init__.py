@@ -5,6 +5,7 @@ from morpheus_lite.evaluation.report import evaluate_files, write_evaluation
 from morpheus_lite.evaluation.result import Result, make_result, read_result
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores, pool_scores
 from morpheus_lite.evaluation.scoring import evaluate
+from morpheus_lite.evaluation.source_calibration import calibrate_source_files
 from morpheus_lite.evaluation.summary import format_scores, summarise
 from morpheus_lite.evaluation.truth import Truth, make_truth, read_truth, truth_of_simulation
 
@@ -15,6 +16,7 @@ __all__ = [
     "Truth",
     "calibrate_files",
     "calibrate_results",
+    "calibrate_source_files",
     "evaluate",
     "evaluate_files",
     "format_scores",

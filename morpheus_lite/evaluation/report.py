@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.errors import OptionError
 from morpheus_lite.evaluation.result import read_result
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores, pool_scores
@@ -20,9 +21,10 @@ FILES = {
     "markdown": "scores.md",
     "detection": "completeness_purity.png",
     "reliability": "reliability.png",
+    "classes": "reliability_by_class.png",
     "residuals": "residuals.png",
 }
-"""Files that a report always has, by name, except for ``reliability`` where no tool gives probabilities."""
+"""Files that a report always has, by name, but for ``reliability`` and ``classes`` where there are no probabilities."""
 
 
 def evaluate_files(
@@ -107,8 +109,8 @@ def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwri
     Returns
     -------
     dict
-        What was written, by name: ``json``, ``markdown``, ``detection``, ``residuals``, ``reliability``, and for each
-        tool ``confusion_<tool>``, ``sources_<tool>`` and ``detections_<tool>``.
+        What was written, by name: ``json``, ``markdown``, ``detection``, ``residuals``, ``reliability``, ``classes``
+        (of sources), and for each tool ``confusion_<tool>``, ``sources_<tool>`` and ``detections_<tool>``.
     """
     # matplotlib takes a second to load, and only figures need it.
     from morpheus_lite.evaluation import plots
@@ -125,6 +127,9 @@ def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwri
     plots.plot_residuals(scores, paths["residuals"], overwrite=overwrite)
     if plots.plot_reliability(scores, paths["reliability"], overwrite=overwrite) is None:
         del paths["reliability"]
+    by_class = [f"sources_{name}" for name in SOURCE_CLASSES]
+    if plots.plot_reliability(scores, paths["classes"], keys=by_class, overwrite=overwrite) is None:
+        del paths["classes"]
     for one, tool in zip(scores, _file_names([one.name for one in scores]), strict=True):
         confusion = plots.plot_confusion(one, directory / f"confusion_{tool}.png", overwrite=overwrite)
         paths.update({} if confusion is None else {f"confusion_{tool}": confusion})

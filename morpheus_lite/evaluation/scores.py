@@ -18,6 +18,7 @@ from morpheus_lite.evaluation.metrics import (
     OperatingPoint,
     Reliability,
     binned_fractions,
+    chance_error,
     confusion_counts,
     proper_scores,
     top_label_reliability,
@@ -186,7 +187,8 @@ class Scores:
         list of dict
             For each bin its ``magnitude``, ``n`` matched sources whose class is known, ``accuracy`` and ``majority``
             (share of the most frequent class), ``log_loss`` and ``shares_log_loss`` (entropy of the shares), ``ece`` of
-            the most probable class, and ``expected`` and ``true`` numbers of each class.
+            the most probable class and ``chance_ece``, what right probabilities have on average in so few sources, and
+            ``expected`` and ``true`` numbers of each class. Over all bins comes last, if there are several.
         """
         rows = self.truth_sources
         given = np.column_stack([rows[f"called_p_{name}"] for name in SOURCE_CLASSES])
@@ -195,7 +197,8 @@ class Scores:
             for one in (rows, given)
         )
         found = []
-        for low, high in itertools.pairwise(edges):
+        bins = list(itertools.pairwise(edges))
+        for low, high in [*bins, *([(edges[0], edges[-1])] if len(bins) > 1 else [])]:
             inside = (rows["magnitude"] >= low) & (rows["magnitude"] < high)
             p, hard = given[inside], np.eye(len(SOURCE_CLASSES))[np.asarray(rows["true_class"][inside])]
             if not len(p):
@@ -210,6 +213,7 @@ class Scores:
                     "log_loss": proper_scores(p, hard)[0],
                     "shares_log_loss": proper_scores(shares, hard)[0],
                     "ece": top_label_reliability(p, hard).error,
+                    "chance_ece": chance_error(p.max(axis=1)),
                     "expected": dict(zip(SOURCE_CLASSES, p.sum(axis=0).tolist(), strict=True)),
                     "true": dict(zip(SOURCE_CLASSES, hard.sum(axis=0).tolist(), strict=True)),
                 }

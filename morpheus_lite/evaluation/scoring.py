@@ -241,7 +241,7 @@ def _source_reliability(
     counted = rows_inside(scene.scored, sources)[truth_row] & np.isfinite(soft).all(axis=1)
     p, soft = shares[row][counted], soft[counted]
     hard = np.eye(soft.shape[1])[soft.argmax(axis=1)]
-    classwise = classwise_reliability(p, soft)
+    classwise = classwise_reliability(p, hard)
     return {
         "sources": top_label_reliability(p, soft),
         "sources_hard": top_label_reliability(p, hard),

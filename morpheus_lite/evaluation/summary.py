@@ -190,7 +190,8 @@ def _calibration_tables(scores: Scores) -> list[str]:
         [
             _bin(one),
             str(one["n"]),
-            *(f"{one[name]:.3f}" for name in ("accuracy", "majority", "log_loss", "shares_log_loss", "ece")),
+            *(f"{one[name]:.3f}" for name in ("accuracy", "majority", "log_loss", "shares_log_loss")),
+            f"{one['ece']:.3f} ({one['chance_ece']:.3f})",
             *(f"{one['expected'][name]:.1f} / {one['true'][name]:.0f}" for name in SOURCE_CLASSES),
         ]
         for one in scores.class_baseline((-np.inf, *scores.options.magnitudes[1:-1], np.inf))
@@ -202,10 +203,9 @@ def _calibration_tables(scores: Scores) -> list[str]:
         for name in SOURCE_CLASSES
         if f"sources_{name}" in scores.reliability
     )
-    head = ["", "n", "accuracy", "majority", "log loss", "of shares", "ECE", *SOURCE_CLASSES]
+    head = ["", "n", "accuracy", "majority", "log loss", "of shares", "ECE (chance)", *SOURCE_CLASSES]
     title = "classes of the matched sources by true magnitude, beside the majority; probabilities summed / true number."
-    overall = scores.reliability.get("sources_hard")
-    total = "" if overall is None else f" ECE {overall.error:.3f}; per class, against soft truth: {errors}."
+    total = f" ECE of each class: {errors}." if errors else ""
     return [f"{scores.name}: {title}{total}", _markdown(head, rows)]
 
 
@@ -224,6 +224,8 @@ def _pull_tables(scores: Scores) -> list[str]:
 
 def _bin(row: dict[str, Any]) -> str:
     low, high = row["magnitude"]
+    if not (math.isfinite(low) or math.isfinite(high)):
+        return "all"
     if not math.isfinite(low):
         return f"< {high:g}"
     return f"{low:g}-{high:g}" if math.isfinite(high) else f"> {low:g}"

@@ -28,6 +28,7 @@ from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.noise.subtracted import SubtractedImage
 from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps
 from morpheus_lite.pipeline.plan import (
+    KIND_OF,
     SourceOptions,
     block_side_in,
     chosen_model,
@@ -359,7 +360,7 @@ def make_catalog(
             parents,
             image,
             maps,
-            kind="vote" if how.method == "paper" else "probability",
+            kind=KIND_OF[how.method],
             options=how.measuring,
             band=how.band,
             mesh=noise,

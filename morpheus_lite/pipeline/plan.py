@@ -14,6 +14,8 @@ from morpheus_lite.core.blocks import BLOCK
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.psf import canonical_factor
+from morpheus_lite.core.source_calibration import RECORD as CALIBRATION
+from morpheus_lite.core.source_calibration import SourceCalibration, calibration_of
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.domain_check import check_domain, middle
@@ -25,6 +27,9 @@ from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.runtime.resources import held_memory, parse_memory
 from morpheus_lite.segmentation.detection import DETECTION_METHODS
+
+KIND_OF = {"paper": "vote", "probability": "probability"}
+"""Which class maps are summed to the classes of sources, by how these are found."""
 
 _SMALLEST_TILE = 128
 _PLANES_OF = {"mean": 5, "variance": 5, "vote": 5}
@@ -106,6 +111,8 @@ def plan_run(
     detection = {**model.settings.get("detection", {}), **options.detection}
     record = {**inferer.record, "engine": model.engine}
     record |= {"detection": detection} if detection else {}
+    if CALIBRATION in model.settings:
+        record[CALIBRATION] = SourceCalibration.from_dict(model.settings[CALIBRATION]).record()
     record |= {"domain": list(outside)} if outside else {}
     return Plan(image, inferer, left, outside, record)
 
@@ -253,7 +260,7 @@ def source_options(
     InputError
         The image does not have the detection band.
     OptionError
-        An option is impossible, or does not go with the image.
+        An option is impossible, or does not go with the image or the model.
     """
     measuring = options.measuring
     measuring.check_image(image.name, image.bands, image.pixel_scale)
@@ -262,8 +269,10 @@ def source_options(
             f"{image.name} has no detection band {canonical_band(options.detection_band)}: it has "
             f"{', '.join(image.bands)}"
         )
+    method = options.segmentation or ("paper" if "vote" in kinds else "probability")
+    calibration_of(settings, KIND_OF[method], measuring.class_prior)
     return SourceOptions(
-        options.segmentation or ("paper" if "vote" in kinds else "probability"),
+        method,
         DetectionOptions(**{**settings.get("detection", {}), **options.detection}),
         options.deblending,
         replace(measuring, outside_domain=measuring.outside_domain or bool(outside)),

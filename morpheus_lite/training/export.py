@@ -85,6 +85,7 @@ def export(
         log.warning("%s cannot be calibrated, %s: %s", config.name, kept, error)
     # thresholds, training ranges and the like of a model hold for those made from it
     settings = dict(start.settings) if start and config.images else {}
+    settings.pop("source_calibration", None)  # of other weights
     info = ModelInfo(
         name=config.name,
         kind=KIND,

@@ -12,15 +12,21 @@ from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage, SourceFlag, decode_flags
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
-from morpheus_lite.catalog.class_fractions import measure_morphology
 from morpheus_lite.catalog.light_columns import light_unit
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.core.source_calibration import RECORD, SourceCalibration
 
 SHAPE = (60, 70)
 BANDS = ("F160W", "F606W")
 INDEPENDENT = dict.fromkeys(BANDS, CorrelatedNoise(0.05))
 PAPER = MeasureOptions.paper()
+CALIBRATION = SourceCalibration(
+    prior=(0.2, 0.5, 0.2, 0.1),
+    snr=(5.0, 2000.0),
+    size=(2.0, 20.0),
+    sharpness=((1.4, 0.3, 0.1), (1.2, 0.1, 0), (1.0, 0, 0), (1.0, 0, -0.2)),
+    bias=((0.3, 0.2, 0), (0, 0, 0.1), (0, 0, 0), (-0.3, 0, 0.2)),
+)
 
 
 def sky_wcs():
@@ -216,17 +222,46 @@ def test_unknown_noise_counts_as_the_mean_of_the_known():
     assert row["segment_fluxerr_F160W"].value == pytest.approx(0.05 * np.sqrt(150), rel=1e-6)
 
 
-def test_errors_of_shares_are_the_scatter_of_correlated_maps():
+def test_classes_are_calibrated_by_snr_and_size():
     labels, image, result = field()
-    sources, variance = LabelledPixels.gather(labels), result.variance / 100
-    light, usable = image.data[:, :, 0], image.valid[:, :, 0]
-    errors = measure_morphology(sources, result.vote, variance, light, usable).error
-    shifts = np.random.default_rng(3).normal(size=(600, 5))
-    maps = (result.vote + shift * np.sqrt(variance) for shift in shifts)
-    drawn = [measure_morphology(sources, shifted, None, light, usable).share for shifted in maps]
-    np.testing.assert_allclose(errors, np.std(drawn, axis=0), rtol=0.12)
-    without = measure(labels, image, replace(result, variance=None))
-    assert not [name for name in without.colnames if name.startswith("p_") and name.endswith("_err")]
+    options = MeasureOptions(photometry=False, structure=False)
+    calibrated = replace(result, provenance={**result.provenance, RECORD: CALIBRATION.record()})
+    before = measure(labels, image, result, maps="probability", options=options, noise=INDEPENDENT)
+    assert "class_prior" not in before.meta
+    table = measure(labels, image, calibrated, maps="probability", options=options, noise=INDEPENDENT)
+    for row, plain in zip(table, before, strict=True):
+        mask = labels == row["label"]
+        flux = image.data[mask].sum(axis=0, dtype=float)
+        snr, size = np.hypot(*flux) / (0.05 * np.sqrt(mask.sum())), np.sqrt(mask.sum())
+        expected = CALIBRATION.apply(shares(plain)[None], np.array([snr]), np.array([size]))[0]
+        np.testing.assert_allclose(shares(row), expected, rtol=1e-3)
+        assert np.abs(shares(row) - shares(plain)).max() > 0.02
+        assert float(row["class_confidence"]) == shares(row).max()
+    assert table.meta["class_prior"] == CALIBRATION.prior_record()
+    assert "calibrated" in table["p_disk"].info.description
+    # Rank votes are never calibrated.
+    votes = measure(labels, image, calibrated, options=options, noise=INDEPENDENT)
+    assert (votes["p_disk"] == measure(labels, image, result, options=options, noise=INDEPENDENT)["p_disk"]).all()
+
+
+def test_a_prior_of_the_classes_changes_probabilities_and_nothing_else():
+    labels, image, result = field()
+    result = replace(result, vote=None, provenance={**result.provenance, RECORD: CALIBRATION.record()})
+    table = measure(labels, image, result)
+    prior = {"spheroid": 0.1, "disk": 0.7, "irregular": 0.1, "point_source": 0.1}
+    other = measure(labels, image, result, options=MeasureOptions(class_prior=prior))
+    assert other.meta["class_prior"] == prior
+    changed = [
+        name
+        for name in table.colnames
+        if not np.array_equal(table[name], other[name], equal_nan=table[name].dtype.kind == "f")
+    ]
+    assert set(changed) <= {*(f"p_{name}" for name in SOURCE_CLASSES), "morphology", "class_confidence", "entropy"}
+    for one, two in zip(table, other, strict=True):
+        expected = shares(one) * [prior[name] for name in SOURCE_CLASSES] / CALIBRATION.prior
+        np.testing.assert_allclose(shares(two), expected / expected.sum(), rtol=1e-9)
+    with pytest.raises(OptionError, match="class_prior"):
+        measure(labels, image, replace(result, provenance={}), options=MeasureOptions(class_prior="equal"))
 
 
 @pytest.mark.parametrize(("least", "expected"), [(0.5, "uncertain"), (0.45, "disk"), (0.0, "disk"), (1.0, "uncertain")])

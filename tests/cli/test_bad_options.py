@@ -15,6 +15,7 @@ DIGITS = "9" * 200
 CLASSIFY = ["classify", "field.fits", "-o", "out"]
 CATALOG = ["catalog", "field.fits", "--maps", "absent.fits", "-o", "out.fits"]
 BATCH = ["batch", "field.fits", "-o", "out"]
+EQUAL = "spheroid=1,disk=1,irregular=1,point_source=1"
 SIMULATE = ["simulate", "--seed", "1", "-o", "out"]
 TRAIN = ["train", "bad.toml", "--run", "run", "-o", "out"]
 
@@ -52,6 +53,14 @@ OPTIONS = {
         "--psf-fwhm": ["nan", "inf", "0", "-1", "x"],
         "--gain": ["nan", "0", "-1", "F160W=x", "F160W=", "=2"],
         "--saturation": ["nan", "inf", "x"],
+        "--class-prior": [
+            "x",
+            "0.5",
+            "spheroid=1",
+            EQUAL.replace("=1", "=-1"),
+            EQUAL.replace("=1", "=0"),
+            EQUAL + ",qso=1",
+        ],
     },
     ("batch",): {
         "--workers": ["-1", "1.5", "x", DIGITS],
@@ -89,6 +98,7 @@ OTHERS = [
     "classify field.fits --band-names A,B -o out",
     "classify field.fits --seed-threshold 0.3 --threshold 0.6 --model hst -o out",
     "classify field.fits --detection-band F999W -o out",
+    "classify field.fits --model hausen2020 --class-prior equal -o out",
     "catalog field.fits --maps absent.fits -o out.cake",
     "catalog field.fits --maps absent.fits -o out",
     "catalog field.fits -o out.fits",

@@ -300,7 +300,8 @@ def test_files_become_a_report(truth, tmp_path):
     stored = json.loads((out / "scores.json").read_text())
     assert stored[0]["sources"]["purity"] == 1 and stored[1]["classes"]["accuracy"][0]["n"] == 0
     assert stored[0]["pixels"]["iou"]["disk"] == 1
-    pictures = {"completeness_purity.png", "reliability.png", "residuals.png", "confusion_ours.png"}
+    pictures = {f"{name}.png" for name in ("completeness_purity", "reliability", "reliability_by_class", "residuals")}
+    pictures |= {"confusion_ours.png"}
     assert {one.name for one in out.glob("*.png")} == pictures
     assert all(one.read_bytes().startswith(b"\x89PNG") for one in out.glob("*.png"))
     rows = Table.read(out / "sources_SExtractor_2.ecsv")
@@ -436,6 +437,10 @@ class TestSeveralFields:
         assert row["shares_log_loss"] == pytest.approx(-(shares * np.log(shares)).sum())
         assert list(row["true"].values()) == counts.tolist()
         assert list(row["expected"].values()) == pytest.approx(0.6 * counts + 1.6)
+        assert row["chance_ece"] == pytest.approx(np.sqrt(2 / np.pi * 0.7 * 0.3 / 16))
+        bins = scores.class_baseline((20, 21, 24))
+        assert bins[-1]["n"] == sum(one["n"] for one in bins[:-1]) == 16
+        assert bins[-1]["magnitude"] == [20, 24] and bins[-1]["ece"] == pytest.approx(0.3)
         assert row["ece"] == pytest.approx(0.3) and scores.reliability["sources_disk"].total == 16
         (isolated,), (mixed,) = (scores.total_pulls((20, 24), isolated=one) for one in (True, False))
         assert isolated["n"] == mixed["n"] == 8

@@ -241,6 +241,15 @@ def test_true_probabilities_have_no_calibration_error():
     assert metrics.top_label_reliability(probability, probability).error == pytest.approx(0, abs=1e-12)
 
 
+def test_the_error_of_chance_is_that_of_right_probabilities():
+    errors = []
+    for seed in range(60):
+        probability, outcome = drawn(400, seed=seed)
+        errors.append(metrics.top_label_reliability(probability, outcome).error)
+    assert metrics.chance_error(probability.max(axis=1)) == pytest.approx(np.mean(errors), rel=0.08)
+    assert np.isnan(metrics.chance_error(np.array([np.nan])))
+
+
 def test_overconfidence_is_measured_as_it_is():
     confidence, outcome = np.full(1000, 0.9), np.arange(1000) < 700
     diagram = metrics.reliability(confidence, outcome)

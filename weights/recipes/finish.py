@@ -118,7 +118,8 @@ def main() -> None:
     chosen = parser.parse_args()
     info, network = load_network(chosen.weights)
     settings = {**info.settings, "calibration": Calibration().to_dict()}
-    settings.pop("scores", None)  # of weights that were calibrated otherwise
+    for name in ("scores", "source_calibration"):  # of weights that were calibrated otherwise
+        settings.pop(name, None)
     card = read_card(chosen.weights) if (chosen.weights / "card.md").exists() else ""
     arrays = network_weights(network)
     save_model(chosen.weights, replace(info, settings=settings), arrays, card=card, overwrite=True)

@@ -18,6 +18,7 @@ from morpheus_lite.evaluation.metrics.purity import OperatingPoint, purity_curve
 from morpheus_lite.evaluation.metrics.regions import Segments, fill_labels, measure_segments, segment_means
 from morpheus_lite.evaluation.metrics.reliability import (
     Reliability,
+    chance_error,
     classwise_reliability,
     proper_scores,
     reliability,
@@ -31,6 +32,7 @@ __all__ = [
     "Reliability",
     "Segments",
     "binned_fractions",
+    "chance_error",
     "chance_match_rate",
     "classify_matches",
     "classwise_reliability",

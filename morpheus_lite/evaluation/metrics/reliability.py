@@ -110,6 +110,28 @@ def top_label_reliability(
     )
 
 
+def chance_error(confidence: np.ndarray, *, n_bins: int = N_BINS) -> float:
+    """Calibration error that right probabilities have on average, because outcomes are few.
+
+    Parameters
+    ----------
+    confidence : numpy.ndarray
+        float, shape ``(n,)``: probabilities of what did or did not happen, 0 to 1. NaN is left out.
+    n_bins : int
+        As in `reliability`.
+
+    Notes
+    -----
+    In a bin the sum of outcomes scatters by ``sqrt(sum(p (1 - p)))`` about that of the probabilities; the mean distance
+    of a Gaussian is ``sqrt(2 / pi)`` times that.
+    """
+    value = np.asarray(confidence, dtype=np.float64)
+    value = value[np.isfinite(value)]
+    place = np.minimum((value * n_bins).astype(np.int64), n_bins - 1)
+    variance = np.bincount(place, value * (1 - value), minlength=n_bins)
+    return float(np.sqrt(2 / np.pi * variance).sum() / len(value)) if len(value) else float("nan")
+
+
 def classwise_reliability(
     probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
 ) -> tuple[Reliability, ...]:

@@ -110,10 +110,8 @@ function showDetails(row, onclose, ...first) {
   SOURCE_CLASSES.forEach((name, k) => {
     const column = findColumn(`p_${name}`);
     if (!column || column.isText) return;
-    const error = findColumn(`p_${name}_err`, `p_${name}_error`, `p_${name}_std`);
     const share = column.data[row];
-    const spread = error && Number.isFinite(error.data[row]) ? ` ± ${error.data[row].toFixed(2)}` : "";
-    bars.append(make("dt", {}, nameText(name)), make("dd", {}, meter(share, CLASS_COLORS[k], Number.isNaN(share) ? "–" : share.toFixed(2) + spread)));
+    bars.append(make("dt", {}, nameText(name)), make("dd", {}, meter(share, CLASS_COLORS[k], Number.isNaN(share) ? "–" : share.toFixed(2))));
   });
   const light = brightnessColumns();
   const pairs = make("dl", { class: "pairs" }, ...[...light, ...columns.filter((column) => !light.includes(column))].map((column) => {

@@ -1,0 +1,214 @@
+"""Calibration of the class probabilities of sources, and the shares of the classes that it supposes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.errors import InputError, OptionError
+
+FLOOR = 1e-6
+"""Shares of the light below this count as this, so that their logarithm is finite."""
+
+RECORD = "source_calibration"
+"""Key of a calibration in the settings of models and the provenance of class maps."""
+
+EQUAL = "equal"
+"""The prior under which all classes are equally frequent."""
+
+N_TERMS = 3
+"""Coefficients of a smooth function of S/N and size: a constant and a slope along each."""
+
+
+@dataclass(frozen=True)
+class SourceCalibration:
+    """Correction of the class probabilities of a source by its S/N and size.
+
+    Parameters
+    ----------
+    prior : tuple of float
+        Shares of the source classes, in their order, among the sources that it was fitted on: what the probabilities
+        suppose of the sky. They add to 1.
+    snr, size : (float, float)
+        Range of both among these sources; beyond it, the value at its end is taken.
+    sharpness, bias : tuple of tuple of float
+        For each class `N_TERMS` coefficients of the factor of its logarithm, and of what is added to it.
+    fitted : dict
+        What it was fitted on and how good it is.
+
+    Notes
+    -----
+    ``softmax(sharpness(u, v) * log(q) + bias(u, v))``, with q the light-weighted means over the pixels, and u and v the
+    logarithms of S/N and size, -1 and 1 at the ends of their ranges: the vector scaling of Guo et al. 2017, ICML, whose
+    coefficients are linear in u and v.
+    """
+
+    prior: tuple[float, ...]
+    snr: tuple[float, float]
+    size: tuple[float, float]
+    sharpness: tuple[tuple[float, ...], ...]
+    bias: tuple[tuple[float, ...], ...]
+    fitted: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        n = len(SOURCE_CLASSES)
+        shapes = all([len(row) for row in table] == [N_TERMS] * n for table in (self.sharpness, self.bias))
+        ranges = all(len(one) == 2 and 0 < one[0] < one[1] < math.inf for one in (self.snr, self.size))
+        is_prior = len(self.prior) == n and min(self.prior, default=0) > 0 and abs(sum(self.prior) - 1) < 1e-3
+        if not (shapes and ranges and is_prior and np.isfinite([*self.sharpness, *self.bias]).all()):
+            raise InputError(
+                f"calibration of sources: expected {n} shares above 0 that add to 1 (prior), two ranges (snr, size), "
+                f"and twice {N_TERMS} finite coefficients for each class (sharpness, bias)"
+            )
+
+    def apply(
+        self, share: np.ndarray, snr: np.ndarray, size: np.ndarray, *, prior: Mapping[str, float] | str | None = None
+    ) -> np.ndarray:
+        """Calibrated probabilities.
+
+        Parameters
+        ----------
+        share : numpy.ndarray
+            float64, shape ``(source, 4)``: light-weighted means of the class maps over the pixels. Rows with NaN stay.
+        snr : numpy.ndarray
+            float64, shape ``(source,)``: see `~morpheus_lite.catalog.class_fractions.significance`. What is not
+            positive, or NaN, counts as the least.
+        size : numpy.ndarray
+            float64, shape ``(source,)``: root of the area in pixels, as the network sees them.
+        prior : mapping of str to float, or "equal", optional
+            Shares of the classes in the sky, instead of those that it was fitted on.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape ``(source, 4)``; rows add to 1.
+
+        Notes
+        -----
+        Another prior multiplies each probability by the ratio of both: Saerens et al. 2002, Neural Computation 14, 21;
+        Paillassa et al. 2020, A&A 634, A48 (MaxiMask).
+        """
+        terms = linear_terms(scaled(snr, self.snr), scaled(size, self.size))
+        factor, shift = (terms @ np.transpose(table) for table in (self.sharpness, self.bias))
+        score = factor * np.log(np.maximum(share, FLOOR)) + shift
+        found = np.exp(score - score.max(axis=1, keepdims=True))
+        if prior is not None:
+            found *= shares_of_prior(prior) / self.prior
+        return found / found.sum(axis=1, keepdims=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored in a model's ``config.json``."""
+        return {**self.record(), "fitted": self.fitted}
+
+    def record(self) -> dict[str, Any]:
+        """The numbers alone, as class maps record them."""
+        return {
+            "prior": list(self.prior),
+            "snr": list(self.snr),
+            "size": list(self.size),
+            "sharpness": [list(row) for row in self.sharpness],
+            "bias": [list(row) for row in self.bias],
+        }
+
+    def prior_record(self, prior: Mapping[str, float] | str | None = None) -> dict[str, float]:
+        """Shares of the classes that the probabilities suppose, with another prior or with its own, by name."""
+        shares = np.array(self.prior) if prior is None else shares_of_prior(prior)
+        return {name: round(float(one), 4) for name, one in zip(SOURCE_CLASSES, shares, strict=True)}
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> "SourceCalibration":
+        """The inverse of `to_dict` and `record`.
+
+        Raises
+        ------
+        InputError
+            A number is missing, or is none.
+        """
+        try:
+            prior, snr, size = (tuple(float(value) for value in stored[name]) for name in ("prior", "snr", "size"))
+            sharpness, bias = (
+                tuple(tuple(float(value) for value in row) for row in stored[name]) for name in ("sharpness", "bias")
+            )
+            return cls(prior, snr, size, sharpness, bias, dict(stored.get("fitted", {})))  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"calibration of sources: {error!r}; expected what `to_dict` makes") from error
+
+
+def calibration_of(
+    record: Mapping[str, Any], kind: str, prior: Mapping[str, float] | str | None
+) -> SourceCalibration | None:
+    """The calibration of sources that a record holds, for the kind of class maps that are summed; None without one.
+
+    Parameters
+    ----------
+    record : mapping
+        Settings of a model, or provenance of class maps.
+    kind : {"vote", "probability"}
+        Rank votes are never calibrated.
+    prior : mapping of str to float, or "equal", optional
+        Prior that is asked for.
+
+    Raises
+    ------
+    OptionError
+        A prior is asked for, and nothing states the one that the probabilities suppose.
+    InputError
+        The record is damaged.
+    """
+    if kind == "probability" and RECORD in record:
+        return SourceCalibration.from_dict(record[RECORD])
+    if prior is not None:
+        raise OptionError(
+            "class_prior: these probabilities are rank votes, or their model has no calibration of sources, so the "
+            "shares of the classes that they suppose are not known; leave it out, or take a model such as hst or any"
+        )
+    return None
+
+
+def linear_terms(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """What the coefficients of a linear function stand at: float64, shape ``(source, N_TERMS)``."""
+    return np.stack([np.ones_like(u), u, v], axis=1)
+
+
+def scaled(value: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """Logarithm of a quantity, -1 and 1 at the ends of its range and beyond."""
+    low, high = np.log(ends)
+    at = np.log(np.clip(np.nan_to_num(value, nan=ends[0]), *ends))
+    return 2 * (at - low) / (high - low) - 1
+
+
+def shares_of_prior(prior: Mapping[str, float] | str) -> np.ndarray:
+    """Shares of the source classes of a prior, which add to 1: float64, shape ``(4,)``.
+
+    Parameters
+    ----------
+    prior : mapping of str to float, or "equal"
+        A number for every source class, in any unit; 0 for a class that does not occur.
+
+    Raises
+    ------
+    OptionError
+        A class is missing or unknown, or a number is negative or not finite, or all are 0.
+
+    Examples
+    --------
+    >>> shares_of_prior({"spheroid": 1, "disk": 2, "irregular": 1, "point_source": 0})
+    array([0.25, 0.5 , 0.25, 0.  ])
+    """
+    wanted = f"expected {EQUAL!r}, or a number for each of {', '.join(SOURCE_CLASSES)}"
+    if isinstance(prior, str):
+        if prior != EQUAL:
+            raise OptionError(f"class_prior {prior!r}: {wanted}")
+        return np.full(len(SOURCE_CLASSES), 1 / len(SOURCE_CLASSES))
+    unknown, missing = (sorted(set(a) - set(b)) for a, b in ((prior, SOURCE_CLASSES), (SOURCE_CLASSES, prior)))
+    if unknown or missing:
+        faults = [f"{what} {', '.join(names)}" for what, names in (("unknown", unknown), ("missing", missing)) if names]
+        raise OptionError(f"class_prior: {' and '.join(faults)}; {wanted}")
+    shares = np.array([prior[name] for name in SOURCE_CLASSES], dtype=np.float64)
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+        given = ", ".join(f"{name}={value:g}" for name, value in zip(SOURCE_CLASSES, shares, strict=True))
+        raise OptionError(f"class_prior {given}: expected finite numbers of at least 0, and one above")
+    return shares / shares.sum()

@@ -1,0 +1,251 @@
+"""Fit the calibration of the class probabilities of sources on fields whose truth is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import starmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from morpheus_lite.catalog.measurement import measure_all_rows
+from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.core.blocks import BLOCK
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import MemoryImage
+from morpheus_lite.core.labels import LabelStore
+from morpheus_lite.core.source_calibration import FLOOR, N_TERMS, SourceCalibration, linear_terms, scaled
+from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.evaluation.metrics import (
+    classwise_reliability,
+    match_positions,
+    proper_scores,
+    top_label_reliability,
+)
+from morpheus_lite.evaluation.result import Result, read_result
+from morpheus_lite.evaluation.scores import EvaluationOptions
+from morpheus_lite.evaluation.truth import Truth, read_truth
+from morpheus_lite.io.mapfile import MemoryMaps
+
+FEWEST = 200
+"""Sources that a calibration takes at least, and a tenth of them of every class."""
+
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+"""Penalties that are tried: the log-likelihood that a coefficient off by 1 costs, constants apart."""
+
+_N_FOLDS = 5
+_RANGE = 1.0, 99.0
+_N_CLASSES = len(SOURCE_CLASSES)
+_IDENTITY = np.stack([np.tile(np.eye(1, N_TERMS), (_N_CLASSES, 1)), np.zeros((_N_CLASSES, N_TERMS))])
+# The constants are nearly free: so the probabilities add up to the true numbers.
+_STIFFNESS = np.where(np.arange(N_TERMS) == 0, 1e-3, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceSample:
+    """Detected sources whose true class is known.
+
+    Parameters
+    ----------
+    share : numpy.ndarray
+        float64, shape ``(source, 4)``: light-weighted means of the class maps, not calibrated.
+    snr, size : numpy.ndarray
+        float64, shape ``(source,)``: see `~morpheus_lite.core.source_calibration.SourceCalibration.apply`.
+    true_class : numpy.ndarray
+        int64, shape ``(source,)``: index into ``SOURCE_CLASSES``.
+    field : numpy.ndarray
+        int64, shape ``(source,)``: number of the field.
+    """
+
+    share: np.ndarray
+    snr: np.ndarray
+    size: np.ndarray
+    true_class: np.ndarray
+    field: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.true_class)
+
+    def take(self, rows: np.ndarray) -> "SourceSample":
+        """Some of the sources."""
+        return SourceSample(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @property
+    def hard(self) -> np.ndarray:
+        """float64, shape ``(source, 4)``: 1 for the true class."""
+        return np.eye(_N_CLASSES)[self.true_class]
+
+
+def join_samples(samples: Sequence[SourceSample]) -> SourceSample:
+    """Several samples as one."""
+    names = SourceSample.__dataclass_fields__
+    return SourceSample(*(np.concatenate([getattr(one, name) for one in samples]) for name in names))
+
+
+def sample_sources(
+    truth: Truth, result: Result, *, field: int = 0, options: EvaluationOptions | None = None
+) -> SourceSample:
+    """The detected sources of a field, as the catalogue measures them, with their true classes.
+
+    Parameters
+    ----------
+    truth : Truth
+        The field, with its image.
+    result : Result
+        Segmentation map and class maps of a model.
+    field : int
+        Number of the field.
+    options : EvaluationOptions, optional
+        Match radius and margin; the radius is at least 1.5 pixels.
+
+    Raises
+    ------
+    InputError
+        There is no image, or no class maps, or no true class.
+    """
+    options = options or EvaluationOptions()
+    if truth.image is None or result.probability is None or not truth.has_classes or result.shape != truth.shape:
+        raise InputError(
+            f"{result.name} ({result.shape}) cannot be calibrated on {truth.name} ({truth.shape}): expected class "
+            "maps, an image and true classes of the same field"
+        )
+    labels = LabelStore.of(result.labels)
+    classified = np.isfinite(result.probability[:, :, 0])
+    maps = Classification(result.probability, classified.astype(np.int32), classified)
+    image, stores = MemoryImage(truth.image), MemoryMaps.of(maps)
+    rows = measure_all_rows(
+        labels, labels, image, stores, kind="probability", options=MeasureOptions.paper(), tile=BLOCK
+    ).values
+    height, width = truth.shape
+    x, y = rows["x_centroid"], rows["y_centroid"]
+    radius = max(options.radius / (truth.pixel_scale or 1.0), 1.5)
+    true, own, _ = match_positions(truth.positions, np.column_stack([x, y]), radius)
+    share = np.column_stack([rows[f"p_{name}"] for name in SOURCE_CLASSES])
+    edge = options.margin
+    inside = (x >= edge) & (x < width - edge) & (y >= edge) & (y < height - edge)
+    kept = inside[own] & (truth.source_class[true] >= 0) & np.isfinite(share[own]).all(axis=1)
+    true, own = true[kept], own[kept]
+    true_class = truth.source_class[true].astype(int)
+    return SourceSample(
+        share[own], rows["class_snr"][own], rows["class_size"][own], true_class, np.full(len(own), field)
+    )
+
+
+def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str | Path]) -> SourceCalibration:
+    """Fit a calibration of sources from truth files and what a model said of them.
+
+    Parameters
+    ----------
+    truths, results : sequence of path
+        As in `~morpheus_lite.evaluation.calibrate_files`; with the images.
+    """
+    if len(truths) != len(results) or not truths:
+        raise OptionError(
+            f"{len(truths)} truth file(s) and {len(results)} result(s): expected as many of both, one or more"
+        )
+    pairs = zip(map(read_truth, truths), map(read_result, results), strict=True)
+    return fit_sources(join_samples([sample_sources(*pair, field=k) for k, pair in enumerate(pairs)]))
+
+
+def fit_sources(sample: SourceSample) -> SourceCalibration:
+    """The calibration under which the true classes of sources are most likely.
+
+    Parameters
+    ----------
+    sample : SourceSample
+        Sources of fields that the model was not trained on, with the shares of the classes of the sky.
+
+    Returns
+    -------
+    SourceCalibration
+        Its ``prior`` has the shares of the classes. ``fitted`` holds the number of fields and sources, the penalty, and
+        figures before and after, where each field is judged by a fit to others.
+
+    Raises
+    ------
+    InputError
+        There are too few sources in all, of a class, or of different fields.
+
+    Notes
+    -----
+    Penalised maximum likelihood: the sum of ``-log p(true class)``, and a ridge that draws the coefficients to those
+    that change nothing. Of several penalties, the one under which held-out fields are most likely is taken.
+    """
+    counts = np.bincount(sample.true_class, minlength=_N_CLASSES)
+    n_fields = len(np.unique(sample.field))
+    if counts.sum() < FEWEST or counts.min() < FEWEST / 10 or n_fields < _N_FOLDS:
+        shown = ", ".join(f"{n} {name}" for name, n in zip(SOURCE_CLASSES, counts.tolist(), strict=True))
+        raise InputError(
+            f"{counts.sum()} sources ({shown}) in {n_fields} fields: a calibration of sources takes {FEWEST}, "
+            f"{FEWEST // 10} of each class, in {_N_FOLDS} fields; use more fields"
+        )
+    parts = np.unique(sample.field, return_inverse=True)[1] % _N_FOLDS
+    given = {penalty: _held_out(sample, parts, penalty) for penalty in PENALTIES}
+    best = min(PENALTIES, key=lambda penalty: proper_scores(given[penalty], sample.hard)[0])
+    figures = {
+        "n_fields": n_fields,
+        "n_sources": len(sample),
+        "penalty": best,
+        "before": source_figures(sample.share, sample.hard),
+        "after": source_figures(given[best], sample.hard),
+    }
+    return replace(_most_likely(sample, best), fitted=figures)
+
+
+def _held_out(sample: SourceSample, parts: np.ndarray, penalty: float) -> np.ndarray:
+    """Probabilities of all sources, each from a fit to the other parts."""
+    given = np.empty_like(sample.share)
+    for part in range(_N_FOLDS):
+        rest, own = sample.take(parts != part), sample.take(parts == part)
+        given[parts == part] = _most_likely(rest, penalty).apply(own.share, own.snr, own.size)
+    return given
+
+
+def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
+    ends = [_ends(values) for values in (sample.snr, sample.size)]
+    terms = linear_terms(*starmap(scaled, zip((sample.snr, sample.size), ends, strict=True)))
+    logarithm, hard = np.log(np.maximum(sample.share, FLOOR)), sample.hard
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        tables = values.reshape(_IDENTITY.shape)
+        factor, shift = terms @ tables.transpose(0, 2, 1)
+        score = factor * logarithm + shift
+        peak = score.max(axis=1)
+        exponential = np.exp(score - peak[:, None])
+        total = exponential.sum(axis=1)
+        off = tables - _IDENTITY
+        value = (peak + np.log(total) - (hard * score).sum(axis=1)).sum() + penalty * (_STIFFNESS * off**2).sum()
+        excess = exponential / total[:, None] - hard
+        slope = np.stack([(excess * logarithm).T @ terms, excess.T @ terms]) + 2 * penalty * _STIFFNESS * off
+        return float(value), slope.ravel()
+
+    found = minimize(loss, _IDENTITY.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "maxfun": 4000})
+    sharpness, bias = (
+        tuple(tuple(row) for row in table.tolist()) for table in found.x.reshape(_IDENTITY.shape).round(4)
+    )
+    counts = np.maximum(hard.sum(axis=0), 0.5)  # of a part of a sample, which may lack a class
+    prior = tuple((counts / counts.sum()).tolist())
+    return SourceCalibration(prior, ends[0], ends[1], sharpness, bias)
+
+
+def source_figures(probability: np.ndarray, hard: np.ndarray) -> dict[str, Any]:
+    """Log loss, calibration error in all and of each class, and each probability summed over the true number."""
+    errors = {
+        name: round(one.error, 4)
+        for name, one in zip(SOURCE_CLASSES, classwise_reliability(probability, hard), strict=True)
+    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sums = probability.sum(axis=0) / hard.sum(axis=0)
+    return {
+        "log_loss": round(proper_scores(probability, hard)[0], 4),
+        "ece": round(top_label_reliability(probability, hard).error, 4),
+        "ece_by_class": errors,
+        "sum_over_true": {name: round(float(value), 3) for name, value in zip(SOURCE_CLASSES, sums, strict=True)},
+    }
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(np.maximum(values, 1e-3), _RANGE)
+    return round(float(low), 4), round(float(max(high, low * 1.01)), 4)
