@@ -169,7 +169,7 @@ def calibration_of(
 
 
 def linear_terms(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """What the coefficients of a linear function stand at: float64, shape ``(source, N_TERMS)``."""
+    """Terms of a linear function, one a coefficient: float64, shape ``(source, N_TERMS)``."""
     return np.stack([np.ones_like(u), u, v], axis=1)
 
 
