@@ -7,9 +7,11 @@ on. Needs the real data kept outside the repository.
 """
 
 import argparse
+import csv
 import io
 import json
 import tarfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from astropy.io import fits
 
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.io import read_image
 from morpheus_lite.models.network_config import OnePassConfig, halo
 from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.noise.background_mesh import measure_background, normalize
@@ -136,6 +139,25 @@ def check_stamps(shared: Path, predict: Predict) -> int:
     return n_right
 
 
+def check_named(shared: Path, predict: Predict) -> tuple[int, int]:
+    """Print how objects of other cameras come out, one image each as it is read; return how many are right, of all."""
+    folder, right = shared / "data/named_objects", defaultdict(list)
+    rows = [row for row in csv.DictReader((folder / "labels.csv").read_text().splitlines()) if row]
+    for name in dict.fromkeys(row["file"] for row in rows):
+        image = read_image(folder / name)
+        probability = predict(image)
+        y, x = np.indices(image.shape)
+        for row in (one for one in rows if one["file"] == name):
+            x0, y0, radius = (float(row[key]) for key in ("x", "y", "radius"))
+            share = class_shares(probability, image.data[..., 0], (x - x0) ** 2 + (y - y0) ** 2 <= radius**2)
+            right[row["camera"]].append(SOURCE_CLASSES[share.argmax()] in row["accept"].split("|"))
+            if not right[row["camera"]][-1]:
+                shares = " ".join(f"{c} {s:.2f}" for c, s in zip(SOURCE_CLASSES, share, strict=True))
+                print(f"    X {name} {row['x']}, {row['y']} ({row['accept']}): {shares}")
+    print("named objects: " + ", ".join(f"{camera} {sum(r)} of {len(r)}" for camera, r in right.items()))
+    return sum(map(sum, right.values())), len(rows)
+
+
 def paint(probability: np.ndarray) -> np.ndarray:
     """Class map in colour: hue of the mean class, brightness of the source probability."""
     colour = probability[..., :BACKGROUND] @ COLOURS
@@ -174,6 +196,8 @@ def main() -> None:
     check_xdf(image, predict, views)
     save_picture(options.output / "xdf.png", image, views)
     check_stamps(options.shared, predict)
+    if not config.bands:
+        print("{} of {}".format(*check_named(options.shared, predict)))
     with fits.open(options.shared / "data/hdfs_mpdaf/HST-HDFS.fits.gz") as hdus:
         plane = hdus["DATA"].data.astype(np.float32)
     bands = config.bands or ("F606W",)

@@ -1,4 +1,4 @@
-"""Scores of a model by camera, PSF and signal-to-noise ratio: fields of both simulators, grids of stars and galaxies.
+"""Scores of a model by camera, bands, scale, PSF and S/N: fields of both simulators, grids of stars and galaxies.
 
     python tests/benchmarks/score_cameras.py MODEL [MODEL ...] [--fields 'fields/test/*.npz' ...] [--grids]
 
@@ -28,8 +28,10 @@ from morpheus_lite.simulation import Field, observe, plain_conditions
 from morpheus_lite.training.dataset import find_fields
 
 SNR_EDGES = (15.0, 30.0, 100.0, np.inf)
-BETAS = (1.7, 1.9, 2.1, 2.5, 3.5, 5.0)
-WIDTHS = (1.2, 1.6, 2.0, 2.5, 3.0, 4.0)
+SCALE_EDGES = (0.05, 0.1, 0.2)
+FWHM_EDGES = (1.5, 2.0, 3.0)
+BETAS = (1.7, 2.1, 2.5, 3.5, 5.0)
+WIDTHS = (1.2, 1.6, 2.2, 3.0, 4.0, 5.0, 7.0)
 RADII = (3.0, 5.0, 8.0, 14.0, 25.0)
 SIDE = 288
 
@@ -61,8 +63,26 @@ def class_of_sources(probability: np.ndarray, labels: np.ndarray, light: np.ndar
     return np.argmax(mean, axis=0)
 
 
+def groups_of(field: Field, path: str) -> tuple[str, ...]:
+    """What the sources of a field are scored with: the camera, and number of bands, pixel scale and FWHM by class."""
+    camera = Path(path).name.split("_")[0]
+    narrowest, n_bands = min(field.psf_fwhm), len(field.bands)
+    return (
+        "all",
+        f"camera {camera}",
+        f"bands {'1' if n_bands == 1 else '2-4' if n_bands < 5 else '5-8'}",
+        f"scale {_class_of(field.pixel_scale, SCALE_EDGES)} arcsec",
+        f"FWHM {_class_of(narrowest, FWHM_EDGES)} px",
+    )
+
+
+def _class_of(value: float, edges: tuple[float, ...]) -> str:
+    i = int(np.searchsorted(edges, value, side="right"))
+    return f"< {edges[0]:g}" if i == 0 else f"> {edges[-1]:g}" if i == len(edges) else f"{edges[i - 1]:g}-{edges[i]:g}"
+
+
 def score_fields(model, paths: tuple[str, ...]) -> dict:
-    """Confusion by camera and S/N (`SNR_EDGES`), IoU of source and sky, and false detections."""
+    """Confusion by S/N (`SNR_EDGES`), and IoU of source and sky, in each of the groups."""
     confusion: dict = defaultdict(lambda: np.zeros((len(SNR_EDGES) - 1, BACKGROUND, BACKGROUND), int))
     overlap: dict = defaultdict(lambda: np.zeros(2))
     for index, path in enumerate(paths):
@@ -75,15 +95,15 @@ def score_fields(model, paths: tuple[str, ...]) -> dict:
             np.bincount(labels.ravel(), ratio[..., b].ravel() ** 2, count + 1)[1:] for b in range(len(field.bands))
         ]
         best = np.sqrt(np.max(power, axis=0))
-        camera = Path(path).name.split("_")[0]
-        for i in range(len(SNR_EDGES) - 1):
-            used = (best >= SNR_EDGES[i]) & (best < SNR_EDGES[i + 1])
-            np.add.at(confusion[camera][i], (field.sources["kind"][used], said[used]), 1)
         source = probability[..., BACKGROUND] < 0.5
-        overlap[camera] += [np.sum(source & (labels > 0)), np.sum(source | (labels > 0))]
+        for group in groups_of(field, path):
+            for i in range(len(SNR_EDGES) - 1):
+                used = (best >= SNR_EDGES[i]) & (best < SNR_EDGES[i + 1])
+                np.add.at(confusion[group][i], (field.sources["kind"][used], said[used]), 1)
+            overlap[group] += [np.sum(source & (labels > 0)), np.sum(source | (labels > 0))]
     return {
-        camera: {"confusion": confusion[camera].tolist(), "iou": float(overlap[camera][0] / overlap[camera][1])}
-        for camera in sorted(confusion)
+        group: {"confusion": confusion[group].tolist(), "iou": float(overlap[group][0] / overlap[group][1])}
+        for group in sorted(confusion)
     }
 
 
@@ -143,14 +163,14 @@ def score_noise(model) -> float:
 
 def lines(record: dict) -> Iterator[str]:
     """The scores as text."""
-    for camera, row in record.get("fields", {}).items():
+    for group, row in record.get("fields", {}).items():
         confusion = np.array(row["confusion"])
         shares = []
         for part in confusion[::-1]:
             right = np.diag(part) / np.maximum(part.sum(axis=1), 1)
             recalls = "/".join(f"{r:.2f}" if n else "  - " for r, n in zip(right, part.sum(axis=1), strict=True))
             shares.append(f"{np.trace(part) / max(part.sum(), 1):.3f} ({part.sum()}) {recalls}")
-        yield f"{camera:8s} IoU {row['iou']:.3f}   " + "   ".join(shares)
+        yield f"{group:21s} IoU {row['iou']:.3f}   " + "   ".join(shares)
     stars = record.get("stars", {})
     if stars:
         yield "stars    " + " ".join(f"{w:>5g}" for w in WIDTHS)
