@@ -1,6 +1,6 @@
 """A second simulator, to select by: nothing in it is shared with the one that the networks are trained on but GalSim.
 
-    python weights/recipes/second_simulator.py FOLDER --count 24 [--skip N] [--psfs 'DIR/*.fits']
+    python weights/recipes/second_simulator.py FOLDER --count 24 [--skip N] [--only hst] [--psfs 'DIR/*.fits']
 
 Other PSFs (Kolmogorov, an aberrated telescope, a core with an aureole, or images of real ones), other counts and
 sizes, Sersic indices free from 0.5 to 6.2 and Spergel profiles, knots and inclined disks as GalSim draws them, colours
@@ -9,6 +9,7 @@ Spheroids have an index of at least 2.5, disks one below 2: between them none is
 """
 
 import argparse
+from collections.abc import Sequence
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from astropy.io import fits
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.simulation import Field
+from morpheus_lite.simulation import HST_BANDS, Field
 from morpheus_lite.simulation.field import overlap, owner_threshold, reference_noise, source_table
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.populations import Source
@@ -65,7 +66,7 @@ def relative_flux(rng: np.random.Generator, kind: str, wavelengths: np.ndarray) 
     return np.clip(flux[:-1] / flux[-1], 0.01, 100)
 
 
-def draw_psfs(rng: np.random.Generator, bands: tuple[str, ...], ground: bool, files: list[str]) -> list[Psf]:
+def draw_psfs(rng: np.random.Generator, bands: tuple[str, ...], ground: bool, files: Sequence[str]) -> list[Psf]:
     """PSFs of one field."""
     fwhm, found = float(np.exp(rng.uniform(np.log(1.4), np.log(4.0)))), []
     style = str(rng.choice(["kolmogorov", "aureole", "moffat"] if ground else ["optical", "optical", "aureole"]))
@@ -153,10 +154,12 @@ def galaxy(rng: np.random.Generator, kind: str, radius: float) -> tuple[galsim.G
     return galsim.Add([share * lumps, (1 - share) * body.shift(*shift)]), index, ratio
 
 
-def make_field(seed: int, *, side: int = 384, files: list[str] = []) -> Field:  # noqa: B006
-    """The field with this seed."""
+def make_field(seed: int, *, side: int = 384, files: Sequence[str] = (), only: str = "") -> Field:
+    """The field with this seed, in filters that are drawn, or in the four HST bands."""
     rng = np.random.default_rng([seed, 2])
     bands, scale = SETS[rng.integers(len(SETS))]
+    if only == "hst":
+        bands, scale = HST_BANDS, 0.06
     ground = FILTERS[bands[0]].telescope.seeing is not None
     wavelengths, noise = np.array([FILTERS[band].wavelength for band in bands]), reference_noise(bands)
     psfs = draw_psfs(rng, bands, ground, files)
@@ -210,6 +213,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--skip", type=int, default=0)
+    parser.add_argument("--only", choices=("hst",), default="", help="all fields in the four HST bands")
     parser.add_argument("--psfs", default="", help="pattern of FITS images of real PSFs")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -217,7 +221,7 @@ def main() -> None:
     for seed in range(FIRST_SEED + options.skip, FIRST_SEED + options.skip + options.count):
         path = options.folder / f"second_{seed}.npz"
         if not path.exists():
-            field = make_field(seed, files=files)
+            field = make_field(seed, files=files, only=options.only)
             field.save(path)
             print(f"{path.name}: {len(field.sources)} sources, {'+'.join(field.bands)}", flush=True)
 
