@@ -30,8 +30,8 @@ class BinnedBands:
         The image.
     factor : int
         Pixels along each side of a bin. Bins at the far edges may be cut.
-    sigma : numpy.ndarray
-        float32, shape ``(band,)``: scatter of the bins where pixels scatter by 1 and are independent.
+    sigma : numpy.ndarray, optional
+        float32, shape ``(band,)``: scatter of the bins where pixels scatter by 1 and are independent; 1 if not given.
 
     Notes
     -----
@@ -39,14 +39,15 @@ class BinnedBands:
     1, however many of its pixels are valid.
     """
 
-    def __init__(self, whole: Bands, factor: int, sigma: np.ndarray) -> None:
-        self.whole, self.factor, self.sigma = whole, factor, sigma
+    def __init__(self, whole: Bands, factor: int, sigma: np.ndarray | None = None) -> None:
+        self.whole, self.factor = whole, factor
+        self.sigma = np.ones(len(whole.bands), np.float32) if sigma is None else sigma
         self.bands, self.present = whole.bands, whole.present
 
     @classmethod
     def measured(cls, whole: Bands, factor: int) -> "BinnedBands":
         """Bins whose noise is measured on a sample of them: neighbouring pixels are often correlated."""
-        made = cls(whole, factor, np.ones(len(whole.bands), np.float32))
+        made = cls(whole, factor)
         return cls(whole, factor, sky_scatter(made, made.sample()))
 
     def sample(self) -> Iterator[Window]:

@@ -120,7 +120,7 @@ class Bands:
         Raises
         ------
         InputError
-            The image has none of them, or no noise that can be measured.
+            The image has none of them.
         """
         places = {band: place for place, band in enumerate(source.bands)}
         if bands and not source.has_band_names:
@@ -135,13 +135,33 @@ class Bands:
         bands = bands or source.bands
         noise = noise.take([places.get(band) for band in bands])
         present = [band for band in source.bands if (noise.sigma[:, :, bands.index(band)] > 0).any()]
-        _check_noise(source, present)
         return cls(source, bands, noise, np.array([bands.index(band) for band in present], int))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.source.shape
+
+    def check_noise(self) -> None:
+        """Warn of bands without noise that can be measured.
+
+        Raises
+        ------
+        InputError
+            No band has one.
+        """
+        present = [self.bands[band] for band in self.present]
+        silent = [band for band in self.source.bands if band not in present]
+        if not silent:
+            return
+        names = ", ".join(silent)
+        why = (
+            f"{self.source.name}: the noise of {names} cannot be measured: too few valid pixels beside areas of one "
+            "and the same value, or counts too few to scatter"
+        )
+        if not present:
+            raise InputError(f"{why}; give the noise as a plane (--rms {silent[0]}=FILE, --weight {silent[0]}=FILE)")
+        log.warning("%s; for the network such bands are missing", why)
 
     def snr(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """S/N and validity of a window: float32 and bool, shape ``(y, x, band)``."""
@@ -185,18 +205,3 @@ def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
         name=image.name,
         meta=image.meta,
     )
-
-
-def _check_noise(source: ImageSource, present: list[str]) -> None:
-    """Refuse an image without any noise that can be measured, and warn of bands without."""
-    silent = [band for band in source.bands if band not in present]
-    if not silent:
-        return
-    names = ", ".join(silent)
-    why = (
-        f"{source.name}: the noise of {names} cannot be measured: too few valid pixels beside areas of one and the "
-        "same value, or counts too few to scatter"
-    )
-    if not present:
-        raise InputError(f"{why}; give the noise as a plane (--rms {silent[0]}=FILE, --weight {silent[0]}=FILE)")
-    log.warning("%s; for the network such bands are missing", why)

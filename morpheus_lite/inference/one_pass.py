@@ -116,6 +116,7 @@ class OnePass:
         """Fill class maps tile by tile; of ``within``, all tiles that touch it."""
         workers = self.workers or usable_cores()
         whole = Bands.of(image, self.model.bands, noise or measure_image(image, workers=workers))
+        whole.check_noise()
         network = threading.Semaphore(workers)
         ask: Ask = partial(predict_symmetric if self.uncertainty else predict_once, self.model.predict_inner)
 
@@ -127,16 +128,13 @@ class OnePass:
             # One thread more than calls of the network: it reads and writes while the others compute.
             run_each(work, list(tiles), threads=workers + 1, progress=progress)
 
-        factor = canonical_factor(whole.noise.psf)
-        bands: NetworkInput = whole
+        bands, factor = seen_bands(whole)
         writer: MapWriter = maps
         part = within
         if factor > 1:
             log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
-            bands = binned = BinnedBands.measured(whole, factor)
+            binned = BinnedBands(whole, factor)
             writer, part = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
-        if any(map(has_wings, whole.noise.psf)):
-            bands = WinglessBands.measured(bands, [replace(psf, fwhm=psf.fwhm / factor) for psf in whole.noise.psf])
         tiles = tile_windows(bands.shape, self.grid(image.n_bands))
         show(bands, (window for window in tiles if part is None or window.touches(part)), writer, progress)
         if (large := whole.noise.large) is not None:
@@ -145,6 +143,33 @@ class OnePass:
                 chosen = coarse_tiles(coarse, large, self.model.halo, within)
                 show(coarse, chosen, MergedMaps(maps, coarse, large, factor, within), None)
         self.model.release()
+
+
+def seen_bands(whole: Bands, *, in_noise: bool = True) -> tuple[NetworkInput, int]:
+    """An image as the network sees it: binned where its PSF is wide, and without the wings of the PSF.
+
+    Parameters
+    ----------
+    whole : Bands
+        The image.
+    in_noise : bool
+        Whether the result is in units of its own noise, which has to be measured on it.
+
+    Returns
+    -------
+    bands : NetworkInput
+        What is seen.
+    factor : int
+        Pixels along each side of a bin.
+    """
+    bands: NetworkInput = whole
+    factor = canonical_factor(whole.noise.psf)
+    if factor > 1:
+        bands = BinnedBands.measured(whole, factor) if in_noise else BinnedBands(whole, factor)
+    if any(map(has_wings, whole.noise.psf)):
+        psfs = [replace(psf, fwhm=psf.fwhm / factor) for psf in whole.noise.psf]
+        bands = WinglessBands.measured(bands, psfs) if in_noise else WinglessBands(bands, psfs)
+    return bands, factor
 
 
 _NEAR = 0.75

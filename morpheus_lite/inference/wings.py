@@ -15,6 +15,7 @@ WINGED = 2.75
 """Index of a Moffat profile below which its wings are taken out: with wider ones, networks take stars for spheroids."""
 
 _WANTED = 3.5  # index of the profile that is left, of equal FWHM
+_WIDEST_TRIED = 1.7  # index
 _HALF = 32  # pixels of the kernel on each side of its centre
 _NOISE = 0.01  # of the light, at frequencies that the PSF hardly passes: what is weaker is not restored
 _OVERSAMPLING = 5
@@ -23,6 +24,11 @@ _OVERSAMPLING = 5
 def has_wings(psf: MoffatPsf) -> bool:
     """True if the index of a PSF is known, and below `WINGED`."""
     return psf.is_known and psf.beta < WINGED
+
+
+def seen_beta(psf: MoffatPsf) -> float:
+    """Index of the PSF that a network sees: what is left without its wings, where they are none wider than tried."""
+    return _WANTED if has_wings(psf) and psf.beta >= _WIDEST_TRIED else psf.beta
 
 
 def wing_kernel(fwhm: float, beta: float) -> np.ndarray:

@@ -35,6 +35,7 @@ from morpheus_lite.pipeline.plan import (
     kinds_of,
     measure_chosen_background,
     noise_record,
+    outside_domain,
     plan_run,
     run_record,
     source_options,
@@ -133,7 +134,7 @@ def classify(
     plan = plan_run(source, model, options, workers=workers)
     record = plan.record if background is None else {**plan.record, "background": background}
     noise = measure_chosen_background(plan.image, options, workers=workers) if plan.inferer.needs_noise else None
-    record |= noise_record(plan.image, model, noise)
+    record |= noise_record(plan.image, model, noise, outside_domain(plan.image, model, noise, options))
     kinds = kinds_of(plan.inferer.kinds, noise)
     maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
     with shown_progress(progress, image.title) as advance:
@@ -245,7 +246,7 @@ def classify_file(
                 engine=options.engine,
             )
             plan = plan_run(source, model, options, workers=workers)
-            image, how = plan.image, source_options(plan.image, model.settings, plan.kinds, options, plan.outside)
+            image, how = plan.image, source_options(plan.image, model.settings, plan.kinds, options)
         shape, bands = image.shape, ", ".join(image.bands)
         log.info("%s: %d x %d px, bands %s; model %s by %s", image.name, *shape, bands, model.name, model.engine)
         clock.shares = _shares(options, by_windows=not plan.inferer.needs_noise)
@@ -253,7 +254,8 @@ def classify_file(
             blocks = PictureBlocks(image.shape) if "picture" in paths else None
             seen = PicturedImage(image, blocks)
             noise = measure_chosen_background(image, options, seen=seen) if plan.inferer.needs_noise else None
-            record = {**plan.record, **run_record(image, options), **noise_record(image, model, noise)}
+            outside = outside_domain(image, model, noise, options)
+            record = {**plan.record, **run_record(image, options), **noise_record(image, model, noise, outside)}
             place = _place_of_maps(temporary, options)
             kinds = kinds_of(plan.kinds, noise)
             # Maps of large objects are written over others: they are drawn from the file.

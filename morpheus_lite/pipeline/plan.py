@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from morpheus_lite.core.source_calibration import RECORD as CALIBRATION
 from morpheus_lite.core.source_calibration import SourceCalibration, calibration_of
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.inference.domain_check import check_domain, middle
+from morpheus_lite.inference.domain_check import check_domain
 from morpheus_lite.inference.inferer import Inferer, make_inferer
 from morpheus_lite.inference.wings import has_wings
 from morpheus_lite.io.image_reader import ImageSource
@@ -51,8 +51,6 @@ class Plan:
         The model, and how it works on the image.
     memory : int
         Bytes of memory that may be used beside the libraries.
-    outside : tuple of str
-        In which respects the image is unlike those that the model was trained on.
     record : dict
         What the maps record of the model and of how it is applied.
     """
@@ -60,7 +58,6 @@ class Plan:
     image: ImageSource
     inferer: Inferer
     memory: int
-    outside: tuple[str, ...]
     record: dict[str, Any]
 
     @property
@@ -69,14 +66,7 @@ class Plan:
         return (*self.inferer.kinds, "segmentation")
 
 
-def plan_run(
-    image: ImageSource,
-    model: Model,
-    options: ClassifyOptions,
-    *,
-    workers: int | None = None,
-    outside: tuple[str, ...] | None = None,
-) -> Plan:
+def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, workers: int | None = None) -> Plan:
     """Plan the class maps of an image, in the memory of the options.
 
     Parameters
@@ -89,8 +79,6 @@ def plan_run(
         How it is applied.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
-    outside : tuple of str, optional
-        In which respects the image lies outside of the model's domain; looked for here if not given.
 
     Raises
     ------
@@ -106,15 +94,12 @@ def plan_run(
         raise OptionError(
             f"{model.name} gives no map planes {', '.join(missing)}; it has {', '.join(inferer.kinds)}, segmentation"
         )
-    if outside is None:
-        outside = outside_domain(image.read(middle(image.shape)), model) if options.domain_check else ()
     detection = {**model.settings.get("detection", {}), **options.detection}
     record = {**inferer.record, "engine": model.engine}
     record |= {"detection": detection} if detection else {}
     if CALIBRATION in model.settings:
         record[CALIBRATION] = SourceCalibration.from_dict(model.settings[CALIBRATION]).record()
-    record |= {"domain": list(outside)} if outside else {}
-    return Plan(image, inferer, left, outside, record)
+    return Plan(image, inferer, left, record)
 
 
 def chosen_model(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
@@ -127,17 +112,19 @@ def named_bands(image: ImageSource, bands: tuple[str, ...]) -> ImageSource:
     return image.select(bands) if bands and not image.has_band_names else image
 
 
-def outside_domain(image: SkyImage, model: Model) -> tuple[str, ...]:
-    """List, and log, how the middle of an image differs by far from those that a model was trained on, in sentences."""
+def outside_domain(
+    image: ImageSource, model: Model, noise: BackgroundMesh | None, options: ClassifyOptions
+) -> list[str]:
+    """List, and log, how an image, as a network sees it, differs by far from what it was trained on, in sentences."""
     ranges = model.settings.get("domain", {})
-    if not ranges:
-        return ()
-    check = check_domain(image, ranges)
+    if not ranges or noise is None or not options.domain_check:
+        return []
+    check = check_domain(image, model.bands, noise, ranges)
     for sentence in check.outside:
         log.warning("%s: %s", image.name, sentence)
     for sentence in check.notes:
-        log.info("%s: %s; that is near enough", image.name, sentence)
-    return check.outside
+        log.info("%s (no reason for distrust): %s", image.name, sentence)
+    return list(check.outside)
 
 
 def measure_chosen_background(
@@ -171,8 +158,13 @@ def kinds_of(kinds: tuple[str, ...], noise: BackgroundMesh | None) -> tuple[str,
     return kinds if noise is None or noise.large is None else (*kinds, "large_object")
 
 
-def noise_record(image: ImageSource, model: Model, noise: BackgroundMesh | None) -> dict[str, Any]:
-    """Record of the PSFs of an image, and of how it was binned for the network on their account."""
+def noise_record(
+    image: ImageSource, model: Model, noise: BackgroundMesh | None, outside: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Record of the PSFs of an image, how it was binned for the network on their account, and how it is unlike others.
+
+    ``outside`` is what `outside_domain` found.
+    """
     if noise is None:
         return {}
     psfs = dict(zip(image.bands, noise.psf, strict=True))
@@ -181,6 +173,7 @@ def noise_record(image: ImageSource, model: Model, noise: BackgroundMesh | None)
     record: dict[str, Any] = {"psf": {band: psf.record() for band, psf in psfs.items()}}
     record |= {"binning": factor} if factor > 1 else {}
     record |= {"wings_removed": winged} if winged else {}
+    record |= {"domain": list(outside)} if outside else {}
     return record if noise.large is None else {**record, "large_objects": noise.large.record()}
 
 
@@ -234,11 +227,7 @@ class SourceOptions:
 
 
 def source_options(
-    image: ImageSource,
-    settings: Mapping[str, Any],
-    kinds: Sequence[str],
-    options: ClassifyOptions,
-    outside: Sequence[str] = (),
+    image: ImageSource, settings: Mapping[str, Any], kinds: Sequence[str], options: ClassifyOptions
 ) -> SourceOptions:
     """Resolve how the sources of an image are found and measured.
 
@@ -252,8 +241,6 @@ def source_options(
         Planes of the class maps.
     options : ClassifyOptions
         What was chosen.
-    outside : sequence of str
-        In which respects the image lies outside of the model's domain, which is flagged.
 
     Raises
     ------
@@ -275,7 +262,7 @@ def source_options(
         method,
         DetectionOptions(**{**settings.get("detection", {}), **options.detection}),
         options.deblending,
-        replace(measuring, outside_domain=measuring.outside_domain or bool(outside)),
+        measuring,
         options.detection_band,
     )
 

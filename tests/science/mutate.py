@@ -40,12 +40,12 @@ NOT_TUNED = {
         _AT_ONCE _BYTES_READ _BYTES_SYMMETRIES _LONGEST _MOST_VOXELS _MOST_PIXELS _STRIP _STRIP_WIDTH _MOST_SIZES
     """,
     "rounding and convergence": """
-        SCALE _UNIT _NOTHING test_time_augmentation._FLOOR _SMALLEST_STEP _FIRST_FWHM _FLOODED _FAR _SETTLED
-        _EXACT curve_of_growth._NEAR domain_check._MOST_STEPS centroids._MOST_STEPS
+        SCALE _UNIT _NOTHING test_time_augmentation._FLOOR _SMALLEST_STEP _FLOODED _FAR _SETTLED
+        _EXACT curve_of_growth._NEAR centroids._MOST_STEPS
         _MOST_MOVES _SMALLEST_REACH nonparametric._REACH _MOST_DOUBT
     """,
     "definitions": """
-        _BORDER N_SYMMETRIES MIN_DISTANCE NANOJANSKY_ZERO_POINT _THINNEST _SIGMA_OF_FWHM _FWHM_OF_SIGMA _PIXEL
+        _BORDER N_SYMMETRIES MIN_DISTANCE NANOJANSKY_ZERO_POINT _THINNEST _SIGMA_OF_FWHM _PIXEL
         _MAGNITUDE _SIDES_OF_SUMS class_fractions._N nonparametric._MIDDLE curve_of_growth._HALF
     """,
 }

@@ -17,9 +17,11 @@ from scipy import ndimage
 import morpheus_lite as ml
 from morpheus_lite.catalog import CorrelatedNoise
 from morpheus_lite.inference.domain_check import measure_domain
+from morpheus_lite.io import open_image
 from morpheus_lite.noise import background_mesh
 from morpheus_lite.noise.correlated import upper_scatter_of
 from morpheus_lite.noise.detection_image import SourceNoise, light_noise, unbroken_detection_image
+from morpheus_lite.noise.overview import measure_image
 
 Numbers = Iterator[tuple[str, list]]
 SIDE = 60
@@ -205,7 +207,7 @@ def broken_light() -> Numbers:
 
 
 def domain() -> Numbers:
-    """Width of the PSF, correlation of the noise: many sharp sources and few, bright and faint, round and wide."""
+    """What the network sees of PSF and noise: sharp sources and wide ones, bright and faint, and stars."""
     shape = (330, 330)
     y, x = np.mgrid[20:320:30, 20:320:30].reshape(2, -1)
 
@@ -216,16 +218,16 @@ def domain() -> Numbers:
             row, column = row + rng.uniform(-0.5, 0.5), column + rng.uniform(-0.5, 0.5)
             box = np.s_[row.astype(int) - 14 : row.astype(int) + 15, column.astype(int) - 14 : column.astype(int) + 15]
             data[box] += blob(14 + row % 1, 14 + column % 1, width, peak, shape=(29, 29))
-        found = measure_domain(sky_image(data, zero_points=(25.0,)))
+        image = open_image(sky_image(data, zero_points=(25.0,)))
+        found = measure_domain(image, (), measure_image(image))
         return [len(found.get("psf_fwhm", ())), *(value for row in found.values() for value in row)]
 
     widths = np.linspace(1.0, 3.5, 100)
     yield "sharp to wide", measured(np.full(100, 400.0), widths)
     yield "bright ones are wide", measured(np.geomspace(60, 4000, 100), widths)
     yield "faint ones are sharp", measured(np.geomspace(22, 60, 100), widths)
-    yield "wide", measured(np.full(100, 400.0), widths + 1.5)
-    for n in (3, 4, 5):
-        yield f"{n} sources", measured(np.full(n, 300.0), widths[:n])
+    yield "stars", measured(np.geomspace(60, 4000, 100), np.full(100, 1.2))
+    yield "wide stars", measured(np.full(100, 400.0), np.full(100, 2.3))
 
 
 # Segmentation

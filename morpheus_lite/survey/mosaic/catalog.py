@@ -69,7 +69,7 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
         table = make_catalog(
             image,
             maps,
-            source_options(image, info.settings, maps.kinds, job.options, prepared.outside),
+            source_options(image, info.settings, maps.kinds, job.options),
             noise=load_noise(piece_directory(directory) / NOISE),
             tile=block_side_in(image, maps, max(memory, 1), 1),
             workers=ClusterSpread(client, retries=retries, seconds=job.seconds),

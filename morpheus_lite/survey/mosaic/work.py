@@ -13,6 +13,7 @@ from morpheus_lite.pipeline.plan import (
     kinds_of,
     measure_chosen_background,
     noise_record,
+    outside_domain,
     plan_run,
     run_record,
     source_options,
@@ -54,14 +55,17 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
         model, name = get_model(job, opened), model_name(job, opened)
         plan = plan_run(opened, model, job.options, workers=job.threads)
         source_options(plan.image, model.settings, plan.kinds, job.options)  # the impossible fails before the pieces
+        outside: list[str] = []
         if plan.inferer.needs_noise:
             aside = temporary_path(place / NOISE)
-            save_noise(aside, measure_chosen_background(plan.image, job.options, workers=job.threads))
+            noise = measure_chosen_background(plan.image, job.options, workers=job.threads)
+            outside = outside_domain(plan.image, model, noise, job.options)
+            save_noise(aside, noise)
             aside.replace(place / NOISE)
         else:
             (place / NOISE).unlink(missing_ok=True)
         grid = plan.inferer.grid(plan.image.n_bands)
-    found = Prepared(name, model.sha256, inputs, plan.outside, grid)
+    found = Prepared(name, model.sha256, inputs, tuple(outside), grid)
     write_json(place / PREPARED, {"run": digest(job.made_of), **asdict(found)})
     return Outcome(job.tile.name, "done", time.perf_counter() - start)
 
@@ -86,9 +90,10 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
     try:
         with open_image(job.tile.image, **job.tile.read_options) as opened:
             model = get_model(job, opened)
-            plan = plan_run(opened, model, job.options, workers=job.threads, outside=prepared.outside)
+            plan = plan_run(opened, model, job.options, workers=job.threads)
             noise = load_noise(place / NOISE)
-            record = {**plan.record, **run_record(plan.image, job.options), **noise_record(plan.image, model, noise)}
+            record = {**plan.record, **run_record(plan.image, job.options)}
+            record |= noise_record(plan.image, model, noise, prepared.outside)
             with CroppedMaps(aside, window, kinds_of(plan.kinds, noise), wcs=plan.image.wcs, provenance=record) as maps:
                 plan.inferer.fill(plan.image, maps, noise=noise, within=window)
         aside.replace(product)
