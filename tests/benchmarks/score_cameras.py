@@ -6,7 +6,7 @@ MODEL is a name, or a directory of weights. Fields are those of `weights/recipes
 GOODS-S deep times 0.3 to 3, with the photon noise of the sources) and of `second_simulator.py` (with the noise of
 co-added exposures, on a slope). The class of a source is the largest mean of the class probabilities over its true
 pixels, weighted by its light; its signal-to-noise ratio is that of its best band. Grids are white noise with stars, or
-with smooth round galaxies, alone.
+with smooth galaxies and a PSF that is given, alone.
 """
 
 import argparse
@@ -81,13 +81,17 @@ def _class_of(value: float, edges: tuple[float, ...]) -> str:
     return f"< {edges[0]:g}" if i == 0 else f"> {edges[-1]:g}" if i == len(edges) else f"{edges[i - 1]:g}-{edges[i]:g}"
 
 
-def score_fields(model, paths: tuple[str, ...]) -> dict:
-    """Confusion by S/N (`SNR_EDGES`), and IoU of source and sky, in each of the groups."""
+def score_fields(model, paths: tuple[str, ...], only: str = "") -> dict:
+    """Confusion by S/N (`SNR_EDGES`), and IoU of source and sky, in each of the groups; of one band, if named."""
     confusion: dict = defaultdict(lambda: np.zeros((len(SNR_EDGES) - 1, BACKGROUND, BACKGROUND), int))
     overlap: dict = defaultdict(lambda: np.zeros(2))
     for index, path in enumerate(paths):
         field = Field.load(path)
         image, labels, ratio = observed(field, path, index)
+        if only:
+            keep = np.array([band == only for band in image.bands])
+            image, ratio = replace(image, valid=image.valid & keep), ratio * keep
+            labels = np.where(ratio.max(axis=2) > 1, labels, 0)
         probability = ml.classify(image, model).probability
         count = len(field.sources)
         said = class_of_sources(probability, labels, ratio.sum(axis=2), count)
@@ -144,7 +148,8 @@ def score_grids(model) -> dict:
                 spacing = int(np.clip(9 * radius, 48, SIDE))
                 level = np.array([100, 300, 1000])
                 image, owner, light, count = grid(shapes, spacing, rng, level, np.pi * (radius + fwhm) ** 2)
-                said = class_of_sources(ml.classify(image, model).probability, owner, light, count)
+                maps = ml.classify(image, model, psf=f"{fwhm}px,{beta}").probability  # there are no stars to measure it
+                said = class_of_sources(maps, owner, light, count)
                 scores["galaxies"][f"{kind} {radius:g} {fwhm:g}"] = float(np.mean(said == SOURCE_CLASSES.index(kind)))
     return scores
 
@@ -188,13 +193,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--fields", nargs="*", default=[], help="patterns of field files")
+    parser.add_argument("--only", default="", help="the one band of the fields that the model sees")
     parser.add_argument("--grids", action="store_true", help="stars and galaxies alone, and noise")
     parser.add_argument("--out", type=Path, help="JSON file")
     chosen = parser.parse_args()
     paths, records = find_fields(chosen.fields) if chosen.fields else (), {}
     for name in chosen.models:
         model = ml.load_model(name)
-        record: dict = {"fields": score_fields(model, paths)} if paths else {}
+        record: dict = {"fields": score_fields(model, paths, chosen.only)} if paths else {}
         if chosen.grids:
             record |= score_grids(model) | {"noise": score_noise(model)}
         records[name] = record

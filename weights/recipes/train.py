@@ -3,7 +3,7 @@
     python weights/recipes/train.py weights/recipes/any.toml RUN --save weights/any
 
 Fields are those of ``make_fields.py``, in folders beside the configuration. Interrupted, it goes on from the last
-checkpoint in RUN. ``--steps`` shortens or lengthens a run.
+checkpoint in RUN. ``--steps`` shortens or lengthens a run, ``--start`` begins it elsewhere.
 """
 
 import argparse
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--card", type=Path, help="Markdown file that becomes the card")
     parser.add_argument("--pixel-scale", type=float, help="of the fields, in arcsec, for the record")
     parser.add_argument("--steps", type=int, help="instead of the configuration's")
+    parser.add_argument("--start", help="model to start from, instead of the configuration's")
     parser.add_argument("--threads", type=int, default=0, help="threads of TensorFlow (0: as many as cores)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -35,6 +36,8 @@ def main() -> None:
     config = read_config(options.config)
     if options.steps:
         config = replace(config, steps=options.steps)
+    if options.start:
+        config = replace(config, start=options.start)
     train(config, options.run, progress=lambda row: print(row, flush=True))
     if options.save:
         card = options.card.read_text() if options.card else ""
