@@ -3,12 +3,10 @@
 Every step, for an image in memory or in a file, whole or in pieces, sees the image through what is measured here.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from scipy import ndimage
 
@@ -16,6 +14,7 @@ from morpheus_lite.core.image import MemoryImage, SkyImage
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
+from morpheus_lite.core.saddles import split_at_saddles
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, measure_background, normalize, subtract
@@ -31,7 +30,7 @@ _COARSEST = 64
 _LARGE_SCALE = 3  # blocks: what is narrower is no large-scale light
 _CORE, _REGION = 6.0, 3.0  # S/N of blocks
 _PART = 0.1  # share of the light that makes a part of it an object of its own
-_N_LEVELS = 16
+_N_LEVELS, _FEWEST = 16, 9
 _SMOOTHING = 0.15  # half-light radii
 _SMALLEST_NOISE, _LARGEST_LIGHT = 1e-36, 1e30  # data units
 _GROWN = 0.5  # half-light radii
@@ -213,20 +212,9 @@ def _half_light_radius(light: np.ndarray) -> float:
 
 def _pieces(smooth: np.ndarray, own: np.ndarray, radius: float) -> list[np.ndarray]:
     """Masks of the parts of one object of large-scale light, each with a tenth of its light or more."""
-    from photutils.segmentation import SegmentationImage, deblend_sources
-
     light = ndimage.gaussian_filter(np.maximum(smooth, 0), _SMOOTHING * radius / BLOCK_SIDE)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        pieces = deblend_sources(
-            light,
-            SegmentationImage(own.astype(np.int32)),
-            9,
-            n_levels=_N_LEVELS,
-            contrast=_PART,
-            progress_bar=False,
-        ).data
-    return [pieces == number for number in range(1, pieces.max() + 1)]
+    pieces = split_at_saddles(light, own, n_levels=_N_LEVELS, min_area=_FEWEST, contrast=_PART)
+    return [own] if pieces is None else [pieces == number for number in np.unique(pieces[pieces > 0])]
 
 
 def _background_below(noise: BackgroundMesh, coarse: BackgroundMesh) -> BackgroundMesh:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
-from skimage.segmentation import watershed
 
 from morpheus_lite.config.classify import DeblendingOptions
 from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.saddles import split_at_saddles
 from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.detection_image import LightNoise, SourceNoise, unbroken_detection_image
 
@@ -19,10 +19,6 @@ LARGEST_BOX = 1 << 23
 
 _LARGE_SCALE = 25  # pixels: what is narrower is no large-scale light
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
-_IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
-_MOST_VOXELS = 1 << 18
-_MOST_MARKERS = 200
-"""Places where pieces begin, beyond which levels are even in the light itself, and fewer lie low."""
 
 _POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
 
@@ -125,7 +121,13 @@ def split_sources(
             continue
         light = smooth[box] if relight is None or (other := relight(box, own)) is None else other
         coarse = light if large is None else _without_knots(light, large[box])
-        pieces = _candidates(np.maximum(coarse, floor), own, options)
+        pieces = split_at_saddles(
+            np.maximum(coarse, floor),
+            own,
+            n_levels=options.n_levels,
+            min_area=options.min_area,
+            contrast=options.contrast,
+        )
         if pieces is None:
             continue
         here = SourceNoise(light, own, noise)
@@ -139,102 +141,6 @@ def split_sources(
         )
         if joined.max() > 1:
             yield label, box, _nearest(joined)
-
-
-def _candidates(light: np.ndarray, own: np.ndarray, options: DeblendingOptions) -> np.ndarray | None:
-    """Pieces of the largest connected part of one source before any are joined: int32, 0 outside; None if it is one.
-
-    Notes
-    -----
-    Pixel by pixel those of `photutils.segmentation.deblend_sources`, in a fraction of its time: all levels are labelled
-    at once, and where a piece is too faint to stay, its pixels alone are flooded again.
-    """
-    part = _largest_part(own)
-    values = light[part]
-    low, high = values.min(), values.max()
-    if not low < high:
-        return None
-    even = np.linspace(low, high, options.n_levels + 2)[1:-1]
-    levels = low * (high / low) ** ((even - low) / (high - low))
-    markers, n_markers = _markers(light, part, levels, options.min_area)
-    if n_markers > _MOST_MARKERS:
-        markers, n_markers = _markers(light, part, even, options.min_area)
-    if n_markers < 2:
-        return None
-    pieces = _flood(light, part, markers, options.contrast)
-    return pieces if np.count_nonzero(np.bincount(pieces.ravel())[1:]) > 1 else None
-
-
-def _markers(light: np.ndarray, own: np.ndarray, levels: np.ndarray, min_area: int) -> tuple[np.ndarray, int]:
-    """Places where pieces of a source begin: int32, 0 elsewhere, and their number.
-
-    Each is as large as it can be without holding two parts above a higher level.
-    """
-    markers, n_markers = np.zeros(own.shape, np.int32), 0
-    # All levels at once, as planes that do not touch; some at a time where the source is large.
-    n_at_once = max(_MOST_VOXELS // own.size, 1)
-    for first in range(0, len(levels), n_at_once):
-        above = (light > levels[first : first + n_at_once, None, None]) & own
-        parts, n_parts = ndimage.label(above, _IN_PLANE)
-        if n_parts < 2:
-            continue
-        flat = parts.ravel()
-        area = np.bincount(flat, minlength=n_parts + 1)
-        pixel = np.zeros(n_parts + 1, dtype=np.int64)
-        pixel[flat[::-1]] = np.arange(flat.size)[::-1]
-        large = 1 + np.flatnonzero(area[1:] >= min_area)
-        plane, pixel = np.divmod(pixel, own.size)
-        starts = np.flatnonzero(np.diff(plane[large], prepend=-1))
-        for names in np.split(large, starts[1:]):
-            if len(names) < 2:
-                continue
-            parent = markers.ravel()[pixel[names]]
-            several = np.bincount(parent, minlength=n_markers + 1) > 1
-            if not several.any():
-                continue
-            is_child = np.zeros(n_parts + 1, dtype=bool)
-            is_child[names[several[parent]]] = True
-            kept = ~several
-            kept[0] = False
-            markers, n_markers = ndimage.label(kept[markers] | is_child[parts[plane[names[0]]]], _WITH_CORNERS)
-    return markers, n_markers
-
-
-def _flood(light: np.ndarray, own: np.ndarray, markers: np.ndarray, contrast: float) -> np.ndarray:
-    """Watershed from markers; the faintest piece goes to its neighbours while it has too small a share of the light."""
-    total = light[own].sum()
-    pieces = watershed(-light, markers, mask=own, connectivity=_WITH_CORNERS)
-    while True:
-        flat = pieces.ravel()
-        names = 1 + np.flatnonzero(np.bincount(flat)[1:])
-        shares = np.bincount(flat, light.ravel())[names] / total
-        if len(names) < 2 or not (shares < contrast).any():
-            return pieces
-        gone = pieces == names[shares.argmin()]
-        pieces[gone] = 0
-        box = _touched(light, gone, pieces)
-        pieces[box] = watershed(-light[box], pieces[box], mask=own[box], connectivity=_WITH_CORNERS)
-
-
-def _touched(light: np.ndarray, gone: np.ndarray, pieces: np.ndarray) -> tuple[slice, slice]:
-    """The box that a flood of some pixels depends on: that around them, but all where neighbours are equally bright.
-
-    Among equals, the order of a flood depends on all pixels.
-    """
-    (inner,) = ndimage.find_objects(gone.view(np.int8))
-    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in inner)
-    beside = ndimage.binary_dilation(gone[box], _WITH_CORNERS) & (pieces[box] > 0)
-    values, names = light[box][beside], pieces[box][beside]
-    order = np.argsort(values)
-    equal = np.diff(values[order]) == 0
-    contested = (np.diff(names[order]) != 0)[equal].any()
-    return (slice(None), slice(None)) if contested else (box[0], box[1])
-
-
-def _largest_part(own: np.ndarray) -> np.ndarray:
-    """Largest connected part of a source."""
-    parts, n_parts = ndimage.label(own, _WITH_CORNERS)
-    return own if n_parts < 2 else parts == np.bincount(parts.ravel())[1:].argmax() + 1
 
 
 def _nearest(pieces: np.ndarray) -> np.ndarray:

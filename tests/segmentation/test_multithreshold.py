@@ -5,13 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from photutils.segmentation import SegmentationImage, deblend_sources
 from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage
 from morpheus_lite.noise.detection_image import make_detection_image
 from morpheus_lite.segmentation.deblending import deblend
-from morpheus_lite.segmentation.multithreshold import DeblendingOptions, _candidates
+from morpheus_lite.segmentation.multithreshold import DeblendingOptions
 
 SHAPE = (70, 90)
 Y, X = np.indices(SHAPE)
@@ -206,38 +205,6 @@ def test_several_processes_give_the_labels_of_one():
     one, two = (deblend(labels, light, method="multithreshold", workers=workers) for workers in (1, 2))
     assert len(np.unique(one)) > n_sources + 40
     np.testing.assert_array_equal(one, two)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n_blobs=st.integers(1, 12),
-    contrast=st.sampled_from([0.0, 0.001, 0.02, 0.2]),
-    coarse=st.booleans(),
-    n_levels=st.sampled_from([1, 5, 32]),
-)
-def test_candidates_are_those_of_photutils(seed, n_blobs, contrast, coarse, n_levels):
-    """Pieces too faint to stay, equal pixels and the floor of the noise among them."""
-    rng = np.random.default_rng(seed)
-    blobs = zip(rng.uniform(8, 60, n_blobs), rng.uniform(8, 80, n_blobs), rng.uniform(1.5, 9, n_blobs), strict=True)
-    light = sum(blob(y, x, width, rng.uniform(2, 80)) for y, x, width in blobs)
-    light = ndimage.gaussian_filter(light + rng.normal(size=SHAPE), 1)
-    light = np.maximum(np.round(light) if coarse else light, 1)
-    parts, n_parts = ndimage.label(light > 2, np.ones((3, 3)))
-    if not n_parts:
-        return
-    own = parts == np.bincount(parts[parts > 0]).argmax()
-    options = DeblendingOptions(contrast=contrast, n_levels=n_levels)
-    found = _candidates(light, own, options)
-    segments = SegmentationImage(own.astype(np.int32))
-    given_options = {"n_levels": n_levels, "contrast": contrast, "relabel": False, "progress_bar": False}
-    expected = deblend_sources(light, segments, options.min_area, **given_options).data
-    if found is None:
-        assert len(np.unique(expected[own])) == 1
-        return
-    names = np.unique(found[own])
-    np.testing.assert_array_equal(np.searchsorted(names, found[own]), np.unique(expected[own], return_inverse=True)[1])
-    assert not found[~own].any()
 
 
 class TestTheEdgeOfABand:
