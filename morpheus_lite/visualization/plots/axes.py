@@ -221,6 +221,8 @@ def _name(ax: Axes, text: str, position: tuple[float, float], size: float) -> An
         color="white",
         path_effects=[HALO],
         parse_math=False,
+        # WCSAxes know where they are only when they have been drawn; a place outside of them is never taken.
+        annotation_clip=False,
     )
 
 

@@ -66,11 +66,11 @@ def plot_classification(
     height, width = image.shape
     wide = width > 1.8 * height
     if figure is None:
-        figure = Figure(figsize=_size(height / width, wide), layout="constrained")
+        figure = Figure(figsize=_size(height / width, wide))
     if not isinstance(figure.canvas, FigureCanvasAgg):
         FigureCanvasAgg(figure)
     projection = image.wcs.celestial if image.wcs is not None and image.pixel_scale is not None else None
-    panels = figure.subplots(*((3, 1) if wide else (1, 3)), subplot_kw={"projection": projection})
+    panels = _panels(figure, wide, projection)
     colours = field_rgb(image)
     show_picture(colours, panels[0])
     plot_scale_bar(image, panels[0])
@@ -83,8 +83,10 @@ def plot_classification(
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
         _trim(ax, celestial=projection is not None, inner=not wide and number > 0)
     _legend(figure, palette)
-    figure.suptitle(_title(image, classification), fontsize=11, color=_INK, x=0.01, ha="left", parse_math=False)
-    figure.draw_without_rendering()
+    top = 1 - _EDGE / figure.get_size_inches()[1]
+    title = {"fontsize": 11, "color": _INK, "ha": "left", "va": "top"}
+    figure.suptitle(_title(image, classification), x=0.01, y=top, parse_math=False, **title)
+    panels[2].apply_aspect()
     plot_names(table, panels[2])
     return figure
 
@@ -130,8 +132,6 @@ def save_summary(
     if kind not in FigureCanvasAgg.get_supported_filetypes():
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
     figure = plot_classification(image, classification, labels, table, palette=palette, step=step)
-    # The layout was found to place the names: it need not be sought again.
-    figure.set_layout_engine("none")
     with atomic_write(path, overwrite=overwrite) as partial:
         figure.savefig(partial, format=kind, dpi=dpi)
     return path
@@ -140,10 +140,34 @@ def save_summary(
 _MEANING = {"vote": "rank votes", "probability": "mean probabilities"}
 
 
+# Margins in inches. An automatic layout would draw the whole figure twice before it is drawn.
+_LEFT, _TOP, _BOTTOM, _EDGE = 0.85, 0.6, 0.75, 0.08
+_BETWEEN, _ABOVE = 0.12, 0.6
+
+
 def _size(aspect: float, wide: bool) -> tuple[float, float]:
     if wide:
-        return 2 * _PANEL, 3 * (2 * _PANEL * aspect + 0.55) + 0.7
-    return 3 * _PANEL, min(_PANEL * aspect, 3 * _PANEL) + 0.95
+        width = 2 * _PANEL
+        return width, 3 * (width - _LEFT - _EDGE) * aspect + 2 * _ABOVE + _TOP + _BOTTOM
+    width = 3 * _PANEL
+    panel = (width - _LEFT - _EDGE - 2 * _BETWEEN) / 3
+    return width, min(panel * aspect, width) + _TOP + _BOTTOM
+
+
+def _panels(figure: Figure, wide: bool, projection: Any) -> Any:
+    """Three axes, one above the other or side by side, with room for ticks, titles and legend."""
+    width, height = figure.get_size_inches()
+    grid = figure.add_gridspec(*((3, 1) if wide else (1, 3)))
+    grid.update(
+        left=_LEFT / width,
+        right=1 - _EDGE / width,
+        top=1 - _TOP / height,
+        bottom=_BOTTOM / height,
+        # As shares of a panel.
+        wspace=3 * _BETWEEN / (width - _LEFT - _EDGE - 2 * _BETWEEN),
+        hspace=3 * _ABOVE / max(height - _TOP - _BOTTOM - 2 * _ABOVE, _ABOVE),
+    )
+    return grid.subplots(subplot_kw={"projection": projection})
 
 
 def _title(image: SkyImage, classification: Classification) -> str:
@@ -177,7 +201,7 @@ def _legend(figure: Figure, palette: str) -> None:
     ]
     figure.legend(
         handles=patches,
-        loc="outside lower center",
+        loc="lower center",
         ncols=6,
         fontsize=8,
         frameon=False,
