@@ -273,6 +273,9 @@ def measure_all_rows(
     if noise is None:
         needed = options.photometry or band is None or calibration is not None
         noise = noise_of_pieces(sample) if needed else {}
+    if calibration is not None and (missing := set(sample[0][0].bands) - set(noise)):
+        names = ", ".join(sorted(missing))
+        raise InputError(f"noise of {names} is missing: classes are calibrated by the S/N in all bands")
     detection = detection_image(sample, noise, band)
     settings = RowSettings(detection, kind, options, noise, background=mesh, calibration=calibration)
     rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)

@@ -147,7 +147,7 @@ def measure_sources(
         fluxes = {name: values for name, values in fluxes.items() if not name.startswith("segment_fluxerr_")}
     levels = _saturation(values, image, settings)
     others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
-    if settings.noise:
+    if set(image.bands) <= set(settings.noise):
         values |= _evidence(values, fluxes, image, classification, settings)
     if settings.calibration is not None:
         prior = options.class_prior

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from astropy.wcs import WCS
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import measure_segments, segment_means
+from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 
 _LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
@@ -42,6 +43,8 @@ class Result:
         What to call the tool.
     wcs : astropy.wcs.WCS or None
         Of the label map, where its file has one.
+    provenance : dict
+        Record of the run that made the class maps; empty where none is known.
     """
 
     labels: np.ndarray
@@ -49,6 +52,7 @@ class Result:
     probability: np.ndarray | None = None
     name: str = "result"
     wcs: WCS | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -174,7 +178,7 @@ def read_result(path: str | Path, catalog: str | Path | None = None, *, name: st
         planes = {hdu.name.lower(): hdu for hdu in hdus if getattr(hdu, "is_image", False)}
         complete = all(one in planes for one in CLASSES)
         maps = [np.asarray(planes[one].data, dtype=np.float32) for one in CLASSES] if complete else None
-        wcs = _celestial(hdus, labels.shape)
+        wcs, provenance = _celestial(hdus, labels.shape), run_of_header(hdus[0].header)
     stem = mapped.name.split(".")[0]
     result = make_result(
         labels,
@@ -182,7 +186,7 @@ def read_result(path: str | Path, catalog: str | Path | None = None, *, name: st
         probability=None if maps is None else np.stack(maps, axis=2),
         name=name or stem.removesuffix("_morpheus"),
     )
-    return replace(result, wcs=wcs)
+    return replace(result, wcs=wcs, provenance=provenance)
 
 
 def _celestial(hdus: Sequence[Any], shape: tuple[int, int]) -> WCS | None:

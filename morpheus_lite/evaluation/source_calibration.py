@@ -113,7 +113,8 @@ def sample_sources(
         )
     labels = LabelStore.of(result.labels)
     classified = np.isfinite(result.probability[:, :, 0])
-    maps = Classification(result.probability, classified.astype(np.int32), classified)
+    binning = {name: result.provenance[name] for name in ("binning",) if name in result.provenance}
+    maps = Classification(result.probability, classified.astype(np.int32), classified, provenance=binning)
     image, stores = MemoryImage(truth.image), MemoryMaps.of(maps)
     rows = measure_all_rows(
         labels, labels, image, stores, kind="probability", options=MeasureOptions.paper(), tile=BLOCK
@@ -226,7 +227,7 @@ def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
         tuple(tuple(row) for row in table.tolist()) for table in found.x.reshape(_IDENTITY.shape).round(4)
     )
     counts = np.maximum(hard.sum(axis=0), 0.5)  # of a part of a sample, which may lack a class
-    prior = tuple((counts / counts.sum()).tolist())
+    prior = tuple((counts / counts.sum()).round(5).tolist())
     return SourceCalibration(prior, ends[0], ends[1], sharpness, bias)
 
 

@@ -239,6 +239,8 @@ def test_classes_are_calibrated_by_snr_and_size():
         assert float(row["class_confidence"]) == shares(row).max()
     assert table.meta["class_prior"] == CALIBRATION.prior_record()
     assert "calibrated" in table["p_disk"].info.description
+    with pytest.raises(InputError, match="noise of F606W is missing"):
+        measure(labels, image, calibrated, maps="probability", options=options, noise={"F160W": CorrelatedNoise(0.05)})
     # Rank votes are never calibrated.
     votes = measure(labels, image, calibrated, options=options, noise=INDEPENDENT)
     assert (votes["p_disk"] == measure(labels, image, result, options=options, noise=INDEPENDENT)["p_disk"]).all()

@@ -128,6 +128,7 @@ OTHERS = [
     "calibrate absent.fits --truth truth.fits",
     "calibrate field.fits --truth truth.fits --bias odd",
     "calibrate field.fits --truth truth.fits --seed -1",
+    "calibrate field.fits --truth truth.fits --sources",
     "calibrate field.fits field.fits --truth truth.fits",
     "info absent.fits",
     "info .",

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation.source_calibration import SourceSample, fit_sources, source_figures
+from morpheus_lite.evaluation import make_result, make_truth
+from morpheus_lite.evaluation.source_calibration import SourceSample, fit_sources, sample_sources, source_figures
 
 PRIOR = np.array([0.2, 0.5, 0.2, 0.1])
 
@@ -28,6 +30,33 @@ def draw(n, seed):
 
 def distance(calibration, sample, right):
     return np.abs(calibration.apply(sample.share, sample.snr, sample.size) - right).mean()
+
+
+def test_sources_are_sampled_as_the_catalogue_measures_them():
+    labels, data = np.zeros((320, 320), np.int32), np.random.default_rng(5).normal(0, 0.1, (320, 320, 2))
+    places = [(y, x) for y in (4, 80, 160, 240) for x in (80, 160, 240)]
+    for number, (y, x) in enumerate(places, start=1):
+        labels[y : y + 8, x : x + 8] = number
+        data[y : y + 8, x : x + 8] += [number, 0.5 * number]
+    soft = np.full((13, 5), 0.1)
+    soft[np.arange(1, 13), np.arange(12) % 4] = 0.6
+    soft[0] = np.eye(5)[4]
+    sources = {"label": np.arange(1, 13), "x": [x + 3.5 for _, x in places], "y": [y + 3.5 for y, _ in places]}
+    sources["class"] = np.arange(12) % 4
+    image = SkyImage(data.astype(np.float32), ("A", "B"), np.ones(data.shape, bool))
+    truth = make_truth(labels, sources, image=image, pixel_scale=0.1)
+    result = make_result(labels, probability=soft[labels].astype(np.float32))
+    sample = sample_sources(truth, result, field=7)
+    sample = sample.take(np.argsort(sample.snr))
+    # Those in the first row lie in the margin.
+    assert sample.true_class.tolist() == (np.arange(3, 12) % 4).tolist() and set(sample.field) == {7}
+    np.testing.assert_allclose(sample.share, soft[4:, :4] / 0.9, rtol=1e-5)
+    np.testing.assert_allclose(sample.size, 8)
+    np.testing.assert_allclose(sample.snr, np.arange(4, 13) * np.hypot(1, 0.5) * 8 / 0.1, rtol=0.08)
+    binned = sample_sources(truth, replace(result, provenance={"binning": 2}))
+    np.testing.assert_allclose(binned.size, 4)
+    with pytest.raises(InputError, match="an image and true classes"):
+        sample_sources(replace(truth, image=None), result)
 
 
 def test_a_distortion_is_undone():

@@ -57,7 +57,7 @@ def sample_fields(paths: Sequence[str], model: Any) -> Iterator[SourceSample]:
         labels = ml.deblend(ml.segment(maps), image)
         truth = truth_of_simulation(field, observation, name=Path(path).name)
         truth = replace(truth, image=image)
-        result = make_result(np.asarray(labels), probability=maps.probability)
+        result = replace(make_result(np.asarray(labels), probability=maps.probability), provenance=maps.provenance)
         sample = sample_sources(truth, result, field=number)
         print(f"{Path(path).name}: {len(sample)} sources", flush=True)
         yield sample
