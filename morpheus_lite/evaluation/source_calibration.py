@@ -57,6 +57,8 @@ class SourceSample:
         int64, shape ``(source,)``: index into ``SOURCE_CLASSES``.
     field : numpy.ndarray
         int64, shape ``(source,)``: number of the field.
+    weight : numpy.ndarray
+        float64, shape ``(source,)``: how much each counts.
     """
 
     share: np.ndarray
@@ -64,6 +66,7 @@ class SourceSample:
     size: np.ndarray
     true_class: np.ndarray
     field: np.ndarray
+    weight: np.ndarray
 
     def __len__(self) -> int:
         return len(self.true_class)
@@ -129,9 +132,8 @@ def sample_sources(
     kept = inside[own] & (truth.source_class[true] >= 0) & np.isfinite(share[own]).all(axis=1)
     true, own = true[kept], own[kept]
     true_class = truth.source_class[true].astype(int)
-    return SourceSample(
-        share[own], rows["class_snr"][own], rows["class_size"][own], true_class, np.full(len(own), field)
-    )
+    snr, size = rows["class_snr"][own], rows["class_size"][own]
+    return SourceSample(share[own], snr, size, true_class, np.full(len(own), field), np.ones(len(own)))
 
 
 def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str | Path]) -> SourceCalibration:
@@ -184,13 +186,13 @@ def fit_sources(sample: SourceSample) -> SourceCalibration:
         )
     parts = np.unique(sample.field, return_inverse=True)[1] % _N_FOLDS
     given = {penalty: _held_out(sample, parts, penalty) for penalty in PENALTIES}
-    best = min(PENALTIES, key=lambda penalty: proper_scores(given[penalty], sample.hard)[0])
+    best = min(PENALTIES, key=lambda one: proper_scores(given[one], sample.hard, weight=sample.weight)[0])
     figures = {
         "n_fields": n_fields,
         "n_sources": len(sample),
         "penalty": best,
-        "before": source_figures(sample.share, sample.hard),
-        "after": source_figures(given[best], sample.hard),
+        "before": source_figures(sample.share, sample.hard, sample.weight),
+        "after": source_figures(given[best], sample.hard, sample.weight),
     }
     return replace(_most_likely(sample, best), fitted=figures)
 
@@ -217,8 +219,9 @@ def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
         exponential = np.exp(score - peak[:, None])
         total = exponential.sum(axis=1)
         off = tables - _IDENTITY
-        value = (peak + np.log(total) - (hard * score).sum(axis=1)).sum() + penalty * (_STIFFNESS * off**2).sum()
-        excess = exponential / total[:, None] - hard
+        misses = peak + np.log(total) - (hard * score).sum(axis=1)
+        value = sample.weight @ misses + penalty * (_STIFFNESS * off**2).sum()
+        excess = sample.weight[:, None] * (exponential / total[:, None] - hard)
         slope = np.stack([(excess * logarithm).T @ terms, excess.T @ terms]) + 2 * penalty * _STIFFNESS * off
         return float(value), slope.ravel()
 
@@ -226,22 +229,23 @@ def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
     sharpness, bias = (
         tuple(tuple(row) for row in table.tolist()) for table in found.x.reshape(_IDENTITY.shape).round(4)
     )
-    counts = np.maximum(hard.sum(axis=0), 0.5)  # of a part of a sample, which may lack a class
+    counts = np.maximum(sample.weight @ hard, 0.5)  # of a part of a sample, which may lack a class
     prior = tuple((counts / counts.sum()).round(5).tolist())
     return SourceCalibration(prior, ends[0], ends[1], sharpness, bias)
 
 
-def source_figures(probability: np.ndarray, hard: np.ndarray) -> dict[str, Any]:
+def source_figures(probability: np.ndarray, hard: np.ndarray, weight: np.ndarray | None = None) -> dict[str, Any]:
     """Log loss, calibration error in all and of each class, and each probability summed over the true number."""
     errors = {
         name: round(one.error, 4)
-        for name, one in zip(SOURCE_CLASSES, classwise_reliability(probability, hard), strict=True)
+        for name, one in zip(SOURCE_CLASSES, classwise_reliability(probability, hard, weight=weight), strict=True)
     }
+    counted = np.ones(len(hard)) if weight is None else weight
     with np.errstate(divide="ignore", invalid="ignore"):
-        sums = probability.sum(axis=0) / hard.sum(axis=0)
+        sums = (counted @ probability) / (counted @ hard)
     return {
-        "log_loss": round(proper_scores(probability, hard)[0], 4),
-        "ece": round(top_label_reliability(probability, hard).error, 4),
+        "log_loss": round(proper_scores(probability, hard, weight=weight)[0], 4),
+        "ece": round(top_label_reliability(probability, hard, weight=weight).error, 4),
         "ece_by_class": errors,
         "sum_over_true": {name: round(float(value), 3) for name, value in zip(SOURCE_CLASSES, sums, strict=True)},
     }

@@ -25,7 +25,7 @@ def draw(n, seed):
     right /= right.sum(axis=1, keepdims=True)
     given = right ** (1.6 + 0.4 * u)[:, None] * np.array([1.5, 0.7, 1, 1])
     given /= given.sum(axis=1, keepdims=True)
-    return SourceSample(given, np.exp(3 * u + 4), np.exp(v + 2), true_class, np.arange(n) % 20), right
+    return SourceSample(given, np.exp(3 * u + 4), np.exp(v + 2), true_class, np.arange(n) % 20, np.ones(n)), right
 
 
 def distance(calibration, sample, right):
@@ -76,6 +76,15 @@ def test_figures_of_a_fit_are_of_fields_that_it_did_not_see():
     best = source_figures(right, sample.hard)["log_loss"]
     assert fitted["before"]["log_loss"] > fitted["after"]["log_loss"] > best
     assert (fitted["n_fields"], fitted["n_sources"]) == (20, 3000)
+
+
+def test_weights_count_as_so_many_sources():
+    sample, twice = draw(1000, 1)[0], draw(1000, 1)[0].take(np.repeat(np.arange(1000), 2))
+    weighted, repeated = fit_sources(replace(sample, weight=np.full(1000, 2.0))), fit_sources(twice)
+    np.testing.assert_allclose(weighted.sharpness, repeated.sharpness, atol=2e-3)
+    np.testing.assert_allclose(weighted.bias, repeated.bias, atol=2e-3)
+    for name in ("log_loss", "ece"):
+        assert weighted.fitted["after"][name] == pytest.approx(repeated.fitted["after"][name], abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
 """Fit the calibration of sources of a set of weights, and store it in its ``config.json``.
 
     python weights/recipes/make_fields.py valid FIELDS --natural --skip 70000 --count 390 --only hst --side 512
-    python weights/recipes/calibrate_sources.py weights/hst 'FIELDS/*.npz'
-    python weights/recipes/calibrate_sources.py weights/any 'NATURAL/*.npz'
-    python weights/recipes/calibrate_sources.py weights/any 'SECOND/*.npz' --score
+    python weights/recipes/calibrate_sources.py weights/hst 'FIELDS/*.npz' 'SECOND/*.npz'
+    python weights/recipes/calibrate_sources.py weights/hst 'TEST/*.npz' --score
 
-It comes last, after ``finish.py``. The fields are validation fields with the real sky's counts and classes, seen at the
-depth of GOODS-S deep: the probabilities suppose the shares of the classes among the sources detected in them. With
-``--score`` nothing is fitted or stored: the fields are scored with the weights as they are. Fields of the second
-simulator are for that: fitted to as well, they made the errors in natural fields two to three times as large, because
-stars and spheroids look otherwise in them. A field of 384 px takes 2 to 3 core-s.
+It comes last, after ``finish.py``. The fields are validation fields, seen at the depth of GOODS-S deep: those of the
+first simulator with the real sky's counts and classes, and some of the second one (``second_*``), all sources of which
+together weigh a tenth of those of the first. With more weight the probabilities are wrong in natural fields; with none
+they are far too sure wherever sources look otherwise. With ``--score`` nothing is fitted or stored: the fields are
+scored with the weights as they are. A field of 384 px takes 2 to 3 core-s.
 """
 
 import argparse
@@ -42,6 +41,9 @@ from morpheus_lite.training.dataset import find_fields
 SNR_EDGES = 0, 15, 30, 60, 150, np.inf
 FEWEST = 20
 
+SECOND = 0.1
+"""Weight of the second simulator, in units of the first's."""
+
 
 def sample_fields(paths: Sequence[str], model: Any) -> Iterator[SourceSample]:
     """Detected sources of each field, with their true classes."""
@@ -60,7 +62,14 @@ def sample_fields(paths: Sequence[str], model: Any) -> Iterator[SourceSample]:
         result = replace(make_result(np.asarray(labels), probability=maps.probability), provenance=maps.provenance)
         sample = sample_sources(truth, result, field=number)
         print(f"{Path(path).name}: {len(sample)} sources", flush=True)
-        yield sample
+        is_second = Path(path).name.startswith("second")
+        yield replace(sample, weight=np.full(len(sample), SECOND if is_second else 1.0))
+
+
+def balanced(sample: SourceSample) -> SourceSample:
+    """The sample with all sources of the second simulator together weighing `SECOND` of those of the first."""
+    first, second = sample.weight == 1, sample.weight < 1
+    return replace(sample, weight=np.where(first, 1.0, SECOND * first.sum() / max(second.sum(), 1)))
 
 
 def score(sample: SourceSample, settings: dict[str, Any]) -> None:
@@ -100,7 +109,7 @@ def main() -> None:
     sample = join_samples(list(sample_fields(find_fields(chosen.fields), ml.load_model(str(chosen.weights)))))
     settings = dict(info.settings)
     if not chosen.score:
-        settings[RECORD] = fit_sources(sample).to_dict()
+        settings[RECORD] = fit_sources(balanced(sample)).to_dict()
         print(json.dumps(settings[RECORD]))
         with atomic_write(chosen.weights / CONFIG, overwrite=True) as temporary:
             temporary.write_text(replace(info, settings=settings).to_json())
