@@ -6,9 +6,8 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import EDGES, Window
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference.one_pass import OnePass
+from morpheus_lite.inference.one_pass import OnePass, TileModel
 from morpheus_lite.inference.sliding_window import SlidingWindows, WindowModel
-from morpheus_lite.inference.tile_memory import TileModel
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.runtime.resources import Progress

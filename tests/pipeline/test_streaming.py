@@ -22,10 +22,9 @@ from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError, OutputError
-from morpheus_lite.inference import tile_memory
-from morpheus_lite.inference.one_pass import OnePass
+from morpheus_lite.inference import one_pass
+from morpheus_lite.inference.one_pass import TILE_SIDES, OnePass, tile_side, workers_in
 from morpheus_lite.inference.sliding_window import WINDOW_PLANES, SlidingWindows, region_in
-from morpheus_lite.inference.tile_memory import TILE_SIDES, tile_side, workers_in
 from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import classify_file
@@ -157,7 +156,7 @@ class Windowed:
 
 
 def test_memory_decides_how_much_is_done_at_once(monkeypatch):
-    monkeypatch.setattr(tile_memory, "usable_cores", lambda: 8)
+    monkeypatch.setattr(one_pass, "usable_cores", lambda: 8)
     released = []
     monkeypatch.setattr(resources, "resident_memory", lambda: 10.0)
     monkeypatch.setattr(resources.ctypes, "CDLL", lambda name: released.append(name))
