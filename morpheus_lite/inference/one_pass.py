@@ -22,9 +22,8 @@ from morpheus_lite.core.protocols import MapStore, MapWriter
 from morpheus_lite.core.psf import canonical_factor
 from morpheus_lite.core.windows import Window, tile_windows
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps
+from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles
 from morpheus_lite.inference.network_input import WIDEST_GAP, Bands, NetworkInput, bridged
-from morpheus_lite.inference.pyramid import MergedMaps, coarse_tiles
 from morpheus_lite.inference.test_time_augmentation import N_SYMMETRIES, Prediction, predict_once, predict_symmetric
 from morpheus_lite.inference.wings import WinglessBands, has_wings
 from morpheus_lite.io.image_reader import ImageSource
