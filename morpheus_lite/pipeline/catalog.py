@@ -11,7 +11,7 @@ from morpheus_lite.config.classify import CatalogOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import read_image, read_maps, write_catalog
 from morpheus_lite.io.segmentation_map import read_labels
-from morpheus_lite.pipeline.psf_files import read_psf_files
+from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.atomic import check_writable
 
 

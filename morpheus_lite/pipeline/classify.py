@@ -37,11 +37,11 @@ from morpheus_lite.pipeline.plan import (
     noise_record,
     outside_domain,
     plan_run,
+    read_psf_files,
     run_record,
     source_options,
 )
 from morpheus_lite.pipeline.products import product_paths, write_products
-from morpheus_lite.pipeline.psf_files import read_psf_files
 from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.progress import part_of, shown_progress
 from morpheus_lite.runtime.resources import Progress, Workers, release_memory, resident_memory, usable_cores

@@ -2,18 +2,19 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from morpheus_lite import __version__
-from morpheus_lite.config.classify import AUTO, ClassifyOptions, DeblendingOptions, DetectionOptions
+from morpheus_lite.config.classify import AUTO, CatalogOptions, ClassifyOptions, DeblendingOptions, DetectionOptions
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.config.schema import chosen, plain_values
 from morpheus_lite.core.blocks import BLOCK
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore
-from morpheus_lite.core.psf import canonical_factor
+from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.source_calibration import RECORD as CALIBRATION
 from morpheus_lite.core.source_calibration import SourceCalibration, calibration_of
 from morpheus_lite.core.windows import Window
@@ -21,10 +22,12 @@ from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.domain_check import check_domain
 from morpheus_lite.inference.inferer import Inferer, make_inferer
 from morpheus_lite.inference.wings import has_wings
+from morpheus_lite.io import read_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import Model, choose_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.overview import measure_image
+from morpheus_lite.noise.psf import psf_of_star
 from morpheus_lite.runtime.resources import held_memory, parse_memory
 from morpheus_lite.segmentation.detection import DETECTION_METHODS
 
@@ -288,3 +291,37 @@ def block_side_in(image: ImageReader, maps: MapStore, memory: int | None, worker
             f"{least / 1e6:.0f} MB; allow more, or take fewer workers"
         )
     return min(side, BLOCK)
+
+
+_Options = TypeVar("_Options", bound=CatalogOptions)
+
+
+def read_psf_files(options: _Options) -> _Options:
+    """The same options, with FWHM and index for each PSF that is the name of a file.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or is no image of one star.
+    """
+    given = options.measuring.psf
+    if given is None:
+        return options
+    read = {band: _read(one) for band, one in given.items()} if isinstance(given, Mapping) else _read(given)
+    return replace(options, measuring=replace(options.measuring, psf=read))
+
+
+def _read(given: str | float) -> str | float:
+    with suppress(OptionError):
+        MoffatPsf.parse(given, "pixel", 1.0)
+        return given
+    image = read_image(given)
+    if image.n_bands != 1:
+        raise InputError(f"{given}: expected the image of one star in one band, found {image.n_bands}")
+    try:
+        psf = psf_of_star(image.data[..., 0])
+    except InputError as error:
+        raise InputError(f"{given}: {error}") from error
+    scale = image.pixel_scale
+    width = f"{psf.fwhm:.4g}px" if scale is None else f"{psf.fwhm * scale:.4g}arcsec"
+    return f"{width},{psf.beta:.4g}"

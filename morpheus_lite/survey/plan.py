@@ -10,7 +10,7 @@ from morpheus_lite.config.classify import AUTO, SURVEY_OPTIONS, ClassifyOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image
 from morpheus_lite.models.registry import list_models, read_info
-from morpheus_lite.pipeline.psf_files import read_psf_files
+from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.resources import parse_memory
 from morpheus_lite.survey.scheduler.jobs import Job
 from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options

@@ -11,7 +11,7 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.config.schema import changed, plain_values
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.fitsfile import Location
-from morpheus_lite.pipeline.psf_files import read_psf_files
+from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.survey.tile import NOISE_PLANES, Tile
 
 Facts = dict[str, Any]
