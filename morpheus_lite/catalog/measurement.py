@@ -35,8 +35,7 @@ from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 from morpheus_lite.noise.detection_image import detection_image
-from morpheus_lite.noise.overview import measure_image
-from morpheus_lite.noise.subtracted import SubtractedImage, measure_sections
+from morpheus_lite.noise.overview import SubtractedImage, measure_image, measure_sections
 from morpheus_lite.runtime.resources import Workers, parallel_map
 
 _LONGEST = 1024

@@ -24,8 +24,7 @@ from morpheus_lite.io import open_image, read_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps
 from morpheus_lite.models.registry import Model, load_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.overview import measure_image
-from morpheus_lite.noise.subtracted import SubtractedImage
+from morpheus_lite.noise.overview import SubtractedImage, measure_image
 from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps
 from morpheus_lite.pipeline.plan import (
     KIND_OF,

@@ -33,7 +33,7 @@ from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile
 from morpheus_lite.models.network_config import OnePassConfig, multiply_adds
 from morpheus_lite.models.registry import load_model
-from morpheus_lite.noise.subtracted import measure_sections
+from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.pipeline.plan import plan_run
 from morpheus_lite.runtime.resources import usable_cores
 

@@ -9,7 +9,7 @@ from morpheus_lite.core.blocks import tiles
 from morpheus_lite.core.image import MemoryImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.mapfile import MemoryMaps
-from morpheus_lite.noise.subtracted import measure_sections
+from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps, picture_step
 
 SHAPE = (70, 2700)  # wide, so that blocks are two pixels a side

@@ -16,7 +16,7 @@ from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MemoryMaps
-from morpheus_lite.noise.subtracted import measure_sections
+from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.survey.mosaic import work
 from morpheus_lite.survey.mosaic.geometry import PIECES, cut, load_noise, save_noise
 from morpheus_lite.survey.mosaic.pieces import NamedPlane, PieceMaps
