@@ -23,9 +23,8 @@ from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import make_catalog
 from morpheus_lite.pipeline.plan import SourceOptions, block_side_in
-from morpheus_lite.segmentation.connected_components import Components
 from morpheus_lite.segmentation.deblending import deblend
-from morpheus_lite.segmentation.detection import DetectionOptions, flood, segment, uncertain_pixels
+from morpheus_lite.segmentation.detection import Components, DetectionOptions, flood, segment, uncertain_pixels
 from morpheus_lite.segmentation.multithreshold import DeblendingOptions
 
 KINDS = ("mean", "variance", "vote", "coverage", "flags", "segmentation")
