@@ -14,8 +14,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import export_maps
-from morpheus_lite.pipeline.picture import PictureBlocks
-from morpheus_lite.pipeline.preview import close_ups, overview
+from morpheus_lite.pipeline.picture import PictureBlocks, close_ups, overview
 
 MAX_DRAWN = 2048**2
 """Images of more pixels are drawn from block means, which keeps the memory of a run apart from the image's size."""
