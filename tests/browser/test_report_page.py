@@ -108,6 +108,20 @@ def test_layers_switch_and_fade(report, run):
     assert report.page.locator("#legend .ramp").count() == 1
 
 
+def test_sources_without_a_class_have_a_name(run, open_report, tmp_path):
+    image, classification, labels, table, told = run
+    table = table.copy()
+    table["morphology"] = [*("uncertain", "uncertain", ""), *table["morphology"][3:]]
+    report = open_report(write_report(image, classification, labels, table, tmp_path / "run.html", run=told))
+    chips = report.page.locator(".chip").all_inner_texts()
+    assert "uncertain 2" in chips and "other 1" in chips
+    show(report, "classes")
+    legend = report.page.locator("#legend .classes")
+    assert legend.inner_text().split() == ["spheroid", "disk", "irregular", "point", "source"]
+    show(report, "outlines")
+    assert legend.inner_text().split()[-1] == "uncertain"
+
+
 def test_keys_switch_layers(report):
     report.page.focus("#top")
     before = report.page.is_checked("#layer-classes")

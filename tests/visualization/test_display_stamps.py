@@ -56,8 +56,9 @@ class TestSheet:
         bars = [ax for ax in figure.axes if len(ax.patches) == len(SOURCE_CLASSES)]
         assert len(bars) == 5
         (legend,) = figure.legends
-        assert [text.get_text() for text in legend.get_texts()] == ["spheroid", "disk", "irregular", "point source"]
-        colours = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
+        names = [text.get_text() for text in legend.get_texts()]
+        assert names == ["spheroid", "disk", "irregular", "point source", "uncertain"]
+        colours = [patch.get_facecolor()[:3] for patch in legend.get_patches()][:4]
         np.testing.assert_allclose(colours, [patch.get_facecolor()[:3] for patch in bars[0].patches])
         for ax, row in zip(bars, rows, strict=True):
             widths = [patch.get_width() for patch in ax.patches]

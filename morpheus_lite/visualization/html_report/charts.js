@@ -9,8 +9,8 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
-const sourceKinds = () => [...SOURCE_CLASSES.map((_, k) => k), -1];
-const kindName = (kind) => (kind < 0 ? "other" : nameText(CLASS_NAMES[kind]));
+const sourceKinds = () => [...SOURCE_CLASSES.map((_, k) => k), UNCERTAIN, OTHER];
+const kindName = (kind) => nameText({ [UNCERTAIN]: "uncertain", [OTHER]: "other" }[kind] || CLASS_NAMES[kind]);
 
 function countClasses(rows) {
   const counts = new Map(sourceKinds().map((kind) => [kind, 0]));
@@ -71,7 +71,7 @@ function histogram(column, shownRows) {
   const stacks = new Map(sourceKinds().map((kind) => [kind, new Array(n).fill(0)]));
   for (const row of shownRows) {
     const bin = binOf(column.data[row]);
-    if (bin >= 0 && bin < n) (stacks.get(classOf(row)) || stacks.get(-1))[bin]++;
+    if (bin >= 0 && bin < n) (stacks.get(classOf(row)) || stacks.get(OTHER))[bin]++;
   }
   const [width, height, left, bottom, top] = [560, 260, 46, 42, 8];
   const largest = Math.max(1, ...all);

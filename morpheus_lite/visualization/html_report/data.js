@@ -113,9 +113,12 @@ function choosePalette(name) {
 }
 choosePalette(Object.keys(payload.palettes)[0]);
 
-// Index into CLASS_NAMES of a row's class; -1 where the table has none.
+const [UNCERTAIN, OTHER] = [-1, -2]; // kinds of sources without a class: none is probable enough, or nothing is known
+
+// Index into CLASS_NAMES of a row's class, UNCERTAIN or OTHER.
 function classOf(row) {
-  return classColumn && classColumn.isText ? CLASS_NAMES.indexOf(classColumn.values[classColumn.data[row]]) : -1;
+  const name = classColumn && classColumn.isText ? classColumn.values[classColumn.data[row]] : "";
+  return name === "uncertain" ? UNCERTAIN : CLASS_NAMES.includes(name) ? CLASS_NAMES.indexOf(name) : OTHER;
 }
 const colorOfClass = (index) => CLASS_COLORS[index] || OTHER_COLOR;
 

@@ -39,7 +39,8 @@ function showLegend(entries) {
   const isOn = (id) => entries.some((entry) => entry.id === id && entry.isOn);
   const parts = [];
   if (isOn("classes") || isOn("outlines") || isOn("segments")) {
-    parts.push(make("div", { class: "classes" }, ...SOURCE_CLASSES.map((name, k) => make("span", {}, swatch(CLASS_COLORS[k]), nameText(name)))));
+    const kinds = sourceKinds().filter((kind) => kind >= 0 || (kind === UNCERTAIN && (isOn("outlines") || isOn("segments"))));
+    parts.push(make("div", { class: "classes" }, ...kinds.map((kind) => make("span", {}, swatch(colorOfClass(kind)), kindName(kind)))));
   }
   for (const entry of entries.filter((each) => each.isOn)) {
     const { full, about } = entry.variants[entry.chosen];

@@ -16,11 +16,10 @@ from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels, trace_outlines
-from morpheus_lite.visualization.plots.colours import class_colours, colorize, field_rgb
+from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, colorize, field_rgb
 
 HALO = withStroke(linewidth=2.2, foreground="black", alpha=0.8)
 _MOST_PIXELS = 2000
-_NO_CLASS = (0.8, 0.8, 0.8)
 _BAR_LENGTHS = np.outer(10.0 ** np.arange(-1, 6), [1, 2, 5]).ravel()
 
 
@@ -91,7 +90,7 @@ def plot_outlines(
     step = _step(labels.shape)
     outlines = trace_outlines(labels[::step, ::step])
     rings = [step * ring - 0.5 for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
-    colours = np.array([*class_colours(palette), _NO_CLASS])[_class_numbers(outlines.labels, table)]
+    colours = np.array([*class_colours(palette), NO_CLASS])[_class_numbers(outlines.labels, table)]
     width = line_width or outline_width(max(labels.shape))
     lines = LineCollection(
         [np.append(ring, ring[:1], axis=0) for ring in rings], colors=colours, linewidths=width, joinstyle="miter"

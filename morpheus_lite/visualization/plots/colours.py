@@ -23,6 +23,9 @@ sense (red, blue, green, yellow) and stays apart for colour-blind readers: the c
 white differ by a CIEDE2000 of 18 under full protanopia, deuteranopia or tritanopia; those of the paper by 3.
 """
 
+NO_CLASS = (0.8, 0.8, 0.8)
+"""Colour of sources whose class is uncertain, or not known."""
+
 
 def class_colours(palette: str) -> np.ndarray:
     """Colours of a palette: float32, shape ``(4, 3)``."""

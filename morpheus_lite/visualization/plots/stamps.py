@@ -11,12 +11,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.runtime.atomic import check_writable
-from morpheus_lite.visualization.plots.colours import class_colours, field_rgb
+from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, field_rgb
 from morpheus_lite.visualization.plots.frames import save_figure
 
 ORDERS = ("brightest", "uncertain")
@@ -26,7 +26,6 @@ LARGEST_STAMP = 200
 
 _CELL = 1.35
 _INK = "#222222"
-_NO_CLASS = (0.8, 0.8, 0.8)
 
 
 def choose_sources(
@@ -98,7 +97,7 @@ def plot_stamp(
         extent=(*extent, here[0].start - 0.5, here[0].start + near.shape[0] - 0.5),
     )
     outlines = trace_outlines(near)
-    colour = dict(zip(SOURCE_CLASSES, class_colours(palette), strict=True)).get(str(row["morphology"]), _NO_CLASS)
+    colour = dict(zip(SOURCE_CLASSES, class_colours(palette), strict=True)).get(str(row["morphology"]), NO_CLASS)
     corner = np.array([here[1].start, here[0].start])
     rings = [ring - 0.5 + corner for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
     colours = [colour if name == row["label"] else (0.6, 0.6, 0.6) for name in outlines.labels]
@@ -164,8 +163,9 @@ def plot_stamp_sheet(
         plot_stamp(picture, labels, row, upper, palette=palette)
         upper.set_title(_title(row, table), fontsize=7, color=_INK, pad=2, parse_math=False)
         _plot_bar(lower, row, palette)
-    names = [name.replace("_", " ") for name in SOURCE_CLASSES]
-    patches = [Patch(color=colour, label=name) for name, colour in zip(names, class_colours(palette), strict=True)]
+    names = [name.replace("_", " ") for name in (*SOURCE_CLASSES, UNCERTAIN)]
+    colours = [*class_colours(palette), NO_CLASS]
+    patches = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=True)]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=8, frameon=False)
     return figure
 

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OutputError
@@ -23,7 +23,7 @@ from morpheus_lite.visualization.plots.axes import (
     show_picture,
     shown_maps,
 )
-from morpheus_lite.visualization.plots.colours import class_colours, field_rgb
+from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, field_rgb
 
 _PANEL = 4.4
 _INK = "#222222"
@@ -193,8 +193,8 @@ def _trim(ax: Any, *, celestial: bool, inner: bool) -> None:
 
 
 def _legend(figure: Figure, palette: str) -> None:
-    colours = [*class_colours(palette), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)]
-    names = [*(name.replace("_", " ") for name in SOURCE_CLASSES), "undecided", "background"]
+    colours = [*class_colours(palette), NO_CLASS, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)]
+    names = [*(name.replace("_", " ") for name in SOURCE_CLASSES), UNCERTAIN, "undecided pixel", "background"]
     patches = [
         Patch(facecolor=colour, edgecolor="#666666", linewidth=0.5, label=name)
         for colour, name in zip(colours, names, strict=True)
@@ -202,7 +202,7 @@ def _legend(figure: Figure, palette: str) -> None:
     figure.legend(
         handles=patches,
         loc="lower center",
-        ncols=6,
+        ncols=7,
         fontsize=8,
         frameon=False,
         handlelength=1.2,
