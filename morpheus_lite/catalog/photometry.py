@@ -62,8 +62,9 @@ def _gain_of_band(image: SkyImage, index: int, option: float | Mapping[str, floa
     if given is not None:
         return Gain(float(given), f"added: {given:g} electrons in a unit of data, as given")
     known = image.meta.get("bands", {}).get(band, {})
-    from_weights = any(str(kind).startswith("weight") for kind in known.get("noise", ()))
-    if image.rms is not None and not from_weights:
+    # The first plane gives the RMS; others may only tell which pixels are bad, as WHT beside ERR does.
+    first = next(iter(known.get("noise", ())), "")
+    if image.rms is not None and not str(first).startswith("weight"):
         return Gain(None, "as far as the RMS plane holds it")
     return gain_of_header(known.get("header", {}), image.units[index])
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from cases import SIZE, field, header, image, plane, write
 
 from morpheus_lite import ClassifyOptions, MeasureOptions, OptionError
+from morpheus_lite.catalog.photometry import find_gains
 from morpheus_lite.cli import main
 from morpheus_lite.config.schema import chosen
-from morpheus_lite.io import read_catalog
+from morpheus_lite.io import read_catalog, read_image
 from morpheus_lite.pipeline.classify import classify_file
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options
@@ -154,3 +156,14 @@ def test_the_sheet_of_stamps_is_a_product(sim_field, tmp_path):
     assert path.name.endswith("_stamps.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert len(products.table) > 3
+
+
+@pytest.mark.parametrize(
+    ("planes", "statement"),
+    [(("ERR", "WHT"), "as far as the RMS plane holds it"), (("WHT",), "added: 100 electrons in a unit of data, from ")],
+)
+def test_photons_are_added_to_weights_but_not_to_errors(planes, statement, tmp_path):
+    hdus = [plane(np.ones((SIZE, SIZE)), name) for name in planes]
+    path = write(tmp_path / "t.fits", image(field(), header(BUNIT="electron/s", EXPTIME=100.0), "SCI"), *hdus)
+    (gain,) = find_gains(read_image(path), None)
+    assert gain.statement.startswith(statement)
