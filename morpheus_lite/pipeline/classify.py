@@ -42,8 +42,15 @@ from morpheus_lite.pipeline.plan import (
 )
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.runtime.atomic import atomic_directory
-from morpheus_lite.runtime.progress import part_of, shown_progress
-from morpheus_lite.runtime.resources import Progress, Workers, release_memory, resident_memory, usable_cores
+from morpheus_lite.runtime.resources import (
+    Progress,
+    Workers,
+    part_of,
+    release_memory,
+    resident_memory,
+    shown_progress,
+    usable_cores,
+)
 from morpheus_lite.segmentation.deblending import split
 from morpheus_lite.segmentation.detection import detect
 

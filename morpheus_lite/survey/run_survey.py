@@ -14,8 +14,7 @@ from morpheus_lite.config.classify import AUTO, ClassifyOptions
 from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
-from morpheus_lite.runtime.progress import shown_progress
-from morpheus_lite.runtime.resources import Progress
+from morpheus_lite.runtime.resources import Progress, shown_progress
 from morpheus_lite.survey.cluster import connected, require_dask
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.merge.merge import CATALOG, Merged, merge, merged_before

@@ -1,6 +1,6 @@
 """Progress through stages, and the bar that people ask for with True."""
 
-from morpheus_lite.runtime.progress import part_of, shown_progress
+from morpheus_lite.runtime.resources import part_of, shown_progress
 
 
 def test_a_part_goes_from_its_beginning_to_its_end():
