@@ -6,8 +6,16 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
+from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.models.arithmetic import folded_operation
-from morpheus_lite.models.network_config import KERNEL, Stage
+from morpheus_lite.models.network_config import (
+    KERNEL,
+    OnePassConfig,
+    OnePassNetwork,
+    Stage,
+    channel_order,
+    stage_margins,
+)
 
 OPSET = 17
 """Version of the operator set that the graphs use."""
@@ -113,3 +121,173 @@ def convolution_weights(weights: Weights, name: str) -> list[np.ndarray]:
 def norm_weights(weights: Weights, name: str) -> list[np.ndarray]:
     """Scale, offset, mean and variance of a block operation's normalisation."""
     return [weights[f"{name}_norm/{variable}"] for variable in ("gamma", "beta", "moving_mean", "moving_variance")]
+
+
+def tile_graph(network: OnePassNetwork, *, trimmed: bool) -> bytes:
+    """The graph that runs on tiles.
+
+    Parameters
+    ----------
+    network : OnePassNetwork
+        The network.
+    trimmed : bool
+        Without the margin ``stage_margins(config)["input"]`` of the tile.
+
+    Returns
+    -------
+    bytes
+        An ONNX model from ``cells``, what `~morpheus_lite.models.tile_predictor.stretched_cells` gives, to
+        ``probability``, ``(1, class, y, x)``.
+    """
+    config, graph = network.config, Graph()
+    n_pixels = config.cell**2 * max(len(config.bands), 1)
+    n_channels = (len(config.stretches) + 1) * n_pixels
+    x = graph.add("Transpose", "cells", perm=[0, 3, 1, 2])
+    probability(graph, x, network, trimmed=trimmed, name="probability")
+    images: int | str = 1 if config.bands else "band"
+    return graph.model(
+        "onepass",
+        {"cells": (images, "y_cells", "x_cells", n_channels)},
+        {"probability": (1, len(CLASSES), "y", "x")},
+    )
+
+
+def image_graph(network: OnePassNetwork, facts: Mapping[str, str], *, with_normalization: bool = False) -> bytes:
+    """The graph that runs on images of any size, all in it.
+
+    Parameters
+    ----------
+    network : OnePassNetwork
+        The network.
+    facts : mapping of str to str
+        What the model is to say of itself.
+    with_normalization : bool
+        Whether it takes ``data``, ``background`` and ``noise`` instead of ``snr``.
+
+    Returns
+    -------
+    bytes
+        An ONNX model from ``snr`` and ``valid`` (1 or 0), ``(1, y, x, band)``, to ``probability`` ``(1, y, x, class)``.
+        What lies outside the image counts as invalid.
+    """
+    config, graph = network.config, Graph()
+    names = ("data", "background", "noise") if with_normalization else ("snr",)
+    snr = names[0]
+    if with_normalization:
+        snr = graph.add("Div", graph.add("Sub", "data", "background"), "noise")
+    seen = graph.add("Greater", "valid", graph.constant(0))
+    light = graph.add("Where", seen, snr, graph.constant(0))
+    x = _whole(graph, light, graph.add("Cast", seen, to=1), network)
+    sides = graph.add("Shape", "valid", start=1, end=3)
+    graph.add("Slice", x, graph.integers(0, 0), sides, graph.integers(1, 2), name="probability")
+    n_bands: int | str = len(config.bands) or "band"
+    shape = (1, "y", "x", n_bands)
+    inputs = dict.fromkeys((*names, "valid"), shape)
+    return graph.model("onepass", inputs, {"probability": (1, "y", "x", len(CLASSES))}, facts)
+
+
+def detection_graph(network: OnePassNetwork, facts: Mapping[str, str], side: int) -> bytes:
+    """The graph that SourceXtractor++ takes to find sources: a tile of one band, over its noise, to source probability.
+
+    Parameters
+    ----------
+    network : OnePassNetwork
+        A network that takes any band.
+    facts : mapping of str to str
+        What the model is to say of itself.
+    side : int
+        Side of the tile in pixels.
+
+    Returns
+    -------
+    bytes
+        An ONNX model from ``image`` ``(1, side, side, 1)`` to ``source_probability`` of the same shape. Pixels that are
+        0 count as invalid: that is what lies outside the image.
+    """
+    graph = Graph()
+    seen = graph.add("Not", graph.add("Equal", "image", graph.constant(0)))
+    x = _whole(graph, "image", graph.add("Cast", seen, to=1), network)
+    x = graph.sliced(x, [0, 0, BACKGROUND], [side, side, BACKGROUND + 1], [1, 2, 3])
+    graph.add("Sub", graph.constant(1), x, name="source_probability")
+    shape = (1, side, side, 1)
+    return graph.model("detection", {"image": shape}, {"source_probability": shape}, facts)
+
+
+def _whole(graph: Graph, light: str, seen: str, network: OnePassNetwork) -> str:
+    """Probabilities ``(1, y, x, class)`` of S/N and validity ``(1, y, x, band)``, and of what completes the factor."""
+    config = network.config
+    margin = stage_margins(config)["input"]
+    sides = graph.add("Shape", light, start=1, end=3)
+    missing = graph.add("Mod", graph.add("Neg", sides), graph.integers(config.factor))
+    none, before = graph.integers(0), graph.integers(margin, margin)
+    after = graph.add("Add", missing, before)
+    pads = graph.add("Concat", none, before, none, none, after, none, axis=0)
+
+    def cells(x: str) -> str:
+        x = graph.add("Transpose", graph.add("Pad", x, pads), perm=[0, 3, 1, 2] if config.bands else [3, 0, 1, 2])
+        return graph.add("SpaceToDepth", x, blocksize=config.cell) if config.cell > 1 else x
+
+    light, seen = cells(light), cells(seen)
+    values = []
+    for stretch in config.stretches:
+        asinh = graph.add("Asinh", graph.add("Mul", light, graph.constant(1 / stretch)))
+        values.append(graph.add("Mul", asinh, seen))
+    x = probability(graph, graph.add("Concat", *values, seen, axis=1), network, trimmed=True)
+    return graph.add("Transpose", x, perm=[0, 2, 3, 1])
+
+
+def probability(graph: Graph, x: str, network: OnePassNetwork, *, trimmed: bool, name: str | None = None) -> str:
+    """Everything from stretched cells ``(1 or band, channel, y, x)`` to probabilities ``(1, class, y, x)``."""
+    config, weights = network.config, network.weights
+    margins = stage_margins(config)
+    if not trimmed:
+        margins = dict.fromkeys(margins, 0)
+    first = "down_0" if config.bands else "stem"
+    weights = {**weights, **_in_order_of_cells(weights, f"{first}_0", config)}
+    if not config.bands:
+        x = _pooled_bands(graph, x, graph.block(x, weights, "stem", range(config.stem[0])), config)
+    skips: list[tuple[str, int]] = []
+    size, margin = config.cell, margins["input"]
+    for i, (p, _) in enumerate(config.down):
+        x = graph.block(graph.cut(x, (margin - margins[f"down_{i}"]) // size), weights, f"down_{i}", range(p))
+        margin = margins[f"down_{i}"]
+        skips.append((x, margin))
+        x, size = graph.pooled(x), 2 * size
+    x = graph.cut(x, (margin - margins["intermediate"]) // size)
+    x = graph.block(x, weights, "intermediate", range(config.intermediate[0]))
+    margin, channels = margins["intermediate"], config.intermediate[1]
+    for i, stage in enumerate(config.up):
+        x = graph.cut(x, (margin - margins[f"up_{i}"]) // size)
+        margin, size = margins[f"up_{i}"], size // 2
+        skip, skip_margin = skips.pop()
+        skip = graph.cut(skip, (skip_margin - margin) // size)
+        x = graph.grown_block(x, skip, weights, f"up_{i}", stage, channels)
+        channels = stage[1]
+    kernel, bias = (weights[f"final_conv/{variable}"] / network.temperature for variable in ("kernel", "bias"))
+    each_class = np.broadcast_to(np.asarray(network.bias, np.float64), len(CLASSES))
+    x = graph.cut(graph.convolution(x, kernel, bias + np.tile(each_class, config.cell**2)), margin // size)
+    if config.cell > 1:
+        x = graph.add("DepthToSpace", x, blocksize=config.cell)
+    return graph.add("Softmax", x, axis=1, name=name)
+
+
+def _in_order_of_cells(weights: Weights, name: str, config: OnePassConfig) -> dict[str, Any]:
+    """Weights of the first operation for channels that are sorted by stretch, then pixel, then band.
+
+    Keras stretches pixels before it puts them into cells: its channels are sorted by pixel, stretch, band.
+    """
+    order = channel_order(config)
+    norm = {key: weights[key][order] for key in weights if key.startswith(f"{name}_norm/")}
+    return {f"{name}_conv/kernel": weights[f"{name}_conv/kernel"][:, :, order], **norm}
+
+
+def _pooled_bands(graph: Graph, cells: str, x: str, config: OnePassConfig) -> str:
+    """Mean and maximum over the bands that are valid, of ``(band, q, y, x)``; 0 where none is."""
+    n_pixels = config.cell**2
+    seen = graph.sliced(cells, [n_pixels * len(config.stretches)], [n_pixels * (len(config.stretches) + 1)], [1])
+    seen = graph.add("ReduceMax", seen, axes=[1], keepdims=1)
+    x = graph.add("Mul", x, seen)  # never negative after ReLU, so the maximum needs no other mask
+    bands = graph.integers(0)
+    total, number = (graph.add("ReduceSum", values, bands, keepdims=1) for values in (x, seen))
+    mean = graph.add("Div", total, graph.add("Max", number, graph.constant(1)))
+    return graph.add("Concat", mean, graph.add("ReduceMax", x, axes=[0], keepdims=1), axis=1)

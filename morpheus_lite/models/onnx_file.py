@@ -72,7 +72,7 @@ def export_model(
 
 
 def _one_pass(info: ModelInfo, network: OnePassNetwork, with_normalization: bool, tile: int | None) -> bytes:
-    from morpheus_lite.models.onepass_graph import detection_graph, image_graph
+    from morpheus_lite.models.graph import detection_graph, image_graph
 
     if tile is None:
         made_of = "(data - background) / noise" if with_normalization else "snr = (data - background) / noise"

@@ -148,7 +148,7 @@ def _made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
 def _run_by_openvino(
     network: OnePassNetwork, precision: str, *, trimmed: bool
 ) -> tuple[PredictTile, Callable[[], None]]:
-    from morpheus_lite.models.onepass_graph import tile_graph
+    from morpheus_lite.models.graph import tile_graph
     from morpheus_lite.models.openvino import CompiledGraph
 
     run = CompiledGraph(tile_graph(network, trimmed=trimmed), precision=precision)
