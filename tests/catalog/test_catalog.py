@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage, SourceFlag, decode_flags
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
-from morpheus_lite.catalog.columns import light_unit
+from morpheus_lite.catalog.table import light_unit
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.source_calibration import RECORD, SourceCalibration
 
