@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
-from morpheus_lite.models.arithmetic import EPSILON, bicubic_matrix, folded_operation
+from morpheus_lite.models.graph import EPSILON, bicubic_matrix, folded_operation
 from morpheus_lite.models.network_config import KERNEL, UPSAMPLING
 
 MOMENTUM = 0.99

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from morpheus_lite.models.arithmetic import EPSILON, bicubic_matrix
-from morpheus_lite.models.graph import Graph, Weights, convolution_weights, norm_weights
+from morpheus_lite.models.graph import EPSILON, Graph, Weights, bicubic_matrix, convolution_weights, norm_weights
 from morpheus_lite.models.network_config import KERNEL, UNetConfig
 
 _RESIZE = {"bilinear": ("linear", "half_pixel"), "nearest": ("nearest", "asymmetric")}
