@@ -120,7 +120,11 @@ def main() -> None:
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--unit", action="store_true", help="print only the core-seconds of the matrix product")
     options = parser.parse_args()
+    if options.unit:
+        print(matrix_product())
+        return
     with tempfile.TemporaryDirectory(dir=options.directory) as folder:
         image = options.image or _field(Path(folder) / "field.fits", options.side)
         stages = Stages()
