@@ -81,7 +81,10 @@ def command(
 
     tiles = [replace(tile, read_options={**reading, **tile.read_options}) for tile in read_tiles(sources)]
     if dry_run:
-        show_plan(make_plan(tiles, output.absolute(), survey_options(options), verify=run.verify), as_json=as_json)
+        show_plan(
+            make_plan(tiles, output.absolute(), survey_options(options), noise=run.noise, verify=run.verify),
+            as_json=as_json,
+        )
         return 0
     quiet_dask(verbose)
     result = run_tiles(tiles, output, options, cluster, run, quiet=quiet)

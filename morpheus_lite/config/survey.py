@@ -1,4 +1,4 @@
-"""Options of running a survey; none of them changes the result."""
+"""Options of running a survey; none of them but ``noise`` changes the result."""
 
 import re
 import socket
@@ -99,7 +99,15 @@ def _check_dashboard(address: str) -> None:
 class RunOptions:
     """Options of a run."""
 
-    retries: int = option(2, "Further tries of a tile that failed.", low=0, high=1000, metavar="N", group="Run")
+    noise: str = option(
+        "survey",
+        "Whose noise a tile is classified with.",
+        more="survey: tiles that overlap or touch on one pixel grid are one image, with one background, noise and PSF, "
+        "and every source is measured on all of them. tile: each tile is an image of its own.",
+        choices=("survey", "tile"),
+        group="Run",
+    )
+    retries: int = option(2, "Further tries of a tile that failed.", low=0, high=1000, metavar="N")
     tile_timeout: float | None = option(
         None, "End a worker that is at one tile for longer.", unset="wait", above=0, unit="seconds"
     )

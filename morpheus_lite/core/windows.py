@@ -34,6 +34,16 @@ class Window:
         rows = self.y < other.y + other.height and other.y < self.y + self.height
         return rows and self.x < other.x + other.width and other.x < self.x + self.width
 
+    def intersection(self, other: "Window") -> "Window":
+        """The pixels that it shares with a window that it touches."""
+        y, x = max(self.y, other.y), max(self.x, other.x)
+        bottom = min(self.y + self.height, other.y + other.height)
+        return Window(y, x, bottom - y, min(self.x + self.width, other.x + other.width) - x)
+
+    def relative_to(self, origin: "Window") -> "Window":
+        """The same, in pixels of another window."""
+        return Window(self.y - origin.y, self.x - origin.x, self.height, self.width)
+
 
 @dataclass(frozen=True, eq=False)
 class Windows:

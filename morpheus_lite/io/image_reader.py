@@ -272,7 +272,7 @@ class ImageSource:
     """An image whose pixels stay where they are until they are read.
 
     Use it as a context manager, or call `close`; it opens its files again when it is read after that. It may
-    be read from several threads. To send an image to another process, send its ``description`` and open that there.
+    be read from several threads, and pickles: another process opens the files anew.
 
     Parameters
     ----------
@@ -368,15 +368,9 @@ class ImageSource:
         window = window or description.whole
         _check_inside(window, self.shape, self.name)
         shape = (*window.shape, self.n_bands)
-        data = np.empty(shape, np.float32)
-        valid = np.empty(shape, bool)
-        has_noise = any(band.noise for band in description.bands)
-        rms = np.zeros(shape, np.float32) if has_noise else None
-        with self._files.lock:
-            for k, band in enumerate(description.bands):
-                data[:, :, k], valid[:, :, k], noise = _read_band(band, window, self._files)
-                if rms is not None and noise is not None:
-                    rms[:, :, k] = noise
+        data, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        rms = np.zeros(shape, np.float32) if any(band.noise for band in description.bands) else None
+        self._read_into(window, data, valid, rms)
         whole = window == description.whole
         return SkyImage(
             data=data,
@@ -390,6 +384,13 @@ class ImageSource:
             meta=self.meta,
         )
 
+    def _read_into(self, window: Window, data: np.ndarray, valid: np.ndarray, rms: np.ndarray | None) -> None:
+        with self._files.lock:
+            for k, band in enumerate(self.description.bands):
+                data[:, :, k], valid[:, :, k], noise = _read_band(band, window, self._files)
+                if rms is not None and noise is not None:
+                    rms[:, :, k] = noise
+
     @property
     def meta(self) -> dict[str, Any]:
         """Origin of each band and how its planes were understood: ``{"bands": {band: {...}}}``."""
@@ -399,6 +400,9 @@ class ImageSource:
         """Close the files."""
         with self._files.lock:
             self._files.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageSource, (self.description,)
 
     def __enter__(self) -> "ImageSource":
         return self

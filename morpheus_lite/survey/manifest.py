@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _NOT_PER_TILE = {*NOT_IN_SURVEYS, "products"}
 _READ_OPTIONS = ReadOptions()
 _READING = tuple(one.path[0] for one in declared(_READ_OPTIONS))
+_REGION = ("tract", "patch")
 _PREFIXES = ("image", *NOISE_PLANES, "zero_point")
 
 
@@ -188,7 +189,7 @@ def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
         key = "zero_points" if key == "zero_point" else key
         if band:
             entry.setdefault(key, {})[band] = value
-        elif key in ("name", "image", *_READING):
+        elif key in ("name", "image", *_REGION, *_READING):
             entry[key] = value
         else:
             entry.setdefault("options", {})[key] = value
@@ -203,7 +204,7 @@ def _split(column: str) -> tuple[str, str, str]:
 
 
 def _tile(entry: Mapping[str, Any], directory: Path, *, texts: bool) -> Tile:
-    known = {"name", "image", "options", *_READING}
+    known = {"name", "image", "options", *_REGION, *_READING}
     unknown = sorted(set(entry) - known)
     if unknown:
         raise InputError(
@@ -221,7 +222,8 @@ def _tile(entry: Mapping[str, Any], directory: Path, *, texts: bool) -> Tile:
         if path[0] in _NOT_PER_TILE:
             raise OptionError(f"option {path[0]}: it is one for the whole survey, and not a tile's own")
         (options.setdefault(path[0], {}) if len(path) > 1 else options)[path[-1]] = value
-    return Tile(str(entry.get("name") or _default_name(image)), image, reading, options)
+    region = {key: str(entry[key]) for key in _REGION if key in entry}
+    return Tile(str(entry.get("name") or _default_name(image)), image, reading, options, **region)
 
 
 def _placed(paths: Any, directory: Path) -> Any:

@@ -1,17 +1,17 @@
 """The plan of a run: which tiles there are, which are done, and what the others will take."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from morpheus_lite.config.classify import AUTO, SURVEY_OPTIONS, ClassifyOptions
 from morpheus_lite.errors import InputError
-from morpheus_lite.io import open_image
 from morpheus_lite.models.registry import list_models, read_info
 from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.resources import parse_memory
+from morpheus_lite.survey.mosaic.joined import MEMBERS, MOSAICS
 from morpheus_lite.survey.scheduler.jobs import Job
 from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options
 from morpheus_lite.survey.state.tile_state import (
@@ -28,6 +28,7 @@ from morpheus_lite.survey.tile import Tile
 SAMPLE = 16
 """Tiles whose size is looked up for an estimate; surveys have tiles much alike."""
 
+_UNCHANGED = (State.DONE, State.CHECK)
 _BYTES_A_SOURCE = 700
 _RATES = {"windows": 13_000.0, "one pass": 250_000.0}
 """Pixels per core-second."""
@@ -51,6 +52,8 @@ class SurveyPlan:
         sha256 of the weights of each model.
     unrecognized_tiles : tuple of str
         Finished tiles in the directory that do not belong to the survey.
+    noise : {"survey", "tile"}
+        Whether tiles on one pixel grid are one mosaic.
     """
 
     root: Path
@@ -59,6 +62,7 @@ class SurveyPlan:
     options: ClassifyOptions
     weights: dict[str, str]
     unrecognized_tiles: tuple[str, ...] = ()
+    noise: str = "tile"
 
     @property
     def counts(self) -> dict[str, int]:
@@ -77,12 +81,21 @@ class SurveyPlan:
         """Reasons why tiles are stale, and the number of tiles of each."""
         return dict(Counter(one.reason for one in self.states if one.reason).most_common())
 
-    def jobs(self, run: str, *, threads: int = 1, seconds: float | None = None) -> Iterator[Job]:
-        """Jobs for the tiles that are not done, one after the other."""
-        for tile, state in self.to_do:
-            made_of = run_of(tile, self.options, self.weights)
-            options = tile_options(tile, self.options)
-            yield Job(tile, options, str(self.root), run, made_of, state, threads, seconds)
+    @property
+    def is_done(self) -> bool:
+        """True if there is nothing to do, nor to be found out about tiles that lie beside each other."""
+        unknown = self.noise == "survey" and any(one.mosaic is None for one in self.states)
+        return not self.to_do and not unknown
+
+    def jobs(
+        self, run: str, names: Container[str] | None = None, *, threads: int = 1, seconds: float | None = None
+    ) -> Iterator[Job]:
+        """Jobs for these tiles, or for those that are not done, one after the other."""
+        for tile, one in zip(self.tiles, self.states, strict=True):
+            if one.state != State.DONE if names is None else tile.name in names:
+                made_of = run_of(tile, self.options, self.weights)
+                options = tile_options(tile, self.options)
+                yield Job(tile, options, str(self.root), run, made_of, one.state, threads, seconds, noise=self.noise)
 
 
 def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
@@ -92,7 +105,9 @@ def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
     return replace(options, catalog_format="parquet", columns="photutils", overwrite=True, products=products)
 
 
-def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, verify: bool = False) -> SurveyPlan:
+def make_plan(
+    tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, noise: str = "tile", verify: bool = False
+) -> SurveyPlan:
     """Look at what is there, and find out what is to do; no image is opened.
 
     Parameters
@@ -103,6 +118,8 @@ def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, ve
         Output directory, which need not exist.
     options : ClassifyOptions
         From `survey_options`.
+    noise : {"survey", "tile"}
+        Whether tiles on one pixel grid are one mosaic.
     verify : bool
         Compare the checksums of all products.
 
@@ -116,7 +133,28 @@ def make_plan(tiles: Sequence[Tile], root: Path, options: ClassifyOptions, *, ve
     models = {tile_options(tile, options).model if tile.options else options.model for tile in tiles}
     weights = {model: _weights(model) for model in models}
     states = read_states(root, tiles, options, weights, verify=verify)
-    return SurveyPlan(root, tuple(tiles), tuple(states), options, weights, tuple(unrecognized_tiles(root, tiles)))
+    noise = noise if len(tiles) > 1 else "tile"  # a single one has no neighbours
+    states = _beside_each_other(root, tiles, states, noise)
+    unrecognized = tuple(unrecognized_tiles(root, tiles))
+    return SurveyPlan(root, tuple(tiles), tuple(states), options, weights, unrecognized, noise)
+
+
+def _beside_each_other(root: Path, tiles: Sequence[Tile], states: Sequence[TileState], noise: str) -> list[TileState]:
+    """The states, where tiles of a mosaic are not done if another tile of it is not."""
+    done = {tile.name: one.mosaic for tile, one in zip(tiles, states, strict=True) if one.state in _UNCHANGED}
+    whole = {}
+    for mosaic in {name for name in done.values() if name}:
+        members = (read_json(root / MOSAICS / mosaic / MEMBERS) or {}).get("tiles", [])
+        whole[mosaic] = bool(members) and all(done.get(member) == mosaic for member in members)
+
+    def judged(one: TileState) -> TileState:
+        if one.state not in _UNCHANGED or not one.mosaic:
+            return one
+        if noise == "tile":
+            return TileState(State.STALE, "noise was survey, is tile")
+        return one if whole[one.mosaic] else TileState(State.STALE, "a tile on the same grid has changed")
+
+    return [judged(one) for one in states]
 
 
 def _weights(model: str) -> str:
@@ -163,7 +201,7 @@ def estimate(plan: SurveyPlan) -> Estimate:
     sizes, problems = [], []
     for tile in chosen:
         try:
-            with open_image(tile.image, **tile.read_options) as source:
+            with tile.open() as source:
                 sizes.append((source.shape[0] * source.shape[1], source.n_bands))
         except InputError as error:
             problems.append(str(error))

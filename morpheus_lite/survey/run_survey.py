@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ from morpheus_lite.survey.scheduler.jobs import Outcome
 from morpheus_lite.survey.scheduler.lock import locked
 from morpheus_lite.survey.scheduler.stages import run_stages
 from morpheus_lite.survey.state.index import read_index
-from morpheus_lite.survey.state.tile_state import TILES, write_json
+from morpheus_lite.survey.state.tile_state import write_json
+from morpheus_lite.survey.tile import TILES
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -125,10 +126,10 @@ def classify_survey(
     start = time.perf_counter()
     with locked(root) as name, ExitStack() as stack:
         clear_unfinished(root)
-        plan = make_plan(tiles, root, options, verify=run.verify)
+        plan = make_plan(tiles, root, options, noise=run.noise, verify=run.verify)
         advance = stack.enter_context(shown_progress(progress, "tiles"))
         client = cache(lambda: stack.enter_context(connected(cluster, retries=run.retries)))
-        outcomes = _work(plan, name, client(), cluster, run, advance, tell) if plan.to_do else ()
+        outcomes = _work(plan, name, client(), cluster, run, advance, tell) if not plan.is_done else ()
         merged = _merge(plan, client, run)
         products = _report(plan, outcomes, merged, time.perf_counter() - start)
         clear_unfinished(root)
@@ -153,8 +154,9 @@ def _work(
             progress(n_before + done, n_before + total)
 
     step(0, len(plan.to_do))
-    jobs = plan.jobs(name, threads=cluster.threads, seconds=None if cluster.in_process else run.tile_timeout)
-    for outcome in run_stages(jobs, len(plan.to_do), client, retries=run.retries, side=run.tile_size, step=step):
+    seconds = None if cluster.in_process else run.tile_timeout
+    jobs = partial(plan.jobs, name, threads=cluster.threads, seconds=seconds)
+    for outcome in run_stages(plan, jobs, client, retries=run.retries, side=run.tile_size, step=step):
         outcomes.append(outcome)
         if outcome.status == "failed":
             tell(f"tile {outcome.name} failed: {outcome.error}")
@@ -163,7 +165,8 @@ def _work(
 
 def _merge(plan: SurveyPlan, client: Callable[[], "Client"], run: RunOptions) -> Merged | None:
     """The merged catalogue of what is done; None if it was not asked for, or there is nothing to merge."""
-    index = read_index(plan.root, (tile.name for tile in plan.tiles))
+    regions = {tile.name: (tile.tract, tile.patch) for tile in plan.tiles if tile.tract or tile.patch}
+    index = read_index(plan.root, (tile.name for tile in plan.tiles), regions)
     if not run.merge or not index.counts():
         return None
     return merged_before(plan.root, index) or merge(plan.root, index, client())

@@ -3,15 +3,21 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from morpheus_lite.config.classify import ReadOptions
 from morpheus_lite.config.schema import read_values
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.io import open_image
 from morpheus_lite.io.fitsfile import Location
+from morpheus_lite.io.image_reader import ImageSource
 
 NOISE_PLANES = ("rms", "weight", "dq")
 """Fields of `ReadOptions` that are planes, and so may be files."""
+
+TILES = "tiles"
+"""The directory of the tiles' directories."""
 
 LONGEST_TILE_NAME = 120
 
@@ -37,12 +43,16 @@ class Tile:
     options : mapping
         Fields of `~morpheus_lite.config.classify.ClassifyOptions` that differ for this tile, by name, or of
         ``detection``, ``deblending`` and ``measuring`` a mapping of those that do.
+    tract, patch : str
+        What the survey calls the parts of the sky that the tile is, which the merged catalogue repeats; empty without.
     """
 
     name: str
     image: Paths
     read_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    tract: str = ""
+    patch: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name) or len(self.name) > LONGEST_TILE_NAME:
@@ -59,6 +69,14 @@ class Tile:
         for plane in NOISE_PLANES:
             found |= _by_role(plane, self.read_options.get(plane))
         return found
+
+    def open(self) -> ImageSource:
+        """Open the image; its pixels stay where they are."""
+        return open_image(self.image, **self.read_options)
+
+    def directory(self, root: Path) -> Path:
+        """Directory of the products, below that of the survey."""
+        return root / TILES / self.name
 
 
 def _by_role(role: str, paths: Any) -> dict[str, Location]:

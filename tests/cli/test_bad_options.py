@@ -72,6 +72,7 @@ OPTIONS = {
         "--retries": ["-1", "x", DIGITS],
         "--tile-timeout": ["0", "-1", "nan", "inf", "x"],
         "--tile-size": ["0", "-4096", "x"],
+        "--noise": ["", "image"],
     },
     ("simulate",): {
         "--seed": ["-1", "1.5", "x", DIGITS],

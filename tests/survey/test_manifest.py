@@ -26,14 +26,17 @@ options = {stride = 7}
 
 [[tile]]
 name = "b"
+tract = 9813
+patch = "3,4"
 image = {H = "images/b_h.fits", J = "/data/b_j.fits"}
 weight = {H = "s3://survey/b_w.fits"}
 """
 
 COLUMNS = ["name", "image", "image_H", "image_J", "rms", "weight_H", "bands", "zero_point_H", "zero_point_J", "stride"]
+COLUMNS += ["tract", "patch"]
 ROWS = [
-    ["a", "images/a.fits[SCI]", "", "", "images/a_rms.fits", "", "H J", "25.9", "26.2", "7"],
-    ["b", "", "images/b_h.fits", "/data/b_j.fits", "", "s3://survey/b_w.fits", "H J", "", "", ""],
+    ["a", "images/a.fits[SCI]", "", "", "images/a_rms.fits", "", "H J", "25.9", "26.2", "7", "", ""],
+    ["b", "", "images/b_h.fits", "/data/b_j.fits", "", "s3://survey/b_w.fits", "H J", "", "", "", "9813", '"3,4"'],
 ]
 
 
@@ -44,7 +47,7 @@ def as_values(tiles):
 def manifests(folder):
     (folder / "m.toml").write_text(TOML)
     (folder / "m.csv").write_text("\n".join(",".join(row) for row in [COLUMNS, *ROWS]))
-    table = Table(rows=ROWS, names=COLUMNS)
+    table = Table(rows=[[value.strip('"') for value in row] for row in ROWS], names=COLUMNS)
     table.write(folder / "m.ecsv", format="ascii.ecsv")
     return [folder / name for name in ("m.toml", "m.csv", "m.ecsv")]
 
@@ -65,7 +68,9 @@ def test_three_formats_say_the_same(tmp_path):
         ),
     ]
     for path in manifests(tmp_path):
-        assert as_values(read_manifest(path)) == expected, path.suffix
+        tiles = read_manifest(path)
+        assert as_values(tiles) == expected, path.suffix
+        assert [(tile.tract, tile.patch) for tile in tiles] == [("", ""), ("9813", "3,4")], path.suffix
 
 
 def test_numbers_in_ecsv_are_numbers(tmp_path):

@@ -1,10 +1,13 @@
 """Every source once: over different tilings and WCS, whatever the noise of the positions; in partitions of the sky."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import QTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import dataset, parquet
@@ -183,6 +186,32 @@ def detections(ra, dec, extent=1.0, scale=SCALE):
     ra, dec = np.atleast_1d(np.array(ra, float)), np.atleast_1d(np.array(dec, float))
     size = np.full(len(ra), extent)
     return Detections(ra, dec, ra, dec, size, 2 * size, np.zeros(len(ra), bool), scale)
+
+
+def test_tract_and_patch_of_the_tiles_are_columns(tmp_path):
+    tiles = grid(2, 300, 60)
+    survey(tmp_path, tiles, *truth(60, 2 * 240 + 60, seed=1))
+    index = read_index(tmp_path, [one[0] for one in tiles], {"t00": ("9813", "3,4"), "t01": ("9813", "")})
+    merged = merge(tmp_path, index, Inline())
+    table = parquet.read_table(merged.path / "dataset", partitioning=None)
+    found = {(row["tile"], row["tract"], row["patch"]) for row in table.select(["tile", "tract", "patch"]).to_pylist()}
+    assert found == {("t00", "9813", "3,4"), ("t01", "9813", ""), ("t10", "", ""), ("t11", "", "")}
+    assert merged_before(tmp_path, read_index(tmp_path, [one[0] for one in tiles])) is None
+
+
+def test_rows_of_one_mosaic_are_never_one_source(tmp_path):
+    near = QTable({"ra": [150.1, 150.1 + 0.2 / 3600] * u.deg, "dec": [2.2, 2.2] * u.deg})
+    for k, name in enumerate(("a", "b")):
+        row = near[k : k + 1]
+        row["label"], row["x_peak"], row["y_peak"] = [k + 1], [100 - 2 * k], [100]
+        row["semimajor_axis"], row["area"], row["flags"] = [2.0], [50], [0]
+        row["morphology"] = ["disk"]
+        write_finished(tmp_path, name, wcs_at(-100, -100), (200, 200), row)
+    index = read_index(tmp_path, ["a", "b"])
+    assert merge(tmp_path, index, Inline()).n_rows == 1
+    index = replace(index, entries=tuple(replace(one, mosaic="m") for one in index.entries))
+    merged = merge(tmp_path, index, Inline())
+    assert (merged.n_rows, merged.n_duplicates) == (2, 0)
 
 
 def test_matches_are_each_others_nearest():

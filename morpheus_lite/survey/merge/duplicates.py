@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import KDTree
 
-from morpheus_lite.survey.merge.footprint import Footprint, unit_vectors
+from morpheus_lite.survey.merge.footprint import Footprint, Footprints, unit_vectors
 
 SHARE_OF_EXTENT = 0.75
 """Two rows are one source if they lie closer than this share of the larger one's semi-major axis (standard deviation of
@@ -30,6 +30,9 @@ _NEIGHBOURS = 8
 """How many of the nearest sources are asked whether they touch: the nearest is not always the largest."""
 
 _ARCSEC = np.pi / 180 / 3600
+
+Covered = Footprint | Footprints
+"""Area that a tile, or a mosaic of tiles, covers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,13 @@ class Detections:
     def __len__(self) -> int:
         return len(self.ra)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Detections"]) -> "Detections":
+        """Those of several tiles that are one image, one tile after the other."""
+        names = ("ra", "dec", "ra_peak", "dec_peak", "extent", "radius", "is_cut")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**columns, pixel_scale=parts[0].pixel_scale)
+
     def take(self, which: np.ndarray) -> "Detections":
         """Some of them, by index or mask."""
         names = ("ra", "dec", "ra_peak", "dec_peak", "extent", "radius", "is_cut")
@@ -86,7 +96,7 @@ class Ownership:
     n_seen: np.ndarray
 
 
-def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Footprint]) -> np.ndarray:
+def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Covered]) -> np.ndarray:
     """The tile that owns each place: the one it lies deepest in, the first by name of several.
 
     Parameters
@@ -109,7 +119,7 @@ def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Footprint])
     return np.where(np.isfinite(depth.max(axis=0)), owner, -1)
 
 
-def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Footprint]) -> Ownership:
+def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Covered]) -> Ownership:
     """Flag the sources of a tile that are primary in it.
 
     Parameters
@@ -207,7 +217,7 @@ class CutSource:
 
 
 def cut_sources(
-    name: str, detections: Detections, is_primary: np.ndarray, footprints: Mapping[str, Footprint]
+    name: str, detections: Detections, is_primary: np.ndarray, footprints: Mapping[str, Covered]
 ) -> list[CutSource]:
     """Primary sources of a tile that are larger than its overlap with a neighbour.
 

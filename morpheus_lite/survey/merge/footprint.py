@@ -134,6 +134,23 @@ class Footprint:
         return cls((height, width), values["wcs"], valid, values["valid_share"])
 
 
+@dataclass(frozen=True, eq=False)
+class Footprints:
+    """Footprint of several tiles that are one image.
+
+    Parameters
+    ----------
+    tiles : tuple of Footprint
+        Of each.
+    """
+
+    tiles: tuple[Footprint, ...]
+
+    def edge_distance(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+        """Distance of positions from the edge of the tile in which they lie deepest, as `Footprint.edge_distance`."""
+        return np.max([tile.edge_distance(ra, dec) for tile in self.tiles], axis=0)
+
+
 def footprint_of(source: ImageSource) -> Footprint:
     """The footprint of an image: reads `NODES` of its rows."""
     height, width = source.shape

@@ -103,7 +103,8 @@ def merged_before(root: Path, index: Index, *, largest: int = LARGEST_PARTITION)
 
 
 def _fingerprint(index: Index, largest: int) -> str:
-    return digest([__version__, largest, [(entry.name, entry.marks) for entry in index.entries]])
+    made_of = [(entry.name, entry.marks, entry.mosaic, entry.region) for entry in index.entries]
+    return digest([__version__, largest, made_of])
 
 
 def _gathered(client: "Client", jobs: list[PartitionJob]) -> list[Partition]:
@@ -134,11 +135,14 @@ def _jobs(index: Index, aside: Path, largest: int) -> list[PartitionJob]:
     for cell, members in zip(cells, index.members(cells), strict=True):
         needed = sorted({k for member in members for k in neighbours[member]} | set(members))
         number = {k: i for i, k in enumerate(needed)}
-        entries = [index.entries[k] for k in needed]
+        parts = (
+            Part(one.name, one.directory, one.catalogs, one.mosaic or one.name, one.region)
+            for one in (index.entries[k] for k in needed)
+        )
         jobs.append(
             PartitionJob(
                 cell,
-                tuple(Part(entry.name, entry.directory, entry.catalogs) for entry in entries),
+                tuple(parts),
                 tuple((number[k], tuple(number[other] for other in neighbours[k])) for k in members),
                 str(partition_path(aside, cell)),
                 schema,
@@ -160,8 +164,10 @@ def _common_schema(index: Index) -> "pa.Schema":
         ("source_id", pa.int64(), "name of the source: HEALPix cell of its peak, order 29, nested"),
         ("tile", pa.string(), "tile that the row is from"),
         ("is_primary", pa.bool_(), "whether the row is the one of this source that counts"),
-        ("n_tiles", pa.int16(), "how many tiles have a row of the source"),
+        ("n_tiles", pa.int16(), "how many tiles, or mosaics of tiles, have a row of the source"),
     ]
+    for k, (name, text) in enumerate({"tract": "tract of the tile", "patch": "patch of the tile"}.items()):
+        added += [(name, pa.string(), text)] if any(entry.region[k] for entry in index.entries) else []
     front = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in added]
     taken = {one.name for one in front}
     fields = [one for one in pa.unify_schemas(schemas, promote_options="permissive") if one.name not in taken]

@@ -11,7 +11,7 @@ from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, flag_primary
-from morpheus_lite.survey.merge.footprint import Footprint
+from morpheus_lite.survey.merge.footprint import Footprint, Footprints
 from morpheus_lite.survey.merge.healpix import Cell, finest_cells
 from morpheus_lite.survey.state.tile_state import SUMMARY, read_json
 
@@ -29,11 +29,25 @@ _NEEDED = ("ra", "dec", "x_peak", "y_peak", "semimajor_axis", "area", "flags")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One image, as far as a partition needs it: its name, its directory, and tile name and path of its catalogues."""
+    """One image, as far as a partition needs it.
+
+    Parameters
+    ----------
+    name, directory : str
+        What it is called, and where its summary lies.
+    catalogs : tuple of (str, str)
+        Tile name and path of its catalogues.
+    mosaic : str
+        The mosaic that it is a part of, or its own name: rows of one mosaic are never one source.
+    region : (str, str)
+        Tract and patch of the survey; empty without.
+    """
 
     name: str
     directory: str
     catalogs: tuple[tuple[str, str], ...]
+    mosaic: str
+    region: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,16 +103,21 @@ def make_partition(job: PartitionJob) -> Partition:
         table, added, here = _rows_inside(job, loaded, member)
         if not len(here):
             continue
-        names = {job.parts[k].name: k for k in overlapping}
-        footprints = {name: loaded.footprint(k) for name, k in names.items()}
-        detections = {name: loaded.detections(k) for name, k in names.items()}
-        owned = flag_primary(part.name, detections, footprints)
+        mosaics: dict[str, list[int]] = {part.mosaic: [member]}
+        for k in overlapping:
+            if k != member:
+                mosaics.setdefault(job.parts[k].mosaic, []).append(k)
+        footprints = {name: Footprints(tuple(map(loaded.footprint, ks))) for name, ks in mosaics.items()}
+        detections = {name: Detections.joined(list(map(loaded.detections, ks))) for name, ks in mosaics.items()}
+        owned, own = flag_primary(part.mosaic, detections, footprints), loaded.detections(member)
         keep = here[owned.is_primary[here]]
         n_duplicates += len(here) - len(keep)
-        inside = np.zeros(len(owned.is_primary), bool)
+        inside = np.zeros(len(own), bool)
         inside[keep] = True
-        cut += [(part.name, one) for one in cut_sources(part.name, detections[part.name], inside, footprints)]
-        added |= {"is_primary": owned.is_primary, "n_tiles": owned.n_seen.astype(np.int16)}
+        cut += [(part.name, one) for one in cut_sources(part.mosaic, own, inside, footprints)]
+        is_primary, n_seen = owned.is_primary[: len(own)], owned.n_seen[: len(own)]
+        added |= {"is_primary": is_primary, "n_tiles": n_seen.astype(np.int16)}
+        added |= {name: np.repeat(value, len(own)) for name, value in zip(("tract", "patch"), part.region, strict=True)}
         tables.append(_with_columns(table, added).take(pa.array(keep)))
     merged = pa.concat_tables([job.schema.empty_table(), *(_in_schema(one, job.schema) for one in tables)])
     merged = merged.sort_by([(POSITION, "ascending"), ("source_id", "ascending")])

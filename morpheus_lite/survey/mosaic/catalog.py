@@ -2,14 +2,19 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from astropy.table import QTable
+
 from morpheus_lite.config.classify import PLANES
-from morpheus_lite.io import open_image
+from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
+from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import map_planes
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.models.registry import read_info
@@ -27,10 +32,11 @@ from morpheus_lite.survey.mosaic.geometry import (
     piece_product,
     read_prepared,
 )
-from morpheus_lite.survey.mosaic.pieces import ClusterSpread, NamedPlane, PieceMaps, SentSource, finish_piece
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome
+from morpheus_lite.survey.mosaic.joined import MEMBERS, Mosaic
+from morpheus_lite.survey.mosaic.pieces import ClusterSpread, NamedPlane, PieceMaps, finish_piece
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome, Share
 from morpheus_lite.survey.scheduler.work import image_summary
-from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
+from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, write_json, write_marker
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,8 +45,33 @@ BASE_MEMORY = 900_000_000
 """Bytes that a worker process holds before it works on sources."""
 
 
-def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, seconds: float, retries: int = 2) -> Outcome:
-    """Label map, catalogue and marker of a mosaic; sources are worked on by all workers.
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """A mosaic whose pieces are classified, with its catalogue.
+
+    Parameters
+    ----------
+    image : ImageSource
+        The image.
+    maps : PieceMaps
+        Its class maps and labels, piece by piece.
+    table : astropy.table.QTable
+        The catalogue.
+    model : str
+        Name of the model.
+    memory : int
+        Bytes that may be used.
+    """
+
+    image: ImageSource
+    maps: PieceMaps
+    table: QTable
+    model: str
+    memory: int
+
+
+def find_sources(job: Job, pieces: Sequence[Piece], client: "Client", *, retries: int = 2) -> Classified:
+    """Find, split and measure the sources of a mosaic, on all workers.
 
     Parameters
     ----------
@@ -50,47 +81,123 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
         All of its pieces, which are classified.
     client : distributed.Client
         Of the cluster.
-    seconds : float
-        What the pieces took.
     retries : int
         How often work on sources that failed is tried again.
     """
-    start = time.perf_counter()
-    directory = tile_directory(Path(job.root), job.tile.name)
-    prepared = read_prepared(directory)
+    prepared = read_prepared(job.directory)
     info = read_info(prepared.model)
-    aside = temporary_path(directory)
+    image = named_bands(job.tile.open(), info.bands)
+    maps = open_pieces(job, pieces, image)
+    memory = parse_memory(job.options.memory) - BASE_MEMORY
+    # Where there are no worker processes, this one has its own.
+    here = client.scheduler is not None and client.scheduler.address.startswith("inproc")
+    spread = ClusterSpread(client, retries=retries, seconds=job.seconds)
+    table = make_catalog(
+        image,
+        maps,
+        source_options(image, info.settings, maps.kinds, job.options),
+        noise=load_noise(piece_directory(job.directory) / NOISE),
+        tile=block_side_in(image, maps, max(memory, 1), 1),
+        workers=job.threads if here else spread,
+        plane=NamedPlane.create(piece_directory(job.directory) / PLANE, image.shape),
+    )
+    return Classified(image, maps, table, prepared.model, memory)
+
+
+def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, seconds: float, retries: int = 2) -> Outcome:
+    """Label map, catalogue and marker of one large image; as `find_sources`.
+
+    Parameters
+    ----------
+    job, pieces, client, retries
+        As there.
+    seconds : float
+        What the pieces took.
+    """
+    start = time.perf_counter()
+    aside = temporary_path(job.directory)
     aside.mkdir()
     try:
-        with open_image(job.tile.image, **job.tile.read_options) as opened:
-            image = SentSource(named_bands(opened, info.bands).description)
-        maps = open_pieces(job, pieces, image)
-        memory = parse_memory(job.options.memory) - BASE_MEMORY
-        table = make_catalog(
-            image,
-            maps,
-            source_options(image, info.settings, maps.kinds, job.options),
-            noise=load_noise(piece_directory(directory) / NOISE),
-            tile=block_side_in(image, maps, max(memory, 1), 1),
-            workers=ClusterSpread(client, retries=retries, seconds=job.seconds),
-            plane=NamedPlane.create(piece_directory(directory) / PLANE, image.shape),
-        )
+        found = find_sources(job, pieces, client, retries=retries)
         paths = product_paths(job.tile.name, aside, job.options)
         paths.pop("maps", None)
-        write_products(paths, image, maps, table, job.options, memory=memory, run=dict(maps.provenance))
-        image.close()
+        run = dict(found.maps.provenance)
+        write_products(paths, found.image, found.maps, found.table, job.options, memory=found.memory, run=run)
+        found.image.close()
         times = {"network": seconds, "catalog": time.perf_counter() - start}
-        summary = image_summary(job.tile, table, times)
-        _put_in_place(job, pieces, directory, paths, summary, client)
+        _put_in_place(job, pieces, paths, image_summary(job.tile, found.table, times), client)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Outcome(job.tile.name, "done", seconds + times["catalog"], image.shape[0] * image.shape[1], len(table))
+    height, width = found.image.shape
+    return Outcome(job.tile.name, "done", seconds + times["catalog"], height * width, len(found.table))
 
 
-def open_pieces(job: Job, pieces: Sequence[Piece], image: SentSource) -> PieceMaps:
+def share_out(
+    job: Job, pieces: Sequence[Piece], members: Mapping[str, Job], client: "Client", *, seconds: float, retries: int = 2
+) -> Iterator[Job]:
+    """Jobs that write the products of the tiles of a mosaic: each tile has the sources whose brightest pixel it owns.
+
+    Parameters
+    ----------
+    job, pieces, client, seconds, retries
+        As of `finish_mosaic`; the job's tile is a `~morpheus_lite.survey.mosaic.joined.Mosaic`.
+    members : mapping of str to Job
+        The job of each tile.
+    """
+    mosaic = job.tile
+    assert isinstance(mosaic, Mosaic)
+    start = time.perf_counter()
+    inputs = read_prepared(job.directory).inputs
+    found = find_sources(job, pieces, client, retries=retries)
+    found.image.close()
+    each = (seconds + time.perf_counter() - start) / len(mosaic.parts)
+    owners = mosaic.owners(*(np.asarray(found.table[f"{axis}_peak"].value) for axis in "yx"))
+    for number, part in enumerate(mosaic.parts):
+        name, window = part.tile.name, part.window
+        touching = [(piece.relative_to(window), path) for piece, path in found.maps.pieces if piece.touches(window)]
+        yield replace(
+            members[name],
+            step="share",
+            share=Share(
+                mosaic.name,
+                found.model,
+                tuple(touching),
+                found.maps.kinds,
+                _seen_from(window, {**found.maps.provenance, "image": name, "mosaic": mosaic.name}),
+                _rows_seen_from(window, found.table[owners == number]),
+                {role.removeprefix(f"{name}/"): one for role, one in inputs.items() if role.startswith(f"{name}/")},
+                each,
+            ),
+        )
+
+
+def close_mosaic(job: Job) -> None:
+    """Remove what a mosaic needed while it was made, and keep the names of its tiles: their products are in place."""
+    assert isinstance(job.tile, Mosaic)
+    shutil.rmtree(piece_directory(job.directory), ignore_errors=True)
+    write_json(job.directory / MEMBERS, {"tiles": [part.tile.name for part in job.tile.parts]})
+
+
+def _seen_from(window: Window, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with positions in pixels of a window."""
+    if "large_objects" not in provenance:
+        return dict(provenance)
+    moved = [{**one, "x": one["x"] - window.x, "y": one["y"] - window.y} for one in provenance["large_objects"]]
+    return {**provenance, "large_objects": moved}
+
+
+def _rows_seen_from(window: Window, table: QTable) -> QTable:
+    """Rows with positions in pixels of a window."""
+    for axis in "yx":
+        for name in (f"{axis}_{kind}" for kind in ("centroid", "centroid_win", "peak")):
+            if name in table.colnames:
+                table[name].value[...] -= getattr(window, axis)
+    return table
+
+
+def open_pieces(job: Job, pieces: Sequence[Piece], image: ImageSource) -> PieceMaps:
     """The class maps of all pieces as those of one image."""
-    directory = tile_directory(Path(job.root), job.tile.name)
-    files = [(piece.window, str(piece_product(directory, job.tile.name, piece.name))) for piece in pieces]
+    files = [(piece.window, str(piece_product(job.directory, job.tile.name, piece.name))) for piece in pieces]
     with open_fits(files[0][1]) as hdus:
         names = {hdu.name for hdu in hdus[1:]}
         provenance = run_of_header(hdus[0].header)
@@ -99,15 +206,10 @@ def open_pieces(job: Job, pieces: Sequence[Piece], image: SentSource) -> PieceMa
 
 
 def _put_in_place(
-    job: Job,
-    pieces: Sequence[Piece],
-    directory: Path,
-    paths: Mapping[str, Path],
-    summary: Mapping[str, Any],
-    client: "Client",
+    job: Job, pieces: Sequence[Piece], paths: Mapping[str, Path], summary: Mapping[str, Any], client: "Client"
 ) -> None:
-    """Move the products, and mark the mosaic as done."""
-    prepared, options = read_prepared(directory), job.options
+    """Move the products, and mark the image as done."""
+    directory, options = job.directory, job.options
     files = {piece.name: piece_product(directory, job.tile.name, piece.name) for piece in pieces}
     products: dict[str, Any] = {}
     if "maps" in options.products:
@@ -118,7 +220,7 @@ def _put_in_place(
         path.replace(directory / path.name)
         products[name] = fingerprint_product(directory / path.name)
     write_json(directory / SUMMARY, summary)
-    write_marker(directory, job.made_of, prepared.inputs, products)
+    write_marker(directory, job.made_of, read_prepared(directory).inputs, products, mosaic=job.mosaic)
     if "maps" not in options.products:
         for path in files.values():
             path.unlink(missing_ok=True)

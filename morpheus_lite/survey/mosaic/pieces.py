@@ -10,10 +10,10 @@ from astropy.wcs import WCS
 
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.image_reader import ImageDescription, ImageSource
 from morpheus_lite.io.mapfile import MapFile, export_maps, read_by_plane, windowed, write_by_plane
 from morpheus_lite.io.maps import map_planes
 from morpheus_lite.io.run_header import run_of_header
@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-class SentSource(ImageSource):
-    """An image that can be sent to another process, which opens it anew."""
-
-    def __reduce__(self) -> tuple[type["SentSource"], tuple[ImageDescription]]:
-        return SentSource, (self.description,)
+_NOTHING = {"FLAGS": int(PixelFlag.INVALID | PixelFlag.NOT_CLASSIFIED)}
+"""Value of a plane where there is no piece, where it is neither 0 nor NaN."""
 
 
 class NamedPlane(ScratchFile):
@@ -81,12 +78,12 @@ class CroppedMaps(MapFile):
     def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
         """Write a window of the whole, as far as it lies inside the part."""
         window = window or self._within
-        shared = _shared(window, self._within)
-        super().write_plane(name, pixels[_moved(shared, window).slices], _moved(shared, self._within))
+        shared = window.intersection(self._within)
+        super().write_plane(name, pixels[shared.relative_to(window).slices], shared.relative_to(self._within))
 
     def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
         """A window of the whole that lies inside the part."""
-        return super().read_plane(name, _moved(window or self._within, self._within))
+        return super().read_plane(name, (window or self._within).relative_to(self._within))
 
 
 class PieceMaps:
@@ -128,11 +125,14 @@ class PieceMaps:
     def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
         """A window of one plane, by the name of its HDU: shape ``(y, x)``, native byte order."""
         window = window or Window(0, 0, *self.shape)
-        pixels = np.empty(window.shape, np.dtype(self._planes[name].dtype))
+        dtype = np.dtype(self._planes[name].dtype)
+        # Between the tiles of a mosaic there may be nothing.
+        blank = _NOTHING.get(name, np.nan if dtype.kind == "f" else 0)
+        pixels = np.full(window.shape, blank, dtype)
         for piece, path in self._touching(window):
-            shared = _shared(piece, window)
-            here = _moved(shared, window)
-            pixels[here.slices] = self._stored(name, piece, path, "r")[_moved(shared, piece).slices]
+            shared = piece.intersection(window)
+            here = shared.relative_to(window)
+            pixels[here.slices] = self._stored(name, piece, path, "r")[shared.relative_to(piece).slices]
         return pixels
 
     def write(self, window: Window, classification: Classification) -> None:
@@ -143,9 +143,9 @@ class PieceMaps:
         """Write a window of one plane, by the name of its HDU."""
         window = window or Window(0, 0, *self.shape)
         for piece, path in self._touching(window):
-            shared = _shared(piece, window)
+            shared = piece.intersection(window)
             stored = self._stored(name, piece, path, "r+")
-            stored[_moved(shared, piece).slices] = pixels[_moved(shared, window).slices]
+            stored[shared.relative_to(piece).slices] = pixels[shared.relative_to(window).slices]
             stored.flush()
 
     def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
@@ -223,15 +223,3 @@ def _apply(item: Any, function: Callable[[Any], Any]) -> Any:
 
 def _piece_maps(shape: tuple, kinds: tuple, pieces: tuple, wcs: WCS | None, provenance: dict) -> PieceMaps:
     return PieceMaps(shape, kinds, pieces, wcs=wcs, provenance=provenance)
-
-
-def _shared(one: Window, other: Window) -> Window:
-    """The pixels of two windows that touch."""
-    y, x = max(one.y, other.y), max(one.x, other.x)
-    bottom, right = min(one.y + one.height, other.y + other.height), min(one.x + one.width, other.x + other.width)
-    return Window(y, x, bottom - y, right - x)
-
-
-def _moved(window: Window, origin: Window) -> Window:
-    """A window in pixels of another that holds it."""
-    return Window(window.y - origin.y, window.x - origin.x, window.height, window.width)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.pipeline.plan import (
     kinds_of,
@@ -32,7 +31,7 @@ from morpheus_lite.survey.mosaic.geometry import (
 from morpheus_lite.survey.mosaic.pieces import CroppedMaps
 from morpheus_lite.survey.scheduler.jobs import Job, Outcome, model_name
 from morpheus_lite.survey.state.fingerprint import describe_inputs, digest, facts_of, same_facts
-from morpheus_lite.survey.state.tile_state import read_json, tile_directory, write_json
+from morpheus_lite.survey.state.tile_state import read_json, write_json
 
 GetModel = Callable[[Any, ImageSource], Any]
 """From a job and the image to the loaded model."""
@@ -44,14 +43,14 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
     Its noise lies in a file for the workers then, and the rest beside it.
     """
     start = time.perf_counter()
-    place = piece_directory(tile_directory(Path(job.root), job.tile.name))
+    place = piece_directory(job.directory)
     place.mkdir(parents=True, exist_ok=True)
     before = read_json(place / PREPARED)
     facts = {role: facts_of(location) for role, location in job.tile.locations.items()}
     if before and before["run"] == digest(job.made_of) and same_facts(before["inputs"], facts):
         return Outcome(job.tile.name, "done", time.perf_counter() - start)
     inputs = describe_inputs(job.tile)
-    with open_image(job.tile.image, **job.tile.read_options) as opened:
+    with job.tile.open() as opened:
         model, name = get_model(job, opened), model_name(job, opened)
         plan = plan_run(opened, model, job.options, workers=job.threads)
         source_options(plan.image, model.settings, plan.kinds, job.options)  # the impossible fails before the pieces
@@ -74,7 +73,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
     """Classify one piece of a mosaic, unless that is done."""
     assert job.piece is not None
     start = time.perf_counter()
-    directory = tile_directory(Path(job.root), job.tile.name)
+    directory = job.directory
     window, place = job.piece.window, piece_directory(directory)
     product = piece_product(directory, job.tile.name, job.piece.name)
     prepared = read_prepared(directory)
@@ -88,7 +87,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
         marker.unlink()
     aside = temporary_path(product)
     try:
-        with open_image(job.tile.image, **job.tile.read_options) as opened:
+        with job.tile.open() as opened:
             model = get_model(job, opened)
             plan = plan_run(opened, model, job.options, workers=job.threads)
             noise = load_noise(place / NOISE)

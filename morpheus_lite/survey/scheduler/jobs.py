@@ -5,13 +5,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from astropy.table import QTable
+
 from morpheus_lite.config.classify import AUTO, ClassifyOptions
-from morpheus_lite.errors import OutputError
+from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError, OutputError
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import choose_model
 from morpheus_lite.survey.mosaic.geometry import Piece, piece_directory
-from morpheus_lite.survey.state.tile_state import LOG, State, log_tail, tile_directory
+from morpheus_lite.survey.mosaic.grid import Look
+from morpheus_lite.survey.mosaic.joined import TileError
+from morpheus_lite.survey.state.tile_state import LOG, State, log_tail
 from morpheus_lite.survey.tile import Tile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """What belongs to one tile of a mosaic that is classified.
+
+    Parameters
+    ----------
+    mosaic, model : str
+        Name of the mosaic, and of the model.
+    pieces : tuple of (Window, str)
+        Where pieces of the class maps lie, in pixels of the tile, and their files.
+    kinds : tuple of str
+        Their planes.
+    provenance : mapping
+        What they record.
+    rows : astropy.table.QTable
+        The sources that the tile owns.
+    inputs : mapping
+        The tile's files, with the hashes of their content.
+    seconds : float
+        The tile's part of the time that the mosaic took.
+    """
+
+    mosaic: str
+    model: str
+    pieces: tuple[tuple[Window, str], ...]
+    kinds: tuple[str, ...]
+    provenance: Mapping[str, Any]
+    rows: QTable
+    inputs: Mapping[str, Any]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +73,17 @@ class Job:
         Calls of the network at the same time.
     seconds : float or None
         Time limit, after which a worker process ends itself.
-    step : {"tile", "prepare", "piece"}
-        A whole tile; what is to be known of a mosaic before its pieces; or a piece of it.
+    step : {"look", "tile", "prepare", "piece", "share"}
+        A look at the headers of a tile; a whole tile; what is to be known of a mosaic before its pieces; a piece of it;
+        or the products of one of its tiles.
     piece : Piece, optional
         Which piece.
+    share : Share, optional
+        What the products of a tile of a mosaic are made of.
     side : int, optional
-        Images with a longer side are not classified as a whole: the outcome is ``"large"``.
+        Images with a longer side are not classified as a whole, only looked at.
+    noise : {"survey", "tile"}
+        Whether tiles on one pixel grid are one mosaic.
     """
 
     tile: Tile
@@ -54,7 +96,9 @@ class Job:
     seconds: float | None = None
     step: str = "tile"
     piece: Piece | None = None
+    share: Share | None = None
     side: int | None = None
+    noise: str = "tile"
 
     @property
     def name(self) -> str:
@@ -62,10 +106,21 @@ class Job:
         return self.tile.name if self.piece is None else f"{self.tile.name}:{self.piece.name}"
 
     @property
+    def directory(self) -> Path:
+        """Directory of the products."""
+        return self.tile.directory(Path(self.root))
+
+    @property
+    def mosaic(self) -> str | None:
+        """Name of the mosaic that the tile is a part of, empty if of none; None where tiles are for themselves."""
+        return None if self.noise == "tile" else "" if self.share is None else self.share.mosaic
+
+    @property
     def log(self) -> Path:
         """Path of the log."""
-        directory = tile_directory(Path(self.root), self.tile.name)
-        return directory / LOG if self.piece is None else piece_directory(directory) / f"{self.piece.name}.log"
+        if self.piece is not None:
+            return piece_directory(self.directory) / f"{self.piece.name}.log"
+        return self.directory / LOG
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,20 +131,22 @@ class Outcome:
     ----------
     name : str
         The tile.
-    status : {"done", "revalidated", "failed", "large"}
-        ``"revalidated"``: its files had changed in name or time only; ``"large"``: nothing was done, it is to be cut.
+    status : {"done", "revalidated", "failed", "seen"}
+        ``"revalidated"``: its files had changed in name or time only; ``"seen"``: it is to be classified.
     seconds : float
         How long it took.
     n_pixels, n_sources : int
         Size of the image and of the catalogue.
-    shape : (int, int)
-        Of an image that is to be cut.
+    look : Look, optional
+        Of a tile that is to be classified.
     error : str
         What went wrong, in one line.
     kind : str
         Name of the error's type.
     tail : str
         Last lines of the tile's log.
+    culprit : str
+        The tile of a mosaic that could not be read.
     """
 
     name: str
@@ -97,10 +154,11 @@ class Outcome:
     seconds: float = 0.0
     n_pixels: int = 0
     n_sources: int = 0
-    shape: tuple[int, int] = (0, 0)
+    look: Look | None = None
     error: str = ""
     kind: str = ""
     tail: str = field(default="", repr=False)
+    culprit: str = ""
 
 
 def model_name(job: Job, image: ImageSource) -> str:
@@ -112,7 +170,9 @@ def failure(job: Job, error: BaseException, seconds: float = 0.0, text: str = ""
     """The outcome of a tile that failed; ``text`` says it in other words than the error."""
     text = text or " ".join(str(error).split()) or type(error).__name__
     tail = log_tail(job.log)
-    return Outcome(job.name, "failed", seconds, error=text, kind=type(error).__name__, tail=tail)
+    culprit = error.tile if isinstance(error, TileError) else ""
+    kind = InputError.__name__ if culprit else type(error).__name__
+    return Outcome(job.name, "failed", seconds, error=text, kind=kind, tail=tail, culprit=culprit)
 
 
 def is_output_failure(outcome: Outcome) -> bool:

@@ -1,35 +1,44 @@
-"""Stages of a run: small tiles; for large tiles the background, the pieces, and the sources, in this order."""
+"""Stages of a run: a look at every tile; small tiles; of mosaics the background, the pieces, and the sources."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morpheus_lite.errors import OutputError
 from morpheus_lite.survey.mosaic.geometry import Piece, cut, read_prepared
+from morpheus_lite.survey.mosaic.grid import Look, join
+from morpheus_lite.survey.mosaic.joined import Mosaic
+from morpheus_lite.survey.plan import SurveyPlan
 from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure
 from morpheus_lite.survey.scheduler.loop import SchedulerLostError, run_jobs
-from morpheus_lite.survey.state.tile_state import tile_directory
+from morpheus_lite.survey.state.fingerprint import digest
+from morpheus_lite.survey.state.tile_state import SUMMARY, State, read_json
+from morpheus_lite.survey.tile import Tile
 
 if TYPE_CHECKING:
     from distributed import Client
 
 Step = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
+MakeJobs = Callable[[Container[str] | None], Iterator[Job]]
+"""From names of tiles to their jobs; from None to those of the tiles that are not done."""
+
+_READERS = 16
 
 
 def run_stages(
-    jobs: Iterable[Job], n_jobs: int, client: "Client", *, retries: int, side: int | None, step: Step | None = None
+    plan: SurveyPlan, jobs: MakeJobs, client: "Client", *, retries: int, side: int | None, step: Step | None = None
 ) -> Iterator[Outcome]:
-    """Work through the tiles of a survey; images larger than ``side`` are cut, and worked on piece by piece.
+    """Work through the tiles of a survey; large images, and tiles on one pixel grid, are worked on piece by piece.
 
     Parameters
     ----------
-    jobs : iterable of Job
-        One per tile.
-    n_jobs : int
-        How many.
+    plan : SurveyPlan
+        What there is to do.
+    jobs : callable
+        Makes the jobs of tiles.
     client : distributed.Client
         Of the cluster.
     retries : int
@@ -42,53 +51,136 @@ def run_stages(
     Yields
     ------
     Outcome
-        Of each tile; of a mosaic when its catalogue is made, or when something of it failed.
+        Of each tile; of those of a mosaic when its catalogue is made, or when something of it failed.
     """
-    large: dict[str, tuple[Job, tuple[int, int]]] = {}
-    given: dict[str, Job] = {}
-    tell = _Steps(n_jobs, step)
-    for outcome in run_jobs(client, _kept(jobs, given, side), retries=retries):
-        job = given.pop(outcome.name)
-        if outcome.status == "large" and side is not None:
-            large[outcome.name] = job, outcome.shape
+    looks: dict[str, Look] = {}
+    tell = _Steps(len(plan.to_do), step)
+    first = "look" if plan.noise == "survey" else "tile"
+    for outcome in run_jobs(client, (replace(job, step=first, side=side) for job in jobs(None)), retries=retries):
+        if outcome.look is not None:
+            looks[outcome.name] = outcome.look
             continue
         tell.done()
         yield outcome
-    if side is not None:
-        yield from _run_mosaics(large, side, client, retries, tell)
+    wholes = [] if plan.noise == "tile" else _mosaics(plan, looks, jobs)
+    joined = {name for whole in wholes for name in whole.members}
+    tell.more(len(joined - looks.keys()))
+    large = {name for name, look in looks.items() if side is not None and max(look.shape) > side} - joined
+    for outcome in run_jobs(client, jobs(looks.keys() - joined - large), retries=retries):
+        tell.done()
+        yield outcome
+    wholes += [_Whole(job, looks[job.name].shape) for job in jobs(large)]
+    yield from _run_wholes(wholes, side, client, retries, tell)
 
 
-def _kept(jobs: Iterable[Job], given: dict[str, Job], side: int | None) -> Iterator[Job]:
-    """The jobs, which are kept for as long as they are at work."""
-    for job in jobs:
-        given[job.name] = replace(job, side=side)
-        yield given[job.name]
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """An image that is worked on piece by piece: its job, its shape, and the jobs of the tiles that it is made of."""
+
+    job: Job
+    shape: tuple[int, int]
+    members: Mapping[str, Job] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, mosaic: Mosaic, members: Mapping[str, Job]) -> "_Whole":
+        first = members[mosaic.parts[0].tile.name]
+        tiles = {part.tile.name: [members[part.tile.name].made_of, list(part.window.shape)] for part in mosaic.parts}
+        places = [[part.window.y, part.window.x] for part in mosaic.parts]
+        job = replace(first, tile=mosaic, made_of={**first.made_of, "tiles": digest([tiles, places])})
+        return cls(job, mosaic.shape, members)
+
+    def without(self, name: str) -> "_Whole":
+        """The same without one of its tiles."""
+        assert isinstance(self.job.tile, Mosaic)
+        left = {member: job for member, job in self.members.items() if member != name}
+        return _Whole.of(self.job.tile.without(name), left)
 
 
-def _run_mosaics(
-    large: dict[str, tuple[Job, tuple[int, int]]], side: int, client: "Client", retries: int, tell: "_Steps"
+def _mosaics(plan: SurveyPlan, looks: Mapping[str, Look], jobs: MakeJobs) -> list[_Whole]:
+    """The mosaics in which there is something to do."""
+    done = [(tile, one) for tile, one in zip(plan.tiles, plan.states, strict=True) if tile.name not in looks]
+    done = [(tile, one) for tile, one in done if one.state in (State.DONE, State.CHECK)]
+    before = {tile.name: one.mosaic or "" for tile, one in done}
+    seen = {tile.name: (tile, looks[tile.name]) for tile in plan.tiles if tile.name in looks}
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda tile: _look_of_before(plan, tile), [tile for tile, _ in done], chunksize=64)
+        seen |= {tile.name: (tile, look) for (tile, _), look in zip(done, found, strict=True) if look}
+    mosaics = [one for one in join(seen) if any(before.get(part.tile.name) != one.name for part in one.parts)]
+    members = {job.name: job for job in jobs({part.tile.name for one in mosaics for part in one.parts})}
+    return [_Whole.of(one, {part.tile.name: members[part.tile.name] for part in one.parts}) for one in mosaics]
+
+
+def _look_of_before(plan: SurveyPlan, tile: Tile) -> Look | None:
+    summary = read_json(tile.directory(plan.root) / SUMMARY) or {}
+    return Look.from_dict(summary["look"]) if "look" in summary else None
+
+
+def _run_wholes(
+    wholes: list[_Whole], side: int | None, client: "Client", retries: int, tell: "_Steps"
 ) -> Iterator[Outcome]:
-    failed: dict[str, Outcome] = {}
-    seconds = dict.fromkeys(large, 0.0)
-    for outcome in run_jobs(client, (replace(job, step="prepare") for job, _ in large.values()), retries=retries):
-        if outcome.status == "failed":
-            failed[outcome.name] = outcome
-    pieces = {
-        name: cut(shape, side, grid=read_prepared(tile_directory(Path(job.root), name)).grid)
-        for name, (job, shape) in large.items()
-        if name not in failed
-    }
+    """Work on images piece by piece, the pieces of all of them first."""
+    prepared: dict[str, _Whole] = {}
+    waiting = {whole.job.name: whole for whole in wholes}
+    while waiting:
+        again = {}
+        for outcome in run_jobs(
+            client, (replace(one.job, step="prepare") for one in waiting.values()), retries=retries
+        ):
+            whole = waiting[outcome.name]
+            if outcome.status != "failed":
+                prepared[outcome.name] = whole
+            elif outcome.culprit in whole.members and len(whole.members) > 1:
+                # The others are a mosaic without it.
+                tell.done()
+                yield replace(outcome, name=outcome.culprit)
+                rest = whole.without(outcome.culprit)
+                again[rest.job.name] = rest
+            else:
+                yield from _failed(whole, outcome, tell)
+        waiting = again
+    yield from _run_pieces(prepared, side, client, retries, tell)
+
+
+def _run_pieces(
+    wholes: Mapping[str, _Whole], side: int | None, client: "Client", retries: int, tell: "_Steps"
+) -> Iterator[Outcome]:
+    pieces = {name: _pieces(whole, side) for name, whole in wholes.items()}
     tell.more(sum(map(len, pieces.values())))
-    parts = chain.from_iterable(_piece_jobs(large[name][0], found) for name, found in pieces.items())
+    failed: dict[str, Outcome] = {}
+    seconds = dict.fromkeys(wholes, 0.0)
+    parts = chain.from_iterable(
+        (replace(wholes[name].job, step="piece", piece=piece) for piece in found) for name, found in pieces.items()
+    )
     for outcome in run_jobs(client, parts, retries=retries):
         name = outcome.name.partition(":")[0]
         if outcome.status == "failed":
             failed[name] = replace(outcome, name=name, error=f"piece {outcome.name}: {outcome.error}")
         seconds[name] += outcome.seconds
         tell.done()
-    for name, (job, _) in large.items():
-        yield failed.get(name) or _finished(job, pieces[name], client, seconds[name], retries)
+    for name, whole in wholes.items():
+        if name in failed:
+            yield from _failed(whole, failed[name], tell)
+            continue
+        for outcome in _finished(whole, pieces[name], client, seconds[name], retries):
+            tell.done()
+            yield outcome
+
+
+def _pieces(whole: _Whole, side: int | None) -> list[Piece]:
+    """The pieces of an image; of a mosaic those in which there are tiles."""
+    grid = read_prepared(whole.job.directory).grid
+    found = cut(whole.shape, side or max(whole.shape), grid=grid)
+    tile = whole.job.tile
+    if not isinstance(tile, Mosaic):
+        return found
+    return [piece for piece in found if any(part.window.touches(piece.window) for part in tile.parts)]
+
+
+def _failed(whole: _Whole, outcome: Outcome, tell: "_Steps") -> Iterator[Outcome]:
+    """The failure of an image, which is that of each of its tiles."""
+    for name in whole.members or [outcome.name]:
         tell.done()
+        yield replace(outcome, name=name)
 
 
 class _Steps:
@@ -106,18 +198,20 @@ class _Steps:
             self._step(self._done, self._total)
 
 
-def _piece_jobs(job: Job, pieces: Iterable[Piece]) -> Iterator[Job]:
-    return (replace(job, step="piece", piece=piece) for piece in pieces)
-
-
-def _finished(job: Job, pieces: list[Piece], client: "Client", seconds: float, retries: int) -> Outcome:
+def _finished(whole: _Whole, pieces: list[Piece], client: "Client", seconds: float, retries: int) -> Iterable[Outcome]:
     # Only mosaics need the pipeline in this process.
-    from morpheus_lite.survey.mosaic.catalog import finish_mosaic
+    from morpheus_lite.survey.mosaic.catalog import close_mosaic, finish_mosaic, share_out
 
     try:
-        return finish_mosaic(job, pieces, client, seconds=seconds, retries=retries)
+        if not whole.members:
+            return [finish_mosaic(whole.job, pieces, client, seconds=seconds, retries=retries)]
+        shares = list(share_out(whole.job, pieces, whole.members, client, seconds=seconds, retries=retries))
     except (OutputError, SchedulerLostError):
         raise
     # Whatever may happen with one mosaic, the others go on.
     except Exception as error:
-        return failure(job, error)
+        return [replace(failure(whole.job, error), name=name) for name in whole.members or [whole.job.name]]
+    outcomes = list(run_jobs(client, shares, retries=retries))
+    if all(one.status == "done" for one in outcomes):
+        close_mosaic(whole.job)
+    return outcomes

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -108,8 +108,9 @@ class StoppedWorkers:
         late = [one for one, (key, since) in self._oldest.items() if now - since > (limits[key] or 0) + GRACE]
         if late:
             log.warning("%s: past the time limit, without an answer; the worker is ended", ", ".join(late))
+            scheduler: Any = self._client.scheduler
             self._client.sync(
-                self._client.scheduler.restart_workers,
+                scheduler.restart_workers,
                 workers=late,
                 timeout=30,
                 wait_for_workers=False,

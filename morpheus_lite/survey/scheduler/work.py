@@ -6,7 +6,8 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,20 @@ from astropy.table import QTable
 
 from morpheus_lite import __version__
 from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError
-from morpheus_lite.io import open_image, read_catalog
+from morpheus_lite.io import read_catalog
 from morpheus_lite.io.fitsfile import open_fits
+from morpheus_lite.models.registry import read_info
 from morpheus_lite.pipeline.classify import Products, classify_file
+from morpheus_lite.pipeline.plan import named_bands
+from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.runtime.atomic import temporary_path, write_failure
+from morpheus_lite.runtime.resources import held_memory, parse_memory
 from morpheus_lite.survey.merge.footprint import footprint_of
+from morpheus_lite.survey.mosaic.grid import Look
+from morpheus_lite.survey.mosaic.joined import MOSAICS
+from morpheus_lite.survey.mosaic.pieces import PieceMaps
 from morpheus_lite.survey.mosaic.work import GetModel, make_piece, prepare
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure, model_name
 from morpheus_lite.survey.scheduler.lock import holds
 from morpheus_lite.survey.scheduler.watch import tile_log, time_limit
 from morpheus_lite.survey.state.fingerprint import describe_inputs, facts_of, same_content, same_facts
@@ -33,7 +41,6 @@ from morpheus_lite.survey.state.tile_state import (
     fingerprint_product,
     read_json,
     read_marker,
-    tile_directory,
     write_json,
     write_marker,
 )
@@ -100,22 +107,29 @@ def _check_place(job: Job) -> None:
         )
 
 
-def make_tile(job: Job, get_model: GetModel) -> Outcome:
-    """Make the products of one tile, unless it is so large that it is to be cut."""
+def look_at(job: Job, get_model: GetModel) -> Outcome:
+    """Look at the headers of a tile, unless its files have changed in name or time only."""
     start = time.perf_counter()
-    tile, directory = job.tile, tile_directory(Path(job.root), job.tile.name)
-    if job.state == State.CHECK and _adopt(job, directory, describe_inputs(tile)):
-        return Outcome(tile.name, "revalidated", time.perf_counter() - start)
-    if job.side is not None:
-        with open_image(tile.image, **tile.read_options) as image:
-            if max(image.shape) > job.side:
-                return Outcome(tile.name, "large", shape=image.shape)
+    if job.state == State.CHECK and _adopt(job, describe_inputs(job.tile)):
+        return Outcome(job.tile.name, "revalidated", time.perf_counter() - start)
+    with job.tile.open() as image:
+        info = read_info(model_name(job, image))
+        if info.has_windows and info.bands:
+            named_bands(image, info.bands).select(info.bands)  # a mosaic could have the bands that a tile lacks
+        return Outcome(job.tile.name, "seen", time.perf_counter() - start, look=Look.of(image))
+
+
+def make_tile(job: Job, get_model: GetModel) -> Outcome:
+    """Make the products of one tile; if nobody has looked at it before, unless it is done, or to be cut."""
+    start, tile = time.perf_counter(), job.tile
+    if job.noise == "tile":
+        seen = look_at(job, get_model)
+        if seen.look is None or (job.side is not None and max(seen.look.shape) > job.side):
+            return seen
     inputs = describe_inputs(tile)
-    aside = temporary_path(directory)
-    aside.mkdir()
-    try:
+    with _beside(job.directory) as aside:
         clock = time.perf_counter()
-        with open_image(tile.image, **tile.read_options) as image:
+        with tile.open() as image:
             model = get_model(job, image)
         loading = time.perf_counter() - clock
         products = classify_file(
@@ -127,39 +141,74 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
             model=model,
             workers=job.threads,
         )
-        assert products.table is not None  # catalogues are among the products of all surveys
-        summary = image_summary(tile, products.table, {"loading": loading, **products.seconds})
-        _check_products(products)
-        found = {name: fingerprint_product(path) for name, path in products.paths.items()}
-        if not same_facts(inputs, {role: facts_of(location) for role, location in tile.locations.items()}):
-            raise OSError(f"{tile.name}: an input was written while it was read")
-        _put_in_place(job, directory, aside, summary, inputs, found)
+        _keep(job, aside, products, inputs, {"loading": loading, **products.seconds})
+    return _done(job, products, time.perf_counter() - start)
+
+
+def make_share(job: Job, get_model: GetModel) -> Outcome:
+    """Make the products of one tile from those of its mosaic."""
+    assert job.share is not None
+    start, tile, share = time.perf_counter(), job.tile, job.share
+    with _beside(job.directory) as aside, tile.open() as opened:
+        image = named_bands(opened, read_info(share.model).bands)
+        maps = PieceMaps(image.shape, share.kinds, share.pieces, wcs=image.wcs, provenance=share.provenance)
+        paths, run = product_paths(tile.name, aside, job.options), dict(share.provenance)
+        memory = max(parse_memory(job.options.memory) - held_memory(), 0)
+        write_products(paths, image, maps, share.rows, job.options, memory=memory, run=run)
+        products = Products(paths, share.rows, image.shape, provenance=run)
+        seconds = {"mosaic": share.seconds, "writing": time.perf_counter() - start}
+        _keep(job, aside, products, share.inputs, seconds)
+    return _done(job, products, sum(seconds.values()))
+
+
+@contextmanager
+def _beside(directory: Path) -> Iterator[Path]:
+    """A directory to make products in, which is gone in the end."""
+    aside = temporary_path(directory)
+    aside.mkdir()
+    try:
+        yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    seconds = time.perf_counter() - start
-    return Outcome(tile.name, "done", seconds, products.shape[0] * products.shape[1], len(products.table))
 
 
-_STEPS = {"tile": make_tile, "prepare": prepare, "piece": make_piece}
+def _keep(job: Job, aside: Path, products: Products, inputs: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
+    """Check products, and move them into place."""
+    assert products.table is not None  # catalogues are among the products of all surveys
+    summary = image_summary(job.tile, products.table, seconds)
+    _check_products(products)
+    found = {name: fingerprint_product(path) for name, path in products.paths.items()}
+    if not same_facts(inputs, {role: facts_of(location) for role, location in job.tile.locations.items()}):
+        raise OSError(f"{job.tile.name}: an input was written while it was read")
+    _put_in_place(job, aside, summary, inputs, found)
 
 
-def _adopt(job: Job, directory: Path, inputs: Mapping[str, Any]) -> bool:
+def _done(job: Job, products: Products, seconds: float) -> Outcome:
+    height, width = products.shape
+    return Outcome(job.tile.name, "done", seconds, height * width, len(products.table or ()))
+
+
+_STEPS = {"look": look_at, "tile": make_tile, "prepare": prepare, "piece": make_piece, "share": make_share}
+
+
+def _adopt(job: Job, inputs: Mapping[str, Any]) -> bool:
     """Keep the products of a tile whose files have changed in name or time only."""
-    marker = read_marker(directory)
+    marker = read_marker(job.directory)
     if marker is None or not same_content(marker["inputs"], inputs):
         return False
     log.info("%s: the content of its files is what it was; its products are kept", job.tile.name)
-    write_marker(directory, job.made_of, inputs, marker["products"])
+    write_marker(job.directory, job.made_of, inputs, marker["products"], mosaic=marker.get("mosaic"))
     return True
 
 
 def image_summary(tile: Tile, table: QTable, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Summarise a finished image for merging and for the report."""
-    with open_image(tile.image, **tile.read_options) as source:
-        footprint = footprint_of(source)
+    with tile.open() as source:
+        footprint, look = footprint_of(source), Look.of(source)
         zero_points = dict(zip(source.bands, source.zero_points, strict=True))
     return {
         "footprint": footprint.to_dict(),
+        "look": look.to_dict(),
         "bands": list(zero_points),
         **table_statistics(table, zero_points),
         **place_statistics(table),
@@ -192,7 +241,6 @@ def _check_products(products: Products) -> None:
 
 def _put_in_place(
     job: Job,
-    directory: Path,
     aside: Path,
     summary: Mapping[str, Any],
     inputs: Mapping[str, Any],
@@ -200,6 +248,7 @@ def _put_in_place(
 ) -> None:
     """Move the products; between the first move and the marker the tile counts as not done."""
     _check_place(job)
+    directory = job.directory
     before = read_json(directory / MARKER) or {}
     (directory / MARKER).unlink(missing_ok=True)
     for product in before.get("products", {}).values():
@@ -207,4 +256,6 @@ def _put_in_place(
     for product in found.values():
         (aside / product["file"]).replace(directory / product["file"])
     write_json(directory / SUMMARY, summary)
-    write_marker(directory, job.made_of, inputs, found)
+    write_marker(directory, job.made_of, inputs, found, mosaic=job.mosaic)
+    if (mosaic := before.get("mosaic")) and mosaic != job.mosaic:
+        shutil.rmtree(Path(job.root) / MOSAICS / mosaic, ignore_errors=True)  # of which this tile is no part any more

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ class Entry:
         Sources in each HEALPix cell of order `COARSE`.
     schema : str
         Short name of the columns' names, types and units.
+    mosaic : str
+        The mosaic of tiles that it is a part of: each source of these is in one of them only. Empty if it is alone.
+    region : (str, str)
+        Tract and patch of the survey; empty without.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Entry:
     radius: float
     cells: Mapping[int, int]
     schema: str
+    mosaic: str = ""
+    region: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +109,11 @@ class Index:
         return found
 
 
-def read_index(root: Path, names: Iterable[str]) -> Index:
-    """The index of the finished images among ``names``."""
+def read_index(root: Path, names: Iterable[str], regions: Mapping[str, tuple[str, str]] | None = None) -> Index:
+    """The index of the finished images among ``names``; ``regions`` has tract and patch of those that have any."""
     with ThreadPoolExecutor(_READERS) as pool:
         found = [one for one in pool.map(lambda name: read_entry(root, name), sorted(names), chunksize=64) if one]
+    found = [replace(one, region=(regions or {}).get(one.name, one.region)) for one in found]
     placed = tuple(entry for entry in found if entry.middle)
     return Index(placed, tuple(entry.name for entry in found if not entry.middle))
 
@@ -119,7 +126,7 @@ def read_entry(root: Path, name: str) -> Entry | None:
         return None
     product = marker["products"]["catalog"]
     catalogs = ((name, str(directory / product["file"])),)
-    return make_entry(name, directory, catalogs, (product["sha256"],), summary)
+    return make_entry(name, directory, catalogs, (product["sha256"],), summary, marker.get("mosaic") or "")
 
 
 def make_entry(
@@ -128,11 +135,12 @@ def make_entry(
     catalogs: tuple[tuple[str, str], ...],
     marks: tuple[str, ...],
     summary: Mapping[str, Any],
+    mosaic: str = "",
 ) -> Entry:
     """An entry from an image's summary."""
     *middle, radius = summary["footprint"]["circle"] or (0.0,)
     cells = {int(pixel): count for pixel, count in summary["cells"].items()}
-    return Entry(name, str(directory), catalogs, marks, tuple(middle), radius, cells, summary["schema"])
+    return Entry(name, str(directory), catalogs, marks, tuple(middle), radius, cells, summary["schema"], mosaic)
 
 
 def _chord(angle: np.ndarray) -> np.ndarray:

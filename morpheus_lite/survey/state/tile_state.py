@@ -14,10 +14,10 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.state.fingerprint import differences, digest, facts_of, option_values, run_of, same_facts
-from morpheus_lite.survey.tile import Tile
+from morpheus_lite.survey.tile import TILES, Tile
 
-TILES, MARKER, SUMMARY, LOG = "tiles", "done.json", "summary.json", "log.txt"
-"""The directory of the tiles' directories, and what lies in each of these beside the products."""
+MARKER, SUMMARY, LOG = "done.json", "summary.json", "log.txt"
+"""What lies in the directory of a tile beside the products."""
 
 _READERS = 16
 _CHUNK = 1 << 22
@@ -38,10 +38,21 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TileState:
-    """State of one tile, and in words why it is not done (or what to know although it is)."""
+    """State of one tile.
+
+    Parameters
+    ----------
+    state : State
+        What is to do.
+    reason : str
+        Why it is not done, or what to know although it is.
+    mosaic : str or None
+        The mosaic that it was classified as a part of, empty if it lies alone; None if it was classified by itself.
+    """
 
     state: State
     reason: str = ""
+    mosaic: str | None = None
 
 
 def tile_directory(root: Path, name: str) -> Path:
@@ -95,10 +106,15 @@ def _is_marker(marker: Mapping[str, Any]) -> bool:
 
 
 def write_marker(
-    directory: Path, run: Mapping[str, Any], inputs: Mapping[str, Any], products: Mapping[str, Any]
+    directory: Path,
+    run: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    products: Mapping[str, Any],
+    *,
+    mosaic: str | None = None,
 ) -> None:
     """Mark a tile as done; its products lie in the directory."""
-    marker = {"run": run, "digest": digest(run), "inputs": inputs, "products": products}
+    marker = {"run": run, "digest": digest(run), "inputs": inputs, "products": products, "mosaic": mosaic}
     write_json(directory / MARKER, marker)
 
 
@@ -157,14 +173,14 @@ def tile_state(directory: Path, tile: Tile, run: Mapping[str, Any], *, verify: b
     try:
         now = {role: facts_of(location) for role, location in tile.locations.items()}
     except InputError as error:
-        return TileState(State.DONE, f"the input is gone: {error}")
+        return TileState(State.DONE, f"the input is gone: {error}", marker.get("mosaic"))
     if same_facts(marker["inputs"], now):
-        return TileState(State.DONE)
+        return TileState(State.DONE, mosaic=marker.get("mosaic"))
     if marker["inputs"].keys() != now.keys():
         return TileState(State.STALE, "the planes are others than they were")
     if any(marker["inputs"][role].get("size") != now[role]["size"] for role in now):
         return TileState(State.STALE, "the size of an input has changed")
-    return TileState(State.CHECK, "an input was renamed, or written again")
+    return TileState(State.CHECK, "an input was renamed, or written again", marker.get("mosaic"))
 
 
 def _product_problem(path: Path, product: Mapping[str, Any], verify: bool) -> str:

@@ -1,0 +1,286 @@
+"""Tiles on one pixel grid as one image: a mosaic whose pixels lie in the files of its tiles."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.wcs import WCS, Sip
+
+from morpheus_lite.core.image import match_bands
+from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputError
+from morpheus_lite.io.fitsfile import Location
+from morpheus_lite.io.image_reader import Band, ImageDescription, ImageSource, OpenFiles
+from morpheus_lite.survey.state.fingerprint import digest
+from morpheus_lite.survey.tile import Tile
+
+MOSAICS, MEMBERS = "mosaics", "tiles.json"
+"""The directory of the mosaics' directories, and what lies in each of them: the names of its tiles."""
+
+_MOST_OPEN = 24
+"""Tiles whose files are open at the same time."""
+
+
+class TileError(InputError):
+    """A tile of a mosaic cannot be read.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    tile : str
+        Name of the tile.
+    """
+
+    def __init__(self, message: str, tile: str) -> None:
+        super().__init__(message)
+        self.tile = tile
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TileError, (str(self), self.tile)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A tile of a mosaic: where it lies, in pixels of the mosaic, and its bands."""
+
+    tile: Tile
+    window: Window
+    bands: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic(Tile):
+    """Tiles on one pixel grid, as one image.
+
+    A pixel that several tiles have is that of the tile in which it lies farthest from the edge, of those in which it is
+    valid, band by band.
+
+    Parameters
+    ----------
+    name, image, read_options, options
+        As of `Tile`: the name follows from those of the tiles, there is no file, and the options are those of all.
+    parts : tuple of Part
+        The tiles, ordered by name.
+    """
+
+    parts: tuple[Part, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> "Mosaic":
+        """The mosaic of tiles, the windows of which lie in pixels of any common origin."""
+        parts = sorted(parts, key=lambda part: part.tile.name)
+        y, x = min(part.window.y for part in parts), min(part.window.x for part in parts)
+        moved = (replace(one, window=one.window.relative_to(Window(y, x, 0, 0))) for one in parts)
+        name = f"mosaic-{digest([part.tile.name for part in parts])[:12]}"
+        return cls(name, "", options=parts[0].tile.options, parts=tuple(moved))
+
+    def without(self, name: str) -> "Mosaic":
+        """The mosaic of the other tiles."""
+        return Mosaic.of([part for part in self.parts if part.tile.name != name])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        windows = [part.window for part in self.parts]
+        return max(one.y + one.height for one in windows), max(one.x + one.width for one in windows)
+
+    @property
+    def locations(self) -> dict[str, Location]:
+        """Every file of every tile by its role: ``NAME/image``, ``NAME/rms:F160W``, ..."""
+        return {f"{one.tile.name}/{role}": at for one in self.parts for role, at in one.tile.locations.items()}
+
+    def open(self) -> ImageSource:
+        """Open the image."""
+        tiles = _OpenTiles(self.parts)
+        return MosaicSource(self, tiles.description(self), None, tiles)
+
+    def directory(self, root: Path) -> Path:
+        """Directory of what is made of it, below that of the survey."""
+        return root / MOSAICS / self.name
+
+    def owners(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Number of the tile that owns each pixel: the first of those in which it lies farthest from the edge.
+
+        Parameters
+        ----------
+        y, x : numpy.ndarray
+            int, shape ``(n,)``.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, shape ``(n,)``; -1 where there is no tile.
+        """
+        owner, deepest = np.full(len(y), -1), np.zeros(len(y), np.int64)
+        for number, part in enumerate(self.parts):
+            there = part.window
+            rows = np.minimum(y - there.y + 1, there.y + there.height - y)
+            depth = np.minimum(rows, np.minimum(x - there.x + 1, there.x + there.width - x))
+            owner = np.where(depth > deepest, number, owner)
+            deepest = np.maximum(depth, deepest)
+        return owner
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """A plane of which there are no pixels."""
+
+    shape: tuple[int, int]
+
+    def read(self, window: Window, files: OpenFiles) -> np.ndarray:
+        return np.full(window.shape, np.nan, np.float32)
+
+
+class MosaicSource(ImageSource):
+    """The image that the tiles of a mosaic make, read by section: only tiles that a section touches are opened.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        The tiles.
+    description : ImageDescription
+        Shape, WCS and bands of the whole.
+    origins : sequence of str, optional
+        What each band is called in the tiles; the names of the description if not given.
+    tiles : _OpenTiles, optional
+        Tiles that are open already.
+    """
+
+    def __init__(
+        self,
+        mosaic: Mosaic,
+        description: ImageDescription,
+        origins: Sequence[str] | None = None,
+        tiles: "_OpenTiles | None" = None,
+    ) -> None:
+        super().__init__(description)
+        self._mosaic, self._tiles = mosaic, tiles or _OpenTiles(mosaic.parts)
+        self._origins = tuple(description.band_names if origins is None else origins)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MosaicSource, (self._mosaic, self.description, self._origins)
+
+    def select(self, bands: Sequence[str]) -> ImageSource:
+        """The source with just these bands, in this order."""
+        _, indices = match_bands(self.bands, bands, self.name)
+        origins = [self._origins[i] for i in indices]
+        return MosaicSource(self._mosaic, self.description.select(bands), origins, self._tiles)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._tiles.close()
+
+    def _read_into(self, window: Window, data: np.ndarray, valid: np.ndarray, rms: np.ndarray | None) -> None:
+        depth = np.zeros(data.shape, np.int32)
+        for number, part in enumerate(self._mosaic.parts):
+            wanted = [k for k, band in enumerate(self._origins) if band in part.bands]
+            if not wanted or not part.window.touches(window):
+                continue
+            shared = part.window.intersection(window)
+            there, here = shared.relative_to(part.window), shared.relative_to(window)
+            piece = self._tiles.read(number, there, [self._origins[k] for k in wanted])
+            rows = _from_edge(there.y, there.height, part.window.height)
+            inside = np.minimum.outer(rows, _from_edge(there.x, there.width, part.window.width))
+            for i, k in enumerate(wanted):
+                place = (*here.slices, k)
+                take = piece.valid[:, :, i] & (inside > depth[place])
+                depth[place][take] = inside[take]
+                data[place][take], valid[place][take] = piece.data[:, :, i][take], True
+                if rms is not None and piece.rms is not None:
+                    rms[place][take] = piece.rms[:, :, i][take]
+
+
+def _from_edge(start: int, count: int, length: int) -> np.ndarray:
+    """Distance of pixels from the nearer end of a row or column, 1 for the outermost: int32."""
+    place = np.arange(start, start + count, dtype=np.int32)
+    return np.minimum(place + 1, length - place)
+
+
+class _OpenTiles:
+    """The tiles of a mosaic as images, opened on first use, not too many of them at the same time."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._images: dict[int, ImageSource] = {}
+        self._open: dict[int, None] = {}
+        self._lock = threading.Lock()
+
+    def read(self, number: int, window: Window, bands: Sequence[str]) -> Any:
+        """Bands of a tile in a window of it."""
+        try:
+            image = self._image(number)
+            image = image.select(bands) if image.has_band_names else image
+            return image.read(window)
+        except InputError as error:
+            raise TileError(str(error), self._parts[number].tile.name) from error
+
+    def description(self, mosaic: Mosaic) -> ImageDescription:
+        """All that is known of the whole but its pixels."""
+        # Bands in the order of a tile with all of them, if there is one.
+        by_bands = sorted(range(len(self._parts)), key=lambda number: -len(self._parts[number].bands))
+        names = dict.fromkeys(band for number in by_bands for band in self._parts[number].bands)
+        bands = [replace(self._reference[name], data=_Blank(mosaic.shape), masks=()) for name in names]
+        first, window = self._image(0), self._parts[0].window
+        assert first.wcs is not None
+        return ImageDescription(tuple(bands), _moved_wcs(first.wcs, window, mosaic.shape), mosaic.name)
+
+    @cached_property
+    def _reference(self) -> Mapping[str, Band]:
+        """Each band as the first tile with it has it: calibration, and the kinds and scales of noise planes."""
+        found: dict[str, Band] = {}
+        for number, part in enumerate(self._parts):
+            if set(part.bands) - set(found):
+                image = self._opened(number)
+                found = {**{str(band.name): band for band in image.description.bands}, **found}
+                image.close()
+        return found
+
+    def _image(self, number: int) -> ImageSource:
+        reference = self._reference
+        with self._lock:
+            if number not in self._images:
+                image = self._opened(number)
+                # Whether a weight is relative, and to what, is told from the pixels: here once for all tiles.
+                bands = tuple(_scaled_as(band, reference[str(band.name)]) for band in image.description.bands)
+                self._images[number] = ImageSource(replace(image.description, bands=bands))
+                image.close()
+            self._open.pop(number, None)
+            self._open[number] = None
+            if len(self._open) > _MOST_OPEN:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                self._images[oldest].close()
+            return self._images[number]
+
+    def _opened(self, number: int) -> ImageSource:
+        try:
+            return self._parts[number].tile.open()
+        except InputError as error:
+            raise TileError(str(error), self._parts[number].tile.name) from error
+
+    def close(self) -> None:
+        with self._lock:
+            for number in self._open:
+                self._images[number].close()
+            self._open.clear()
+
+
+def _scaled_as(band: Band, reference: Band) -> Band:
+    noise = (replace(one, scale=other.scale) for one, other in zip(band.noise, reference.noise, strict=True))
+    return replace(band, noise=tuple(noise))
+
+
+def _moved_wcs(wcs: WCS, window: Window, shape: tuple[int, int]) -> WCS:
+    """The WCS of the whole, from that of a window of it."""
+    wcs = wcs.deepcopy()
+    wcs.wcs.crpix = wcs.wcs.crpix + np.array([window.x, window.y])
+    if wcs.sip is not None:
+        sip = wcs.sip
+        wcs.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix + np.array([window.x, window.y]))
+    wcs.array_shape = shape
+    return wcs
