@@ -90,7 +90,7 @@ def find_sources(job: Job, pieces: Sequence[Piece], client: "Client", *, retries
     maps = open_pieces(job, pieces, image)
     memory = parse_memory(job.options.memory) - BASE_MEMORY
     # Where there are no worker processes, this one has its own.
-    here = client.scheduler is not None and client.scheduler.address.startswith("inproc")
+    here = client.scheduler is not None and str(client.scheduler.address).startswith("inproc")
     spread = ClusterSpread(client, retries=retries, seconds=job.seconds)
     table = make_catalog(
         image,

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from morpheus_lite.errors import OutputError
@@ -119,51 +118,42 @@ def _run_wholes(
     wholes: list[_Whole], side: int | None, client: "Client", retries: int, tell: "_Steps"
 ) -> Iterator[Outcome]:
     """Work on images piece by piece, the pieces of all of them first."""
-    prepared: dict[str, _Whole] = {}
-    waiting = {whole.job.name: whole for whole in wholes}
-    while waiting:
-        again = {}
-        for outcome in run_jobs(
-            client, (replace(one.job, step="prepare") for one in waiting.values()), retries=retries
-        ):
-            whole = waiting[outcome.name]
-            if outcome.status != "failed":
-                prepared[outcome.name] = whole
-            elif outcome.culprit in whole.members and len(whole.members) > 1:
+    made: list[tuple[_Whole, list[Piece], float]] = []
+    while wholes:
+        failed: dict[str, Outcome] = {}
+        for outcome in run_jobs(client, (replace(one.job, step="prepare") for one in wholes), retries=retries):
+            failed |= {outcome.name: outcome} if outcome.status == "failed" else {}
+        pieces = {one.job.name: _pieces(one, side) for one in wholes if one.job.name not in failed}
+        seconds = dict.fromkeys(pieces, 0.0)
+        tell.more(sum(map(len, pieces.values())))
+        for outcome in run_jobs(client, _piece_jobs(wholes, pieces), retries=retries):
+            name = outcome.name.partition(":")[0]
+            seconds[name] += outcome.seconds
+            tell.done()
+            if outcome.status == "failed":
+                text = outcome.error if outcome.culprit else f"piece {outcome.name}: {outcome.error}"
+                failed[name] = replace(outcome, name=name, error=text)
+        made += [(one, pieces[one.job.name], seconds[one.job.name]) for one in wholes if one.job.name not in failed]
+        again = []
+        for one in wholes:
+            reason = failed.get(one.job.name)
+            if reason is not None and reason.culprit in one.members and len(one.members) > 1:
                 # The others are a mosaic without it.
                 tell.done()
-                yield replace(outcome, name=outcome.culprit)
-                rest = whole.without(outcome.culprit)
-                again[rest.job.name] = rest
-            else:
-                yield from _failed(whole, outcome, tell)
-        waiting = again
-    yield from _run_pieces(prepared, side, client, retries, tell)
-
-
-def _run_pieces(
-    wholes: Mapping[str, _Whole], side: int | None, client: "Client", retries: int, tell: "_Steps"
-) -> Iterator[Outcome]:
-    pieces = {name: _pieces(whole, side) for name, whole in wholes.items()}
-    tell.more(sum(map(len, pieces.values())))
-    failed: dict[str, Outcome] = {}
-    seconds = dict.fromkeys(wholes, 0.0)
-    parts = chain.from_iterable(
-        (replace(wholes[name].job, step="piece", piece=piece) for piece in found) for name, found in pieces.items()
-    )
-    for outcome in run_jobs(client, parts, retries=retries):
-        name = outcome.name.partition(":")[0]
-        if outcome.status == "failed":
-            failed[name] = replace(outcome, name=name, error=f"piece {outcome.name}: {outcome.error}")
-        seconds[name] += outcome.seconds
-        tell.done()
-    for name, whole in wholes.items():
-        if name in failed:
-            yield from _failed(whole, failed[name], tell)
-            continue
-        for outcome in _finished(whole, pieces[name], client, seconds[name], retries):
+                yield replace(reason, name=reason.culprit)
+                again.append(one.without(reason.culprit))
+            elif reason is not None:
+                yield from _failed(one, reason, tell)
+        wholes = again
+    for one, found, spent in made:
+        for outcome in _finished(one, found, client, spent, retries):
             tell.done()
             yield outcome
+
+
+def _piece_jobs(wholes: Iterable[_Whole], pieces: Mapping[str, list[Piece]]) -> Iterator[Job]:
+    for one in wholes:
+        yield from (replace(one.job, step="piece", piece=piece) for piece in pieces.get(one.job.name, ()))
 
 
 def _pieces(whole: _Whole, side: int | None) -> list[Piece]:
