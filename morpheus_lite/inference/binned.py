@@ -52,7 +52,7 @@ class BinnedBands:
     def measured(cls, whole: Bands, factor: int) -> "BinnedBands":
         """Bins whose noise is measured on a sample of them: neighbouring pixels are often correlated."""
         made = cls(whole, factor)
-        return cls(whole, factor, sky_scatter(made, made.sample()))
+        return cls(whole, factor, sky_scatter(map(made.snr, made.sample())))
 
     def sample(self) -> Iterator[Window]:
         """Windows in which the noise is measured: all of a small image, cells on an even grid of a large one."""

@@ -145,10 +145,9 @@ def measure_domain(image: ImageSource, bands: tuple[str, ...], noise: Background
     """
     whole = Bands.of(image, bands, noise)
     seen, factor = seen_bands(whole, in_noise=False)
-    window = middle(seen.shape, _SIDE // factor)
-    snr, valid = seen.snr(window)
+    snr, valid = seen.snr(middle(seen.shape, _SIDE // factor))
     if seen is not whole:
-        snr = snr / sky_scatter(seen, [window])
+        snr = snr / sky_scatter([(snr, valid)])
     psfs = [psf for psf in _present(whole.noise.psf, whole) if psf.is_known]
     planes = [(snr[..., band], valid[..., band]) for band in whole.present]
     large, scale = noise.large, image.pixel_scale

@@ -91,13 +91,16 @@ def _across(plane: np.ndarray, valid: np.ndarray, y: np.ndarray, x: np.ndarray) 
     return (first * after + last * before) / (before + after), before + after - 1
 
 
-def sky_scatter(bands: NetworkInput, windows: Iterable[Window]) -> np.ndarray:
-    """Scatter of the sky in each band, the median of what windows show: float32, ``(band,)``; 1 where none is seen."""
+def sky_scatter(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Scatter of the sky in each band: float32, ``(band,)``; 1 where none is seen.
+
+    The median of what pieces of an image show: S/N and validity, shape ``(y, x, band)``.
+    """
     found = []
-    for window in windows:
-        snr, valid = bands.snr(window)
-        sigma = measure_background(SkyImage(snr, bands.bands, valid)).sigma
-        found.append(sigma.reshape(-1, len(bands.bands)))
+    for snr, valid in pieces:
+        bands = tuple(map(str, range(snr.shape[2])))
+        sigma = measure_background(SkyImage(snr, bands, valid)).sigma
+        found.append(sigma.reshape(-1, len(bands)))
     known = [column[column > 0] for column in np.concatenate(found).T]
     return np.array([np.median(one) if len(one) else 1 for one in known], np.float32)
 

@@ -88,7 +88,7 @@ class WinglessBands:
     def measured(cls, whole: NetworkInput, psfs: Sequence[MoffatPsf]) -> "WinglessBands":
         """Bands whose noise is measured on parts of them: neighbouring pixels are often correlated."""
         made = cls(whole, psfs)
-        made.sigma = sky_scatter(made, psf_windows(whole.shape))
+        made.sigma = sky_scatter(map(made.snr, psf_windows(whole.shape)))
         return made
 
     @property
