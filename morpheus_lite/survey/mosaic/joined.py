@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS, Sip
 
-from morpheus_lite.core.image import match_bands
+from morpheus_lite.core.image import SkyImage, match_bands
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.fitsfile import Location
@@ -21,8 +21,8 @@ from morpheus_lite.survey.tile import Tile
 MOSAICS, MEMBERS = "mosaics", "tiles.json"
 """The directory of the mosaics' directories, and what lies in each of them: the names of its tiles."""
 
-_MOST_OPEN = 24
-"""Tiles whose files are open at the same time."""
+_MOST_FILES, _OF_ONE_IN_MEMORY = 256, 32
+"""Files that are open at the same time, and as how many of them one counts that is in memory as a whole."""
 
 
 class TileError(InputError):
@@ -97,7 +97,7 @@ class Mosaic(Tile):
     def open(self) -> ImageSource:
         """Open the image."""
         tiles = _OpenTiles(self.parts)
-        return MosaicSource(self, tiles.description(self), None, tiles)
+        return MosaicSource(self, tiles.whole(self), None, tiles)
 
     def directory(self, root: Path) -> Path:
         """Directory of what is made of it, below that of the survey."""
@@ -163,7 +163,7 @@ class MosaicSource(ImageSource):
         self._origins = tuple(description.band_names if origins is None else origins)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MosaicSource, (self._mosaic, self.description, self._origins)
+        return _sent, (self._mosaic, self.description, self._origins, self._tiles.known)
 
     def select(self, bands: Sequence[str]) -> ImageSource:
         """The source with just these bands, in this order."""
@@ -195,6 +195,12 @@ class MosaicSource(ImageSource):
                     rms[place][take] = piece.rms[:, :, i][take]
 
 
+def _sent(
+    mosaic: Mosaic, description: ImageDescription, origins: Sequence[str], known: Mapping[int, ImageDescription]
+) -> MosaicSource:
+    return MosaicSource(mosaic, description, origins, _OpenTiles(mosaic.parts, known))
+
+
 def _from_edge(start: int, count: int, length: int) -> np.ndarray:
     """Distance of pixels from the nearer end of a row or column, 1 for the outermost: int32."""
     place = np.arange(start, start + count, dtype=np.int32)
@@ -202,15 +208,23 @@ def _from_edge(start: int, count: int, length: int) -> np.ndarray:
 
 
 class _OpenTiles:
-    """The tiles of a mosaic as images, opened on first use, not too many of them at the same time."""
+    """The tiles of a mosaic as images, opened on first use, not too many of their files at the same time.
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    Parameters
+    ----------
+    parts : sequence of Part
+        The tiles.
+    known : mapping of int to ImageDescription, optional
+        What is known of tiles already, by their number: to find it out takes longer than to open the files.
+    """
+
+    def __init__(self, parts: Sequence[Part], known: Mapping[int, ImageDescription] | None = None) -> None:
         self._parts = parts
+        self.known = dict(known or {})
         self._images: dict[int, ImageSource] = {}
-        self._open: dict[int, None] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def read(self, number: int, window: Window, bands: Sequence[str]) -> Any:
+    def read(self, number: int, window: Window, bands: Sequence[str]) -> SkyImage:
         """Bands of a tile in a window of it."""
         try:
             image = self._image(number)
@@ -219,15 +233,16 @@ class _OpenTiles:
         except InputError as error:
             raise TileError(str(error), self._parts[number].tile.name) from error
 
-    def description(self, mosaic: Mosaic) -> ImageDescription:
+    def whole(self, mosaic: Mosaic) -> ImageDescription:
         """All that is known of the whole but its pixels."""
         # Bands in the order of a tile with all of them, if there is one.
         by_bands = sorted(range(len(self._parts)), key=lambda number: -len(self._parts[number].bands))
         names = dict.fromkeys(band for number in by_bands for band in self._parts[number].bands)
         bands = [replace(self._reference[name], data=_Blank(mosaic.shape), masks=()) for name in names]
-        first, window = self._image(0), self._parts[0].window
-        assert first.wcs is not None
-        return ImageDescription(tuple(bands), _moved_wcs(first.wcs, window, mosaic.shape), mosaic.name)
+        with self._parts[0].tile.open() as first:
+            assert first.wcs is not None
+            wcs = _moved_wcs(first.wcs, self._parts[0].window, mosaic.shape)
+        return ImageDescription(tuple(bands), wcs, mosaic.name)
 
     @cached_property
     def _reference(self) -> Mapping[str, Band]:
@@ -235,39 +250,43 @@ class _OpenTiles:
         found: dict[str, Band] = {}
         for number, part in enumerate(self._parts):
             if set(part.bands) - set(found):
-                image = self._opened(number)
-                found = {**{str(band.name): band for band in image.description.bands}, **found}
-                image.close()
+                found = {**{str(band.name): band for band in self._description(number).bands}, **found}
         return found
 
-    def _image(self, number: int) -> ImageSource:
-        reference = self._reference
+    def _description(self, number: int) -> ImageDescription:
         with self._lock:
-            if number not in self._images:
-                image = self._opened(number)
-                # Whether a weight is relative, and to what, is told from the pixels: here once for all tiles.
-                bands = tuple(_scaled_as(band, reference[str(band.name)]) for band in image.description.bands)
-                self._images[number] = ImageSource(replace(image.description, bands=bands))
-                image.close()
-            self._open.pop(number, None)
-            self._open[number] = None
-            if len(self._open) > _MOST_OPEN:
-                oldest = next(iter(self._open))
-                del self._open[oldest]
-                self._images[oldest].close()
-            return self._images[number]
+            if number not in self.known:
+                tile = self._parts[number].tile
+                try:
+                    with tile.open() as image:
+                        self.known[number] = replace(image.description, wcs=None)
+                except InputError as error:
+                    raise TileError(str(error), tile.name) from error
+            return self.known[number]
 
-    def _opened(self, number: int) -> ImageSource:
-        try:
-            return self._parts[number].tile.open()
-        except InputError as error:
-            raise TileError(str(error), self._parts[number].tile.name) from error
+    def _image(self, number: int) -> ImageSource:
+        with self._lock:
+            image = self._images.pop(number, None)
+            if image is None:
+                description, reference = self._description(number), self._reference
+                # Whether a weight is relative, and to what, is told from the pixels: here once for all tiles.
+                bands = (_scaled_as(band, reference[str(band.name)]) for band in description.bands)
+                image = ImageSource(replace(description, bands=tuple(bands)))
+            self._images[number] = image
+            while len(self._images) > 1 and sum(map(self._n_files, self._images)) > _MOST_FILES:
+                self._images.pop(next(iter(self._images))).close()
+            return image
+
+    def _n_files(self, number: int) -> int:
+        """Files of a tile; those that are taken into memory as a whole count for many."""
+        paths = {location.path for location in self._parts[number].tile.locations.values()}
+        return sum(_OF_ONE_IN_MEMORY if path.endswith((".gz", ".zip", ".bz2")) else 1 for path in paths)
 
     def close(self) -> None:
         with self._lock:
-            for number in self._open:
-                self._images[number].close()
-            self._open.clear()
+            for image in self._images.values():
+                image.close()
+            self._images.clear()
 
 
 def _scaled_as(band: Band, reference: Band) -> Band:
