@@ -83,9 +83,16 @@ def plot_classification(
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
         _trim(ax, celestial=projection is not None, inner=not wide and number > 0)
     _legend(figure, palette)
-    top = 1 - _EDGE / figure.get_size_inches()[1]
-    title = {"fontsize": 11, "color": _INK, "ha": "left", "va": "top"}
-    figure.suptitle(_title(image, classification), x=0.01, y=top, parse_math=False, **title)
+    figure.suptitle(
+        _title(image, classification),
+        x=0.01,
+        y=1 - _EDGE / figure.get_size_inches()[1],
+        ha="left",
+        va="top",
+        fontsize=11,
+        color=_INK,
+        parse_math=False,
+    )
     panels[2].apply_aspect()
     plot_names(table, panels[2])
     return figure
