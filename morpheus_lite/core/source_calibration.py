@@ -163,7 +163,7 @@ def calibration_of(
     if prior is not None:
         raise OptionError(
             "class_prior: these probabilities are rank votes, or their model has no calibration of sources, so the "
-            "shares of the classes that they suppose are not known; leave it out, or take a model such as hst or any"
+            "shares of the classes that they suppose are not known; leave it out, or take a model such as hst"
         )
     return None
 
