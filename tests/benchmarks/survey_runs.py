@@ -31,10 +31,10 @@ class Spent:
         return f"{self.seconds:.1f} s, {self.core_seconds:.1f} core-s, {self.memory / 1e9:.2f} GB per process"
 
 
-def command(source, place, model, workers, tile_size=None, memory_limit=None):
+def command(source, place, model, workers, tile_size=None, memory_limit=None, noise="survey"):
     """The command line of a survey."""
     made = [sys.executable, "-c", MAIN, "batch", str(source), "-o", str(place), "--quiet", "--json"]
-    made += ["--model", model, "--products", "catalog", "--workers", str(workers)]
+    made += ["--model", model, "--products", "catalog", "--workers", str(workers), "--noise", noise]
     made += [] if tile_size is None else ["--tile-size", str(tile_size)]
     return made if memory_limit is None else [*made, "--memory-limit", memory_limit]
 
@@ -54,7 +54,7 @@ def run(source, place, model, workers, **options):
 
 def killed_half_way(source, place, model, workers, marks, count):
     """Start a survey, and kill it when so many files match a pattern; how many did."""
-    arguments = command(source, place, model, workers, 1024 if "pieces" in marks else None)
+    arguments = command(source, place, model, workers, 1024 if "pieces" in marks else None, noise="tile")
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
         while len(found(place, marks)) < count and process.poll() is None:
             time.sleep(0.2)

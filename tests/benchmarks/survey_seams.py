@@ -1,4 +1,4 @@
-"""One mosaic whole, cut, and as overlapping tiles of their own: is a source lost, or there twice?
+"""One mosaic whole, cut, and as overlapping tiles, each by itself: is a source lost, or there twice?
 
     python tests/benchmarks/survey_seams.py             # simulates 3,500 x 3,500 px, 64 tiles of 512 px (needs GalSim)
 
@@ -108,12 +108,12 @@ def in_tiles(chosen, field, place, whole, truth, footprint):
     """The image as overlapping files."""
     write_tiles(field, place / "tiles", chosen.tile, chosen.across)
     n_tiles = chosen.across**2
-    spent = run(place / "tiles", place / "separate", chosen.model, 2)
+    spent = run(place / "tiles", place / "separate", chosen.model, 2, noise="tile")
     tiles = catalogue(place / "separate")
     print(f"{n_tiles} tiles of {chosen.tile} px on 2 workers: {tiles.num_rows} rows; {spent}", flush=True)
     compare_with_truth(whole, tiles, place / "separate", truth, footprint)
     done = killed_half_way(place / "tiles", place / "resumed", chosen.model, 2, "tiles/*/done.json", n_tiles // 2)
-    spent = run(place / "tiles", place / "resumed", chosen.model, 1)
+    spent = run(place / "tiles", place / "resumed", chosen.model, 1, noise="tile")
     answer = same(tiles, catalogue(place / "resumed"), by="source_id", but=())
     print(f"the same, killed at {done} tiles, resumed on one worker: {answer}; {spent}", flush=True)
 

@@ -1,4 +1,4 @@
-"""What Dask costs: overlapping tiles in one process, and on worker processes, on the same cores.
+"""What Dask costs: overlapping tiles, each by itself, in one process, and on worker processes, on the same cores.
 
     python tests/benchmarks/survey_throughput.py        # 64 tiles of 512 px out of 3,500 x 3,500 (needs GalSim)
 
@@ -38,11 +38,12 @@ def main():
         with open_image(field) as source:
             print(f"{field.name}, {source.n_bands} bands: {chosen.across**2} tiles of {chosen.tile} px, {chosen.model}")
         pixels = chosen.across**2 * chosen.tile**2 / 1e6
-        alone = run(place / "tiles", place / "alone", chosen.model, 0)
+        alone = run(place / "tiles", place / "alone", chosen.model, 0, noise="tile")
         print(f"one process, {usable_cores()} cores: {alone}; {pixels / alone.seconds:.3f} Mpx/s", flush=True)
         limit = parse_memory(chosen.memory_limit)
         for workers in chosen.workers:
-            spent = run(place / "tiles", place / f"w{workers}", chosen.model, workers, memory_limit=chosen.memory_limit)
+            options = {"memory_limit": chosen.memory_limit, "noise": "tile"}
+            spent = run(place / "tiles", place / f"w{workers}", chosen.model, workers, **options)
             idle = 1 - spent.tile_seconds / workers / spent.seconds
             faster, leaner = alone.seconds / spent.seconds, alone.core_seconds / spent.core_seconds
             print(

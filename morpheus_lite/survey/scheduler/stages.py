@@ -85,8 +85,9 @@ class _Whole:
         first = members[mosaic.parts[0].tile.name]
         tiles = {part.tile.name: [members[part.tile.name].made_of, list(part.window.shape)] for part in mosaic.parts}
         places = [[part.window.y, part.window.x] for part in mosaic.parts]
-        job = replace(first, tile=mosaic, made_of={**first.made_of, "tiles": digest([tiles, places])})
-        return cls(job, mosaic.shape, members)
+        seconds = None if first.seconds is None else first.seconds * len(members)
+        made_of = {**first.made_of, "tiles": digest([tiles, places])}
+        return cls(replace(first, tile=mosaic, seconds=seconds, made_of=made_of), mosaic.shape, members)
 
     def without(self, name: str) -> "_Whole":
         """The same without one of its tiles."""
