@@ -1,40 +1,57 @@
-"""Total fluxes of blended and crowded sources: their own share of the light, grown as isolated sources grow."""
+"""Total fluxes of sources in the light of others: measured again, with models of the others taken out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from morpheus_lite.catalog.surroundings import calibrated
+from morpheus_lite.catalog.neighbors import Neighbors, find_neighbors
+from morpheus_lite.catalog.rows import RowSettings
+from morpheus_lite.catalog.surroundings import calibrated, measure_surroundings
+from morpheus_lite.core.blocks import SourceGroup, grown, source_groups
 from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import LabelledPixels, LabelStore
+from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.runtime.resources import Workers, parallel_map
 
-# Measured by `python tests/benchmarks/total_fluxes.py --seeds 7101 7102 7103 7104 7105 7106` on simulated fields of
-# GOODS-S depth: total over isophotal flux of isolated sources is 1.05 + 9.4 / snr, to 3 % and 3.3 / snr.
-_WINGS = 1.05
-_GROWTH = 9.4
-_SCATTER = 0.03, 3.3
-_FEWEST = 15
-_FAINTEST, _BRIGHTEST = 8.0, 100.0
-# Pieces of a blend hold more of their light, or of their neighbour's, than isolated sources of the same S/N.
-_OF_PIECES = 0.8
-# By how many errors, with a floor, the flux in the Kron ellipse may exceed the grown share before the excess is taken
-# for light of neighbours.
-_EXCESS = 2.0
-_FLOOR = 0.08
-# Errors of what is left, of the flux: a constant, and one over S/N.
+_SHAPE = "x_centroid", "y_centroid", "semimajor_axis", "semiminor_axis", "orientation", "area"
+# Errors of blended and crowded sources beyond those of isolated ones, of the flux: a constant, and one over S/N.
 _DOUBT = 0.065, 3.5
 
 
 def total_of_blends(
-    rows: dict[str, np.ndarray], bands: Sequence[str], zero_points: Sequence[float | None]
+    rows: dict[str, np.ndarray],
+    labels: LabelStore,
+    image: ImageReader,
+    head: SkyImage,
+    settings: RowSettings,
+    margins: np.ndarray,
+    *,
+    tile: int,
+    workers: Workers,
 ) -> dict[str, np.ndarray]:
-    """Total fluxes, magnitudes and their errors, with those of blended and crowded sources put right.
+    """Total fluxes, magnitudes and their errors, with those of sources in the light of others put right.
 
     Parameters
     ----------
     rows : dict
-        Rows of all sources: ``flags, parent_label, snr``, and of each band fluxes of segment and total, and shared.
-    bands, zero_points : sequence
-        Bands of the image, and AB magnitude of one data unit in each.
+        Rows of all sources.
+    labels : LabelStore
+        The label map.
+    image : ImageReader
+        The image that the rows were measured in.
+    head : SkyImage
+        Bands and zero-points.
+    settings : RowSettings
+        How they were measured.
+    margins : numpy.ndarray
+        Pixels around each box of ``labels`` that a row depends on.
+    tile : int
+        Side of a block in pixels; the result does not depend on it.
+    workers : int or Executor
+        Processes that share the sources.
 
     Returns
     -------
@@ -43,41 +60,78 @@ def total_of_blends(
 
     Notes
     -----
-    The Kron ellipse of a faint source beside a bright one is filled with the light of the bright one. The light that is
-    shared between the pieces of a blend, or the segment, times the growth of isolated sources of the same S/N is less
-    precise, but nobody else's. It replaces the total flux where that is larger by more than the errors allow. The
-    growth is measured on the isolated sources of the catalogue itself, if there are 15 or more.
+    The Kron ellipse of a faint source beside a bright one is filled with the light of the bright one. So every source
+    that others give 1 % of its light or more is measured again, less their models: ellipses with the profiles that were
+    fitted to them. Its error holds a share of what was subtracted.
     """
+    noise = [settings.noise[band].sigma for band in head.bands]
+    neighbors = find_neighbors(rows, head.bands, noise)
+    chosen = np.flatnonzero(np.isin(rows["label"], list(neighbors.of)))
+    at = np.searchsorted(labels.names, rows["label"][chosen])
+    groups = list(source_groups(labels.boxes[at], margins[at], labels.shape, tile))
+    image.close()
+    known = {name: rows[name] for name in (*_SHAPE, "label", "is_point")}
+    look = partial(
+        _measure_again, labels=labels, image=image, rows=known, chosen=chosen, settings=settings, neighbors=neighbors
+    )
+    names = [f"total_{kind}_{band}" for band in head.bands for kind in ("flux", "fluxerr")]
+    found = {name: rows[name].copy() for name in names}
+    for group, again in zip(groups, parallel_map(look, groups, workers=workers), strict=True):
+        members = np.sort(chosen[group.members])
+        for band in head.bands:
+            flux, error = (f"total_{kind}_{band}" for kind in ("flux", "fluxerr"))
+            right = np.isfinite(again[flux])
+            found[flux][members] = np.where(right, again[flux], found[flux][members])
+            # Where nothing is left, the light may be all that of the neighbours.
+            found[error][members] = np.where(right, again[error], np.abs(found[flux][members]))
+    return found | _doubted(rows, found, head.bands, head.zero_points)
+
+
+def _measure_again(
+    group: SourceGroup,
+    labels: LabelStore,
+    image: ImageReader,
+    rows: dict[str, np.ndarray],
+    chosen: np.ndarray,
+    settings: RowSettings,
+    neighbors: Neighbors,
+) -> dict[str, np.ndarray]:
+    """Total fluxes of some sources, ordered by label, without the light of their neighbours."""
+    window = grown(group.window, 1, labels.shape)
+    near = labels.read(window)
+    members = np.sort(chosen[group.members])
+    own = {name: values[members] for name, values in rows.items()}
+    sources = LabelledPixels.gather(np.where(np.isin(near, own["label"]), near, 0), origin=(window.y, window.x))
+    return measure_surroundings(
+        near,
+        sources,
+        replace(image.read(window), wcs=image.wcs),
+        settings.detection,
+        own,
+        settings.noise,
+        replace(settings.options, structure=False),
+        is_point=own["is_point"],
+        mesh=settings.background,
+        neighbors=neighbors,
+    )
+
+
+def _doubted(
+    rows: dict[str, np.ndarray],
+    found: dict[str, np.ndarray],
+    bands: Sequence[str],
+    zero_points: Sequence[float | None],
+) -> dict[str, np.ndarray]:
+    """Errors with what is not known of blended and crowded sources, and what follows from fluxes and errors."""
     flags, snr = rows["flags"], rows["snr"]
     _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
-    pieces = (n_pieces[family] > 1) | ((flags & int(SourceFlag.BLENDED)) > 0)
-    mixed = pieces | ((flags & int(SourceFlag.CROWDED)) > 0)
-    found: dict[str, np.ndarray] = {}
+    mixed = (n_pieces[family] > 1) | ((flags & int(SourceFlag.BLENDED | SourceFlag.CROWDED)) > 0)
+    doubt = mixed * np.hypot(_DOUBT[0], _DOUBT[1] / np.where(snr > 0, snr, np.inf))
+    put_right: dict[str, np.ndarray] = {}
     for band, zero_point in zip(bands, zero_points, strict=True):
-        total, error = rows[f"total_flux_{band}"], rows[f"total_fluxerr_{band}"]
-        segment = rows[f"segment_flux_{band}"]
-        shared = rows[f"shared_flux_{band}"]
-        own = np.where(np.isfinite(shared), shared, segment)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            growth = _WINGS + _growth(total / segment, snr, flags == 0) / snr
-            growth = growth ** np.where(pieces, _OF_PIECES, 1.0)
-            scatter = np.hypot(_SCATTER[0], _SCATTER[1] / snr)
-            doubt = np.hypot(_DOUBT[0], _DOUBT[1] / snr)
-            noise = np.where(np.isfinite(shared), rows[f"shared_fluxerr_{band}"], rows[f"segment_fluxerr_{band}"])
-        most = own * (growth + _EXCESS * np.maximum(scatter, _FLOOR))
-        whole = rows[f"segment_covered_{band}"] == 1
-        known = mixed & whole & (snr > 0) & (own > 0) & np.isfinite(total)
-        too_much = known & (total > most)
-        flux = np.where(too_much, own * growth, total)
-        spread = np.where(too_much, np.hypot(noise * growth, own * scatter), error)
-        spread = np.where(known, np.hypot(spread, doubt * np.abs(flux)), spread)
-        found |= {f"total_flux_{band}": flux, f"total_fluxerr_{band}": spread}
+        flux = found[f"total_flux_{band}"]
+        error = np.hypot(found[f"total_fluxerr_{band}"], doubt * np.abs(flux))
+        put_right |= {f"total_fluxerr_{band}": error}
         if zero_point is not None:
-            found |= calibrated(flux, spread, float(zero_point), f"total_{{}}_{band}")
-    return found
-
-
-def _growth(ratio: np.ndarray, snr: np.ndarray, isolated: np.ndarray) -> float:
-    """Growth of total over isophotal flux with one over S/N, on the isolated sources."""
-    chosen = isolated & (snr > _FAINTEST) & (snr < _BRIGHTEST) & np.isfinite(ratio)
-    return float(np.median(((ratio - _WINGS) * snr)[chosen])) if chosen.sum() >= _FEWEST else _GROWTH
+            put_right |= calibrated(flux, error, float(zero_point), f"total_{{}}_{band}")
+    return put_right

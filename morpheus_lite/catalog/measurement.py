@@ -210,11 +210,13 @@ def measure_labels(
         workers=workers,
         progress=progress,
     )
-    rows, head = measured.values, measured.head
+    rows, head, settings = measured.values, measured.head, measured.settings
+    if options.deblended_flux:
+        rows |= share_light(rows, labels, measured.image, settings, tile=tile)
     if options.photometry:
-        rows |= share_light(rows, labels, measured.image, measured.settings, tile=tile)
-        rows |= total_of_blends(rows, head.bands, head.zero_points)
-    return finish_table(rows, head, measured.settings, provenance=dict(maps.provenance))
+        margins = _margins(labels, image, options)
+        rows |= total_of_blends(rows, labels, measured.image, head, settings, margins, tile=tile, workers=workers)
+    return finish_table(rows, head, settings, provenance=dict(maps.provenance))
 
 
 @dataclass(frozen=True, eq=False)

@@ -153,6 +153,8 @@ class Photometry:
         float64, shape ``(band + 1,)``: sky that was subtracted per pixel, in each band and in the detection image.
     crowded : bool
         Whether another source lies inside the Kron ellipse.
+    wings_error : numpy.ndarray
+        float64, shape ``(band,)``: error of the light of neighbours that was subtracted in the Kron ellipse.
     """
 
     flux: np.ndarray
@@ -168,6 +170,7 @@ class Photometry:
     centroid_error: np.ndarray
     background: np.ndarray
     crowded: bool
+    wings_error: np.ndarray
 
 
 def measure_photometry(
@@ -233,6 +236,7 @@ def measure_photometry(
         centroid_error=centroid_error,
         background=background,
         crowded=crowded,
+        wings_error=_doubt_of_wings(stamp, kron),
         **_isophotal(stamp, light, detection),
     )
 
@@ -248,6 +252,13 @@ def _isophotal(stamp: Stamp, light: np.ndarray, noise: CorrelatedNoise) -> dict[
     away = np.stack([x - stamp.ellipse.x, y - stamp.ellipse.y])
     error = factor * np.sqrt((away**2 * variance).sum(axis=1)) / total if total > 0 else np.full(2, np.nan)
     return {"snr": float(own.sum()) / scatter if scatter > 0 else np.nan, "isophotal_error": error}
+
+
+def _doubt_of_wings(stamp: Stamp, kron: np.ndarray) -> np.ndarray:
+    """Error of the light of neighbours that was subtracted in the Kron ellipse: float64, shape ``(band,)``."""
+    if stamp.wings is None:
+        return np.zeros(stamp.light.shape[2])
+    return stamp.wings_error * np.einsum("yx,yxb->b", kron * ~stamp.neighbor_mask, stamp.wings)
 
 
 def variance_of_sums(stamp: Stamp, noise: CorrelatedNoise) -> Callable[[float], float]:

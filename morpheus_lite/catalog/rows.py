@@ -129,7 +129,7 @@ def measure_sources(
     faintest = [np.inf] * image.n_bands
     if options.photometry:
         # Before calibration: another prior of the classes changes no flux.
-        is_point = morphology.share[:, SOURCE_CLASSES.index("point_source")] >= _POINT
+        values["is_point"] = morphology.share[:, SOURCE_CLASSES.index("point_source")] >= _POINT
         values |= measure_surroundings(
             labels,
             sources,
@@ -138,7 +138,7 @@ def measure_sources(
             values,
             settings.noise,
             options,
-            is_point=is_point,
+            is_point=values["is_point"],
             mesh=settings.background,
         )
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]

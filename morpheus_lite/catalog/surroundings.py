@@ -1,18 +1,25 @@
 """Photometry and structure of sources with their surroundings, one stamp at a time."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 import numpy as np
 
+from morpheus_lite.catalog.band_psfs import psfs_of_totals
 from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
+from morpheus_lite.catalog.neighbors import Neighbors
 from morpheus_lite.catalog.nonparametric import LEAST_SNR, Structure, central_curves, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
 from morpheus_lite.catalog.total_flux import (
+    FWHM_OF_STARS,
+    N_RADII,
     STAR_REACH,
     ApertureCorrection,
+    FittedProfile,
+    correct_moffat,
     correct_point_source,
     correct_to_total,
     is_from_space,
@@ -21,6 +28,7 @@ from morpheus_lite.catalog.total_flux import (
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
@@ -42,7 +50,7 @@ _COLOUR_GRADIENT = 0.2
 """How far the brightness of what is not covered may be off."""
 # Error of total fluxes beyond noise and fit, as a share: a constant, and one over S/N. Both make the pulls of isolated
 # galaxies in simulated fields 0.8 to 1.3 wide (`python tests/benchmarks/total_fluxes.py`).
-_DOUBT = 0.022, 2.4
+_DOUBT = 0.025, 1.6
 _MAGNITUDE = 2.5 / np.log(10)
 
 
@@ -51,27 +59,55 @@ class _Source:
     """All that is measured of one source."""
 
     light: Photometry
-    correction: ApertureCorrection
+    profile: FittedProfile
     structure: Structure
     in_bands: list[ApertureCorrection]
-    """Of point sources, whose size in each band is that of its PSF; empty where one correction serves all bands."""
+    is_point: bool
+    size: float
+    """Radius of a circle of the area of the Kron ellipse, in pixels."""
 
 
-def _correct_in_bands(
-    stamp: Stamp, light: Photometry, scale: float, correction: ApertureCorrection
+def _mixture(stamp: Stamp) -> np.ndarray:
+    """Share of each band in the light of the source in the detection image: float64, shape ``(band,)``."""
+    weights = stamp.weights[stamp.source_mask]
+    light = np.maximum((weights * stamp.light[stamp.source_mask]).sum(axis=0), 0)
+    light = light if light.any() else weights.sum(axis=0)
+    return light / light.sum()
+
+
+def _correct_point(
+    stamp: Stamp,
+    light: Photometry,
+    size: float,
+    profile: FittedProfile,
+    psfs: Sequence[MoffatPsf],
+    from_space: bool,
 ) -> list[ApertureCorrection]:
-    """Correction of a point source in each band; that of all of them where a band is too faint to tell its size."""
-    size = scale * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
+    """Correction of a point source in each band, by the growth of its PSF; that of its profile where none is known."""
+    fitted = profile.in_bands
+    if not from_space:
+        return [correct_moffat(size, psf) if psf.is_known else one for psf, one in zip(psfs, fitted, strict=True)]
+    usual = [
+        correct_point_source(size, psf.fwhm / FWHM_OF_STARS, 0.0, math.inf) if math.isfinite(psf.fwhm) else one
+        for psf, one in zip(psfs, fitted, strict=True)
+    ]
+    return _correct_stars(stamp, light, size, usual)
+
+
+def _correct_stars(
+    stamp: Stamp, light: Photometry, size: float, usual: list[ApertureCorrection]
+) -> list[ApertureCorrection]:
+    """Correction of a point source from space in each band; ``usual`` where a band is too faint to tell its size."""
     found = []
     for index, (flux, error) in enumerate(zip(light.flux[1], light.error[1], strict=True)):
         if not flux > _FAINTEST_STAR * error:
-            found.append(correction)
+            found.append(usual[index])
             continue
         plane = np.ascontiguousarray(stamp.light[:, :, index]) - light.background[index]
         growth = curve_of_growth(plane, stamp.ellipse.y, stamp.ellipse.x, STAR_REACH * size)
         radius, within = growth.radius_of(flux / 2), growth.flux_within(size)
         if not (radius > 0 and within > 0):
-            found.append(correction)
+            found.append(usual[index])
             continue
         beyond = growth.flux_within(STAR_REACH * size) / within - 1
         # The ring has 1.25 times the area of the circle.
@@ -96,6 +132,7 @@ def measure_surroundings(
     *,
     is_point: np.ndarray,
     mesh: BackgroundMesh | None = None,
+    neighbors: Neighbors | None = None,
 ) -> dict[str, np.ndarray]:
     """Photometry and structure of every source.
 
@@ -119,6 +156,8 @@ def measure_surroundings(
         bool, shape ``(source,)``: point sources, whose total fluxes are those of the PSF.
     mesh : BackgroundMesh, optional
         Noise of the sky everywhere in the image, for bands without an RMS plane; that of ``noise`` if not given.
+    neighbors : Neighbors, optional
+        Models of the light of other sources, which are subtracted.
 
     Returns
     -------
@@ -134,8 +173,8 @@ def measure_surroundings(
     radii = options.aperture_radii_in_pixels(scale)
     gains = find_gains(image, options.gain)
     bands = [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
-    psf_fwhm = options.psf_fwhm_in_pixels(scale)
-    from_space = psf_fwhm is None and is_from_space(image.bands)
+    psfs = psfs_of_totals(image, options, mesh)
+    from_space = options.psf_fwhm is None and is_from_space(image.bands)
     boxes = sources.boxes
     sigmas = sky_noise(image, shapes, noise, mesh)
 
@@ -144,7 +183,9 @@ def measure_surroundings(
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
         label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
-        return cut_stamp(labels, image, sigmas[row], detection, label, box, ellipse, margin, origin=origin)
+        return cut_stamp(
+            labels, image, sigmas[row], detection, label, box, ellipse, margin, origin=origin, neighbors=neighbors
+        )
 
     def look(rows: list[int]) -> list[_Source]:
         stamps = [cut(row) for row in rows]
@@ -159,15 +200,20 @@ def measure_surroundings(
         scales = [options.kron_scale * one.kron_radius for one in light]
         half_light = [one.half_light_radius for one in light]
         rings = measure_annular_profiles(stamps, planes, scales, half_light, detection.noise)
-        corrections = correct_to_total(rings, psf_fwhm, from_space=from_space)
+        mixtures = [_mixture(stamp) for stamp in stamps]
+        profiles = correct_to_total(rings, mixtures, psfs, from_space=from_space)
         structures = [Structure()] * len(rows)
         if options.structure:
             structures = measure_structure(stamps, centrals, detection.noise)
-        points = [
-            _correct_in_bands(stamp, one, scale, correction) if from_space and is_point[row] else []
-            for row, stamp, one, scale, correction in zip(rows, stamps, light, scales, corrections, strict=True)
+        points = is_point[rows].tolist()
+        sizes = [
+            scale * math.sqrt(stamp.ellipse.a * stamp.ellipse.b) for scale, stamp in zip(scales, stamps, strict=True)
         ]
-        return list(map(_Source, light, corrections, structures, points))
+        in_bands = [
+            _correct_point(*one, psfs, from_space) if point else one[-1].in_bands
+            for point, *one in zip(points, stamps, light, sizes, profiles, strict=True)
+        ]
+        return list(map(_Source, light, profiles, structures, in_bands, points, sizes))
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
     shares = _shares(fitting, boxes)
@@ -229,10 +275,15 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         "half_light_radius": np.array([one.half_light_radius if one else np.nan for one in light]),
         "half_light_radius_err": np.array([one.half_light_radius_error if one else np.nan for one in light]),
         "snr": np.array([one.snr if one else np.nan for one in light]),
-        "total_correction": np.array([one.correction.factor if one else np.nan for one in found]),
-        "total_correction_err": np.array([one.correction.error if one else np.nan for one in found]),
+        "total_correction": np.array([one.profile.together.factor if one else np.nan for one in found]),
+        "total_correction_err": np.array([one.profile.together.error if one else np.nan for one in found]),
+        "kron_scale_radius": np.array([one.size if one else np.nan for one in found]),
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
+    unknown = np.full(N_RADII, np.nan)
+    for name in ("radii", "growth"):
+        known = [getattr(one.profile, name) if one else unknown for one in found]
+        values["growth_radii" if name == "radii" else name] = np.array(known).reshape(-1, N_RADII)
     for index, axis in enumerate("xy"):
         values[f"{axis}_centroid_err"] = np.array([one.isophotal_error[index] if one else np.nan for one in light])
         values[f"{axis}_centroid_win"] = np.array([one.centroid[index] if one else np.nan for one in light])
@@ -240,20 +291,20 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
     for name, column in ((name, f"{name}{kind}") for name in STRUCTURE for kind in ("", "_err")):
         known = np.array([getattr(one.structure, column) if one else np.nan for one in found])
         values[column] = np.where(values["snr"] >= LEAST_SNR.get(name, -np.inf), known, np.nan)
-    is_galaxy = np.array([bool(one and not one.in_bands) for one in found], dtype=bool)
+    is_galaxy = np.array([bool(one and not one.is_point) for one in found], dtype=bool)
     doubt_of_profile = is_galaxy * np.hypot(_DOUBT[0], _DOUBT[1] / np.where(values["snr"] > 0, values["snr"], np.inf))
-    corrections = [list(zip(found, values[name], strict=True)) for name in ("total_correction", "total_correction_err")]
     for index, band in enumerate(image.bands):
         zero_point = image.zero_points[index]
         measured = {kind: (flux[:, part, index], error[:, part, index]) for part, kind in enumerate(kinds)}
         share, seen = (np.array([one.light_covered[k] if one else np.nan for one in light]) for k in (index, -1))
         factor, doubt = (
-            np.array([getattr(one.in_bands[index], name) if one and one.in_bands else common for one, common in known])
-            for name, known in zip(("factor", "error"), corrections, strict=True)
+            np.array([getattr(one.in_bands[index], name) if one else np.nan for one in found])
+            for name in ("factor", "error")
         )
         # Point sources have the errors of their PSF; of all others the profile is known less well than the fit says.
         doubt = np.where(doubt_of_profile > 0, np.hypot(doubt, doubt_of_profile * factor), doubt)
-        measured["total"] = _total(*measured["kron"], factor, doubt, share, seen)
+        wings = np.array([one.wings_error[index] if one else np.nan for one in light])
+        measured["total"] = _total(*measured["kron"], factor, doubt, share, seen, wings)
         for kind, (one_flux, one_error) in measured.items():
             prefix, suffix = ("aper", f"{kind}_{band}") if kind in names else (kind, band)
             values[f"{prefix}_flux_{suffix}"], values[f"{prefix}_fluxerr_{suffix}"] = one_flux, one_error
@@ -273,6 +324,7 @@ def _total(
     doubt: np.ndarray,
     covered: np.ndarray,
     seen: np.ndarray,
+    wings: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Total flux of each source and its error, from those of the Kron ellipse and the correction.
 
@@ -283,7 +335,8 @@ def _total(
     factor, doubt = factor / share, doubt / share
     # Missing in this band: good to the colour gradient. Missing in all bands: as wrong as it is bright.
     guess = np.hypot(_COLOUR_GRADIENT * (1 - share), 1 - seen) * factor
-    return factor * flux, np.sqrt((factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2)
+    variance = (factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2 + (factor * wings) ** 2
+    return factor * flux, np.sqrt(variance)
 
 
 def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, name: str) -> dict[str, np.ndarray]:

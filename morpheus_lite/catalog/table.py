@@ -9,6 +9,7 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, QTable
 
+from morpheus_lite.catalog.band_psfs import psfs_of_totals
 from morpheus_lite.catalog.nonparametric import LEAST_SNR
 from morpheus_lite.catalog.photometry import find_gains
 from morpheus_lite.catalog.rows import RowSettings
@@ -382,6 +383,8 @@ def finish_table(
         meta |= {"aperture_colours": _UNMATCHED} if image.n_bands > 1 else {}
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
         gains = zip(image.bands, find_gains(image, options.gain), strict=True)
+        psfs = psfs_of_totals(image, options, settings.background)
+        meta["total_psf"] = {name: psf.record() for name, psf in zip(image.bands, psfs, strict=True)}
         meta |= {"psf_fwhm": options.psf_fwhm, "photon_noise": {name: gain.statement for name, gain in gains}}
     return build_table(columns, values, meta)
 

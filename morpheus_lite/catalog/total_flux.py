@@ -12,6 +12,7 @@ from scipy.special import gammainc, gammaincinv
 
 from morpheus_lite.catalog.curve_of_growth import curves_by_distance
 from morpheus_lite.catalog.cutouts import Stamp
+from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
 SERSIC_INDICES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
@@ -20,9 +21,9 @@ SERSIC_INDICES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 _SIGMA_OF_FWHM = 1 / 2.35482
 # Variance of a pixel's width: pixels blur as a Gaussian of this variance would.
 _PIXEL = 1 / 12
-# Ratio of neighbouring sizes: likelihoods of faint sources change little over one step.
-_STEP = 1.22
-_SMALLEST, _N_SIZES = 0.05, 42
+# Ratio of neighbouring sizes. Twice as long steps put the total fluxes of bright sources off by up to 3 %.
+_STEP = 1.105
+_SMALLEST, _N_SIZES = 0.05, 83
 _RADII = np.geomspace(0.1, 300, 81)
 _LOG_RADII = np.log(_RADII)
 _SERSIC_SIGMAS = np.geomspace(0.03, 40, 14)
@@ -49,12 +50,6 @@ class Profiles:
 
     sizes: np.ndarray
     shares: np.ndarray
-
-    def first_between(self, smallest: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First of the sizes between two, and how many there are, at least one: int64, shape of both."""
-        last = np.clip(np.searchsorted(self.sizes, largest), 1, len(self.sizes))
-        first = np.minimum(np.searchsorted(self.sizes, smallest), last - 1)
-        return first, last - first
 
     def within(self, radii: np.ndarray, first: np.ndarray, n_sizes: int) -> np.ndarray:
         """Shares within radii, of all profiles of some neighbouring sizes; radii in units of the FWHM.
@@ -165,13 +160,18 @@ def _decompose(radii: np.ndarray, within: np.ndarray, sigmas: np.ndarray) -> tup
 _PSF_SHAPES = ((None, 0.0), (3.0, 0.0))
 # Those of space telescopes, whose light is spread by diffraction: HST's and NIRCam's hold 0.4 to 0.9 in such wings.
 _SPACE_SHAPES = ((None, 0.0), (None, 0.2), (None, 0.4))
+# Logarithm of how much less likely it is that there are none.
+_NO_WINGS = -2.0
+# Indices of PSFs that are known, to the nearest of which the profiles are those of the tables.
+_BETAS = (1.75, 2.0, 2.4, 2.9, 3.5, 4.5, 7.0)
 # Point sources: share of the light within radii in FWHM, the mean of WFC3, ACS and NIRCam as morpheus_lite.simulation
-# draws them, FWHM over the half-light radius that is seen, and how much cameras differ, of what is missing.
+# draws them, and how much cameras differ, of what is missing.
 _STARS_FROM_SPACE = (
     (0.0, 0.6, 1.0, 1.3, 1.8, 2.4, 3.5, 4.7, 7.0, 10.0, 20.0),
     (0.01, 0.43, 0.67, 0.765, 0.85, 0.885, 0.917, 0.937, 0.958, 0.97, 0.985),
 )
-_FWHM_OF_STARS = 1.48
+FWHM_OF_STARS = 1.48
+"""FWHM of point sources over the half-light radius that is seen."""
 _DOUBT_OF_STARS = 0.2
 STAR_REACH = 1.5
 """As far as the light of a point source is looked at, in Kron radii."""
@@ -198,8 +198,14 @@ _STEEP = 0.35
 _SMALL_FWHM = 1.0
 _PARTS = np.arange(_N_RINGS) / (_N_RINGS - 1)
 _NUMBERS = ("half_light_radius", "kron", "ratio")
-_MOST_SIZES = 16
-"""Sizes of the table of profiles that fit between the two of ``_SIZES``, at most."""
+# Kron radii at which the profile is told beyond the rings.
+_BEYOND = np.array([2.0, 3.0, 5.0, 8.0])
+N_RADII = _N_RINGS + len(_BEYOND)
+"""Radii at which a fitted profile is told."""
+# Sizes that are tried, in half-light radii that are seen.
+_TRIED = _SIZES[0] * _STEP ** np.arange(math.ceil(math.log(_SIZES[1] / _SIZES[0]) / math.log(_STEP)))
+# Prior of each profile: concentrated ones are rarer, and most are as large as they look.
+_LOG_PRIOR = -_STEEP * np.maximum(np.array(SERSIC_INDICES) - 1, 0) - 0.5 * (np.log(_TRIED / 0.8) / 0.7)[:, None] ** 2
 _AT_ONCE = 8
 """Sources that are fitted at a time: their profiles stay in the cache of a processor."""
 
@@ -216,6 +222,27 @@ class ApertureCorrection:
 
     factor: float = np.nan
     error: float = np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class FittedProfile:
+    """Profile of one source, the mean of all that fit its rings.
+
+    Parameters
+    ----------
+    together : ApertureCorrection
+        Correction in the detection image.
+    in_bands : list of ApertureCorrection
+        Correction in each band.
+    radii, growth : numpy.ndarray
+        float64, shape ``(radius,)``: circles of the area of the ellipses, in pixels, and the share of all of the light
+        within, in the detection image. NaN where nothing fits.
+    """
+
+    together: ApertureCorrection
+    in_bands: list[ApertureCorrection]
+    radii: np.ndarray
+    growth: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,6 +324,11 @@ def measure_annular_profiles(
         stamps[k].detection_variance[far <= end].mean() for k, far, end in zip(known, distances, reaches, strict=True)
     ]
     variance = area * np.array(pixel)[:, None] * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
+    for row, k in enumerate(known):
+        wings = stamps[k].detection_wings
+        if wings is not None:
+            growth = curves_by_distance([wings], [distances[row]], [reaches[row]])[0]
+            variance[row] += (stamps[k].wings_error * np.diff(np.interp(edges[row], growth.radii, growth.flux))) ** 2
     ratio = [stamps[k].ellipse.b / stamps[k].ellipse.a for k in known]
     found = dict(zip(known, map(AnnularProfile, edges, flux, variance, kron, half_light, ratio), strict=True))
     return [found.get(k) for k in range(len(stamps))]
@@ -320,46 +352,62 @@ def is_from_space(bands: Sequence[str]) -> bool:
 
 def correct_to_total(
     sources: Sequence[AnnularProfile | None],
-    psf_fwhm: float | None,
+    mixtures: Sequence[np.ndarray],
+    psfs: Sequence[MoffatPsf],
     *,
     from_space: bool = False,
-) -> list[ApertureCorrection]:
-    """Share of each source's light outside of its Kron ellipse.
+) -> list[FittedProfile]:
+    """Profile of each source, and the share of its light outside of its Kron ellipse.
 
     Parameters
     ----------
     sources : sequence of (AnnularProfile or None)
-        Light of the sources.
-    psf_fwhm : float or None
-        FWHM of the PSF in pixels; None tries widths up to that of the source.
+        Light of the sources in the detection image.
+    mixtures : sequence of numpy.ndarray
+        float64, shape ``(band,)``: share of each band in the light of each source in the detection image.
+    psfs : sequence of MoffatPsf
+        PSF of each band. If the width of one is not known, widths up to that of the source are tried for all alike.
     from_space : bool
-        Whether the PSF is a diffraction pattern, with the wings of one.
+        Whether the PSFs are diffraction patterns, with the wings of such.
 
     Returns
     -------
-    list of ApertureCorrection
+    list of FittedProfile
         NaN where there are no rings. Each depends on its own rings alone.
 
     Notes
     -----
     Light in ten elliptical rings out to 1.5 Kron ellipses is compared with Sersic profiles (n 0.5 to 5.6, sizes 0.12 to
-    2.5 times the half-light radius that is seen) behind Gaussian and Moffat PSFs, or those of a
-    space telescope. The factor is one over the mean share inside of the Kron ellipse, each profile weighing by its
-    likelihood; its error holds the spread of the shares, a share of the correction, and a floor for the pixels that the
-    ellipse cuts.
+    2.5 times the half-light radius that is seen) behind the PSF of the detection image: that of the bands, each by its
+    share in the light. PSFs are Gaussian and Moffat, Moffat of the index that is known, or those of a space telescope.
+    The factor of a band is one over the mean share inside of the Kron ellipse behind its own PSF, each profile weighing
+    by its likelihood; its error holds the spread of the shares, a share of the correction, and a floor for the pixels
+    that the ellipse cuts.
     """
-    found = [ApertureCorrection()] * len(sources)
+    nothing, nowhere = ApertureCorrection(), np.full(N_RADII, np.nan)
+    found = [FittedProfile(nothing, [nothing] * len(psfs), nowhere, nowhere)] * len(sources)
     known = [k for k, rings in enumerate(sources) if rings is not None]
     for first in range(0, len(known), _AT_ONCE):
         some = known[first : first + _AT_ONCE]
-        share, weight = _shares([rings for k in some if (rings := sources[k]) is not None], psf_fwhm, from_space)
-        mean = (weight * share).sum(axis=1)
-        spread = np.sqrt((weight * (share - mean[:, None]) ** 2).sum(axis=1)) / mean**2
+        rings = [rings for k in some if (rings := sources[k]) is not None]
+        radii = [np.concatenate([one.edges, one.kron * _BEYOND]) for one in rings]
+        share, within, weight = _shares(rings, radii, np.array([mixtures[k] for k in some]), psfs, from_space)
+        mean = (weight * share).sum(axis=2)
+        spread = np.sqrt((weight * (share - mean[..., None]) ** 2).sum(axis=2)) / mean**2
         factor = 1 / mean
         error = np.sqrt(spread**2 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
-        for k, *values in zip(some, factor.tolist(), error.tolist(), strict=True):
-            found[k] = ApertureCorrection(*values)
+        growth = (weight * within).sum(axis=2).T
+        for row, (k, *values) in enumerate(zip(some, factor.T.tolist(), error.T.tolist(), strict=True)):
+            together, *in_bands = map(ApertureCorrection, *values)
+            found[k] = FittedProfile(together, in_bands, radii[row][1:], growth[row, 1:])
     return found
+
+
+def correct_moffat(kron: float, psf: MoffatPsf) -> ApertureCorrection:
+    """Correction of a point source behind a PSF that is known; ``kron`` is the radius of the Kron ellipse in pixels."""
+    wide = MoffatPsf(float(effective_fwhm(np.array(psf.fwhm), np.array(1.0))), psf.beta)
+    missing = 1 - float(wide.enclosed(kron))
+    return ApertureCorrection(1 / (1 - missing), math.hypot(_DOUBT_OF_STARS * missing, _FLOOR))
 
 
 def correct_point_source(kron: float, half_light_radius: float, beyond: float, error: float) -> ApertureCorrection:
@@ -379,76 +427,112 @@ def correct_point_source(kron: float, half_light_radius: float, beyond: float, e
     The light beyond, compared with that of a diffraction pattern of this size, tells how strong the wings are: 0 for
     none, 1 for those of HST and JWST. Where noise hides it, a half is assumed, and the error says so.
     """
-    distance = kron / (_FWHM_OF_STARS * half_light_radius)
+    distance = kron / (FWHM_OF_STARS * half_light_radius)
     inside, reached = (float(share) for share in np.interp((distance, STAR_REACH * distance), *_STARS_FROM_SPACE))
     expected = (reached - inside) / inside
     precision = (expected / error) ** 2 if error > 0 else 0.0
     before = 1 / _SPREAD_OF_WINGS**2
-    strength = (beyond / expected * precision + _USUAL_WINGS * before) / (precision + before)
+    seen = beyond * expected / error**2 if error > 0 else 0.0
+    strength = (seen + _USUAL_WINGS * before) / (precision + before)
     missing = min(max(strength, 0.0), _STRONGEST_WINGS) * (1 - inside)
     doubt = math.hypot((1 - inside) / math.sqrt(precision + before), _DOUBT_OF_STARS * missing)
     return ApertureCorrection(1 / (1 - missing), math.hypot(doubt, _FLOOR))
 
 
-def _shares(sources: list[AnnularProfile], psf_fwhm: float | None, from_space: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Share of every profile inside the Kron ellipse, and how likely it is: float64, shape ``(source, profile)``."""
+def _shares(
+    sources: list[AnnularProfile],
+    radii: list[np.ndarray],
+    mixtures: np.ndarray,
+    psfs: Sequence[MoffatPsf],
+    from_space: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share of every profile inside the Kron ellipse and within radii, and how likely it is.
+
+    Returns
+    -------
+    share, within, weight : numpy.ndarray
+        float64, shapes ``(1 + band, source, profile)``, the detection image first, ``(radius, source, profile)`` and
+        ``(source, profile)``.
+    """
     size, kron, ratio = (np.array([getattr(one, name) for one in sources]) for name in _NUMBERS)
-    widths = np.full((1, len(sources)), psf_fwhm) if psf_fwhm else np.outer(_UNKNOWN_WIDTHS, 2 * size)
-    fwhm = effective_fwhm(np.maximum(widths, _SMALL_FWHM), ratio)
-    radii = np.column_stack([*(one.edges for one in sources)])
-    radii = np.vstack([radii, kron])[:, None] / fwhm
+    at = np.vstack([np.column_stack(radii), kron])
     # Rings come first: what is summed over them is added one after the other.
     flux, variance = (np.stack([getattr(one, name) for one in sources], axis=1) for name in ("flux", "variance"))
-    low, high = (part * size / fwhm for part in _SIZES)
-    shares, likelihoods = [], []
-    for shape in _SPACE_SHAPES if from_space else _PSF_SHAPES:
-        profiles = profiles_behind(*shape)
-        first, n_chosen = profiles.first_between(low, high)
-        within = profiles.within(radii, first, _MOST_SIZES)
-        which = np.arange(_MOST_SIZES)
-        sizes = profiles.sizes[np.minimum(first[..., None] + which, len(profiles.sizes) - 1)]
-        prior = _log_prior(sizes * (fwhm / size)[..., None])
-        chosen = (which < n_chosen[..., None])[..., None]
-        likelihoods.append(_log_likelihood(flux, variance, np.diff(within[:-1], axis=0), prior, chosen))
-        shares.append(within[-1])
-    share, likelihood = (_by_source(one) for one in (shares, likelihoods))
+    shares, growths, likelihoods = [], [], []
+    for prior, assumed in _assumed_psfs(psfs, 2 * size, from_space):
+        bands = [
+            _within(profiles_behind(*shape), at, size, effective_fwhm(np.maximum(width, _SMALL_FWHM), ratio))
+            for shape, width in assumed
+        ]
+        together = bands[0]
+        if len(bands) > 1:
+            together = sum(part[:, None, None] * one for part, one in zip(mixtures.T, bands, strict=True))
+        likelihoods.append(prior + _log_likelihood(flux, variance, np.diff(together[: _N_RINGS + 1], axis=0)))
+        growths.append(together[:-1])
+        each = bands if len(bands) == len(psfs) else bands * len(psfs)
+        shares.append(np.stack([one[-1] for one in (together, *each)]))
+    likelihood = _by_source(np.stack(likelihoods))
+    # Where no profile has positive light, all are alike.
+    likelihood[np.isneginf(likelihood).all(axis=1)] = 0
     # The largest is subtracted so that the exponentials do not underflow all together.
     weight = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
-    return share, weight / weight.sum(axis=1, keepdims=True)
+    share, within = (np.stack([_by_source(one) for one in np.stack(all_, axis=1)]) for all_ in (shares, growths))
+    return share, within, weight / weight.sum(axis=1, keepdims=True)
 
 
-def _by_source(parts: list[np.ndarray]) -> np.ndarray:
-    """Arrays of shape ``(width, source, size, index)`` as one of shape ``(source, profile)``."""
-    both = np.stack(parts)
-    return np.ascontiguousarray(np.moveaxis(both, 2, 0)).reshape(both.shape[2], -1)
+_Shape = tuple[float | None, float]
 
 
-def _log_likelihood(
-    flux: np.ndarray, variance: np.ndarray, expected: np.ndarray, prior: np.ndarray, chosen: np.ndarray
-) -> np.ndarray:
-    """Logarithm of the probability of each profile, its flux at its best, ``-inf`` of those that are not tried.
+def _assumed_psfs(
+    psfs: Sequence[MoffatPsf], diameters: np.ndarray, from_space: bool
+) -> list[tuple[float, list[tuple[_Shape, np.ndarray]]]]:
+    """What the PSFs may be: how likely, and of each band, or of all of them, the shape and the FWHM at each source."""
+    shapes: Sequence[_Shape] = _SPACE_SHAPES if from_space else _PSF_SHAPES
+    priors = [_NO_WINGS if from_space and not wings else 0.0 for _, wings in shapes]
+    if not psfs or not all(math.isfinite(psf.fwhm) for psf in psfs):
+        return [
+            (prior, [(shape, part * diameters)])
+            for prior, shape in zip(priors, shapes, strict=True)
+            for part in _UNKNOWN_WIDTHS
+        ]
+    widths = [np.full(len(diameters), psf.fwhm) for psf in psfs]
+    if not from_space and all(math.isfinite(psf.beta) for psf in psfs):
+        return [(0.0, [(_shape_of(psf.beta), width) for psf, width in zip(psfs, widths, strict=True)])]
+    return [(prior, [(shape, width) for width in widths]) for prior, shape in zip(priors, shapes, strict=True)]
+
+
+def _shape_of(beta: float) -> _Shape:
+    """The nearest of a few indices of which there are tables."""
+    return (None if beta > 2 * max(_BETAS) else min(_BETAS, key=lambda known: abs(math.log(known / beta))), 0.0)
+
+
+def _within(profiles: Profiles, radii: np.ndarray, size: np.ndarray, fwhm: np.ndarray) -> np.ndarray:
+    """Shares within radii of the profiles that are tried: float64, shape ``(radius, source, size, index)``."""
+    place = np.clip(np.log(_TRIED[0] * size / fwhm / _SMALLEST) / math.log(_STEP), 0, _N_SIZES - 1)
+    first = place.astype(int)
+    part = (place - first)[:, None, None]
+    near = profiles.within(radii / fwhm, first, len(_TRIED) + 1)
+    return near[..., :-1, :] * (1 - part) + near[..., 1:, :] * part
+
+
+def _by_source(parts: np.ndarray) -> np.ndarray:
+    """An array of shape ``(assumption, source, size, index)`` as one of shape ``(source, profile)``."""
+    return np.ascontiguousarray(np.moveaxis(parts, 1, 0)).reshape(parts.shape[1], -1)
+
+
+def _log_likelihood(flux: np.ndarray, variance: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Logarithm of the probability of each profile, its flux at its best: float64, shape ``(source, size, index)``.
 
     Parameters
     ----------
     flux, variance : numpy.ndarray
         float64, shape ``(ring, source)``.
     expected : numpy.ndarray
-        float64, shape ``(ring, width, source, size, index)``: light of each profile in each ring.
-    prior, chosen : numpy.ndarray
-        float64 and bool, shape ``(width, source, size, index)`` or ``(width, source, size, 1)``.
+        float64, shape ``(ring, source, size, index)``: light of each profile in each ring.
     """
-    precision, pull = (values[:, None, :, None, None] for values in (1 / variance, flux / variance))
+    precision, pull = (values[..., None, None] for values in (1 / variance, flux / variance))
     spread = 1 / (expected * expected * precision).sum(axis=0)
     best = (expected * pull).sum(axis=0) * spread
     # The flux is marginalised over, with a prior of 1 / flux.
-    found = 0.5 * best**2 / spread + 0.5 * np.log(spread) - np.log(np.maximum(best, 1e-30)) + prior
-    positive = (best > 0) & chosen
-    # Where no profile has positive light, all are alike.
-    some = positive.any(axis=(0, 2, 3), keepdims=True)
-    return np.where(positive, found, np.where(some | ~chosen, -np.inf, 0.0))
-
-
-def _log_prior(sizes: np.ndarray) -> np.ndarray:
-    """Concentrated profiles are rarer, and most are as large as they look: float64, shape ``(..., size, index)``."""
-    steep = np.maximum(np.array(SERSIC_INDICES) - 1, 0)
-    return -_STEEP * steep - 0.5 * (np.log(sizes / 0.8) / 0.7)[..., None] ** 2
+    found = 0.5 * best**2 / spread + 0.5 * np.log(spread) - np.log(np.maximum(best, 1e-30)) + _LOG_PRIOR
+    return np.where(best > 0, found, -np.inf)

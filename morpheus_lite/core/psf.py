@@ -34,7 +34,7 @@ class MoffatPsf:
         Stars that it was measured on; 0 where it was given, or is unknown.
     origin : str
         ``"given"``, ``"stars"``; ``"sources"`` where there are too few stars, and ``fwhm`` is that of the sharpest
-        sources, which is an upper limit; ``"unknown"``.
+        sources, which is an upper limit; ``"filter"``, what is usual for the filter; ``"unknown"``.
     """
 
     fwhm: float = float("nan")
@@ -95,6 +95,47 @@ class MoffatPsf:
         """The PSF that `record` kept."""
         fwhm, beta = (float("nan") if record[name] is None else float(record[name]) for name in ("fwhm", "beta"))
         return cls(fwhm, beta, int(record["n_stars"]), str(record["origin"]))
+
+
+_USUAL_FWHM = {
+    "F275W F336W F390W": 0.08,
+    "F435W F475W F555W F606W": 0.085,
+    "F625W F775W F814W F850LP": 0.09,
+    "F098M F105W": 0.155,
+    "F110W F125W F127M": 0.165,
+    "F139M F140W": 0.172,
+    "F153M F160W": 0.18,
+    "F070W F090W": 0.035,
+    "F115W": 0.042,
+    "F140M F150W": 0.051,
+    "F162M F164N F182M F187N F200W F210M F212N": 0.067,
+    "F250M F277W F300M": 0.096,
+    "F322W2 F335M F356W F360M": 0.118,
+    "F410M F430M F444W F460M F480M": 0.147,
+    "F560W": 0.207,
+    "F770W": 0.269,
+    "F1000W F1130W": 0.35,
+    "F1280W F1500W": 0.45,
+    "F1800W": 0.59,
+    "F2100W": 0.67,
+    "F2550W": 0.80,
+    "VIS": 0.16,
+}
+
+
+def usual_psf(band: str, pixel_scale: float | None) -> MoffatPsf:
+    """The PSF that drizzled images in a filter of HST, JWST or Euclid VIS usually have, to 10 %; unknown for others.
+
+    Examples
+    --------
+    >>> usual_psf("F160W", 0.06).fwhm, usual_psf("DECAM-Z", 0.26).is_known
+    (3.0, False)
+    """
+    widths = {name: fwhm for names, fwhm in _USUAL_FWHM.items() for name in names.split()}
+    fwhm = widths.get(band)
+    if fwhm is None or pixel_scale is None:
+        return MoffatPsf()
+    return MoffatPsf(fwhm / pixel_scale, origin="filter")
 
 
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
