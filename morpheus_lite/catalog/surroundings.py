@@ -209,10 +209,9 @@ def measure_surroundings(
         sizes = [
             scale * math.sqrt(stamp.ellipse.a * stamp.ellipse.b) for scale, stamp in zip(scales, stamps, strict=True)
         ]
-        in_bands = [
-            _correct_point(*one, psfs, from_space) if point else one[-1].in_bands
-            for point, *one in zip(points, stamps, light, sizes, profiles, strict=True)
-        ]
+        in_bands = [profile.in_bands for profile in profiles]
+        for k in np.flatnonzero(points):
+            in_bands[k] = _correct_point(stamps[k], light[k], sizes[k], profiles[k], psfs, from_space)
         return list(map(_Source, light, profiles, structures, in_bands, points, sizes))
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
@@ -281,9 +280,9 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
     unknown = np.full(N_RADII, np.nan)
-    for name in ("radii", "growth"):
-        known = [getattr(one.profile, name) if one else unknown for one in found]
-        values["growth_radii" if name == "radii" else name] = np.array(known).reshape(-1, N_RADII)
+    radii = [one.profile.radii if one else unknown for one in found]
+    growth = [one.profile.growth if one else unknown for one in found]
+    values |= {"growth_radii": np.reshape(radii, (-1, N_RADII)), "growth": np.reshape(growth, (-1, N_RADII))}
     for index, axis in enumerate("xy"):
         values[f"{axis}_centroid_err"] = np.array([one.isophotal_error[index] if one else np.nan for one in light])
         values[f"{axis}_centroid_win"] = np.array([one.centroid[index] if one else np.nan for one in light])
