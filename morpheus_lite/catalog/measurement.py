@@ -128,8 +128,9 @@ def measure(
     source's own photons is added where the gain is known and the RMS planes do not hold it; ``meta["photon_noise"]``
     says so.
     ``total_flux`` is the Kron flux over the share of the light in the Kron ellipse, from a fit of Sersic profiles to
-    the detection image (`~morpheus_lite.catalog.total_flux`); of blended and crowded sources it is no more than their
-    own light allows (`~morpheus_lite.catalog.blended_totals`). Beyond the segment, a row depends on the pixels within
+    the detection image behind the PSF of each band (`~morpheus_lite.catalog.total_flux`); of sources in the light of
+    others, measured less models of these (`~morpheus_lite.catalog.blended_totals`). Beyond the segment, and these
+    models, a row depends on the pixels within
     `MeasureOptions.margin` of its bounding box.
     """
     options = options or MeasureOptions()

@@ -55,7 +55,7 @@ _EXTENT = (
     ColumnDefinition("y_centroid_win_err", "f8", u.pix, "noise of y_centroid_win"),
     ColumnDefinition("kron_radius", "f8", _RATIO, "first moment of the light, in units of the semi-axes"),
     ColumnDefinition(
-        "total_correction", "f8", _RATIO, "all of the light over that in the Kron ellipse, by its profile"
+        "total_correction", "f8", _RATIO, "all of the light over that in the Kron ellipse, in the detection image"
     ),
     ColumnDefinition("total_correction_err", "f8", _RATIO, "uncertainty of total_correction"),
     ColumnDefinition("half_light_radius", "f8", u.pix, "circle with half of the Kron flux of the detection image"),
@@ -121,8 +121,8 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     pairs = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
     pairs[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}, as measured"
     pairs[f"total_flux_{band}"] = (
-        f"all of the light in {band}: kron_flux_{band} times total_correction (of stars seen from space, that of "
-        "the band), what has no data added; of blended and crowded sources no more than their own share, grown"
+        f"all of the light in {band}: kron_flux_{band} less the light of neighbours, corrected by its profile and the "
+        "PSF of the band, what has no data added"
     )
     for name in settings.aperture_names(image.pixel_scale):
         number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")

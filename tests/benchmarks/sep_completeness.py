@@ -1,0 +1,96 @@
+"""Completeness by magnitude against sep at one purity, on our own fields and on those of the second simulator.
+
+    python tests/benchmarks/sep_completeness.py --own 8211 8212 8213 8214 --second 400080 400081 400082 400083
+
+Fields of 384 x 384 px: those of `simulate_field` at the depth of GOODS-S (model ``hst``), and of
+``weights/recipes/second_simulator.py`` at reference depth (model ``any``). sep runs with ``filter_type="conv"`` on the
+S/N-weighted stack of all bands. Each tool has the lowest threshold at which so many of its detections are true (that
+is, not mostly sky, or with ``--wrong unmatched`` a true source each); if it never is as pure, the purest. Ours is
+shown at its own threshold too.
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from compare_detection import pure_point, scored
+from detectors import Detector, morpheus, sep_on_stack
+
+from morpheus_lite.evaluation import Scores, Truth, truth_of_simulation
+from morpheus_lite.simulation import observe, plain_conditions, simulate_field
+
+EDGES = (16, 22, 23, 24, 25, 26, 27)
+
+
+def own_field(seed: int) -> Truth:
+    """A field of the simulator that the networks are trained on."""
+    field = simulate_field(seed, shape=(384, 384))
+    seen = observe(field, plain_conditions(field), np.random.default_rng([seed, 2]))
+    return truth_of_simulation(field, seen, name=str(seed))
+
+
+def second_field(seed: int) -> Truth:
+    """A field of the second simulator."""
+    sys.path.append(str(Path(__file__).parents[2] / "weights" / "recipes"))
+    from second_simulator import make_field
+
+    field = make_field(seed)
+    seen = observe(field, plain_conditions(field), np.random.default_rng([seed, 3]))
+    return truth_of_simulation(field, seen, name=str(seed))
+
+
+def completeness(scores: Scores) -> list[tuple[int, int]]:
+    """True sources and those that were found, by magnitude."""
+    sources = scores.truth_sources
+    magnitude, found = np.asarray(sources["magnitude"]), np.asarray(sources["match"]) > 0
+    bins = [(magnitude >= low) & (magnitude < high) for low, high in itertools.pairwise(EDGES)]
+    return [(int(here.sum()), int((here & found).sum())) for here in bins]
+
+
+def purity(scores: Scores, wrong: str) -> float:
+    """Share of the detections that are not wrong."""
+    found = scores.detections
+    return float(np.mean(found["fate"] != "spurious" if wrong == "spurious" else found["match"] > 0))
+
+
+def compare(fields: Sequence[Truth], model: str, least: float, wrong: str) -> None:
+    """Print a table."""
+    sep = replace(sep_on_stack("noise"), thresholds=np.arange(0.8, 4.01, 0.2))
+    ours = morpheus(model)
+    tools: list[tuple[str, Detector, float]] = [
+        (f"{tool.name} at purity {least:g}", tool, pure_point(tool, fields, least, wrong).threshold)
+        for tool in (sep, ours)
+    ]
+    tools.append((f"{ours.name} as it is", ours, ours.usual))
+    print(f"{'':34s}{'threshold':>10s}{'purity':>8s}" + "".join(f"{a:>7d}-{b}" for a, b in itertools.pairwise(EDGES)))
+    for name, tool, threshold in tools:
+        scores = scored(tool, threshold, fields, name)
+        cells = [f"{found / n:.2f} ({n})" if n else "-" for n, found in completeness(scores)]
+        print(
+            f"{name:34s}{threshold:10.2f}{purity(scores, wrong):8.3f}" + "".join(f"{cell:>10s}" for cell in cells),
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print a table for each simulator."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--own", type=int, nargs="*", default=[])
+    parser.add_argument("--second", type=int, nargs="*", default=[])
+    parser.add_argument("--purity", type=float, default=0.99)
+    parser.add_argument("--wrong", choices=("unmatched", "spurious"), default="spurious")
+    chosen = parser.parse_args()
+    if chosen.own:
+        print("own fields, bin in F160W (number of true sources)")
+        compare([own_field(seed) for seed in chosen.own], "hst", chosen.purity, chosen.wrong)
+    if chosen.second:
+        print("second simulator, bin in F160W or the first band")
+        compare([second_field(seed) for seed in chosen.second], "any", chosen.purity, chosen.wrong)
+
+
+if __name__ == "__main__":
+    main()
