@@ -72,7 +72,7 @@ def _mixture(stamp: Stamp) -> np.ndarray:
     weights = stamp.weights[stamp.source_mask]
     light = np.maximum((weights * stamp.light[stamp.source_mask]).sum(axis=0), 0)
     light = light if light.any() else weights.sum(axis=0)
-    return light / light.sum()
+    return light / light.sum() if light.any() else np.full(len(light), 1 / len(light))
 
 
 def _correct_point(
