@@ -11,6 +11,7 @@ from astropy import units as u
 from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, curve_of_growth
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.isophotal import windowed_centroid
+from morpheus_lite.catalog.matched_apertures import MatchedApertures
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.units import count_scale, kind_of_unit, parse_unit
@@ -155,6 +156,8 @@ class Photometry:
         Whether another source lies inside the Kron ellipse.
     wings_error : numpy.ndarray
         float64, shape ``(band,)``: error of the light of neighbours that was subtracted in the Kron ellipse.
+    matched : (numpy.ndarray, numpy.ndarray) or None
+        float64, shape ``(circle, band)``: light in the circles on the common PSF, and its error; None if not asked for.
     """
 
     flux: np.ndarray
@@ -171,6 +174,7 @@ class Photometry:
     background: np.ndarray
     crowded: bool
     wings_error: np.ndarray
+    matched: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def measure_photometry(
@@ -181,6 +185,7 @@ def measure_photometry(
     options: MeasureOptions,
     *,
     central: CurveOfGrowth | None = None,
+    matched: MatchedApertures | None = None,
 ) -> Photometry:
     """Measure one stamp.
 
@@ -198,6 +203,8 @@ def measure_photometry(
         Kron parameters, local background.
     central : CurveOfGrowth, optional
         Curve of growth of the detection image about the centre, where it is known already.
+    matched : MatchedApertures, optional
+        The circles on the common PSF of all bands.
     """
     moment = kron_radius(stamp, options.kron_min_radius)
     scale = options.kron_scale * moment
@@ -237,6 +244,7 @@ def measure_photometry(
         background=background,
         crowded=crowded,
         wings_error=_doubt_of_wings(stamp, kron),
+        matched=None if matched is None else _matched_sums(stamp, matched, (y, x), background[:-1], bands),
         **_isophotal(stamp, light, detection),
     )
 
@@ -302,6 +310,32 @@ def _sums(
     variance = np.einsum("ap,pb->ab", flat * flat, variance)
     variance *= np.stack([band.sky.factor(area) for band, area in zip(bands, areas.T, strict=True)], axis=1) ** 2
     return *_where_covered(flux, np.sqrt(variance + _photons(flux, bands)), areas), areas / whole
+
+
+def _matched_sums(
+    stamp: Stamp,
+    apertures: MatchedApertures,
+    centre: tuple[float, float],
+    background: np.ndarray,
+    bands: Sequence[BandNoise],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Light on the common PSF less the sky, and its error: float64, shape ``(aperture, band)``; NaN where not whole."""
+    down, right = (np.arange(n) - at for n, at in zip(stamp.source_mask.shape, centre, strict=True))
+    weights = apertures.at(np.hypot(down[:, None], right))
+    areas = weights.sum(axis=(2, 3))
+    flux = np.einsum("abyx,yxb->ab", weights, stamp.light) - areas * background
+    factors = np.stack(
+        [band.sky.factor(area) for band, area in zip(bands, np.nan_to_num(areas).T, strict=True)], axis=1
+    )
+    variance = np.einsum("abyx,yxb->ab", weights**2, stamp.variance) * factors**2 + _photons(flux, bands)
+    # Light that is missing would be missing by other shares in every band.
+    whole = np.array(
+        [
+            [not weight[~there].any() for weight, there in zip(one, np.moveaxis(stamp.covered, 2, 0), strict=True)]
+            for one in weights
+        ]
+    )
+    return np.where(whole, flux, np.nan), np.where(whole, np.sqrt(variance), np.nan)
 
 
 def _where_covered(flux: np.ndarray, error: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

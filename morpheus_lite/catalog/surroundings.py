@@ -7,9 +7,10 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
-from morpheus_lite.catalog.band_psfs import psfs_of_totals
+from morpheus_lite.catalog.band_psfs import known_psfs, psfs_of_totals
 from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
+from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.neighbors import Neighbors
 from morpheus_lite.catalog.nonparametric import LEAST_SNR, Structure, central_curves, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
@@ -175,6 +176,7 @@ def measure_surroundings(
     bands = [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
     psfs = psfs_of_totals(image, options, mesh)
     from_space = options.psf_fwhm is None and is_from_space(image.bands)
+    matched = matched_apertures(radii, known_psfs(image, options, mesh)) if options.matched else None
     boxes = sources.boxes
     sigmas = sky_noise(image, shapes, noise, mesh)
 
@@ -191,7 +193,7 @@ def measure_surroundings(
         stamps = [cut(row) for row in rows]
         centrals = central_curves(stamps) if options.structure else []
         light = [
-            measure_photometry(stamp, detection.noise, bands, radii, options, central=central)
+            measure_photometry(stamp, detection.noise, bands, radii, options, central=central, matched=matched)
             for stamp, central in zip_longest(stamps, centrals)
         ]
         for stamp, one in zip(stamps, light, strict=True):
@@ -311,6 +313,12 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
                 values[f"{prefix}_covered_{suffix}"] = covered[:, kinds.index(kind), index]
             if zero_point is not None and kind != "segment":
                 values |= calibrated(one_flux, one_error, float(zero_point), f"{prefix}_{{}}_{suffix}")
+        for part, name in enumerate(names if options.matched else ()):
+            both = [one.matched if one else None for one in light]
+            one_flux, one_error = (np.array([two[k][part, index] if two else np.nan for two in both]) for k in (0, 1))
+            values |= {f"matched_flux_{name}_{band}": one_flux, f"matched_fluxerr_{name}_{band}": one_error}
+            if zero_point is not None:
+                values |= calibrated(one_flux, one_error, float(zero_point), f"matched_{{}}_{name}_{band}")
         background = np.array([one.background[index] if one else np.nan for one in light])
         values[f"local_background_{band}"] = np.where(np.isfinite(flux[:, 1, index]), background, np.nan)
     return values

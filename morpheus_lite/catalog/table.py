@@ -9,7 +9,8 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, QTable
 
-from morpheus_lite.catalog.band_psfs import psfs_of_totals
+from morpheus_lite.catalog.band_psfs import known_psfs, psfs_of_totals
+from morpheus_lite.catalog.matched_apertures import can_match
 from morpheus_lite.catalog.nonparametric import LEAST_SNR
 from morpheus_lite.catalog.photometry import find_gains
 from morpheus_lite.catalog.rows import RowSettings
@@ -128,15 +129,19 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
         number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")
         radius = f"{number.replace('p', '.')} {unit_name}"
         pairs[f"aper_flux_{name}_{band}"] = f"light within a radius of {radius} in {band}"
+        if settings.matched:
+            pairs[f"matched_flux_{name}_{band}"] = (
+                f"light in {band} within a radius of {radius}, on the PSF that all bands have in common"
+            )
     columns = []
     for name, meaning in pairs.items():
         columns.append(ColumnDefinition(name, "f8", unit, meaning + note))
         error = name.replace("_flux_", "_fluxerr_")
         doubt = ", and of profile, PSF and blending" if name.startswith("total_") else ""
         columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
-        if not name.startswith("total_"):
+        if not name.startswith(("total_", "matched_")):
             columns.append(_covered(name))
-        if name.startswith("aper_") and zero_point is not None:
+        if name.startswith(("aper_", "matched_")) and zero_point is not None:
             columns += _magnitude_columns(name)
     if settings.deblended_flux:
         meaning = f"light of the segment in {band}, blended pixels shared between the pieces of their parent"
@@ -294,8 +299,8 @@ _UCDS = {
     "ellipticity": "src.ellipticity",
     "snr": "stat.snr",
     "kron_radius|concentration|asymmetry|gini|m20": "src.morph.param",
-    "(segment|kron|total|aper|shared)_flux_.*": "phot.flux",
-    "(kron|total|aper)_mag_.*": "phot.mag",
+    "(segment|kron|total|aper|matched|shared)_flux_.*": "phot.flux",
+    "(kron|total|aper|matched)_mag_.*": "phot.mag",
     "(kron|total)_fnu_.*": "phot.flux.density",
     "(segment|kron|aper|shared)_covered_.*|[a-z]+_pixel_fraction": "stat.filling",
     "(local_)?background_.*": "instr.background",
@@ -331,8 +336,11 @@ _STACKED = (
 
 _UNMATCHED = (
     "not matched: every band keeps its own PSF, so that circular apertures hold less of the light in bands with a "
-    "wider PSF, and their colours are off by that; colours of total fluxes suffer least"
+    "wider PSF, and their colours are off by that; colours of total fluxes suffer least, and match_psf adds apertures "
+    "on one PSF"
 )
+_MATCHED = "matched_flux is on the PSF that {} have in common; aper_flux is on that of each band"
+_NO_PSF = "matched_flux is NaN in {}, whose PSF (FWHM and index) is neither given nor measured on stars"
 
 
 def finish_table(
@@ -380,13 +388,24 @@ def finish_table(
     meta["background"] = options.background_of(by_votes=settings.maps == "vote") or "none"
     meta["flag_bits"] = {"flags": SourceFlag.explained(), "flags_<band>": BandFlag.explained()}
     if options.photometry:
-        meta |= {"aperture_colours": _UNMATCHED} if image.n_bands > 1 else {}
+        meta |= {"aperture_colours": _colours(image, settings)} if image.n_bands > 1 else {}
         meta |= {"kron_scale": options.kron_scale, "aperture_radii": list(options.aperture_names(image.pixel_scale))}
         gains = zip(image.bands, find_gains(image, options.gain), strict=True)
         psfs = psfs_of_totals(image, options, settings.background)
         meta["total_psf"] = {name: psf.record() for name, psf in zip(image.bands, psfs, strict=True)}
         meta |= {"psf_fwhm": options.psf_fwhm, "photon_noise": {name: gain.statement for name, gain in gains}}
     return build_table(columns, values, meta)
+
+
+def _colours(image: SkyImage, settings: RowSettings) -> str:
+    """Say which apertures give colours."""
+    if not settings.options.matched:
+        return _UNMATCHED
+    psfs = dict(zip(image.bands, known_psfs(image, settings.options, settings.background), strict=True))
+    known = [band for band, psf in psfs.items() if can_match(psf)]
+    others = [band for band in image.bands if band not in known]
+    parts = [_MATCHED.format(", ".join(known))] * bool(known) + [_NO_PSF.format(", ".join(others))] * bool(others)
+    return "; ".join(parts)
 
 
 def _zero_point_record(image: SkyImage, index: int) -> dict[str, Any]:

@@ -72,6 +72,13 @@ class MeasureOptions:
         "models see the image binned.",
         metavar="[NAME=]FWHM[,BETA]|FILE",
     )
+    match_psf: bool = option(
+        False,
+        "Add aperture fluxes on one PSF, the widest, for colours.",
+        more="The columns are ``matched_flux_<radius>_<band>``; NaN in bands whose PSF (FWHM and index) is neither "
+        "given nor measured on stars. Without this they are there where the PSFs of several bands are given. Needs "
+        "photometry.",
+    )
     gain: float | Mapping[str, float] | None = option(
         None,
         "Electrons per data unit.",
@@ -146,6 +153,12 @@ class MeasureOptions:
     def paper(cls) -> "MeasureOptions":
         """Options for the columns that need only the segments: those of Hausen & Robertson (2020), and fluxes."""
         return cls(photometry=False, structure=False)
+
+    @property
+    def matched(self) -> bool:
+        """Whether there are aperture fluxes on one PSF."""
+        given = len(self.psf) if isinstance(self.psf, Mapping) else 0
+        return self.photometry and (self.match_psf or given > 1)
 
     def background_of(self, *, by_votes: bool) -> str | float | None:
         """Choose what is subtracted, by whether rank votes find the sources; None leaves the image as it is."""

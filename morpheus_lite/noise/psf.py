@@ -35,7 +35,7 @@ _CORE_ERROR = 0.03  # of the light: PSFs are no Moffat profiles
 _SUBPIXELS = (np.arange(3) - 1) / 3
 _PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 _N_STEPS = 15
-_OF_MODEL = 1e4
+_OF_MODEL = 1e3  # S/N of the peak of a model: brighter, the rings of a diffraction pattern count for more than its core
 
 
 def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:

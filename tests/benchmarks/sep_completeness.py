@@ -13,14 +13,13 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from compare_detection import pure_point, scored
 from detectors import Detector, morpheus, sep_on_stack
 
-from morpheus_lite.evaluation import Scores, Truth, truth_of_simulation
+from morpheus_lite.evaluation import Truth, evaluate, truth_of_simulation
 from morpheus_lite.simulation import observe, plain_conditions, simulate_field
 
 EDGES = (16, 22, 23, 24, 25, 26, 27)
@@ -43,37 +42,54 @@ def second_field(seed: int) -> Truth:
     return truth_of_simulation(field, seen, name=str(seed))
 
 
-def completeness(scores: Scores) -> list[tuple[int, int]]:
-    """True sources and those that were found, by magnitude."""
-    sources = scores.truth_sources
-    magnitude, found = np.asarray(sources["magnitude"]), np.asarray(sources["match"]) > 0
-    bins = [(magnitude >= low) & (magnitude < high) for low, high in itertools.pairwise(EDGES)]
-    return [(int(here.sum()), int((here & found).sum())) for here in bins]
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Detections, those that are not wrong, and by magnitude the true sources and those that were found."""
+
+    detected: int
+    right: int
+    true: np.ndarray
+    found: np.ndarray
+
+    @property
+    def purity(self) -> float:
+        """Share of the detections that are not wrong."""
+        return self.right / max(self.detected, 1)
 
 
-def purity(scores: Scores, wrong: str) -> float:
-    """Share of the detections that are not wrong."""
-    found = scores.detections
-    return float(np.mean(found["fate"] != "spurious" if wrong == "spurious" else found["match"] > 0))
+def count(tool: Detector, threshold: float, fields: Sequence[Truth], wrong: str) -> Counts:
+    """Add up what a tool finds in all fields, whose bands may differ."""
+    each = []
+    for field in fields:
+        scores = evaluate(field, replace(tool(field.image, threshold), probability=None))
+        sources, detections = scores.truth_sources, scores.detections
+        right = detections["fate"] != "spurious" if wrong == "spurious" else detections["match"] > 0
+        magnitude, matched = np.asarray(sources["magnitude"]), np.asarray(sources["match"]) > 0
+        bins = [(magnitude >= low) & (magnitude < high) for low, high in itertools.pairwise(EDGES)]
+        each.append(
+            (len(detections), int(np.sum(right)), [one.sum() for one in bins], [sum(one & matched) for one in bins])
+        )
+    detected, right, true, found = zip(*each, strict=True)
+    return Counts(sum(detected), sum(right), np.sum(true, axis=0), np.sum(found, axis=0))
 
 
 def compare(fields: Sequence[Truth], model: str, least: float, wrong: str) -> None:
     """Print a table."""
-    sep = replace(sep_on_stack("noise"), thresholds=np.arange(0.8, 4.01, 0.2))
-    ours = morpheus(model)
-    tools: list[tuple[str, Detector, float]] = [
-        (f"{tool.name} at purity {least:g}", tool, pure_point(tool, fields, least, wrong).threshold)
-        for tool in (sep, ours)
-    ]
-    tools.append((f"{ours.name} as it is", ours, ours.usual))
-    print(f"{'':34s}{'threshold':>10s}{'purity':>8s}" + "".join(f"{a:>7d}-{b}" for a, b in itertools.pairwise(EDGES)))
-    for name, tool, threshold in tools:
-        scores = scored(tool, threshold, fields, name)
-        cells = [f"{found / n:.2f} ({n})" if n else "-" for n, found in completeness(scores)]
-        print(
-            f"{name:34s}{threshold:10.2f}{purity(scores, wrong):8.3f}" + "".join(f"{cell:>10s}" for cell in cells),
-            flush=True,
-        )
+    sep = replace(sep_on_stack("noise"), thresholds=np.arange(1.0, 2.81, 0.2))
+    ours = replace(morpheus(model), thresholds=np.append(-np.inf, np.geomspace(0.5, 2000, 9)))
+    print(f"{'':34s}{'threshold':>10s}{'purity':>8s}" + "".join(f"{a:>8d}-{b}" for a, b in itertools.pairwise(EDGES)))
+    rows = [(f"{ours.name} as it is", ours.usual, count(ours, ours.usual, fields, wrong))]
+    for tool in (sep, ours):
+        tried: list[tuple[float, Counts]] = []
+        for threshold in tool.thresholds.tolist():
+            tried.append((threshold, count(tool, threshold, fields, wrong)))
+            if tried[-1][1].purity >= least:
+                break
+        rows.append((f"{tool.name} at purity {least:g}", *max(tried, key=lambda one: one[1].purity)))
+    for name, threshold, one in rows:
+        pairs = zip(one.found, one.true, strict=True)
+        cells = "".join(f"{f'{found / n:.2f} ({n})' if n else '-':>11s}" for found, n in pairs)
+        print(f"{name:34s}{threshold:10.2f}{one.purity:8.3f}{cells}", flush=True)
 
 
 def main() -> None:
