@@ -166,9 +166,8 @@ def cut_stamp(
     wings, wings_error = None, 0.0
     if neighbors is not None:
         own, wings = (plane * usable for plane in neighbors.light(label, near.shape, corner))
-        scale, wings_error = _scale_of_wings(
-            *(summed(weights, one) for one in (light, own, wings)), near == 0, summed(weights**2, variance)
-        )
+        planes = [summed(weights, one) for one in (light, own, wings)]
+        scale, wings_error = _scale_of_wings(planes, near == 0, summed(weights**2, variance))
         wings *= scale
         light -= wings
     seen = np.ones((*near.shape, 1), dtype=bool) if whole else np.asarray(usable.any(axis=2, keepdims=True))
@@ -198,14 +197,12 @@ def cut_stamp(
     )
 
 
-def _scale_of_wings(
-    light: np.ndarray, own: np.ndarray, wings: np.ndarray, sky: np.ndarray, variance: np.ndarray
-) -> tuple[float, float]:
+def _scale_of_wings(planes: list[np.ndarray], sky: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
     """By how much the light of neighbours differs from their models, and the error of that.
 
     Parameters
     ----------
-    light, own, wings : numpy.ndarray
+    planes : list of numpy.ndarray
         float64, shape ``(y, x)``: what is seen, the model of the source itself, and those of its neighbours.
     sky : numpy.ndarray
         bool, shape ``(y, x)``: pixels without a source, in which the models are fitted to the light.
@@ -213,10 +210,9 @@ def _scale_of_wings(
         float64, shape ``(y, x)``: noise of the light.
     """
     known = sky & (variance > 0)
-    planes = np.stack([own[known], wings[known]])
-    weighted = planes / variance[known]
-    matrix = weighted @ planes.T
-    seen = weighted @ light[known]
+    light, *models = (plane[known] for plane in planes)
+    weighted = np.stack(models) / variance[known]
+    matrix, seen = weighted @ np.stack(models).T, weighted @ light
     before = 1 / _SPREAD_OF_WINGS**2
     matrix[1, 1] += before
     matrix[0, 0] += 1e-12 * matrix[1, 1] + 1e-300

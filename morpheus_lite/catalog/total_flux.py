@@ -486,7 +486,7 @@ _Shape = tuple[float | None, float]
 def _assumed_psfs(
     psfs: Sequence[MoffatPsf], diameters: np.ndarray, from_space: bool
 ) -> list[tuple[float, list[tuple[_Shape, np.ndarray]]]]:
-    """What the PSFs may be: how likely, and of each band, or of all of them, the shape and the FWHM at each source."""
+    """PSFs that are tried: how likely, and of each band, or of all of them, the shape and the FWHM at each source."""
     shapes: Sequence[_Shape] = _SPACE_SHAPES if from_space else _PSF_SHAPES
     priors = [_NO_WINGS if from_space and not wings else 0.0 for _, wings in shapes]
     if not psfs or not all(math.isfinite(psf.fwhm) for psf in psfs):
