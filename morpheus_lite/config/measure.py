@@ -156,7 +156,7 @@ class MeasureOptions:
 
     @property
     def matched(self) -> bool:
-        """Whether there are aperture fluxes on one PSF."""
+        """True if there are aperture fluxes on one PSF."""
         given = len(self.psf) if isinstance(self.psf, Mapping) else 0
         return self.photometry and (self.match_psf or given > 1)
 
