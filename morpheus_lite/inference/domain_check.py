@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from astropy.stats import mad_std
@@ -118,7 +117,7 @@ def check_domain(
             shown = ", ".join(f"{value:.3g}" for value in wrong)
             sentence = f"{QUANTITIES[name]}: {shown}, trained on {least:g} to {largest:g}"
             (outside if _is_far(name, wrong, least, largest) else notes).append(sentence)
-    limits = [psf.fwhm for psf in noise.psf if psf.origin == "sources"]
+    limits = [psf.fwhm for psf in Bands.of(image, bands, noise).noise.psf if psf.origin == "sources"]
     if "psf_fwhm" in ranges and max(limits, default=0) > ranges["psf_fwhm"][1]:
         notes.append(f"{QUANTITIES['psf_fwhm']}: at most {max(limits):.3g}, and too few stars to tell; --psf gives it")
     return DomainCheck(measured, tuple(outside), tuple(notes))
@@ -148,11 +147,11 @@ def measure_domain(image: ImageSource, bands: tuple[str, ...], noise: Background
     snr, valid = seen.snr(middle(seen.shape, _SIDE // factor))
     if seen is not whole:
         snr = snr / sky_scatter([(snr, valid)])
-    psfs = [psf for psf in _present(whole.noise.psf, whole) if psf.is_known]
+    psfs = [psf for band, psf in enumerate(whole.noise.psf) if band in whole.present and psf.is_known]
     planes = [(snr[..., band], valid[..., band]) for band in whole.present]
     large, scale = noise.large, image.pixel_scale
     bright = np.asarray((np.where(valid, snr, 0) > 2).any(axis=2))
-    found = {
+    found: dict[str, Sequence[float | None]] = {
         "pixel_scale": [scale],
         "psf_fwhm": [psf.fwhm / factor for psf in psfs],
         "psf_beta": [seen_beta(psf) for psf in psfs],
@@ -166,11 +165,6 @@ def measure_domain(image: ImageSource, bands: tuple[str, ...], noise: Background
         name: tuple(round(float(v), 4) for v in row if v is not None and np.isfinite(v)) for name, row in found.items()
     }
     return {name: row for name, row in values.items() if row}
-
-
-def _present(values: Sequence[Any], whole: Bands) -> list[Any]:
-    """Those of the bands that the image has; none where there are none."""
-    return [values[band] for band in whole.present] if values else []
 
 
 def noise_correlation(snr: np.ndarray, valid: np.ndarray) -> float:

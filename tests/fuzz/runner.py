@@ -139,8 +139,8 @@ class _Worker:
             lines.put(None)
 
         threading.Thread(target=listen, daemon=True).start()
-        # Imports and whole files are not part of the first case.
-        if lines.get(timeout=300) != "ready":
+        # Imports and whole files are not part of the first case; beside other work they take minutes.
+        if lines.get(timeout=1800) != "ready":
             raise RuntimeError("a worker of the fuzzer does not start")
 
     def stop(self) -> None:
