@@ -1,12 +1,12 @@
 """Stamps: the surroundings of one source, with its neighbours taken out."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from morpheus_lite.catalog.neighbors import Neighbors
-from morpheus_lite.catalog.overlap import ellipse_overlap
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.detection_image import DetectionImage, summed
 
@@ -270,3 +270,52 @@ def _mirrored(
     filled[y, x] = np.where(taken & there, light[opposite_y, opposite_x], 0)
     covered[y, x] = np.where(taken, there, usable[y, x])
     return filled, covered
+
+
+def ellipse_overlap(
+    shape: tuple[int, int], centre: tuple[float, float], a: float, b: float, theta: float = 0.0
+) -> np.ndarray:
+    """Share of each pixel inside an ellipse.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image in pixels.
+    centre : (float, float)
+        Row and column of the centre, in pixels.
+    a, b : float
+        Semi-axes in pixels.
+    theta : float
+        Axis ``a``, counter-clockwise from the x axis, in radians.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(y, x)``; photutils computes it, in the box that the ellipse may reach.
+
+    Examples
+    --------
+    >>> float(ellipse_overlap((9, 9), (4.0, 4.0), 3.0, 3.0).sum().round(9))
+    28.274333882
+    """
+    from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
+
+    share = np.zeros(shape)
+    cosine, sine = math.cos(theta), math.sin(theta)
+    reach = math.hypot(a * sine, b * cosine), math.hypot(a * cosine, b * sine)
+    down, right = (_around(length, at, far) for length, at, far in zip(shape, centre, reach, strict=True))
+    height, width = down.stop - down.start, right.stop - right.start
+    if height and width:
+        left, lower = right.start - 0.5 - centre[1], down.start - 0.5 - centre[0]
+        grid = (left, left + width, lower, lower + height, width, height)
+        if a == b:
+            share[down, right] = circular_overlap_grid(*grid, a, 1, 1)
+        else:
+            share[down, right] = elliptical_overlap_grid(*grid, a, b, theta, 1, 1)
+    return share
+
+
+def _around(length: int, at: float, far: float) -> slice:
+    """The pixels along one axis that an ellipse may reach."""
+    first, last = math.floor(at - far + 0.5), math.ceil(at + far - 0.5)
+    return slice(min(max(first, 0), length), max(min(last + 1, length), 0))
