@@ -189,6 +189,32 @@ def test_kron_fluxes_are_those_of_photutils():
     np.testing.assert_allclose(table["x_centroid_win"].value, place[:, 0], atol=0.02)
 
 
+def test_apertures_and_radii_are_those_of_sep_and_photutils():
+    sep = pytest.importorskip("sep")
+    data, labels, _ = grid(2000, n=3)
+    options = MeasureOptions(background="none")
+    table = measure(labels, sky(data), maps_of(labels.shape), noise=WHITE, options=options)
+    place = [np.asarray(table[f"{axis}_centroid_win"]) for axis in "xy"]
+    flux, error, _ = sep.sum_circle(data, *place, 5.0, err=1.0, subpix=0)
+    np.testing.assert_allclose(table["aper_flux_5px_F160W"], flux, rtol=1e-4)
+    np.testing.assert_allclose(table["aper_fluxerr_5px_F160W"], error, rtol=0.05)
+    centre = [np.asarray(table[f"{axis}_centroid"]) for axis in "xy"]
+    kron = np.asarray(table["kron_flux_F160W"])
+    theirs, _ = sep.flux_radius(data, *centre, np.full(len(kron), 15.0), 0.5, normflux=kron, subpix=5)
+    oracle = SourceCatalog(data, SegmentationImage(labels), kron_params=(2.5, 1.4, 0.0))
+    radius, doubt = (np.asarray(table[f"half_light_radius{kind}"]) for kind in ("", "_err"))
+    half_light = oracle.flux_radius if hasattr(oracle, "flux_radius") else oracle.fluxfrac_radius
+    for other in (theirs, half_light(0.5).value):
+        assert np.all(np.abs(radius - other) < doubt)
+    segment = np.asarray(table["segment_flux_F160W"])
+    np.testing.assert_allclose(segment, oracle.segment_flux, rtol=1e-5)
+    win, win_error = sep.winpos(data, *centre, np.asarray(table["half_light_radius"]) * 2 / 2.355)[:2], 0.5
+    for axis, other in zip("xy", win, strict=True):
+        assert np.all(
+            np.abs(table[f"{axis}_centroid_win"].value - other) < win_error * table[f"{axis}_centroid_win_err"].value
+        )
+
+
 def test_the_curve_of_growth_of_a_gaussian():
     growth = curve_of_growth(gaussian((101, 101), 50.3, 49.8, 4, 100), 50.3, 49.8, 45)
     truth = 100 * (1 - np.exp(-0.5 * growth.radii**2 / (16 + 1 / 6)))
