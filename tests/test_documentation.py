@@ -27,6 +27,9 @@ OF_OTHERS = {
     "--sides",
     "--by-kind",
     "--psf",
+    "--follow",
+    "--side",
+    "--tiles",
 }
 """Options of other programs, and of the benchmarks."""
 

@@ -251,7 +251,7 @@ def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, 
 
 
 def _empty_squares(n_empty: np.ndarray, side: int, step: int) -> np.ndarray:
-    """Which of the squares that begin at every ``step``-th pixel hold no source: int64, counted row by row."""
+    """Numbers of the squares, of those that begin at every ``step``-th pixel, without a source: int64, row by row."""
     if min(n_empty.shape) <= side:
         return np.zeros(0, dtype=np.int64)
     begin, end = slice(None, -side, step), slice(side, None, step)
