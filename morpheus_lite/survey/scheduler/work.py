@@ -15,8 +15,7 @@ from typing import Any
 from astropy.table import QTable
 
 from morpheus_lite import __version__
-from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError
-from morpheus_lite.io import read_catalog
+from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError, reading
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.pipeline.classify import Products, classify_file
@@ -235,8 +234,16 @@ def _check_products(products: Products) -> None:
                 shapes = {hdu.shape for hdu in hdus[1:]}
             if shapes != {products.shape}:
                 raise OSError(f"{path.name} was written with planes of {products.shape}, but has {shapes}")
-        if name == "catalog" and len(read_catalog(path)) != len(products.table or ()):
+        if name == "catalog" and _n_rows(path) != len(products.table or ()):
             raise OSError(f"{path.name} was written with {len(products.table or ())} rows, but has another number")
+
+
+def _n_rows(path: Path) -> int:
+    """Rows of a Parquet file, all of which is read."""
+    from pyarrow import parquet
+
+    with reading(path):
+        return parquet.read_table(path).num_rows
 
 
 def _put_in_place(
