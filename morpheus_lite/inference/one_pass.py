@@ -315,7 +315,7 @@ def _nan_outside(plane: np.ndarray, classified: np.ndarray) -> np.ndarray:
 
 
 def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a network is shown of a tile, and what there is.
+    """Input of the network for a tile, and the validity of its pixels.
 
     Returns
     -------
