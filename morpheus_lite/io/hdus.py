@@ -25,6 +25,7 @@ _DETECTOR_KEYWORDS = ("CCDNUM", "CCDCHIP", "CHIPNUM", "DET_ID", "CCDID", "IMAGEI
 _UTYPES = {"STDDEV": "rms", "VARIANCE": "variance", "INVERSEVARIANCE": "weight"}
 _HDUCLASSES = {"MSE": "variance", "RMSE": "rms", "INVMSE": "weight"}
 _EXPOSURE_UNITS = ("S", "SEC", "SECOND", "SECONDS", "COUNTS", "ELECTRONS")
+_MOST_BANDS = 256
 _HINT = "choose by number or name, as in FILE[1] or FILE[SCI], or give each band its own: {'F160W': 'FILE[1]', ...}"
 
 
@@ -223,6 +224,11 @@ def _stack_shape(candidate: _Candidate, where: str) -> tuple[int, int, int]:
     if any(length != 1 for length in shape[:-3]):
         raise InputError(f"{where}[{candidate.number}] has shape {shape}; expected (y, x) or (band, y, x)")
     planes, height, width = (1, *shape)[-3:]
+    if planes > _MOST_BANDS:
+        raise InputError(
+            f"{where}[{candidate.number}] has {planes} planes; expected one per band, {_MOST_BANDS} at most: give a "
+            "white-light image, or sums over wavelength, of a cube of spectra"
+        )
     if planes > 8 >= width:
         raise InputError(
             f"{where}[{candidate.number}] has shape {shape}, as if its bands came last; a FITS cube has them first, "

@@ -164,6 +164,8 @@ def _scan(stream: BinaryIO, where: str) -> tuple[dict[bytes, int], bool] | None:
                 keyword, value = match[1], int(match[2])
                 # Of a keyword that is there twice, astropy may count to either.
                 impossible = keyword in _COUNTED and not 0 <= value <= _MOST_COUNTED
+                if not impossible and cards.get(keyword, value) != value:
+                    raise InputError(f"{where}: {keyword.decode()} is there twice, as {cards[keyword]} and as {value}")
                 cards[keyword] = value if impossible else cards.get(keyword, value)
         if len(block) < _BLOCK:
             return None

@@ -68,6 +68,14 @@ REFUSED = {
         r"a.fits\[1\]: its header says -\d+ bytes of pixels; NAXISn, PCOUNT and GCOUNT are",
     ),
     "groups that end before the file begins": (lambda: with_card(plain(), "GCOUNT", "-1"), r"a.fits cannot be read"),
+    "an axis, said twice": (
+        lambda: with_card(plain(OBSERVER="x"), "OBSERVER", "65536", becomes="NAXIS2"),
+        r"a.fits\[1\]: NAXIS2 is there twice, as 44 and as 65536",
+    ),
+    "a cube of spectra": (
+        lambda: content_of(fits.ImageHDU(np.ones((300, 20, 20), np.float32), name="SCI")),
+        r"a.fits\[1\] has 300 planes; expected one per band",
+    ),
     "columns": (
         lambda: with_card(tiles("RICE_1"), "TFIELDS", "2147483647"),
         r"\[1\]: TFIELDS is 2147483647; FITS allows",
@@ -159,7 +167,7 @@ def test_a_card_that_nobody_needs_is_left_out_with_a_warning(tmp_path):
     ("keyword", "value", "message"),
     [
         ("CTYPE1", "'RA---TAB'", "places on the sky from a -TAB table are not supported"),
-        ("CRVAL1", "'53.16'", "CRVAL1 is '53.16'; expected a number"),
+        ("CRVAL1", "'fifty'", "CRVAL1 is 'fifty'; expected a number"),
     ],
 )
 def test_a_wcs_that_wcslib_cannot_be_given_is_left_out(keyword, value, message, tmp_path):
