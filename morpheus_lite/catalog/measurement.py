@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -326,6 +327,10 @@ def measure_groups(
         SourceGroup(group.window, fits[group.members])
         for group in source_groups(labels.boxes[fits], margins[fits], labels.shape, tile)
     ]
+    if settings.options.photometry:
+        # Loaded before processes fork: each of them would spend half a second on it.
+        for name in ("photutils.geometry", "scipy.optimize"):
+            import_module(name)
     # Files that are open have one position, which forked processes would share: each opens them again.
     image.close()
     look = partial(_measure_group, labels=labels, parents=parents, image=image, maps=maps, settings=settings)

@@ -141,10 +141,10 @@ def photutils(field: Path) -> int:
         error = np.broadcast_to(level.background_rms_median, plane.shape)
         catalog = SourceCatalog(plane - level.background, segments, convolved_data=smooth, error=error)
         catalog.to_table()
-        catalog.fluxfrac_radius(0.5)
+        catalog.flux_radius(0.5)
         for radius in RADII:
             catalog.circular_photometry(radius)
-    return segments.nlabels
+    return segments.n_labels
 
 
 LIBRARIES = {"sep": sep, "photutils": photutils}
