@@ -21,7 +21,7 @@ from morpheus_lite.survey.tile import Tile
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Share:
-    """What belongs to one tile of a mosaic that is classified.
+    """The parts of one tile of a mosaic that is classified.
 
     Parameters
     ----------
