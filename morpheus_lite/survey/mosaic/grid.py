@@ -1,4 +1,4 @@
-"""Which tiles of a survey lie on one pixel grid of the sky, and beside each other: these are joined to mosaics."""
+"""Tiles of a survey that lie on one pixel grid of the sky, beside each other: these are joined to mosaics."""
 
 import itertools
 from collections import defaultdict
@@ -34,7 +34,7 @@ _CELL = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What is known of a tile after a look at its headers.
+    """Facts about a tile after a look at its headers.
 
     Parameters
     ----------
