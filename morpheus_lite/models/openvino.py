@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from openvino import Core
+from openvino import Core, Type
+
+# OpenVINO looks up NumPy's functions once: two threads that come to it first, and at the same time, wait for each other
+# for ever.
+Type.f32.to_dtype()
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 

@@ -36,7 +36,8 @@ def saved(report, path):
 
 def load(report, path):
     report.page.locator("#corrections-file").set_input_files(path)
-    report.page.wait_for_function("document.getElementById('correction-message').textContent")
+    # Without JavaScript, which the page lets nobody evaluate.
+    report.page.wait_for_selector("#correction-message:not(:empty)", state="attached")
     return report.page.locator("#correction-message").inner_text()
 
 

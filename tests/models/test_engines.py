@@ -120,3 +120,25 @@ def test_a_model_loads_and_predicts_without_keras(openvino):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:4] == ["hst openvino", "any openvino", "hausen2020 openvino", "[]"]
+
+
+FIRST_CALLS = """
+import os, sys, threading
+sys.setswitchinterval(1e-6)
+import morpheus_lite.models.openvino
+from openvino import Type
+barrier = threading.Barrier(2)
+def first_call():
+    barrier.wait()
+    Type.f32.to_dtype()
+threads = [threading.Thread(target=first_call, daemon=True) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join(10)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+def test_two_threads_that_call_first_do_not_wait_for_each_other(openvino):
+    # Two of three such processes hang where the module does not prepare for it.
+    for _ in range(4):
+        assert subprocess.run([sys.executable, "-c", FIRST_CALLS], timeout=60).returncode == 0
