@@ -10,10 +10,10 @@ import numpy as np
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.errors import InputError, OptionError
 
-FLOOR = 1e-6
+SHARE_FLOOR = 1e-6
 """Shares of the light below this count as this, so that their logarithm is finite."""
 
-RECORD = "source_calibration"
+CALIBRATION_KEY = "source_calibration"
 """Key of a calibration in the settings of models and the provenance of class maps."""
 
 EQUAL = "equal"
@@ -93,7 +93,7 @@ class SourceCalibration:
         """
         terms = linear_terms(scaled(snr, self.snr), scaled(size, self.size))
         factor, shift = (terms @ np.transpose(table) for table in (self.sharpness, self.bias))
-        score = factor * np.log(np.maximum(share, FLOOR)) + shift
+        score = factor * np.log(np.maximum(share, SHARE_FLOOR)) + shift
         found = np.exp(score - score.max(axis=1, keepdims=True))
         if prior is not None:
             found *= shares_of_prior(prior) / self.prior
@@ -158,8 +158,8 @@ def calibration_of(
     InputError
         The record is damaged.
     """
-    if kind == "probability" and RECORD in record:
-        return SourceCalibration.from_dict(record[RECORD])
+    if kind == "probability" and CALIBRATION_KEY in record:
+        return SourceCalibration.from_dict(record[CALIBRATION_KEY])
     if prior is not None:
         raise OptionError(
             "class_prior: these probabilities are rank votes, or their model has no calibration of sources, so the "

@@ -16,7 +16,7 @@ from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import MemoryImage
 from morpheus_lite.core.labels import LabelStore
-from morpheus_lite.core.source_calibration import FLOOR, N_TERMS, SourceCalibration, linear_terms, scaled
+from morpheus_lite.core.source_calibration import N_TERMS, SHARE_FLOOR, SourceCalibration, linear_terms, scaled
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.evaluation.metrics import (
     classwise_reliability,
@@ -29,7 +29,7 @@ from morpheus_lite.evaluation.scores import EvaluationOptions
 from morpheus_lite.evaluation.truth import Truth, read_truth
 from morpheus_lite.io.mapfile import MemoryMaps
 
-FEWEST = 200
+_FEWEST = 200
 """Sources that a calibration takes at least, and a tenth of them of every class."""
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
@@ -178,11 +178,11 @@ def fit_sources(sample: SourceSample) -> SourceCalibration:
     """
     counts = np.bincount(sample.true_class, minlength=_N_CLASSES)
     n_fields = len(np.unique(sample.field))
-    if counts.sum() < FEWEST or counts.min() < FEWEST / 10 or n_fields < _N_FOLDS:
+    if counts.sum() < _FEWEST or counts.min() < _FEWEST / 10 or n_fields < _N_FOLDS:
         shown = ", ".join(f"{n} {name}" for name, n in zip(SOURCE_CLASSES, counts.tolist(), strict=True))
         raise InputError(
-            f"{counts.sum()} sources ({shown}) in {n_fields} fields: a calibration of sources takes {FEWEST}, "
-            f"{FEWEST // 10} of each class, in {_N_FOLDS} fields; use more fields"
+            f"{counts.sum()} sources ({shown}) in {n_fields} fields: a calibration of sources takes {_FEWEST}, "
+            f"{_FEWEST // 10} of each class, in {_N_FOLDS} fields; use more fields"
         )
     parts = np.unique(sample.field, return_inverse=True)[1] % _N_FOLDS
     given = {penalty: _held_out(sample, parts, penalty) for penalty in PENALTIES}
@@ -209,7 +209,7 @@ def _held_out(sample: SourceSample, parts: np.ndarray, penalty: float) -> np.nda
 def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
     ends = [_ends(values) for values in (sample.snr, sample.size)]
     terms = linear_terms(*starmap(scaled, zip((sample.snr, sample.size), ends, strict=True)))
-    logarithm, hard = np.log(np.maximum(sample.share, FLOOR)), sample.hard
+    logarithm, hard = np.log(np.maximum(sample.share, SHARE_FLOOR)), sample.hard
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         tables = values.reshape(_IDENTITY.shape)

@@ -18,8 +18,7 @@ import numpy as np
 
 from morpheus_lite.config.classify import PRECISIONS, DetectionOptions
 from morpheus_lite.config.schema import changed
-from morpheus_lite.core.source_calibration import RECORD as CALIBRATION
-from morpheus_lite.core.source_calibration import SourceCalibration
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration
 from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError, reading
 from morpheus_lite.models.engines import choose_engine, import_tensorflow_quietly, warn_of_bfloat16
 from morpheus_lite.models.network_config import OnePassConfig, UNetConfig, check_fields
@@ -101,9 +100,9 @@ class ModelInfo:
             except OptionError as error:
                 raise ModelError(f"configuration of a model: {error}") from error
             object.__setattr__(self, "settings", {**self.settings, "detection": renamed})
-        if CALIBRATION in self.settings:
+        if CALIBRATION_KEY in self.settings:
             try:
-                SourceCalibration.from_dict(self.settings[CALIBRATION])
+                SourceCalibration.from_dict(self.settings[CALIBRATION_KEY])
             except InputError as error:
                 raise ModelError(f"configuration of a model: {error}") from error
 

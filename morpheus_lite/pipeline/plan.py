@@ -15,8 +15,7 @@ from morpheus_lite.core.blocks import BLOCK
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
-from morpheus_lite.core.source_calibration import RECORD as CALIBRATION
-from morpheus_lite.core.source_calibration import SourceCalibration, calibration_of
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration, calibration_of
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.domain_check import check_domain
@@ -100,8 +99,8 @@ def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, work
     detection = {**model.settings.get("detection", {}), **options.detection}
     record = {**inferer.record, "engine": model.engine}
     record |= {"detection": detection} if detection else {}
-    if CALIBRATION in model.settings:
-        record[CALIBRATION] = SourceCalibration.from_dict(model.settings[CALIBRATION]).record()
+    if CALIBRATION_KEY in model.settings:
+        record[CALIBRATION_KEY] = SourceCalibration.from_dict(model.settings[CALIBRATION_KEY]).record()
     return Plan(image, inferer, left, record)
 
 

@@ -14,7 +14,7 @@ from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyI
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
 from morpheus_lite.catalog.table import light_unit
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.core.source_calibration import RECORD, SourceCalibration
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration
 
 SHAPE = (60, 70)
 BANDS = ("F160W", "F606W")
@@ -225,7 +225,7 @@ def test_unknown_noise_counts_as_the_mean_of_the_known():
 def test_classes_are_calibrated_by_snr_and_size():
     labels, image, result = field()
     options = MeasureOptions(photometry=False, structure=False)
-    calibrated = replace(result, provenance={**result.provenance, RECORD: CALIBRATION.record()})
+    calibrated = replace(result, provenance={**result.provenance, CALIBRATION_KEY: CALIBRATION.record()})
     before = measure(labels, image, result, maps="probability", options=options, noise=INDEPENDENT)
     assert "class_prior" not in before.meta
     table = measure(labels, image, calibrated, maps="probability", options=options, noise=INDEPENDENT)
@@ -248,7 +248,7 @@ def test_classes_are_calibrated_by_snr_and_size():
 
 def test_a_prior_of_the_classes_changes_probabilities_and_nothing_else():
     labels, image, result = field()
-    result = replace(result, vote=None, provenance={**result.provenance, RECORD: CALIBRATION.record()})
+    result = replace(result, vote=None, provenance={**result.provenance, CALIBRATION_KEY: CALIBRATION.record()})
     table = measure(labels, image, result)
     prior = {"spheroid": 0.1, "disk": 0.7, "irregular": 0.1, "point_source": 0.1}
     other = measure(labels, image, result, options=MeasureOptions(class_prior=prior))

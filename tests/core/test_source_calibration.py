@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.core.source_calibration import RECORD, SourceCalibration, calibration_of, shares_of_prior
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration, calibration_of, shares_of_prior
 from morpheus_lite.errors import InputError, OptionError
 
 NOTHING = SourceCalibration(
@@ -90,7 +90,7 @@ def test_a_damaged_record_is_refused(name, value):
 
 
 def test_a_prior_needs_a_calibration():
-    record = {RECORD: NOTHING.record()}
+    record = {CALIBRATION_KEY: NOTHING.record()}
     assert calibration_of(record, "probability", "equal") == NOTHING
     assert calibration_of(record, "vote", None) is None
     assert calibration_of({}, "probability", None) is None

@@ -23,7 +23,7 @@ import numpy as np
 
 import morpheus_lite as ml
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.core.source_calibration import RECORD, calibration_of
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, calibration_of
 from morpheus_lite.evaluation import make_result, truth_of_simulation
 from morpheus_lite.evaluation.metrics import proper_scores, top_label_reliability
 from morpheus_lite.evaluation.source_calibration import (
@@ -109,8 +109,8 @@ def main() -> None:
     sample = join_samples(list(sample_fields(find_fields(chosen.fields), ml.load_model(str(chosen.weights)))))
     settings = dict(info.settings)
     if not chosen.score:
-        settings[RECORD] = fit_sources(balanced(sample)).to_dict()
-        print(json.dumps(settings[RECORD]))
+        settings[CALIBRATION_KEY] = fit_sources(balanced(sample)).to_dict()
+        print(json.dumps(settings[CALIBRATION_KEY]))
         with atomic_write(chosen.weights / CONFIG, overwrite=True) as temporary:
             temporary.write_text(replace(info, settings=settings).to_json())
     score(sample, settings)

@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.wcs import header_of_wcs
-from morpheus_lite.survey.mosaic.joined import Mosaic, Part
+from morpheus_lite.survey.mosaic.joined import JoinedTile, Mosaic
 from morpheus_lite.survey.state.fingerprint import digest
 from morpheus_lite.survey.tile import Tile
 
@@ -122,7 +122,7 @@ class _Field:
 
     corner: tuple[float, float]
     bands: dict[str, Sequence[Any]] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
+    parts: list[JoinedTile] = field(default_factory=list)
     _windows: dict[tuple[int, int], list[Window]] = field(default_factory=lambda: defaultdict(list))
 
     def takes(self, tile: Tile, look: Look) -> bool:
@@ -138,7 +138,7 @@ class _Field:
         for cell in cells:
             self._windows[cell].append(window)
         self.bands = {**look.bands, **self.bands}
-        self.parts.append(Part(tile, window, tuple(look.bands)))
+        self.parts.append(JoinedTile(tile, window, tuple(look.bands)))
         return True
 
 
@@ -166,7 +166,7 @@ def _fields(tiles: Iterable[tuple[Tile, Look]]) -> list[_Field]:
     return found
 
 
-def _touching(parts: Sequence[Part]) -> list[list[Part]]:
+def _touching(parts: Sequence[JoinedTile]) -> list[list[JoinedTile]]:
     """Tiles that hang together, each sharing a pixel or a side with another."""
     starts = np.array([(part.window.y, part.window.x) for part in parts], float)
     sides = np.array([part.window.shape for part in parts], float)
@@ -177,16 +177,16 @@ def _touching(parts: Sequence[Part]) -> list[list[Part]]:
     near = (apart <= 0).all(axis=1) & (apart < 0).any(axis=1)
     graph = coo_array((np.ones(near.sum()), (one[near], other[near])), shape=(len(parts),) * 2)
     _, group = connected_components(graph, directed=False)
-    found: dict[int, list[Part]] = defaultdict(list)
+    found: dict[int, list[JoinedTile]] = defaultdict(list)
     for number, part in zip(group.tolist(), parts, strict=True):
         found[number].append(part)
     return list(found.values())
 
 
-def _split(parts: Sequence[Part]) -> list[list[Part]]:
+def _split(parts: Sequence[JoinedTile]) -> list[list[JoinedTile]]:
     """Tiles that would make too large a mosaic, in squares."""
     y, x = (min(getattr(part.window, axis) for part in parts) for axis in "yx")
-    found: dict[tuple[int, int], list[Part]] = defaultdict(list)
+    found: dict[tuple[int, int], list[JoinedTile]] = defaultdict(list)
     for part in parts:
         found[(part.window.y - y) // LARGEST_SIDE, (part.window.x - x) // LARGEST_SIDE].append(part)
     return list(found.values())

@@ -45,7 +45,7 @@ class TileError(InputError):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class JoinedTile:
     """A tile of a mosaic: where it lies, in pixels of the mosaic, and its bands."""
 
     tile: Tile
@@ -64,14 +64,14 @@ class Mosaic(Tile):
     ----------
     name, image, read_options, options
         As of `Tile`: the name follows from those of the tiles, there is no file, and the options are those of all.
-    parts : tuple of Part
+    parts : tuple of JoinedTile
         The tiles, ordered by name.
     """
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[JoinedTile, ...] = ()
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> "Mosaic":
+    def of(cls, parts: Sequence[JoinedTile]) -> "Mosaic":
         """The mosaic of tiles, the windows of which lie in pixels of any common origin."""
         parts = sorted(parts, key=lambda part: part.tile.name)
         y, x = min(part.window.y for part in parts), min(part.window.x for part in parts)
@@ -212,13 +212,13 @@ class _OpenTiles:
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of JoinedTile
         The tiles.
     known : mapping of int to ImageDescription, optional
         What is known of tiles already, by their number: to find it out takes longer than to open the files.
     """
 
-    def __init__(self, parts: Sequence[Part], known: Mapping[int, ImageDescription] | None = None) -> None:
+    def __init__(self, parts: Sequence[JoinedTile], known: Mapping[int, ImageDescription] | None = None) -> None:
         self._parts = parts
         self.known = dict(known or {})
         self._images: dict[int, ImageSource] = {}
