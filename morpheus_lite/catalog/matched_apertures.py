@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from morpheus_lite.core.psf import GAUSSIAN, MoffatPsf, moffat_radius
+from morpheus_lite.core.psf import FWHM_PER_SIGMA, GAUSSIAN, MoffatPsf, moffat_radius
 
 _FINEST = 2.0  # cycles per pixel: beyond, the pixel leaves nothing
 _N_FREQUENCIES = 1500
@@ -74,7 +74,7 @@ def matched_apertures(radii: Sequence[float], psfs: Sequence[MoffatPsf]) -> Matc
 def _log_transform(psf: MoffatPsf, frequencies: np.ndarray) -> np.ndarray:
     """Logarithm of the Fourier transform of a Moffat profile of unit flux, at frequencies in cycles per pixel."""
     if psf.beta >= GAUSSIAN / 2:
-        sigma = psf.fwhm / (2 * np.sqrt(2 * np.log(2)))
+        sigma = psf.fwhm / FWHM_PER_SIGMA
         return -2 * (np.pi * sigma * frequencies) ** 2
     order = psf.beta - 1
     at = 2 * np.pi * moffat_radius(psf.fwhm, psf.beta) * frequencies

@@ -19,6 +19,9 @@ _SHARPEST = 1.1  # FWHM of the sharpest band after binning, at least
 GAUSSIAN = 100.0
 """Index from which a Moffat profile is as good as a Gaussian."""
 
+FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+"""FWHM of a Gaussian of sigma 1."""
+
 
 @dataclass(frozen=True)
 class MoffatPsf:

@@ -193,9 +193,10 @@ class MergedMaps:
         """Merge the maps of a window of bins."""
         factor = self._binned.factor
         for part in self._binned.strips(window):
-            pixels = _shared(self._binned.pixels(part), self._within)
-            if pixels is None:
+            pixels = self._binned.pixels(part)
+            if not pixels.touches(self._within):
                 continue
+            pixels = pixels.intersection(self._within)
             numbers = self._large.at(pixels)
             numbers = np.where(self._chosen[numbers], numbers, 0)
             if not numbers.any():
@@ -259,11 +260,3 @@ def coarse_tiles(binned: BinnedBands, large: LargeObjects, halo: int, within: Wi
     side = min(_TILES, key=lambda side: len(tiles[side]) * (side + 2 * halo) ** 2)
     part = None if within is None else binned.bins(within)
     return [tile for tile in tiles[side] if part is None or tile.touches(part)]
-
-
-def _shared(one: Window, other: Window) -> Window | None:
-    """The part of two windows that they share."""
-    y, x = max(one.y, other.y), max(one.x, other.x)
-    bottom = min(one.y + one.height, other.y + other.height)
-    right = min(one.x + one.width, other.x + other.width)
-    return Window(y, x, bottom - y, right - x) if bottom > y and right > x else None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from astropy.wcs import WCS
 from scipy import ndimage
 
 from morpheus_lite.core.image import MemoryImage, SkyImage
@@ -87,7 +86,7 @@ def measure_image(
     noise = measure_sections(overview, background=background, workers=workers)
     _check_range(first.bands, overview, noise)
     noise = with_psf(noise, image, given)
-    return _with_large_objects(noise, overview.image, fixed=background != "mesh")
+    return _with_large_objects(noise, overview.blocks, fixed=background != "mesh")
 
 
 def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundMesh) -> None:
@@ -110,41 +109,25 @@ def see_sky(image: SkyImage, background: str | float) -> SkyImage:
 
 
 @dataclass(frozen=True, eq=False)
-class _Overview:
+class _Overview(ImageView):
     """An image whose pixels are averaged over blocks as it is read, each once, in pieces of whole blocks."""
 
-    source: ImageReader
     means: np.ndarray
 
     @classmethod
-    def of(cls, source: ImageReader, n_bands: int) -> "_Overview":
-        shape = (-(-length // BLOCK_SIDE) for length in source.shape)
-        return cls(source, np.full((*shape, n_bands), np.nan, np.float32))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.source.shape
-
-    @property
-    def wcs(self) -> WCS | None:
-        return self.source.wcs
-
-    @property
-    def has_rms(self) -> tuple[bool, ...]:
-        return self.source.has_rms
+    def of(cls, image: ImageReader, n_bands: int) -> "_Overview":
+        shape = (-(-length // BLOCK_SIDE) for length in image.shape)
+        return cls(image, np.full((*shape, n_bands), np.nan, np.float32))
 
     def read(self, window: Window, /) -> SkyImage:
-        piece = self.source.read(window)
+        piece = self.image.read(window)
         y, x = window.y // BLOCK_SIDE, window.x // BLOCK_SIDE
         means = _block_means(piece)
         self.means[y : y + means.shape[0], x : x + means.shape[1]] = means
         return piece
 
-    def close(self) -> None:
-        self.source.close()
-
     @property
-    def image(self) -> SkyImage:
+    def blocks(self) -> SkyImage:
         """The blocks as an image."""
         means = self.means
         bands = tuple(str(band + 1) for band in range(means.shape[2]))

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.protocols import ImageReader
-from morpheus_lite.core.psf import GAUSSIAN, MoffatPsf, moffat_radius
+from morpheus_lite.core.psf import FWHM_PER_SIGMA, GAUSSIAN, MoffatPsf, moffat_radius
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
@@ -33,7 +33,6 @@ _SHARPER = 0.1  # of the stars: so many sources may be sharper still, or one
 _N_FITTED = 10
 _CORE_ERROR = 0.03  # of the light: PSFs are no Moffat profiles
 _SUBPIXELS = (np.arange(3) - 1) / 3
-_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 _N_STEPS = 15
 _OF_MODEL = 1e3  # S/N of the peak of a model: brighter, the rings of a diffraction pattern count for more than its core
 
@@ -181,7 +180,7 @@ def _psf(stamps: _Stamps) -> MoffatPsf:
         if np.count_nonzero(good) < _FEWEST:
             return MoffatPsf()
         sharp = float(np.percentile(sigma[good], 15))
-        return MoffatPsf(float(_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
+        return MoffatPsf(float(FWHM_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
     fitted = stars[:_N_FITTED]
     first = float(np.median(sigma[stars]))
     fwhm, beta = _fit_moffat(stamps.light[fitted], places[fitted], first)
@@ -249,7 +248,7 @@ def _fit_moffat(light: np.ndarray, places: np.ndarray, sigma: float) -> tuple[fl
     """FWHM and index of the Moffat profile, summed over pixels, of stars in stamps."""
     from scipy.optimize import least_squares  # half a second to import
 
-    half = int(np.clip(np.ceil(3.5 * _PER_SIGMA * sigma), 6, _HALF))
+    half = int(np.clip(np.ceil(3.5 * FWHM_PER_SIGMA * sigma), 6, _HALF))
     middle = slice(_HALF - half, _HALF + half + 1)
     light = light[:, middle, middle]
     offset = np.arange(-half, half + 1.0)
@@ -268,7 +267,7 @@ def _fit_moffat(light: np.ndarray, places: np.ndarray, sigma: float) -> tuple[fl
         model = sum(np.exp(-beta * np.log1p(square / radius**2)) for square in squares) / len(squares)
         return np.concatenate([_best_scaled(*star) for star in zip(values, model, weights, strict=True)], axis=None)
 
-    start = np.log([max(_PER_SIGMA * sigma * 0.95, 0.8), 2.0])
+    start = np.log([max(FWHM_PER_SIGMA * sigma * 0.95, 0.8), 2.0])
     bounds = np.log([[0.5, 0.1], [2 * half, GAUSSIAN - 1]])
     start = np.clip(start, bounds[0] + 1e-3, bounds[1] - 1e-3)
     found = least_squares(misses, start, bounds=bounds, loss="soft_l1", f_scale=3.0, max_nfev=30)
