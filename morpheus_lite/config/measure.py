@@ -58,9 +58,10 @@ class MeasureOptions:
     kron_min_radius: float = option(1.4, "Least first moment of the ellipse.", above=0, unit="source axes", metavar="R")
     psf_fwhm: float | None = option(
         None,
-        "FWHM of the PSF of the detection image.",
-        unset="all widths are tried",
-        more="It is in the unit of the apertures (arcsec, or pixels without a WCS), and makes total fluxes surer.",
+        "FWHM of the PSF behind total fluxes.",
+        unset="each band's own",
+        more="It is in the unit of the apertures (arcsec, or pixels without a WCS). Not given, each band takes its "
+        "PSF, or what is usual for its filter; where none is known, all widths are tried.",
         above=0,
     )
     psf: float | str | Mapping[str, float | str] | None = option(

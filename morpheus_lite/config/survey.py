@@ -101,7 +101,7 @@ class RunOptions:
 
     noise: str = option(
         "survey",
-        "Whose noise a tile is classified with.",
+        "Noise of a tile: of the survey, or its own.",
         more="survey: tiles that overlap or touch on one pixel grid are one image, with one background, noise and PSF, "
         "and every source is measured on all of them. tile: each tile is an image of its own.",
         choices=("survey", "tile"),
