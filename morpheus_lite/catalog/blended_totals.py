@@ -9,11 +9,11 @@ import numpy as np
 from morpheus_lite.catalog.neighbors import Neighbors, find_neighbors
 from morpheus_lite.catalog.rows import RowSettings
 from morpheus_lite.catalog.surroundings import calibrated, measure_surroundings
-from morpheus_lite.core.blocks import SourceGroup, grown, source_groups
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels, LabelStore
 from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.core.windows import SourceGroup, grown, source_groups
 from morpheus_lite.runtime.resources import Workers, parallel_map
 
 _SHAPE = "x_centroid", "y_centroid", "semimajor_axis", "semiminor_axis", "orientation", "area"

@@ -7,11 +7,10 @@ from scipy import ndimage
 
 from morpheus_lite.catalog.photometry import BandNoise, find_gains
 from morpheus_lite.catalog.rows import RowSettings
-from morpheus_lite.core.blocks import source_groups
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.protocols import ImageReader
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, source_groups
 from morpheus_lite.noise.detection_image import summed
 
 MOST_PIECES = 60

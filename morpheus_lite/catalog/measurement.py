@@ -15,8 +15,14 @@ from morpheus_lite.catalog.flags import mark_pixels
 from morpheus_lite.catalog.rows import RowSettings, measure_rows, measure_sources
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
-from morpheus_lite.core.blocks import (
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import SkyImage, pixel_scale_of
+from morpheus_lite.core.labels import LabelledPixels, LabelMap, LabelStore, check_labels
+from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.source_calibration import calibration_of
+from morpheus_lite.core.windows import (
     SourceGroup,
+    Window,
     block_side,
     grown,
     inside,
@@ -25,12 +31,6 @@ from morpheus_lite.core.blocks import (
     source_groups,
     tiles,
 )
-from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import MemoryImage, SkyImage, pixel_scale_of
-from morpheus_lite.core.labels import LabelledPixels, LabelMap, LabelStore, check_labels
-from morpheus_lite.core.protocols import ImageReader, MapStore
-from morpheus_lite.core.source_calibration import calibration_of
-from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh
@@ -150,7 +150,7 @@ def measure(
     return measure_labels(
         found,
         found if parents is None else LabelStore.of(check_labels(parents, labels.shape)),
-        MemoryImage(image),
+        image,
         MemoryMaps.of(classification),
         kind=maps or ("probability" if classification.vote is None else "vote"),
         options=options,

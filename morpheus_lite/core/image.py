@@ -5,13 +5,16 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.wcs import WCS
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
+
+if TYPE_CHECKING:
+    from morpheus_lite.core.protocols import ImageReader
 
 BAND_ALIASES = {"H": "F160W", "J": "F125W", "V": "F606W", "Z": "F850LP"}
 """Short names of the filters of the published network."""
@@ -316,12 +319,30 @@ class SkyImage:
             wcs=None if self.wcs is None else self.wcs.slice(window.slices),
         )
 
+    @property
+    def has_rms(self) -> tuple[bool, ...]:
+        """True for each band whose noise is known in at least one pixel."""
+        return tuple(self.rms is not None and bool((self.rms[:, :, k] > 0).any()) for k in range(self.n_bands))
+
+    def read(self, window: Window) -> "SkyImage":
+        """The pixels of a window, as `~morpheus_lite.core.protocols.ImageReader` has it; views, not copies."""
+        return self.cutout(window)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 @dataclass(frozen=True, eq=False)
-class MemoryImage:
-    """An image in memory that is read by window: a `~morpheus_lite.core.protocols.ImageReader`."""
+class ImageView:
+    """An image that is read by window through another: all but ``read`` is that one's.
 
-    image: SkyImage
+    Parameters
+    ----------
+    image : ImageReader
+        The other.
+    """
+
+    image: "ImageReader"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -336,12 +357,8 @@ class MemoryImage:
     @property
     def has_rms(self) -> tuple[bool, ...]:
         """True for each band whose noise is known in at least one pixel."""
-        rms = self.image.rms
-        return tuple(rms is not None and bool((rms[:, :, k] > 0).any()) for k in range(self.image.n_bands))
-
-    def read(self, window: Window) -> SkyImage:
-        """The pixels of a window; views, not copies."""
-        return self.image.cutout(window)
+        return self.image.has_rms
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Close what is open."""
+        self.image.close()

@@ -1,7 +1,6 @@
 """Protocols of images, class maps and labels that are read by window: all that the work by blocks needs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ from morpheus_lite.core.windows import Window
 
 
 class ImageReader(Protocol):
-    """An image that is read by window: a file, or `~morpheus_lite.core.image.MemoryImage`."""
+    """An image that is read by window: a file, or `~morpheus_lite.core.image.SkyImage`."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -32,38 +31,6 @@ class ImageReader(Protocol):
 
     def close(self) -> None:
         """Close what is open; it is opened again when it is read."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageView:
-    """An image that is read by window through another: all but ``read`` is that one's.
-
-    Parameters
-    ----------
-    image : ImageReader
-        The other.
-    """
-
-    image: ImageReader
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.image.shape
-
-    @property
-    def wcs(self) -> WCS | None:
-        """WCS of the whole image."""
-        return self.image.wcs
-
-    @property
-    def has_rms(self) -> tuple[bool, ...]:
-        """True for each band whose noise is known in at least one pixel."""
-        return self.image.has_rms
-
-    def close(self) -> None:
-        """Close what is open."""
-        self.image.close()
 
 
 class MapWriter(Protocol):

@@ -1,4 +1,4 @@
-"""Layout of windows on an image: pure functions of shapes, no pixels."""
+"""Windows of an image: of a network, of the work by blocks, and around groups of sources. Pure functions of shapes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -121,35 +121,6 @@ class Tiling:
                 f"{self.window} x {self.window} px; pad it, or use a larger cutout"
             )
 
-    @property
-    def starts(self) -> tuple[np.ndarray, np.ndarray]:
-        """First rows and first columns of the windows, ascending."""
-        rows, columns = (_starts(length, self.window, self.stride) for length in self.shape)
-        return rows, columns
-
-    def __len__(self) -> int:
-        rows, columns = self.starts
-        return len(rows) * len(columns)
-
-    def __iter__(self) -> Iterator[Window]:
-        rows, columns = self.starts
-        for y in rows:
-            for x in columns:
-                yield Window(int(y), int(x), self.window, self.window)
-
-    def kept(self, window: Window) -> tuple[slice, slice]:
-        """The part of a window's prediction that counts, as an index into the prediction."""
-        return (
-            self._kept(window.y, self.shape[0]),
-            self._kept(window.x, self.shape[1]),
-        )
-
-    def _kept(self, start: int, length: int) -> slice:
-        classify = self.edges == "classify"
-        first = 0 if classify and start == 0 else self.margin
-        last = self.window if classify and start + self.window == length else self.window - self.margin
-        return slice(first, last)
-
     def windows(self, region: Window | None = None) -> Windows:
         """The windows that give pixels of a region (the whole image if not given) a value, row by row."""
         region = region or Window(0, 0, *self.shape)
@@ -183,35 +154,149 @@ class Tiling:
 
     def _along(self, length: int, start: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Along one axis: starts of the windows that give pixels ``start`` to ``start + size`` a value; kept parts."""
-        starts = _starts(length, self.window, self.stride)
+        starts = _strided(length, self.window, self.stride)
         classify = self.edges == "classify"
         first = np.where(classify & (starts == 0), 0, self.margin)
         last = np.where(classify & (starts + self.window == length), self.window, self.window - self.margin)
         touching = (starts + first < start + size) & (starts + last > start)
         return starts[touching], first[touching], last[touching]
 
-    def coverage(self) -> np.ndarray:
-        """Number of windows that give each pixel a value: int32, shape ``(y, x)``, in closed form."""
-        rows, columns = (self._coverage(length) for length in self.shape)
-        return np.outer(rows, columns).astype(np.int32)
 
-    def _coverage(self, length: int) -> np.ndarray:
-        change = np.zeros(length + 1, dtype=np.int64)
-        for start in _starts(length, self.window, self.stride):
-            kept = self._kept(int(start), length)
-            change[start + kept.start] += 1
-            change[start + kept.stop] -= 1
-        return np.cumsum(change)[:-1]
-
-
-def tile_windows(shape: tuple[int, int], tile: int) -> Iterator[Window]:
-    """The parts of the tiles that count: they cover an image once, and start at multiples of ``tile``."""
-    for y in range(0, shape[0], tile):
-        for x in range(0, shape[1], tile):
-            yield Window(y, x, min(tile, shape[0] - y), min(tile, shape[1] - x))
-
-
-def _starts(length: int, window: int, stride: int) -> np.ndarray:
+def _strided(length: int, window: int, stride: int) -> np.ndarray:
     starts = np.arange(0, length - window + 1, stride)
     last = length - window
     return starts if starts[-1] == last else np.append(starts, last)
+
+
+LARGEST_WHOLE = 1 << 21
+"""Pixels of the largest image that is taken whole; of larger images about as many pixels are sampled."""
+CELL = 128
+"""Side of a sampled cell in pixels: 128 of them make a sample."""
+
+
+def sample_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
+    """Choose windows in which to measure a number that holds for the whole image.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width in pixels.
+
+    Returns
+    -------
+    tuple of Window
+        The whole image up to `LARGEST_WHOLE` pixels; else cells of `CELL` pixels a side on an even grid, row by row.
+        They depend on the shape alone, so the sample is the same for any size of the pieces that are read.
+
+    Examples
+    --------
+    >>> len(sample_windows((1000, 1000))), len(sample_windows((12288, 12288)))
+    (1, 121)
+    """
+    height, width = shape
+    if height * width <= LARGEST_WHOLE:
+        return (Window(0, 0, height, width),)
+    wanted = LARGEST_WHOLE / CELL**2
+    n_rows = _between(round((wanted * height / width) ** 0.5), height)
+    n_columns = _between(int(wanted / n_rows), width)
+    return tuple(
+        Window(y, x, min(CELL, height), min(CELL, width))
+        for y in _starts(height, n_rows)
+        for x in _starts(width, n_columns)
+    )
+
+
+def _between(wanted: int, length: int) -> int:
+    return max(1, min(wanted, length // CELL))
+
+
+def _starts(length: int, count: int) -> list[int]:
+    return [max((2 * k + 1) * length // (2 * count) - CELL // 2, 0) for k in range(count)]
+
+
+BLOCK = 1024
+"""Side of a block in pixels, if memory allows: no result depends on it."""
+
+
+def block_side(workers: int) -> int:
+    """Side of the blocks of an image in memory: smaller ones where processes share them."""
+    return BLOCK if workers == 1 else BLOCK // 4
+
+
+@dataclass(frozen=True, eq=False)
+class SourceGroup:
+    """Sources that are worked on together.
+
+    Parameters
+    ----------
+    window : Window
+        Holds all of their bounding boxes and margins, as far as the image reaches.
+    members : numpy.ndarray
+        int64, shape ``(n,)``: their rows in the list of boxes.
+    """
+
+    window: Window
+    members: np.ndarray
+
+
+def tiles(shape: tuple[int, int], side: int) -> Iterator[Window]:
+    """Windows of ``side`` pixels that cover an image once, row by row."""
+    for y in range(0, shape[0], side):
+        for x in range(0, shape[1], side):
+            yield Window(y, x, min(side, shape[0] - y), min(side, shape[1] - x))
+
+
+def row_blocks(shape: tuple[int, int], n_rows: int = 256) -> Iterator[Window]:
+    """Windows of full width that cover an image once, from the top down."""
+    return (Window(y, 0, min(n_rows, shape[0] - y), shape[1]) for y in range(0, shape[0], n_rows))
+
+
+def pieces(window: Window, side: int) -> Iterator[Window]:
+    """Windows of ``side`` pixels that cover a window once, row by row."""
+    for part in tiles(window.shape, side):
+        yield Window(window.y + part.y, window.x + part.x, part.height, part.width)
+
+
+def grown(window: Window, margin: int, shape: tuple[int, int]) -> Window:
+    """A window with a margin on all sides, cut at the edge of the image."""
+    top, left = max(window.y - margin, 0), max(window.x - margin, 0)
+    bottom = min(window.y + window.height + margin, shape[0])
+    right = min(window.x + window.width + margin, shape[1])
+    return Window(top, left, bottom - top, right - left)
+
+
+def inside(window: Window, larger: Window) -> tuple[slice, slice]:
+    """Index of a window in the pixels of a larger one."""
+    top, left = window.y - larger.y, window.x - larger.x
+    return slice(top, top + window.height), slice(left, left + window.width)
+
+
+def source_groups(
+    boxes: np.ndarray, margins: np.ndarray | int, shape: tuple[int, int], side: int
+) -> Iterator[SourceGroup]:
+    """Sources by the tile that their bounding box begins in; those longer than half a tile each on its own.
+
+    Parameters
+    ----------
+    boxes : numpy.ndarray
+        int64, shape ``(source, 4)``: first row, first column, last row + 1, last column + 1.
+    margins : numpy.ndarray or int
+        Pixels around each box, shape ``(source,)``.
+    shape : (int, int)
+        Height and width of the image.
+    side : int
+        Side of a tile.
+    """
+    margins = np.broadcast_to(margins, len(boxes))[:, None]
+    reach = np.concatenate([boxes[:, :2] - margins, boxes[:, 2:] + margins], axis=1)
+    reach = np.clip(reach, 0, np.tile(shape, 2))
+    long = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) > side // 2
+    cell = (boxes[:, 0] // side) * (shape[1] // side + 1) + boxes[:, 1] // side
+    # Long ones get a cell of their own, behind the others.
+    cell = np.where(long, cell.max(initial=0) + 1 + np.arange(len(boxes)), cell)
+    order = np.argsort(cell, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+        if len(members):
+            top, left = reach[members, :2].min(axis=0).tolist()
+            bottom, right = reach[members, 2:].max(axis=0).tolist()
+            yield SourceGroup(Window(top, left, bottom - top, right - left), members)

@@ -11,12 +11,11 @@ from scipy.optimize import minimize
 
 from morpheus_lite.catalog.measurement import measure_all_rows
 from morpheus_lite.config.measure import MeasureOptions
-from morpheus_lite.core.blocks import BLOCK
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import MemoryImage
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.source_calibration import N_TERMS, SHARE_FLOOR, SourceCalibration, linear_terms, scaled
+from morpheus_lite.core.windows import BLOCK
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.evaluation.metrics import (
     classwise_reliability,
@@ -118,7 +117,7 @@ def sample_sources(
     classified = np.isfinite(result.probability[:, :, 0])
     binning = {name: result.provenance[name] for name in ("binning",) if name in result.provenance}
     maps = Classification(result.probability, classified.astype(np.int32), classified, provenance=binning)
-    image, stores = MemoryImage(truth.image), MemoryMaps.of(maps)
+    image, stores = truth.image, MemoryMaps.of(maps)
     rows = measure_all_rows(
         labels, labels, image, stores, kind="probability", options=MeasureOptions.paper(), tile=BLOCK
     ).values

@@ -11,13 +11,12 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.protocols import MapStore, MapWriter
-from morpheus_lite.core.windows import Window, tile_windows
+from morpheus_lite.core.windows import Window, grown, inside, tiles
 from morpheus_lite.inference.network_input import Bands, sky_scatter
 
 _STRIP = 1 << 21  # pixels that are read at once
@@ -254,9 +253,9 @@ def coarse_tiles(binned: BinnedBands, large: LargeObjects, halo: int, within: Wi
     Their side is that which makes the least work for the whole image, so it is the same for every part of it.
     """
     boxes = [binned.bins(box) for box in large.boxes(binned.factor)]
-    tiles: dict[int, list[Window]] = {}
+    chosen: dict[int, list[Window]] = {}
     for side in _TILES:
-        tiles[side] = [tile for tile in tile_windows(binned.shape, side) if any(tile.touches(box) for box in boxes)]
-    side = min(_TILES, key=lambda side: len(tiles[side]) * (side + 2 * halo) ** 2)
+        chosen[side] = [tile for tile in tiles(binned.shape, side) if any(tile.touches(box) for box in boxes)]
+    side = min(_TILES, key=lambda side: len(chosen[side]) * (side + 2 * halo) ** 2)
     part = None if within is None else binned.bins(within)
-    return [tile for tile in tiles[side] if part is None or tile.touches(part)]
+    return [tile for tile in chosen[side] if part is None or tile.touches(part)]

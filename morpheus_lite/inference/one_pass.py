@@ -15,12 +15,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classification import Classification, Classifier
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.protocols import MapStore, MapWriter
 from morpheus_lite.core.psf import canonical_factor
-from morpheus_lite.core.windows import Window, tile_windows
+from morpheus_lite.core.windows import Window, grown, inside, tiles
 from morpheus_lite.errors import OptionError
 from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles
 from morpheus_lite.inference.network_input import WIDEST_GAP, Bands, NetworkInput, bridged
@@ -221,13 +220,13 @@ class OnePass:
         network = threading.Semaphore(workers)
         ask: Ask = partial(predict_symmetric if self.uncertainty else predict_once, self.model.predict_inner)
 
-        def show(bands: NetworkInput, tiles: Iterable[Window], writer: MapWriter, progress: Progress | None) -> None:
+        def show(bands: NetworkInput, shown: Iterable[Window], writer: MapWriter, progress: Progress | None) -> None:
             def work(window: Window) -> None:
                 writer.write(window, _classify_window(bands, window, self.model, network, ask))
                 release_memory(above=_NEAR * self.memory)
 
             # One thread more than calls of the network: it reads and writes while the others compute.
-            run_each(work, list(tiles), threads=workers + 1, progress=progress)
+            run_each(work, list(shown), threads=workers + 1, progress=progress)
 
         bands, factor = seen_bands(whole)
         writer: MapWriter = maps
@@ -236,8 +235,8 @@ class OnePass:
             log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
             binned = BinnedBands(whole, factor)
             writer, part = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
-        tiles = tile_windows(bands.shape, self.grid(image.n_bands))
-        show(bands, (window for window in tiles if part is None or window.touches(part)), writer, progress)
+        grid = tiles(bands.shape, self.grid(image.n_bands))
+        show(bands, (window for window in grid if part is None or window.touches(part)), writer, progress)
         if (large := whole.noise.large) is not None:
             for bins in np.unique(large.binning).tolist():
                 coarse = BinnedBands.measured(whole, bins)

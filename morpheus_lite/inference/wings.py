@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.fft
 
-from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.psf import MoffatPsf, moffat_radius
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, grown, inside
 from morpheus_lite.inference.network_input import NetworkInput, sky_scatter
 from morpheus_lite.noise.psf import psf_windows
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.core.blocks import sample_windows
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.windows import sample_windows
 
 _SIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _FEWEST = 60
@@ -108,7 +108,7 @@ def measure_correlated_noise(image: SkyImage, labels: np.ndarray) -> dict[str, C
     variances, is 1 for independent pixels and a right RMS plane; it exceeds 1 where neighbours are correlated
     or the RMS plane is too low, and includes sources too faint to be detected. Sizes with fewer than 60 empty squares
     do not count; without any, the noise is taken as independent. Where few squares are empty, the factor follows
-    that of the next smaller side. Of large images a sample is measured (`~morpheus_lite.core.blocks.sample_windows`).
+    that of the next smaller side. Of large images a sample is measured (`~morpheus_lite.core.windows.sample_windows`).
     """
     windows = sample_windows(image.shape)
     return noise_of_pieces([(image.cutout(window), labels[window.slices]) for window in windows])
@@ -122,7 +122,7 @@ def noise_of_pieces(
     Parameters
     ----------
     pieces : sequence of (SkyImage, numpy.ndarray)
-        The image and its labels inside each of `~morpheus_lite.core.blocks.sample_windows`.
+        The image and its labels inside each of `~morpheus_lite.core.windows.sample_windows`.
     scatter : callable, optional
         From values to their scatter: `scatter_of`, or `upper_scatter_of`.
     """

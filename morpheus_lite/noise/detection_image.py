@@ -8,9 +8,9 @@ import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
-from morpheus_lite.core.blocks import sample_windows
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.core.windows import sample_windows
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of, upper_scatter_of
 
 _SECOND_DIFFERENCES = np.outer((1, -2, 1), (1, -2, 1))
@@ -169,7 +169,7 @@ def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float |
     Parameters
     ----------
     pieces : iterable of (SkyImage, numpy.ndarray)
-        The image and its labels inside each of `~morpheus_lite.core.blocks.sample_windows`.
+        The image and its labels inside each of `~morpheus_lite.core.windows.sample_windows`.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) 
     ----------
     pieces : iterable of (numpy.ndarray, numpy.ndarray, numpy.ndarray)
         The light ``(y, x)``, the valid pixels ``(y, x, band)`` and the labels ``(y, x)`` inside each of
-        `~morpheus_lite.core.blocks.sample_windows`.
+        `~morpheus_lite.core.windows.sample_windows`.
     """
     images = [
         (SkyImage(light[:, :, None], ("light",), np.asarray(valid.any(axis=2))[:, :, None]), labels)
@@ -365,7 +365,7 @@ def detection_image(
     Parameters
     ----------
     pieces : sequence of (SkyImage, numpy.ndarray)
-        The image and its labels inside each of `~morpheus_lite.core.blocks.sample_windows`.
+        The image and its labels inside each of `~morpheus_lite.core.windows.sample_windows`.
     noise : mapping
         Noise of each band of the whole image; empty where none was measured, and then a band has to be chosen.
     band : str or None

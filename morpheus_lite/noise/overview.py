@@ -10,10 +10,10 @@ from itertools import groupby
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.image import ImageView, SkyImage
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
-from morpheus_lite.core.protocols import ImageReader, ImageView
+from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.saddles import split_at_saddles
 from morpheus_lite.core.windows import Window
@@ -105,7 +105,7 @@ def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundM
 
 def see_sky(image: SkyImage, background: str | float) -> SkyImage:
     """An image as networks and detection see it: less its background, and with the noise of the sky."""
-    return subtract(image, measure_image(MemoryImage(image), background=background), sky_noise=True)
+    return subtract(image, measure_image(image, background=background), sky_noise=True)
 
 
 @dataclass(frozen=True, eq=False)

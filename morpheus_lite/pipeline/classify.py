@@ -14,11 +14,11 @@ from astropy.table import QTable
 from morpheus_lite.catalog.measurement import measure_labels
 from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions
 from morpheus_lite.config.measure import MeasureOptions, check_background
-from morpheus_lite.core.blocks import tiles
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.windows import tiles
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.io import open_image, read_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps

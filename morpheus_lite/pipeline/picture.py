@@ -16,8 +16,8 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.protocols import ImageReader, ImageView, MapStore
+from morpheus_lite.core.image import ImageView, SkyImage
+from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.mapfile import MapFile

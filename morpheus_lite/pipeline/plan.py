@@ -11,12 +11,11 @@ from morpheus_lite import __version__
 from morpheus_lite.config.classify import AUTO, CatalogOptions, ClassifyOptions, DeblendingOptions, DetectionOptions
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.config.schema import chosen, plain_values
-from morpheus_lite.core.blocks import BLOCK
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration, calibration_of
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import BLOCK, Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.domain_check import check_domain
 from morpheus_lite.inference.inferer import Inferer, make_inferer

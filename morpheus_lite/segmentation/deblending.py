@@ -8,12 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.core.blocks import SourceGroup, block_side, grown, inside, pieces, sample_windows, source_groups
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelMap, LabelStore, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import (
+    SourceGroup,
+    Window,
+    block_side,
+    grown,
+    inside,
+    pieces,
+    sample_windows,
+    source_groups,
+)
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.detection_image import (
@@ -125,7 +133,7 @@ def deblend(
         raise InputError(f"class maps of shape {classification.shape} do not fit an image of shape {labels.shape}")
     found, _ = split(
         LabelStore.of(labels),
-        MemoryImage(seen),
+        seen,
         None if classification is None else MemoryMaps.of(classification),
         method=method,
         options=options,

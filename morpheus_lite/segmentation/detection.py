@@ -8,12 +8,11 @@ from skimage.filters import sobel
 from skimage.segmentation import watershed
 
 from morpheus_lite.config.classify import DetectionOptions
-from morpheus_lite.core.blocks import block_side, grown, inside, sample_windows, source_groups, tiles
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchMemory
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, block_side, grown, inside, sample_windows, source_groups, tiles
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.detection_image import (
@@ -248,7 +247,7 @@ def segment(
         )
     labels = detect(
         MemoryMaps.of(classification),
-        None if image is None else MemoryImage(image),
+        image,
         ScratchMemory(np.zeros(classification.shape, np.int32)),
         method=method,
         threshold=threshold,

@@ -7,11 +7,10 @@ from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
 
 from morpheus_lite.config.classify import DeblendingOptions
-from morpheus_lite.core.blocks import grown, inside
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.saddles import split_at_saddles
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, grown, inside
 from morpheus_lite.noise.detection_image import LightNoise, SourceNoise, unbroken_detection_image
 
 LARGEST_BOX = 1 << 23

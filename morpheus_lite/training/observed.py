@@ -13,9 +13,9 @@ import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
-from morpheus_lite.core.image import MemoryImage, SkyImage
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.psf import canonical_factor
-from morpheus_lite.core.windows import Window, tile_windows
+from morpheus_lite.core.windows import Window, tiles
 from morpheus_lite.errors import InputError
 from morpheus_lite.inference.binned import BinnedBands
 from morpheus_lite.inference.network_input import Bands, align_bands
@@ -99,14 +99,13 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
     -----
     An image with a wide PSF is binned as `classify` bins it (`morpheus_lite.inference.binned`).
     """
-    reader = MemoryImage(image)
-    noise = with_psf(measure_background(image), reader)
+    noise = with_psf(measure_background(image), image)
     snr, valid = normalize(image, noise)
     n_seen = np.maximum(valid.sum(axis=2), 1)
     labelling = read_labelling(config, snr.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
     if (factor := canonical_factor(noise.psf)) > 1:
         log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
-        whole = Bands(reader, image.bands, noise, np.arange(image.n_bands))
+        whole = Bands(image, image.bands, noise, np.arange(image.n_bands))
         binned = BinnedBands.measured(whole, factor)
         snr, valid = binned.snr(Window(0, 0, *binned.shape))
         labelling = bin_labelling(labelling, factor)
@@ -284,7 +283,7 @@ def cut_scene(scene: TrainingScene, window: Window, *, factor: int = 1) -> Train
 
 def _pieces(scene: TrainingScene, factor: int) -> tuple[TrainingScene, ...]:
     """The tiles of a scene with the most labelled pixels of sources, and of what is said to be none."""
-    windows = list(tile_windows(scene.owner.shape, _TILE))
+    windows = list(tiles(scene.owner.shape, _TILE))
     asked = scene.owner > 0 if scene.false is None else (scene.owner > 0) | (scene.false > 0)
     counts = [int((asked & _area(scene))[window.slices].sum()) for window in windows]
     best = sorted(np.argsort(counts)[::-1][:_N_TILES])

@@ -1,11 +1,11 @@
-"""Windows cover the image, and the closed form of the coverage is what counting gives."""
+"""Windows cover the image, and those of a region are those of the whole image that reach it."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morpheus_lite.core.windows import Tiling
+from morpheus_lite.core.windows import Tiling, Window
 from morpheus_lite.errors import InputError, OptionError
 
 
@@ -18,20 +18,28 @@ def tilings(draw):
     return Tiling(shape, window, stride, margin, draw(st.sampled_from(["classify", "leave"])))
 
 
-@given(tilings())
-def test_coverage_equals_counting(tiling):
-    counted = np.zeros(tiling.shape, dtype=int)
-    for window in tiling:
-        kept = tiling.kept(window)
-        counted[window.slices][kept] += 1
-    np.testing.assert_array_equal(tiling.coverage(), counted)
-    assert len(list(tiling)) == len(tiling)
+def counted(tiling, region=None):
+    """Windows that give each pixel a value, one by one."""
+    windows, count = tiling.windows(region), np.zeros(tiling.shape, int)
+    for k in range(len(windows)):
+        kept = count[windows.y[k] : windows.y[k] + tiling.window, windows.x[k] : windows.x[k] + tiling.window]
+        kept[windows.top[k] : windows.bottom[k], windows.left[k] : windows.right[k]] += 1
+    return count
+
+
+@given(tilings(), st.data())
+def test_the_windows_of_a_region_give_it_all_of_its_values(tiling, data):
+    y, x = (data.draw(st.integers(0, length - 1)) for length in tiling.shape)
+    region = Window(
+        y, x, data.draw(st.integers(1, tiling.shape[0] - y)), data.draw(st.integers(1, tiling.shape[1] - x))
+    )
+    np.testing.assert_array_equal(counted(tiling, region)[region.slices], counted(tiling)[region.slices])
 
 
 @given(tilings())
 def test_every_pixel_is_covered_but_the_border_left_on_purpose(tiling):
     border = tiling.margin if tiling.edges == "leave" else 0
-    coverage = tiling.coverage()
+    coverage = counted(tiling)
     height, width = tiling.shape
     assert coverage[border : height - border, border : width - border].min() >= 1
     if border:
@@ -39,8 +47,7 @@ def test_every_pixel_is_covered_but_the_border_left_on_purpose(tiling):
 
 
 def test_published_coverage_is_900_inside():
-    coverage = Tiling((120, 130), 40, 1, 5, "leave").coverage()
-    assert coverage.dtype == np.int32
+    coverage = counted(Tiling((120, 130), 40, 1, 5, "leave"))
     assert coverage.max() == coverage[60, 60] == 900
     assert (coverage > 0).sum() == 110 * 120
 

@@ -9,7 +9,7 @@ from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import InputError
 from morpheus_lite.inference.network_input import WIDEST_GAP, align_bands, bridged
-from morpheus_lite.inference.one_pass import OnePass, tile_windows
+from morpheus_lite.inference.one_pass import OnePass, tiles
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MemoryMaps
 
@@ -72,9 +72,9 @@ def test_tiles_make_no_difference(height, width, tile):
 
 @settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(2, 100))
-def test_tile_windows_cover_every_pixel_once(height, width, tile):
+def test_tiles_cover_every_pixel_once(height, width, tile):
     count = np.zeros((height, width), int)
-    for window in tile_windows((height, width), tile):
+    for window in tiles((height, width), tile):
         count[window.slices] += 1
     assert (count == 1).all()
 

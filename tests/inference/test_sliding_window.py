@@ -81,9 +81,11 @@ def test_identity_gives_back_the_image(case, batch_size):
     model, shape, edges = case
     image = image_of(shape)
     result = classify_windows(image, model, edges=edges, batch_size=batch_size, workers=1)
-    np.testing.assert_array_equal(
-        result.coverage, Tiling(shape, model.window, model.stride, model.margin, edges).coverage()
-    )
+    windows = Tiling(shape, model.window, model.stride, model.margin, edges).windows()
+    rows, columns = np.mgrid[: shape[0], : shape[1]][:, :, :, None]
+    inside = (rows >= windows.y + windows.top) & (rows < windows.y + windows.bottom)
+    inside &= (columns >= windows.x + windows.left) & (columns < windows.x + windows.right)
+    np.testing.assert_array_equal(result.coverage, inside.sum(axis=-1))
     np.testing.assert_array_equal(result.probability[result.classified], image.data[result.classified])
     assert np.isnan(result.probability[~result.classified]).all()
     np.testing.assert_allclose(result.variance[result.classified], 0, atol=1e-11)
@@ -160,7 +162,7 @@ def test_windows_without_a_valid_pixel_are_not_predicted():
     image, done = image_of((60, 60)), []
     image.valid[:, :40] = False
     result = classify_windows(image, Identity(), stride=5, progress=lambda n, total: done.append((n, total)))
-    assert done[-1][0] == done[-1][1] < len(Tiling((60, 60), 10, 5, 2))
+    assert done[-1][0] == done[-1][1] < len(Tiling((60, 60), 10, 5, 2).windows())
     np.testing.assert_array_equal(result.classified, image.valid_in_all)
 
 
@@ -211,7 +213,7 @@ def test_an_error_in_the_model_stops_the_run():
 def test_progress_counts_windows():
     seen = []
     classify_windows(image_of((31, 45)), Identity(), batch_size=8, progress=lambda n, total: seen.append((n, total)))
-    total = len(Tiling((31, 45), 10, 3, 2))
+    total = len(Tiling((31, 45), 10, 3, 2).windows())
     assert seen[-1] == (total, total)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from morpheus_lite.core.image import MemoryImage
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.overview import measure_image
@@ -11,7 +10,7 @@ from tests.star_fields import galaxy, seen, star_grid
 
 
 def noise_of(light, **options):
-    return measure_image(MemoryImage(seen(light)), **options)
+    return measure_image(seen(light), **options)
 
 
 @pytest.mark.parametrize(("n", "radius", "binning"), [(1, 40, 2), (1, 60, 4), (1, 100, 8), (4, 60, 2)])

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from morpheus_lite.core.image import MemoryImage
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.noise.background_mesh import measure_background
@@ -14,7 +13,7 @@ from tests.star_fields import seen, star_grid
 
 
 def psf_of(image):
-    return measure_psf(MemoryImage(image), measure_background(image))
+    return measure_psf(image, measure_background(image))
 
 
 @pytest.mark.parametrize("beta", [1.7, 2.5, 5.0, None])

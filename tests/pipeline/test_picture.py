@@ -5,9 +5,8 @@ import pytest
 from astropy.table import QTable
 
 from morpheus_lite import Classification, SkyImage, open_image
-from morpheus_lite.core.blocks import tiles
-from morpheus_lite.core.image import MemoryImage
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.image import ImageView
+from morpheus_lite.core.windows import Window, tiles
 from morpheus_lite.io.mapfile import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps, picture_step
@@ -32,7 +31,7 @@ def scene():
     return SkyImage(data, BANDS, valid), maps, labels, table
 
 
-class ReadOnce(MemoryImage):
+class ReadOnce(ImageView):
     """An image that may not be read."""
 
     def read(self, window, /):
@@ -77,7 +76,7 @@ def test_what_was_not_seen_is_read(scene, tmp_path):
     everywhere = Window(0, 0, *SHAPE)
     stored.write(everywhere, maps)
     stored.write_plane("SEGMENTATION", labels, everywhere)
-    read = PictureBlocks(SHAPE).drawn(MemoryImage(image), stored, table)
+    read = PictureBlocks(SHAPE).drawn(image, stored, table)
     blocks = PictureBlocks(SHAPE)
     with open_image(image) as source:
         measure_sections(PicturedImage(source, blocks))

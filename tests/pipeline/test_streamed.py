@@ -15,10 +15,9 @@ from morpheus_lite import Classification, InputError, OptionError, SkyImage
 from morpheus_lite.catalog import MeasureOptions, measure
 from morpheus_lite.config.classify import DEBLENDING_OF
 from morpheus_lite.core import blocks as sampling
-from morpheus_lite.core.blocks import source_groups, tiles
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.labels import ScratchFile
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, source_groups, tiles
 from morpheus_lite.io import open_image
 from morpheus_lite.io.mapfile import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import make_catalog

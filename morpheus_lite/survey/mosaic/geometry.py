@@ -11,7 +11,7 @@ import numpy as np
 
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.psf import MoffatPsf
-from morpheus_lite.core.windows import Window, tile_windows
+from morpheus_lite.core.windows import Window, tiles
 from morpheus_lite.errors import reading
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.survey.state.tile_state import read_json
@@ -74,7 +74,7 @@ def cut(shape: tuple[int, int], side: int, *, grid: int = 1) -> list[Piece]:
     """
     side = max(side // grid, 1) * grid
     n_columns = math.ceil(shape[1] / side)
-    windows = enumerate(tile_windows(shape, side))
+    windows = enumerate(tiles(shape, side))
     return [Piece(f"y{k // n_columns}x{k % n_columns}", window) for k, window in windows]
 
 
