@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.errors import OptionError
 
 WIDEST = 3.5
@@ -100,30 +101,7 @@ class MoffatPsf:
         return cls(fwhm, beta, int(record["n_stars"]), str(record["origin"]))
 
 
-_USUAL_FWHM = {
-    "F275W F336W F390W": 0.08,
-    "F435W F475W F555W F606W": 0.085,
-    "F625W F775W F814W F850LP": 0.09,
-    "F098M F105W": 0.155,
-    "F110W F125W F127M": 0.165,
-    "F139M F140W": 0.172,
-    "F153M F160W": 0.18,
-    "F070W F090W": 0.035,
-    "F115W": 0.042,
-    "F140M F150W": 0.051,
-    "F162M F164N F182M F187N F200W F210M F212N": 0.067,
-    "F250M F277W F300M": 0.096,
-    "F322W2 F335M F356W F360M": 0.118,
-    "F410M F430M F444W F460M F480M": 0.147,
-    "F560W": 0.207,
-    "F770W": 0.269,
-    "F1000W F1130W": 0.35,
-    "F1280W F1500W": 0.45,
-    "F1800W": 0.59,
-    "F2100W": 0.67,
-    "F2550W": 0.80,
-    "VIS": 0.16,
-}
+_USUAL_FWHM = {name: fwhm for names, fwhm in FACTS["psf_fwhm"].items() for name in names.split()}
 
 
 def usual_psf(band: str, pixel_scale: float | None) -> MoffatPsf:
@@ -134,8 +112,7 @@ def usual_psf(band: str, pixel_scale: float | None) -> MoffatPsf:
     >>> usual_psf("F160W", 0.06).fwhm, usual_psf("DECAM-Z", 0.26).is_known
     (3.0, False)
     """
-    widths = {name: fwhm for names, fwhm in _USUAL_FWHM.items() for name in names.split()}
-    fwhm = widths.get(band)
+    fwhm = _USUAL_FWHM.get(band)
     if fwhm is None or pixel_scale is None:
         return MoffatPsf()
     return MoffatPsf(fwhm / pixel_scale, origin="filter")

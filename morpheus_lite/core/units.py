@@ -7,6 +7,8 @@ from typing import Literal
 
 from astropy import units as u
 
+from morpheus_lite.core.facts import FACTS
+
 AB_ZERO_FLUX = 3631.0
 """Flux density of AB magnitude 0, in Jy."""
 
@@ -16,37 +18,7 @@ UnitKind = Literal["flux density", "surface brightness", "rate", "counts", "magn
 _COUNTS = (u.electron, u.ct, u.adu, u.DN, u.photon)
 _PER_WAVELENGTH = (u.erg / u.s / u.cm**2 / u.AA, u.photon / u.s / u.cm**2 / u.AA)
 
-# Lower-case word -> what astropy calls it. An image is never in ampere, siemens or years: A and S are Angstrom and s.
-_WORDS = {
-    word: name
-    for name, words in {
-        "ct": "ct cts cnt cnts count counts",
-        "adu": "adu adus",
-        "DN": "dn dns",
-        "electron": "e el elec electron electrons photoelectron photoelectrons",
-        "photon": "ph photon photons",
-        "ct s-1": "cps",
-        "s": "s sec secs second seconds",
-        "min": "min minute minutes",
-        "h": "h hr hour hours",
-        "pix": "pix px pixel pixels",
-        "Angstrom": "a aa ang angstrom angstroms å",
-        "um": "um µm μm micron microns micrometer micrometers",
-        "nm": "nm nanometer nanometers",
-        "cm": "cm",
-        "m": "m meter meters",
-        "Hz": "hz hertz",
-        "erg": "erg ergs",
-        "W": "w watt watts",
-        "sr": "sr ster steradian steradians",
-        "arcsec": "arcsec arcsecs arcsecond arcseconds asec",
-        "arcsec2": "sqarcsec",
-        "erg s-1 cm-2 Angstrom-1": "flam",
-        "erg s-1 cm-2 Hz-1": "fnu",
-        "mag": "mag mags magnitude magnitudes abmag vegamag stmag",
-    }.items()
-    for word in words.split()
-}
+_WORDS = {word: name for name, words in FACTS["units"].items() for word in words.split()}
 _PHRASES = (
     (r"analog(ue)?[- ]to[- ]digital[- ]units?", "adu"),
     (r"(data|digital) numbers?", "DN"),

@@ -1,85 +1,17 @@
-"""Meaning of the bits of masks, from tables of cameras and from headers, and which of them make a pixel bad."""
+"""Meaning of the bits of masks, from headers and from what `FACTS` say of cameras, and which make a pixel bad."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
 
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.errors import OptionError
 
 ANY = "any"
 """The option for which every bit makes a pixel bad."""
-
-BAD_NAMES = (
-    "BAD", "SAT", "SATURATED", "CR", "EDGE", "NO_DATA", "UNMASKEDNAN",
-    "DETECTOR", "FLAT", "DARK", "BLANK", "CTE", "LOW", "CONV.BAD",
-)  # fmt: skip
-"""Names of bits that mean a bad pixel, where a header names the bits.
-
-The first are those of LSST and HSC that LSST's own pipelines leave out of detection and of the statistics of the sky
-(BAD, SAT, EDGE, NO_DATA; ``statsMask`` of meas_algorithms' SourceDetectionTask) and of coadds (CR, UNMASKEDNAN).
-DETECTED and DETECTED_NEGATIVE are the sources themselves; INTRP pixels were filled with sensible values; SUSPECT,
-CROSSTALK, CLIPPED, REJECTED, SENSOR_EDGE, INEXACT_PSF, BRIGHT_OBJECT and the like tell how a pixel came about. The next
-are those of Pan-STARRS (pixel_mask of the IPP), but its headers also hold the sum of all bad ones, MASK.VALUE.
-"""
-
-JWST = (
-    "DO_NOT_USE", "SATURATED", "JUMP_DET", "DROPOUT", "OUTLIER", "PERSISTENCE", "AD_FLOOR", "CHARGELOSS",
-    "UNRELIABLE_ERROR", "NON_SCIENCE", "DEAD", "HOT", "WARM", "LOW_QE", "RC", "TELEGRAPH", "NONLINEAR",
-    "BAD_REF_PIXEL", "NO_FLAT_FIELD", "NO_GAIN_VALUE", "NO_LIN_CORR", "NO_SAT_CHECK", "UNRELIABLE_BIAS",
-    "UNRELIABLE_DARK", "UNRELIABLE_SLOPE", "UNRELIABLE_FLAT", "OPEN", "ADJ_OPEN", "FLUX_ESTIMATED",
-    "MSA_FAILED_OPEN", "OTHER_BAD_PIXEL", "REFERENCE_PIXEL",
-)  # fmt: skip
-"""Bits of DQ, from bit 0: only DO_NOT_USE says that a pixel is bad.
-
-Source: jwst-pipeline.readthedocs.io, "Data Quality Flags", and ``dqflags.pixel`` of stdatamodels. Bit 7 was
-RESERVED_4 and bit 28 UNRELIABLE_RESET in early versions.
-"""
-
-ROMAN = (
-    "DO_NOT_USE", "SATURATED", "JUMP_DET", "DROPOUT", "GW_AFFECTED_DATA", "PERSISTENCE", "AD_FLOOR", "RESERVED_4",
-    "UNRELIABLE_ERROR", "NON_SCIENCE", "DEAD", "HOT", "WARM", "LOW_QE", "RESERVED_14", "TELEGRAPH", "NONLINEAR",
-    "BAD_REF_PIXEL", "NO_FLAT_FIELD", "NO_GAIN_VALUE", "NO_LIN_CORR", "NO_SAT_CHECK", "UNRELIABLE_BIAS",
-    "UNRELIABLE_DARK", "UNRELIABLE_SLOPE", "UNRELIABLE_FLAT", "RESERVED_5", "RESERVED_6", "UNRELIABLE_RESET",
-    "RESERVED_7", "OTHER_BAD_PIXEL", "REFERENCE_PIXEL",
-)  # fmt: skip
-"""Bits of DQ, from bit 0: ``dqflags.pixel`` of roman_datamodels, whose table leaves bit 14 out."""
-
-HST = (
-    "LOST", "FILLED", "BADPIX", "MASKED", "HOT", "CTE", "WARM", "BADCOL", "SATURATED", "BADREF", "TRAP", "ATODSAT",
-    "CRDRIZ", "CRREJ", "CRMAX", "USER",
-)  # fmt: skip
-"""Bits of DQ, from bit 0, by the names of stginga's tables of ACS and WFC3.
-
-Source: stsci.edu, "ACS Data Quality Flags", and the WFC3 Data Handbook, chapter 3. The cameras differ in a few: 32 is
-an unstable pixel, 128 a bad bias of WFC3, 2048 a signal in the zeroth read of WFC3/IR.
-"""
-
-HST_GOOD = {("ACS", "WFC"): 80, ("ACS", "HRC"): 96, ("ACS", "SBC"): 0, ("WFC3", "UVIS"): 80, ("WFC3", "IR"): 528}
-"""Bits of DQ that HST's own mosaics take for good, by instrument and detector, saturation apart.
-
-``final_bits`` of drizzlepac's default parameters (pars/hap_pars/default_parameters): 16 hot and 64 warm pixels of
-ACS/WFC and WFC3/UVIS; 32 and 64 of ACS/HRC; 16 hot pixels and 512 blobs of WFC3/IR. They also keep 256, full-well
-saturation, whose charge has bled to the pixels around; here it is bad, so that the source gets its flag.
-"""
-
-DES = (
-    "BPM", "SATURATE", "INTERP", "BADAMP", "CRAY", "STAR", "TRAIL", "EDGEBLEED", "SSXTALK", "EDGE", "STREAK",
-    "SUSPECT", "FIXED", "NEAREDGE", "TAPEBUMP",
-)  # fmt: skip
-"""Bits of MSK, from bit 0: BADPIX_* in ``mask_bits.h`` of the DES data management; Morganson et al. 2018, table 9."""
-DES_GOOD = ("INTERP", "STAR", "SSXTALK", "SUSPECT", "FIXED", "NEAREDGE", "TAPEBUMP")
-"""Of these pixels the values can be used."""
-
-LEGACY = (
-    "NPRIMARY", "BRIGHT", "SATUR_G", "SATUR_R", "SATUR_Z", "ALLMASK_G", "ALLMASK_R", "ALLMASK_Z", "WISEM1",
-    "WISEM2", "BAILOUT", "MEDIUM", "GALAXY", "CLUSTER", "SATUR_I", "ALLMASK_I",
-)  # fmt: skip
-"""Bits of MASKBITS, from bit 0 (legacysurvey.org/dr10/bitmasks; the same in DR8 and DR9 up to bit 13). Bad are
-pixels that are saturated in an exposure or masked in all of them; the others tell which sources are near."""
-
-EUCLID_INVALID = 1
-"""The bit of VIS's FLG and NISP's DQ that says that a pixel is not to be used (Euclid data product description)."""
 
 
 @dataclass(frozen=True)
@@ -124,27 +56,22 @@ def bits_of(name: str, header: Mapping[str, Any], primary: Mapping[str, Any]) ->
     >>> bits_of("DQ", {}, {"TELESCOP": "JWST"}).bad
     1
     """
-    names = _names_in(header)
-    if names:
-        bad = names.get("MASK.VALUE")
-        return Bits(_sum(names, [one for one in names if one in BAD_NAMES]) if bad is None else bad, names)
-    plane = re.split(r"[_\-. :]+", name.strip().upper())
+    if names := _names_in(header):
+        bad = [value for one, value in names.items() if one in FACTS["bad_bits"]]
+        return Bits(names.get("MASK.VALUE", reduce(or_, bad, 0)), names)
+    parts = set(re.split(r"[_\-. :]+", name.strip().upper()))
     telescope, instrument, detector = (
         str(header.get(keyword, primary.get(keyword, ""))).strip().upper()
         for keyword in ("TELESCOP", "INSTRUME", "DETECTOR")
     )
-    if "MSK" in plane:
-        return _table(DES, [one for one in DES if one not in DES_GOOD])
-    if "MASKBITS" in plane:
-        return _table(LEGACY, [one for one in LEGACY if one.startswith(("SATUR", "ALLMASK"))])
-    if not {"DQ", "FLG"} & set(plane):
-        return Bits()
-    if telescope in ("JWST", "ROMAN"):
-        return _table(JWST if telescope == "JWST" else ROMAN, ["DO_NOT_USE"])
-    if telescope == "EUCLID":
-        return Bits(EUCLID_INVALID, {"INVALID": EUCLID_INVALID})
-    good = HST_GOOD.get((instrument, detector)) if telescope == "HST" else None
-    return Bits() if good is None else Bits(~good, _table(HST, []).names)
+    for mask in FACTS["masks"]:
+        if not parts.isdisjoint(mask["planes"]) and mask.get("telescope", telescope) == telescope:
+            values = {bit: 1 << number for number, bit in enumerate(mask["bits"])}
+            if "bad" in mask:
+                return Bits(sum(values[bit] for bit in mask["bad"]), values)
+            if (good := mask["good"].get(f"{instrument} {detector}")) is not None:
+                return Bits(~good, values)
+    return Bits()
 
 
 def chosen_bits(option: Any, known: Bits, where: str) -> Bits:
@@ -178,9 +105,7 @@ def chosen_bits(option: Any, known: Bits, where: str) -> Bits:
     words = [word for word in re.split(r"[,+|()\s]+", text.removeprefix("~")) if word]
     if not words or any(isinstance(part, bool | float) for part in parts):
         raise OptionError(f"dq_bits={option!r}: expected values or names of bits, such as 1,16 or SAT,CR, or any")
-    total = 0
-    for word in words:
-        total |= _value(word, known.names, where)
+    total = reduce(or_, (_value(word, known.names, where) for word in words))
     return Bits(~total if text.startswith("~") else total, known.names)
 
 
@@ -207,15 +132,3 @@ def _names_in(header: Mapping[str, Any]) -> dict[str, int]:
         elif keyword.startswith("MSKNAM") and isinstance(header.get("MSKVAL" + keyword[6:]), int):
             names[str(value).strip().upper()] = header["MSKVAL" + keyword[6:]]
     return names
-
-
-def _sum(names: Mapping[str, int], chosen: Iterable[str]) -> int:
-    total = 0
-    for name in chosen:
-        total |= names[name]
-    return total
-
-
-def _table(names: Sequence[str], bad: Iterable[str]) -> Bits:
-    values = {name: 1 << number for number, name in enumerate(names)}
-    return Bits(_sum(values, bad), values)

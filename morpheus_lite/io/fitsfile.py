@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from astropy.io import fits
 
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError, reading, reason_of
 from morpheus_lite.io.untrusted import check_hdus, guard, load_headers, scan_headers
@@ -122,22 +123,7 @@ guard()
 
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _ZIP = b"PK\x03\x04"
-_OTHERS = {
-    b"\x1f\x9d": "compressed with compress (.Z)",
-    b"(\xb5/\xfd": "compressed with Zstandard",
-    b"7z\xbc\xaf": "a 7-Zip archive",
-    b"Rar!": "a RAR archive",
-    b"#ASDF": "an ASDF file",
-    b"\x89HDF": "an HDF5 file",
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"II*\x00": "a TIFF picture",
-    b"MM\x00*": "a TIFF picture",
-    b"%PDF": "a PDF document",
-    b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
-    b"<?xml": "an XML document",
-}
+_OTHERS = {start.encode("latin-1"): kind for start, kind in FACTS["signatures"].items()}
 """What other files begin with, and what they are."""
 _ASINH = 2.5 / np.log(10)
 _LARGEST_ASINH = 100.0

@@ -10,20 +10,14 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morpheus_lite.core.image import SkyImage, match_bands, pixel_scale_of
+from morpheus_lite.core.facts import FACTS
+from morpheus_lite.core.image import SkyImage, match_bands, pixel_scale_of, windowed
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError, reading
 from morpheus_lite.io.asdf_file import is_asdf, open_asdf
 from morpheus_lite.io.bits import Bits
 from morpheus_lite.io.fitsfile import open_fits, read_section
 from morpheus_lite.io.zero_points import ZeroPoint
-
-KEPT_KEYWORDS = (
-    "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "OBJECT", "DATE-OBS", "EXPTIME", "GAIN", "EGAIN", "CCDGAIN",
-    "ATODGAIN", "SATURATE",
-    "PHOTFLAM", "PHOTPLAM", "PHOTMODE",
-)  # fmt: skip
-"""Keywords of a band's header that are kept in `SkyImage.meta`."""
 
 
 class OpenFiles:
@@ -264,7 +258,7 @@ def band_meta(origin: str, calibration: ZeroPoint | None, header: Mapping[str, A
         "origin": origin,
         "zero_point_source": None if calibration is None else calibration.source,
         "zero_point_system": None if calibration is None else calibration.system,
-        "header": {keyword: header[keyword] for keyword in KEPT_KEYWORDS if keyword in header},
+        "header": {keyword: header[keyword] for keyword in FACTS["keywords"]["kept"] if keyword in header},
     }
 
 
@@ -377,7 +371,7 @@ class ImageSource:
             bands=self.bands,
             valid=valid,
             rms=rms,
-            wcs=self.wcs if self.wcs is None or whole else self.wcs.slice(window.slices),
+            wcs=self.wcs if whole else windowed(self.wcs, window),
             zero_points=self.zero_points,
             units=self.units,
             name=self.name,

@@ -4,38 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.image import BAND_ALIASES, canonical_band
 
-_WORDS = {
-    "science": (
-        "SCI", "SCIENCE", "DATA", "IMAGE", "IMG", "PRIMARY", "COMPRESSED_IMAGE", "SIGNAL", "FLUX", "INTENSITY",
-    ),
-    "rms": (
-        "RMS", "ERR", "ERROR", "ERRORS", "SIGMA", "SIG", "STD", "STDDEV", "STDEV", "UNCERT",
-        "UNCERTAINTY", "UNC", "NOISE",
-    ),
-    "variance": ("VAR", "VARIANCE", "STAT"),
-    "weight": ("WHT", "WEIGHT", "WEIGHTS", "WGT", "WT", "IVAR", "INVVAR", "INVVARIANCE", "IVM"),
-    "exposure": ("EXP", "EXPTIME", "EXPOSURE", "COVERAGE", "COV", "NEXP", "CONF", "CONFIDENCE"),
-    "mask": (
-        "DQ", "DQM", "DQMASK", "DATA_QUALITY", "MASK", "MSK", "MASKBITS", "BITMASK", "BADPIX", "BADMASK", "PIXMASK",
-        "PIXELMASK", "BPM", "BPMASK", "FLAG", "FLAGS", "FLG", "QUALITY", "QUAL",
-    ),
-    "other": (
-        "CTX", "CON", "CONTEXT", "NSCI", "NIMG", "NIMAGE", "SEG", "SEGM", "SEGMAP", "SEGMENTATION", "LABELS", "PSF",
-        "BKG", "BACK", "BACKGROUND", "MODEL", "RESIDUAL", "CHI2", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "HDRTAB",
-        "TIME", "SAMP", "D2IMARR", "WCSDVARR", "GALDEPTH", "PSFDEPTH", "PSFSIZE", "BLOBMODEL",
-    ),
-    "aside": (
-        "AREA", "PIXELAREA", "SKY", "BG", "BKGD", "RESID", "WAVELENGTH", "WMAP", "PATHLOSS", "FLAT", "BIAS", "DARK",
-        "GAIN", "DEPTH", "NPIX",
-    ),
-}  # fmt: skip
-"""What cameras and surveys call the planes of their images.
-
-JWST, HST, Euclid, HSC and LSST, DES, DECam, Legacy Survey, Pan-STARRS, VISTA, MUSE, Spitzer, and CCDData.
-"""
-_ROLE = {word: role for role, words in _WORDS.items() for word in words}
+_ROLE = {word: role for role, words in FACTS["planes"].items() for word in words}
 _FILTER = re.compile(
     r"^(F\d{3,4}[A-Z]+\d*|([A-Z0-9.+_-]+-)?[UBVRIGZYJHK][PS]?|HSC[-_].+|VIS|NIR[-_][YJH]|(IRAC|CH|I|W|MIPS|PACS|SPIRE)\d+|(N[BA]|I[BA])\d+)$"
 )
@@ -57,7 +29,7 @@ _WIDTHS = ("N", "M", "W", "W2")
 
 _FIRST = ("WHT", "WEIGHT", "RMS", "ERR", "VAR", "IVAR", "INVVAR", "DQ", "MASK", "SEG")
 _TABLES = ("CAT", "CATALOG", "CATALOGUE", "NUM")
-"""Parts of names of files that are no images: the first, and the last beside those of `_WORDS`."""
+"""Parts of names of files that are no images: the first, and the last beside those of ``FACTS["planes"]``."""
 
 NOISE_ROLES = ("rms", "variance", "weight", "exposure")
 """Roles that tell the noise, the most trusted first."""
@@ -145,7 +117,7 @@ def role_of(name: str, camera: Camera = Camera()) -> tuple[str, str | None]:
     ]
     # ERR_SCI is the error of SCI.
     for role, rest in sorted(found, key=lambda one: one[0] == "science"):
-        is_plain = rest in (*_WORDS["science"], "MAP", "PLANE") or not _NAME.search(rest)
+        is_plain = rest in (*FACTS["planes"]["science"], "MAP", "PLANE") or not _NAME.search(rest)
         return role, None if is_plain else camera.band(rest)
     return "unknown", camera.band(name) if _NAME.search(name) else None
 

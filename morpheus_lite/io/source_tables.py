@@ -10,17 +10,10 @@ from astropy.io import fits
 from astropy.table import Table
 
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.tables import read_parquet
-
-SPELLINGS = {
-    "label": ("label", "id", "number", "source_id"),
-    "x": ("x", "x_centroid", "xcentroid", "xwin_image", "x_image", "xcen"),
-    "y": ("y", "y_centroid", "ycentroid", "ywin_image", "y_image", "ycen"),
-    "class": ("class", "morphology", "kind", "class_name"),
-}
-"""Names under which tools keep a quantity, lower case, the preferred first."""
 
 ONE_BASED = ("xwin_image", "x_image", "ywin_image", "y_image")
 """SExtractor counts pixels from 1."""
@@ -114,8 +107,8 @@ def find_column(table: Table, quantity: str, name: str, *, required: bool = True
     required : bool
         Whether its absence is an error.
     """
-    lower = {column.lower(): column for column in table.colnames}
-    for spelling in SPELLINGS[quantity]:
+    lower, spellings = {column.lower(): column for column in table.colnames}, FACTS["columns"][quantity]
+    for spelling in spellings:
         if spelling in lower:
             column = table[lower[spelling]]
             if quantity not in ("x", "y"):
@@ -128,7 +121,7 @@ def find_column(table: Table, quantity: str, name: str, *, required: bool = True
     if not required:
         return None
     raise InputError(
-        f"{name}: the table has no {quantity} ({', '.join(SPELLINGS[quantity])}); it has {', '.join(table.colnames)}"
+        f"{name}: the table has no {quantity} ({', '.join(spellings)}); it has {', '.join(table.colnames)}"
     )
 
 

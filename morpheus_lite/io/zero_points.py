@@ -9,28 +9,13 @@ from typing import Any
 
 from astropy import units as u
 
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.units import AB_ZERO_FLUX, count_scale, kind_of_unit, parse_unit, states_unit
 from morpheus_lite.errors import InputError
 
-AB_KEYWORDS = ("ABZP", "ABMAGZP", "ABZPT")
-"""Keywords that hold, by their names, the AB magnitude of one data unit."""
-
-ZERO_POINT_KEYWORDS = (
-    *AB_KEYWORDS,
-    "MAGZERO",
-    "MAGZEROP",
-    "ZEROPNT",
-    "ZEROPOINT",
-    "PHOTZP",
-    "ZPT",
-    "SEXMGZPT",
-    "MAGZPT",
-    "MAGZP",
-)
+_KEYWORDS = FACTS["keywords"]
+ZERO_POINT_KEYWORDS = (*_KEYWORDS["ab"], *_KEYWORDS["stated"], *_KEYWORDS["unstated"])
 """Keywords of the magnitude of one data unit, the most trusted first."""
-
-_UNSTATED = ("MAGZPT", "MAGZP")
-"""Of WFCAM and VISTA, of 2MASS and WISE, these are Vega zero-points: they count as AB only where that is written."""
 
 _SYSTEM_KEYWORDS = ("PHOTSYS", "MAGSYS", "ZPSYS", "PHOT_SYS")
 _OFFSET_KEYWORDS = ("VEGA2AB", "VEGATOAB", "ABOFFSET")
@@ -194,7 +179,7 @@ def _from_keywords(header: Mapping[str, Any]) -> Iterator[ZeroPoint]:
 def _system(header: Mapping[str, Any], keyword: str) -> str:
     stated = next((str(header[name]).strip() for name in _SYSTEM_KEYWORDS if header.get(name)), "")
     camera = " ".join(str(header.get(name, "")) for name in _CAMERA_KEYWORDS)
-    if keyword in AB_KEYWORDS:
+    if keyword in _KEYWORDS["ab"]:
         return "AB"
     for text in (stated, _comment(header, keyword)):
         if re.search(r"vega", text, re.IGNORECASE):
@@ -205,7 +190,7 @@ def _system(header: Mapping[str, Any], keyword: str) -> str:
         return stated
     if _VEGA_CAMERAS.search(camera):
         return "Vega"
-    return "unknown" if keyword in _UNSTATED and not _AB_CAMERAS.search(camera) else "AB"
+    return "unknown" if keyword in _KEYWORDS["unstated"] and not _AB_CAMERAS.search(camera) else "AB"
 
 
 def _comment(header: Mapping[str, Any], keyword: str) -> str:
