@@ -32,7 +32,7 @@ from morpheus_lite.core.windows import (
     tiles,
 )
 from morpheus_lite.errors import InputError
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 from morpheus_lite.noise.detection_image import detection_image

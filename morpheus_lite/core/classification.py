@@ -1,5 +1,6 @@
 """Classification: what a model says of every pixel of an image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -7,8 +8,11 @@ import numpy as np
 from astropy.wcs import WCS
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
-from morpheus_lite.core.image import SkyImage, in_pictures, window_of
+from morpheus_lite.core.flags import PixelFlag
+from morpheus_lite.core.image import SkyImage, in_pictures, window_of, windowed
 from morpheus_lite.errors import InputError
+
+_OPTIONAL = ("variance", "vote", "flags", "entropy", "tta_disagreement", "large_object")
 
 
 class Classifier(Protocol):
@@ -81,6 +85,30 @@ class Classification:
     large_object: np.ndarray | None = None
     image: SkyImage | None = None
 
+    @classmethod
+    def of_planes(
+        cls, planes: Mapping[str, np.ndarray], *, wcs: WCS | None, provenance: Mapping[str, Any]
+    ) -> "Classification":
+        """The classification that planes hold, by their kind; ``"mean"`` is one of them.
+
+        Where there is no coverage, pixels with a value count as covered. A pixel is valid if it got a value, or if it
+        is not flagged as invalid: one-pass models classify pixels that are invalid in some of their bands.
+        """
+        mean, flags = planes["mean"], planes.get("flags")
+        coverage = planes.get("coverage")
+        coverage = np.isfinite(mean[:, :, 0]).astype(np.int32) if coverage is None else coverage
+        valid = coverage > 0
+        if flags is not None:
+            valid |= (flags & PixelFlag.INVALID) == 0
+        rest: dict[str, Any] = {kind: planes.get(kind) for kind in _OPTIONAL}
+        return cls(mean, coverage, valid, **rest, wcs=wcs, provenance=dict(provenance))
+
+    @property
+    def planes(self) -> dict[str, np.ndarray]:
+        """The planes that there are, by their kind in files: ``"mean"`` is `probability`."""
+        kept = {kind: getattr(self, kind) for kind in _OPTIONAL if getattr(self, kind) is not None}
+        return {"mean": self.probability, "coverage": self.coverage, **kept}
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
@@ -125,13 +153,13 @@ class Classification:
         if isinstance(index, str):
             return self.plane(index)
         window = window_of(index, self.shape)
-        names = ("probability", "coverage", "valid", "variance", "vote", "flags", "entropy", "tta_disagreement")
-        planes = {name: getattr(self, name) for name in names}
-        cut: dict[str, Any] = {name: None if plane is None else plane[window.slices] for name, plane in planes.items()}
+        cut = {kind: plane[window.slices] for kind, plane in self.planes.items()}
         return replace(
             self,
+            probability=cut.pop("mean"),
+            valid=self.valid[window.slices],
             **cut,
-            wcs=None if self.wcs is None else self.wcs.slice(window.slices),
+            wcs=windowed(self.wcs, window),
             image=None if self.image is None else self.image.cutout(window),
         )
 

@@ -137,6 +137,11 @@ def window_of(index: Any, shape: tuple[int, int]) -> Window:
     return Window(top, left, bottom - top, right - left)
 
 
+def windowed(wcs: WCS | None, window: Window) -> WCS | None:
+    """The WCS of a window of an image."""
+    return None if wcs is None else wcs.slice(window.slices)
+
+
 def in_pictures(name: str) -> Any:
     """A function of `morpheus_lite.visualization.notebook`, a layer above; imported when a picture is shown."""
     return getattr(import_module("morpheus_lite.visualization.notebook"), name)
@@ -316,7 +321,7 @@ class SkyImage:
             data=self.data[window.slices],
             valid=self.valid[window.slices],
             rms=None if self.rms is None else self.rms[window.slices],
-            wcs=None if self.wcs is None else self.wcs.slice(window.slices),
+            wcs=windowed(self.wcs, window),
         )
 
     @property

@@ -1,10 +1,11 @@
 """Label maps: arrays of labels, and maps of any size that are read by window."""
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.protocols import ScratchArray
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-
-_DTYPE = np.dtype(np.int32)
 
 
 class ScratchMemory:
@@ -40,11 +39,57 @@ class ScratchMemory:
         self._pixels[window.slices] = pixels
 
 
-class ScratchFile:
+class FilePixels:
+    """Pixels of one plane in an open file, row after row. May be used from several threads.
+
+    It is read and written, not mapped: mapped pages would count as memory of the process.
+
+    Parameters
+    ----------
+    file : int
+        Descriptor of the file.
+    shape : (int, int)
+        Height and width in pixels.
+    dtype : numpy.dtype
+        Of the pixels in the file.
+    start : int
+        Byte of the file at which the first pixel lies.
+    """
+
+    def __init__(self, file: int, shape: tuple[int, int], dtype: np.dtype, start: int = 0) -> None:
+        self.shape, self._file, self._dtype, self._start = shape, file, dtype, start
+
+    def read(self, window: Window) -> np.ndarray:
+        """Pixels of a window: shape of the window, native byte order."""
+        pixels = np.empty(window.shape, self._dtype)
+        for part, start in self._runs(pixels, window):
+            while len(part):
+                count = os.preadv(self._file, [part], start)
+                if not count:
+                    raise OSError(errno.EIO, "the file is shorter than it was laid out")
+                part, start = part[count:], start + count
+        return pixels.astype(self._dtype.newbyteorder("="), copy=False)
+
+    def write(self, window: Window, pixels: np.ndarray) -> None:
+        """Write the pixels of a window, converted to the dtype of the file."""
+        for part, start in self._runs(np.ascontiguousarray(pixels, dtype=self._dtype), window):
+            while len(part):  # the system may take less than all of it at once
+                count = os.pwrite(self._file, part, start)
+                part, start = part[count:], start + count
+
+    def _runs(self, pixels: np.ndarray, window: Window) -> Iterator[tuple[memoryview, int]]:
+        """Bytes of the rows of a window that lie behind each other in the file, and where they begin."""
+        width = self.shape[1]
+        step = max(window.height, 1) if window.width == width else 1
+        for row in range(0, window.height, step):
+            first = (window.y + row) * width + window.x
+            yield pixels[row : row + step].data.cast("B"), self._start + first * self._dtype.itemsize
+
+
+class ScratchFile(FilePixels):
     """int32 pixels in a temporary file without a name, 0 where never written.
 
-    The file disappears with the process, whatever ends it. It is read and written, not mapped: mapped pages would
-    count as memory of the process. May be used from several threads.
+    The file disappears with the process, whatever ends it.
 
     Parameters
     ----------
@@ -60,49 +105,18 @@ class ScratchFile:
     """
 
     def __init__(self, shape: tuple[int, int], directory: str | Path | None = None) -> None:
-        self.shape = shape
-        self._file = tempfile.TemporaryFile(dir=directory, prefix=".morpheus-", buffering=0)  # noqa: SIM115
-        os.truncate(self._file.fileno(), shape[0] * shape[1] * _DTYPE.itemsize)
-
-    def read(self, window: Window) -> np.ndarray:
-        """Pixels of a window: int32, shape of the window."""
-        pixels = np.empty(window.shape, _DTYPE)
-        for rows, start in self._runs(window):
-            part = pixels[rows].reshape(-1).data.cast("B")
-            while len(part):
-                count = os.preadv(self._file.fileno(), [part], start)
-                if not count:
-                    raise OSError(f"the temporary file of {self.shape} pixels is shorter than it was made")
-                part, start = part[count:], start + count
-        return pixels
-
-    def write(self, window: Window, pixels: np.ndarray) -> None:
-        """Write the pixels of a window."""
-        pixels = np.ascontiguousarray(pixels, dtype=_DTYPE)
-        for rows, start in self._runs(window):
-            part = pixels[rows].reshape(-1).data.cast("B")
-            while len(part):
-                written = os.pwrite(self._file.fileno(), part, start)
-                part, start = part[written:], start + written
-
-    def _runs(self, window: Window) -> list[tuple[slice, int]]:
-        """Rows of a window that lie behind each other in the file, and where they begin."""
-        width, size = self.shape[1], _DTYPE.itemsize
-        if window.width == width:
-            return [(slice(None), window.y * width * size)]
-        rows = range(window.height)
-        return [(slice(row, row + 1), ((window.y + row) * width + window.x) * size) for row in rows]
+        self._temporary = tempfile.TemporaryFile(dir=directory, prefix=".morpheus-", buffering=0)  # noqa: SIM115
+        os.truncate(self._temporary.fileno(), shape[0] * shape[1] * 4)
+        super().__init__(self._temporary.fileno(), shape, np.dtype(np.int32))
 
     def close(self) -> None:
         """Give the disk space back."""
-        self._file.close()
+        self._temporary.close()
 
     def __enter__(self) -> "ScratchFile":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -26,7 +26,7 @@ from morpheus_lite.evaluation.metrics import (
 from morpheus_lite.evaluation.result import Result, read_result
 from morpheus_lite.evaluation.scores import EvaluationOptions
 from morpheus_lite.evaluation.truth import Truth, read_truth
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 
 _FEWEST = 200
 """Sources that a calibration takes at least, and a tenth of them of every class."""

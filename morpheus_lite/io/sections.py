@@ -1,16 +1,17 @@
-"""A FITS file of image planes, written and read back by section: laid out in full first, then filled in any order."""
+"""FITS files of image planes, written by section: laid out in full and filled in any order, or compressed."""
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
 
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.labels import FilePixels
+from morpheus_lite.core.windows import Window, row_blocks
 from morpheus_lite.errors import OptionError
 
 FITS_BLOCK = 2880
@@ -49,24 +50,25 @@ class SectionWriter:
         shape: tuple[int, int],
     ) -> None:
         self.shape = shape
-        self._dtypes = {name: np.dtype(dtype).newbyteorder(">") for name, dtype, _ in planes}
-        self._starts: dict[str, int] = {}
         blocks = [(0, fits.PrimaryHDU(header=primary).header.tostring())]
         end = len(blocks[0][1])
+        starts: dict[str, tuple[np.dtype, int]] = {}
         for name, dtype, cards in planes:
-            text = plane_header(name, dtype, shape, cards).tostring()
+            text = _plane_header(name, dtype, shape, cards).tostring()
             blocks.append((end, text))
-            self._starts[name] = end + len(text)
-            n_bytes = shape[0] * shape[1] * self._dtypes[name].itemsize
-            end = self._starts[name] + -(-n_bytes // FITS_BLOCK) * FITS_BLOCK
+            stored, start = np.dtype(dtype).newbyteorder(">"), end + len(text)
+            starts[name] = stored, start
+            end = start + -(-shape[0] * shape[1] * stored.itemsize // FITS_BLOCK) * FITS_BLOCK
         self._file = path.open("w+b", buffering=0)
         try:
             _reserve(self._file, end)
             for start, text in blocks:
-                _write_all(self._file.fileno(), text.encode("ascii"), start)
+                self._file.seek(start)
+                self._file.write(text.encode("ascii"))
         except BaseException:
             self._file.close()
             raise
+        self._planes = {name: FilePixels(self._file.fileno(), shape, *one) for name, one in starts.items()}
 
     def write(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
         """Write a part of a plane.
@@ -88,10 +90,7 @@ class SectionWriter:
         window = window or Window(0, 0, *self.shape)
         if pixels.shape != window.shape:
             raise OptionError(f"{name}: pixels of shape {pixels.shape} do not fill {window}")
-        dtype = self._dtypes[name]
-        pixels = np.ascontiguousarray(pixels, dtype=dtype)
-        for row, step, start in self._runs(name, window):
-            _write_all(self._file.fileno(), pixels[row : row + step].data.cast("B"), start)
+        self._planes[name].write(window, pixels)
 
     def read(self, name: str, window: Window | None = None) -> np.ndarray:
         """Read a part of a plane back.
@@ -108,20 +107,7 @@ class SectionWriter:
         numpy.ndarray
             Shape ``(y, x)`` of the window, the plane's dtype in the machine's own byte order.
         """
-        window = window or Window(0, 0, *self.shape)
-        dtype = self._dtypes[name]
-        pixels = np.empty(window.shape, dtype)
-        for row, step, start in self._runs(name, window):
-            _read_all(self._file.fileno(), pixels[row : row + step].data.cast("B"), start)
-        return pixels.astype(dtype.newbyteorder("="))
-
-    def _runs(self, name: str, window: Window) -> Iterator[tuple[int, int, int]]:
-        """Rows of a window that lie together in the file: the first, how many, and where in the file."""
-        width, n_bytes = self.shape[1], self._dtypes[name].itemsize
-        # Rows of the file that are written as a whole need one call for many of them.
-        step = max(1, (1 << 22) // (width * n_bytes)) if window.width == width else 1
-        for row in range(0, window.height, step):
-            yield row, step, self._starts[name] + ((window.y + row) * width + window.x) * n_bytes
+        return self._planes[name].read(window or Window(0, 0, *self.shape))
 
     def close(self) -> None:
         """Close the file."""
@@ -130,34 +116,15 @@ class SectionWriter:
     def __enter__(self) -> "SectionWriter":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
-def plane_header(name: str, dtype: np.dtype, shape: tuple[int, int], cards: fits.Header) -> fits.Header:
+def _plane_header(name: str, dtype: np.dtype, shape: tuple[int, int], cards: fits.Header) -> fits.Header:
     """Header of an image HDU without its pixels."""
     pixel = np.zeros((1, 1), np.dtype(dtype))
     hdu = fits.ImageHDU(np.broadcast_to(pixel, shape), header=cards, name=name)
     return hdu.header
-
-
-def _write_all(file: int, content: bytes | memoryview, start: int) -> None:
-    """Write at a position of a file; the system may take less than all of it at once."""
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(file, view, start)
-        view, start = view[written:], start + written
-
-
-def _read_all(file: int, view: memoryview, start: int) -> None:
-    while view:
-        part = os.pread(file, min(len(view), 1 << 22), start)
-        if not part:
-            raise OSError(errno.EIO, "the file is shorter than it was laid out")
-        view[: len(part)] = part
-        view, start = view[len(part) :], start + len(part)
 
 
 def _reserve(file: BinaryIO, length: int) -> None:
@@ -170,3 +137,82 @@ def _reserve(file: BinaryIO, length: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
+
+
+_TILE = 256
+"""Side of the tiles that are compressed one by one, in pixels."""
+
+_LARGEST_OFFSET = 2**31 - 1
+
+
+def write_compressed_plane(
+    file: BinaryIO,
+    name: str,
+    dtype: str,
+    cards: fits.Header,
+    shape: tuple[int, int],
+    read: Callable[[Window], np.ndarray],
+) -> None:
+    """Append one image plane to a FITS file, tile-compressed without loss (GZIP_2 for float32, RICE_1 for integers).
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing, at the end of what it holds: a whole number of FITS blocks.
+    name, dtype, cards
+        EXTNAME, dtype and further cards of the plane.
+    shape : (int, int)
+        Height and width in pixels.
+    read : callable
+        ``read(window)``: the pixels of a window of full width, shape ``(y, x)``. No more than `_TILE` rows are asked
+        for at once, from the top down.
+
+    Notes
+    -----
+    A compressed plane is a table with a row per tile, which says where its bytes lie. Every row
+    of tiles is compressed by astropy as an image of its own; its bytes are appended, and the table and the header are
+    filled in at the end.
+    """
+    start = file.tell()
+    rows = list(row_blocks(shape, _TILE))
+    n_tiles = len(rows) * -(-shape[1] // _TILE)
+    # 32-bit offsets are what every reader knows; 64-bit ones only where the plane may need them.
+    offsets = np.dtype(">i4" if 1.1 * shape[0] * shape[1] * np.dtype(dtype).itemsize < _LARGEST_OFFSET else ">i8")
+    table = np.zeros((n_tiles, 2), offsets)
+    done = heap = 0
+    header = fits.Header()
+    for band, descriptors, content in _compressed(rows, name, dtype, cards, read):
+        if not done:
+            header = band
+            file.write(b" " * len(header.tostring()) + table.tobytes())
+        table[done : done + len(descriptors)] = descriptors + np.array([0, heap])
+        file.write(content)
+        done, heap = done + len(descriptors), heap + len(content)
+    file.write(bytes(-(table.nbytes + heap) % FITS_BLOCK))
+    end = file.tell()
+    letter = "P" if offsets.itemsize == 4 else "Q"
+    header["TFORM1"] = f"1{letter}B({table[:, 0].max()})"
+    header["NAXIS1"], header["NAXIS2"], header["PCOUNT"] = 2 * offsets.itemsize, n_tiles, heap
+    header["ZNAXIS2"], header["ZTILE2"] = shape[0], min(_TILE, shape[0])
+    file.seek(start)
+    file.write(header.tostring().encode("ascii") + table.tobytes())
+    file.seek(end)
+
+
+def _compressed(
+    rows: list[Window], name: str, dtype: str, cards: fits.Header, read: Callable[[Window], np.ndarray]
+) -> Iterator[tuple[fits.Header, np.ndarray, bytes]]:
+    """Compress each row of tiles: its header, the table ``(tile, 2)`` of lengths and offsets, and the bytes."""
+    lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if dtype == "f4" else {}
+    for window in rows:
+        pixels = np.ascontiguousarray(read(window), dtype=dtype)
+        tile = tuple(min(_TILE, length) for length in pixels.shape)
+        buffer = BytesIO()
+        hdu = fits.CompImageHDU(pixels, cards, name, tile_shape=tile, **lossless)
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)
+        stored = buffer.getvalue()
+        with fits.open(BytesIO(stored), disable_image_compression=True) as hdus:
+            header, first = hdus[1].header.copy(), hdus[1].fileinfo()["datLoc"]
+        length = header["NAXIS1"] * header["NAXIS2"]
+        table = np.frombuffer(stored[first : first + length], ">i4").reshape(-1, 2)
+        yield header, table.astype(np.int64), stored[first + length : first + length + header["PCOUNT"]]

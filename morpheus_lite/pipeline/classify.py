@@ -21,7 +21,7 @@ from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import tiles
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.io import open_image, read_image
-from morpheus_lite.io.mapfile import MapFile, MemoryMaps, export_maps
+from morpheus_lite.io.maps import MapFile, MemoryMaps, export_maps
 from morpheus_lite.models.registry import Model, load_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.overview import SubtractedImage, measure_image
@@ -304,7 +304,7 @@ def make_catalog(
     image : ImageReader
         The image, such as an `~morpheus_lite.io.ImageSource`.
     maps : MapStore
-        Its class maps, such as a `~morpheus_lite.io.mapfile.MapFile`; the label map is written into their plane
+        Its class maps, such as a `~morpheus_lite.io.maps.MapFile`; the label map is written into their plane
         ``SEGMENTATION``, if there is one.
     how : SourceOptions
         How sources are found, split and measured.

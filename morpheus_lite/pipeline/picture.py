@@ -20,7 +20,7 @@ from morpheus_lite.core.image import ImageView, SkyImage
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import MapFile
+from morpheus_lite.io.maps import MapFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,7 +318,7 @@ class PicturedMaps(MapFile):
     Parameters
     ----------
     path, shape, kinds, wcs, provenance
-        As in `~morpheus_lite.io.mapfile.MapFile`.
+        As in `~morpheus_lite.io.maps.MapFile`.
     blocks : PictureBlocks or None
         What sees them; None where there is no picture.
     """

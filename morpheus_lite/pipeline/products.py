@@ -13,7 +13,7 @@ from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import export_maps
+from morpheus_lite.io.maps import export_maps
 from morpheus_lite.pipeline.picture import PictureBlocks, close_ups, overview
 
 MAX_DRAWN = 2048**2

@@ -23,7 +23,7 @@ from morpheus_lite.core.windows import (
     source_groups,
 )
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.detection_image import (
     LightNoise,
     band_scatter,

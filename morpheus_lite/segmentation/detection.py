@@ -14,7 +14,7 @@ from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchMemory
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.core.windows import Window, block_side, grown, inside, sample_windows, source_groups, tiles
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.detection_image import (
     band_scatter,
     make_detection_image,

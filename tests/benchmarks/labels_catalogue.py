@@ -31,7 +31,7 @@ def make_field(folder: Path, side: int, n_sources: int, n_bands: int) -> None:
     """Images, noise planes and class maps of a random field, as files."""
     from morpheus_lite import Classification
     from morpheus_lite.core.windows import Window
-    from morpheus_lite.io.mapfile import MapFile
+    from morpheus_lite.io.maps import MapFile
 
     rng = np.random.default_rng(1)
     light, kinds = np.zeros((side, side), np.float32), np.zeros((side, side, 4), np.float32)
@@ -91,7 +91,7 @@ def ours_by_section(folder: Path, bands: list[str], workers: int) -> dict:
     """Files read by section, labels written to the file of the class maps."""
     from morpheus_lite.core.windows import Window
     from morpheus_lite.io import open_image
-    from morpheus_lite.io.mapfile import MapFile
+    from morpheus_lite.io.maps import MapFile
     from morpheus_lite.pipeline.classify import make_catalog
     from morpheus_lite.pipeline.plan import SourceOptions
 

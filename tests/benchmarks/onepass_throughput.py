@@ -30,7 +30,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.inference import one_pass
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.mapfile import MapFile
+from morpheus_lite.io.maps import MapFile
 from morpheus_lite.models.network_config import OnePassConfig, multiply_adds
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.noise.overview import measure_sections

@@ -13,7 +13,7 @@ from morpheus_lite.inference.binned import BinnedBands
 from morpheus_lite.inference.network_input import Bands
 from morpheus_lite.inference.one_pass import OnePass
 from morpheus_lite.io import open_image
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.noise.psf import with_psf
 from tests.inference.test_one_pass import BoxModel, sky

@@ -11,7 +11,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.inference.network_input import WIDEST_GAP, align_bands, bridged
 from morpheus_lite.inference.one_pass import OnePass, tiles
 from morpheus_lite.io import open_image
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 
 
 class BoxModel:

@@ -9,7 +9,7 @@ from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.windows import Window
 from morpheus_lite.inference.one_pass import OnePass
 from morpheus_lite.io import open_image
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
 from tests.inference.test_one_pass import BoxModel
 from tests.star_fields import galaxy, seen, star_grid

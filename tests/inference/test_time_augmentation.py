@@ -13,7 +13,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.inference.one_pass import OnePass, workers_in
 from morpheus_lite.inference.test_time_augmentation import entropy, predict_symmetric
 from morpheus_lite.io import open_image, read_maps
-from morpheus_lite.io.mapfile import MapFile
+from morpheus_lite.io.maps import MapFile
 
 
 def softmax(score):

@@ -7,7 +7,7 @@ from astropy.table import QTable
 from morpheus_lite import Classification, SkyImage, open_image
 from morpheus_lite.core.image import ImageView
 from morpheus_lite.core.windows import Window, tiles
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps, picture_step
 

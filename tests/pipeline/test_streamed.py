@@ -19,7 +19,7 @@ from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.windows import Window, source_groups, tiles
 from morpheus_lite.io import open_image
-from morpheus_lite.io.mapfile import MapFile, MemoryMaps
+from morpheus_lite.io.maps import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import make_catalog
 from morpheus_lite.pipeline.plan import SourceOptions, block_side_in
 from morpheus_lite.segmentation.deblending import deblend

@@ -26,7 +26,7 @@ from morpheus_lite.inference import one_pass
 from morpheus_lite.inference.one_pass import TILE_SIDES, OnePass, tile_side, workers_in
 from morpheus_lite.inference.sliding_window import WINDOW_PLANES, SlidingWindows, region_in
 from morpheus_lite.io import open_image, read_maps
-from morpheus_lite.io.mapfile import MapFile, MemoryMaps
+from morpheus_lite.io.maps import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import classify_file
 from morpheus_lite.pipeline.picture import overview
 from morpheus_lite.runtime import resources

@@ -15,7 +15,7 @@ from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
-from morpheus_lite.io.mapfile import MemoryMaps
+from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.survey.mosaic import work
 from morpheus_lite.survey.mosaic.geometry import PIECES, cut, load_noise, save_noise
@@ -175,7 +175,7 @@ def test_how_it_is_cut():
 
 
 def test_maps_of_pieces_are_those_of_the_whole_and_travel(tmp_path):
-    from morpheus_lite.io.mapfile import MapFile
+    from morpheus_lite.io.maps import MapFile
 
     rng = np.random.default_rng(0)
     shape, kinds = (50, 70), ("mean", "coverage", "segmentation", "flags")

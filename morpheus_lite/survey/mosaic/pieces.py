@@ -11,11 +11,11 @@ from astropy.wcs import WCS
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
+from morpheus_lite.core.image import windowed
 from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.mapfile import MapFile, export_maps, read_by_plane, windowed, write_by_plane
-from morpheus_lite.io.maps import map_planes
+from morpheus_lite.io.maps import MapFile, export_maps, map_planes, read_by_plane, write_by_plane
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.wcs import celestial_wcs
 from morpheus_lite.runtime.atomic import temporary_path
@@ -62,7 +62,7 @@ class CroppedMaps(MapFile):
     Parameters
     ----------
     path, kinds, provenance
-        As of `~morpheus_lite.io.mapfile.MapFile`.
+        As of `~morpheus_lite.io.maps.MapFile`.
     within : Window
         Where the part lies.
     wcs : astropy.wcs.WCS or None
@@ -149,7 +149,7 @@ class PieceMaps:
             stored.flush()
 
     def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
-        """The maps of a window; as `~morpheus_lite.io.mapfile.MapFile.read`."""
+        """The maps of a window; as `~morpheus_lite.io.maps.MapFile.read`."""
         return read_by_plane(self, self._planes.values(), window, kinds)
 
     def _touching(self, window: Window) -> Iterator[tuple[Window, str]]:
