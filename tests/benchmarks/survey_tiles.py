@@ -11,6 +11,7 @@ same pixels.
 
 import argparse
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,26 @@ def compare(found, whole, names=None):
     )
 
 
+def by_distance(found, whole, band):
+    """Say how far rows differ from those of the whole image, in units of their errors, by the distance of tiles that
+    lack a band."""
+    _, one, other = np.intersect1d(*(np.array(table["source_id"]) for table in (found, whole)), return_indices=True)
+    distance = found[f"no_data_distance_{band}"].to_numpy()[one]
+    names = [name for name in whole.column_names if "flux_" in name and name in found.column_names]
+    far: list[np.ndarray] = []
+    for name in names:
+        error = whole[name.replace("flux_", "fluxerr_")].to_numpy()[other]
+        far.append(np.abs(found[name].to_numpy()[one] - whole[name].to_numpy()[other]) / error)
+    worst = np.nan_to_num(far).max(axis=0)
+    edges = (-1, 0, 64, 128, 256, 400, np.inf)
+    for low, high in pairwise(edges):
+        rows = worst[(distance > low) & (distance <= high)]
+        if len(rows):
+            print(
+                f"    to {high:g} px: {len(rows)} rows, middle {np.median(rows):.3f}, largest {rows.max():.3f} errors"
+            )
+
+
 def of_tiles(table, names):
     """The rows of these tiles."""
     return table.filter(compute.is_in(table["tile"], value_set=pa.array(sorted(names))))
@@ -131,7 +152,8 @@ def main():
         lacking = files[::LACKING]
         for file in lacking:
             with open_image(file) as image, fits.open(file, mode="update") as hdus:
-                for name in [hdu.name for hdu in hdus if hdu.name.startswith(image.bands[-N_LACKING:])]:
+                missing = image.bands[-N_LACKING:]
+                for name in [hdu.name for hdu in hdus if hdu.name.startswith(missing)]:
                     del hdus[name]
         full = {file.stem for file in files} - {file.stem for file in lacking}
         run(place / "all", place / "of_some", chosen.model, 2)
@@ -142,6 +164,7 @@ def main():
         compare(some, catalogue(place / "of_whole_of_some"))
         print("  rows of the tiles with all bands, against the whole with all pixels:")
         compare(of_tiles(some, full), expected, full)
+        by_distance(some, expected, missing[-1])
         band = [name for name in expected.column_names if name.startswith("flags_")][-1]
         flagged = [(of_tiles(some, names)[band].to_numpy() > 0).sum() for names in ({f.stem for f in lacking}, full)]
         print(f"    {band} is set in {flagged[0]} rows of the tiles that lack it, and {flagged[1]} of the others")

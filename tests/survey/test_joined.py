@@ -6,9 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from pyarrow import parquet
-from survey_inputs import BANDS, FAST, keeping_models, kept_model, tile_wcs, write_tile
+from survey_inputs import BANDS, FAST, keeping_models, kept_model, tile_wcs
 
 from morpheus_lite import (
     ClassifyOptions,
@@ -172,6 +173,19 @@ def test_each_tile_for_itself(small, tmp_path, capsys):
     np.testing.assert_array_equal(table["kron_flux_F160W"], alone["kron_flux_F160W"])
 
 
+def write_bins(path, field, window):
+    """A window of an image in bins of 2 x 2 pixels, as a file of its own."""
+    hdus = [fits.PrimaryHDU()]
+    for band in BANDS:
+        header = tile_wcs((window.y, window.x)).slice((slice(None, None, 2),) * 2).to_header()
+        header["ABZP"] = 25.9
+        pixels = field[band][window.slices]
+        pixels = pixels.reshape(pixels.shape[0] // 2, 2, -1, 2).sum(axis=(1, 3))
+        hdus.append(fits.ImageHDU(pixels, header, name=band))
+    fits.HDUList(hdus).writeto(path)
+    return path
+
+
 def test_bands_that_a_tile_lacks_and_another_tiling(field, tmp_path):
     two, side, step = BANDS[:2], 200, 150
     windows = [Window(y, x, side, side) for y in (0, step) for x in (0, step)]
@@ -180,8 +194,8 @@ def test_bands_that_a_tile_lacks_and_another_tiling(field, tmp_path):
         write_window(tmp_path / "in" / f"t{k}.fits", field, window, two if f"t{k}" in lacking else BANDS)
         for k, window in enumerate(windows)
     ]
-    # The same sky at another scale and place: of every source there is one primary row.
-    other = write_tile(tmp_path / "in" / "other.fits", shape=(120, 120), scale=0.09, n_sources=0)
+    # The same sky in larger pixels, beyond the others on the left.
+    other = write_bins(tmp_path / "in" / "other.fits", field, Window(60, 230, 200, 200))
     blanked = {band: pixels[: step + side, : step + side].copy() for band, pixels in field.items()}
     for band in BANDS[2:]:
         blanked[band][side:, side:] = np.nan
@@ -193,14 +207,43 @@ def test_bands_that_a_tile_lacks_and_another_tiling(field, tmp_path):
     expected = classify_file(path, tmp_path / "whole", OPTIONS, model=kept_model("hst")).table
     result = classify_survey([*images, other], tmp_path / "out", OPTIONS, cluster=HERE)
     assert not result.failed
-    merged = merged_of(tmp_path / "out")
-    here = merged.filter(np.array(merged["tile"].to_pylist()) != "other").sort_by("label")
-    assert here.num_rows == len(expected)
-    np.testing.assert_array_equal(here["kron_flux_F160W"].to_numpy(), expected["kron_flux_F160W"])
-    flags = here["flags_F606W"].to_numpy()
-    inside = np.array(here["tile"].to_pylist()) == "t3"
-    np.testing.assert_array_equal(flags, expected["flags_F606W"])
-    assert inside.any() and (flags[inside] > 0).any() and not flags[~inside].any()
+    rows = [read_catalog(one) for one in sorted((tmp_path / "out" / "tiles").glob("t*/*.parquet"))]
+    here = sorted((row for table in rows for row in table), key=lambda row: row["label"])
+    assert [row["label"] for row in here] == expected["label"].tolist()
+    np.testing.assert_array_equal(
+        [u.Quantity(row["kron_flux_F160W"]).value for row in here], expected["kron_flux_F160W"].value
+    )
+    np.testing.assert_array_equal([row["flags_F606W"] for row in here], expected["flags_F606W"])
+    y, x = (expected[f"{axis}_peak"].value for axis in "yx")
+    apart = np.hypot(np.maximum(step - y, 0), np.maximum(step - x, 0))
+    found = [u.Quantity(row["no_data_distance_F606W"]).value for row in here]
+    np.testing.assert_array_equal(found, apart)
+    assert (np.array([row["flags_F606W"] for row in here]) > 0).any() and (apart == 0).any() and (apart > 100).any()
+    assert "no_data_distance_F160W" not in rows[0].colnames
+    assert_every_source_once(merged_of(tmp_path / "out"), expected)
+
+
+AREAS = (-0.5, -0.5, 350), (229.5, 59.5, 200)
+"""Left, bottom and side of the mosaic and of the other image."""
+
+
+def assert_every_source_once(merged, expected):
+    """Of the sources that two tilings have there is one row each, which says why it is the one."""
+    names = ("tile", "ra", "dec", "n_tiles", "is_primary", "is_inner", "no_data_distance_F606W")
+    tile, ra, dec, n_tiles, is_primary, is_inner, apart = (
+        merged[name].to_numpy(zero_copy_only=False) for name in names
+    )
+    x, y = tile_wcs((0, 0)).wcs_world2pix(ra, dec, 0)
+    bright = expected["snr"] > 30
+    near = np.hypot(x - expected["x_centroid"].value[bright, None], y - expected["y_centroid"].value[bright, None])
+    assert bright.sum() > 10
+    np.testing.assert_array_equal((near < 4).sum(axis=1), 1)
+    # The sky belongs to the image in which it lies deeper; rows of sources that both have say so.
+    depths = [np.min([x - left, left + side - x, y - top, top + side - y], axis=0) for left, top, side in AREAS]
+    np.testing.assert_array_equal(tile == "other", depths[1] > depths[0])
+    np.testing.assert_array_equal(n_tiles, 1 + (np.min(depths, axis=0) > 0))
+    assert (n_tiles == 2).sum() > 3 and is_primary.all() and is_inner.all()
+    assert (np.isnan(apart) == (tile == "other")).all()
 
 
 def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_done(small, tmp_path, monkeypatch):

@@ -82,17 +82,20 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Ownership:
-    """Primary rows of one tile, and the number of tiles that have each source.
+    """Primary rows of one tile, and why they are.
 
     Parameters
     ----------
     is_primary : numpy.ndarray
         bool, shape ``(n,)``.
+    is_inner : numpy.ndarray
+        bool, shape ``(n,)``: whether the tile owns the place of the row's brightest pixel.
     n_seen : numpy.ndarray
         int64, shape ``(n,)``: how many tiles have a row of the source.
     """
 
     is_primary: np.ndarray
+    is_inner: np.ndarray
     n_seen: np.ndarray
 
 
@@ -158,7 +161,7 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
     place = np.where(seen_by_owner, place, np.where(is_alone, 2 * len(names) + ranks, 3 * len(names)))
     best = place.argmin(axis=0)
     is_primary = (best == number) & (seen_by_owner[number] | is_alone[number])
-    return Ownership(is_primary, is_seen.sum(axis=0))
+    return Ownership(is_primary, owner[number] == number, is_seen.sum(axis=0))
 
 
 def _alone(rows: Detections, owner: np.ndarray, detections: Sequence[Detections]) -> np.ndarray:

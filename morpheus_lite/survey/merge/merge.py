@@ -164,6 +164,11 @@ def _common_schema(index: Index) -> "pa.Schema":
         ("source_id", pa.int64(), "name of the source: HEALPix cell of its peak, order 29, nested"),
         ("tile", pa.string(), "tile that the row is from"),
         ("is_primary", pa.bool_(), "whether the row is the one of this source that counts"),
+        (
+            "is_inner",
+            pa.bool_(),
+            "whether the tile owns the place of the brightest pixel; else its owner has no such row",
+        ),
         ("n_tiles", pa.int16(), "how many tiles, or mosaics of tiles, have a row of the source"),
     ]
     for k, (name, text) in enumerate({"tract": "tract of the tile", "patch": "patch of the tile"}.items()):

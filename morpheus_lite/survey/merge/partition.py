@@ -115,8 +115,8 @@ def make_partition(job: PartitionJob) -> Partition:
         inside = np.zeros(len(own), bool)
         inside[keep] = True
         cut += [(part.name, one) for one in cut_sources(part.mosaic, own, inside, footprints)]
-        is_primary, n_seen = owned.is_primary[: len(own)], owned.n_seen[: len(own)]
-        added |= {"is_primary": is_primary, "n_tiles": n_seen.astype(np.int16)}
+        decided = {"is_primary": owned.is_primary, "is_inner": owned.is_inner, "n_tiles": owned.n_seen.astype(np.int16)}
+        added |= {name: values[: len(own)] for name, values in decided.items()}
         added |= {name: np.repeat(value, len(own)) for name, value in zip(("tract", "patch"), part.region, strict=True)}
         tables.append(_with_columns(table, added).take(pa.array(keep)))
     merged = pa.concat_tables([job.schema.empty_table(), *(_in_schema(one, job.schema) for one in tables)])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import QTable
+from astropy.table import Column, QTable
 
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.windows import Window
@@ -151,7 +151,11 @@ def share_out(
     found = find_sources(job, pieces, client, retries=retries)
     found.image.close()
     each = (seconds + time.perf_counter() - start) / len(mosaic.parts)
-    owners = mosaic.owners(*(np.asarray(found.table[f"{axis}_peak"].value) for axis in "yx"))
+    peaks = [np.asarray(found.table[f"{axis}_peak"].value) for axis in "yx"]
+    owners = mosaic.owners(*peaks)
+    for band, distance in mosaic.distances_without(*peaks).items():
+        text = f"distance of the brightest pixel from the nearest tile without {band}, 0 inside"
+        found.table[f"no_data_distance_{band}"] = Column(distance, unit="pix", description=text)
     for number, part in enumerate(mosaic.parts):
         name, window = part.tile.name, part.window
         touching = [(piece.relative_to(window), path) for piece, path in found.maps.pieces if piece.touches(window)]

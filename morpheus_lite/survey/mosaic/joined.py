@@ -125,6 +125,32 @@ class Mosaic(Tile):
             deepest = np.maximum(depth, deepest)
         return owner
 
+    def distances_without(self, y: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Distance of pixels from the nearest tile without a band, for bands that some tiles lack and others have.
+
+        Parameters
+        ----------
+        y, x : numpy.ndarray
+            int, shape ``(n,)``.
+
+        Returns
+        -------
+        dict
+            Band to float64, shape ``(n,)``: pixels between the pixel and the tile, 0 inside.
+        """
+        found = {}
+        for band in dict.fromkeys(band for part in self.parts for band in part.bands):
+            lacking = [part.window for part in self.parts if band not in part.bands]
+            if lacking:
+                found[band] = np.min([_distance_to(window, y, x) for window in lacking], axis=0)
+        return found
+
+
+def _distance_to(window: Window, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    down = np.maximum(window.y - y, y - (window.y + window.height - 1))
+    right = np.maximum(window.x - x, x - (window.x + window.width - 1))
+    return np.hypot(np.maximum(down, 0), np.maximum(right, 0))
+
 
 @dataclass(frozen=True)
 class _Blank:
