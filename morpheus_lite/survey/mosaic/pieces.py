@@ -12,7 +12,7 @@ from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import windowed
-from morpheus_lite.core.labels import ScratchFile
+from morpheus_lite.core.labels import FilePixels, ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import MapFile, export_maps, map_planes, read_by_plane, write_by_plane
@@ -42,8 +42,9 @@ class NamedPlane(ScratchFile):
     """
 
     def __init__(self, path: str | Path, shape: tuple[int, int]) -> None:
-        self.shape, self.path = shape, str(path)
-        self._file = open(self.path, "r+b", buffering=0)  # noqa: PTH123, SIM115
+        self.path = str(path)
+        self._temporary = open(self.path, "r+b", buffering=0)  # noqa: PTH123, SIM115
+        FilePixels.__init__(self, self._temporary.fileno(), shape, np.dtype(np.int32))
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, int]) -> "NamedPlane":
