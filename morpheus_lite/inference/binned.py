@@ -17,7 +17,7 @@ from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.protocols import MapStore, MapWriter
 from morpheus_lite.core.windows import Window, grown, inside, tiles
-from morpheus_lite.inference.network_input import Bands, sky_scatter
+from morpheus_lite.inference.network_input import NetworkInput, sky_scatter
 
 _STRIP = 1 << 21  # pixels that are read at once
 _SAMPLE = 1 << 22  # pixels that the noise of bins is measured in
@@ -29,7 +29,7 @@ class BinnedBands:
 
     Parameters
     ----------
-    whole : Bands
+    whole : NetworkInput
         The image.
     factor : int
         Pixels along each side of a bin. Bins at the far edges may be cut.
@@ -42,13 +42,13 @@ class BinnedBands:
     1, however many of its pixels are valid.
     """
 
-    def __init__(self, whole: Bands, factor: int, sigma: np.ndarray | None = None) -> None:
+    def __init__(self, whole: NetworkInput, factor: int, sigma: np.ndarray | None = None) -> None:
         self.whole, self.factor = whole, factor
         self.sigma = np.ones(len(whole.bands), np.float32) if sigma is None else sigma
         self.bands, self.present = whole.bands, whole.present
 
     @classmethod
-    def measured(cls, whole: Bands, factor: int) -> "BinnedBands":
+    def measured(cls, whole: NetworkInput, factor: int) -> "BinnedBands":
         """Bins whose noise is measured on a sample of them: neighbouring pixels are often correlated."""
         made = cls(whole, factor)
         return cls(whole, factor, sky_scatter(map(made.snr, made.sample())))

@@ -143,7 +143,7 @@ def measure_domain(image: ImageSource, bands: tuple[str, ...], noise: Background
         Of the whole image, with its PSFs.
     """
     whole = Bands.of(image, bands, noise)
-    seen, factor = seen_bands(whole, in_noise=False)
+    seen, factor = seen_bands(whole, whole.noise.psf, in_noise=False)
     snr, valid = seen.snr(middle(seen.shape, _SIDE // factor))
     if seen is not whole:
         snr = snr / sky_scatter([(snr, valid)])

@@ -8,7 +8,7 @@ maps are the same to the bit.
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ import numpy as np
 from morpheus_lite.core.classification import Classification, Classifier
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.protocols import MapStore, MapWriter
-from morpheus_lite.core.psf import canonical_factor
+from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window, grown, inside, tiles
 from morpheus_lite.errors import OptionError
 from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles
@@ -228,7 +228,7 @@ class OnePass:
             # One thread more than calls of the network: it reads and writes while the others compute.
             run_each(work, list(shown), threads=workers + 1, progress=progress)
 
-        bands, factor = seen_bands(whole)
+        bands, factor = seen_bands(whole, whole.noise.psf)
         writer: MapWriter = maps
         part = within
         if factor > 1:
@@ -245,13 +245,15 @@ class OnePass:
         self.model.release()
 
 
-def seen_bands(whole: Bands, *, in_noise: bool = True) -> tuple[NetworkInput, int]:
+def seen_bands(whole: NetworkInput, psfs: Sequence[MoffatPsf], *, in_noise: bool = True) -> tuple[NetworkInput, int]:
     """An image as the network sees it: binned where its PSF is wide, and without the wings of the PSF.
 
     Parameters
     ----------
-    whole : Bands
+    whole : NetworkInput
         The image.
+    psfs : sequence of MoffatPsf
+        Of its bands.
     in_noise : bool
         Whether the result is in units of its own noise, which has to be measured on it.
 
@@ -262,12 +264,12 @@ def seen_bands(whole: Bands, *, in_noise: bool = True) -> tuple[NetworkInput, in
     factor : int
         Pixels along each side of a bin.
     """
-    bands: NetworkInput = whole
-    factor = canonical_factor(whole.noise.psf)
+    bands = whole
+    factor = canonical_factor(psfs)
     if factor > 1:
         bands = BinnedBands.measured(whole, factor) if in_noise else BinnedBands(whole, factor)
-    if any(map(has_wings, whole.noise.psf)):
-        psfs = [replace(psf, fwhm=psf.fwhm / factor) for psf in whole.noise.psf]
+    if any(map(has_wings, psfs)):
+        psfs = [replace(psf, fwhm=psf.fwhm / factor) for psf in psfs]
         bands = WinglessBands.measured(bands, psfs) if in_noise else WinglessBands(bands, psfs)
     return bands, factor
 

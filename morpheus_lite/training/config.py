@@ -54,6 +54,12 @@ class SamplingConfig:
         length=(3, 3),
     )
     drop_bands: float = option(0.45, "Share of patches with one or more bands missing.", low=0, high=1)
+    cutouts: float = option(
+        0.1,
+        "Share of patches that hold a small cut-out of a simulated field around one source, and no data around it.",
+        low=0,
+        high=1,
+    )
     edges: float = option(
         0.25,
         "Share of patches that the edge of an image crosses: sources that it cuts are few in a field, and "

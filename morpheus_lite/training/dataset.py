@@ -10,12 +10,17 @@ from glob import glob
 
 import numpy as np
 
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.psf import MoffatPsf
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-from morpheus_lite.noise.background_mesh import measure_background, normalize
+from morpheus_lite.noise.psf import psf_of_pieces
 from morpheus_lite.simulation import Field, observe
+from morpheus_lite.simulation.field import reference_noise
 from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style, style_shares
 from morpheus_lite.training.config import SamplingConfig
-from morpheus_lite.training.targets import TrainingScene, make_training_scene, targets
+from morpheus_lite.training.shown import bin_labels, measured_bands, show, show_light
+from morpheus_lite.training.targets import TrainingScene, make_training_scene, pad_scene, targets
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +28,9 @@ _RMS_SHARE = 0.3
 _FAINT_SNR = 5.0
 _N_LARGE = 4
 _CORNERS = 0.2
+_GIVEN_PSF = 0.6  # share of the fields whose PSF is known as that of a larger image is, or where it is given
+_PSF_ERRORS = 0.03, 0.12  # of FWHM and index, relative
+_CUTOUT_SIDES = 40, 110  # px
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +67,25 @@ def find_fields(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def draw_training_scene(rng: np.random.Generator, field: Field, *, style: str = "free") -> TrainingScene:
-    """A field under random conditions (see `draw_style`), normalised as any image would be."""
+def draw_training_scene(
+    rng: np.random.Generator, field: Field, *, style: str = "free", psfs: Sequence[MoffatPsf] | None = None
+) -> TrainingScene:
+    """A field under random conditions, as the network would be shown it.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Where the randomness comes from.
+    field : Field
+        The field, or a cut-out of one.
+    style : str
+        See `draw_style`.
+    psfs : sequence of MoffatPsf, optional
+        Of its bands; those of `psfs_of` by default. In some scenes they are known, with errors, and in the others
+        measured.
+    """
+    known = psfs_of(field) if psfs is None else psfs
+    given = _with_errors(rng, known) if rng.uniform() < _GIVEN_PSF else None
     conditions = draw_style(rng, field, style)
     observation = observe(field, conditions, rng)
     image = observation.image
@@ -68,9 +93,39 @@ def draw_training_scene(rng: np.random.Generator, field: Field, *, style: str = 
     sigma = observation.sigma / correlated_scatter(np.array(conditions.correlation)).astype(np.float32)
     if rng.uniform() > _RMS_SHARE:
         image = replace(image, rms=None)
-    snr, valid = normalize(image, measure_background(image))
+    whole = measured_bands(image, given)
+    snr, valid, factor = show(whole)
+    light = field.flux / sigma
+    signal = show_light(light, field.bands, whole.noise.psf)
+    owner = bin_labels(field.owner, factor, light.sum(axis=2)) if factor > 1 else field.owner
     position = np.stack([field.sources["y"], field.sources["x"]], axis=1).astype(np.float64)
-    return make_training_scene(snr, valid, field.flux / sigma, field.owner, field.sources["soft"], position)
+    position = (position + 0.5) / factor - 0.5
+    return make_training_scene(snr, valid, signal, owner, field.sources["soft"], position)
+
+
+def psfs_of(field: Field) -> tuple[MoffatPsf, ...]:
+    """PSFs of the bands of a field, measured on its stars without noise; unknown where it has few."""
+    is_star = field.sources["soft"].argmax(axis=1) == SOURCE_CLASSES.index("point_source")
+    valid = np.repeat(np.append(True, is_star)[field.owner][..., None], len(field.bands), axis=2)
+    # So deep that the faintest stars count.
+    return psf_of_pieces([(field.flux / (0.1 * reference_noise(field.bands)), valid)], len(field.bands))
+
+
+def draw_cutout(rng: np.random.Generator, field: Field) -> Field:
+    """A small part of a field around a source, of which each class has the same chance if it is bright enough."""
+    position = np.stack([field.sources["y"], field.sources["x"]], axis=1)
+    inside = ((position >= 0) & (position < field.shape)).all(axis=1)
+    level = (field.flux / reference_noise(field.bands)).sum(axis=2)
+    light = np.bincount(field.owner.ravel(), level.ravel(), len(field.sources) + 1)[1:] * inside
+    bright = np.flatnonzero(light > np.median(light[light > 0])) if light.any() else []
+    center = np.array(field.shape) / 2
+    if len(bright):
+        kinds = field.sources["soft"][bright].argmax(axis=1)
+        center = position[rng.choice(bright[kinds == rng.choice(np.unique(kinds))])]
+    side = np.exp(rng.uniform(*np.log(_CUTOUT_SIDES)))
+    start = np.clip(center + side * rng.uniform(-0.65, -0.35, 2), 0, np.array(field.shape) - 16).astype(int)
+    height, width = np.minimum(int(side), field.shape - start).tolist()
+    return field.cutout(Window(*start.tolist(), height, width))
 
 
 def batches(
@@ -104,12 +159,18 @@ def batches(
         while len(pool) < sampling.pool:
             if observed and (not patterns or rng.uniform() >= simulated):
                 scene = observed[rng.choice(len(observed), p=shares / shares.sum())][0]
+                n_patches = sampling.per_scene
             else:
                 paths = paths or [str(path) for path in rng.permutation(find_fields(patterns))]
                 field = Field.load(paths.pop())
                 style = str(rng.choice(STYLES, p=style_shares(field, sampling.styles)))
-                scene = draw_training_scene(rng, field, style=style)
-            pool += [draw_patch(rng, scene, sampling) for _ in range(sampling.per_scene)]
+                psfs = psfs_of(field)
+                n_patches = sampling.per_scene - rng.binomial(sampling.per_scene, sampling.cutouts)
+                for _ in range(sampling.per_scene - n_patches):
+                    small = draw_training_scene(rng, draw_cutout(rng, field), style=style, psfs=psfs)
+                    pool.append(draw_patch(rng, small, sampling))
+                scene = draw_training_scene(rng, field, style=style, psfs=psfs)
+            pool += [draw_patch(rng, scene, sampling) for _ in range(n_patches)]
         # No patch has more bands than the first: few batches are as wide as the widest field.
         counts = np.array([patch[0].shape[-1] for patch in pool])
         n_bands = counts[rng.integers(len(pool))]
@@ -125,6 +186,7 @@ def batches(
 
 def draw_patch(rng: np.random.Generator, scene: TrainingScene, sampling: SamplingConfig) -> tuple[np.ndarray, ...]:
     """One patch: the four arrays of a `Batch` without the first axis."""
+    scene = _surrounded(rng, scene, sampling.patch)
     bands = _draw_bands(rng, scene.snr.shape[2], sampling.drop_bands)
     center = _draw_center(rng, scene, bands, sampling)
     window = _window_around(rng, center, scene.owner.shape, sampling.patch)
@@ -175,6 +237,24 @@ def prefetched(iterator: Iterator[Batch], depth: int = 6) -> Iterator[Iterator[B
         thread.join(timeout=30)
 
 
+def _with_errors(rng: np.random.Generator, psfs: Sequence[MoffatPsf]) -> tuple[MoffatPsf | None, ...]:
+    """PSFs as they would be given, or measured on a larger image; None for those to be measured."""
+    fwhm, beta = np.exp(rng.normal(0, _PSF_ERRORS))
+    return tuple(
+        replace(psf, fwhm=psf.fwhm * fwhm, beta=psf.beta * beta, origin="given") if psf.is_known else None
+        for psf in psfs
+    )
+
+
+def _surrounded(rng: np.random.Generator, scene: TrainingScene, side: int) -> TrainingScene:
+    """A scene that is smaller than a patch somewhere in one, with no data around it."""
+    missing = [max(side - length, 0) for length in scene.owner.shape]
+    if not any(missing):
+        return scene
+    before = rng.integers(0, missing, endpoint=True)
+    return pad_scene(scene, [(int(b), m - int(b)) for b, m in zip(before, missing, strict=True)])
+
+
 def _draw_bands(rng: np.random.Generator, n_bands: int, share: float) -> np.ndarray:
     bands = np.ones(n_bands, bool)
     if n_bands > 1 and rng.uniform() < share:
@@ -211,8 +291,6 @@ def _draw_center(
 def _window_around(
     rng: np.random.Generator, center: tuple[float, float], shape: tuple[int, int], side: int
 ) -> tuple[slice, slice]:
-    if min(shape) < side:
-        raise InputError(f"a field of {shape[0]} x {shape[1]} px is smaller than a patch of {side} px")
     corner = [int(c + rng.uniform(-0.35, 0.35) * side) - side // 2 for c in center]
     corner = [min(max(c, 0), length - side) for c, length in zip(corner, shape, strict=True)]
     return slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)

@@ -125,7 +125,9 @@ def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
     started from. Where the class of a source is not known, the network's own is taken: only source or sky then tells.
     """
     rng = np.random.default_rng(config.seed)
-    scenes = held_out_scenes(read_observed(config)) or validation_scenes(config.validation, seed=config.seed + 1)
+    scenes = held_out_scenes(read_observed(config)) or validation_scenes(
+        config.validation, seed=config.seed + 1, factor=config.model.factor
+    )
     counts = np.sum([_n_sources(item) for item in scenes], axis=0)
     first = _calibration_of(read_info(config.start) if config.start else None)
     is_enough = config.start is None or counts.min() >= _FEWEST_SOURCES

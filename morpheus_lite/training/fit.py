@@ -96,7 +96,8 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: _Progress 
     directory.mkdir(parents=True, exist_ok=True)
     _record(config, directory)
     run = _start(config, directory)
-    simulated = validation_scenes(config.validation, seed=config.seed) if config.validation else []
+    factor = config.model.factor
+    simulated = validation_scenes(config.validation, seed=config.seed, factor=factor) if config.validation else []
     check = partial(_checkpoint, run, directory, simulated, held_out_scenes(images), progress)
     if config.start and run.step == 0:
         check()  # what training has to beat

@@ -14,17 +14,14 @@ from astropy.stats import mad_std
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.psf import canonical_factor
 from morpheus_lite.core.windows import Window, tiles
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.binned import BinnedBands
-from morpheus_lite.inference.network_input import Bands, align_bands
+from morpheus_lite.inference.network_input import align_bands
 from morpheus_lite.io import read_corrections, read_image
-from morpheus_lite.noise.background_mesh import measure_background, normalize
-from morpheus_lite.noise.psf import with_psf
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling, read_labelling
+from morpheus_lite.training.shown import bin_blocks, bin_labels, measured_bands, show
 from morpheus_lite.training.targets import TrainingScene, make_training_scene
 
 log = logging.getLogger(__name__)
@@ -97,17 +94,15 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
 
     Notes
     -----
-    An image with a wide PSF is binned as `classify` bins it (`morpheus_lite.inference.binned`).
+    An image with a wide PSF is binned, and wide wings are taken out, as `classify` does it.
     """
-    noise = with_psf(measure_background(image), image)
-    snr, valid = normalize(image, noise)
-    n_seen = np.maximum(valid.sum(axis=2), 1)
-    labelling = read_labelling(config, snr.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
-    if (factor := canonical_factor(noise.psf)) > 1:
+    whole = measured_bands(image)
+    light, seen = whole.snr(Window(0, 0, *whole.shape))
+    n_seen = np.maximum(seen.sum(axis=2), 1)
+    labelling = read_labelling(config, light.sum(axis=2) / np.sqrt(n_seen, dtype=np.float32), image.wcs)
+    snr, valid, factor = show(whole)
+    if factor > 1:
         log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
-        whole = Bands(image, image.bands, noise, np.arange(image.n_bands))
-        binned = BinnedBands.measured(whole, factor)
-        snr, valid = binned.snr(Window(0, 0, *binned.shape))
         labelling = bin_labelling(labelling, factor)
     signal = estimate_signal(snr, valid, labelling)
     scene = make_training_scene(
@@ -125,23 +120,11 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
 
 def bin_labelling(labelling: Labelling, factor: int) -> Labelling:
     """Labels of bins of ``factor`` by ``factor`` pixels: that of most pixels, a source's where sky has as many."""
-
-    def blocks(plane: np.ndarray, outside: int) -> np.ndarray:
-        padded = np.pad(plane, [(0, -length % factor) for length in plane.shape], constant_values=outside)
-        height, width = (length // factor for length in padded.shape)
-        return padded.reshape(height, factor, width, factor).swapaxes(1, 2).reshape(height, width, factor**2)
-
-    def most(plane: np.ndarray) -> np.ndarray:
-        values = blocks(plane, 0)
-        counts = np.stack([(values == values[..., k, None]).sum(axis=2) for k in range(factor**2)], axis=2)
-        chosen = np.argmax(counts - 0.5 * (values == 0), axis=2)
-        return np.take_along_axis(values, chosen[..., None], 2)[..., 0]
-
     return replace(
         labelling,
-        owner=most(labelling.owner),
-        labelled=blocks(labelling.labelled, 1).all(axis=2),
-        false=None if labelling.false is None else most(labelling.false),
+        owner=bin_labels(labelling.owner, factor),
+        labelled=bin_blocks(labelling.labelled, factor, 1).all(axis=2),
+        false=None if labelling.false is None else bin_labels(labelling.false, factor),
     )
 
 

@@ -5,7 +5,8 @@ or sky is therefore decided against the noise of the bands at hand: at least `SO
 squares over the bands, noise as it counts on scales of several pixels).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -91,6 +92,14 @@ def make_training_scene(
     visible = (squares.sum(axis=2) >= SOURCE_LEVEL**2).ravel()
     area = np.bincount(flat[visible], minlength=n_sources + 1)[1 : n_sources + 1]
     return TrainingScene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, classed, labelled)
+
+
+def pad_scene(scene: TrainingScene, around: Sequence[tuple[int, int]]) -> TrainingScene:
+    """A scene with so many rows and columns before and after it that are not in the image."""
+    names = ("snr", "valid", "signal", "owner", "labelled", "false")
+    planes = {name: plane for name in names if (plane := getattr(scene, name)) is not None}
+    padded = {name: np.pad(plane, [*around, (0, 0)][: plane.ndim]) for name, plane in planes.items()}
+    return replace(scene, **padded, position=scene.position + [first for first, _ in around])
 
 
 def targets(scene: TrainingScene, window: tuple[slice, slice], bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

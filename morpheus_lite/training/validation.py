@@ -12,7 +12,7 @@ from morpheus_lite.models.losses import Loss
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.dataset import draw_training_scene, find_fields
 from morpheus_lite.training.observed import Observed
-from morpheus_lite.training.targets import TrainingScene, targets
+from morpheus_lite.training.targets import TrainingScene, pad_scene, targets
 
 BRIGHT = 40.0
 """Total S/N above which the class of a source is scored."""
@@ -82,7 +82,7 @@ class ValidationScores:
         return row | {"completeness": self.completeness, "spurious_per_Mpx": self.spurious}
 
 
-def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 36) -> list[ValidationScene]:
+def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1, limit: int = 36) -> list[ValidationScene]:
     """Validation fields, every other one at the depth of GOODS-S deep and the rest at random, always the same.
 
     Parameters
@@ -91,6 +91,8 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 36) ->
         Glob patterns of field files.
     seed : int
         Seed of noise and conditions.
+    factor : int
+        Of the pooling of the network: scenes get sides that are multiples of it, without data beyond the field.
     limit : int
         At most so many fields, evenly spread over the sorted paths.
     """
@@ -100,6 +102,7 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, limit: int = 36) ->
     for i, path in enumerate(paths[k] for k in chosen):
         field = Field.load(path)
         scene = draw_training_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
+        scene = pad_scene(scene, [(0, -length % factor) for length in scene.owner.shape])
         whole = tuple(slice(0, length) for length in scene.owner.shape)
         target, weight = targets(scene, whole, np.ones(len(field.bands), bool))
         scenes.append(ValidationScene(scene, np.asarray(field.sources["h_mag"]), target, weight))
