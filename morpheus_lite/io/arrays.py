@@ -12,6 +12,7 @@ from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.image_reader import ArrayPlane, Band, MaskPlane, NoisePlane, band_meta
 from morpheus_lite.io.naming import Camera, filter_of
+from morpheus_lite.io.wcs import pixel_area, problem_of_wcs
 from morpheus_lite.io.zero_points import zero_point
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _UNCERTAINTIES = {"std": "rms", "var": "variance", "ivar": "weight"}
 """Kinds of noise planes, by the ``uncertainty_type`` of NDData's."""
+_POWERS = {"rms": 1, "variance": 2, "weight": -2}
+"""Of the unit of the data, that these kinds have."""
 
 
 def bands_of_array(array: Any, origin: str, *, numbers_only: bool = True) -> list[Band]:
@@ -63,7 +66,7 @@ def bands_of_nddata(nddata: "NDData", origin: str) -> list[Band]:
     cube = _cube(np.asarray(nddata.data), origin)
     meta = nddata.meta if isinstance(nddata.meta, Mapping) else {}
     header = {str(keyword).upper(): value for keyword, value in meta.items()}
-    wcs = _celestial(nddata.wcs, origin)
+    wcs = _celestial(nddata.wcs, cube.shape[:2], origin)
     masks = None if nddata.mask is None else _cube(np.broadcast_to(nddata.mask, nddata.data.shape), "mask")
     noise = None
     if nddata.uncertainty is not None:
@@ -73,7 +76,10 @@ def bands_of_nddata(nddata: "NDData", origin: str) -> list[Band]:
             raise InputError(
                 f"{origin}: uncertainty {name} is not understood; expected StdDev, Variance or InverseVariance"
             )
-        noise = kind, _cube(np.asarray(nddata.uncertainty.array), f"uncertainty of {origin}")
+        values = nddata.uncertainty.array
+        if nddata.unit is not None:  # that of the uncertainty may be another, such as mJy beside Jy
+            values = nddata.uncertainty.quantity.to_value(nddata.unit ** _POWERS[kind])
+        noise = kind, _cube(values, f"uncertainty of {origin}")
     return [
         _band(
             cube[:, :, k],
@@ -115,7 +121,7 @@ def _band(
     masks: tuple[MaskPlane, ...],
 ) -> Band:
     text = None if unit is None or unit == u.dimensionless_unscaled else unit.to_string()
-    area = None if wcs is None else wcs.proj_plane_pixel_area().to_value("sr")
+    area = None if wcs is None else pixel_area(wcs, data.shape)
     calibration = zero_point(header, text, area, origin)
     return Band(
         name=filter_of(header, Camera.of(header, pixel_scale_of(wcs))),
@@ -129,12 +135,15 @@ def _band(
     )
 
 
-def _celestial(wcs: Any, origin: str) -> WCS | None:
+def _celestial(wcs: Any, shape: tuple[int, int], origin: str) -> WCS | None:
     if wcs is None:
         return None
+    problem = "it is no two-dimensional celestial one of FITS"
     if isinstance(wcs, WCS) and wcs.has_celestial and wcs.naxis == 2:
-        return wcs
-    warnings.warn(f"{origin}: its WCS is not a two-dimensional FITS celestial one, and is left out", stacklevel=3)
+        problem = problem_of_wcs(wcs, shape)
+        if problem is None:
+            return wcs
+    warnings.warn(f"{origin}: the WCS is not usable and is left out ({problem})", UserWarning, stacklevel=3)
     return None
 
 

@@ -1,6 +1,7 @@
 """Meaning of the bits of masks, from headers and from what `FACTS` say of cameras, and which make a pixel bad."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -57,8 +58,16 @@ def bits_of(name: str, header: Mapping[str, Any], primary: Mapping[str, Any]) ->
     1
     """
     if names := _names_in(header):
-        bad = [value for one, value in names.items() if one in FACTS["bad_bits"]]
-        return Bits(names.get("MASK.VALUE", reduce(or_, bad, 0)), names)
+        known = [value for one, value in names.items() if one in FACTS["bad_bits"]]
+        bad = names.get("MASK.VALUE", reduce(or_, known, 0))
+        if not bad:
+            warnings.warn(
+                f"{name or 'the mask'}: no bit of {', '.join(names)} is known to make a pixel bad, so none does; "
+                "choose them (dq_bits=, --dq-bits)",
+                UserWarning,
+                stacklevel=2,
+            )
+        return Bits(bad, names)
     parts = set(re.split(r"[_\-. :]+", name.strip().upper()))
     telescope, instrument, detector = (
         str(header.get(keyword, primary.get(keyword, ""))).strip().upper()
@@ -123,12 +132,17 @@ def _value(word: str, names: Mapping[str, int], where: str) -> int:
 
 
 def _names_in(header: Mapping[str, Any]) -> dict[str, int]:
-    """Bits that a header names: MP_<NAME> = number (LSST, HSC), or MSKNAMnn and MSKVALnn (Pan-STARRS)."""
+    """Bits that a header names.
+
+    MP_<NAME> = number (LSST, HSC, SPHEREx), MSKNAMnn and MSKVALnn (Pan-STARRS), or MSKNnnnn and MSKMnnnn (lsst.images).
+    """
     names = {}
     for keyword in header:
         value = header[keyword]
         if keyword.upper().startswith("MP_") and isinstance(value, int) and 0 <= value < 64:
             names[keyword.upper().removeprefix("MP_")] = 1 << value
-        elif keyword.startswith("MSKNAM") and isinstance(header.get("MSKVAL" + keyword[6:]), int):
-            names[str(value).strip().upper()] = header["MSKVAL" + keyword[6:]]
+        elif keyword.startswith("MSKN"):
+            bit = header.get(keyword.replace("MSKNAM", "MSKVAL").replace("MSKN", "MSKM"))
+            if isinstance(bit, int):
+                names[str(value).strip().upper()] = bit
     return names

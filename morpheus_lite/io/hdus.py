@@ -16,7 +16,7 @@ from morpheus_lite.io import naming
 from morpheus_lite.io.bits import Bits, bits_of
 from morpheus_lite.io.fitsfile import Extension, describe_hdus, find_hdu, is_image, linear
 from morpheus_lite.io.image_reader import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane, band_meta
-from morpheus_lite.io.wcs import celestial_wcs
+from morpheus_lite.io.wcs import celestial_wcs, pixel_area
 from morpheus_lite.io.zero_points import zero_point
 
 log = logging.getLogger(__name__)
@@ -179,16 +179,14 @@ def _check_one_detector(chosen: list[_Candidate], hdus: Sequence[Any], where: st
     )
     called = all(candidate.group and candidate.band is None for candidate in chosen)
     one_filter = naming.filter_of(hdus[0].header) is not None and not any(candidate.filter for candidate in chosen)
-    pieces = one_filter and all(
-        candidate.group and not naming.looks_like_filter(candidate.group) for candidate in chosen
-    )
+    pieces = one_filter and not any(naming.looks_like_filter(candidate.group or "") for candidate in chosen)
     if numbered or called or pieces:
         several = ", ".join(map(str, chosen[:4])) + (", ..." if len(chosen) > 4 else "")
         example = chosen[0].hdu
         name = f"{example.name},{example.ver}" if example.ver != 1 else example.name or str(chosen[0].number)
         raise InputError(
-            f"{where} holds {len(chosen)} images of several detectors, {several}: they are no bands of one image; name "
-            f"one, as in FILE[{name}]. It has\n{describe_hdus(hdus)}"
+            f"{where} holds {len(chosen)} images of several detectors, or exposures, {several}: they are no bands of "
+            f"one image; name one, as in FILE[{name}]. It has\n{describe_hdus(hdus)}"
         )
 
 
@@ -248,10 +246,12 @@ def _names(candidate: _Candidate, inherited: Mapping) -> tuple[str | None, ...]:
     for cards in (candidate.hdu.header, inherited):
         if names := naming.plane_filters(cards, n_planes, candidate.camera):
             return names
-    if one := candidate.filter or naming.filter_of(inherited, candidate.camera):
+    one, axis = candidate.filter or naming.filter_of(inherited, candidate.camera), candidate.hdu.header.get("CTYPE3")
+    if one or axis:
+        what = f"names one filter, {one}" if one else f"calls their axis {axis}"
         warnings.warn(
-            f"{candidate}: {n_planes} planes, but the header names one filter, {one}; they are taken as bands. Where "
-            "they are exposures of one band, add them up first",
+            f"{candidate}: {n_planes} planes, but the header {what}; they are taken as bands. Where they are exposures "
+            "of one band, or parts of a spectrum, add them up first",
             UserWarning,
             stacklevel=2,
         )
@@ -337,10 +337,12 @@ def _band(
 ) -> Band:
     data = _plane(candidate, k, path)
     header = ChainMap(candidate.hdu.header, hdus[0].header)  # type: ignore[arg-type]
-    wcs = celestial_wcs(candidate.hdu.header, data.shape, str(data), hdus if isinstance(hdus, fits.HDUList) else None)
+    inherits = candidate.hdu.header.get("INHERIT") is True and "CTYPE1" not in candidate.hdu.header
+    cards = hdus[0].header if inherits else candidate.hdu.header
+    wcs = celestial_wcs(cards, data.shape, str(data), hdus if isinstance(hdus, fits.HDUList) else None)
     unit = header.get("BUNIT")
     unit = unit.strip() or None if isinstance(unit, str) else None
-    area = None if wcs is None else wcs.proj_plane_pixel_area().to_value("sr")
+    area = None if wcs is None else pixel_area(wcs, data.shape)
     calibration = zero_point(header, unit, area, str(data))
     return Band(
         name=name,

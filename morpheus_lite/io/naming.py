@@ -1,7 +1,7 @@
 """Roles of HDUs (science, noise, weight, mask) and their bands: pure functions of names and headers."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from morpheus_lite.core.facts import FACTS
@@ -122,13 +122,17 @@ def role_of(name: str, camera: Camera = Camera()) -> tuple[str, str | None]:
     return "unknown", camera.band(name) if _NAME.search(name) else None
 
 
-def is_companion(stem: str) -> bool:
+def is_companion(stem: str, others: Collection[str] = ()) -> bool:
     """Tell whether the name of a file, without its endings, is that of a plane beside an image, not of an image.
+
+    Words such as AREA and SKY make a plane of it only if one of the ``others`` has the rest of its name.
 
     Examples
     --------
-    >>> [is_companion(stem) for stem in ("goods_h_wht", "legacysurvey-0001m002-invvar-r", "goods_h_drz")]
-    [True, True, False]
+    >>> [is_companion(stem) for stem in ("goods_h_wht", "legacysurvey-0001m002-invvar-r", "goods_h_drz", "dark_sky")]
+    [True, True, False, False]
+    >>> is_companion("mosaic_area", ["mosaic"])
+    True
     """
     parts = [part for part in re.split(r"[_\-. ]+", stem.strip().upper()) if part]
     if len(parts) > 2 and looks_like_filter(parts[-1]):
@@ -137,7 +141,8 @@ def is_companion(stem: str) -> bool:
         return False
     last = parts[-1]
     role = _ROLE.get(last) or _ROLE.get(last.removesuffix("MAP"), "science")
-    return last in _TABLES or parts[0] in _FIRST or role not in ("science", "aside")
+    is_aside = role == "aside" and stem.strip()[: -len(last) - 1] in others
+    return is_aside or last in _TABLES or parts[0] in _FIRST or role not in ("science", "aside")
 
 
 def looks_like_filter(name: str) -> bool:
@@ -176,12 +181,19 @@ def filter_of(header: Mapping, camera: Camera = Camera()) -> str | None:
 
 
 def _narrower(header: Mapping) -> str | None:
-    """The narrower of two filters of NIRCam or NIRISS, which have one wheel called FILTER and one called PUPIL."""
-    both = [str(header.get(keyword, "")).strip().upper() for keyword in ("FILTER", "PUPIL")]
-    elements = [element for element in both if _ELEMENT.match(element)]
-    if not _filter(header, "PUPIL") or not elements:
-        return None
-    return min(elements, key=lambda element: _WIDTHS.index(_ELEMENT.match(element)[1]))  # type: ignore[index]
+    """The narrower of the elements in the beam, or the only one; None where FILTER is its name, or it is not clear.
+
+    NIRCam and NIRISS have one wheel called FILTER and one called PUPIL; mosaics have both as ``F444W-F405N`` in FILTER,
+    and those of HST ``F814W;CLEAR2L``.
+    """
+    cards = header.get("FILTER"), header.get("PUPIL")
+    values = [card.strip().upper() if isinstance(card, str) else "" for card in cards]
+    parts = [part for value in values for part in re.split("[-;]", value) if not _NOT_A_FILTER.match(part)]
+    if len(parts) == 1 and values[0]:
+        return None if parts[0] == values[0] else parts[0]
+    elements = sorted((_WIDTHS.index(match[1]), match[0]) for match in map(_ELEMENT.match, parts) if match)
+    is_clear = len(elements) == 1 or (len(elements) > 1 and elements[0][0] < elements[1][0])
+    return elements[0][1] if is_clear else None
 
 
 def plane_filters(header: Mapping, n_planes: int, camera: Camera = Camera()) -> tuple[str, ...] | None:

@@ -39,7 +39,7 @@ def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
         pixels, light = _hidden(band, mask, files)
         if pixels > MOST_PIXELS or light > MOST_LIGHT:
             warnings.warn(
-                f"{band.name}: the mask {mask} hides {pixels:.0%} of the pixels and {light:.0%} of the light; "
+                f"{band.name}: the plane {mask} hides {pixels:.0%} of the pixels and {light:.0%} of the light; "
                 f"{_set_bits(band, mask, files)}if that is not meant, choose the bits that make a pixel bad (dq_bits=, "
                 "--dq-bits), or leave the mask out (dq=False, --dq none)",
                 UserWarning,

@@ -3,8 +3,10 @@
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -103,6 +105,10 @@ def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription
         origins = [str(band.data) for band in bands if band.name == twice[0]]
         raise InputError(f"{name}: band {twice[0]} comes {len(origins)} times, from {', '.join(origins)}; give it once")
     shape = bands[0].data.shape
+    if 1 in shape:
+        raise InputError(
+            f"{name} ({bands[0].data}) is {shape[0]} x {shape[1]} px (y, x): a single row or column; expected an image"
+        )
     for band in bands:
         _check_shapes(band, shape, f"{bands[0].name} ({bands[0].data})")
     check_alignment([band.wcs for band in bands], shape, [f"{band.name} ({band.data})" for band in bands])
@@ -321,6 +327,13 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
         if wanted and location.ext is not None:
             raise OptionError(f"{location} names an HDU, and ext={ext!r} another; leave one of them out")
         wanted = wanted or ([] if location.ext is None else [location.ext])
+        if role == "science" and (head := Path(location.path).with_name(f"{location.stem}.head")).is_file():
+            warnings.warn(
+                f"{head} lies beside the image, as SCAMP writes it, and is not read: the WCS in the image counts; "
+                "write its cards into the header of the image if they are to count",
+                UserWarning,
+                stacklevel=2,
+            )
         with reading(location):
             return bands_of_hdus(files.get(location.path), location.path, ext=wanted, role=role)
     if isinstance(source, Mapping):

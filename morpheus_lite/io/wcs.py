@@ -14,6 +14,12 @@ from morpheus_lite.io.untrusted import WCS_NUMBER, check_wcs
 MAX_OFFSET = 0.5
 """How far, in pixels, the WCS of two bands may disagree about a place on the sky."""
 
+SMALL_OFFSET = 0.1
+"""How far, in pixels, they may disagree without a warning."""
+
+MAX_STRETCH = 0.05
+"""How much the area of a pixel in the middle of an image may differ from that at the reference without a warning."""
+
 MAX_LOST = 0.01
 """How much distortion, in pixels, products may lack without a warning."""
 
@@ -67,7 +73,8 @@ def celestial_wcs(
             wcs = WCS(header, fobj=hdus)
             if not wcs.has_celestial:
                 return None
-            problem = _zero_scale(header) or _problem(wcs, shape)
+            problem = _zero_scale(header) or problem_of_wcs(wcs, shape)
+            stretch = 1.0 if problem else pixel_area(wcs, shape) / wcs.proj_plane_pixel_area().to_value("sr")
     # wcslib and astropy raise a dozen types on broken headers, from InvalidTransformError to KeyError.
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
@@ -76,6 +83,13 @@ def celestial_wcs(
         return None
     wcs.array_shape = shape
     _warn_of_lost_distortion(wcs, shape, origin)
+    if abs(stretch - 1) > MAX_STRETCH:
+        warnings.warn(
+            f"{origin}: a pixel in the middle of the image has {stretch:.3g} times the area of one at the reference of "
+            "the WCS, by which radii in arcsec are; resample the image to a projection around its middle",
+            UserWarning,
+            stacklevel=2,
+        )
     return wcs
 
 
@@ -167,7 +181,17 @@ def _zero_scale(header: fits.Header) -> str | None:
     return next((f"CD{axis}_1 and CD{axis}_2 are 0" for axis, row in enumerate(rows, 1) if not any(row)), None)
 
 
-def _problem(wcs: WCS, shape: tuple[int, int]) -> str | None:
+def pixel_area(wcs: WCS, shape: tuple[int, int]) -> float:
+    """Area in steradian of the pixel in the middle of an image, on the sky itself."""
+    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    right, left, top, bottom = np.moveaxis(
+        wcs.pixel_to_world(x + np.array([0.5, -0.5, 0, 0]), y + np.array([0, 0, 0.5, -0.5])).cartesian.xyz.value, 1, 0
+    )
+    return float(np.linalg.norm(np.cross(right - left, top - bottom)))
+
+
+def problem_of_wcs(wcs: WCS, shape: tuple[int, int]) -> str | None:
+    """Say why a celestial WCS is of no use for an image of this shape; None where it is."""
     if wcs.wcs.lngtyp.strip() not in _FRAMES:
         # astropy takes every other pair of axes, such as the ecliptic ones, for right ascension and declination.
         return f"its axes are {wcs.wcs.lngtyp} and {wcs.wcs.lattyp}; expected RA and DEC, or GLON and GLAT"
@@ -197,7 +221,7 @@ def _without_stale_sip(header: fits.Header, origin: str) -> fits.Header:
 
 
 def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: Sequence[str]) -> None:
-    """Raise `InputError` where two bands disagree about the sky by more than half a pixel.
+    """Raise `InputError` where two bands disagree about the sky by more than half a pixel; warn of less.
 
     Parameters
     ----------
@@ -216,6 +240,13 @@ def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: 
             raise InputError(
                 f"{origin} is not aligned with {first_origin}: their WCS differ by {offset:.2f} px at "
                 f"x = {x:.0f}, y = {y:.0f} (at most {MAX_OFFSET} px is allowed); resample the bands to one grid first"
+            )
+        if offset > SMALL_OFFSET:
+            warnings.warn(
+                f"{origin} and {first_origin}: their WCS differ by {offset:.2f} px at x = {x:.0f}, y = {y:.0f}; pixels "
+                "are taken to coincide, and colours in small apertures suffer",
+                UserWarning,
+                stacklevel=2,
             )
 
 

@@ -11,6 +11,7 @@ from morpheus_lite.config.classify import CatalogOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import read_image, read_maps, write_catalog
 from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.io.wcs import check_alignment
 from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.atomic import check_writable
 
@@ -60,6 +61,8 @@ def catalog_file(
     check_writable([Path(output)], options.overwrite)
     image = read_image(source, **(read_options or {}))
     classification, segmentation, _ = read_maps(maps)
+    if classification.shape == image.shape:
+        check_alignment([image.wcs, classification.wcs], image.shape, [image.name, str(maps)])
     if labels is not None:
         segmentation = read_labels(labels)
     if segmentation is None:

@@ -5,7 +5,7 @@ import glob
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,8 @@ def _tiles_of(source: str) -> Iterable[Tile]:
         return read_manifest(path)
     if path.is_dir():
         files = sorted(str(entry) for entry in path.iterdir() if entry.name.lower().endswith(IMAGES))
-        images = [file for file in files if not _is_aside(file)]
+        stems = {Location.parse(file).stem for file in files}
+        images = [file for file in files if not _is_aside(file, stems)]
         if len(images) < len(files):
             aside = [Path(file).name for file in files if file not in set(images)]
             more = ", ..." if len(aside) > 4 else ""
@@ -94,9 +95,9 @@ def _tiles_of(source: str) -> Iterable[Tile]:
     return [_whole_file(source)]
 
 
-def _is_aside(path: str) -> bool:
+def _is_aside(path: str, others: Collection[str]) -> bool:
     """True if a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
-    if naming.is_companion(Location.parse(path).stem):
+    if naming.is_companion(Location.parse(path).stem, others):
         return True
     if not Path(path).is_file():  # whoever opens a pipe waits for ever
         return False

@@ -56,6 +56,13 @@ FILTERS = [
     ({"FILTER": "i.MP9702", "INSTRUME": "MegaPrime"}, 0.186, "I.MP9702"),
     ({"HIERARCH FPA.FILTERID": "z.00000", "INSTRUME": "gpc1"}, 0.25, "GPC1-Z"),
     ({"FILTER": "z", "INSTRUME": "N/A"}, 0.06, "F850LP"),
+    # Two elements in one card.
+    ({"FILTER": "F200W-CLEAR", "INSTRUME": "NIRCAM"}, 0.04, "F200W"),
+    ({"FILTER": "CLEAR-F150W", "INSTRUME": "NIRISS"}, 0.04, "F150W"),
+    ({"FILTER": "F444W-F405N", "INSTRUME": "NIRCAM"}, 0.04, "F405N"),
+    ({"FILTER": "F850LP;CLEAR1L", "INSTRUME": "ACS"}, 0.05, "F850LP"),
+    ({"FILTER": "F105W-F125W", "INSTRUME": "WFC3"}, 0.06, "F105W-F125W"),
+    ({"FILTER": "CLEAR", "PUPIL": "F090W"}, 0.03, "F090W"),
     # NIRCam and NIRISS: the narrower element.
     ({"FILTER": "F444W", "PUPIL": "F405N"}, 0.063, "F405N"),
     ({"FILTER": "F150W2", "PUPIL": "F162M"}, 0.031, "F162M"),

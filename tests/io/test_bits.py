@@ -28,6 +28,14 @@ PAN_STARRS = {
     "MSKNAM00": "DETECTOR", "MSKVAL00": 1, "MSKNAM01": "SAT", "MSKVAL01": 32, "MSKNAM02": "SUSPECT", "MSKVAL02": 128,
     "MSKNAM03": "MASK.VALUE", "MSKVAL03": 8575,
 }  # fmt: skip
+RUBIN = {
+    f"MSK{kind}{number:04d}": value
+    for number, name in enumerate(
+        ("BAD", "SATURATED", "INTERPOLATED", "COSMIC_RAY", "DETECTION_EDGE", "DETECTED", "NO_DATA")
+    )
+    for kind, value in (("N", name), ("M", 1 << number))
+}
+SPHEREX = {"MP_TRANSIENT": 0, "MP_OVERFLOW": 1, "MP_NONFUNC": 6, "MP_FULLSAMPLE": 12, "MP_SOURCE": 21}
 JWST, ROMAN, EUCLID = {"TELESCOP": "JWST"}, {"TELESCOP": "ROMAN"}, {"TELESCOP": "Euclid", "INSTRUME": "VIS"}
 ACS = {"TELESCOP": "HST", "INSTRUME": "ACS", "DETECTOR": "WFC"}
 UVIS = {"TELESCOP": "HST", "INSTRUME": "WFC3", "DETECTOR": "UVIS"}
@@ -36,6 +44,8 @@ CONVENTIONS = [
     ("MASK", LSST, {}, [1, 2, 8, 16, 256, 4096], [4, 32, 64, 128, 512, 1024, 16384, 0]),
     ("MASK", MOVED, {}, [32, 2**40, 33], [1, 2, 3]),
     ("MASK", PAN_STARRS, {}, [1, 32, 64, 256, 8192], [128, 512, 1024]),
+    ("MASK", RUBIN, {}, [1, 2, 8, 16, 64, 33], [4, 32, 36]),
+    ("FLAGS", SPHEREX, {}, [1, 2, 64], [1 << 12, 1 << 21]),
     ("DQ", {}, JWST, [1, 3, 1 + 4, 2**31 + 1], [2, 4, 2**31, 1 << 19]),
     ("DQ", {}, ROMAN, [1, 5], [2, 4]),
     ("3-4.E.FLG", {}, EUCLID, [1, 9], [8, 1 << 20]),
@@ -161,6 +171,18 @@ def test_pixels_without_data_are_not_hidden_by_a_mask(tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_image(path).valid.sum() == (~HALF).sum()
+
+
+def test_bits_of_which_none_is_known_to_be_bad_are_named(tmp_path: Path):
+    bits = plane(np.full((SIZE, SIZE), 1), "MASK", fits.Header({"MP_FOO": 0, "MP_BAR": 1}))
+    path = write(tmp_path / "t.fits", image(field(), header(), "SCI"), bits)
+    with pytest.warns(UserWarning, match="MASK: no bit of FOO, BAR is known to make a pixel bad"):
+        assert read_image(path).valid.all()
+
+
+def test_the_mask_of_an_array_is_called_so():
+    with pytest.warns(UserWarning, match=r"^1: the plane mask hides 50% of the pixels"):
+        read_image(np.ma.array(field(), mask=HALF))
 
 
 def test_stars_of_a_calexp(tmp_path: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 from cases import FLUX, SIZE, check_stars, classify_case, field, header, image, plane, star_rows, stars, write
@@ -204,6 +205,12 @@ def test_ccddata(kind: type, power: int, name: str, stored: bool, tmp_path: Path
     np.testing.assert_allclose(read.rms[read.valid], 1.5, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "power", "unit"), [(k, p, u.uJy**p) for k, p, _ in UNCERTAINTIES])
+def test_an_uncertainty_in_a_unit_of_its_own(kind: type, power: int, unit: u.UnitBase):
+    made = CCDData(field(), kind(np.full((SIZE, SIZE), 0.0015**power), unit=unit), unit="nJy")
+    np.testing.assert_allclose(read_image(made).rms, 1.5, rtol=1e-6)
+
+
 def test_an_uncertainty_of_unknown_type_is_left_out(tmp_path: Path):
     cards = fits.Header({"UTYPE": "UnknownUncertainty"})
     path = write(tmp_path / "t.fits", image(field(), header(), "SCI"), plane(np.float32(1), "UNCERT", cards))
@@ -241,6 +248,12 @@ def test_several_detectors_ask_for_one(camera: str, compressed: bool, tmp_path: 
     assert read_image(f"{path}[{names[0]},1]").shape == (SIZE, SIZE)
 
 
+def test_detectors_without_names_ask_for_one(tmp_path: Path):
+    path = write(tmp_path / "t.fits", image(field()), image(field(seed=2)), primary={"FILTER": "J"})
+    with pytest.raises(InputError, match=r"several detectors, or exposures, \[1\] no name, .* as in FILE\[1\]"):
+        read_image(path)
+
+
 def test_a_detector_brings_its_own_noise_and_the_filter_of_the_file(tmp_path: Path):
     hdus = []
     for k, detector in enumerate(("DET11", "DET12"), 1):
@@ -270,6 +283,13 @@ def test_planes_of_one_filter_are_said_to_be_doubtful(tmp_path: Path):
     path = write(tmp_path / "t.fits", cube, primary={"TELESCOP": "JWST", "INSTRUME": "NIRCAM", "FILTER": "F150W"})
     with pytest.warns(UserWarning, match="3 planes, but the header names one filter, F150W"):
         assert len(read_image(path).bands) == 3
+
+
+@pytest.mark.parametrize("axis", ["STOKES", "AWAV"])
+def test_planes_along_an_axis_that_has_a_name_are_said_to_be_doubtful(axis: str, tmp_path: Path):
+    cube = image(np.stack([field(seed=seed) for seed in range(3)]), header(0.2, CTYPE3=axis), "DATA")
+    with pytest.warns(UserWarning, match=f"3 planes, but the header calls their axis {axis}; they are taken as bands"):
+        assert len(read_image(write(tmp_path / "t.fits", cube)).bands) == 3
 
 
 def asinh_magnitudes(flux: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:

@@ -173,6 +173,8 @@ BAD_VALUES = {
     "list": ([[1.0, 2.0]], r"a list is not an image"),
     "one-dimensional": (np.ones(5), r"the array has shape \(5,\); expected \(y, x\) or \(y, x, band\)"),
     "four axes": (np.ones((2, 2, 2, 2)), r"the array has shape \(2, 2, 2, 2\)"),
+    "row": (np.ones((1, 52)), r"the array\) is 1 x 52 px \(y, x\): a single row or column; expected an image"),
+    "column": (fits.PrimaryHDU(np.ones((1, 44, 1))), r"is 44 x 1 px \(y, x\): a single row or column"),
     "empty": (np.ones((0, 5)), r"the array has shape \(0, 5\): it is empty"),
     "complex": (np.ones((5, 5), complex), r"values of type complex128; expected real numbers"),
     "text": (np.array([["a", "b"]]), r"values of type <U1; expected real numbers"),
@@ -252,11 +254,21 @@ def test_bands_on_other_sides_of_the_sky(tmp_path):
         read_image(path)
 
 
-def test_small_offsets_between_bands_are_fine(tmp_path):
+def test_small_offsets_between_bands_are_said(tmp_path):
     shifted = sky_wcs()
     shifted.wcs.crpix += 0.2, -0.2
     path = write(tmp_path / "t.fits", image_hdu(name="H"), fits.ImageHDU(plane(1), shifted.to_header(), name="J"))
-    np.testing.assert_allclose(read_image(path).wcs.wcs.crpix, sky_wcs().wcs.crpix)
+    with pytest.warns(UserWarning, match=r"their WCS differ by 0.28 px at .*; pixels are taken to coincide"):
+        np.testing.assert_allclose(read_image(path).wcs.wcs.crpix, sky_wcs().wcs.crpix)
+
+
+def test_offsets_of_rounding_are_fine(tmp_path):
+    shifted = sky_wcs()
+    shifted.wcs.crpix += 0.05, -0.05
+    path = write(tmp_path / "t.fits", image_hdu(name="H"), fits.ImageHDU(plane(1), shifted.to_header(), name="J"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_image(path)
 
 
 @pytest.mark.parametrize("window", [Window(0, 0, 45, 1), Window(0, 50, 1, 3), Window(-1, 0, 2, 2), Window(0, 0, 0, 4)])

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
 from astropy.wcs import WCS
 from cases import SIZE, classify_case, field, header, image, write
 
@@ -115,6 +116,34 @@ def test_left_out_with_a_warning(cards, why, tmp_path):
     path = write(tmp_path / "a.fits", image(field(), header(**cards)))
     with pytest.warns(UserWarning, match=f"the WCS is not usable and is left out .*{why}"):
         assert read_image(path).wcs is None
+
+
+def test_the_wcs_of_nddata_is_checked_as_well():
+    cards = header(CTYPE1="ELON-TAN", CTYPE2="ELAT-TAN")
+    with pytest.warns(UserWarning, match=r"left out \(its axes are ELON and ELAT; expected RA and DEC"):
+        assert read_image(CCDData(field(), unit="nJy", wcs=WCS(cards))).wcs is None
+
+
+def test_surface_brightness_counts_the_pixels_where_the_image_is(tmp_path):
+    # Of a plate carree with its reference on the equator, pixels at declination 60 are half as wide.
+    side = 0.6 / 3600
+    cards = {"CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "CRVAL1": 0.0, "CRVAL2": 0.0, "CRPIX2": 60 - 60 / side}
+    path = write(tmp_path / "a.fits", image(field(), header(0.6, BUNIT="MJy/sr", **cards)))
+    with pytest.warns(UserWarning, match="a pixel in the middle of the image has 0.5 times the area"):
+        (zero_point,) = read_image(path).zero_points
+    assert zero_point == pytest.approx(-2.5 * np.log10(1e6 / 3631 * np.radians(side) ** 2 / 2), abs=1e-3)
+
+
+def test_an_hdu_inherits_the_wcs_of_the_primary_header(tmp_path):
+    cards = fits.Header({"INHERIT": True})
+    read = read_quietly(write(tmp_path / "a.fits", image(field(), cards, "SCI"), primary=dict(header())))
+    assert same_sky(read.wcs, WCS(header()))
+
+
+def test_a_header_of_scamp_beside_the_image_is_said_not_to_count(tmp_path):
+    (tmp_path / "a.head").write_text("CRVAL1  = 53.2\nEND\n")
+    with pytest.warns(UserWarning, match=r"a.head lies beside the image, .* and is not read"):
+        assert same_sky(read_image(write(tmp_path / "a.fits", image(field(), header()))).wcs, WCS(header()))
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from test_photometry import grid, maps_of, sky
 
 from morpheus_lite import Classification, SkyImage, decode_flags
 from morpheus_lite.cli.main import main
 from morpheus_lite.config.classify import CATALOG_FORMATS
-from morpheus_lite.io import read_catalog, write_maps
+from morpheus_lite.io import read_catalog, read_image, write_maps
 
 
 @pytest.fixture
@@ -55,6 +56,17 @@ def test_the_labels_of_the_maps(files, capsys):
 def test_the_segmentation_map_of_any_tool(files, segmentation):
     assert run(files, "--labels", segmentation, maps="bare.fits") == 0
     assert len(read_catalog(files / "out.ecsv")) == 4
+
+
+def test_an_image_of_another_piece_of_the_sky(files, capsys):
+    cards = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 9.0, "CDELT1": -1e-5, "CDELT2": 1e-5})
+    image = replace(read_image(files / "field.fits"), wcs=WCS(cards))
+    write_maps(image, maps_of(image.shape), files / "moved.fits", labels=fits.getdata(files / "seg.fits"))
+    fits.setval(files / "field.fits", "CRPIX1", value=21.0)
+    for keyword in ("CTYPE1", "CTYPE2", "CDELT1", "CDELT2"):
+        fits.setval(files / "field.fits", keyword, value=cards[keyword])
+    assert run(files, maps="moved.fits") == 3
+    assert "is not aligned with field: their WCS differ by 12.00 px" in capsys.readouterr().err
 
 
 def test_options_reach_the_measurement(files):

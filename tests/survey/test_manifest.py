@@ -91,7 +91,7 @@ def test_directory_glob_and_list(tmp_path):
 
 ASIDE = """
     a_wht a_rms a_exp a_dq a_seg a_weight a_var a_mask a_err a_msk a_segm a_segmentation a_ivar a_invvar a_unc
-    a_flags a_bkg a_psf a.weight a-rms a_drz_wht A_WHT a_expmap a_cat a_catalog wht_a rms_a
+    a_area a_flags a_bkg a_psf a.weight a-rms a_drz_wht A_WHT a_expmap a_cat a_catalog wht_a rms_a
     legacysurvey-1-invvar-r legacysurvey-1-nexp-z hlsp_hst_f160w_v1_wht hlsp_f160w_wht_v
     rings.skycell.1.stk.r.unconv.mask rings.skycell.1.stk.r.unconv.wt
 """
