@@ -138,7 +138,7 @@ def _band(
 def _celestial(wcs: Any, shape: tuple[int, int], origin: str) -> WCS | None:
     if wcs is None:
         return None
-    problem = "it is no two-dimensional celestial one of FITS"
+    problem: str | None = "it is no two-dimensional celestial one of FITS"
     if isinstance(wcs, WCS) and wcs.has_celestial and wcs.naxis == 2:
         problem = problem_of_wcs(wcs, shape)
         if problem is None:
