@@ -12,7 +12,15 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.classify import with_report
-from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of, progress_bar
+from morpheus_lite.cli.options import (
+    Command,
+    collected,
+    common,
+    complete_file,
+    grouped_option,
+    options_of,
+    progress_bar,
+)
 from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ClassifyOptions, ReadOptions
 from morpheus_lite.config.schema import chosen
 from morpheus_lite.config.survey import ClusterOptions, RunOptions
@@ -32,7 +40,9 @@ def without_planes(command: Callable) -> Callable:
 
 
 @click.command("batch", cls=Command, short_help="Classify the tiles of a survey.")
-@click.argument("sources", nargs=-1, required=True, metavar="IMAGE|DIRECTORY|GLOB|MANIFEST...")
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="IMAGE|DIRECTORY|GLOB|MANIFEST...", shell_complete=complete_file
+)
 @options_of(ReadOptions(), without=_PLANES)
 @without_planes
 @grouped_option(

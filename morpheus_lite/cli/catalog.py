@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, collected, common, grouped_option, options_of
+from morpheus_lite.cli.options import Command, collected, common, complete_file, grouped_option, options_of
 from morpheus_lite.config.classify import CatalogOptions, ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 
 
 @click.command("catalog", cls=Command, short_help="Measure the sources of a segmentation map.")
-@click.argument("image", required=False, metavar="[IMAGE.fits[EXT]]")
+@click.argument("image", required=False, metavar="[IMAGE.fits[EXT]]", shell_complete=complete_file)
 @grouped_option(
     "--band",
     "bands",

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, collected, common, gc_paused, grouped_option, options_of, progress_bar
+from morpheus_lite.cli.options import (
+    Command,
+    collected,
+    common,
+    complete_file,
+    gc_paused,
+    grouped_option,
+    options_of,
+    progress_bar,
+)
 from morpheus_lite.config.classify import ClassifyOptions, ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 from morpheus_lite.errors import MorpheusError
@@ -16,7 +25,7 @@ from morpheus_lite.models.engines import import_tensorflow_quietly
 
 
 @click.command("classify", cls=Command, short_help="Classify images.")
-@click.argument("images", nargs=-1, metavar="[IMAGE.fits[EXT]]...")
+@click.argument("images", nargs=-1, metavar="[IMAGE.fits[EXT]]...", shell_complete=complete_file)
 @grouped_option(
     "--band",
     "bands",

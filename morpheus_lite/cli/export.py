@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, chosen_of, common, grouped_option, options_of
+from morpheus_lite.cli.options import Command, chosen_of, common, complete_model, grouped_option, options_of
 from morpheus_lite.config.tools import ExportOptions
 
 
 @click.command("export", cls=Command, short_help="Write a model for other programs.")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @grouped_option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write (default: MODEL.onnx here)."
 )

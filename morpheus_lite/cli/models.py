@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.cli.options import Command, common, complete_model, grouped_option
 
 if TYPE_CHECKING:
     from morpheus_lite.models.registry import ModelInfo
 
 
 @click.command("models", cls=Command, short_help="Describe models, shipped or in a directory.")
-@click.argument("models", nargs=-1, metavar="[NAME|DIRECTORY]...")
+@click.argument("models", nargs=-1, metavar="[NAME|DIRECTORY]...", shell_complete=complete_model)
 @grouped_option("--card", is_flag=True, help="Print the card of each model: training, scores, limits.")
 @common
 def command(models: tuple[str, ...], card: bool, as_json: bool) -> int:

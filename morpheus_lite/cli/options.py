@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from morpheus_lite.config.schema import Declared, declared, with_values
 from morpheus_lite.errors import InputError, OptionError
@@ -113,6 +114,26 @@ class Option(click.Option):
         super().__init__(*arguments, **settings)
         self.group, self.one = group, one
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names that the option chooses from, the last one of a list; else files."""
+        before, comma, last = incomplete.rpartition(",")
+        choices = self.one.bounds.get("choices", ()) if self.one else ()
+        named = [CompletionItem(f"{before}{comma}{name}") for name in choices if name.startswith(last)]
+        return named or super().shell_complete(ctx, incomplete) or complete_file(ctx, self, incomplete)
+
+
+def complete_file(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The shell's own completion of file names."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the shipped models, else directories of weights."""
+    from morpheus_lite.models.registry import list_models
+
+    named = [CompletionItem(model.name) for model in list_models() if model.name.startswith(incomplete)]
+    return named or complete_file(context, parameter, incomplete)
+
 
 class Value(click.ParamType):
     """A value as its dataclass declares it, from a text or from a value of TOML."""
@@ -173,6 +194,7 @@ def _option_of(one: Declared, short: str | None) -> Callable:
     names = [name for name in (short, flag) if name]
     settings: dict[str, Any] = {"help": _help(one), "group": one.group or "General", "one": one}
     settings |= {"required": True} if one.is_required else {"default": None}
+    settings |= {"shell_complete": complete_model} if one.flag == "model" else {}
     if one.hint is bool:
         return grouped_option(_name(one), f"{flag}/--no-{one.flag}" if one.default else flag, **settings, is_flag=True)
     if one.is_table:

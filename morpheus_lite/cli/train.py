@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.cli.options import Command, common, complete_file, grouped_option
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.engines import import_tensorflow_quietly
 
@@ -14,7 +14,7 @@ CURVES = "training_curves.png"
 
 
 @click.command("train", cls=Command, short_help="Train or fine-tune a network.")
-@click.argument("source", metavar="CONFIG.toml|IMAGE")
+@click.argument("source", metavar="CONFIG.toml|IMAGE", shell_complete=complete_file)
 @grouped_option(
     "--corrections",
     type=click.Path(dir_okay=False, path_type=Path),

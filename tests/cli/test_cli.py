@@ -246,13 +246,33 @@ def test_a_mistyped_option_in_a_file_is_answered_with_the_right_one(tmp_path, ca
     assert "did you mean min-area?" in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_the_package_runs_as_a_module_and_completes_words():
+def test_the_package_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "morpheus_lite", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("morpheus, version")
-    words = {"_MORPHEUS_COMPLETE": "bash_complete", "COMP_WORDS": "morpheus cl", "COMP_CWORD": "1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("cl", ["plain,classify"]),
+        ("classify goo", ["file,goo"]),
+        ("classify --engine open", ["plain,openvino"]),
+        ("classify --products maps,st", ["plain,maps,stamps"]),
+        ("classify --model h", ["plain,hausen2020", "plain,hst"]),
+        ("classify --model my_", ["file,my_"]),
+        ("classify --rms noi", ["file,noi"]),
+        ("models an", ["plain,any"]),
+    ],
+)
+def test_the_shell_completes_words_names_and_files(words, completed):
+    words = {
+        "_MORPHEUS_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"morpheus {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
     script = "from morpheus_lite.cli import main; main([])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, **words})
-    assert done.stdout.split() == ["plain,classify"]
+    assert done.stdout.split() == completed
 
 
 def test_a_message_is_said_once(capsys):
