@@ -83,9 +83,8 @@ def export(
         calibration = _calibration_of(start)
         kept = "it keeps that of its start" if start else "it has none"
         log.warning("%s cannot be calibrated, %s: %s", config.name, kept, error)
-    # thresholds, training ranges and the like of a model hold for those made from it
+    # thresholds, calibration of sources, training ranges and the like of a model hold for those made from it
     settings = dict(start.settings) if start and config.images else {}
-    settings.pop("source_calibration", None)  # of other weights
     info = ModelInfo(
         name=config.name,
         kind=KIND,

@@ -16,7 +16,7 @@ from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.evaluation.calibration import Calibration
 from morpheus_lite.io import read_image
-from morpheus_lite.models.registry import load_model
+from morpheus_lite.models.registry import load_model, read_info
 from morpheus_lite.training.config import FINE_TUNING, SamplingConfig, read_config
 from morpheus_lite.training.dataset import batches, draw_patch
 from morpheus_lite.training.fit import train
@@ -289,6 +289,7 @@ def test_a_few_steps_help_and_a_run_goes_on(folder, tmp_path):
     (held,) = held_out_scenes(read_observed(short))
     assert fitted["n_pixels"] == (held.weight[..., 0] > 0).sum() and model.pixel_scale == 0.06
     assert fitted["log_loss_after"] <= fitted["log_loss_before"]
+    assert model.settings["source_calibration"] == read_info("hst").settings["source_calibration"]
 
 
 def test_the_bundled_example_can_be_read():
