@@ -28,6 +28,8 @@ from morpheus_lite.catalog import MeasureOptions
 SIDE = 150
 FWHM = 3.0
 ZERO_POINT = 25.0
+BAND = "R"
+"""From the ground: a filter of HST would stand for the wings of a diffraction pattern."""
 KINDS = {"star": None, "n 0.5": 0.5, "n 1": 1.0, "n 2": 2.0, "n 4": 4.0}
 PSFS = {
     "gaussian": galsim.Gaussian(fwhm=FWHM),
@@ -107,7 +109,7 @@ def measure_ours(light: np.ndarray, labels: np.ndarray, options: MeasureOptions)
     everywhere = np.ones(light.shape, dtype=bool)
     maps = Classification(planes, everywhere.astype(np.int32), everywhere)
     cube = light[:, :, None]
-    image = SkyImage(cube, ("F160W",), everywhere[:, :, None], np.ones_like(cube), zero_points=(ZERO_POINT,))
+    image = SkyImage(cube, (BAND,), everywhere[:, :, None], np.ones_like(cube), zero_points=(ZERO_POINT,))
     table = measure(labels, image, maps, maps="probability", options=options)
     return {name: np.asarray(table[name]) for name in table.colnames}
 
@@ -192,7 +194,7 @@ def main() -> None:
             chosen_rows = (own > 0) & ((stamps.kind == kind) | (kind == "all"))
             rows, truth = own[chosen_rows] - 1, flux[chosen_rows]
             cells = [
-                scores(ours[f"{name}_flux_F160W"][rows], ours[f"{name}_fluxerr_F160W"][rows], truth)
+                scores(ours[f"{name}_flux_{BAND}"][rows], ours[f"{name}_fluxerr_{BAND}"][rows], truth)
                 for name in ("total", "kron")
             ]
             cells.append(scores(theirs["flux"][rows], theirs["error"][rows], truth))
