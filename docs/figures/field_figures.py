@@ -56,7 +56,7 @@ def draw_outlines(path: Path, image: ml.SkyImage, result: ml.Classification, lab
 
 
 def photograph(page: Path, path: Path) -> None:
-    """A screenshot of the report with outlines and one source chosen."""
+    """A screenshot of the report with outlines and the second brightest source chosen."""
     from playwright.sync_api import sync_playwright
 
     chromium = next(filter(None, map(shutil.which, BROWSERS)))
@@ -69,9 +69,7 @@ def photograph(page: Path, path: Path) -> None:
         tab.goto(page.resolve().as_uri())
         tab.wait_for_selector("html[data-state=ready]", timeout=120_000)
         tab.set_checked("#layer-outlines", True)
-        tab.click('[data-column="area"] button')
-        tab.click('[data-column="area"] button')
-        tab.locator("#grid .row:not([hidden])").first.click()
+        tab.locator("#grid .row:not([hidden])").nth(1).click()  # the table begins with the brightest
         tab.click("#zoom-fit")
         tab.wait_for_timeout(2000)
         tab.screenshot(path=str(path))
