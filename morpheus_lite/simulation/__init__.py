@@ -9,9 +9,8 @@ from morpheus_lite.simulation.observation import (
     observe,
     plain_conditions,
 )
-from morpheus_lite.simulation.products import simulate, write_field
+from morpheus_lite.simulation.products import simulate, training_field, write_field, write_training_field
 from morpheus_lite.simulation.scene import Sky
-from morpheus_lite.simulation.training_fields import training_field, write_training_field
 
 __all__ = [
     "HST_BANDS",

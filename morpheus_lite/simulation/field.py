@@ -1,7 +1,7 @@
 """A simulated field: what is in the sky, before any noise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,10 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError, reading
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.instruments import FILTERS
-from morpheus_lite.simulation.populations import KINDS, magnitude_at
+from morpheus_lite.simulation.populations import KINDS, magnitude_at, soft_label
 from morpheus_lite.simulation.psf import VARIANTS, Moffat, make_psfs, moffat_psf
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
 from morpheus_lite.simulation.scene import Placed, Sky, draw_scene
-from morpheus_lite.simulation.soft_labels import soft_label
 
 HST_BANDS = ("F160W", "F125W", "F606W", "F850LP")
 """The four bands of the published network."""
@@ -71,42 +70,24 @@ class Field:
         rows, columns = window.slices
         sources["y"] -= rows.start
         sources["x"] -= columns.start
-        return Field(
-            self.flux[window.slices],
-            self.bands,
-            self.pixel_scale,
-            self.psf_fwhm,
-            self.owner[window.slices],
-            sources,
-            self.seed,
-        )
+        cut = {"flux": self.flux[window.slices], "owner": self.owner[window.slices]}
+        return replace(self, **cut, sources=sources)
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> None:
         """Write the field as a compressed ``.npz``, whole or not at all."""
         with atomic_write(path, overwrite=overwrite) as partial, partial.open("wb") as handle:
-            np.savez_compressed(
-                handle,
-                flux=self.flux,
-                bands=np.array(self.bands),
-                pixel_scale=self.pixel_scale,
-                psf_fwhm=np.array(self.psf_fwhm),
-                owner=self.owner,
-                sources=self.sources,
-                seed=self.seed,
-            )
+            np.savez_compressed(handle, **{one.name: np.asarray(getattr(self, one.name)) for one in fields(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Field":
         """Read a field written by `save`; runs no code from the file."""
         with reading(path), np.load(path, allow_pickle=False) as stored:
             return cls(
-                stored["flux"],
-                tuple(str(band) for band in stored["bands"]),
-                float(stored["pixel_scale"]),
-                tuple(float(width) for width in stored["psf_fwhm"]),
-                stored["owner"],
-                stored["sources"],
-                int(stored["seed"]),
+                **{name: stored[name] for name in ("flux", "owner", "sources")},
+                bands=tuple(map(str, stored["bands"])),
+                pixel_scale=float(stored["pixel_scale"]),
+                psf_fwhm=tuple(map(float, stored["psf_fwhm"])),
+                seed=int(stored["seed"]),
             )
 
 
@@ -179,15 +160,8 @@ def simulate_field(
         best[there][wins] = weight[wins]
         owner[there][wins] = number
     sharpest = min(psf.fwhm for psf in psfs) * pixel_scale
-    return Field(
-        flux,
-        tuple(bands),
-        pixel_scale,
-        tuple(psf.fwhm for psf in psfs),
-        owner,
-        source_table(placed, wavelengths, sharpest),
-        seed,
-    )
+    table = source_table(placed, wavelengths, sharpest)
+    return Field(flux, tuple(bands), pixel_scale, tuple(psf.fwhm for psf in psfs), owner, table, seed)
 
 
 def check_field(shape: tuple[int, int], pixel_scale: float, bands: Sequence[str]) -> None:
@@ -220,26 +194,17 @@ def overlap(corner: tuple[int, int], size: tuple[int, int], shape: tuple[int, in
 
 def source_table(placed: Sequence[Placed], wavelengths: np.ndarray, sharpest: float) -> np.ndarray:
     """The `Field.sources` of placed sources seen with PSFs of which the sharpest has this FWHM (arcsec)."""
-    numbers = ("x", "y", "h_mag", "half_light_radius", "sersic", "bulge", "axis_ratio", "angle", "asymmetry")
-    table = np.zeros(
-        len(placed),
-        dtype=[
-            ("id", "i4"),
-            ("kind", "i2"),
-            ("soft", "f4", (len(KINDS),)),
-            *((name, "f4") for name in numbers),
-            ("structure", "U12"),
-            ("seed", "i8"),
-            ("flux", "f4", (wavelengths.size,)),
-        ],
-    )
+    plain = ("sersic", "bulge", "axis_ratio", "angle", "asymmetry")
+    numbers = ("x", "y", "h_mag", "half_light_radius", *plain)
+    columns = [("id", "i4"), ("kind", "i2"), ("soft", "f4", (len(KINDS),)), *((name, "f4") for name in numbers)]
+    columns += [("structure", "U12"), ("seed", "i8"), ("flux", "f4", (wavelengths.size,))]
+    table = np.zeros(len(placed), dtype=columns)
     for row, (source, x, y) in zip(table, placed, strict=True):
         magnitudes = np.array([magnitude_at(source, wavelength) for wavelength in wavelengths])
         row["kind"], row["soft"] = KINDS.index(source.kind), soft_label(source, sharpest)
-        row["x"], row["y"], row["h_mag"] = x, y, source.magnitude
-        row["half_light_radius"], row["sersic"], row["bulge"] = source.radius, source.sersic, source.bulge
-        row["axis_ratio"], row["angle"], row["asymmetry"] = source.axis_ratio, source.angle, source.asymmetry
-        row["structure"], row["seed"] = source.structure, source.seed
+        row["x"], row["y"], row["h_mag"], row["half_light_radius"] = x, y, source.magnitude, source.radius
+        for name in (*plain, "structure", "seed"):
+            row[name] = getattr(source, name)
         row["flux"] = 10 ** (-0.4 * (magnitudes - ZERO_POINT))
     table["id"] = np.arange(1, len(placed) + 1)
     return table

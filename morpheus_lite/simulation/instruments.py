@@ -1,6 +1,11 @@
-"""Telescopes and filters that the simulator can draw."""
+"""Telescopes and filters that the simulator can draw, and their diffraction patterns by Fourier transform."""
 
+import json
 from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import scipy.fft
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,6 @@ class Telescope:
     seeing: tuple[float, float] | None = None
 
 
-HUBBLE = Telescope(2.4)
-WEBB = Telescope(6.6, strut=0.018, aberration=0.012, segmented=True)
-EUCLID = Telescope(1.2, obscuration=0.37, struts=3, strut=0.025)
-GROUND = Telescope(8.0, seeing=(0.45, 0.85))
-
-
 @dataclass(frozen=True)
 class Filter:
     """A filter on a camera.
@@ -54,6 +53,8 @@ class Filter:
         Full width of the band in units of the wavelength.
     telescope : Telescope
         Which telescope.
+    camera : str
+        Which camera: images of one camera share their roll angles.
     native_pixel : float
         Detector pixel in arcsec.
     blur : float
@@ -68,58 +69,135 @@ class Filter:
     wavelength: float
     width: float
     telescope: Telescope
+    camera: str
     native_pixel: float
     blur: float
-    halo: float = 0.01
+    halo: float
     halo_radius: float = 0.8
 
-    @property
-    def camera(self) -> str:
-        """Camera it belongs to: images of one camera share their roll angles."""
-        if self.telescope.segmented:
-            return "nircam"
-        if self.telescope is not HUBBLE:
-            return "other"
-        return "acs" if self.native_pixel < 0.1 else "ir"
+
+def _read_filters() -> dict[str, Filter]:
+    """Read the filters of ``instruments.json``, by name."""
+    facts = json.loads(resources.files("morpheus_lite.simulation").joinpath("instruments.json").read_text())
+    telescopes = {name: Telescope(**optics) for name, optics in facts["telescopes"].items()}
+    return {row["name"]: Filter(**row | {"telescope": telescopes[row["telescope"]]}) for row in facts["filters"]}
 
 
-def _filters() -> dict[str, Filter]:
-    """All filters by name."""
-    rows = [
-        ("F435W", 0.433, 0.20, HUBBLE, 0.05, 0.028, 0.01),
-        ("F606W", 0.592, 0.38, HUBBLE, 0.05, 0.029, 0.01),
-        ("F775W", 0.770, 0.20, HUBBLE, 0.05, 0.026, 0.01),
-        ("F814W", 0.806, 0.28, HUBBLE, 0.05, 0.026, 0.012),
-        ("F850LP", 0.904, 0.14, HUBBLE, 0.05, 0.026, 0.035),
-        ("F105W", 1.055, 0.25, HUBBLE, 0.128, 0.046, 0.015),
-        ("F125W", 1.249, 0.23, HUBBLE, 0.128, 0.046, 0.015),
-        ("F140W", 1.392, 0.28, HUBBLE, 0.128, 0.046, 0.015),
-        ("F160W", 1.537, 0.17, HUBBLE, 0.128, 0.046, 0.015),
-        ("F090W", 0.902, 0.22, WEBB, 0.031, 0.010, 0.01),
-        ("F115W", 1.154, 0.19, WEBB, 0.031, 0.010, 0.01),
-        ("F150W", 1.501, 0.21, WEBB, 0.031, 0.010, 0.01),
-        ("F200W", 1.990, 0.23, WEBB, 0.031, 0.010, 0.01),
-        ("F277W", 2.786, 0.24, WEBB, 0.063, 0.016, 0.01),
-        ("F356W", 3.563, 0.22, WEBB, 0.063, 0.016, 0.01),
-        ("F444W", 4.421, 0.23, WEBB, 0.063, 0.016, 0.01),
-        ("F560W", 5.6, 0.21, WEBB, 0.11, 0.02, 0.02),
-        ("F770W", 7.7, 0.29, WEBB, 0.11, 0.02, 0.02),
-        ("VIS", 0.715, 0.50, EUCLID, 0.1, 0.030, 0.01),
-        ("NISP_Y", 1.08, 0.24, EUCLID, 0.3, 0.060, 0.01),
-        ("NISP_J", 1.37, 0.29, EUCLID, 0.3, 0.060, 0.01),
-        ("NISP_H", 1.77, 0.28, EUCLID, 0.3, 0.060, 0.01),
-        ("LSST_U", 0.37, 0.17, GROUND, 0.2, 0.0, 0.0),
-        ("LSST_G", 0.48, 0.25, GROUND, 0.2, 0.0, 0.0),
-        ("LSST_R", 0.62, 0.22, GROUND, 0.2, 0.0, 0.0),
-        ("LSST_I", 0.75, 0.18, GROUND, 0.2, 0.0, 0.0),
-        ("LSST_Z", 0.87, 0.12, GROUND, 0.2, 0.0, 0.0),
-        ("LSST_Y", 0.97, 0.09, GROUND, 0.2, 0.0, 0.0),
-        ("VISTA_J", 1.25, 0.14, GROUND, 0.34, 0.0, 0.0),
-        ("VISTA_H", 1.65, 0.18, GROUND, 0.34, 0.0, 0.0),
-        ("VISTA_KS", 2.15, 0.15, GROUND, 0.34, 0.0, 0.0),
-    ]
-    return {row[0]: Filter(*row) for row in rows}
-
-
-FILTERS = _filters()
+FILTERS = _read_filters()
 """Every filter the simulator knows, by name."""
+
+
+ARCSEC = 206264.8
+"""Arcsec in a radian."""
+
+_WAVELENGTHS = (-0.43, -0.29, -0.14, 0.0, 0.14, 0.29, 0.43)
+"""Wavelengths at which a pattern is computed, in units of the width of the band from its middle: with three, the
+spikes of a broad band break up into dots."""
+
+
+def diffraction(
+    band: Filter, *, step: float, side: int, roll: float, wavefront: np.ndarray, smoothing: tuple[float, ...]
+) -> np.ndarray:
+    """Pattern of a point source through one filter, smoothed by pixels and a Gaussian.
+
+    Parameters
+    ----------
+    band : Filter
+        Filter, with its telescope.
+    step : float
+        Arcsec between samples.
+    side : int
+        Samples along a side; the source is on sample ``side // 2``.
+    roll : float
+        Orientation of the struts in radians.
+    wavefront : numpy.ndarray
+        Noll coefficients (from the first on) of the aberrations, in waves at 0.6 micron.
+    smoothing : tuple of float
+        Sigma of a Gaussian, then the widths of any number of square pixels, in arcsec.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(side, side)``, sum about 1.
+    """
+    # The pattern holds no frequencies above diameter / wavelength (those of the shortest wavelength): two samples per
+    # period are enough.
+    longest_step = band.wavelength * (1 + _WAVELENGTHS[0] * band.width) * 1e-6 * ARCSEC / (2 * band.telescope.diameter)
+    finer = int(np.ceil(step / longest_step))
+    n = side * finer
+    pattern = np.zeros((n, n), dtype=np.float32)
+    for offset in _WAVELENGTHS:
+        wavelength = band.wavelength * (1 + offset * band.width)
+        # Step in the pupil for which the transform has the wanted step on the sky: it differs between wavelengths.
+        metres = wavelength * 1e-6 * ARCSEC / (side * step)
+        half = int(np.ceil(band.telescope.diameter / 2 / metres)) + 1
+        x, y = np.meshgrid(*[np.arange(-half, half + 1, dtype=np.float32) * np.float32(metres)] * 2)
+        open_area = pupil(band.telescope, x, y, roll)
+        # The error is a length: in waves it is smaller at longer wavelengths.
+        phase = 2 * np.pi * 0.6 / wavelength * aberration(wavefront, x, y, band.telescope.diameter)
+        field = np.zeros((n, n), dtype=np.complex64)
+        field[: 2 * half + 1, : 2 * half + 1] = open_area * np.exp(1j * phase)
+        amplitude = scipy.fft.fft2(field, overwrite_x=True)
+        power = amplitude.real**2 + amplitude.imag**2
+        pattern += power / power.sum(dtype=np.float64).astype(np.float32) / len(_WAVELENGTHS)
+    fy, fx = scipy.fft.fftfreq(n, step / finer), scipy.fft.rfftfreq(n, step / finer)
+    response = smoothing_response(fy, smoothing)[:, None] * smoothing_response(fx, smoothing)[None, :]
+    smooth = scipy.fft.irfft2(scipy.fft.rfft2(pattern) * response, s=(n, n))
+    return scipy.fft.fftshift(smooth[::finer, ::finer]) * finer**2
+
+
+def smoothing_response(frequency: np.ndarray, smoothing: tuple[float, ...]) -> np.ndarray:
+    """Along one axis, what a Gaussian and square pixels leave of each frequency (cycles per arcsec)."""
+    sigma, *pixels = smoothing
+    response = np.exp(-2 * (np.pi * sigma * frequency) ** 2)
+    for width in pixels:
+        response = response * np.sinc(width * frequency)
+    return response.astype(np.float32)
+
+
+def aberration(wavefront: np.ndarray, x: np.ndarray, y: np.ndarray, diameter: float) -> np.ndarray:
+    """Error of the wavefront over the pupil: the sum of Zernike terms 5 to 11 (Noll 1976), in their units."""
+    u, v = x / (diameter / 2), y / (diameter / 2)
+    square = u * u + v * v
+    terms = {
+        4: np.sqrt(6) * 2 * u * v,
+        5: np.sqrt(6) * (u * u - v * v),
+        6: np.sqrt(8) * (3 * square - 2) * v,
+        7: np.sqrt(8) * (3 * square - 2) * u,
+        8: np.sqrt(8) * (3 * u * u * v - v**3),
+        9: np.sqrt(8) * (u**3 - 3 * u * v * v),
+        10: np.sqrt(5) * (6 * square * square - 6 * square + 1),
+    }
+    return sum(np.float32(wavefront[index]) * term for index, term in terms.items())
+
+
+def pupil(telescope: Telescope, x: np.ndarray, y: np.ndarray, roll: float) -> np.ndarray:
+    """bool: which points (metres from the axis) of the pupil let light through."""
+    turned_x, turned_y = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
+    if telescope.segmented:
+        open_area = hexagons(telescope.diameter, turned_x, turned_y)
+        struts = np.pi / 2 + np.array([0.0, 2.44, -2.44])
+    else:
+        radius = np.hypot(x, y) / (telescope.diameter / 2)
+        open_area = (radius < 1) & (radius > telescope.obscuration)
+        struts = 2 * np.pi * np.arange(telescope.struts) / telescope.struts
+    for angle in struts:
+        along = turned_x * np.cos(angle) + turned_y * np.sin(angle)
+        across = turned_x * np.sin(angle) - turned_y * np.cos(angle)
+        open_area &= ~((along > 0) & (np.abs(across) < telescope.strut * telescope.diameter / 2))
+    return open_area
+
+
+def hexagons(diameter: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """bool: eighteen hexagonal mirrors around the empty place of a nineteenth, ``diameter`` metres across."""
+    flat = diameter / 5
+    open_area = np.zeros(x.shape, dtype=bool)
+    for i in range(-2, 3):
+        for j in range(-2, 3):
+            if (i, j) == (0, 0) or abs(i + j) > 2:
+                continue
+            u, v = x - flat * (i + j / 2), y - flat * j * np.sqrt(3) / 2
+            sides = [np.abs(u * np.cos(a) + v * np.sin(a)) for a in (0, np.pi / 3, 2 * np.pi / 3)]
+            # Gaps of 1.2 % between the mirrors.
+            open_area |= np.max(sides, axis=0) < 0.988 * flat / 2
+    return open_area

@@ -9,8 +9,7 @@ import scipy.fft
 import scipy.ndimage
 
 from morpheus_lite.errors import OptionError
-from morpheus_lite.simulation.instruments import FILTERS
-from morpheus_lite.simulation.optics import diffraction
+from morpheus_lite.simulation.instruments import FILTERS, diffraction
 
 OVERSAMPLING = 2
 """Samples per pixel along each axis at which everything is drawn before it is convolved."""

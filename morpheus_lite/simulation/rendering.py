@@ -6,9 +6,8 @@ import numpy as np
 import scipy.fft
 from scipy.special import gamma
 
-from morpheus_lite.simulation.disks import disk_transform
-from morpheus_lite.simulation.grid import Grid, sersic_transform, tint
-from morpheus_lite.simulation.irregulars import irregular_transform
+from morpheus_lite.simulation.galaxies import DRAWN
+from morpheus_lite.simulation.grid import Grid
 from morpheus_lite.simulation.populations import Source, magnitude_at
 from morpheus_lite.simulation.psf import OVERSAMPLING, REACH, Psf, round_taper
 
@@ -20,28 +19,6 @@ FAINT_BRIGHTNESS = 30.5
 
 ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
-
-
-def spheroid_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.ndarray:
-    """Fourier transform of a spheroid in each band, unit flux: a Sersic profile, at times a halo or a weak disk."""
-    rng = np.random.default_rng(source.seed)
-    ones = np.ones(wavelengths.size, dtype=np.float32)
-    main = sersic_transform(
-        grid, index=source.sersic, radius=source.radius, axis_ratio=source.axis_ratio, angle=source.angle
-    )
-    total = (np.float32(source.bulge) * ones)[:, None, None] * main
-    if source.bulge < 1:
-        second = sersic_transform(
-            grid,
-            index=1.0,
-            radius=source.radius * rng.uniform(0.9, 1.6),
-            axis_ratio=max(source.axis_ratio * rng.uniform(0.5, 1.0), 0.2),
-            angle=source.angle + rng.normal(0, 0.15),
-        )
-        total = (
-            total + (np.float32(1 - source.bulge) * tint(rng.uniform(-0.1, 0.6), wavelengths))[:, None, None] * second
-        )
-    return total / total[:, :1, :1].real
 
 
 def profile_radius(source: Source, brightest: float) -> float:
@@ -110,11 +87,10 @@ def render(
     # The stamp begins at a whole pixel; the rest of the shift is a phase in Fourier space.
     column, row = round(x), round(y)
     moved = grid.shift((x - column) * pixel_scale, (y - row) * pixel_scale)
-    drawing = {"spheroid": spheroid_transform, "disk": disk_transform, "irregular": irregular_transform}
     if source.kind == "point_source":
         planes = np.broadcast_to(moved, (wavelengths.size, *moved.shape))
     else:
-        planes = drawing[source.kind](source, grid, wavelengths) * moved
+        planes = DRAWN[source.kind](source, grid, wavelengths) * moved
     stamp = np.empty((grid.n, grid.n, wavelengths.size), dtype=np.float32)
     taper = round_taper(grid.n, start=0.75)
     for band, (plane, psf) in enumerate(zip(planes, psfs, strict=True)):

@@ -31,12 +31,20 @@ from morpheus_lite.simulation import (
     training_field,
 )
 from morpheus_lite.simulation.observation import OWNED_SNR, noise
-from morpheus_lite.simulation.populations import KINDS, counts, draw_kind, draw_magnitudes, draw_source, magnitude_at
+from morpheus_lite.simulation.populations import (
+    KINDS,
+    ambiguity,
+    counts,
+    draw_kind,
+    draw_magnitudes,
+    draw_source,
+    magnitude_at,
+    soft_label,
+)
 from morpheus_lite.simulation.products import simulate, write_field
 from morpheus_lite.simulation.psf import Moffat, make_psfs, moffat_psf, width_of
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
 from morpheus_lite.simulation.scene import Population, draw_scene
-from morpheus_lite.simulation.soft_labels import ambiguity, soft_label
 
 ROOT = Path(__file__).parents[2]
 BANDS = ("F160W", "F850LP")

@@ -19,8 +19,10 @@ import numpy as np
 
 from morpheus_lite.simulation import HST_BANDS, Field, Sky, simulate_field
 from morpheus_lite.simulation.instruments import FILTERS
+from morpheus_lite.simulation.products import training_sky
 from morpheus_lite.simulation.psf import Moffat
-from morpheus_lite.simulation.training_fields import broad_sky, training_sky
+from morpheus_lite.simulation.rendering import ZERO_POINT
+from morpheus_lite.simulation.scene import Population
 
 FIRST_SEED = {"train": 0, "valid": 100_000, "test": 200_000}
 
@@ -70,6 +72,57 @@ CAMERAS = {
     "decam": Camera(_OPTICAL[1:], (0.26,), (2.0, 4.5)),
     "sdss": Camera(_OPTICAL[:5], (0.25, 0.4), (1.8, 5.0)),
 }
+
+
+def broad_sky(rng: np.random.Generator, shape: tuple[int, int], pixel_scale: float, fwhm: float) -> Sky:
+    """A sky from wide hyper-priors, so that no single law of counts, sizes or classes can be learnt from many.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Where the randomness comes from.
+    shape : tuple of int
+        Height and width of the field in pixels.
+    pixel_scale : float
+        Arcsec per pixel.
+    fwhm : float
+        Of the sharpest PSF in pixels.
+    """
+    area = shape[0] * shape[1]
+    # Stars alone or nearly so, stars and galaxies, galaxies and few stars.
+    kind = rng.choice(["stars", "mixed", "galaxies"], p=[0.2, 0.3, 0.5])
+    radius = float(np.exp(rng.uniform(np.log(0.7 * fwhm), np.log(14.0))))
+    crowding = area / 384**2
+    most = min(260 * crowding, 0.3 * area / (np.pi * (2.5 * radius) ** 2))
+    galaxies = int(np.exp(rng.uniform(np.log(min(12 * crowding, most)), np.log(most)))) + 2
+    if kind == "stars":
+        galaxies = int(galaxies * rng.choice([0.0, 0.1, 0.3]))
+    few, many = {"stars": (25, 900), "mixed": (10, 150), "galaxies": (1, 12)}[kind]
+    stars = int(np.exp(rng.uniform(np.log(few), np.log(many))) * crowding) + 1
+    # The faintest source has a signal-to-noise ratio of about 2 at the depth of GOODS-S deep.
+    noise = 1.5 * pixel_scale / 0.06 * np.sqrt(2.3 * fwhm**2 + 4)
+    faint = ZERO_POINT - 2.5 * np.log10(2 * noise) + rng.uniform(-0.8, 0.8)
+    population = Population(
+        galaxies=galaxies,
+        stars=stars,
+        bright=faint - rng.uniform(6.5, 10.5),
+        faint=faint,
+        galaxy_slope=float(rng.uniform(0.12, 0.4)),
+        star_slope=float(rng.uniform(0.1, 0.35)),
+        shares=tuple(rng.dirichlet([2.0, 2.2, 0.8]).tolist()),
+        # The median size of the real sky between H = 19 and 25 is about 0.35 arcsec.
+        size=radius * pixel_scale / 0.35,
+        size_scatter=float(rng.uniform(0.0, 0.25)),
+        radii=(0.25 * fwhm * pixel_scale, 45 * pixel_scale),
+        concentration=float(rng.uniform(0.85, 1.5)),
+        core=float(rng.uniform(15, 70)) if kind == "stars" and rng.uniform() < 0.5 else 0.0,
+    )
+    return Sky(
+        pair_share=float(rng.choice([0.0, 0.03, 0.08])),
+        limit=faint,
+        colour_scatter=float(rng.choice([0.0, 0.2, 0.4, 0.8])),
+        population=population,
+    )
 
 
 def camera_of(seed: int) -> str:
