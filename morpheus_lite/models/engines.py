@@ -52,7 +52,7 @@ def choose_engine(engine: str, device: str, precision: str = "float32") -> str:
     chosen = first_choice(engine, device, precision)
     if (engine, parse_device(device)[0], chosen) != ("auto", "auto", "tensorflow") or not _openvino_can(precision):
         return chosen
-    from morpheus_lite.models.devices import visible_gpus
+    from morpheus_lite.models.tensorflow_engine import visible_gpus
 
     return "tensorflow" if visible_gpus() else "openvino"
 

@@ -10,9 +10,9 @@ import keras
 from keras import layers
 
 from morpheus_lite.core.classes import CLASSES
-from morpheus_lite.models.blocks import block, upsample
-from morpheus_lite.models.blocks import fold as fold_operation
 from morpheus_lite.models.network_config import KERNEL, OnePassConfig, channel_order, stage_margins
+from morpheus_lite.models.networks import block, upsample
+from morpheus_lite.models.networks import fold as fold_operation
 from morpheus_lite.models.onepass_layers import BandsToBatch, Cells, Pixels, PoolBands, Stretch
 
 

@@ -21,9 +21,9 @@ from morpheus_lite.config.schema import changed
 from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration
 from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError, reading
 from morpheus_lite.models.engines import choose_engine, import_tensorflow_quietly, warn_of_bfloat16
+from morpheus_lite.models.model_files import check_size, check_weights, pack_weights, unpack_weights
 from morpheus_lite.models.network_config import OnePassConfig, UNetConfig, check_fields
 from morpheus_lite.models.preprocessing import PREPARATIONS
-from morpheus_lite.models.weights_file import check_size, check_weights, pack_weights, unpack_weights
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 _RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
@@ -346,7 +346,7 @@ def load_model(
     engine = choose_engine(engine, device, precision)
     on_cpu = engine == "openvino"
     if engine == "tensorflow":
-        from morpheus_lite.models.devices import has_gpu, use_device
+        from morpheus_lite.models.tensorflow_engine import has_gpu, use_device
         from morpheus_lite.models.window_predictor import one_thread_a_call
 
         one_thread_a_call()
@@ -362,7 +362,7 @@ def load_model(
 def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
     """The Keras network of a model with its weights, to be trained further or looked into; checked like others."""
     import_tensorflow_quietly()
-    from morpheus_lite.models.weights_file import set_weights
+    from morpheus_lite.models.model_files import set_weights
 
     info, weights, origin = _load(name_or_path)
     kind = MODEL_FAMILIES[info.kind]
@@ -419,7 +419,7 @@ def save_model(
     info : ModelInfo
         The description; its ``sha256`` is filled in.
     arrays : mapping of str to numpy.ndarray
-        The weights: `morpheus_lite.models.weights_file.network_weights` of the network.
+        The weights: `morpheus_lite.models.model_files.network_weights` of the network.
     card : str
         Markdown; no card is written without it.
     overwrite : bool

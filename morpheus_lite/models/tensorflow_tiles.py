@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 import tensorflow as tf
 
-from morpheus_lite.models.devices import layers_in
+from morpheus_lite.models.model_files import set_weights
 from morpheus_lite.models.network_config import OnePassNetwork
 from morpheus_lite.models.onepass import build_onepass, fold_network
-from morpheus_lite.models.weights_file import set_weights
+from morpheus_lite.models.tensorflow_engine import layers_in
 
 
 def compile_tiles(

@@ -4,8 +4,8 @@ import keras
 from keras import layers
 
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.blocks import block, fold, upsample
 from morpheus_lite.models.network_config import KERNEL, UNetConfig
+from morpheus_lite.models.networks import block, fold, upsample
 
 
 def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim: int = 0) -> keras.Model:

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from morpheus_lite.models.model_files import set_weights
 from morpheus_lite.models.network_config import UNetConfig
 from morpheus_lite.models.unet import build_unet, trim_unet
-from morpheus_lite.models.weights_file import set_weights
 
 log = logging.getLogger(__name__)
 

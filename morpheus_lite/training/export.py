@@ -11,10 +11,10 @@ import numpy as np
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
+from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.network_config import halo
 from morpheus_lite.models.onepass import build_onepass
 from morpheus_lite.models.registry import ModelInfo, read_info, save_model
-from morpheus_lite.models.weights_file import network_weights
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.observation import OWNED_SNR
 from morpheus_lite.training.card import make_card

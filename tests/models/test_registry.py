@@ -14,6 +14,7 @@ import pytest
 
 import morpheus_lite as ml
 from morpheus_lite.errors import ModelError, OutputError
+from morpheus_lite.models.model_files import network_weights, pack_weights, unpack_weights
 from morpheus_lite.models.registry import (
     ModelInfo,
     choose_model,
@@ -23,7 +24,6 @@ from morpheus_lite.models.registry import (
     read_card,
     save_model,
 )
-from morpheus_lite.models.weights_file import network_weights, pack_weights, unpack_weights
 
 
 @pytest.fixture(scope="module")

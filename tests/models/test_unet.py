@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from morpheus_lite.errors import ModelError
 from morpheus_lite.inference.sliding_window import BATCH
-from morpheus_lite.models.blocks import BicubicUpsampling, block, fold, upsample
 from morpheus_lite.models.graph import bicubic_matrix
 from morpheus_lite.models.network_config import HAUSEN2020, UNetConfig
+from morpheus_lite.models.networks import BicubicUpsampling, block, fold, upsample
 from morpheus_lite.models.unet import build_unet, trim_unet
 from morpheus_lite.models.window_predictor import compile_windows
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from morpheus_lite.errors import ModelError
-from morpheus_lite.models.weights_file import check_size, pack_weights, unpack_weights
+from morpheus_lite.models.model_files import check_size, pack_weights, unpack_weights
 
 ARRAYS = {"a/kernel": np.arange(12, dtype="<f4").reshape(3, 4), "a/bias": np.zeros(4, "<f4")}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.registry import load_network, save_model
-from morpheus_lite.models.weights_file import network_weights
 
 
 def main() -> None:

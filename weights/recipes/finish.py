@@ -26,8 +26,8 @@ import morpheus_lite as ml
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
+from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.registry import load_network, read_card, save_model
-from morpheus_lite.models.weights_file import network_weights
 from morpheus_lite.segmentation.detection import DetectionOptions
 from morpheus_lite.simulation import Field, class_map, observe, plain_conditions
 from morpheus_lite.training.dataset import find_fields
