@@ -69,7 +69,7 @@ doctest_global_setup = """
 import numpy as np
 import morpheus_lite as ml
 from morpheus_lite import *
-from morpheus_lite.models.unet import build_unet
+from morpheus_lite.models.networks import build_unet
 from morpheus_lite.models.network_config import HAUSEN2020
 """
 doctest_test_doctest_blocks = "default"

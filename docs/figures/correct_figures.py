@@ -19,7 +19,7 @@ import morpheus_lite as ml
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.io.segmentation_map import read_labels
 from morpheus_lite.visualization.plots import field_rgb, plot_outlines
-from morpheus_lite.visualization.plots.frames import save_figure
+from morpheus_lite.visualization.plots.figures import save_figure
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 import morpheus_lite as ml
 from morpheus_lite.visualization.html_report import write_report
 from morpheus_lite.visualization.plots import choose_sources, field_rgb, plot_class_map, plot_outlines, save_stamp_sheet
-from morpheus_lite.visualization.plots.frames import save_figure
+from morpheus_lite.visualization.plots.figures import save_figure
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

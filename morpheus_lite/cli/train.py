@@ -61,7 +61,7 @@ def command(
     from morpheus_lite.training.export import TRAINING_LOG, export
     from morpheus_lite.training.fit import train
     from morpheus_lite.training.source_scores import improvement
-    from morpheus_lite.visualization.plots.curves import save_training_curves
+    from morpheus_lite.visualization.plots.figures import save_training_curves
 
     def report(row: dict) -> None:
         save_training_curves(run_directory / TRAINING_LOG, run_directory / CURVES)

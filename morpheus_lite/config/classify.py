@@ -223,7 +223,7 @@ class ClassifyOptions(CatalogOptions):
         False,
         "Mean of 8 orientations, at 8 times the work, with its scatter.",
         more="For models that see the image in one pass. The planes ENTROPY and TTA_DISAGREEMENT come with it: see "
-        "`morpheus_lite.inference.test_time_augmentation`.",
+        "`morpheus_lite.inference.one_pass`.",
     )
     domain_check: bool = option(True, "Compare the image with those of the training.")
     device: str = option(

@@ -328,7 +328,7 @@ def _checked(
     return {key: _checked(one, hints[key], fields[key], key, error) for key, one in value.items()}
 
 
-def from_table(cls: type[Options], table: Any, where: str) -> Options:
+def from_table(cls: type[Options], table: Any, where: str, *, error: type[MorpheusError] = OptionError) -> Options:
     """Build a dataclass of options from a table of TOML; fields that are dataclasses are built from tables in it.
 
     Parameters
@@ -339,26 +339,28 @@ def from_table(cls: type[Options], table: Any, where: str) -> Options:
         The options by name.
     where : str
         What to call the table in messages.
+    error : type
+        Of the error.
 
     Raises
     ------
     OptionError
-        An option is missing, unknown or impossible.
+        (or ``error``) An option is missing, unknown or impossible.
     """
     if not isinstance(table, Mapping):
-        raise OptionError(f"{where} = {_shown(table)}: expected a table of options")
+        raise error(f"{where} = {_shown(table)}: expected a table of options")
     declared = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     missing = [name for name, one in declared.items() if _is_required(one) and name not in table]
     unknown = [_shown(name).strip("'") for name in table if name not in declared]
     if missing or unknown:
         faults = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
-        raise OptionError(f"{where}: {' and '.join(faults)}; expected {', '.join(sorted(declared))}")
+        raise error(f"{where}: {' and '.join(faults)}; expected {', '.join(sorted(declared))}")
     hints = _hints(cls)
     values = {name: _built(value, hints[name], name) for name, value in table.items()}
     try:
         return cls(**values)
-    except MorpheusError as error:
-        raise OptionError(f"{where}: {error}") from error
+    except MorpheusError as fault:
+        raise error(f"{where}: {fault}") from fault
 
 
 def _is_required(field: dataclasses.Field) -> bool:

@@ -1,15 +1,22 @@
-"""Choice of the library that runs a network: OpenVINO on a CPU, TensorFlow on a GPU or without OpenVINO."""
+"""What runs a network: OpenVINO on a CPU, TensorFlow on a GPU or without OpenVINO; how to choose, and run tiles."""
 
 import logging
 import os
 import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from morpheus_lite.config.classify import ENGINES
 from morpheus_lite.errors import OptionError
+from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +126,15 @@ def _openvino_can(precision: str) -> bool:
         return False
     if precision == "float32":
         return True
-    from openvino import Core
+    return "BF16" in prepared_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
-    return "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+@cache
+def prepared_openvino() -> Any:
+    """The module, once it has looked up NumPy's functions: two threads that come to that first wait for ever."""
+    openvino = import_module("openvino")
+    openvino.Type.f32.to_dtype()
+    return openvino
 
 
 @cache
@@ -134,3 +147,156 @@ def _gpu_may_be_there() -> bool:
     devices = Path("/dev")
     nodes = (devices / "kfd", devices / "dxg", *devices.glob("nvidia[0-9]*"))  # ROCm, WSL, CUDA
     return any(node.exists() for node in nodes) or find_spec("tensorflow-plugins") is not None
+
+
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class CompiledGraph:
+    """A graph that is ready to run; it may be called from several threads at once.
+
+    Every call runs in one thread: with several calls at once all cores are as busy, and the result does not depend on
+    how many there are. Which core that is, is left to the system, so that processes beside each other do not meet on
+    the same one. Left to itself, OpenVINO would calculate in bfloat16 where the processor can.
+
+    Parameters
+    ----------
+    graph : bytes
+        An ONNX model with one input and one output.
+    precision : {"float32", "bfloat16"}
+        What it calculates in.
+
+    Notes
+    -----
+    The graph is compiled for every shape of the input, and anew for every further call at the same time: 0.1 s, for
+    which a network of fixed shape is a seventh faster (its input needs no copies). Those that are idle keep the memory
+    of their maps for the next call of the same shape, and give it back before another shape is run.
+    """
+
+    def __init__(self, graph: bytes, *, precision: str = "float32") -> None:
+        self._core = prepared_openvino().Core()
+        self._model = self._core.read_model(graph)
+        self._options = {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "INFERENCE_NUM_THREADS": 1,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._lock = threading.Lock()
+        self._idle: list[_Compiled] = []
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """The output, a new array, for an input, float32."""
+        compiled = self._take(values.shape)
+        result = compiled.request.infer([values], share_inputs=True)[0]
+        with self._lock:
+            self._idle.append(compiled)
+        return result
+
+    def release(self) -> None:
+        """Give back the memory of the maps."""
+        with self._lock:
+            for compiled in self._idle:
+                compiled.network.release_memory()
+
+    def _take(self, shape: tuple[int, ...]) -> "_Compiled":
+        with self._lock:
+            fitting = [compiled for compiled in self._idle if compiled.shape == shape]
+            for compiled in self._idle:
+                if compiled.shape != shape:
+                    compiled.network.release_memory()
+            if fitting:
+                self._idle.remove(fitting[-1])
+                return fitting[-1]
+            self._model.reshape(list(shape))
+            network = self._core.compile_model(self._model, "CPU", self._options)
+            return _Compiled(shape, network, network.create_infer_request())
+
+
+@dataclass(frozen=True, eq=False)
+class _Compiled:
+    shape: tuple[int, ...]
+    network: Any
+    request: Any
+
+
+_ROWS = 4  # rows of cells that are stretched at once: what is at work stays in the cache of a core
+
+PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
+TileRunner = tuple[PredictTile, Callable[[], None]]
+
+
+def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig) -> np.ndarray:
+    """Make the input of the graph of a tile.
+
+    Parameters
+    ----------
+    snr, valid : numpy.ndarray
+        float32 and bool, ``(1, y, x, band)``; y and x multiples of the cell.
+    config : OnePassConfig
+        The network.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32: for every position its values ``asinh(S/N / stretch)`` and validities, stretch by stretch, pixel by
+        pixel; ``(1, y / cell, x / cell, channel)``, or ``(band, ...)`` for a network that looks at each band alone.
+
+    Notes
+    -----
+    The inverse hyperbolic sine is written with a logarithm, for which NumPy has vector code on every processor.
+    """
+    cell, n_stretches = config.cell, len(config.stretches)
+    _, height, width, n_bands = snr.shape
+    rows, columns = height // cell, width // cell
+    images, last = (1, cell * cell * n_bands) if config.bands else (n_bands, cell * cell)
+    cells = np.empty((images, rows, columns, n_stretches + 1, last), np.float32)
+    axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)
+    for top in range(0, rows, _ROWS):
+        part = slice(cell * top, cell * (top + _ROWS))
+        shape = (-1, cell, columns, cell, n_bands)
+        light, seen = (plane[0, part].reshape(shape).transpose(axes) for plane in (snr, valid))
+        out = cells[:, top : top + _ROWS]
+        light = np.ascontiguousarray(light).reshape((*out.shape[:3], last))
+        seen = seen.reshape(light.shape)
+        light = np.where(seen, light, np.float32(0))
+        for i, stretch in enumerate(config.stretches):
+            scaled = light * np.float32(1 / stretch)
+            size = np.abs(scaled)
+            size += np.sqrt(size * size + np.float32(1))
+            out[:, :, :, i] = np.copysign(np.log(size, out=size), scaled)
+        out[:, :, :, n_stretches] = seen
+    return cells.reshape(images, rows, columns, -1)
+
+
+def made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
+    """A function that is made at its first call: classification never calls the untrimmed network."""
+    made = cache(make)
+    lock = threading.Lock()
+
+    def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        with lock:
+            ready_made = made()
+        return ready_made(snr, valid)
+
+    return predict
+
+
+def run_by_openvino(network: OnePassNetwork, precision: str, *, trimmed: bool) -> TileRunner:
+    """Prediction of tiles by a compiled graph, and how its memory is given back."""
+    from morpheus_lite.models.graph import tile_graph
+
+    run = CompiledGraph(tile_graph(network, trimmed=trimmed), precision=precision)
+
+    def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        tiles = [run(stretched_cells(snr[i : i + 1], valid[i : i + 1], network.config)) for i in range(len(snr))]
+        return np.moveaxis(tiles[0] if len(tiles) == 1 else np.concatenate(tiles), 1, -1)
+
+    return predict, run.release
+
+
+def run_by_tensorflow(network: OnePassNetwork, precision: str, *, trimmed: bool) -> TileRunner:
+    """The same by Keras and TensorFlow, which keeps no memory to give back."""
+    from morpheus_lite.models.tensorflow_engine import compile_tiles
+
+    return compile_tiles(network, precision=precision, trimmed=trimmed), lambda: None

@@ -1,14 +1,19 @@
-"""The weights of a network as a file: named arrays, nothing that could run."""
+"""What a model's files hold: its description as JSON, and the weights as named arrays; nothing that could run."""
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from morpheus_lite.errors import ModelError, reason_of
+from morpheus_lite.config.classify import DetectionOptions
+from morpheus_lite.config.schema import changed, check, from_table
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration
+from morpheus_lite.errors import InputError, ModelError, OptionError, reason_of
 
 if TYPE_CHECKING:
     import keras
@@ -18,6 +23,109 @@ _MOST_PER_BYTE = 1032
 
 _MOST_PIXELS = 1024
 """Side of the largest window; the published one is 40 px."""
+
+
+_RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
+"""Thresholds of models made with version 0.1, by their names there."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelInfo:
+    """Description of a model; every field is one of its ``config.json``.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called.
+    kind : str
+        How it is built and applied: ``"unet"`` sees windows that are prepared one by one.
+    description : str
+        One line.
+    bands : tuple of str
+        Bands of the input in their order; empty where the model takes any.
+    classes : tuple of str
+        Classes of the output, in their order.
+    network : dict
+        Configuration of the network, as its builder takes it.
+    sha256 : str
+        Of ``weights.npz``.
+    window, margin, stride : int or None
+        Side of a window, border of its prediction that does not count, and default step between windows, in pixels;
+        None for a model without windows.
+    preprocessing : str or None
+        How a window is prepared: a key of `morpheus_lite.inference.patches.PREPARATIONS`.
+    pixel_scale : float or None
+        Of the images it was trained on, in arcseconds.
+    unit : str or None
+        Of the images it was trained on.
+    licence, reference : str
+        Of the weights.
+    settings : dict
+        What only this kind of model knows.
+    """
+
+    name: str
+    kind: str
+    description: str
+    bands: tuple[str, ...]
+    classes: tuple[str, ...]
+    network: dict[str, Any]
+    sha256: str = ""
+    window: int | None = None
+    margin: int | None = None
+    stride: int | None = None
+    preprocessing: str | None = None
+    pixel_scale: float | None = None
+    unit: str | None = None
+    licence: str = ""
+    reference: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if type(self) is not ModelInfo:  # made of a description that is checked
+            return
+        check(self, error=ModelError)
+        settings = dict(self.settings)
+        try:
+            if isinstance(table := settings.get("detection"), Mapping):
+                settings["detection"] = {_RENAMED.get(key, key): value for key, value in table.items()}
+            if "detection" in settings:
+                changed(DetectionOptions(), settings["detection"], "detection")
+            if CALIBRATION_KEY in settings:
+                SourceCalibration.from_dict(settings[CALIBRATION_KEY])
+        except (InputError, OptionError) as error:
+            raise ModelError(f"configuration of a model: {error}") from error
+        object.__setattr__(self, "settings", settings)
+
+    @property
+    def has_windows(self) -> bool:
+        """True if the network sees windows, False if it sees whole tiles."""
+        return self.window is not None
+
+    def to_json(self) -> str:
+        """The text of ``config.json``."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, origin: str) -> "ModelInfo":
+        """Read what `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str or bytes
+            Content of ``config.json``.
+        origin : str
+            What to call it in messages.
+
+        Raises
+        ------
+        ModelError
+            It is no JSON object, or fields are missing, unknown or of the wrong type.
+        """
+        try:
+            return from_table(cls, json.loads(text), origin, error=ModelError)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"{origin} is no JSON ({error})") from error
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:

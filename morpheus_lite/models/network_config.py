@@ -1,12 +1,12 @@
 """Configurations of the networks: their stages, settings, and the shapes of their weights."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from morpheus_lite.config.schema import check, option
+from morpheus_lite.config.schema import check, from_table, option
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import ModelError
 
@@ -18,41 +18,6 @@ UPSAMPLING = ("bicubic_aligned", "bilinear", "nearest")
 
 Stage = tuple[int, int]
 """(P, Q): how many block operations, and how many filters in each."""
-
-
-def sequence(value: Any, label: str) -> tuple:
-    """A list or tuple as a tuple, or a `ModelError`."""
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise ModelError(f"{label}={value!r}: expected a list of (P, Q)")
-
-
-def read_stage(value: Any, label: str) -> Stage:
-    """One (P, Q), or a `ModelError`."""
-    pair = sequence(value, label)
-    if len(pair) != 2:
-        raise ModelError(f"{label}: {value!r} is no (P, Q): expected two whole numbers")
-    try:
-        return positive(pair[0], f"P of {label}"), positive(pair[1], f"Q of {label}")
-    except ModelError as error:
-        raise ModelError(f"{label}: {value!r} is no (P, Q): {error}") from None
-
-
-def positive(value: Any, label: str) -> int:
-    """A whole number of at least 1, or a `ModelError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ModelError(f"{label} is {value!r}: expected a whole number, at least 1")
-    return value
-
-
-def check_fields(values: Mapping[str, Any], known: Collection[str], required: Collection[str], origin: str) -> None:
-    """Raise a `ModelError` where a required field is missing or one is unknown."""
-    missing, unknown = set(required) - set(values), set(values) - set(known)
-    if missing or unknown:
-        raise ModelError(
-            f"{origin}: missing {', '.join(sorted(missing)) or 'nothing'}, "
-            f"unknown {', '.join(sorted(unknown)) or 'nothing'}; expected the fields {', '.join(sorted(known))}"
-        )
 
 
 def network_shapes(
@@ -91,16 +56,11 @@ class _Config:
     """Base of the configurations of all networks: stages of a U-Net, and plain values."""
 
     down: tuple[Stage, ...]
-    intermediate: Stage
     up: tuple[Stage, ...]
     _called: ClassVar[str]
 
-    def _read_stages(self, *single: str) -> None:
-        """Make (P, Q) of what the fields hold; as many stages up as down."""
-        for label in ("down", "up"):
-            object.__setattr__(self, label, tuple(read_stage(s, label) for s in sequence(getattr(self, label), label)))
-        for label in single:
-            object.__setattr__(self, label, read_stage(getattr(self, label), label))
+    def __post_init__(self) -> None:
+        check(self, error=ModelError)
         if not self.down or len(self.down) != len(self.up):
             raise ModelError(
                 f"{len(self.down)} stage(s) down and {len(self.up)} up: expected the same number, at least one"
@@ -119,9 +79,7 @@ class _Config:
         ModelError
             A field is missing, unknown or impossible.
         """
-        known = {f.name: f.default is MISSING for f in fields(cls)}  # type: ignore[arg-type]
-        check_fields(values, known, [name for name, required in known.items() if required], cls._called)
-        return cls(**values)
+        return from_table(cls, values, cls._called, error=ModelError)
 
 
 @dataclass(frozen=True)
@@ -152,25 +110,21 @@ class UNetConfig(_Config):
         The numbers do not make a network.
     """
 
-    down: tuple[Stage, ...]
-    intermediate: Stage
-    up: tuple[Stage, ...]
-    n_bands: int
-    n_classes: int
-    window: int
-    upsampling: str = "bicubic_aligned"
+    down: tuple[Stage, ...] = option(low=1)
+    intermediate: Stage = option(low=1)
+    up: tuple[Stage, ...] = option(low=1)
+    n_bands: int = option(low=1)
+    n_classes: int = option(low=1)
+    window: int = option(low=1)
+    upsampling: str = option("bicubic_aligned", choices=UPSAMPLING)
     _called = "U-Net configuration"
 
     def __post_init__(self) -> None:
-        self._read_stages("intermediate")
-        for label in ("n_bands", "n_classes", "window"):
-            positive(getattr(self, label), label)
+        super().__post_init__()
         if self.window % self.factor:
             raise ModelError(
                 f"window={self.window}: {len(self.down)} stages of pooling need a multiple of {self.factor} px"
             )
-        if self.upsampling not in UPSAMPLING:
-            raise ModelError(f"upsampling={self.upsampling!r}: expected one of {', '.join(UPSAMPLING)}")
 
     @property
     def factor(self) -> int:
@@ -188,12 +142,7 @@ class UNetConfig(_Config):
 
 
 HAUSEN2020 = UNetConfig(
-    down=((4, 8), (4, 16), (4, 32)),
-    intermediate=(1, 16),
-    up=((2, 8), (2, 16), (2, 32)),
-    n_bands=4,
-    n_classes=5,
-    window=40,
+    ((4, 8), (4, 16), (4, 32)), (1, 16), ((2, 8), (2, 16), (2, 32)), n_bands=4, n_classes=5, window=40
 )
 """The published network: 75,421 trainable parameters."""
 
@@ -227,18 +176,14 @@ class OnePassConfig(_Config):
         The numbers do not make a network.
     """
 
-    down: tuple[Stage, ...] = option(high=4096)
-    intermediate: Stage = option(high=4096)
-    up: tuple[Stage, ...] = option(high=4096)
+    down: tuple[Stage, ...] = option(low=1, high=4096)
+    intermediate: Stage = option(low=1, high=4096)
+    up: tuple[Stage, ...] = option(low=1, high=4096)
     cell: int = option(2, low=1, high=64)
     bands: tuple[str, ...] = ()
     stretches: tuple[float, ...] = option((1.0, 8.0, 64.0), above=0, length=(1, 64))
-    stem: Stage = option((1, 16), high=4096)
+    stem: Stage = option((1, 16), low=1, high=4096)
     _called = "one-pass configuration"
-
-    def __post_init__(self) -> None:
-        self._read_stages("intermediate", "stem")
-        check(self, error=ModelError)
 
     @property
     def factor(self) -> int:

@@ -1,20 +1,36 @@
-"""The pieces a network is made of: block operation, block, upsampling.
+"""The networks, built by Keras: U-Nets that see windows, and networks that classify a whole tile in one pass.
 
 A *block operation* is batch normalisation, then a 3 x 3 convolution with Q filters and a bias, then ReLU. A *block*
 is P block operations with Q filters each. (P, Q) is how Hausen & Robertson (2020) describe every stage of their
 network, so these are the names used here.
+
+One-pass networks see bands in units of their noise, at several stretches. They are translation-equivariant up to their
+pooling, and a pixel's result depends on the pixels within `halo` of it and on no others; so tiles that are cut with
+that margin, on multiples of the pooling, fit together without seams.
 """
 
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # read once, when Keras is first imported
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
+from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.errors import ModelError
 from morpheus_lite.models.graph import EPSILON, bicubic_matrix, folded_operation
-from morpheus_lite.models.network_config import KERNEL, UPSAMPLING
+from morpheus_lite.models.network_config import (
+    KERNEL,
+    UPSAMPLING,
+    OnePassConfig,
+    UNetConfig,
+    channel_order,
+    stage_margins,
+)
 
 MOMENTUM = 0.99
 
@@ -143,3 +159,297 @@ class BicubicUpsampling(layers.Layer):
         """Twice as many rows and columns."""
         n, height, width, channels = input_shape
         return n, 2 * height, 2 * width, channels
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class Stretch(layers.Layer):
+    """S/N of each band at several stretches, and its validity, as channels; 0 where not valid.
+
+    ``asinh(S/N / stretch)``, written with a logarithm: five times faster on a CPU than TensorFlow's asinh.
+    """
+
+    def __init__(self, stretches: Sequence[float], **options: Any) -> None:
+        super().__init__(**options)
+        self.stretches = tuple(stretches)
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Stretch S/N and validity ``(n, y, x, band)`` to ``(n, y, x, (stretches + 1) bands)``."""
+        snr, valid = inputs
+        scaled = [snr / stretch for stretch in self.stretches]
+        size = [ops.absolute(x) for x in scaled]
+        asinh = [ops.sign(x) * ops.log(a + ops.sqrt(a * a + 1)) for x, a in zip(scaled, size, strict=True)]
+        return ops.concatenate([*(x * valid for x in asinh), valid], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which Keras makes the layer anew."""
+        return {**super().get_config(), "stretches": self.stretches}
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class Cells(layers.Layer):
+    """The values of every square of ``side`` pixels as channels of one position."""
+
+    def __init__(self, side: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.side = side
+
+    def call(self, x: Any) -> Any:
+        """Gather ``(n, y, x, q)`` in cells ``(n, y / side, x / side, side^2 q)``."""
+        shape, side, q = ops.shape(x), self.side, x.shape[-1]
+        x = ops.reshape(x, (-1, shape[1] // side, side, shape[2] // side, side * q))
+        x = ops.transpose(x, (0, 1, 3, 2, 4))
+        return ops.reshape(x, (-1, shape[1] // side, shape[2] // side, side * side * q))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Fewer positions, more channels."""
+        n, height, width, q = input_shape
+        fewer = [None if length is None else length // self.side for length in (height, width)]
+        return n, *fewer, q * self.side**2
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration from which Keras makes the layer anew."""
+        return {**super().get_config(), "side": self.side}
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class Pixels(Cells):
+    """The inverse of `Cells`."""
+
+    def call(self, x: Any) -> Any:
+        """Spread cells ``(n, y, x, side^2 q)`` over pixels ``(n, side y, side x, q)``."""
+        shape, side = ops.shape(x), self.side
+        row = x.shape[-1] // side
+        x = ops.reshape(x, (-1, shape[1], shape[2], side, row))
+        x = ops.transpose(x, (0, 1, 3, 2, 4))
+        return ops.reshape(x, (-1, shape[1] * side, shape[2] * side, row // side))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """More positions, fewer channels."""
+        n, height, width, channels = input_shape
+        more = [None if length is None else length * self.side for length in (height, width)]
+        return n, *more, channels // self.side**2
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class BandsToBatch(layers.Layer):
+    """Every band as an image of its own: ``(n, y, x, band)`` twice to ``(n band, y, x, 2)``."""
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Stack S/N and validity, and move the bands into the batch."""
+        x = ops.stack(inputs, axis=-1)
+        shape = ops.shape(x)
+        x = ops.transpose(x, (0, 3, 1, 2, 4))
+        return ops.reshape(x, (-1, shape[1], shape[2], 2))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Bands join the batch."""
+        return None, *input_shape[0][1:3], 2
+
+
+@keras.saving.register_keras_serializable(package="morpheus_lite")
+class PoolBands(layers.Layer):
+    """Mean and maximum over the valid bands: ``(n band, y, x, q)`` to ``(n, y, x, 2 q)``; 0 where no band is valid."""
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Undo `BandsToBatch` and pool."""
+        x, valid = inputs
+        shape, q = ops.shape(valid), x.shape[-1]
+        x = ops.reshape(x, (shape[0], shape[3], shape[1], shape[2], q))
+        weight = ops.expand_dims(ops.transpose(valid, (0, 3, 1, 2)), -1)
+        x = x * weight  # never negative after ReLU, so the maximum needs no other mask
+        mean = ops.sum(x, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)
+        return ops.concatenate([mean, ops.max(x, axis=1)], axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Twice the channels."""
+        features, valid = input_shape
+        return valid[0], valid[1], valid[2], 2 * features[-1]
+
+
+def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim: int = 0) -> keras.Model:
+    """The network, with fresh weights.
+
+    Parameters
+    ----------
+    config : UNetConfig
+        Its shape.
+    shape : (int, int), optional
+        Height and width of the input, each a multiple of ``config.factor``; the configuration's window if
+        not given. The weights do not depend on it.
+    trim : int
+        Border of the output that is not needed, in pixels; see `trim_unet`.
+
+    Returns
+    -------
+    keras.Model
+        From ``(n, y, x, band)`` to *logits* ``(n, y - 2 trim, x - 2 trim, class)``; softmax makes them probabilities.
+
+    Raises
+    ------
+    ModelError
+        The shape or the trim does not fit the configuration.
+
+    Examples
+    --------
+    >>> from morpheus_lite.models.network_config import HAUSEN2020
+    >>> build_unet(HAUSEN2020).output_shape
+    (None, 40, 40, 5)
+    """
+    height, width = shape or (config.window, config.window)
+    _check_size(config, height, width, trim)
+    inputs = keras.Input((height, width, config.n_bands), name="pixels")
+    x, skips = inputs, []
+    for i, (p, q) in enumerate(config.down):
+        x = block(x, p, q, f"down_{i}")
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"down_{i}_pool")(x)
+    x = block(x, *config.intermediate, "intermediate")
+    for i, (p, q) in enumerate(config.up):
+        x = upsample(x, config.upsampling, f"up_{i}_upsample")
+        x = layers.Concatenate(name=f"up_{i}_concat")([x, skips.pop()])
+        if trim and not skips:
+            x = layers.Cropping2D(trim - config.last_reach, name="trim")(x)
+        x = block(x, p, q, f"up_{i}", folded=bool(trim) and not skips)
+    logits = layers.Conv2D(config.n_classes, KERNEL, padding="valid" if trim else "same", name="final_conv")(x)
+    return keras.Model(inputs, logits, name="unet")
+
+
+def trim_unet(network: keras.Model, config: UNetConfig, trim: int) -> keras.Model:
+    """The same network for inference, without a border of its output: less work for the same result inside.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From `build_unet`.
+    config : UNetConfig
+        Its configuration.
+    trim : int
+        Border to leave out, in pixels: enough for the last stage and the last convolution to do without padding.
+
+    Returns
+    -------
+    keras.Model
+        From ``(n, window, window, band)`` to logits ``(n, window - 2 trim, window - 2 trim, class)``.
+
+    Notes
+    -----
+    5 px of the published network's windows do not count: without them, 31 instead of 40.6 million multiply-adds.
+    """
+    trimmed = build_unet(config, trim=trim)
+    names = {layer.name for layer in trimmed.layers}
+    for layer in trimmed.layers:
+        original = network.get_layer(layer.name) if layer.weights else layer
+        norm = layer.name.removesuffix("_conv") + "_norm"
+        was_normalised = any(other.name == norm for other in network.layers)
+        folded = was_normalised and norm not in names
+        layer.set_weights(fold(network.get_layer(norm), original) if folded else original.get_weights())
+    return trimmed
+
+
+def _check_size(config: UNetConfig, height: int, width: int, trim: int) -> None:
+    if height % config.factor or width % config.factor or min(height, width) < config.factor:
+        raise ModelError(f"input of {height} x {width} px: both must be multiples of {config.factor} px")
+    if trim and not config.last_reach <= trim < min(height, width) / 2:
+        raise ModelError(
+            f"trim={trim}: expected 0, or at least {config.last_reach} px and less than half of {height} x {width} px"
+        )
+
+
+def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool = False) -> keras.Model:
+    """The network, with fresh weights.
+
+    Parameters
+    ----------
+    config : OnePassConfig
+        Its shape.
+    folded : bool
+        Without batch normalisation, for `fold_network`.
+    trimmed : bool
+        What comes out is the tile without the margin ``stage_margins(config)["input"]`` on each side, and every
+        stage works on no more of the margin than it has to.
+
+    Returns
+    -------
+    keras.Model
+        From ``snr`` and ``valid``, both float32 ``(n, y, x, band)`` (see `morpheus_lite.noise.background_mesh`), y and
+        x multiples of ``config.factor``, to *logits* ``(n, y, x, class)``.
+    """
+    n_bands = len(config.bands) or None
+    snr = keras.Input((None, None, n_bands), name="snr")
+    valid = keras.Input((None, None, n_bands), name="valid")
+    operation = _folded_block if folded else block
+    margins = stage_margins(config)
+    if not trimmed:
+        margins = dict.fromkeys(margins, 0)
+    stretch = Stretch(config.stretches, dtype="float32", name="stretch")  # S/N has more digits than bfloat16
+    cells = Cells(config.cell, dtype="float32", name="cells")
+    if config.bands:
+        light, seen = snr, valid
+    else:
+        x = BandsToBatch(dtype="float32", name="bands_to_batch")([snr, valid])
+        light, seen = x[..., :1], x[..., 1:]
+    x = stretch([cells(light), cells(seen)]) if folded else cells(stretch([light, seen]))
+    if not config.bands:
+        x = operation(x, *config.stem, "stem")
+        x = PoolBands(name="pool_bands")([x, layers.MaxPooling2D(config.cell, name="seen")(valid)])
+    skips, size, margin = [], config.cell, margins["input"]
+    for i, (p, q) in enumerate(config.down):
+        x = operation(_cut(x, margin - margins[f"down_{i}"], size), p, q, f"down_{i}")
+        margin = margins[f"down_{i}"]
+        skips.append((x, margin))
+        x = layers.MaxPooling2D(2, name=f"down_{i}_pool")(x)
+        size *= 2
+    x = operation(_cut(x, margin - margins["intermediate"], size), *config.intermediate, "intermediate")
+    margin = margins["intermediate"]
+    for i, (p, q) in enumerate(config.up):
+        x = upsample(_cut(x, margin - margins[f"up_{i}"], size), "nearest", f"up_{i}_upsample")
+        margin, size = margins[f"up_{i}"], size // 2
+        skip, skip_margin = skips.pop()
+        x = layers.Concatenate(name=f"up_{i}_concat")([x, _cut(skip, skip_margin - margin, size)])
+        x = operation(x, p, q, f"up_{i}")
+    x = layers.Conv2D(len(CLASSES) * config.cell**2, KERNEL, padding="same", name="final_conv")(x)
+    x = Pixels(config.cell, dtype="float32", name="logits")(_cut(x, margin, size))
+    return keras.Model([snr, valid], x, name="onepass")
+
+
+def fold_network(model: keras.Model, config: OnePassConfig, *, trimmed: bool = False) -> keras.Model:
+    """The same network with its batch normalisation folded into the convolutions, for inference.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `build_onepass`.
+    config : OnePassConfig
+        Its configuration.
+    trimmed : bool
+        As in `build_onepass`: for tiles with a margin.
+
+    Returns
+    -------
+    keras.Model
+        Equal results, except within `halo` of the border of the input, where "same" padding differs.
+    """
+    folded = build_onepass(config, folded=True, trimmed=trimmed)
+    for layer in folded.layers:
+        if not isinstance(layer, layers.Conv2D):
+            continue
+        convolution = model.get_layer(layer.name)
+        weights = convolution.get_weights()
+        if layer.name.removesuffix("_conv") != "final":
+            norm = model.get_layer(layer.name.removesuffix("_conv") + "_norm")
+            weights = fold(norm, convolution)
+        if layer.name == ("down_0_0_conv" if config.bands else "stem_0_conv"):
+            weights[0] = weights[0][:, :, channel_order(config)]
+        layer.set_weights(weights)
+    return folded
+
+
+def _cut(x: Any, pixels: int, size: int) -> Any:
+    """Without this many pixels on each side, of which a position has ``size``."""
+    return layers.Cropping2D(pixels // size)(x) if pixels else x
+
+
+def _folded_block(x: Any, p: int, q: int, name: str) -> Any:
+    for i in range(p):
+        x = layers.Conv2D(q, KERNEL, padding="same", activation="relu", name=f"{name}_{i}_conv")(x)
+    return x

@@ -5,8 +5,7 @@ from typing import Any
 
 from morpheus_lite.errors import ModelError, OptionError
 from morpheus_lite.models.network_config import OnePassNetwork, UNetConfig, stage_margins
-from morpheus_lite.models.registry import ModelInfo, load_weights
-from morpheus_lite.models.tile_predictor import network_of
+from morpheus_lite.models.registry import ModelInfo, load_weights, network_of
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 SMALLEST_TILE = 544
@@ -91,7 +90,7 @@ def _one_pass(info: ModelInfo, network: OnePassNetwork, with_normalization: bool
 
 
 def _windows(info: ModelInfo, weights: Any, with_normalization: bool, tile: int | None) -> bytes:
-    from morpheus_lite.models.unet_graph import window_graph
+    from morpheus_lite.models.graph import window_graph
 
     if tile is not None:
         raise ModelError(f"{info.name} sees windows of {info.window} px in {len(info.bands)} bands, not tiles of one")

@@ -6,9 +6,9 @@ by the code of this package that `MODEL_FAMILIES` names for the model's kind.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,139 +16,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from morpheus_lite.config.classify import PRECISIONS, DetectionOptions
-from morpheus_lite.config.schema import changed
-from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration
-from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError, reading
-from morpheus_lite.models.engines import choose_engine, import_tensorflow_quietly, warn_of_bfloat16
-from morpheus_lite.models.model_files import check_size, check_weights, pack_weights, unpack_weights
-from morpheus_lite.models.network_config import OnePassConfig, UNetConfig, check_fields
+from morpheus_lite.config.classify import PRECISIONS
+from morpheus_lite.errors import ModelError, OptionError, OutputError, reading
+from morpheus_lite.models.engines import (
+    CompiledGraph,
+    PredictTile,
+    choose_engine,
+    import_tensorflow_quietly,
+    made_when_called,
+    run_by_openvino,
+    run_by_tensorflow,
+    warn_of_bfloat16,
+)
+from morpheus_lite.models.model_files import (
+    ModelInfo,
+    check_size,
+    check_weights,
+    pack_weights,
+    set_weights,
+    unpack_weights,
+)
+from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, UNetConfig, peak_bytes, stage_margins
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
-
-_RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
-"""Thresholds of models made with version 0.1, by their names there."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ModelInfo:
-    """Description of a model; every field is one of its ``config.json``.
-
-    Parameters
-    ----------
-    name : str
-        What the model is called.
-    kind : str
-        How it is built and applied: ``"unet"`` sees windows that are prepared one by one.
-    description : str
-        One line.
-    bands : tuple of str
-        Bands of the input in their order; empty where the model takes any.
-    classes : tuple of str
-        Classes of the output, in their order.
-    network : dict
-        Configuration of the network, as its builder takes it.
-    sha256 : str
-        Of ``weights.npz``.
-    window, margin, stride : int or None
-        Side of a window, border of its prediction that does not count, and default step between windows, in pixels;
-        None for a model without windows.
-    preprocessing : str or None
-        How a window is prepared: a key of `morpheus_lite.inference.patches.PREPARATIONS`.
-    pixel_scale : float or None
-        Of the images it was trained on, in arcseconds.
-    unit : str or None
-        Of the images it was trained on.
-    licence, reference : str
-        Of the weights.
-    settings : dict
-        What only this kind of model knows.
-    """
-
-    name: str
-    kind: str
-    description: str
-    bands: tuple[str, ...]
-    classes: tuple[str, ...]
-    network: dict[str, Any]
-    sha256: str = ""
-    window: int | None = None
-    margin: int | None = None
-    stride: int | None = None
-    preprocessing: str | None = None
-    pixel_scale: float | None = None
-    unit: str | None = None
-    licence: str = ""
-    reference: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for label in ("name", "kind", "description", "sha256"):
-            self._expect(label, str)
-        self._expect("network", Mapping)
-        for label in ("bands", "classes"):
-            self._expect(label, list | tuple)
-            object.__setattr__(self, label, tuple(str(value) for value in getattr(self, label)))
-        self._expect("settings", Mapping)
-        if "detection" in self.settings:
-            table = self.settings["detection"]
-            renamed = (
-                {_RENAMED.get(key, key): value for key, value in table.items()} if isinstance(table, Mapping) else table
-            )
-            try:
-                changed(DetectionOptions(), renamed, "detection")
-            except OptionError as error:
-                raise ModelError(f"configuration of a model: {error}") from error
-            object.__setattr__(self, "settings", {**self.settings, "detection": renamed})
-        if CALIBRATION_KEY in self.settings:
-            try:
-                SourceCalibration.from_dict(self.settings[CALIBRATION_KEY])
-            except InputError as error:
-                raise ModelError(f"configuration of a model: {error}") from error
-
-    @property
-    def has_windows(self) -> bool:
-        """True if the network sees windows, False if it sees whole tiles."""
-        return self.window is not None
-
-    def _expect(self, label: str, kind: Any) -> None:
-        value = getattr(self, label)
-        if not isinstance(value, kind):
-            raise ModelError(
-                f"configuration of a model: {label} is {value!r}, expected {getattr(kind, '__name__', kind)}"
-            )
-
-    def to_json(self) -> str:
-        """The text of ``config.json``."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes, origin: str) -> "ModelInfo":
-        """Read what `to_json` wrote.
-
-        Parameters
-        ----------
-        text : str or bytes
-            Content of ``config.json``.
-        origin : str
-            What to call it in messages.
-
-        Raises
-        ------
-        ModelError
-            It is no JSON object, or fields are missing, unknown or of the wrong type.
-        """
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"{origin} is no JSON ({error})") from error
-        known = {f.name for f in fields(ModelInfo)}
-        if not isinstance(values, dict):
-            raise ModelError(f"{origin} holds {type(values).__name__}, expected an object with the fields of a model")
-        required = {"name", "kind", "description", "bands", "classes", "network", "sha256"}
-        check_fields(values, known, required, str(origin))
-        return ModelInfo(**values)
-
 
 if TYPE_CHECKING:
     import keras
@@ -183,21 +73,47 @@ class Model(ModelInfo):
     predict_inner: Callable[[np.ndarray], np.ndarray]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OnePassModel(ModelInfo):
+    """A model that classifies a whole tile at once: its description, and how it is applied.
+
+    Parameters
+    ----------
+    engine : str
+        What runs the network, ``"openvino"`` or ``"tensorflow"``.
+    halo : int
+        Pixels on each side of a tile that its border spoils, if it starts at a multiple of ``factor``.
+    factor : int
+        Tiles start at, and are as large as, multiples of this.
+    bytes_per_pixel : callable
+        ``bytes_per_pixel(n_bands)``: memory that ``predict_inner`` takes for a pixel of a tile with its halo, about.
+    predict : callable
+        ``predict(snr, valid)``: float32 and bool ``(n, y, x, band)``, see `morpheus_lite.noise.background_mesh`, to
+        calibrated probabilities, float32 ``(n, y, x, class)``. May be called from several threads.
+    predict_inner : callable
+        The same for all but the halo, ``(n, y - 2 halo, x - 2 halo, class)``, for less work.
+    release : callable
+        ``release()`` gives back the memory that is kept for the next tile, where the engine keeps any.
+    """
+
+    engine: str
+    halo: int
+    factor: int
+    bytes_per_pixel: Callable[[int], float]
+    predict: PredictTile
+    predict_inner: PredictTile
+    release: Callable[[], None]
+
+
 class ModelFamily(NamedTuple):
     """Description of a kind of model."""
 
     config: type[UNetConfig] | type[OnePassConfig]
     """What the ``network`` of a configuration is read as."""
-    build: Callable[[Any], "keras.Model"]
-    """From that to the network of Keras, with fresh weights."""
+    builder: str
+    """Function of `morpheus_lite.models.networks` that makes of it the network of Keras, with fresh weights."""
     load: Callable[..., Any]
     """From a description, weights, ``engine`` and ``precision`` to what `load_model` returns."""
-
-
-def _build_unet(config: UNetConfig) -> "keras.Model":
-    from morpheus_lite.models.unet import build_unet
-
-    return build_unet(config)
 
 
 def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Model:
@@ -210,19 +126,18 @@ def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: st
         raise ModelError(
             f"{info.name}: preprocessing {info.preprocessing!r} is unknown; expected one of {', '.join(PREPARATIONS)}"
         )
-    if not isinstance(info.margin, int) or not isinstance(info.stride, int):
-        raise ModelError(f"{info.name}: margin {info.margin!r}, stride {info.stride!r}: expected numbers of pixels")
+    if info.margin is None or info.stride is None:
+        raise ModelError(f"{info.name}: margin {info.margin}, stride {info.stride}: expected numbers of pixels")
     if engine == "openvino":
-        from morpheus_lite.models.openvino import CompiledGraph
-        from morpheus_lite.models.unet_graph import window_graph
+        from morpheus_lite.models.graph import window_graph
 
         functions: Any = [CompiledGraph(window_graph(config, weights, trim=trim)) for trim in (0, info.margin)]
     else:
-        from morpheus_lite.models import window_predictor
+        from morpheus_lite.models.tensorflow_engine import compiled_windows
 
-        functions = window_predictor.compiled_windows(config, weights, info.margin)
+        functions = compiled_windows(config, weights, info.margin)
     return Model(
-        **{f.name: getattr(info, f.name) for f in fields(ModelInfo)},
+        **vars(info),
         engine=engine,
         prepare=PREPARATIONS[info.preprocessing],
         predict=functions[0],
@@ -230,21 +145,40 @@ def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: st
     )
 
 
-def _build_onepass(config: OnePassConfig) -> "keras.Model":
-    from morpheus_lite.models.onepass import build_onepass
+def _load_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> OnePassModel:
+    network = network_of(info, weights)
+    make = partial(run_by_openvino if engine == "openvino" else run_by_tensorflow, network, precision)
+    predict_inner, release = make(trimmed=True)
+    return OnePassModel(
+        **vars(info),
+        engine=engine,
+        halo=stage_margins(network.config)["input"],
+        factor=network.config.factor,
+        bytes_per_pixel=partial(peak_bytes, network.config),
+        predict=made_when_called(lambda: make(trimmed=False)[0]),
+        predict_inner=predict_inner,
+        release=release,
+    )
 
-    return build_onepass(config)
 
+def network_of(info: ModelInfo, weights: Mapping[str, np.ndarray]) -> OnePassNetwork:
+    """The network of a model.
 
-def _load_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> Any:
-    from morpheus_lite.models.tile_predictor import ready
-
-    return ready(info, weights, engine=engine, precision=precision)
+    Raises
+    ------
+    ModelError
+        Bands of the model are not those of its network.
+    """
+    config = OnePassConfig.from_dict(info.network)
+    if info.bands != config.bands:
+        raise ModelError(f"{info.name}: bands {info.bands} of the model are not those of its network, {config.bands}")
+    calibration = info.settings.get("calibration", {})
+    return OnePassNetwork(config, weights, float(calibration.get("temperature", 1.0)), calibration.get("bias") or 0.0)
 
 
 MODEL_FAMILIES: dict[str, ModelFamily] = {
-    "unet": ModelFamily(UNetConfig, _build_unet, _load_unet),
-    "onepass": ModelFamily(OnePassConfig, _build_onepass, _load_onepass),
+    "unet": ModelFamily(UNetConfig, "build_unet", _load_unet),
+    "onepass": ModelFamily(OnePassConfig, "build_onepass", _load_onepass),
 }
 """Kinds of models, by the ``kind`` of their configuration."""
 
@@ -341,13 +275,12 @@ def load_model(
     """
     if precision not in PRECISIONS:
         raise OptionError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    info, weights, _ = _load(name_or_path)
+    info, weights = load_weights(name_or_path)
     import_tensorflow_quietly(engine, device, precision)
     engine = choose_engine(engine, device, precision)
     on_cpu = engine == "openvino"
     if engine == "tensorflow":
-        from morpheus_lite.models.tensorflow_engine import has_gpu, use_device
-        from morpheus_lite.models.window_predictor import one_thread_a_call
+        from morpheus_lite.models.tensorflow_engine import has_gpu, one_thread_a_call, use_device
 
         one_thread_a_call()
         use_device(device)
@@ -362,21 +295,17 @@ def load_model(
 def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
     """The Keras network of a model with its weights, to be trained further or looked into; checked like others."""
     import_tensorflow_quietly()
-    from morpheus_lite.models.model_files import set_weights
+    from morpheus_lite.models import networks
 
-    info, weights, origin = _load(name_or_path)
+    info, weights = load_weights(name_or_path)
     kind = MODEL_FAMILIES[info.kind]
-    network = kind.build(kind.config.from_dict(info.network))
-    set_weights(network, weights, origin)
+    network = getattr(networks, kind.builder)(kind.config.from_dict(info.network))
+    set_weights(network, weights, info.name)
     return info, network
 
 
 def load_weights(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray]]:
     """Load the description of a model, and its weights by name; checked as by `load_model`."""
-    return _load(name_or_path)[:2]
-
-
-def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], str]:
     folder = _find(name_or_path)
     info = _read_info(folder)
     if info.kind not in MODEL_FAMILIES:
@@ -394,7 +323,7 @@ def _load(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray], s
     with reading(folder.joinpath(CONFIG), ModelError):
         shapes = MODEL_FAMILIES[info.kind].config.from_dict(info.network).weight_shapes()
     check_weights(weights, shapes, origin)
-    return info, weights, origin
+    return info, weights
 
 
 def read_info(name_or_path: str | Path) -> ModelInfo:

@@ -1,14 +1,19 @@
-"""Devices that run networks, memory of GPUs, and precision."""
+"""Networks run by TensorFlow: built by Keras, compiled once, NumPy in and out; devices, memory of GPUs, precision."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.engines import parse_device
+from morpheus_lite.models.model_files import set_weights
+from morpheus_lite.models.network_config import OnePassNetwork, UNetConfig
+from morpheus_lite.models.networks import build_onepass, build_unet, fold_network, trim_unet
 
 log = logging.getLogger(__name__)
 
@@ -65,3 +70,81 @@ def layers_in(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+_Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def compile_windows(network: keras.Model) -> _Predict:
+    """A function that gives the probabilities of a batch.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From ``(n, y, x, band)`` to logits ``(n, y, x, class)``.
+
+    Returns
+    -------
+    callable
+        From float32 ``(n, y, x, band)`` to float32 ``(n, y, x, class)``, softmax over the last axis. It may be
+        called from several threads at once.
+
+    Notes
+    -----
+    Without XLA: it would save 7 % of the time of the published network, and cost 3.5 s of a core to compile.
+    """
+
+    def probabilities(batch: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(network(batch, training=False))
+
+    return _compiled(probabilities, [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)])
+
+
+def _compiled(function: Callable[..., tf.Tensor], signature: Sequence[tf.TensorSpec]) -> Callable[..., np.ndarray]:
+    """A function of tensors as one of arrays, traced when it is first called."""
+    # Called directly, TensorFlow would take models that are loaded one after the other for one that is traced anew.
+    traced = cache(tf.function(function, input_signature=signature).get_concrete_function)
+
+    def predict(*arrays: np.ndarray) -> np.ndarray:
+        tensors = (tf.constant(array, spec.dtype) for array, spec in zip(arrays, signature, strict=True))
+        return traced()(*tensors).numpy()
+
+    return predict
+
+
+def compiled_windows(config: UNetConfig, weights: Mapping[str, np.ndarray], margin: int) -> tuple[_Predict, _Predict]:
+    """Functions that give the probabilities of a batch of windows, and of the windows without their margin."""
+    network = build_unet(config)
+    set_weights(network, weights, "weights")
+    return compile_windows(network), compile_windows(trim_unet(network, config, margin))
+
+
+def one_thread_a_call() -> None:
+    """Let every call of a network run in one thread, if TensorFlow has not started yet.
+
+    How TensorFlow cuts a product of matrices, and so how its sums are rounded, depends on the number of threads it may
+    use. With one thread a call and several calls at once, all cores are as busy, and the result does not depend on
+    how many there are. Once TensorFlow has started (in a process that trains) the number stays as it is: results then
+    agree to about 1e-6 for a window.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        log.debug("TensorFlow is running already: its number of threads stays as it is")
+
+
+def compile_tiles(
+    network: OnePassNetwork, *, precision: str, trimmed: bool
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function from S/N and validity of tiles to probabilities, as `OnePassModel` has it."""
+    built = build_onepass(network.config)
+    set_weights(built, network.weights, "weights")
+    with layers_in(precision):
+        folded = fold_network(built, network.config, trimmed=trimmed)
+    shape = (None, None, None, folded.input_shape[0][-1])
+
+    def probabilities(snr: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        logits = folded([snr, tf.cast(valid, tf.float32)], training=False)
+        return tf.nn.softmax(logits / network.temperature + tf.constant(network.bias, tf.float32))
+
+    return _compiled(probabilities, [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(shape, tf.bool)])

@@ -19,7 +19,7 @@ from morpheus_lite.core.windows import BLOCK, Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.domain_check import check_domain
 from morpheus_lite.inference.inferer import Inferer, make_inferer
-from morpheus_lite.inference.wings import has_wings
+from morpheus_lite.inference.network_input import has_wings
 from morpheus_lite.io import read_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import Model, choose_model

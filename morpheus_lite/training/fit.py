@@ -19,7 +19,7 @@ from morpheus_lite.errors import OptionError, reading
 from morpheus_lite.models.losses import get_loss
 from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.network_config import OnePassConfig
-from morpheus_lite.models.onepass import build_onepass
+from morpheus_lite.models.networks import build_onepass
 from morpheus_lite.models.registry import load_network
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.training.checkpoint import append_rows, load_state, save_state

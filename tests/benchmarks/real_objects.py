@@ -22,7 +22,7 @@ from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io import read_image
 from morpheus_lite.models.network_config import OnePassConfig, halo
-from morpheus_lite.models.onepass import build_onepass
+from morpheus_lite.models.networks import build_onepass
 from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.pipeline.classify import classify
 from morpheus_lite.training.checkpoint import load_state

@@ -22,7 +22,7 @@ from scipy import ndimage
 import morpheus_lite as ml
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.evaluation.metrics import top_label_reliability
+from morpheus_lite.evaluation.reliability import top_label_reliability
 from morpheus_lite.models.registry import CONFIG, read_info
 from morpheus_lite.segmentation.detection import DetectionOptions
 from morpheus_lite.simulation import HST_BANDS, Field, Observation, class_map, observe, plain_conditions

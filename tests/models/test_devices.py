@@ -11,7 +11,7 @@ from test_onepass_network import random_network
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.network_config import OnePassConfig, stage_margins
-from morpheus_lite.models.onepass import fold_network
+from morpheus_lite.models.networks import fold_network
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.models.tensorflow_engine import use_device
 from morpheus_lite.pipeline.classify import classify

@@ -10,9 +10,8 @@ import pytest
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models import engines
 from morpheus_lite.models.network_config import HAUSEN2020, OnePassConfig
-from morpheus_lite.models.onepass import build_onepass
+from morpheus_lite.models.networks import build_onepass, build_unet
 from morpheus_lite.models.registry import MODEL_FAMILIES, list_models, load_model
-from morpheus_lite.models.unet import build_unet
 
 BANDS = ("F160W", "F125W", "F606W")
 CONFIG = OnePassConfig(down=((2, 4), (1, 6)), intermediate=(2, 8), up=((1, 6), (2, 4)), bands=BANDS)
@@ -125,7 +124,8 @@ def test_a_model_loads_and_predicts_without_keras(openvino):
 FIRST_CALLS = """
 import os, sys, threading
 sys.setswitchinterval(1e-6)
-import morpheus_lite.models.openvino
+from morpheus_lite.models.engines import prepared_openvino
+prepared_openvino()
 from openvino import Type
 barrier = threading.Barrier(2)
 def first_call():

@@ -161,13 +161,13 @@ def test_pickled_objects_are_not_executed(copy, tmp_path):
     ("changes", "message"),
     [
         ({"kind": "transformer"}, "of kind 'transformer'; this version supports .*unet"),
-        ({"bands": None}, "config.json: missing bands, unknown nothing"),
-        ({"colour": "red"}, "missing nothing, unknown colour"),
-        ({"bands": "HJVZ"}, "bands is 'HJVZ', expected"),
-        ({"network": []}, "network is .., expected Mapping"),
+        ({"bands": None}, "config.json: missing bands; expected"),
+        ({"colour": "red"}, "config.json: unknown colour; expected"),
+        ({"bands": "HJVZ"}, "bands 'HJVZ' is of the wrong kind: expected texts, in a list"),
+        ({"network": []}, r"network \[\] is of the wrong kind: expected a table"),
         ({"bands": ["F160W"]}, "window, bands and classes of the model are not those of its network"),
         ({"preprocessing": "magic"}, "preprocessing 'magic' is unknown; expected one of standardize"),
-        ({"margin": "wide"}, "margin 'wide', stride 5: expected numbers of pixels"),
+        ({"margin": "wide"}, "margin 'wide' is of the wrong kind: expected a whole number"),
         ({"network": {"down": [[4, 8]]}}, "U-Net configuration: missing"),
     ],
 )
@@ -177,7 +177,7 @@ def test_configurations_that_make_no_model(copy, changes, message):
         load_model(copy)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "is no JSON"), ("[1]", "holds list, expected an object")])
+@pytest.mark.parametrize(("text", "message"), [("{", "is no JSON"), ("[1]", r"config.json = \[1\]: expected a table")])
 def test_configurations_that_are_none(copy, text, message):
     (copy / "config.json").write_text(text)
     with pytest.raises(ModelError, match=message):

@@ -14,9 +14,8 @@ from morpheus_lite.errors import ModelError
 from morpheus_lite.inference.sliding_window import BATCH
 from morpheus_lite.models.graph import bicubic_matrix
 from morpheus_lite.models.network_config import HAUSEN2020, UNetConfig
-from morpheus_lite.models.networks import BicubicUpsampling, block, fold, upsample
-from morpheus_lite.models.unet import build_unet, trim_unet
-from morpheus_lite.models.window_predictor import compile_windows
+from morpheus_lite.models.networks import BicubicUpsampling, block, build_unet, fold, trim_unet, upsample
+from morpheus_lite.models.tensorflow_engine import compile_windows
 
 SMALL = UNetConfig(
     down=((1, 3), (2, 4)),
@@ -161,14 +160,14 @@ def test_any_number_of_bands_classes_and_stages(levels, bands, classes, factor, 
     [
         ({"down": ((4, 8), (4, 16))}, "2 stage.s. down and 3 up"),
         ({"down": ()}, "0 stage.s. down"),
-        ({"down": 4}, "down=4: expected a list of .P, Q."),
-        ({"intermediate": (1, 0)}, "Q of intermediate is 0"),
-        ({"intermediate": (1, 2, 3)}, "is no .P, Q."),
-        ({"up": ((2, 8), (2, 1.5), (2, 32))}, "Q of up is 1.5"),
-        ({"n_bands": 0}, "n_bands is 0: expected a whole number, at least 1"),
-        ({"n_classes": True}, "n_classes is True"),
+        ({"down": 4}, "down 4 is of the wrong kind: expected whole numbers, at least 1, in lists of 2, in a list"),
+        ({"intermediate": (1, 0)}, r"intermediate \(1, 0\): expected whole numbers, at least 1, in a list of 2"),
+        ({"intermediate": (1, 2, 3)}, r"intermediate \(1, 2, 3\): expected .* in a list of 2"),
+        ({"up": ((2, 8), (2, 1.5), (2, 32))}, r"up \(\(2, 8\), \(2, 1.5\), \(2, 32\)\) is of the wrong kind"),
+        ({"n_bands": 0}, "n_bands 0: expected a whole number, at least 1"),
+        ({"n_classes": True}, "n_classes True is of the wrong kind"),
         ({"window": 44}, "window=44: 3 stages of pooling need a multiple of 8 px"),
-        ({"upsampling": "magic"}, "upsampling='magic': expected one of bicubic_aligned"),
+        ({"upsampling": "magic"}, "upsampling 'magic': choose one of bicubic_aligned"),
     ],
 )
 def test_impossible_configurations_are_refused(change, message):
@@ -179,7 +178,7 @@ def test_impossible_configurations_are_refused(change, message):
 def test_unknown_and_missing_fields_are_named():
     values = HAUSEN2020.to_dict()
     del values["up"]
-    with pytest.raises(ModelError, match="missing up, unknown colour; expected the fields down"):
+    with pytest.raises(ModelError, match="missing up and unknown colour; expected down"):
         UNetConfig.from_dict({**values, "colour": "red"})
 
 

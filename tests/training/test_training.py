@@ -20,7 +20,7 @@ from morpheus_lite.training.export import export
 from morpheus_lite.training.fit import learning_rate, train
 from morpheus_lite.training.targets import SOURCE_LEVEL, make_training_scene, targets
 from morpheus_lite.training.validation import validation_scenes
-from morpheus_lite.visualization.plots.curves import save_training_curves
+from morpheus_lite.visualization.plots.figures import save_training_curves
 
 TOML = """
 name = "tiny"

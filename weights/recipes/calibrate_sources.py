@@ -25,7 +25,7 @@ import morpheus_lite as ml
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.source_calibration import CALIBRATION_KEY, calibration_of
 from morpheus_lite.evaluation import make_result, truth_of_simulation
-from morpheus_lite.evaluation.metrics import proper_scores, top_label_reliability
+from morpheus_lite.evaluation.reliability import proper_scores, top_label_reliability
 from morpheus_lite.evaluation.source_calibration import (
     SourceSample,
     fit_sources,

@@ -8,7 +8,7 @@ from typing import Any
 
 from morpheus_lite.core.classes import UNCERTAIN
 from morpheus_lite.runtime.atomic import atomic_write
-from morpheus_lite.visualization.html_report.blocks import script_json
+from morpheus_lite.visualization.html_report.page import script_json
 
 TEMPLATE = "survey.html"
 
