@@ -1,6 +1,6 @@
 """Score any segmentation map and catalogue against truth; calibrate probabilities with it."""
 
-from morpheus_lite.evaluation.recalibration import calibrate_files, calibrate_results
+from morpheus_lite.evaluation.calibration import calibrate_files, calibrate_results
 from morpheus_lite.evaluation.report import evaluate_files, write_evaluation
 from morpheus_lite.evaluation.result import Result, make_result, read_result
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores, pool_scores
@@ -8,24 +8,3 @@ from morpheus_lite.evaluation.scoring import evaluate
 from morpheus_lite.evaluation.source_calibration import calibrate_source_files
 from morpheus_lite.evaluation.summary import format_scores, summarise
 from morpheus_lite.evaluation.truth import Truth, make_truth, read_truth, truth_of_simulation
-
-__all__ = [
-    "EvaluationOptions",
-    "Result",
-    "Scores",
-    "Truth",
-    "calibrate_files",
-    "calibrate_results",
-    "calibrate_source_files",
-    "evaluate",
-    "evaluate_files",
-    "format_scores",
-    "make_result",
-    "make_truth",
-    "pool_scores",
-    "read_result",
-    "read_truth",
-    "summarise",
-    "truth_of_simulation",
-    "write_evaluation",
-]

@@ -9,12 +9,17 @@ from matplotlib.figure import Figure
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.evaluation.scores import Scores
-from morpheus_lite.visualization.plots.frames import COLOURS, FONT, SMALL, legend_below, save_figure, tidy
-from morpheus_lite.visualization.plots.scores import (
+from morpheus_lite.visualization.plots.figures import (
+    COLOURS,
+    FONT,
+    SMALL,
+    legend_below,
     plot_calibration,
     plot_confusion_matrix,
     plot_fractions,
     plot_percentiles,
+    save_figure,
+    tidy,
 )
 
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -13,17 +13,9 @@ from astropy.table import Table, vstack
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.evaluation.metrics import (
-    Fractions,
-    OperatingPoint,
-    Reliability,
-    binned_fractions,
-    chance_error,
-    confusion_counts,
-    proper_scores,
-    top_label_reliability,
-)
+from morpheus_lite.evaluation.metrics import Fractions, OperatingPoint, binned_fractions, confusion_counts
 from morpheus_lite.evaluation.metrics import purity_threshold as lowest_pure_threshold
+from morpheus_lite.evaluation.reliability import Reliability, chance_error, proper_scores, top_label_reliability
 
 TRUTH_FATES = ("matched", "blended", "displaced", "undetected")
 FATES = ("matched", "split", "displaced", "spurious")
@@ -92,7 +84,7 @@ class Scores:
     pixel_classes : numpy.ndarray or None
         int64, shape ``(5, 5)``: pixels by true class and most probable class.
     reliability : dict
-        Name to `~morpheus_lite.evaluation.metrics.Reliability`; empty without probabilities.
+        Name to `~morpheus_lite.evaluation.reliability.Reliability`; empty without probabilities.
     """
 
     name: str
@@ -161,10 +153,7 @@ class Scores:
             int64, shape ``(4, 5)``.
         """
         rows = self.truth_sources
-        inside = (
-            (rows["magnitude"] >= low) & (rows["magnitude"] < high) if np.isfinite([low, high]).any() else slice(None)
-        )
-        rows = rows[inside]
+        rows = rows[_within(rows, (low, high))] if np.isfinite([low, high]).any() else rows
         given = np.asarray(rows[column])
         if column == "called_class":
             given = np.where(rows["match"] > 0, given, NOT_MATCHED)
@@ -196,29 +185,14 @@ class Scores:
             one[(rows["true_class"] >= 0) & (rows["match"] > 0) & np.isfinite(given).all(axis=1)]
             for one in (rows, given)
         )
-        found = []
         bins = list(itertools.pairwise(edges))
-        for low, high in [*bins, *([(edges[0], edges[-1])] if len(bins) > 1 else [])]:
-            inside = (rows["magnitude"] >= low) & (rows["magnitude"] < high)
-            p, hard = given[inside], np.eye(len(SOURCE_CLASSES))[np.asarray(rows["true_class"][inside])]
-            if not len(p):
-                continue
-            shares = np.broadcast_to(hard.mean(axis=0), hard.shape)
-            found.append(
-                {
-                    "magnitude": [float(low), float(high)],
-                    "n": len(p),
-                    "accuracy": float((p.argmax(axis=1) == hard.argmax(axis=1)).mean()),
-                    "majority": float(hard.mean(axis=0).max()),
-                    "log_loss": proper_scores(p, hard)[0],
-                    "shares_log_loss": proper_scores(shares, hard)[0],
-                    "ece": top_label_reliability(p, hard).error,
-                    "chance_ece": chance_error(p.max(axis=1)),
-                    "expected": dict(zip(SOURCE_CLASSES, p.sum(axis=0).tolist(), strict=True)),
-                    "true": dict(zip(SOURCE_CLASSES, hard.sum(axis=0).tolist(), strict=True)),
-                }
-            )
-        return found
+        if len(bins) > 1:
+            bins.append((edges[0], edges[-1]))
+        return [
+            {"magnitude": [float(low), float(high)], **_judged(given[inside], rows["true_class"][inside])}
+            for (low, high), inside in zip(bins, map(partial(_within, rows), bins), strict=True)
+            if inside.any()
+        ]
 
     def total_pulls(self, edges: Sequence[float], *, isolated: bool) -> list[dict[str, Any]]:
         """Compare total magnitudes with the truth, in bins of true magnitude.
@@ -243,20 +217,13 @@ class Scores:
         rows = rows[chosen & np.isfinite(rows["total_pull"])]
         found = []
         for low, high in itertools.pairwise(edges):
-            inside = rows[(rows["magnitude"] >= low) & (rows["magnitude"] < high)]
+            inside = rows[_within(rows, (low, high))]
             if not len(inside):
                 continue
-            least, middle, most = np.percentile(inside["total_pull"], [16, 50, 84])
+            least, middle, most = np.percentile(inside["total_pull"], [16, 50, 84]).tolist()
             bias = float(np.nanmedian(inside["total_residual"]))
-            found.append(
-                {
-                    "magnitude": [float(low), float(high)],
-                    "n": len(inside),
-                    "bias": bias,
-                    "median": float(middle),
-                    "width": float(most - least) / 2,
-                }
-            )
+            figures = {"n": len(inside), "bias": bias, "median": middle, "width": (most - least) / 2}
+            found.append({"magnitude": [float(low), float(high)], **figures})
         return found
 
     def purity_threshold(self, score: str, purity: float = 0.98) -> OperatingPoint:
@@ -287,6 +254,27 @@ class Scores:
         return found
 
 
+def _within(rows: Table, magnitudes: tuple[float, float]) -> np.ndarray:
+    return np.asarray((rows["magnitude"] >= magnitudes[0]) & (rows["magnitude"] < magnitudes[1]))
+
+
+def _judged(given: np.ndarray, true_class: np.ndarray) -> dict[str, Any]:
+    """Figures of `Scores.class_baseline` of some sources: probabilities ``(n, 4)``, and their true classes."""
+    hard = np.eye(len(SOURCE_CLASSES))[np.asarray(true_class)]
+    shares = hard.mean(axis=0)
+    return {
+        "n": len(given),
+        "accuracy": float((given.argmax(axis=1) == hard.argmax(axis=1)).mean()),
+        "majority": float(shares.max()),
+        "log_loss": proper_scores(given, hard)[0],
+        "shares_log_loss": proper_scores(np.broadcast_to(shares, hard.shape), hard)[0],
+        "ece": top_label_reliability(given, hard).error,
+        "chance_ece": chance_error(given.max(axis=1)),
+        "expected": dict(zip(SOURCE_CLASSES, given.sum(axis=0).tolist(), strict=True)),
+        "true": dict(zip(SOURCE_CLASSES, hard.sum(axis=0).tolist(), strict=True)),
+    }
+
+
 def iou_of(counts: np.ndarray, index: int) -> float:
     """Intersection over union of one class of a square confusion matrix; NaN if neither side has it."""
     union = counts[index].sum() + counts[:, index].sum() - counts[index, index]
@@ -312,25 +300,27 @@ def pool_scores(scores: Sequence[Scores], name: str | None = None) -> Scores:
         options = {str(asdict(one.options)) for one in scores}
         raise InputError(f"{len(scores)} scores with {len(options)} sets of options; expected one or more, all alike")
     n_pixels = sum(one.n_pixels for one in scores)
+    shared = [key for key in scores[0].reliability if all(key in one.reliability for one in scores)]
+    tables = {
+        name: vstack([getattr(one, name) for one in scores], metadata_conflicts="silent")
+        for name in ("truth_sources", "detections")
+    }
+    counts = {
+        name: _sum([getattr(one, name) for one in scores])
+        for name in ("source_sky", "source_sky_maps", "pixel_classes")
+    }
     return replace(
         scores[0],
         name=name or scores[0].name,
-        truth_sources=vstack([one.truth_sources for one in scores], metadata_conflicts="silent"),
-        detections=vstack([one.detections for one in scores], metadata_conflicts="silent"),
+        **tables,
+        **counts,
         n_fields=sum(one.n_fields for one in scores),
         n_pixels=n_pixels,
         chance_match=sum(one.chance_match * one.n_pixels for one in scores) / max(n_pixels, 1),
-        source_sky=_sum([one.source_sky for one in scores]),
-        source_sky_maps=_sum([one.source_sky_maps for one in scores]),
-        pixel_classes=_sum([one.pixel_classes for one in scores]),
-        reliability={key: reduce(add, [one.reliability[key] for one in scores]) for key in _shared_keys(scores)},
+        reliability={key: reduce(add, [one.reliability[key] for one in scores]) for key in shared},
     )
 
 
 def _sum(counts: Sequence[np.ndarray | None]) -> Any:
     known = [one for one in counts if one is not None]
     return np.sum(known, axis=0) if len(known) == len(counts) else None
-
-
-def _shared_keys(scores: Sequence[Scores]) -> list[str]:
-    return [key for key in scores[0].reliability if all(key in one.reliability for one in scores)]

@@ -1,28 +1,50 @@
-"""Score a result against the truth of the same field."""
+"""Score a result against the truth of the same field: sources, and pixels block of rows by block of rows."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
-from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import (
-    Reliability,
     chance_match_rate,
     classify_matches,
-    classwise_reliability,
+    confusion_counts,
     match_overlap,
     match_positions,
     measure_segments,
     overlap_areas,
     segment_means,
-    top_label_reliability,
 )
-from morpheus_lite.evaluation.pixels import is_source, map_reliability, pixel_classes, source_sky
+from morpheus_lite.evaluation.reliability import Reliability, classwise_reliability, reliability, top_label_reliability
 from morpheus_lite.evaluation.result import Result
-from morpheus_lite.evaluation.scene import Scene, by_label, make_scene, pixel_of, rows_inside
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
-from morpheus_lite.evaluation.truth import Truth
+from morpheus_lite.evaluation.truth import Truth, top_class
+
+PREFERRED_BAND = "F160W"
+_SAME_PLACE = 1.0
+"""Pixels that the corners of two maps of one field may be apart on the sky."""
+_ENOUGH = 10
+"""True sources from which on segments by chance can be told from others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A truth and a result of one field, with what scoring needs of both."""
+
+    truth: Truth
+    result: Result
+    options: EvaluationOptions
+    band: str | None
+    light: np.ndarray | None
+    """float32, shape ``(y, x)``: the image in that band, 0 where invalid; None without an image."""
+    zero_point: float | None
+    scored: np.ndarray
+    """bool, shape ``(y, x)``: pixels that count."""
+    scale: float
+    """Arcseconds per pixel, 1 where not known."""
 
 
 def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None = None) -> Scores:
@@ -82,6 +104,74 @@ def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None 
         pixel_classes=pixel_classes(scene),
         reliability=diagrams,
     )
+
+
+def make_scene(truth: Truth, result: Result, options: EvaluationOptions) -> Scene:
+    """Check that truth and result cover the same pixels, and choose the band and the pixels that count."""
+    if truth.shape != result.shape:
+        raise InputError(
+            f"{result.name} covers {result.shape[0]} x {result.shape[1]} px (y, x), the truth {truth.name} "
+            f"{truth.shape[0]} x {truth.shape[1]}; score a result of the same field, not resampled or cut"
+        )
+    _refuse_another_field(truth, result)
+    known = truth.bands or (truth.image.bands if truth.image is not None else ())
+    band = options.band or (PREFERRED_BAND if PREFERRED_BAND in known else next(iter(known), None))
+    light = zero_point = None
+    if truth.image is not None and band is not None:
+        k = truth.image.index(band)
+        light, zero_point = truth.image.data[:, :, k], truth.image.zero_points[k]
+    scored = truth.valid.copy()
+    if options.margin:
+        frame = np.zeros_like(scored)
+        frame[options.margin : -options.margin, options.margin : -options.margin] = True
+        scored &= frame
+    return Scene(truth, result, options, band, light, zero_point, scored, truth.pixel_scale or 1.0)
+
+
+def _refuse_another_field(truth: Truth, result: Result) -> None:
+    """Refuse a result that lies elsewhere on the sky, or whose segments hold true sources by chance alone."""
+    theirs = None if truth.image is None else truth.image.wcs
+    height, width = truth.shape
+    if theirs is not None and theirs.has_celestial and result.wcs is not None:
+        x, y = np.array([0, width - 1, 0, width - 1]), np.array([0, 0, height - 1, height - 1])
+        places = (wcs.pixel_to_world(x, y).icrs for wcs in (theirs.celestial, result.wcs))
+        away = next(places).separation(next(places)).arcsec.max() / (truth.pixel_scale or 1.0)
+        if not away < _SAME_PLACE:
+            raise InputError(
+                f"{result.name} lies {away:.1f} px from the truth {truth.name} on the sky, by their WCS; score a "
+                "result of the same field"
+            )
+    rows, columns, inside = pixel_of(truth.shape, truth.sources)
+    own = inside & (truth.labels[rows, columns] == np.asarray(truth.sources["label"]))
+    n, chance = int(own.sum()), float((result.labels > 0).mean())
+    hits = int((result.labels[rows, columns] > 0)[own].sum())
+    if n >= _ENOUGH and 0 < chance < 1 and hits <= n * chance + 2 * np.sqrt(n * chance * (1 - chance)):
+        raise InputError(
+            f"{result.name} has a segment at {hits} of {n} true sources of {truth.name}, no more than by chance "
+            f"({n * chance:.0f}): it seems to be of another field; score each result with its own truth"
+        )
+
+
+def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: Any) -> np.ndarray:
+    """Values kept by ascending label, looked up for the labels wanted."""
+    wanted = np.asarray(wanted)
+    if len(label) == 0:
+        return np.full((len(wanted), *value.shape[1:]), missing, dtype=np.result_type(value, missing))
+    place = np.searchsorted(label, wanted).clip(max=len(label) - 1)
+    there = (label[place] == wanted).reshape(-1, *(1,) * (value.ndim - 1))
+    return np.where(there, value[place], missing)
+
+
+def pixel_of(shape: tuple[int, int], rows: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row and column of the pixel of each position (clipped), and whether it lies in the field."""
+    x, y = (np.round(np.nan_to_num(np.asarray(rows[axis], np.float64), nan=-9)) for axis in ("x", "y"))
+    inside = (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
+    return y.clip(0, shape[0] - 1).astype(int), x.clip(0, shape[1] - 1).astype(int), inside
+
+
+def rows_inside(scored: np.ndarray, rows: Table) -> np.ndarray:
+    at_row, at_column, within = pixel_of(scored.shape, rows)
+    return within & scored[at_row, at_column]
 
 
 def _truth_sources(scene: Scene) -> Table:
@@ -155,14 +245,10 @@ def _overlaps(scene: Scene, sources: Table, detections: Table) -> None:
     sources["iou"] = by_label(one, iou, sources["label"], 0.0)
     rows, columns, within = pixel_of(scene.truth.shape, sources)
     under = np.where(within, scene.result.labels[rows, columns], 0)
-    sources["fate"], detections["fate"] = classify_matches(
-        pairs,
-        np.asarray(sources["label"]),
-        np.asarray(sources["match"]),
-        under,
-        np.asarray(detections["label"]),
-        np.asarray(detections["match"]),
+    (true, match), (label, true_match) = (
+        map(np.asarray, (rows["label"], rows["match"])) for rows in (sources, detections)
     )
+    sources["fate"], detections["fate"] = classify_matches(pairs, true, match, under, label, true_match)
 
 
 def _compare_matched(
@@ -175,8 +261,7 @@ def _compare_matched(
     """Fill in class, flux and area of the matched detections: ``pairs`` are rows of both that belong together."""
     truth_row, row = pairs
     if shares is not None:
-        called = np.where(np.isfinite(shares).all(axis=1), np.nan_to_num(shares).argmax(axis=1), -1)
-        sources["called_class"][truth_row] = called[row]
+        sources["called_class"][truth_row] = top_class(shares)[row]
         for k, name in enumerate(SOURCE_CLASSES):
             sources[f"called_p_{name}"][truth_row] = shares[row, k]
     _compare_totals(scene, sources, truth_row, row)
@@ -218,9 +303,7 @@ def _classes_in_place(scene: Scene) -> np.ndarray:
     label = np.asarray(scene.truth.sources["label"])
     if scene.result.probability is None:
         return np.full(len(label), -1, np.int8)
-    shares = _mean_shares(scene, scene.result.probability, scene.truth.labels)
-    known = np.isfinite(shares).all(axis=1)
-    best = np.where(known, np.nan_to_num(shares).argmax(axis=1), -1).astype(np.int8)
+    best = top_class(_mean_shares(scene, scene.result.probability, scene.truth.labels))
     return by_label(measure_segments(scene.truth.labels).label, best, label, np.int8(-1))
 
 
@@ -247,3 +330,60 @@ def _source_reliability(
         "sources_hard": top_label_reliability(p, hard),
         **{f"sources_{name}": one for name, one in zip(SOURCE_CLASSES, classwise, strict=True)},
     }
+
+
+_ROWS = 512
+"""Rows of class maps worked on at once."""
+
+
+def map_reliability(scene: Scene) -> dict[str, Reliability]:
+    """Diagrams of the class maps, block of rows by block of rows."""
+    maps = scene.result.probability
+    if maps is None:
+        return {}
+    total: dict[str, Reliability] = {}
+    for first in range(0, scene.truth.shape[0], _ROWS):
+        for key, diagram in _block_reliability(scene, maps, slice(first, first + _ROWS)).items():
+            total[key] = total[key] + diagram if key in total else diagram
+    return total
+
+
+def _block_reliability(scene: Scene, maps: np.ndarray, rows: slice) -> dict[str, Reliability]:
+    chosen = scene.scored[rows]
+    p = maps[rows][chosen].astype(np.float64)
+    owned = scene.truth.labels[rows][chosen] > 0
+    diagrams = {"source": reliability(1 - p[:, BACKGROUND], owned)}
+    if not scene.truth.has_classes:
+        return diagrams
+    soft = scene.truth.soft_pixels(rows)[chosen].astype(np.float64)
+    known = np.isfinite(soft).all(axis=1)
+    p, soft = p[known], soft[known]
+    hard = np.eye(len(CLASSES))[soft.argmax(axis=1)]
+    # Chosen by what the model says alone: chosen by the truth, even true probabilities would look wrong.
+    shown = p[:, BACKGROUND] < 0.5
+    diagrams["pixels"] = top_label_reliability(p, soft)
+    diagrams["pixels_hard"] = top_label_reliability(p, hard)
+    diagrams["source_pixels"] = top_label_reliability(p[shown], soft[shown])
+    diagrams["source_pixels_hard"] = top_label_reliability(p[shown], hard[shown])
+    classwise = classwise_reliability(p, soft)
+    return diagrams | {f"pixels_{name}": one for name, one in zip(CLASSES, classwise, strict=True)}
+
+
+def is_source(probability: np.ndarray) -> np.ndarray:
+    """bool, shape ``(y, x)``: where sky is less probable than not; pixels without a value are sky."""
+    return np.nan_to_num(probability[:, :, BACKGROUND], nan=1.0) < 0.5
+
+
+def source_sky(scene: Scene, found: np.ndarray) -> np.ndarray:
+    """Pixels by truth and by a mask of sources: int64, shape ``(2, 2)``, sky first."""
+    chosen = scene.scored
+    return confusion_counts(scene.truth.labels[chosen] > 0, found[chosen], (2, 2))
+
+
+def pixel_classes(scene: Scene) -> np.ndarray | None:
+    """Pixels by true and most probable class: int64, shape ``(5, 5)``; None without class maps or true classes."""
+    if scene.result.probability is None or not scene.truth.has_classes:
+        return None
+    chosen = scene.scored & np.isfinite(scene.result.probability).all(axis=2)
+    top = scene.result.probability[chosen].argmax(axis=1)
+    return confusion_counts(scene.truth.pixel_class[chosen], top, (len(CLASSES), len(CLASSES)))

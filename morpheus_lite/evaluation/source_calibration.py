@@ -17,12 +17,8 @@ from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.source_calibration import N_TERMS, SHARE_FLOOR, SourceCalibration, linear_terms, scaled
 from morpheus_lite.core.windows import BLOCK
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.evaluation.metrics import (
-    classwise_reliability,
-    match_positions,
-    proper_scores,
-    top_label_reliability,
-)
+from morpheus_lite.evaluation.metrics import match_positions
+from morpheus_lite.evaluation.reliability import classwise_reliability, proper_scores, top_label_reliability
 from morpheus_lite.evaluation.result import Result, read_result
 from morpheus_lite.evaluation.scores import EvaluationOptions
 from morpheus_lite.evaluation.truth import Truth, read_truth

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
-from morpheus_lite.evaluation.metrics import Fractions, Reliability
+from morpheus_lite.evaluation.metrics import Fractions
+from morpheus_lite.evaluation.reliability import Reliability
 from morpheus_lite.evaluation.scores import Scores
 
 CLASS_MAGNITUDES = (18.0, 23.0, 24.0, 25.0)
@@ -74,17 +75,10 @@ def _segments(scores: Scores) -> list[dict[str, Any]]:
     """Median and central 68 % of the residuals, in bins of true magnitude."""
     rows = scores.truth_sources[scores.truth_sources["match"] > 0]
     found = []
-    for low, high in zip(scores.options.magnitudes[:-1], scores.options.magnitudes[1:], strict=True):
+    for low, high in itertools.pairwise(scores.options.magnitudes):
         inside = rows[(rows["magnitude"] >= low) & (rows["magnitude"] < high)]
-        found.append(
-            {
-                "magnitude": [low, high],
-                "n": len(inside),
-                "flux_residual": _percentiles(inside["flux_residual"]),
-                "area_ratio": _percentiles(inside["area_ratio"]),
-                "iou": _percentiles(inside["iou"]),
-            }
-        )
+        residuals = {name: _percentiles(inside[name]) for name in ("flux_residual", "area_ratio", "iou")}
+        found.append({"magnitude": [low, high], "n": len(inside), **residuals})
     return found
 
 
@@ -123,9 +117,9 @@ def _reliability(diagram: Reliability) -> dict[str, Any]:
     return {
         "ece": _number(diagram.error),
         "overconfidence": _number(diagram.overconfidence),
-        "weight": [_number(value) for value in diagram.weight],
-        "mean_probability": [_number(value) for value in diagram.mean_confidence],
-        "frequency": [_number(value) for value in diagram.mean_outcome],
+        "weight": [*map(_number, diagram.weight)],
+        "mean_probability": [*map(_number, diagram.mean_confidence)],
+        "frequency": [*map(_number, diagram.mean_outcome)],
     }
 
 
@@ -150,7 +144,7 @@ def format_scores(scores: Sequence[Scores]) -> str:
     options = scores[0].options
     names = [one.name for one in scores]
     completeness = [[_percent(f, k) for k in range(len(f.n_tried))] for f in (one.completeness for one in scores)]
-    bins = [f"{low:g}-{high:g}" for low, high in zip(options.magnitudes[:-1], options.magnitudes[1:], strict=True)]
+    bins = [f"{low:g}-{high:g}" for low, high in itertools.pairwise(options.magnitudes)]
     counted = [str(n) for n in scores[0].completeness.n_tried]
     kept = [k for k, n in enumerate(counted) if n != "0"]
     parts = [

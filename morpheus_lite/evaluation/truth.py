@@ -1,7 +1,7 @@
 """Truth of a field: label map, sources and classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +84,7 @@ class Truth:
     @property
     def source_class(self) -> np.ndarray:
         """int8, shape ``(n,)``: most probable class of each source, -1 where not known."""
-        known = np.isfinite(self.soft).all(axis=1)
-        return np.where(known, np.nan_to_num(self.soft).argmax(axis=1), -1).astype(np.int8)
+        return top_class(self.soft)
 
     @property
     def pixel_class(self) -> np.ndarray:
@@ -113,6 +112,11 @@ class Truth:
                 f"{self.name} has no true magnitudes in {wanted}: it has {', '.join(self.bands) or 'none'}"
             )
         return np.asarray(self.sources[f"magnitude_{wanted}"], dtype=np.float64)
+
+
+def top_class(shares: np.ndarray) -> np.ndarray:
+    """Most probable class of each row of ``(n, class)``: int8, -1 where one is not known."""
+    return np.where(np.isfinite(shares).all(axis=1), np.nan_to_num(shares).argmax(axis=1), -1).astype(np.int8)
 
 
 def make_truth(
@@ -196,9 +200,7 @@ def read_truth(path: str | Path, *, image: Any = None, name: str | None = None) 
     found = read_image(image) if image is not None else None
     stem = name or path.name.split(".")[0].removesuffix("_truth")
     truth = make_truth(labels, table, image=found, pixel_scale=scale, name=stem)
-    if not valid:
-        return truth
-    return make_truth(labels, table, image=found, valid=truth.valid & valid[0], pixel_scale=scale, name=stem)
+    return replace(truth, valid=truth.valid & valid[0]) if valid else truth
 
 
 def _image_of(path: Path) -> Path | None:

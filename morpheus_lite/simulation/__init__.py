@@ -11,20 +11,3 @@ from morpheus_lite.simulation.observation import (
 )
 from morpheus_lite.simulation.products import simulate, training_field, write_field, write_training_field
 from morpheus_lite.simulation.scene import Sky
-
-__all__ = [
-    "HST_BANDS",
-    "Conditions",
-    "Field",
-    "Observation",
-    "Sky",
-    "class_map",
-    "draw_conditions",
-    "observe",
-    "plain_conditions",
-    "simulate",
-    "simulate_field",
-    "training_field",
-    "write_field",
-    "write_training_field",
-]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
-from morpheus_lite.evaluation.metrics import proper_scores, top_label_reliability
+from morpheus_lite.evaluation.reliability import proper_scores, top_label_reliability
 
 
 def softmax(score):

@@ -28,7 +28,7 @@ from morpheus_lite.evaluation import (
     summarise,
     truth_of_simulation,
 )
-from morpheus_lite.evaluation.recalibration import sample_pixels
+from morpheus_lite.evaluation.calibration import sample_pixels
 
 ZERO_POINT = 25.0
 OPTIONS = EvaluationOptions(margin=0, magnitudes=(18.0, 20.0, 21.0, 22.0, 23.0))

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation import metrics
+from morpheus_lite.evaluation import reliability as calibration_metrics
 
 LABELS = hnp.arrays(np.int32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(-1, 5))
 
@@ -236,35 +237,35 @@ def drawn(n=40000, n_classes=4, seed=5, concentration=0.7):
 
 def test_true_probabilities_have_no_calibration_error():
     probability, outcome = drawn()
-    assert metrics.top_label_reliability(probability, outcome).error < 0.01
-    assert all(one.error < 0.01 for one in metrics.classwise_reliability(probability, outcome))
-    assert metrics.top_label_reliability(probability, probability).error == pytest.approx(0, abs=1e-12)
+    assert calibration_metrics.top_label_reliability(probability, outcome).error < 0.01
+    assert all(one.error < 0.01 for one in calibration_metrics.classwise_reliability(probability, outcome))
+    assert calibration_metrics.top_label_reliability(probability, probability).error == pytest.approx(0, abs=1e-12)
 
 
 def test_the_error_of_chance_is_that_of_right_probabilities():
     errors = []
     for seed in range(60):
         probability, outcome = drawn(400, seed=seed)
-        errors.append(metrics.top_label_reliability(probability, outcome).error)
-    assert metrics.chance_error(probability.max(axis=1)) == pytest.approx(np.mean(errors), rel=0.08)
-    assert np.isnan(metrics.chance_error(np.array([np.nan])))
+        errors.append(calibration_metrics.top_label_reliability(probability, outcome).error)
+    assert calibration_metrics.chance_error(probability.max(axis=1)) == pytest.approx(np.mean(errors), rel=0.08)
+    assert np.isnan(calibration_metrics.chance_error(np.array([np.nan])))
 
 
 def test_overconfidence_is_measured_as_it_is():
     confidence, outcome = np.full(1000, 0.9), np.arange(1000) < 700
-    diagram = metrics.reliability(confidence, outcome)
+    diagram = calibration_metrics.reliability(confidence, outcome)
     assert diagram.error == pytest.approx(0.2) and diagram.overconfidence == pytest.approx(0.2)
-    weighted = metrics.reliability(confidence, outcome, weight=np.where(outcome, 1.0, 0.0))
+    weighted = calibration_metrics.reliability(confidence, outcome, weight=np.where(outcome, 1.0, 0.0))
     assert weighted.overconfidence == pytest.approx(-0.1)
-    assert np.isnan(metrics.reliability(np.array([np.nan]), np.array([1])).error)
+    assert np.isnan(calibration_metrics.reliability(np.array([np.nan]), np.array([1])).error)
 
 
 def test_diagrams_of_parts_add_up():
     probability, outcome = drawn(2000)
-    whole = metrics.top_label_reliability(probability, outcome)
-    parts = metrics.top_label_reliability(probability[:700], outcome[:700]) + metrics.top_label_reliability(
-        probability[700:], outcome[700:]
-    )
+    whole = calibration_metrics.top_label_reliability(probability, outcome)
+    parts = calibration_metrics.top_label_reliability(
+        probability[:700], outcome[:700]
+    ) + calibration_metrics.top_label_reliability(probability[700:], outcome[700:])
     np.testing.assert_allclose(parts.confidence, whole.confidence)
     assert parts.error == pytest.approx(whole.error) and parts.total == 2000
 
@@ -273,9 +274,11 @@ def test_proper_scores_prefer_the_truth():
     probability, outcome = drawn()
     sharper = probability**2 / (probability**2).sum(axis=1, keepdims=True)
     for true, wrong in zip(
-        metrics.proper_scores(probability, outcome), metrics.proper_scores(sharper, outcome), strict=True
+        calibration_metrics.proper_scores(probability, outcome),
+        calibration_metrics.proper_scores(sharper, outcome),
+        strict=True,
     ):
         assert true < wrong
-    assert metrics.proper_scores(outcome, outcome) == (pytest.approx(0, abs=1e-6), 0)
+    assert calibration_metrics.proper_scores(outcome, outcome) == (pytest.approx(0, abs=1e-6), 0)
     with pytest.raises(InputError, match="expected both"):
-        metrics.proper_scores(probability, outcome[:, :2])
+        calibration_metrics.proper_scores(probability, outcome[:, :2])

@@ -78,7 +78,7 @@ def reliability(
     known = np.isfinite(confidence)
     value = np.asarray(confidence, dtype=np.float64)[known]
     share = np.ones(len(value)) if weight is None else np.asarray(weight, dtype=np.float64)[known]
-    place = np.minimum((value * n_bins).astype(np.int64), n_bins - 1)
+    place = _bin_of(value, n_bins)
     happened = np.asarray(outcome, dtype=np.float64)[known]
     sums = (np.bincount(place, share * what, minlength=n_bins) for what in (np.ones(len(value)), value, happened))
     return Reliability(*sums)
@@ -98,7 +98,7 @@ def top_label_reliability(
     weight : numpy.ndarray, optional
         float, shape ``(n,)``.
     """
-    _check_rows(probability, truth)
+    check_rows(probability, truth)
     known = np.isfinite(probability).all(axis=1)
     chosen = probability[known].argmax(axis=1)
     rows = np.arange(len(chosen))
@@ -127,8 +127,7 @@ def chance_error(confidence: np.ndarray, *, n_bins: int = N_BINS) -> float:
     """
     value = np.asarray(confidence, dtype=np.float64)
     value = value[np.isfinite(value)]
-    place = np.minimum((value * n_bins).astype(np.int64), n_bins - 1)
-    variance = np.bincount(place, value * (1 - value), minlength=n_bins)
+    variance = np.bincount(_bin_of(value, n_bins), value * (1 - value), minlength=n_bins)
     return float(np.sqrt(2 / np.pi * variance).sum() / len(value)) if len(value) else float("nan")
 
 
@@ -136,7 +135,7 @@ def classwise_reliability(
     probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
 ) -> tuple[Reliability, ...]:
     """Reliability of the probability of each class, in the order of the classes; as `top_label_reliability`."""
-    _check_rows(probability, truth)
+    check_rows(probability, truth)
     return tuple(
         reliability(probability[:, k], truth[:, k], weight=weight, n_bins=n_bins) for k in range(probability.shape[1])
     )
@@ -159,7 +158,7 @@ def proper_scores(
     brier : float
         Mean of ``sum((probability - truth) ** 2)``, 0 to 2.
     """
-    _check_rows(probability, truth)
+    check_rows(probability, truth)
     known = np.isfinite(probability).all(axis=1)
     p, t = probability[known].astype(np.float64), truth[known].astype(np.float64)
     share = np.ones(len(p)) if weight is None else np.asarray(weight, dtype=np.float64)[known]
@@ -169,9 +168,14 @@ def proper_scores(
     return float(np.average(log_loss, weights=share)), float(np.average(((p - t) ** 2).sum(axis=1), weights=share))
 
 
-def _check_rows(probability: np.ndarray, truth: np.ndarray) -> None:
+def check_rows(probability: np.ndarray, truth: np.ndarray) -> None:
+    """Raise an `InputError` unless both have the shape ``(n, class)``."""
     if probability.ndim != 2 or probability.shape != truth.shape:
         raise InputError(
             f"probabilities of shape {probability.shape} and truth of shape {truth.shape}; expected both (n, class): "
             "give maps as map.reshape(-1, class)"
         )
+
+
+def _bin_of(value: np.ndarray, n_bins: int) -> np.ndarray:
+    return np.minimum((value * n_bins).astype(np.int64), n_bins - 1)

@@ -1,0 +1,579 @@
+"""Metrics of sources: counts with intervals, purity, overlap of label maps, matching, means over segments.
+
+Arrays in, arrays out: nothing here knows of files, images or models.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.stats import binom_conf_interval
+from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
+
+from morpheus_lite.errors import InputError
+
+CONFIDENCE = 0.95
+"""Two-sided coverage of the intervals."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fractions:
+    """A fraction of successes in each of a row of bins.
+
+    Parameters
+    ----------
+    edges : numpy.ndarray
+        float64, shape ``(n + 1,)``: bin ``i`` holds ``edges[i] <= value < edges[i + 1]``.
+    n_tried, n_success : numpy.ndarray
+        int64, shape ``(n,)``.
+    """
+
+    edges: np.ndarray
+    n_tried: np.ndarray
+    n_success: np.ndarray
+
+    @property
+    def fraction(self) -> np.ndarray:
+        """float64, shape ``(n,)``: NaN in an empty bin."""
+        with np.errstate(invalid="ignore"):
+            return self.n_success / np.where(self.n_tried, self.n_tried, np.nan)
+
+    @property
+    def interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end of the Wilson interval in each bin, float64, shape ``(n,)``; NaN in an empty bin."""
+        return wilson_interval(self.n_success, self.n_tried)
+
+
+def wilson_interval(
+    n_success: ArrayLike, n_tried: ArrayLike, *, confidence: float = CONFIDENCE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval for a fraction, sensible down to no success, and to one try.
+
+    Parameters
+    ----------
+    n_success, n_tried : array_like
+        Counts, broadcast against each other.
+    confidence : float
+        Two-sided coverage.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+        float64, 0 to 1; NaN where nothing was tried.
+
+    Notes
+    -----
+    Wilson 1927, J. Am. Stat. Assoc. 22, 209, equation for the score interval.
+
+    Examples
+    --------
+    >>> low, high = wilson_interval(10, 10)
+    >>> f"{low:.3f} {high:.3f}"
+    '0.722 1.000'
+    """
+    success, tried = np.broadcast_arrays(n_success, n_tried)
+    low, high = binom_conf_interval(success, np.maximum(tried, 1), confidence_level=confidence, interval="wilson")
+    # Rounding must not leave the fraction itself outside.
+    fraction = success / np.maximum(tried, 1)
+    return np.where(tried > 0, np.minimum(low, fraction), np.nan), np.where(
+        tried > 0, np.maximum(high, fraction), np.nan
+    )
+
+
+def binned_fractions(value: np.ndarray, success: np.ndarray, edges: ArrayLike) -> Fractions:
+    """Fraction of successes in bins of a value.
+
+    Parameters
+    ----------
+    value : numpy.ndarray
+        float, shape ``(n,)``: a magnitude, say. NaN and values beyond the edges are in no bin.
+    success : numpy.ndarray
+        bool, shape ``(n,)``.
+    edges : array_like
+        float, ascending: bins are closed below and open above.
+    """
+    edges = np.asarray(edges, dtype=np.float64)
+    n_bins = len(edges) - 1
+    place = np.searchsorted(edges, value, side="right") - 1
+    inside = (place >= 0) & (place < n_bins) & np.isfinite(value)
+    tried = np.bincount(place[inside], minlength=n_bins)
+    won = np.bincount(place[inside & np.asarray(success, dtype=bool)], minlength=n_bins)
+    return Fractions(edges, tried, won)
+
+
+def confusion_counts(
+    truth: np.ndarray, predicted: np.ndarray, shape: tuple[int, int], weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Count how often each true class was given each class.
+
+    Parameters
+    ----------
+    truth, predicted : numpy.ndarray
+        int, shape ``(n,)``: index of the class. Pairs with an index outside ``shape`` (-1, say) are not counted.
+    shape : (int, int)
+        Number of true classes, number of predicted ones.
+    weight : numpy.ndarray, optional
+        float, shape ``(n,)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        shape ``shape``: rows are true classes; int64, or float64 with weights.
+    """
+    truth, predicted = np.asarray(truth, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
+    known = (truth >= 0) & (truth < shape[0]) & (predicted >= 0) & (predicted < shape[1])
+    cell = truth[known] * shape[1] + predicted[known]
+    counted = None if weight is None else np.asarray(weight)[known]
+    return np.bincount(cell, counted, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what was measured with it.
+
+    Parameters
+    ----------
+    threshold : float
+        Detections with a score of at least this are kept.
+    n_detected, n_matched : int
+        How many that is, and how many of them are true sources.
+    """
+
+    threshold: float
+    n_detected: int
+    n_matched: int
+
+    @property
+    def purity(self) -> float:
+        """Share of the detections kept that are true sources; NaN without detections."""
+        return self.n_matched / self.n_detected if self.n_detected else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson interval of the purity."""
+        low, high = wilson_interval(self.n_matched, self.n_detected)
+        return float(low), float(high)
+
+
+def purity_curve(score: np.ndarray, matched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Purity of the detections that score at least as much as a threshold, for every threshold there is.
+
+    Parameters
+    ----------
+    score : numpy.ndarray
+        float, shape ``(n,)``: significance or probability of each detection; higher is surer. NaN is never kept.
+    matched : numpy.ndarray
+        bool, shape ``(n,)``: whether the detection is a true source.
+
+    Returns
+    -------
+    threshold : numpy.ndarray
+        float64, shape ``(k,)``: the distinct scores, descending.
+    n_detected, n_matched : numpy.ndarray
+        int64, shape ``(k,)``: kept at that threshold.
+    """
+    score, matched = np.asarray(score, dtype=np.float64), np.asarray(matched, dtype=bool)
+    known = np.isfinite(score)
+    order = np.argsort(-score[known], kind="stable")
+    score, matched = score[known][order], matched[known][order]
+    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1) if len(score) else np.empty(0, np.int64)
+    return score[last], last + 1, np.cumsum(matched)[last] if len(score) else np.empty(0, np.int64)
+
+
+def purity_threshold(score: np.ndarray, matched: np.ndarray, purity: float = 0.98) -> OperatingPoint:
+    """The lowest threshold on a score at which the detections kept have a purity, so that most are kept.
+
+    Parameters
+    ----------
+    score, matched : numpy.ndarray
+        As for `purity_curve`, from validation fields: the threshold chosen is to be judged on others.
+    purity : float
+        Share of true sources wanted, 0 to 1.
+
+    Returns
+    -------
+    OperatingPoint
+
+    Raises
+    ------
+    InputError
+        No threshold reaches the purity.
+
+    Examples
+    --------
+    >>> purity_threshold(np.array([9.0, 7.0, 5.0, 3.0]), np.array([True, True, False, True]), 0.7).threshold
+    3.0
+    >>> purity_threshold(np.array([9.0, 7.0, 5.0, 3.0]), np.array([True, True, False, True]), 0.8).threshold
+    7.0
+    """
+    threshold, n_detected, n_matched = purity_curve(score, matched)
+    enough = np.flatnonzero(n_matched >= purity * n_detected - 1e-9)
+    if len(enough) == 0:
+        best = (n_matched / n_detected).max() if len(threshold) else float("nan")
+        raise InputError(
+            f"no threshold gives a purity of {purity:g}: the best is {best:.3f}, among {len(threshold)} scores; "
+            "ask for less, or use more fields or a better score"
+        )
+    lowest = enough[-1]
+    return OperatingPoint(float(threshold[lowest]), int(n_detected[lowest]), int(n_matched[lowest]))
+
+
+def sweep_purity(
+    detect: Callable[[float], tuple[int, int]], thresholds: Iterable[float], purity: float = 0.98
+) -> tuple[OperatingPoint, ...]:
+    """Try thresholds from the lowest until a detector is pure enough.
+
+    For a detector whose segments change with its threshold, so that it must run anew for each.
+
+    Parameters
+    ----------
+    detect : callable
+        Takes a threshold, returns how many sources it detects and how many of them are true.
+    thresholds : iterable of float
+        Those to try.
+    purity : float
+        Share of true sources wanted, 0 to 1.
+
+    Returns
+    -------
+    tuple of OperatingPoint
+        Those tried, ascending. The last is the only one that is pure enough; if it is not either, none is.
+    """
+    tried: list[OperatingPoint] = []
+    for threshold in sorted(thresholds):
+        tried.append(OperatingPoint(float(threshold), *detect(float(threshold))))
+        if tried[-1].n_detected and tried[-1].purity >= purity - 1e-9:
+            break
+    return tuple(tried)
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """Number of pixels that each pair of labels of two maps shares; only pairs that meet, sky (0) included.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        int32, shape ``(n_pairs,)``: label in either map, sorted by the first, then the second.
+    count : numpy.ndarray
+        int64, shape ``(n_pairs,)``: pixels in both.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    count: np.ndarray
+
+    def partner(self) -> dict[int, tuple[int, int]]:
+        """Find the source of the second map that shares most pixels with each source of the first, and how many.
+
+        Labels of the first that only meet sky are absent; of equal partners the lowest label is taken.
+        """
+        order = np.lexsort((self.second, -self.count, self.first))
+        order = order[(self.first[order] > 0) & (self.second[order] > 0)]
+        _, lead = np.unique(self.first[order], return_index=True)
+        rows = order[lead]
+        return {int(self.first[i]): (int(self.second[i]), int(self.count[i])) for i in rows}
+
+    def swapped(self) -> "Overlap":
+        """The same counts seen from the second map."""
+        order = np.lexsort((self.first, self.second))
+        return Overlap(self.second[order], self.first[order], self.count[order])
+
+
+def overlap_areas(first: np.ndarray, second: np.ndarray, valid: np.ndarray | None = None) -> Overlap:
+    """Pixels shared by every pair of labels of two maps.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        int, shape ``(y, x)``; negative labels count as sky.
+    valid : numpy.ndarray, optional
+        bool, shape ``(y, x)``: pixels to count; all when None.
+    """
+    if first.shape != second.shape:
+        raise InputError(f"label maps of shape {first.shape} and {second.shape}; both must cover the same pixels")
+    chosen = slice(None) if valid is None else valid
+    one, two = (np.maximum(labels[chosen].ravel(), 0).astype(np.int64) for labels in (first, second))
+    width = int(two.max(initial=0)) + 1
+    pair, count = np.unique(one * width + two, return_counts=True)
+    return Overlap((pair // width).astype(np.int32), (pair % width).astype(np.int32), count.astype(np.int64))
+
+
+MAJORITY = 0.5
+"""Share of a segment's pixels from which it is said to lie in another, or in the sky."""
+
+
+def match_positions(first: np.ndarray, second: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Match two lists of positions one to one, closest pairs first.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        float, shape ``(n, 2)`` and ``(m, 2)``: positions in the same unit. Positions that are not finite match nothing.
+    radius : float
+        Largest distance of a pair, in that unit.
+
+    Returns
+    -------
+    first_index, second_index : numpy.ndarray
+        int64, shape ``(n_pairs,)``: rows that belong together; each row at most once.
+    distance : numpy.ndarray
+        float64, shape ``(n_pairs,)``, ascending.
+
+    Notes
+    -----
+    The closest of all pairs is taken, both are struck off, and so on. The result does not depend on the order of
+    the rows unless two pairs are exactly as close; then the lower rows win.
+    """
+    rows_first, rows_second = (np.flatnonzero(np.isfinite(points).all(axis=1)) for points in (first, second))
+    if len(rows_first) == 0 or len(rows_second) == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    trees = cKDTree(first[rows_first]), cKDTree(second[rows_second])
+    near = trees[0].sparse_distance_matrix(trees[1], radius, output_type="ndarray")
+    order = np.lexsort((near["j"], near["i"], near["v"]))
+    free_first, free_second = np.ones(len(rows_first), bool), np.ones(len(rows_second), bool)
+    chosen = []
+    for pair in order:
+        i, j = near["i"][pair], near["j"][pair]
+        if free_first[i] and free_second[j]:
+            free_first[i] = free_second[j] = False
+            chosen.append(pair)
+    taken = near[np.array(chosen, dtype=np.int64)]
+    return rows_first[taken["i"]], rows_second[taken["j"]], taken["v"]
+
+
+def chance_match_rate(n_positions: int, area: float, radius: float) -> float:
+    """Probability that a position thrown at random has a true source within the radius.
+
+    Parameters
+    ----------
+    n_positions : int
+        True sources in the area.
+    area, radius : float
+        In the same unit, squared and not; the sources are taken as unclustered.
+
+    Examples
+    --------
+    >>> f"{chance_match_rate(100, 3600.0, 0.3):.4f}"
+    '0.0078'
+    """
+    return float(-np.expm1(-n_positions * np.pi * radius**2 / area)) if area > 0 else float("nan")
+
+
+def match_overlap(pairs: Overlap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Match two label maps one to one: segments that share more pixels with each other than with any other.
+
+    Parameters
+    ----------
+    pairs : Overlap
+        Of the true and the detected label map.
+
+    Returns
+    -------
+    first, second : numpy.ndarray
+        int32, shape ``(n_pairs,)``: labels that belong together, ascending in the first.
+    iou : numpy.ndarray
+        float64, shape ``(n_pairs,)``: intersection over union of the two segments.
+    """
+    forth, back = pairs.partner(), pairs.swapped().partner()
+    mutual = [(one, two, shared) for one, (two, shared) in forth.items() if back[two][0] == one]
+    first, second, shared = (np.array(column) for column in zip(*mutual, strict=True)) if mutual else (np.empty(0),) * 3
+    area_first, area_second = _areas(pairs.first, pairs.count), _areas(pairs.second, pairs.count)
+    union = [area_first[int(one)] + area_second[int(two)] for one, two in zip(first, second, strict=True)]
+    return first.astype(np.int32), second.astype(np.int32), shared / (np.array(union) - shared)
+
+
+def classify_matches(
+    pairs: Overlap, truth: np.ndarray, truth_match: np.ndarray, under: np.ndarray, label: np.ndarray, match: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Say what became of each true source and what each detection is.
+
+    Parameters
+    ----------
+    pairs : Overlap
+        Of the true and the detected label map.
+    truth, truth_match, under : numpy.ndarray
+        int, shape ``(n,)``: label of each true source, label of the detection matched to it (0 for none), and label
+        of the detection on whose pixels its position lies (0 for none).
+    label, match : numpy.ndarray
+        int, shape ``(m,)``: label of each detection and of the true source matched to it (0 for none).
+
+    Returns
+    -------
+    truth_fate : numpy.ndarray
+        str, shape ``(n,)``: ``matched``; ``blended``, at least half of its pixels (or its position, if it has none)
+        lie in a detection that is mostly another source; ``displaced``, detected, but the positions are too far
+        apart; ``undetected``.
+    fate : numpy.ndarray
+        str, shape ``(m,)``: ``matched``; ``spurious``, more than half of it is sky; ``split``, a piece of a source
+        whose largest part is another detection; ``displaced``, as above.
+    """
+    forth, back = pairs.partner(), pairs.swapped().partner()
+    area, area_detected = _areas(pairs.first, pairs.count), _areas(pairs.second, pairs.count)
+    sky = dict(zip(*(column[pairs.first == 0].tolist() for column in (pairs.second, pairs.count)), strict=True))
+
+    def fate_of_truth(one: int, matched: int, below: int) -> str:
+        if matched > 0:
+            return "matched"
+        two, shared = forth.get(one, (below, 0))
+        if two > 0 and back.get(two, (0, 0))[0] == one:
+            return "displaced"
+        return "blended" if two > 0 and shared >= MAJORITY * area.get(one, 0) else "undetected"
+
+    def fate_of_detection(two: int, matched: int) -> str:
+        if matched > 0:
+            return "matched"
+        if two not in back or sky.get(two, 0) > MAJORITY * area_detected[two]:
+            return "spurious"
+        return "displaced" if forth[back[two][0]][0] == two else "split"
+
+    fates = [fate_of_truth(*row) for row in zip(truth.tolist(), truth_match.tolist(), under.tolist(), strict=True)]
+    kinds = [fate_of_detection(*row) for row in zip(label.tolist(), match.tolist(), strict=True)]
+    return np.array(fates, dtype="U10"), np.array(kinds, dtype="U10")
+
+
+def _areas(labels: np.ndarray, count: np.ndarray) -> dict[int, int]:
+    found, index = np.unique(labels, return_inverse=True)
+    return dict(zip(found.tolist(), np.bincount(index, count).astype(int).tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Area, flux and position of every segment of a label map.
+
+    Parameters
+    ----------
+    label : numpy.ndarray
+        int32, shape ``(n,)``: the labels, ascending, without 0 and without negative ones.
+    area : numpy.ndarray
+        int64, shape ``(n,)``: pixels.
+    flux : numpy.ndarray
+        float64, shape ``(n,)``: sum of the weights given, in their unit; the area when there were none.
+    x, y : numpy.ndarray
+        float64, shape ``(n,)``: 0-based position in pixels, the mean of the pixels weighted by their positive
+        weight; the plain mean where no weight is positive.
+    """
+
+    label: np.ndarray
+    area: np.ndarray
+    flux: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+
+def measure_segments(labels: np.ndarray, weight: np.ndarray | None = None) -> Segments:
+    """Area, flux and position of every segment.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int, shape ``(y, x)``; 0 and negative values are no source.
+    weight : numpy.ndarray, optional
+        float, shape ``(y, x)``: the image. Pixels that are not finite count as 0.
+
+    Returns
+    -------
+    Segments
+    """
+    rows, columns, found, index = _pixels(labels)
+    n = len(found)
+    area = np.bincount(index, minlength=n)
+    value = np.ones(len(index)) if weight is None else _finite(_same_shape(labels, weight, "weight")[rows, columns])
+    positive = np.maximum(value, 0)
+    dark = np.bincount(index, positive, minlength=n) <= 0
+    positive[dark[index]] = 1
+    total = np.bincount(index, positive, minlength=n)
+    return Segments(
+        label=found,
+        area=area,
+        flux=np.bincount(index, value, minlength=n),
+        x=np.bincount(index, positive * columns, minlength=n) / total,
+        y=np.bincount(index, positive * rows, minlength=n) / total,
+    )
+
+
+def segment_means(labels: np.ndarray, maps: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """Weighted mean of one or more maps over every segment.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int, shape ``(y, x)``.
+    maps : numpy.ndarray
+        float, shape ``(y, x, k)``. Pixels with a value that is not finite are left out.
+    weight : numpy.ndarray, optional
+        float, shape ``(y, x)``; negative and non-finite weights count as 0, and a segment without positive
+        weight is averaged plainly.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(n, k)``, in the order of `measure_segments`; NaN for a segment without a finite value.
+    """
+    rows, columns, found, index = _pixels(labels)
+    values = _same_shape(labels, maps, "maps")[rows, columns].astype(np.float64)
+    known = np.isfinite(values).all(axis=1)
+    share = np.ones(len(index)) if weight is None else np.maximum(_finite(weight[rows, columns]), 0)
+    share = share * known
+    dark = np.bincount(index, share, minlength=len(found)) <= 0
+    share = np.where(dark[index], known.astype(np.float64), share)
+    values[~known] = 0
+    sums = [np.bincount(index, share * plane, minlength=len(found)) for plane in values.T]
+    with np.errstate(invalid="ignore"):
+        return np.stack(sums, axis=1) / np.bincount(index, share, minlength=len(found))[:, None]
+
+
+def fill_labels(labels: np.ndarray, label: np.ndarray, value: np.ndarray, sky: object) -> np.ndarray:
+    """Paint one value per source over its pixels.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int, shape ``(y, x)``.
+    label : numpy.ndarray
+        int, shape ``(n,)``: which sources; every positive label of the map must be among them.
+    value : numpy.ndarray
+        shape ``(n,)`` or ``(n, k)``: what to paint.
+    sky : scalar or numpy.ndarray
+        What pixels without a source get, of the shape of one value.
+
+    Returns
+    -------
+    numpy.ndarray
+        shape ``(y, x)`` or ``(y, x, k)``, of the type of ``value``.
+    """
+    label, value = np.asarray(label), np.asarray(value)
+    painted = np.empty(labels.shape + value.shape[1:], dtype=value.dtype)
+    painted[...] = sky
+    rows, columns, found, index = _pixels(labels)
+    order = np.argsort(label, kind="stable")
+    place = np.searchsorted(label[order], found).clip(max=max(len(label) - 1, 0))
+    missing = found if len(label) == 0 else found[label[order][place] != found]
+    if len(missing):
+        raise InputError(
+            f"the label map holds {len(missing)} source(s) that the table does not list, such as {missing[0]}; "
+            "give the table that was made from this map"
+        )
+    painted[rows, columns] = value[order][place][index]
+    return painted
+
+
+def _pixels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns of the pixels of sources; the labels found, and which of them each pixel has."""
+    rows, columns = np.nonzero(labels > 0)
+    found, index = np.unique(labels[rows, columns], return_inverse=True)
+    return rows, columns, found.astype(np.int32), index
+
+
+def _same_shape(labels: np.ndarray, other: np.ndarray, name: str) -> np.ndarray:
+    if other.shape[:2] != labels.shape:
+        raise InputError(
+            f"{name} is {other.shape[0]} x {other.shape[1]} px (y, x), the label map {labels.shape[0]} x "
+            f"{labels.shape[1]}; both must cover the same pixels"
+        )
+    return other
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, 0).astype(np.float64)
