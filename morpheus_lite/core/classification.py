@@ -64,7 +64,7 @@ class Classification:
     entropy, tta_disagreement : numpy.ndarray or None
         float32, shape ``(y, x)``: entropy of ``probability``, over the largest there is, and the part of it that is
         there because eight orientations contradict one another (see
-        `morpheus_lite.inference.test_time_augmentation`); NaN where ``coverage`` is 0.
+        `morpheus_lite.inference.one_pass`); NaN where ``coverage`` is 0.
     large_object : numpy.ndarray or None
         int32, shape ``(y, x)``: number of the large object that the pixel is of, where the network saw it in bins
         (``provenance["large_objects"]``); 0 elsewhere. None where there are none.

@@ -24,8 +24,8 @@ from morpheus_lite.visualization.plots import (
     plot_outlines,
     save_summary,
 )
-from morpheus_lite.visualization.plots.axes import _shrink
 from morpheus_lite.visualization.plots.colours import _wavelength
+from morpheus_lite.visualization.plots.summary import _shrink
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -25,8 +25,8 @@ from report_inputs import HOSTILE, NOISE, make_run, tangent_wcs, without_wcs
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OutputError
 from morpheus_lite.visualization.html_report import layers, write_report
-from morpheus_lite.visualization.html_report.blocks import pack, plain_json, script_json
-from morpheus_lite.visualization.html_report.sky import interpolate, pixel_unit_vectors, sky_grid
+from morpheus_lite.visualization.html_report.layers import interpolate, pixel_unit_vectors, sky_grid
+from morpheus_lite.visualization.html_report.page import pack, plain_json, script_json
 from morpheus_lite.visualization.html_report.sources import label_runs, outline_arrays, table_columns
 
 SMALL = st.tuples(st.integers(1, 9), st.integers(1, 9))

@@ -1,5 +1,3 @@
 """Reports that people look at: one self-contained HTML page per run."""
 
 from morpheus_lite.visualization.html_report.page import write_report
-
-__all__ = ["write_report"]

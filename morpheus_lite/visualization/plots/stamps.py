@@ -17,7 +17,7 @@ from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.runtime.atomic import check_writable
 from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, field_rgb
-from morpheus_lite.visualization.plots.frames import save_figure
+from morpheus_lite.visualization.plots.figures import save_figure
 
 ORDERS = ("brightest", "uncertain")
 _SMALLEST = 20

@@ -1,29 +1,27 @@
-"""The summary of a run as one figure: the field, the class map with its legend, outlines and names."""
+"""Field, class map with its legend, outlines, names, scale bar: each on axes, and in one figure that sums up a run."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy.table import QTable
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import OutputError
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
-from morpheus_lite.visualization.plots.axes import (
-    greyed,
-    outline_width,
-    plot_class_map,
-    plot_names,
-    plot_outlines,
-    plot_scale_bar,
-    show_picture,
-    shown_maps,
-)
-from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, field_rgb
+from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, colorize, field_rgb
 
 _PANEL = 4.4
 _INK = "#222222"
@@ -83,16 +81,8 @@ def plot_classification(
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
         _trim(ax, celestial=projection is not None, inner=not wide and number > 0)
     _legend(figure, palette)
-    figure.suptitle(
-        _title(image, classification),
-        x=0.01,
-        y=1 - _EDGE / figure.get_size_inches()[1],
-        ha="left",
-        va="top",
-        fontsize=11,
-        color=_INK,
-        parse_math=False,
-    )
+    corner = {"x": 0.01, "y": 1 - _EDGE / figure.get_size_inches()[1], "ha": "left", "va": "top"}
+    figure.suptitle(_title(image, classification), **corner, fontsize=11, color=_INK, parse_math=False)
     panels[2].apply_aspect()
     plot_names(table, panels[2])
     return figure
@@ -206,12 +196,214 @@ def _legend(figure: Figure, palette: str) -> None:
         Patch(facecolor=colour, edgecolor="#666666", linewidth=0.5, label=name)
         for colour, name in zip(colours, names, strict=True)
     ]
-    figure.legend(
-        handles=patches,
-        loc="lower center",
-        ncols=7,
-        fontsize=8,
-        frameon=False,
-        handlelength=1.2,
-        labelcolor=_INK,
+    style = {"fontsize": 8, "frameon": False, "handlelength": 1.2, "labelcolor": _INK}
+    figure.legend(handles=patches, loc="lower center", ncols=7, **style)
+
+
+HALO = withStroke(linewidth=2.2, foreground="black", alpha=0.8)
+_MOST_PIXELS = 2000
+_BAR_LENGTHS = np.outer(10.0 ** np.arange(-1, 6), [1, 2, 5]).ravel()
+
+
+def plot_field(image: SkyImage, ax: Axes, *, grey: bool = False) -> None:
+    """Draw the field in colour.
+
+    Parameters
+    ----------
+    image : SkyImage
+        The image, any number of bands.
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
+    grey : bool
+        Draw the mean of the colours, dimmed: a ground for outlines.
+    """
+    picture = field_rgb(image)
+    show_picture(greyed(picture) if grey else picture, ax)
+
+
+def greyed(picture: np.ndarray) -> np.ndarray:
+    """The mean of the colours, dimmed: float32, shape ``(y, x, 3)``."""
+    return np.repeat(0.85 * picture.mean(axis=2, keepdims=True), 3, axis=2)
+
+
+def plot_class_map(
+    classification: Classification, ax: Axes, *, palette: str = "legible", maps: str | None = None
+) -> None:
+    """Draw the class maps in colour, as `colorize` makes them.
+
+    Parameters
+    ----------
+    classification : Classification
+        Class maps.
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
+    palette : {"legible", "paper"}
+        Colours of the classes.
+    maps : {"vote", "probability"}, optional
+        Which maps; None takes rank votes if there are any.
+    """
+    show_picture(colorize(classification, palette=palette, maps=maps or shown_maps(classification)), ax)
+
+
+def shown_maps(classification: Classification) -> str:
+    """Class maps that pictures show by default: rank votes if there are any."""
+    return "probability" if classification.vote is None else "vote"
+
+
+def plot_outlines(
+    labels: Any, table: QTable, ax: Axes, *, palette: str = "legible", line_width: float | None = None
+) -> None:
+    """Draw the outline of every source in the colour of its class.
+
+    Parameters
+    ----------
+    labels : array_like of int
+        Label map, shape ``(y, x)``.
+    table : astropy.table.QTable
+        Catalogue with the columns ``label`` and ``morphology``; sources that it does not hold are grey.
+    ax : matplotlib.axes.Axes
+        Where; plain axes or WCSAxes.
+    palette : {"legible", "paper"}
+        Colours of the classes.
+    line_width : float, optional
+        In points; None takes 0.9, thinner for images above 1,000 px.
+    """
+    labels = check_labels(labels, np.shape(labels))
+    step = _step(labels.shape)
+    outlines = trace_outlines(labels[::step, ::step])
+    rings = [step * ring - 0.5 for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
+    colours = np.array([*class_colours(palette), NO_CLASS])[_class_numbers(outlines.labels, table)]
+    width = line_width or outline_width(max(labels.shape))
+    lines = LineCollection(
+        [np.append(ring, ring[:1], axis=0) for ring in rings], colors=colours, linewidths=width, joinstyle="miter"
     )
+    ax.add_collection(lines, autolim=False)
+
+
+def outline_width(side: int) -> float:
+    """Width in points of the outlines on an image whose longer side has so many pixels."""
+    return float(np.clip(900 / side, 0.35, 0.9))
+
+
+def plot_scale_bar(image: SkyImage, ax: Axes) -> None:
+    """Draw a bar of a round length, in arcseconds or arcminutes with a WCS, in pixels without one."""
+    height, width = image.shape
+    scale = image.pixel_scale or 1.0
+    length = _BAR_LENGTHS[max(int(np.searchsorted(_BAR_LENGTHS, 0.25 * width * scale)) - 1, 0)]
+    pixels = length / scale
+    angle = f"{length:g}″" if length < 60 else f"{length / 60:.3g}′"
+    name = f"{length:g} px" if image.pixel_scale is None else angle
+    x, y = 0.04 * width, 0.05 * height
+    ax.plot([x, x + pixels], [y, y], color="white", linewidth=2, path_effects=[HALO], solid_capstyle="butt")
+    _write(ax, name, (x + pixels / 2, y), xytext=(0, 3), textcoords="offset points", va="bottom", fontsize=8)
+
+
+def _write(ax: Axes, text: str, position: tuple[float, float], **options: Any) -> Annotation:
+    """White letters with a dark edge, centred on a position of the image."""
+    style = {"ha": "center", "color": "white", "path_effects": [HALO], "parse_math": False}
+    return ax.annotate(text, position, **style | options)
+
+
+def show_picture(picture: np.ndarray, ax: Axes) -> None:
+    """Draw colours, float32 of shape ``(y, x, 3)``, with the first row at the bottom."""
+    height, width = picture.shape[:2]
+    step = _step((height, width))
+    small = _shrink(picture, step)
+    extent = (-0.5, small.shape[1] * step - 0.5, -0.5, small.shape[0] * step - 0.5)
+    ax.imshow(
+        small, origin="lower", extent=extent, interpolation="nearest" if max(height, width) < 300 else "antialiased"
+    )
+    ax.set_xlim(-0.5, width - 0.5)
+    ax.set_ylim(-0.5, height - 0.5)
+
+
+def _step(shape: tuple[int, ...]) -> int:
+    """Number of image pixels per pixel of the picture, along each axis."""
+    return -(-max(shape) // _MOST_PIXELS)
+
+
+def _shrink(picture: np.ndarray, step: int) -> np.ndarray:
+    """Means over blocks of ``step`` x ``step`` pixels; blocks at the far edges may be smaller."""
+    if step == 1:
+        return picture
+    for axis in (0, 1):
+        starts = np.arange(0, picture.shape[axis], step)
+        sizes = np.diff(starts, append=picture.shape[axis])
+        picture = np.add.reduceat(picture, starts, axis=axis) / np.expand_dims(sizes, (1 - axis, 2))
+    return picture
+
+
+def _class_numbers(owners: np.ndarray, table: QTable) -> np.ndarray:
+    """Index into ``SOURCE_CLASSES`` of the class of each label; its length for labels without one."""
+    number = {name: k for k, name in enumerate(SOURCE_CLASSES)}
+    lookup = np.full(int(owners.max(initial=0)) + 1, len(SOURCE_CLASSES))
+    for label, name in zip(table["label"], table["morphology"], strict=True):
+        if label < len(lookup):
+            lookup[label] = number.get(str(name), len(SOURCE_CLASSES))
+    return lookup[owners]
+
+
+_DIRECTIONS = ((1, 0), (0.7, 0.7), (0, 1), (-0.7, 0.7), (-1, 0), (-0.7, -0.7), (0, -1), (0.7, -0.7))
+
+
+def plot_names(table: QTable, ax: Axes, *, n_most: int = 40, size: float = 7) -> int:
+    """Write the labels of sources beside them.
+
+    Parameters
+    ----------
+    table : astropy.table.QTable
+        Catalogue: ``label, x_centroid, y_centroid, semimajor_axis, area``.
+    ax : matplotlib.axes.Axes
+        Where; its figure must have its final size and layout.
+    n_most : int
+        How many names at most; the largest sources go first.
+    size : float
+        Of the letters, in points.
+
+    Returns
+    -------
+    int
+        How many names found a place: next to their source, inside the axes, and over no other name or source's centre.
+    """
+    figure: Any = ax.get_figure(root=True)
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    frame = ax.get_window_extent(renderer)
+    order = np.argsort(-np.asarray(table["area"]), kind="stable")[:n_most]
+    x, y = (np.asarray(table[name]) for name in ("x_centroid", "y_centroid"))
+    centres = ax.transData.transform(np.stack([x, y], axis=1))
+    taken = [text.get_window_extent(renderer) for text in ax.texts]
+    n_placed = 0
+    for row in order:
+        # WCSAxes know where they are only when they have been drawn; a place outside of them is never taken.
+        where = {"xytext": (0, 0), "textcoords": "offset pixels", "va": "center", "annotation_clip": False}
+        name = _write(ax, str(table["label"][row]), (x[row], y[row]), fontsize=size, **where)
+        reach = _reach(ax, table, row)
+        box = _place(name, reach, frame, taken, centres, renderer)
+        if box is None:
+            name.remove()
+            continue
+        taken.append(box)
+        n_placed += 1
+    return n_placed
+
+
+def _reach(ax: Axes, table: QTable, row: int) -> float:
+    """Pixels of the picture from the centre of a source to just outside of its bright part."""
+    axis = float(np.nan_to_num(np.asarray(table["semimajor_axis"])[row], nan=1.0))
+    origin, away = ax.transData.transform([(0, 0), (min(2 * axis, 15) + 1, 0)])
+    return float(np.hypot(*(away - origin)))
+
+
+def _place(
+    name: Annotation, reach: float, frame: Bbox, taken: list[Bbox], centres: np.ndarray, renderer
+) -> Bbox | None:
+    """Move a name to the first free place around its source; None if there is none."""
+    extent = name.get_window_extent(renderer)
+    for stretch, (right, up) in product((1.0, 1.6), _DIRECTIONS):
+        name.set_position((right * (stretch * reach + extent.width / 2), up * (stretch * reach + extent.height / 2)))
+        box = name.get_window_extent(renderer).padded(1)
+        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+        if inside and not box.count_contains(centres) and not box.count_overlaps(taken):
+            return box
+    return None
