@@ -8,9 +8,8 @@ from astropy.stats import mad_std
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
-from morpheus_lite.inference.network_input import Bands, sky_scatter
+from morpheus_lite.inference.network_input import Bands, seen_beta, sky_scatter
 from morpheus_lite.inference.one_pass import seen_bands
-from morpheus_lite.inference.wings import seen_beta
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 

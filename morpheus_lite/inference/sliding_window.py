@@ -1,8 +1,7 @@
 """The loop: windows of an image go through a model in batches, and their predictions are stitched to maps."""
 
-from collections import deque
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from morpheus_lite.inference.patches import gather
 from morpheus_lite.inference.stitcher import MeanVariance, Moments, RankVote, Stitched
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.runtime.resources import Progress, format_memory, held_memory, usable_cores
+from morpheus_lite.runtime.resources import Progress, format_memory, held_memory, run_each, usable_cores
 
 BATCH = 48
 """Windows in a call of the network, whole multiples of which fill the register blocks (12, 24 or 48 rows) of the matrix
@@ -151,14 +150,8 @@ def region_in(memory: float, n_bands: int) -> int:
 
 def window_record(model: WindowModel, stride: int, edges: str) -> dict[str, Any]:
     """Make the record of a window model for its maps."""
-    return {
-        "model": model.name,
-        "sha256": model.sha256,
-        "window": model.window,
-        "margin": model.margin,
-        "stride": stride,
-        "edges": edges,
-    }
+    record = {"model": model.name, "sha256": model.sha256, "window": model.window, "margin": model.margin}
+    return record | {"stride": stride, "edges": edges}
 
 
 def classify_region(
@@ -207,15 +200,21 @@ def classify_region(
     batch_size = batch_size or BATCH
     n_classes = len(model.classes)
     mean, vote = MeanVariance(image.shape, n_classes), RankVote(image.shape, n_classes)
-    done = 0
-    batches = _batches(windows, holed, model, batch_size)
-    for batch, values in _predictions(image, model, batches, batch_size, workers or usable_cores()):
-        for part in _counting_parts(batch, values, model.margin):
-            mean.add(*part)
-            vote.add(*part)
-        done += len(batch.windows)
-        if progress:
-            progress(done, len(windows))
+    # Sums are whole numbers: the order in which batches are finished does not show in them.
+    lock, done = threading.Lock(), 0
+
+    def work(batch: _Batch) -> None:
+        nonlocal done
+        values = _predict(image, model, batch, batch_size)
+        with lock:
+            for part in _counting_parts(batch, values, model.margin):
+                mean.add(*part)
+                vote.add(*part)
+            done += len(batch.windows)
+            if progress:
+                progress(done, len(windows))
+
+    run_each(work, _batches(windows, holed, model, batch_size), threads=workers or usable_cores())
     near = _touched(windows.take(holed), image.shape)
     here = replace(region, y=region.y - reach.y, x=region.x - reach.x)
     return _assembled(image.cutout(here), model, tiling, mean.result(here), vote.result(here), near[here.slices])
@@ -239,27 +238,6 @@ def _batches(windows: Windows, holed: np.ndarray, model: WindowModel, size: int)
         for start in range(0, len(group), size):
             which = group[start : start + size]
             yield _Batch(windows.take(which), bool(holed[which].any()), is_inner)
-
-
-def _predictions(
-    image: SkyImage, model: WindowModel, batches: Iterator[_Batch], size: int, workers: int
-) -> Iterator[tuple[_Batch, np.ndarray]]:
-    """Each batch with its prediction, several at work at a time and few waiting."""
-    waiting: deque[tuple[_Batch, Future]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="morpheus-predict") as pool:
-        try:
-            for batch in batches:
-                waiting.append((batch, pool.submit(_predict, image, model, batch, size)))
-                # Two batches per worker: none waits for work, and memory stays bounded. Results are added in this
-                # order.
-                if len(waiting) > 2 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _predict(image: SkyImage, model: WindowModel, batch: _Batch, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ a sum has room for ``2 ** 23`` (8 million) values.
 
 from dataclasses import dataclass
 from functools import reduce
+from typing import Self
 
 import numpy as np
 
@@ -46,7 +47,18 @@ class Moments(Stitched):
     variance: np.ndarray
 
 
-class MeanVariance:
+class _Collected:
+    """Sums over what was added, on every pixel of a map."""
+
+    _count: np.ndarray
+
+    def merge(self, other: Self) -> None:
+        """Add all that another one collected for the same map."""
+        for name, total in vars(self).items():
+            total += getattr(other, name)
+
+
+class MeanVariance(_Collected):
     """Collects probabilities; gives their mean and population variance.
 
     Parameters
@@ -89,12 +101,6 @@ class MeanVariance:
             self._square[place] += value.astype(np.int64)
             self._count[place] += 1
 
-    def merge(self, other: "MeanVariance") -> None:
-        """Add all that another one collected for the same map."""
-        self._sum += other._sum
-        self._square += other._square
-        self._count += other._count
-
     def result(self, region: Window | None = None) -> Moments:
         """Mean, variance and count of what was added so far, of a region of the map or all of it."""
         here = region.slices if region else np.s_[:, :]
@@ -104,7 +110,7 @@ class MeanVariance:
         return Moments(mean.astype(np.float32), self._count[here].copy(), variance.astype(np.float32))
 
 
-class RankVote:
+class RankVote(_Collected):
     """Collects one vote per prediction, for its most probable class; gives the share of the votes.
 
     Parameters
@@ -136,11 +142,6 @@ class RankVote:
             place = np.s_[y : y + height, x : x + width]
             self._votes[place] += one
             self._count[place] += 1
-
-    def merge(self, other: "RankVote") -> None:
-        """Add all that another one collected for the same map."""
-        self._votes += other._votes
-        self._count += other._count
 
     def result(self, region: Window | None = None) -> Stitched:
         """Share of the votes, and count of what was added so far, of a region of the map or all of it."""

@@ -99,12 +99,8 @@ class BackgroundMesh:
         ]
         (top, bottom), (left, right) = ((side / BLOCK_SIDE).astype(int) for side in sides)
         sums = np.pad(np.cumsum(np.cumsum(self.large.labels > 0, axis=0), axis=1), ((1, 0), (1, 0)))
-        inside = (
-            sums[np.ix_(bottom, right)]
-            - sums[np.ix_(top, right)]
-            - sums[np.ix_(bottom, left)]
-            + sums[np.ix_(top, left)]
-        )
+        tall = sums[bottom] - sums[top]
+        inside = tall[:, right] - tall[:, left]
         return inside > _COVERED * (BOX / BLOCK_SIDE) ** 2
 
     def with_background(self, background: str | float) -> "BackgroundMesh":
@@ -136,9 +132,8 @@ class BackgroundMesh:
         return self._at(self.sigma, x, y)
 
     def _at(self, mesh: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        at = [
-            np.interp(place, middle, np.arange(len(middle))) for place, middle in zip((y, x), self.centers, strict=True)
-        ]
+        places = zip((y, x), self.centers, strict=True)
+        at = [np.interp(place, middle, np.arange(len(middle))) for place, middle in places]
         planes = [ndimage.map_coordinates(plane, at, order=1) for plane in np.moveaxis(mesh, 2, 0)]
         return np.stack(planes, axis=-1).astype(np.float64)
 
@@ -194,12 +189,8 @@ def measure_background(image: SkyImage, labels: np.ndarray | None = None) -> Bac
     """
     has_rms = None if image.rms is None else tuple(bool((image.rms[..., b] > 0).any()) for b in range(image.n_bands))
     near = None if labels is None else near_sources(labels, boxes_of(labels), Window(0, 0, *image.shape))
-    rows = (
-        measure_row(
-            image.cutout(strip), image.shape, has_rms=has_rms, near=None if near is None else near[strip.slices]
-        )
-        for strip in strips(image.shape)
-    )
+    parts = ((image.cutout(strip), None if near is None else near[strip.slices]) for strip in strips(image.shape))
+    rows = (measure_row(part, image.shape, has_rms=has_rms, near=around) for part, around in parts)
     return noise_from_rows(image.shape, rows, has_rms=has_rms, least_tilt=STEEP if near is None else STEEP_SKY)
 
 
@@ -325,9 +316,7 @@ def noise_from_rows(
         slopes = [_filled(mesh[name]) * np.array(steep) for name in ("slope_y", "slope_x")]
         background = np.where(steep, np.nan_to_num(_smoothed_slope(mesh["level"], slopes, centers)), background)
         background, centers = _extended(background, slopes, centers, shape)
-        sigma, floor = (
-            plane if plane is None else np.pad(plane, ((1, 1), (1, 1), (0, 0)), "edge") for plane in (sigma, floor)
-        )
+        sigma, floor = (plane if plane is None else np.pad(plane, _BORDER, "edge") for plane in (sigma, floor))
     return BackgroundMesh(
         shape,
         (centers[0], centers[1]),
@@ -375,13 +364,7 @@ def subtract(
     return replace(image, data=data, valid=valid, rms=rms)
 
 
-def normalize(
-    image: SkyImage,
-    noise: BackgroundMesh,
-    *,
-    window: Window | None = None,
-    out: tuple[np.ndarray, np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+def normalize(image: SkyImage, noise: BackgroundMesh, *, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
     """An image in units of the noise of its sky.
 
     Parameters
@@ -392,8 +375,6 @@ def normalize(
         Noise of the whole image.
     window : Window, optional
         Where ``image`` lies in the whole image; the whole image if not given.
-    out : (numpy.ndarray, numpy.ndarray), optional
-        Arrays to put S/N and validity in; new ones are made if not given.
 
     Returns
     -------
@@ -408,10 +389,9 @@ def normalize(
     in the whole image and not on the window.
     """
     window = _window_of(image, noise, window)
-    snr, valid = out or (np.empty(image.data.shape, np.float32), np.empty(image.data.shape, bool))
+    snr, valid = np.zeros(image.data.shape, np.float32), np.zeros(image.data.shape, bool)
     for b in range(image.n_bands):  # one band at a time: a tile of all of them is large
         if not np.any(noise.sigma[:, :, b] > 0):
-            snr[:, :, b], valid[:, :, b] = 0, False
             continue
         plane, sigma = _seen(image, b, noise, window, sky_noise=True)
         if sigma is not None:
@@ -500,8 +480,7 @@ def _is_steep(boxes: np.ndarray, least: float) -> bool:
     if not np.isfinite(tilt).any() or not np.nanmedian(tilt) > least:
         return False
     # The slope of a sky is alike in neighbouring boxes; slopes of galaxies and of noise are not.
-    changes = [np.hypot(*np.diff(slopes, axis=axis)).ravel() for axis in (1, 2)]
-    change = np.concatenate(changes)
+    change = np.concatenate([np.hypot(*np.diff(slopes, axis=axis)).ravel() for axis in (1, 2)])
     change = change[np.isfinite(change)]
     return not len(change) or float(np.median(change)) < _INCOHERENT * float(np.nanmedian(slope))
 
@@ -528,10 +507,7 @@ def _extended(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """The mesh with values at the edges of the image, as the slopes of the outermost boxes have it."""
     ends = [np.concatenate([[0.0], middle, [n - 1.0]]) for middle, n in zip(centers, shape, strict=True)]
-    wide, (down, right) = (
-        np.pad(background, _BORDER, "edge"),
-        (np.pad(slope, _BORDER, "edge") for slope in slopes),
-    )
+    wide, down, right = (np.pad(mesh, _BORDER, "edge") for mesh in (background, *slopes))
     beyond = [end - np.clip(end, middle[0], middle[-1]) for end, middle in zip(ends, centers, strict=True)]
     wide = wide + down * beyond[0][:, None, None] + right * beyond[1][:, None]
     return wide.astype(np.float32), tuple(ends)
@@ -539,9 +515,8 @@ def _extended(
 
 def _void(boxes: np.ndarray) -> tuple[float, ...]:
     """Values that fill areas without data, of the statistics of all boxes in one band."""
-    values = np.unique(boxes["repeated"][boxes["is_area"]])
     found = []
-    for value in values.tolist():
+    for value in np.unique(boxes["repeated"][boxes["is_area"]]).tolist():
         same = boxes[boxes["repeated"] == value]
         if stands_alone(*(int(same[name].sum()) for name in ("n_repeated", "n_near", "n"))):
             found.append(value)
@@ -557,14 +532,15 @@ def _smoothed(mesh: np.ndarray) -> np.ndarray:
     """3 x 3 median of a mesh ``(y, x, band)`` over its finite values; holes filled from ever larger neighbourhoods."""
     result = mesh
     for _ in range(max(mesh.shape[:2]) + 1):
-        padded = np.pad(result, ((1, 1), (1, 1), (0, 0)), constant_values=np.nan)
+        padded = np.pad(result, _BORDER, constant_values=np.nan)
         around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
         around = around.reshape(*mesh.shape, 9)
         empty = np.isnan(around).all(axis=-1)
         median = np.full(mesh.shape, np.nan, np.float32)
         median[~empty] = np.nanmedian(around[~empty], axis=-1)
         result = median if result is mesh else np.where(np.isnan(result), median, result)
-        if _only_dead_bands(result):
+        holes = np.isnan(result)
+        if (holes.any(axis=(0, 1)) == holes.all(axis=(0, 1))).all():  # only in bands that are nothing but holes
             break
     return result.astype(np.float32)
 
@@ -572,9 +548,3 @@ def _smoothed(mesh: np.ndarray) -> np.ndarray:
 def _filled(mesh: np.ndarray) -> np.ndarray:
     """A mesh with its holes filled from their neighbours, 0 in a band that is nothing but holes."""
     return np.nan_to_num(np.where(np.isnan(mesh), _smoothed(mesh), mesh))
-
-
-def _only_dead_bands(mesh: np.ndarray) -> bool:
-    """True if every hole lies in a band that is nothing but holes."""
-    holes = np.isnan(mesh)
-    return bool((holes.any(axis=(0, 1)) == holes.all(axis=(0, 1))).all())

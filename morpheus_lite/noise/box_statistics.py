@@ -32,23 +32,9 @@ _MOST_SATURATED = 0.25  # of a box: the largest value there is, repeated, is the
 _ALONE = 0.1
 _SIDES_OF_SUMS = (4, 8, 16, 32)
 _QUANTA = 1.5  # scatter of sums, in steps of the data, from which they are nearly Gaussian
-STATISTICS = np.dtype(
-    [
-        ("background", "f4"),
-        ("sigma", "f4"),
-        ("floor", "f4"),
-        ("photons", "f4"),
-        ("repeated", "f4"),
-        ("n_repeated", "i4"),
-        ("n_near", "i4"),
-        ("n", "i4"),
-        ("is_area", "?"),
-        ("level", "f4"),
-        ("spread", "f4"),
-        ("slope_y", "f4"),
-        ("slope_x", "f4"),
-    ]
-)
+_FLOATS = ("background", "sigma", "floor", "photons", "repeated", "level", "spread", "slope_y", "slope_x")
+_COUNTS = ("n_repeated", "n_near", "n")
+STATISTICS = np.dtype([(name, "f4") for name in _FLOATS] + [(name, "i4") for name in _COUNTS] + [("is_area", "?")])
 """What is measured in a box of the mesh, in one band.
 
 ``background`` in data units; ``sigma`` in data units, or those of the RMS plane; ``floor`` of the RMS plane's values,
@@ -57,7 +43,7 @@ that most of ``n`` sampled pixels have, ``n_repeated`` of them, ``n_near`` the n
 whether these lie side by side, with hardly any value next to theirs. ``level`` and ``spread`` are background and sigma
 about a plane that rises by ``slope_y`` and ``slope_x`` per pixel. NaN where unknown.
 """
-UNKNOWN_BOX = np.array((np.nan,) * 5 + (0,) * 3 + (False,) + (np.nan,) * 4, STATISTICS)
+UNKNOWN_BOX = np.array((np.nan,) * len(_FLOATS) + (0,) * len(_COUNTS) + (False,), STATISTICS)
 
 
 def rms_plane(image: SkyImage, part: tuple[slice | int, ...], has_rms: bool | None) -> np.ndarray | None:

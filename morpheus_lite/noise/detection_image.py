@@ -187,15 +187,9 @@ def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float |
             usable = image.valid[:, :, index]
             sky[index].append(image.data[:, :, index][usable & (labels == 0)])
             anything[index].append(image.data[:, :, index][usable])
-    return tuple(
-        None if rms else _scatter(*map(np.concatenate, planes))
-        for rms, *planes in zip(known, sky, anything, strict=True)
-    )
-
-
-def _scatter(sky: np.ndarray, anything: np.ndarray) -> float:
-    pixels = sky if len(sky) else anything
-    return scatter_of(pixels) if len(pixels) else 0.0
+    planes = ((rms, *map(np.concatenate, parts)) for rms, *parts in zip(known, sky, anything, strict=True))
+    pixels = (None if rms else empty if len(empty) else whole for rms, empty, whole in planes)
+    return tuple(None if one is None else scatter_of(one) if len(one) else 0.0 for one in pixels)
 
 
 def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> CorrelatedNoise:
@@ -307,9 +301,9 @@ class DetectionImage:
         noise = self.sigma * np.sqrt(len(common))
         full, part = (max(float(common[:, bands].sum()), 0.0) for bands in (wanted, used))
         expected = np.count_nonzero(wanted) / np.count_nonzero(used)
-        ratio = (
-            (full + noise * np.count_nonzero(wanted)) / (part + noise * np.count_nonzero(used)) if noise else expected
-        )
+        ratio = expected
+        if noise:
+            ratio = (full + noise * np.count_nonzero(wanted)) / (part + noise * np.count_nonzero(used))
         return self._factors(used) * min(ratio, _BRIGHTEST * expected) * np.sqrt(1 / expected)
 
     def _factors(self, bands: np.ndarray) -> np.ndarray:

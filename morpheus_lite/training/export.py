@@ -1,5 +1,6 @@
 """Export of a training run: a model that can be loaded by name or path."""
 
+import csv
 import json
 import logging
 import shutil
@@ -13,15 +14,14 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
 from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.network_config import halo
-from morpheus_lite.models.onepass import build_onepass
+from morpheus_lite.models.networks import build_onepass
 from morpheus_lite.models.registry import ModelInfo, read_info, save_model
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.observation import OWNED_SNR
-from morpheus_lite.training.card import make_card
 from morpheus_lite.training.checkpoint import load_state
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.observed import read_observed
-from morpheus_lite.training.source_scores import improvement
+from morpheus_lite.training.source_scores import Improvement, improvement
 from morpheus_lite.training.validation import (
     ValidationScene,
     has_class,
@@ -85,6 +85,13 @@ def export(
         log.warning("%s cannot be calibrated, %s: %s", config.name, kept, error)
     # thresholds, calibration of sources, training ranges and the like of a model hold for those made from it
     settings = dict(start.settings) if start and config.images else {}
+    found = {
+        "halo": halo(config.model),
+        "factor": config.model.factor,
+        "calibration": calibration.to_dict(),
+        "step": int(numbers["step"]),
+        "validation_loss": numbers["loss"],
+    }
     info = ModelInfo(
         name=config.name,
         kind=KIND,
@@ -94,14 +101,7 @@ def export(
         network=json.loads(json.dumps(config.model.to_dict())),
         pixel_scale=pixel_scale or (start.pixel_scale if start else None),
         licence="BSD-3-Clause",
-        settings=settings
-        | {
-            "halo": halo(config.model),
-            "factor": config.model.factor,
-            "calibration": calibration.to_dict(),
-            "step": int(numbers["step"]),
-            "validation_loss": numbers["loss"],
-        },
+        settings=settings | found,
     )
     better = improvement(run, int(numbers["step"]))
     card = card or make_card(config, info, run / TRAINING_LOG, better)
@@ -168,3 +168,52 @@ def _description(config: TrainingConfig) -> str:
     if config.start and config.images:
         return f"{config.start}, fine-tuned on {len(config.images)} observed image(s)"
     return f"One-pass network trained on simulated fields ({config.name})"
+
+
+_SCORES = {
+    "loss": "loss",
+    "loss_observed": "loss on images",
+    "loss_simulated": "loss on fields",
+    "iou": "IoU source/sky",
+    "ece": "calibration error before calibration",
+    "recall_spheroid": "recall spheroid",
+    "recall_disk": "recall disk",
+    "recall_irregular": "recall irregular",
+    "recall_point_source": "recall point source",
+    "completeness": "completeness, S/N 8-40",
+}
+
+
+def make_card(config: TrainingConfig, info: ModelInfo, log: Path, better: Improvement | None = None) -> str:
+    """Markdown that says what a model was made of.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Of the run.
+    info : ModelInfo
+        Of the model.
+    log : Path
+        The run's ``log.csv``; of a run that started from a model its first row is that model.
+    better : Improvement, optional
+        What became of the held-out sources.
+    """
+    with log.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    best = next(row for row in rows if int(row["step"]) == info.settings["step"])
+    lines = [f"# {config.name}", "", f"{info.description}.", ""]
+    lines += [f"- Bands: {', '.join(info.bands) or 'any'}", f"- Starts from: {config.start or 'random numbers'}"]
+    lines += [f"- Simulated fields: {', '.join(config.fields) or 'none'}"]
+    lines += [f"- Image: {image.name} (held out: {image.held_out})" for image in config.images]
+    lines += [f"- Best of {rows[-1]['step']} steps: {best['step']}", ""]
+    if config.start:
+        lines += ["Scores on what was held out, before and after:", "", "| score | before | after |", "|---|---|---|"]
+        lines += [f"| {name} | {rows[0][key]} | {best[key]} |" for key, name in _SCORES.items() if key in best]
+    else:
+        lines += ["Scores on the validation fields:", "", "| score | |", "|---|---|"]
+        lines += [f"| {name} | {best[key]} |" for key, name in _SCORES.items() if key in best]
+    lines += ["", "The step was chosen with these scores, so they are somewhat too good; test on other images."]
+    if better is not None and config.start:
+        lines += ["", "Each half of the held-out sources at the step that the other half chose:", "", "```text"]
+        lines += [str(better), "```"]
+    return "\n".join(lines) + "\n"

@@ -102,13 +102,8 @@ def score_sources(model: keras.Model, scenes: Sequence[ValidationScene]) -> list
         light = np.where(item.scene.valid, item.scene.signal, 0).sum(axis=2)
         for number, name, pixels in _regions(item):
             weight = np.maximum(light[pixels], 1e-6)
-            found = [
-                *(weight @ shares[pixels]),
-                weight.sum(),
-                (1 - probability[pixels][:, BACKGROUND]).sum(),
-                len(weight),
-            ]
-            sums[item.image, number, name] += found
+            p_source = (1 - probability[pixels][:, BACKGROUND]).sum()
+            sums[item.image, number, name] += [*(weight @ shares[pixels]), weight.sum(), p_source, len(weight)]
     return [
         {"image": image, "source": number, "class": name}
         | {f"p_{kind}": float(s[k] / s[BACKGROUND]) for k, kind in enumerate(SOURCE_CLASSES)}
@@ -164,11 +159,8 @@ def improvement(run: str | Path, step: int) -> Improvement | None:
         after[half::2] = right[best, half::2]
     before = right[0]
     kinds = np.array([key[0] for key in keys])
-    counts = {
-        name: (int((kinds == name).sum()), int(before[kinds == name].sum()), int(after[kinds == name].sum()))
-        for name in CLASSES
-        if (kinds == name).any()
-    }
+    own = {name: kinds == name for name in CLASSES if (kinds == name).any()}
+    counts = {name: (int(n.sum()), int(before[n].sum()), int(after[n].sum())) for name, n in own.items()}
     return Improvement(step, counts, int((after & ~before).sum()), int((before & ~after).sum()))
 
 

@@ -207,7 +207,7 @@ def test_an_error_in_the_model_stops_the_run():
     with pytest.raises(RuntimeError, match="no more memory"):
         classify_windows(image_of((60, 60)), Failing(), stride=1, batch_size=1, workers=2)
     assert len(calls) < 20
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("morpheus-predict")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("morpheus")]
 
 
 def test_progress_counts_windows():

@@ -6,8 +6,7 @@ from scipy.signal import fftconvolve
 
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.network_input import Bands
-from morpheus_lite.inference.wings import WinglessBands, has_wings, wing_kernel
+from morpheus_lite.inference.network_input import Bands, WinglessBands, has_wings, wing_kernel
 from morpheus_lite.io import open_image
 from morpheus_lite.noise.overview import measure_sections
 from tests.star_fields import seen, star_grid
