@@ -29,6 +29,76 @@ _RADII = {"arcsec": (0.25, 0.5, 1.0), "pixel": (3.0, 5.0, 10.0)}
 class MeasureOptions:
     """Options of `~morpheus_lite.catalog.measure`.
 
+    Parameters
+    ----------
+    photometry
+        Kron, aperture and total fluxes and radii.
+    structure
+        Concentration, asymmetry, Gini, M20, Petrosian radius.
+
+        Needs photometry.
+    aperture_radii
+        Radii of the apertures.
+
+        Pixels are for images without a WCS.
+    aperture_unit
+        Unit of the apertures and the PSF.
+    kron_scale
+        Semi-axis of the Kron ellipse.
+
+        See Kron (1980).
+    kron_min_radius
+        Least first moment of the ellipse.
+    psf_fwhm
+        FWHM of the PSF behind total fluxes.
+
+        It is in the unit of the apertures (arcsec, or pixels without a WCS). Not given, each band takes its PSF, or
+        what is usual for its filter; where none is known, all widths are tried.
+    psf
+        PSF of a band: FWHM and index, or an image.
+
+        The FWHM is in the unit of the apertures, unless it ends in ``px`` or ``arcsec``; the file is an image of a
+        star, on the pixels of the image unless it has a scale of its own. If it is wider than 3.5 px, one-pass models
+        see the image binned.
+    match_psf
+        Add aperture fluxes on one PSF, the widest, for colours.
+
+        The columns are ``matched_flux_<radius>_<band>``; NaN in bands whose PSF (FWHM and index) is neither given nor
+        measured on stars. Without this they are there where the PSFs of several bands are given. Needs photometry.
+    gain
+        Electrons per data unit.
+
+        The photon noise of the sources is added to the errors; RMS planes are taken to hold it.
+    deblended_flux
+        Add fluxes in which the pieces of a source share its pixels.
+
+        The columns are ``shared_flux_<band>``. Needs photometry.
+    background
+        Subtract a mesh, nothing or a level.
+
+        A mesh has boxes of 128 pixels; a level is in data units.
+    local_background
+        Subtract what is left of the sky around each source.
+    saturation
+        Data value of saturated pixels, and up.
+    min_class_confidence
+        Least probability of a class that is named.
+
+        Below it ``morphology`` is ``uncertain``; 0 always names the most probable class.
+    class_prior
+        Shares of the classes in the sky, or equal.
+
+        For models with a calibration of sources, whose own shares ``meta['class_prior']`` states. A number for each of
+        the four source classes; their sum does not matter.
+    largest_side
+        Longest source measured beyond its segment.
+
+        Longer ones get NaN there, and the flag TOO_LARGE.
+    outside_domain
+        Set the flag OUTSIDE_DOMAIN of every source: whoever ran the model knows.
+
+        It is set too where the provenance of the class maps says that the image lies outside (``domain``).
+
     Raises
     ------
     OptionError
@@ -40,97 +110,30 @@ class MeasureOptions:
     ('2px', '4px')
     """
 
-    photometry: bool = option(True, "Kron, aperture and total fluxes and radii.")
-    structure: bool = option(True, "Concentration, asymmetry, Gini, M20, Petrosian radius.", more="Needs photometry.")
+    photometry: bool = True
+    structure: bool = True
     aperture_radii: tuple[float, ...] | None = option(
-        None,
-        "Radii of the apertures.",
-        unset="0.25,0.5,1 arcsec, or 3,5,10 px",
-        more="Pixels are for images without a WCS.",
-        metavar="R,R,...",
-        above=0,
-        length=(1, None),
+        None, unset="0.25,0.5,1 arcsec, or 3,5,10 px", metavar="R,R,...", above=0, length=(1, None)
     )
-    aperture_unit: str = option("arcsec", "Unit of the apertures and the PSF.", choices=APERTURE_UNITS)
-    kron_scale: float = option(
-        2.5, "Semi-axis of the Kron ellipse.", more="See Kron (1980).", above=0, unit="first moments", metavar="R"
-    )
-    kron_min_radius: float = option(1.4, "Least first moment of the ellipse.", above=0, unit="source axes", metavar="R")
-    psf_fwhm: float | None = option(
-        None,
-        "FWHM of the PSF behind total fluxes.",
-        unset="each band's own",
-        more="It is in the unit of the apertures (arcsec, or pixels without a WCS). Not given, each band takes its "
-        "PSF, or what is usual for its filter; where none is known, all widths are tried.",
-        above=0,
-    )
+    aperture_unit: str = option("arcsec", choices=APERTURE_UNITS)
+    kron_scale: float = option(2.5, above=0, unit="first moments", metavar="R")
+    kron_min_radius: float = option(1.4, above=0, unit="source axes", metavar="R")
+    psf_fwhm: float | None = option(None, unset="each band's own", above=0)
     psf: float | str | Mapping[str, float | str] | None = option(
-        None,
-        "PSF of a band: FWHM and index, or an image.",
-        unset="its stars'",
-        more="The FWHM is in the unit of the apertures, unless it ends in ``px`` or ``arcsec``; the file is an image "
-        "of a star, on the pixels of the image unless it has a scale of its own. If it is wider than 3.5 px, one-pass "
-        "models see the image binned.",
-        metavar="[NAME=]FWHM[,BETA]|FILE",
+        None, unset="its stars'", metavar="[NAME=]FWHM[,BETA]|FILE"
     )
-    match_psf: bool = option(
-        False,
-        "Add aperture fluxes on one PSF, the widest, for colours.",
-        more="The columns are ``matched_flux_<radius>_<band>``; NaN in bands whose PSF (FWHM and index) is neither "
-        "given nor measured on stars. Without this they are there where the PSFs of several bands are given. Needs "
-        "photometry.",
-    )
+    match_psf: bool = False
     gain: float | Mapping[str, float] | None = option(
-        None,
-        "Electrons per data unit.",
-        unset="the header's, unless there is an RMS",
-        more="The photon noise of the sources is added to the errors; RMS planes are taken to hold it.",
-        metavar="[NAME=]E",
-        above=0,
+        None, unset="the header's, unless there is an RMS", metavar="[NAME=]E", above=0
     )
-    deblended_flux: bool = option(
-        False,
-        "Add fluxes in which the pieces of a source share its pixels.",
-        more="The columns are ``shared_flux_<band>``. Needs photometry.",
-    )
-    background: str | float | None = option(
-        None,
-        "Subtract a mesh, nothing or a level.",
-        unset="mesh; none with votes",
-        more="A mesh has boxes of 128 pixels; a level is in data units.",
-        metavar="mesh|none|LEVEL",
-    )
-    local_background: bool = option(False, "Subtract what is left of the sky around each source.")
-    saturation: float | None = option(None, "Data value of saturated pixels, and up.", unset="SATURATE")
-    min_class_confidence: float = option(
-        0.5,
-        "Least probability of a class that is named.",
-        more="Below it ``morphology`` is ``uncertain``; 0 always names the most probable class.",
-        low=0,
-        high=1,
-        metavar="P",
-    )
-    class_prior: str | Mapping[str, float] | None = option(
-        None,
-        "Shares of the classes in the sky, or equal.",
-        unset="the model's",
-        more="For models with a calibration of sources, whose own shares ``meta['class_prior']`` states. A number for "
-        "each of the four source classes; their sum does not matter.",
-        metavar="CLASS=P,...|equal",
-    )
-    largest_side: int = option(
-        1024,
-        "Longest source measured beyond its segment.",
-        more="Longer ones get NaN there, and the flag TOO_LARGE.",
-        low=1,
-        unit="pixels",
-    )
-    outside_domain: bool = option(
-        False,
-        "Set the flag OUTSIDE_DOMAIN of every source: whoever ran the model knows.",
-        more="It is set too where the provenance of the class maps says that the image lies outside (``domain``).",
-        flag="",
-    )
+    deblended_flux: bool = False
+    background: str | float | None = option(None, unset="mesh; none with votes", metavar="mesh|none|LEVEL")
+    local_background: bool = False
+    saturation: float | None = option(None, unset="SATURATE")
+    min_class_confidence: float = option(0.5, low=0, high=1, metavar="P")
+    class_prior: str | Mapping[str, float] | None = option(None, unset="the model's", metavar="CLASS=P,...|equal")
+    largest_side: int = option(1024, low=1, unit="pixels")
+    outside_domain: bool = option(False, flag="")
 
     def __post_init__(self) -> None:
         if isinstance(self.gain, Mapping):

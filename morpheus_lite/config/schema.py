@@ -31,9 +31,7 @@ _LARGEST = 2**53
 
 def option(
     default: Any = dataclasses.MISSING,
-    help: str = "",
     *,
-    more: str = "",
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -49,16 +47,12 @@ def option(
     prefix: str | None = None,
     effect: str | None = None,
 ) -> Any:
-    """Declare a field of a dataclass of options.
+    """Declare a field of a dataclass of options; what it means is for the docstring of the dataclass to say.
 
     Parameters
     ----------
     default : object
         Default of the field; without it the option is required. A type is called for it.
-    help : str
-        One line for ``--help`` and the documentation.
-    more : str
-        What else the documentation says.
     low, high : float, optional
         Bounds of the number, or of every number in a list; the bound itself is allowed.
     above, below : float, optional
@@ -273,21 +267,34 @@ def chosen(options: Any) -> dict[str, Any]:
     return {name: value for name, value, default in both if value != default}
 
 
+_SECTIONS = re.compile(r"(.*?\n\nParameters\n-+\n)(.*?)((?:\n\n\w+\n---.*)?)", re.DOTALL)
+"""What stands before the entries of the parameters in a docstring, the entries, and what follows them."""
+
+
 def documented(cls: type[Options]) -> type[Options]:
-    """Add a section of parameters to the docstring of a dataclass of options: what its fields declare."""
-    text = inspect.cleandoc(cls.__doc__ or "")
-    head, *rest = re.split(r"\n\n(?=\w+\n---)", text, maxsplit=1)
-    lines = ["Parameters", "----------"]
-    hints = _hints(cls)
+    """Take the help of the fields of a dataclass of options from its docstring, and add there what the fields declare.
+
+    The first paragraph of a parameter is the line for ``--help``, further ones are for the documentation alone.
+    """
+    sections = _SECTIONS.fullmatch(inspect.cleandoc(cls.__doc__ or ""))
+    if sections is None:  # Python runs without docstrings
+        return cls
+    entries = (entry.partition("\n") for entry in re.split(r"\n(?=\w)", sections[2]))
+    texts = {name: [" ".join(part.split()) for part in text.split("\n\n")] for name, _, text in entries}
+    hints, lines = _hints(cls), []
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name in texts:  # the others are those of the dataclass that it extends
+            line, *more = texts[field.name]
+            given = {"help": line, "more": " ".join(more)} if more else {"help": line}
+            field.metadata = types.MappingProxyType(given | dict(field.metadata))
         hint, bounds, default = hints[field.name], field.metadata, field.default
         kind = getattr(hint, "__name__", "") if dataclasses.is_dataclass(hint) else _expected(hint, bounds)
         is_stated = default is not None and default is not dataclasses.MISSING
         state = ", optional" if default is None else f", default {default!r}" if is_stated else ""
         unset = f"None: {bounds['unset']}." if "unset" in bounds else ""
         lines += [f"{field.name} : {kind}{state}"]
-        lines += [f"    {' '.join(filter(None, (bounds.get('help'), unset, bounds.get('more'))))}"]
-    cls.__doc__ = "\n\n".join([head, "\n".join(lines), *rest])
+        lines += [f"    {' '.join(filter(None, (bounds['help'], unset, bounds.get('more'))))}"]
+    cls.__doc__ = sections[1] + "\n".join(lines) + sections[3]
     return cls
 
 

@@ -19,32 +19,39 @@ LEAST_MEMORY = 200_000_000
 @documented
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Cluster that a survey runs on."""
+    """Cluster that a survey runs on.
 
-    workers: int | None = option(
-        None,
-        "Worker processes here; 0: this process.",
-        unset="one per two cores",
-        more="They share its cores.",
-        low=0,
-        high=1024,
-        metavar="N",
-        group="Cluster",
-    )
-    scheduler: str | None = option(
-        None, "A Dask scheduler that runs, such as tcp://host:8786.", more="It has its own workers.", metavar="ADDRESS"
-    )
-    memory_limit: str | int | None = option(
-        None,
-        "Memory of each worker process, such as 4GB.",
-        unset="its share",
-        more="One that takes more is ended, and its tile tried again.",
-        metavar="SIZE",
-    )
-    dashboard: str = option("127.0.0.1:0", "Where Dask's dashboard listens; port 0: any.", metavar="HOST:PORT")
-    tls_ca: str | None = option(None, "Certificate authority, for a scheduler at tls://.", metavar="FILE")
-    tls_cert: str | None = option(None, "This client's certificate.", metavar="FILE")
-    tls_key: str | None = option(None, "This client's key.", metavar="FILE")
+    Parameters
+    ----------
+    workers
+        Worker processes here; 0: this process.
+
+        They share its cores.
+    scheduler
+        A Dask scheduler that runs, such as tcp://host:8786.
+
+        It has its own workers.
+    memory_limit
+        Memory of each worker process, such as 4GB.
+
+        One that takes more is ended, and its tile tried again.
+    dashboard
+        Where Dask's dashboard listens; port 0: any.
+    tls_ca
+        Certificate authority, for a scheduler at tls://.
+    tls_cert
+        This client's certificate.
+    tls_key
+        This client's key.
+    """
+
+    workers: int | None = option(None, unset="one per two cores", low=0, high=1024, metavar="N", group="Cluster")
+    scheduler: str | None = option(None, metavar="ADDRESS")
+    memory_limit: str | int | None = option(None, unset="its share", metavar="SIZE")
+    dashboard: str = option("127.0.0.1:0", metavar="HOST:PORT")
+    tls_ca: str | None = option(None, metavar="FILE")
+    tls_cert: str | None = option(None, metavar="FILE")
+    tls_key: str | None = option(None, metavar="FILE")
 
     def __post_init__(self) -> None:
         check(self)
@@ -97,30 +104,35 @@ def _check_dashboard(address: str) -> None:
 @documented
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a run."""
+    """Options of a run.
 
-    noise: str = option(
-        "survey",
-        "Noise of a tile: of the survey, or its own.",
-        more="survey: tiles that overlap or touch on one pixel grid are one image, with one background, noise and PSF, "
-        "and every source is measured on all of them. tile: each tile is an image of its own.",
-        choices=("survey", "tile"),
-        group="Run",
-    )
-    retries: int = option(2, "Further tries of a tile that failed.", low=0, high=1000, metavar="N")
-    tile_timeout: float | None = option(
-        None, "End a worker that is at one tile for longer.", unset="wait", above=0, unit="seconds"
-    )
-    verify: bool = option(False, "Compare the checksums of products that are there.")
-    merge: bool = option(True, "Merge the tiles' catalogues to one.")
-    tile_size: int | None = option(
-        4096,
-        "Cut images with a longer side into squares.",
-        more="Separate workers classify them; sources are found and measured as if the image were whole. None: cut "
-        "nothing.",
-        low=1,
-        unit="pixels",
-    )
+    Parameters
+    ----------
+    noise
+        Noise of a tile: of the survey, or its own.
+
+        survey: tiles that overlap or touch on one pixel grid are one image, with one background, noise and PSF, and
+        every source is measured on all of them. tile: each tile is an image of its own.
+    retries
+        Further tries of a tile that failed.
+    tile_timeout
+        End a worker that is at one tile for longer.
+    verify
+        Compare the checksums of products that are there.
+    merge
+        Merge the tiles' catalogues to one.
+    tile_size
+        Cut images with a longer side into squares.
+
+        Separate workers classify them; sources are found and measured as if the image were whole. None: cut nothing.
+    """
+
+    noise: str = option("survey", choices=("survey", "tile"), group="Run")
+    retries: int = option(2, low=0, high=1000, metavar="N")
+    tile_timeout: float | None = option(None, unset="wait", above=0, unit="seconds")
+    verify: bool = False
+    merge: bool = True
+    tile_size: int | None = option(4096, low=1, unit="pixels")
 
     def __post_init__(self) -> None:
         check(self)

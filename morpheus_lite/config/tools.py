@@ -10,21 +10,39 @@ _LARGEST = 2**31 - 1
 @documented
 @dataclass(frozen=True)
 class SimulateOptions:
-    """Options of ``morpheus simulate``."""
+    """Options of ``morpheus simulate``.
 
-    seed: int = option(help="Seed of the first field; the next have the next.", low=0, high=_LARGEST)
-    count: int = option(1, "How many fields.", low=1, high=_LARGEST)
-    shape: tuple[int, int] = option(
-        (512, 512), "Size of a field.", low=32, high=32768, unit="pixels", metavar="HEIGHT WIDTH"
-    )
-    pixel_scale: float = option(0.06, "Side of a pixel.", above=0, unit="arcsec")
-    bands: tuple[str, ...] = option(
-        ("F160W", "F125W", "F606W", "F850LP"), "Filters.", length=(1, None), metavar="A,B,..."
-    )
-    depth: float = option(1.0, "Noise relative to GOODS-S deep.", above=0)
-    conditions: str = option("plain", "Gaussian noise only, or all that training draws.", choices=("plain", "random"))
-    training: bool = option(False, "Write fields for morpheus train (.npz, without noise).")
-    overwrite: bool = option(False, "Replace files that exist.")
+    Parameters
+    ----------
+    seed
+        Seed of the first field; the next have the next.
+    count
+        How many fields.
+    shape
+        Size of a field.
+    pixel_scale
+        Side of a pixel.
+    bands
+        Filters.
+    depth
+        Noise relative to GOODS-S deep.
+    conditions
+        Gaussian noise only, or all that training draws.
+    training
+        Write fields for morpheus train (.npz, without noise).
+    overwrite
+        Replace files that exist.
+    """
+
+    seed: int = option(low=0, high=_LARGEST)
+    count: int = option(1, low=1, high=_LARGEST)
+    shape: tuple[int, int] = option((512, 512), low=32, high=32768, unit="pixels", metavar="HEIGHT WIDTH")
+    pixel_scale: float = option(0.06, above=0, unit="arcsec")
+    bands: tuple[str, ...] = option(("F160W", "F125W", "F606W", "F850LP"), length=(1, None), metavar="A,B,...")
+    depth: float = option(1.0, above=0)
+    conditions: str = option("plain", choices=("plain", "random"))
+    training: bool = False
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         check(self)
@@ -33,11 +51,21 @@ class SimulateOptions:
 @documented
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """Options of ``morpheus calibrate``."""
+    """Options of ``morpheus calibrate``.
 
-    sources: bool = option(False, "Calibrate the sources of the catalogue; else the pixels.")
-    bias: str = option("sky", "What to fit beside the temperature.", choices=("none", "sky", "classes"))
-    seed: int = option(0, "Which pixels are drawn.", low=0, high=_LARGEST)
+    Parameters
+    ----------
+    sources
+        Calibrate the sources of the catalogue; else the pixels.
+    bias
+        What to fit beside the temperature.
+    seed
+        Which pixels are drawn.
+    """
+
+    sources: bool = False
+    bias: str = option("sky", choices=("none", "sky", "classes"))
+    seed: int = option(0, low=0, high=_LARGEST)
 
     def __post_init__(self) -> None:
         check(self)
@@ -46,17 +74,24 @@ class CalibrateOptions:
 @documented
 @dataclass(frozen=True)
 class ExportOptions:
-    """Options of ``morpheus export``."""
+    """Options of ``morpheus export``.
 
-    format: str = option("onnx", "Format of the file.", choices=("onnx",))
-    with_normalization: bool = option(False, "Normalise in the graph: it takes data, background and noise.")
-    sourcextractor_tile: int | None = option(
-        None,
-        "For SourceXtractor++: one band, tiles of this side (544 or more).",
-        flag="sourcextractor",
-        metavar="TILE",
-    )
-    overwrite: bool = option(False, "Replace a file that exists.")
+    Parameters
+    ----------
+    format
+        Format of the file.
+    with_normalization
+        Normalise in the graph: it takes data, background and noise.
+    sourcextractor_tile
+        For SourceXtractor++: one band, tiles of this side (544 or more).
+    overwrite
+        Replace a file that exists.
+    """
+
+    format: str = option("onnx", choices=("onnx",))
+    with_normalization: bool = False
+    sourcextractor_tile: int | None = option(None, flag="sourcextractor", metavar="TILE")
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         check(self)

@@ -30,43 +30,57 @@ FINE_TUNING_STAGE = {"patch": 96, "batch": 16}
 @documented
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Composition of a batch in one stage of training."""
+    """Composition of a batch in one stage of training.
 
-    until: int | None = option(None, "Step at which the next stage begins; None for the rest of the training.", low=1)
-    patch: int = option(160, "Side of a patch in pixels, a multiple of the network's pooling.", low=1, high=4096)
-    batch: int = option(8, "Patches per step.", low=1, high=4096)
-    per_scene: int = option(8, "Patches cut from one noise realisation of one field.", low=1, high=4096)
-    pool: int = option(96, "Patches kept in memory and shuffled.", low=1, high=65536)
-    bright: float = option(0.62, "Share of patches centred on a source bright enough to classify.", low=0)
-    faint: float = option(0.18, "Share centred on a faint one.", low=0)
-    large: float = option(0.07, "Share centred on one of the largest.", low=0)
-    anywhere: float = option(0.13, "Share of patches anywhere.", low=0)
-    classes: tuple[float, ...] = option(
-        (1.0, 1.0, 1.0, 1.0), "Shares of the four classes of source among the bright centres.", low=0, length=(4, 4)
-    )
-    bright_snr: float = option(
-        40.0, "Signal-to-noise ratio of a source, all bands together, from which its class can be told.", low=0
-    )
-    styles: tuple[float, ...] = option(
-        (0.35, 0.15, 0.5),
-        'Shares of the conditions ``"deep"``, ``"matched"`` and ``"free"`` (see `morpheus_lite.training.conditions`).',
-        low=0,
-        length=(3, 3),
-    )
-    drop_bands: float = option(0.45, "Share of patches with one or more bands missing.", low=0, high=1)
-    cutouts: float = option(
-        0.1,
-        "Share of patches that hold a small cut-out of a simulated field around one source, and no data around it.",
-        low=0,
-        high=1,
-    )
-    edges: float = option(
-        0.25,
-        "Share of patches that the edge of an image crosses: sources that it cuts are few in a field, and "
-        "many in tiles.",
-        low=0,
-        high=1,
-    )
+    Parameters
+    ----------
+    until
+        Step at which the next stage begins; None for the rest of the training.
+    patch
+        Side of a patch in pixels, a multiple of the network's pooling.
+    batch
+        Patches per step.
+    per_scene
+        Patches cut from one noise realisation of one field.
+    pool
+        Patches kept in memory and shuffled.
+    bright
+        Share of patches centred on a source bright enough to classify.
+    faint
+        Share centred on a faint one.
+    large
+        Share centred on one of the largest.
+    anywhere
+        Share of patches anywhere.
+    classes
+        Shares of the four classes of source among the bright centres.
+    bright_snr
+        Signal-to-noise ratio of a source, all bands together, from which its class can be told.
+    styles
+        Shares of the conditions ``"deep"``, ``"matched"`` and ``"free"`` (see `morpheus_lite.training.conditions`).
+    drop_bands
+        Share of patches with one or more bands missing.
+    edges
+        Share of patches that the edge of an image crosses: sources that it cuts are few in a field, and many in tiles.
+    cutouts
+        Share of patches that hold a small cut-out of a simulated field around one source, and no data around it.
+    """
+
+    until: int | None = option(None, low=1)
+    patch: int = option(160, low=1, high=4096)
+    batch: int = option(8, low=1, high=4096)
+    per_scene: int = option(8, low=1, high=4096)
+    pool: int = option(96, low=1, high=65536)
+    bright: float = option(0.62, low=0)
+    faint: float = option(0.18, low=0)
+    large: float = option(0.07, low=0)
+    anywhere: float = option(0.13, low=0)
+    classes: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0), low=0, length=(4, 4))
+    bright_snr: float = option(40.0, low=0)
+    styles: tuple[float, ...] = option((0.35, 0.15, 0.5), low=0, length=(3, 3))
+    drop_bands: float = option(0.45, low=0, high=1)
+    edges: float = option(0.25, low=0, high=1)
+    cutouts: float = option(0.1, low=0, high=1)
 
     def __post_init__(self) -> None:
         check(self)
@@ -81,53 +95,63 @@ class SamplingConfig:
 @documented
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A training run."""
+    """A training run.
 
-    name: str = option(help="Name of the weights.", length=(1, 200))
-    model: OnePassConfig = option(
-        help="The network; in TOML it may be left out where there is a ``start``, and is that model's."
-    )
-    fields: tuple[str, ...] = option(
-        (),
-        "Glob patterns of the simulated fields (``.npz``) to train on, relative to the configuration file. "
-        "They may be empty where there are images.",
-    )
-    validation: tuple[str, ...] = option((), "The same of the fields to validate on.")
-    images: tuple[ImageConfig, ...] = option((), "Observed images to train on; ``[[images]]`` in TOML.")
-    simulated: float = option(
-        0.5,
-        "Share of the patches, and of the validation loss, that are of simulated fields where there are "
-        "images too, so that what the images do not show is not forgotten.",
-        above=0,
-        below=1,
-    )
-    stages: tuple[SamplingConfig, ...] = option(
-        (SamplingConfig(),),
-        "What batches are made of, one stage after the other; ``[[stages]]`` in TOML.",
-        length=(1, None),
-    )
-    loss: str = option("factored", "See `morpheus_lite.models.losses`.", choices=LOSSES)
-    steps: int = option(
-        6000,
-        "Batches in all; the learning rate falls to 1 % of ``learning_rate`` over them, along a cosine.",
-        low=1,
-        high=10**9,
-    )
-    warmup: int = option(200, "Steps over which the learning rate rises at the start.", low=0, high=10**9)
-    learning_rate: float = option(1.5e-3, "Peak learning rate of Adam.", above=0, high=1)
-    average: float = option(
-        0.998, "Decay per step of the running mean of the weights, which is what is validated and kept.", low=0, below=1
-    )
-    checkpoint_every: int = option(500, "Steps between checkpoints with validation.", low=1, high=10**9)
-    patience: int = option(6, "Checkpoints without a better validation loss before training stops.", low=1, high=10**9)
-    seed: int = option(1, "Seed of weights, patches and noise.", low=0, high=2**32 - 1)
-    start: str | None = option(
-        None,
-        "Name or directory of a model to start from, for fine-tuning; arrays that its network does not have, "
-        "or has in another shape, start at random. With images too, the defaults in TOML are those of "
-        "`FINE_TUNING`.",
-        length=(1, None),
-    )
+    Parameters
+    ----------
+    name
+        Name of the weights.
+    model
+        The network; in TOML it may be left out where there is a ``start``, and is that model's.
+    fields
+        Glob patterns of the simulated fields (``.npz``) to train on, relative to the configuration file. They may be
+        empty where there are images.
+    validation
+        The same of the fields to validate on.
+    images
+        Observed images to train on; ``[[images]]`` in TOML.
+    simulated
+        Share of the patches, and of the validation loss, that are of simulated fields where there are images too, so
+        that what the images do not show is not forgotten.
+    stages
+        What batches are made of, one stage after the other; ``[[stages]]`` in TOML.
+    loss
+        See `morpheus_lite.models.losses`.
+    steps
+        Batches in all; the learning rate falls to 1 % of ``learning_rate`` over them, along a cosine.
+    warmup
+        Steps over which the learning rate rises at the start.
+    learning_rate
+        Peak learning rate of Adam.
+    average
+        Decay per step of the running mean of the weights, which is what is validated and kept.
+    checkpoint_every
+        Steps between checkpoints with validation.
+    patience
+        Checkpoints without a better validation loss before training stops.
+    seed
+        Seed of weights, patches and noise.
+    start
+        Name or directory of a model to start from, for fine-tuning; arrays that its network does not have, or has in
+        another shape, start at random. With images too, the defaults in TOML are those of `FINE_TUNING`.
+    """
+
+    name: str = option(length=(1, 200))
+    model: OnePassConfig
+    fields: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    images: tuple[ImageConfig, ...] = ()
+    simulated: float = option(0.5, above=0, below=1)
+    stages: tuple[SamplingConfig, ...] = option((SamplingConfig(),), length=(1, None))
+    loss: str = option("factored", choices=LOSSES)
+    steps: int = option(6000, low=1, high=10**9)
+    warmup: int = option(200, low=0, high=10**9)
+    learning_rate: float = option(1.5e-3, above=0, high=1)
+    average: float = option(0.998, low=0, below=1)
+    checkpoint_every: int = option(500, low=1, high=10**9)
+    patience: int = option(6, low=1, high=10**9)
+    seed: int = option(1, low=0, high=2**32 - 1)
+    start: str | None = option(None, length=(1, None))
 
     def __post_init__(self) -> None:
         check(self)

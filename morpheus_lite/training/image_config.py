@@ -29,52 +29,64 @@ PlaneSource = str | Mapping[str, str]
 class ImageConfig:
     """An observed image to train on, ``[[images]]`` in TOML. Paths are relative to the configuration file.
 
+    Parameters
+    ----------
+    image
+        FITS file with all bands, ``FILE[EXT]`` too, or a table from band to file.
+    labels
+        FITS file with the label map, 0 for sky. Needed with ``classes`` and ``corrections``; without it a class map's
+        own segmentation or its connected source pixels are taken, and sources of a list are labelled by thresholding
+        around them.
+    classes
+        Table with a row for each label whose class is known: ``label``, and ``class`` or ``p_spheroid`` ... A catalogue
+        of this package is one.
+    class_map
+        FITS file with a class for each pixel: the maps that ``morpheus classify`` writes, or a plane of whole numbers
+        in the order of `morpheus_lite.core.classes.CLASSES`, others where not known.
+    sources
+        Table with ``x, y`` (0-based pixels) or ``ra, dec`` (degrees, ICRS), and ``class`` or ``p_spheroid`` ...
+    corrections
+        File of corrections that the report saved; ``labels`` are then the class maps of the same run. Sources that
+        nobody corrected or confirmed teach what is source and what is sky, but no class.
+    unlabelled
+        FITS file with a mask, not 0 where nothing is known: no pixel there counts.
+    rms
+        Plane of noise, where it is not in the image's file.
+    weight
+        Plane of inverse variance, likewise.
+    dq
+        Mask of bad pixels, likewise; none: do without.
+    dq_bits
+        Bits of the masks that are bad, as ``--dq-bits``.
+    zero_points
+        AB magnitude of one data unit, or one per band.
+    held_out
+        Which part is never trained on, but validated and calibrated with: a side and a fraction such as ``"right
+        0.25"``, a share of the sources whose class is known with the sky around them, such as ``"sources 0.3"``,
+        ``"all"`` or ``"none"``.
+    share
+        How often patches are cut from this image, compared with the others.
+
     Raises
     ------
     OptionError
         Classes are not given in exactly one way, or a value is impossible.
     """
 
-    image: PlaneSource = option(
-        help="FITS file with all bands, ``FILE[EXT]`` too, or a table from band to file.", length=(1, None)
-    )
-    labels: str | None = option(
-        None,
-        "FITS file with the label map, 0 for sky. Needed with ``classes`` and ``corrections``; without it a class "
-        "map's own segmentation or its connected source pixels are taken, and sources of a list are labelled by "
-        "thresholding around them.",
-    )
-    classes: str | None = option(
-        None,
-        "Table with a row for each label whose class is known: ``label``, and ``class`` or ``p_spheroid`` ... "
-        "A catalogue of this package is one.",
-    )
-    class_map: str | None = option(
-        None,
-        "FITS file with a class for each pixel: the maps that ``morpheus classify`` writes, or a plane of "
-        "whole numbers in the order of `morpheus_lite.core.classes.CLASSES`, others where not known.",
-    )
-    sources: str | None = option(
-        None, "Table with ``x, y`` (0-based pixels) or ``ra, dec`` (degrees, ICRS), and ``class`` or ``p_spheroid`` ..."
-    )
-    corrections: str | None = option(
-        None,
-        "File of corrections that the report saved; ``labels`` are then the class maps of the same run. Sources that "
-        "nobody corrected or confirmed teach what is source and what is sky, but no class.",
-    )
-    unlabelled: str | None = option(None, "FITS file with a mask, not 0 where nothing is known: no pixel there counts.")
-    rms: PlaneSource | None = option(None, "Plane of noise, where it is not in the image's file.")
-    weight: PlaneSource | None = option(None, "Plane of inverse variance, likewise.")
-    dq: PlaneSource | None = option(None, "Mask of bad pixels, likewise; none: do without.")
-    dq_bits: str | int | None = option(None, "Bits of the masks that are bad, as ``--dq-bits``.")
-    zero_points: float | Mapping[str, float] | None = option(None, "AB magnitude of one data unit, or one per band.")
-    held_out: str = option(
-        "right 0.25",
-        "Which part is never trained on, but validated and calibrated with: a side and a fraction such as "
-        '``"right 0.25"``, a share of the sources whose class is known with the sky around them, such as '
-        '``"sources 0.3"``, ``"all"`` or ``"none"``.',
-    )
-    share: float = option(1.0, "How often patches are cut from this image, compared with the others.", above=0)
+    image: PlaneSource = option(length=(1, None))
+    labels: str | None = None
+    classes: str | None = None
+    class_map: str | None = None
+    sources: str | None = None
+    corrections: str | None = None
+    unlabelled: str | None = None
+    rms: PlaneSource | None = None
+    weight: PlaneSource | None = None
+    dq: PlaneSource | None = None
+    dq_bits: str | int | None = None
+    zero_points: float | Mapping[str, float] | None = None
+    held_out: str = "right 0.25"
+    share: float = option(1.0, above=0)
 
     def __post_init__(self) -> None:
         check(self)
