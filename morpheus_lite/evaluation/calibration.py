@@ -160,15 +160,9 @@ def fit_temperature(
             f"the temperature runs off to {1 / sharpness:.3g}: {len(truth)} rows of truth do not limit it (every "
             "prediction right, or none better than chance); use more fields, or fainter and more varied sources"
         )
-    return Calibration(
-        temperature=float(1 / sharpness),
-        bias=() if bias == "none" else tuple(float(shift) for shift in shifts),
-        fitted={
-            "n_pixels": len(truth),
-            "log_loss_before": round(loss(start)[0], 6),
-            "log_loss_after": round(float(found.fun), 6),
-        },
-    )
+    losses = {"log_loss_before": round(loss(start)[0], 6), "log_loss_after": round(float(found.fun), 6)}
+    biases = () if bias == "none" else tuple(shifts.tolist())
+    return Calibration(float(1 / sharpness), biases, {"n_pixels": len(truth), **losses})
 
 
 def _checked(probability: np.ndarray, truth: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, ...]:

@@ -218,27 +218,18 @@ def _pull_tables(scores: Scores) -> list[str]:
 
 def _bin(row: dict[str, Any]) -> str:
     low, high = row["magnitude"]
-    if not (math.isfinite(low) or math.isfinite(high)):
-        return "all"
-    if not math.isfinite(low):
-        return f"< {high:g}"
-    return f"{low:g}-{high:g}" if math.isfinite(high) else f"> {low:g}"
+    known = math.isfinite(low), math.isfinite(high)
+    texts = {(True, True): f"{low:g}-{high:g}", (False, True): f"< {high:g}", (True, False): f"> {low:g}"}
+    return texts.get(known, "all")
 
 
 def _overview(scores: Scores) -> list[str]:
     fates, ious = scores.fates(), scores.ious()
     diagram = scores.reliability.get("pixels")
-    return [
-        scores.name,
-        str(len(scores.detections)),
-        _decimal(scores.purity),
-        str(fates["detections"]["spurious"]),
-        str(fates["detections"]["split"]),
-        str(fates["truth"]["blended"]),
-        _decimal(ious["source"]),
-        _decimal(ious["sky"]),
-        "" if diagram is None else _decimal(diagram.error),
-    ]
+    counts = [fates["detections"]["spurious"], fates["detections"]["split"], fates["truth"]["blended"]]
+    shares = [ious["source"], ious["sky"], *([] if diagram is None else [diagram.error])]
+    row = [scores.name, str(len(scores.detections)), _decimal(scores.purity), *map(str, counts), *map(_decimal, shares)]
+    return row if diagram is not None else [*row, ""]
 
 
 def _class_row(scores: Scores) -> list[str]:

@@ -200,13 +200,8 @@ class MergedMaps:
             numbers = np.where(self._chosen[numbers], numbers, 0)
             if not numbers.any():
                 continue
-            rows, columns = (
-                np.arange(start, start + length) // factor - first
-                for start, length, first in (
-                    (pixels.y, pixels.height, window.y),
-                    (pixels.x, pixels.width, window.x),
-                )
-            )
+            rows = np.arange(pixels.y, pixels.y + pixels.height) // factor - window.y
+            columns = np.arange(pixels.x, pixels.x + pixels.width) // factor - window.x
             coarse = classification.probability[rows][:, columns]
             fine = self._maps.read(pixels, ("mean",)).probability
             with np.errstate(invalid="ignore"):

@@ -21,33 +21,20 @@ by 0.013 px: far less than the ranges are wide.
 """
 
 QUANTITIES = {
-    "pixel_scale": "pixel scale in arcsec",
-    "psf_fwhm": "FWHM of the PSF in pixels, as the network sees it",
-    "psf_beta": "index of the PSF's wings, as the network sees it",
-    "noise_correlation": "correlation length of the noise in pixels, as the network sees it",
-    "sky_noise": "noise of the sky in AB mag per square arcsec",
-    "size": "half-light radius of the largest object in pixels, as the network sees it",
-    "covered": "share of the pixels with light above 2 sigma, as the network sees them",
-    "n_bands": "number of bands",
+    "pixel_scale": ("pixel scale in arcsec", "times", 1.5),
+    "psf_fwhm": ("FWHM of the PSF in pixels, as the network sees it", "times", 1.5),
+    "psf_beta": ("index of the PSF's wings, as the network sees it", "times", 1.5),
+    "noise_correlation": ("correlation length of the noise in pixels, as the network sees it", "plus", 1.0),
+    "sky_noise": ("noise of the sky in AB mag per square arcsec", "plus", 2.0),
+    "size": ("half-light radius of the largest object in pixels, as the network sees it", "times", 1.5),
+    "covered": ("share of the pixels with light above 2 sigma, as the network sees them", "times", 1.6),
+    "n_bands": ("number of bands", "times", np.inf),
 }
-"""What can be measured, with its unit: keys of ``domain`` in the ``settings`` of a model.
+"""What can be measured: keys of ``domain`` in the ``settings`` of a model.
 
-The network sees images with a wide PSF, and large objects, in bins, and a PSF with wide wings without them.
-"""
-
-SLACK = {
-    "pixel_scale": ("times", 1.5),
-    "psf_fwhm": ("times", 1.5),
-    "psf_beta": ("times", 1.5),
-    "noise_correlation": ("plus", 1.0),
-    "sky_noise": ("plus", 2.0),
-    "size": ("times", 1.5),
-    "covered": ("times", 1.6),
-    "n_bands": ("times", np.inf),
-}
-"""How far beyond its range a quantity may lie before the network is not to be trusted: by a factor, or a sum.
-
-Networks see the mean over the bands, so that their number is no reason for distrust.
+Each with its unit, and how far beyond its range it may lie before the network is not to be trusted: by a factor, or a
+sum. The network sees images with a wide PSF, and large objects, in bins, and a PSF with wide wings without them. It
+sees the mean over the bands, so that their number is no reason for distrust.
 """
 
 
@@ -60,7 +47,7 @@ class DomainCheck:
     measured : dict
         Quantity to its value in each band (`QUANTITIES`); what could not be measured is not there.
     outside : tuple of str
-        One sentence for each range that is left by far (`SLACK`); empty where the network can be trusted, as far as
+        One sentence for each range that is left by far; empty where the network can be trusted, as far as
         can be told.
     notes : tuple of str
         The same of ranges that are left by little.
@@ -114,17 +101,19 @@ def check_domain(
         wrong = values[(values < least) | (values > largest)]
         if wrong.size:
             shown = ", ".join(f"{value:.3g}" for value in wrong)
-            sentence = f"{QUANTITIES[name]}: {shown}, trained on {least:g} to {largest:g}"
+            sentence = f"{QUANTITIES[name][0]}: {shown}, trained on {least:g} to {largest:g}"
             (outside if _is_far(name, wrong, least, largest) else notes).append(sentence)
     limits = [psf.fwhm for psf in Bands.of(image, bands, noise).noise.psf if psf.origin == "sources"]
     if "psf_fwhm" in ranges and max(limits, default=0) > ranges["psf_fwhm"][1]:
-        notes.append(f"{QUANTITIES['psf_fwhm']}: at most {max(limits):.3g}, and too few stars to tell; --psf gives it")
+        notes.append(
+            f"{QUANTITIES['psf_fwhm'][0]}: at most {max(limits):.3g}, and too few stars to tell; --psf gives it"
+        )
     return DomainCheck(measured, tuple(outside), tuple(notes))
 
 
 def _is_far(name: str, values: np.ndarray, least: float, largest: float) -> bool:
-    """Tell whether any value lies further outside of its range than `SLACK` allows."""
-    kind, slack = SLACK[name]
+    """Tell whether any value lies further outside of its range than `QUANTITIES` allows."""
+    _, kind, slack = QUANTITIES[name]
     low, high = (least / slack, largest * slack) if kind == "times" else (least - slack, largest + slack)
     return bool(((values < low) | (values > high)).any())
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -200,16 +200,14 @@ def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
     def named(values: tuple) -> tuple:
         return tuple(None if i is None else values[i] for i in planes)
 
-    return SkyImage(
+    return replace(
+        image,
         data=gathered(image.data),
         bands=bands,
         valid=gathered(image.valid),
         rms=None if image.rms is None else gathered(image.rms),
-        wcs=image.wcs,
         zero_points=named(image.zero_points),
         units=named(image.units),
-        name=image.name,
-        meta=image.meta,
     )
 
 

@@ -384,22 +384,14 @@ def _classify_window(
         answer = ask(snr, shown)
 
     def kept(plane: np.ndarray | None) -> np.ndarray | None:
-        return None if plane is None else _nan_outside(plane[0, : window.height, : window.width], classified)
+        if plane is None:
+            return None
+        plane = plane[0, : window.height, : window.width]
+        plane[~classified] = np.nan
+        return plane
 
-    probability = _nan_outside(answer.probability[0, : window.height, : window.width], classified)
-    return Classification(
-        probability,
-        coverage,
-        classified,
-        flags=flags,
-        entropy=kept(answer.entropy),
-        tta_disagreement=kept(answer.tta_disagreement),
-    )
-
-
-def _nan_outside(plane: np.ndarray, classified: np.ndarray) -> np.ndarray:
-    plane[~classified] = np.nan
-    return plane
+    doubt = {name: kept(getattr(answer, name)) for name in UNCERTAINTY}
+    return Classification(kept(answer.probability), coverage, classified, flags=flags, **doubt)
 
 
 def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

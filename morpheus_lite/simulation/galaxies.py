@@ -56,9 +56,8 @@ def disk_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.nd
         # Bulges are a tenth to a third of the size of the disk, rounder, and redder.
         size = source.radius * rng.uniform(0.1, 0.3)
         roundness = 1 - (1 - source.axis_ratio) * rng.uniform(0.2, 0.7)
-        bulge = sersic_transform(
-            grid, index=rng.uniform(1, 4), radius=max(size, 0.02), axis_ratio=roundness, angle=source.angle
-        )
+        round_shape = {"radius": max(size, 0.02), "axis_ratio": roundness, "angle": source.angle}
+        bulge = sersic_transform(grid, index=rng.uniform(1, 4), **round_shape)
         total += (np.float32(source.bulge) * tint(rng.uniform(-0.8, 0.2), wavelengths))[:, None, None] * bulge
     return total / total[:, :1, :1].real
 
@@ -211,6 +210,19 @@ def spots(source: Source, grid: Grid, along, across, sigma, flux) -> np.ndarray:
     return grid.transform(gaussians(grid, x, y, np.asarray(sigma) * source.radius, np.asarray(flux)))
 
 
+def lump(
+    source: Source,
+    grid: Grid,
+    rng: np.random.Generator,
+    place: tuple[np.ndarray, np.ndarray],
+    **ranges: tuple[float, float],
+) -> np.ndarray:
+    """Transform of a Sersic profile at x, y (arcsec): ranges of its index, size (half-light radii) and axis ratio."""
+    index, size, ratio = (rng.uniform(*ranges[name]) for name in ("index", "size", "axis_ratio"))
+    shape = {"index": index, "radius": max(source.radius * size, 0.03), "axis_ratio": ratio}
+    return sersic_transform(grid, **shape, angle=rng.uniform(0, np.pi), x=float(place[0]), y=float(place[1]))
+
+
 def clumpy(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     """A faint body with bright clumps of two colours."""
     x, y = placed(source, *rng.normal(0, 0.35, 2))
@@ -261,28 +273,14 @@ def merger(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     for sign, flux in ((1, 1.0), (-1, rng.uniform(0.3, 1.0))):
         along, across = sign * apart / 2 * np.cos(direction), sign * apart / 2 * np.sin(direction)
         x, y = placed(source, np.array(along), np.array(across))
-        nucleus = sersic_transform(
-            grid,
-            index=rng.uniform(0.8, 3.0),
-            radius=max(source.radius * rng.uniform(0.3, 0.7), 0.03),
-            axis_ratio=rng.uniform(0.35, 0.95),
-            angle=rng.uniform(0, np.pi),
-            x=float(x),
-            y=float(y),
-        )
+        nucleus = lump(source, grid, rng, (x, y), index=(0.8, 3.0), size=(0.3, 0.7), axis_ratio=(0.35, 0.95))
         parts.append((nucleus, flux, rng.uniform(-0.5, 0.7)))
         line = np.linspace(0, 1, 36)
         # Tails leave the two nuclei on opposite sides, and bend by 35 to 150 degrees.
         turn = direction + (0 if sign > 0 else np.pi) + rng.uniform(0.6, 2.6) * rng.choice([-1, 1]) * line
         reach = rng.uniform(1.2, 3.2) * line
-        tail = spots(
-            source,
-            grid,
-            along + reach * np.cos(turn),
-            across + reach * np.sin(turn),
-            0.14 + 0.22 * line,
-            np.exp(-rng.uniform(0.5, 2.0) * line),
-        )
+        path = along + reach * np.cos(turn), across + reach * np.sin(turn)
+        tail = spots(source, grid, *path, 0.14 + 0.22 * line, np.exp(-rng.uniform(0.5, 2.0) * line))
         parts.append((tail, 0.5 * source.asymmetry * rng.uniform(0.15, 0.8), rng.uniform(-0.2, 0.9)))
     count = int(rng.integers(2, 7))
     along, across = rng.normal(0, 0.5, (2, count))
@@ -296,25 +294,11 @@ def lopsided(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     side = rng.uniform(0, 2 * np.pi)
     offset = rng.uniform(0.35, 0.9)
     x, y = placed(source, np.array(offset * np.cos(side)), np.array(offset * source.axis_ratio * np.sin(side)))
-    second = sersic_transform(
-        grid,
-        index=rng.uniform(0.5, 1.8),
-        radius=max(source.radius * rng.uniform(0.2, 0.5), 0.03),
-        axis_ratio=rng.uniform(0.4, 0.95),
-        angle=rng.uniform(0, np.pi),
-        x=float(x),
-        y=float(y),
-    )
+    second = lump(source, grid, rng, (x, y), index=(0.5, 1.8), size=(0.2, 0.5), axis_ratio=(0.4, 0.95))
     turn = side + rng.choice([-1, 1]) * np.linspace(0, rng.uniform(1.2, 3.5), 30)
     reach = rng.uniform(0.8, 1.6) * np.linspace(0.8, 1.3, 30)
-    arc = spots(
-        source,
-        grid,
-        reach * np.cos(turn),
-        reach * source.axis_ratio * np.sin(turn),
-        np.full(30, rng.uniform(0.12, 0.25)),
-        np.linspace(1, 0.2, 30),
-    )
+    path = reach * np.cos(turn), reach * source.axis_ratio * np.sin(turn)
+    arc = spots(source, grid, *path, np.full(30, rng.uniform(0.12, 0.25)), np.linspace(1, 0.2, 30))
     return [
         (main, 1.0, rng.uniform(-0.3, 0.4)),
         (second, source.asymmetry * rng.uniform(0.3, 1.1), rng.uniform(-0.4, 1.2)),
