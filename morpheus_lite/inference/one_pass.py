@@ -383,14 +383,14 @@ def _classify_window(
     with network:
         answer = ask(snr, shown)
 
-    def kept(plane: np.ndarray | None) -> np.ndarray | None:
+    def kept(plane: np.ndarray | None) -> Any:
         if plane is None:
             return None
         plane = plane[0, : window.height, : window.width]
         plane[~classified] = np.nan
         return plane
 
-    doubt = {name: kept(getattr(answer, name)) for name in UNCERTAINTY}
+    doubt: dict[str, Any] = {name: kept(getattr(answer, name)) for name in UNCERTAINTY}
     return Classification(kept(answer.probability), coverage, classified, flags=flags, **doubt)
 
 

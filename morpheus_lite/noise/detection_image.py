@@ -187,9 +187,12 @@ def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float |
             usable = image.valid[:, :, index]
             sky[index].append(image.data[:, :, index][usable & (labels == 0)])
             anything[index].append(image.data[:, :, index][usable])
-    planes = ((rms, *map(np.concatenate, parts)) for rms, *parts in zip(known, sky, anything, strict=True))
-    pixels = (None if rms else empty if len(empty) else whole for rms, empty, whole in planes)
-    return tuple(None if one is None else scatter_of(one) if len(one) else 0.0 for one in pixels)
+    found: list[float | None] = []
+    for rms, *planes in zip(known, sky, anything, strict=True):
+        empty, whole = map(np.concatenate, planes)
+        pixels = empty if len(empty) else whole
+        found.append(None if rms else scatter_of(pixels) if len(pixels) else 0.0)
+    return tuple(found)
 
 
 def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> CorrelatedNoise:

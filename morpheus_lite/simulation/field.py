@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,13 +71,13 @@ class Field:
         rows, columns = window.slices
         sources["y"] -= rows.start
         sources["x"] -= columns.start
-        cut = {"flux": self.flux[window.slices], "owner": self.owner[window.slices]}
-        return replace(self, **cut, sources=sources)
+        return replace(self, flux=self.flux[window.slices], owner=self.owner[window.slices], sources=sources)
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> None:
         """Write the field as a compressed ``.npz``, whole or not at all."""
         with atomic_write(path, overwrite=overwrite) as partial, partial.open("wb") as handle:
-            np.savez_compressed(handle, **{one.name: np.asarray(getattr(self, one.name)) for one in fields(self)})
+            arrays: dict[str, Any] = {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)}
+            np.savez_compressed(handle, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "Field":

@@ -8,9 +8,8 @@ import numpy as np
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.network_input import Bands, bridged
+from morpheus_lite.inference.network_input import Bands, WinglessBands, bridged
 from morpheus_lite.inference.one_pass import seen_bands
-from morpheus_lite.inference.wings import WinglessBands
 from morpheus_lite.noise.overview import measure_image
 
 

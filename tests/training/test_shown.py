@@ -6,9 +6,8 @@ import pytest
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference.network_input import Bands
+from morpheus_lite.inference.network_input import Bands, wing_kernel
 from morpheus_lite.inference.one_pass import _network_input, seen_bands
-from morpheus_lite.inference.wings import wing_kernel
 from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.config import SamplingConfig

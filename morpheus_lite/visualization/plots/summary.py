@@ -300,7 +300,7 @@ def plot_scale_bar(image: SkyImage, ax: Axes) -> None:
 
 def _write(ax: Axes, text: str, position: tuple[float, float], **options: Any) -> Annotation:
     """White letters with a dark edge, centred on a position of the image."""
-    style = {"ha": "center", "color": "white", "path_effects": [HALO], "parse_math": False}
+    style: dict[str, Any] = {"ha": "center", "color": "white", "path_effects": [HALO], "parse_math": False}
     return ax.annotate(text, position, **style | options)
 
 
