@@ -129,9 +129,9 @@ def quiet_dask(verbose: int) -> None:
 
 def show_plan(plan: Any, *, as_json: bool) -> None:
     """Print what a run would do."""
-    from morpheus_lite.survey.plan import as_dict, estimate
+    from morpheus_lite.survey.plan import estimate
 
-    values = as_dict(plan, estimate(plan))
+    values = estimate(plan)
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,44 +162,14 @@ def _weights(model: str) -> str:
     return digest([info.sha256 for info in list_models()]) if model == AUTO else read_info(model).sha256
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Estimated cost of the tiles that are not done.
-
-    Parameters
-    ----------
-    n_tiles : int
-        Tiles to do.
-    n_pixels : int
-        Their pixels.
-    core_seconds : float
-        Time of one core.
-    disk : int
-        Bytes of their products.
-    memory : int
-        Bytes that one worker needs.
-    based_on : str
-        Where the figures come from.
-    """
-
-    n_tiles: int
-    n_pixels: int
-    core_seconds: float
-    disk: int
-    memory: int
-    based_on: str
-    problems: tuple[str, ...] = field(default=())
-
-
-def estimate(plan: SurveyPlan) -> Estimate:
-    """Estimate a plan's time, disk and memory, from finished tiles where there are any.
+def estimate(plan: SurveyPlan) -> dict[str, Any]:
+    """A plan as plain values, with time, disk and memory that it takes, as finished tiles say where there are any.
 
     Opens up to `SAMPLE` images for their size, none as a whole.
     """
     to_do = [tile for tile, _ in plan.to_do]
-    chosen = to_do[:: max(1, len(to_do) // SAMPLE)][:SAMPLE]
     sizes, problems = [], []
-    for tile in chosen:
+    for tile in to_do[:: max(1, len(to_do) // SAMPLE)][:SAMPLE]:
         try:
             with tile.open() as source:
                 sizes.append((source.shape[0] * source.shape[1], source.n_bands))
@@ -211,15 +181,18 @@ def estimate(plan: SurveyPlan) -> Estimate:
     mode = "windows" if in_windows else "one pass"
     rate, per_pixel, origin = _measured(plan) or (_RATES[mode], _bytes_per_pixel(plan.options, mode), "typical rates")
     n_pixels = round(mean * len(to_do))
-    return Estimate(
-        n_tiles=len(to_do),
-        n_pixels=n_pixels,
-        core_seconds=n_pixels / rate,
-        disk=round(n_pixels * per_pixel),
-        memory=min(round(0.9e9 + largest * (9 * n_bands + 40)), parse_memory(plan.options.memory)),
-        based_on=f"from {origin}, and the size of {len(sizes)} {'image' if len(sizes) == 1 else 'images'}",
-        problems=tuple(problems),
-    )
+    return {
+        "tiles": len(plan.tiles),
+        **plan.counts,
+        "reasons": plan.reasons,
+        "unrecognized_tiles": list(plan.unrecognized_tiles),
+        "n_pixels": n_pixels,
+        "core_seconds": round(n_pixels / rate, 1),
+        "disk": round(n_pixels * per_pixel),
+        "memory_per_worker": min(round(0.9e9 + largest * (9 * n_bands + 40)), parse_memory(plan.options.memory)),
+        "based_on": f"from {origin}, and the size of {len(sizes)} {'image' if len(sizes) == 1 else 'images'}",
+        "problems": problems,
+    }
 
 
 def _measured(plan: SurveyPlan) -> tuple[float, float, str] | None:
@@ -241,19 +214,3 @@ def _measured(plan: SurveyPlan) -> tuple[float, float, str] | None:
 def _bytes_per_pixel(options: ClassifyOptions, mode: str) -> float:
     maps = (69 if mode == "windows" else 29) * (0.5 if options.compress else 1)
     return (maps if "maps" in options.products else 0) + _BYTES_A_SOURCE / 2500
-
-
-def as_dict(plan: SurveyPlan, guess: Estimate) -> dict[str, Any]:
-    """A plan as plain values."""
-    return {
-        "tiles": len(plan.tiles),
-        **plan.counts,
-        "reasons": plan.reasons,
-        "unrecognized_tiles": list(plan.unrecognized_tiles),
-        "n_pixels": guess.n_pixels,
-        "core_seconds": round(guess.core_seconds, 1),
-        "disk": guess.disk,
-        "memory_per_worker": guess.memory,
-        "based_on": guess.based_on,
-        "problems": list(guess.problems),
-    }

@@ -29,6 +29,8 @@ sources of 64 tiles one was there twice, with 1 five were."""
 _NEIGHBOURS = 8
 """How many of the nearest sources are asked whether they touch: the nearest is not always the largest."""
 
+_COLUMNS = ("ra", "dec", "ra_peak", "dec_peak", "extent", "radius", "is_cut")
+
 _ARCSEC = np.pi / 180 / 3600
 
 Covered = Footprint | Footprints
@@ -70,14 +72,12 @@ class Detections:
     @classmethod
     def joined(cls, parts: Sequence["Detections"]) -> "Detections":
         """Those of several tiles that are one image, one tile after the other."""
-        names = ("ra", "dec", "ra_peak", "dec_peak", "extent", "radius", "is_cut")
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
         return cls(**columns, pixel_scale=parts[0].pixel_scale)
 
     def take(self, which: np.ndarray) -> "Detections":
         """Some of them, by index or mask."""
-        names = ("ra", "dec", "ra_peak", "dec_peak", "extent", "radius", "is_cut")
-        return replace(self, **{name: getattr(self, name)[which] for name in names})
+        return replace(self, **{name: getattr(self, name)[which] for name in _COLUMNS})
 
 
 @dataclass(frozen=True, eq=False)

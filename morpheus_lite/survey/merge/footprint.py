@@ -18,6 +18,9 @@ from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
 NODES = 33
 """Rows, and columns, at which it is looked up whether a tile has valid pixels."""
 
+_AT_ONCE = 1 << 20
+"""Pixels of the largest image that is read as a whole for them."""
+
 QUANTUM = 1 / 64
 """Distances are whole multiples of this many pixels, so that a position half-way between two tiles is a tie whichever
 of the two it is computed from."""
@@ -155,12 +158,12 @@ def footprint_of(source: ImageSource) -> Footprint:
     """The footprint of an image: reads `NODES` of its rows."""
     height, width = source.shape
     columns = np.round(np.linspace(0, width - 1, NODES)).astype(int)
-    valid = np.empty((NODES, NODES), bool)
-    share = 0.0
-    for k, y in enumerate(np.round(np.linspace(0, height - 1, NODES)).astype(int)):
-        row = np.asarray(source.read(Window(int(y), 0, 1, width)).valid[0].any(axis=1))
-        valid[k] = row[columns]
-        share += float(row.mean()) / NODES
+    lines = np.round(np.linspace(0, height - 1, NODES)).astype(int)
+    if height * width <= _AT_ONCE:
+        rows = np.asarray(source.read().valid.any(axis=2))[lines]
+    else:
+        rows = np.stack([source.read(Window(y, 0, 1, width)).valid[0].any(axis=1) for y in lines.tolist()])
+    valid, share = rows[:, columns], float(rows.mean(axis=1).mean())
     # A node may hit one bad pixel; only holes that are larger than the nodes are apart are holes of the footprint.
     closed = np.array(ndimage.binary_closing(np.pad(valid, 1, mode="edge"), np.ones((3, 3), bool)), dtype=bool)
     filled = closed[1:-1, 1:-1] | valid

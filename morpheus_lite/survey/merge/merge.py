@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from morpheus_lite import __version__
 from morpheus_lite.errors import MorpheusError
 from morpheus_lite.runtime.atomic import temporary_path
-from morpheus_lite.survey.merge.hats import partition_path, write_layout
-from morpheus_lite.survey.merge.healpix import FINEST, make_partitions
-from morpheus_lite.survey.merge.partition import POSITION, Part, Partition, PartitionJob, make_partition
+from morpheus_lite.survey.merge.healpix import FINEST, POSITION, make_partitions, partition_path, write_layout
+from morpheus_lite.survey.merge.partition import REGION, Partition, PartitionJob, make_partition
 from morpheus_lite.survey.state.fingerprint import digest
 from morpheus_lite.survey.state.index import Index
 from morpheus_lite.survey.state.tile_state import read_json, write_json
@@ -84,26 +83,24 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_
         n_duplicates = sum(one.n_duplicates for one in made)
         cut = [{"tile": tile, "ra": one.ra, "dec": one.dec, "needed": one.needed} for p in made for tile, one in p.cut]
         n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
-        write_json(
-            aside / MERGE_RECORD,
-            {"fingerprint": fingerprint, "n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut},
-        )
+        record: dict[str, Any] = {"n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut}
+        write_json(aside / MERGE_RECORD, {"fingerprint": fingerprint, **record})
         _replace(aside, place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Merged(place, n_rows, n_duplicates, cut, index.unplaced)
+    return Merged(place, **record, unplaced=index.unplaced)
 
 
 def merged_before(root: Path, index: Index, *, largest: int = LARGEST_PARTITION) -> Merged | None:
     """The merged catalogue of before, if none of the tiles has changed since."""
-    before = read_json(root / CATALOG / MERGE_RECORD)
-    if not before or before.get("fingerprint") != _fingerprint(index, largest):
+    before = read_json(root / CATALOG / MERGE_RECORD) or {}
+    if before.pop("fingerprint", None) != _fingerprint(index, largest):
         return None
-    return Merged(root / CATALOG, before["n_rows"], before["n_duplicates"], before["cut"], index.unplaced)
+    return Merged(root / CATALOG, **before, unplaced=index.unplaced)
 
 
 def _fingerprint(index: Index, largest: int) -> str:
-    made_of = [(entry.name, entry.marks, entry.mosaic, entry.region) for entry in index.entries]
+    made_of = [(entry.name, entry.mark, entry.mosaic, entry.region) for entry in index.entries]
     return digest([__version__, largest, made_of])
 
 
@@ -111,10 +108,10 @@ def _gathered(client: "Client", jobs: list[PartitionJob]) -> list[Partition]:
     futures = client.map(make_partition, jobs, pure=False, retries=2, key="merge")
     try:
         return client.gather(futures)
-    except MorpheusError:
-        raise
     # Whatever a worker may raise, or die of.
     except Exception as error:
+        if isinstance(error, MorpheusError):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MorpheusError(f"the catalogues cannot be merged ({reason}); the tiles are as they were") from error
 
@@ -129,25 +126,14 @@ def _replace(aside: Path, place: Path) -> None:
 
 def _jobs(index: Index, aside: Path, largest: int) -> list[PartitionJob]:
     cells = make_partitions(index.counts(), largest)
-    neighbours = index.neighbours()
-    schema = _common_schema(index)
+    neighbours, schema = index.neighbours(), _common_schema(index)
     jobs = []
     for cell, members in zip(cells, index.members(cells), strict=True):
-        needed = sorted({k for member in members for k in neighbours[member]} | set(members))
+        needed = sorted({k for member in members for k in neighbours[member]})
         number = {k: i for i, k in enumerate(needed)}
-        parts = (
-            Part(one.name, one.directory, one.catalogs, one.mosaic or one.name, one.region)
-            for one in (index.entries[k] for k in needed)
-        )
-        jobs.append(
-            PartitionJob(
-                cell,
-                tuple(parts),
-                tuple((number[k], tuple(number[other] for other in neighbours[k])) for k in members),
-                str(partition_path(aside, cell)),
-                schema,
-            )
-        )
+        overlaps = tuple((number[k], tuple(number[other] for other in neighbours[k])) for k in members)
+        images = tuple(index.entries[k] for k in needed)
+        jobs.append(PartitionJob(cell, images, overlaps, str(partition_path(aside, cell)), schema))
     return jobs
 
 
@@ -158,7 +144,7 @@ def _common_schema(index: Index) -> "pa.Schema":
 
     # A table without rows does not know the type of its texts.
     kinds = {entry.schema: entry for entry in index.entries if entry.cells}
-    schemas = [parquet.read_schema(kinds[kind].catalogs[0][1]).remove_metadata() for kind in sorted(kinds)]
+    schemas = [parquet.read_schema(kinds[kind].catalog).remove_metadata() for kind in sorted(kinds)]
     added = [
         (POSITION, pa.int64(), f"HEALPix cell of the position, order {FINEST}, nested"),
         ("source_id", pa.int64(), "name of the source: HEALPix cell of its peak, order 29, nested"),
@@ -171,8 +157,8 @@ def _common_schema(index: Index) -> "pa.Schema":
         ),
         ("n_tiles", pa.int16(), "how many tiles, or mosaics of tiles, have a row of the source"),
     ]
-    for k, (name, text) in enumerate({"tract": "tract of the tile", "patch": "patch of the tile"}.items()):
-        added += [(name, pa.string(), text)] if any(entry.region[k] for entry in index.entries) else []
+    for k, name in enumerate(REGION[1:]):
+        added += [(name, pa.string(), f"{name} of the tile")] if any(one.region[k] for one in index.entries) else []
     front = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in added]
     taken = {one.name for one in front}
     fields = [one for one in pa.unify_schemas(schemas, promote_options="permissive") if one.name not in taken]

@@ -1,7 +1,8 @@
 """One partition of the merged catalogue: the sources of a cell of the sky, each once, as a worker makes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,42 +13,20 @@ from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, flag_primary
 from morpheus_lite.survey.merge.footprint import Footprint, Footprints
-from morpheus_lite.survey.merge.healpix import Cell, finest_cells
+from morpheus_lite.survey.merge.healpix import POSITION, Cell, finest_cells
+from morpheus_lite.survey.state.index import Entry
 from morpheus_lite.survey.state.tile_state import SUMMARY, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-POSITION = "_healpix_29"
-"""Column that partitions are sorted by: the HEALPix cell of the position, as HATS calls it."""
-
 ROW_GROUP = 25_000
 """Rows that a reader who wants a part of the sky has to read at least."""
 
+REGION = ("tile", "tract", "patch")
+"""Columns that say where in the survey a row is from."""
+
 _NEEDED = ("ra", "dec", "x_peak", "y_peak", "semimajor_axis", "area", "flags")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One image, as far as a partition needs it.
-
-    Parameters
-    ----------
-    name, directory : str
-        What it is called, and where its summary lies.
-    catalogs : tuple of (str, str)
-        Tile name and path of its catalogues.
-    mosaic : str
-        The mosaic that it is a part of, or its own name: rows of one mosaic are never one source.
-    region : (str, str)
-        Tract and patch of the survey; empty without.
-    """
-
-    name: str
-    directory: str
-    catalogs: tuple[tuple[str, str], ...]
-    mosaic: str
-    region: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +37,7 @@ class PartitionJob:
     ----------
     cell : Cell
         Which part of the sky.
-    parts : tuple of Part
+    images : tuple of Entry
         Images with sources in it, and those that overlap these.
     members : tuple of (int, tuple of int)
         Numbers of the former, and of all images that overlap each.
@@ -69,7 +48,7 @@ class PartitionJob:
     """
 
     cell: Cell
-    parts: tuple[Part, ...]
+    images: tuple[Entry, ...]
     members: tuple[tuple[int, tuple[int, ...]], ...]
     path: str
     schema: Any
@@ -96,30 +75,33 @@ def make_partition(job: PartitionJob) -> Partition:
     import pyarrow as pa
     from pyarrow import parquet
 
-    loaded = _Loaded(job.parts)
-    tables, cut, n_duplicates = [], [], 0
+    images, (first, last) = [_Loaded(one) for one in job.images], job.cell.range
+    tables, cut, n_duplicates = [job.schema.empty_table()], [], 0
     for member, overlapping in job.members:
-        part = job.parts[member]
-        table, added, here = _rows_inside(job, loaded, member)
-        if not len(here):
+        image, own = images[member].entry, images[member].detections
+        position = finest_cells(own.ra, own.dec)
+        here = (position >= first) & (position < last)
+        if not here.any():
             continue
-        mosaics: dict[str, list[int]] = {part.mosaic: [member]}
+        mosaics = {image.mosaic: [images[member]]}  # its rows come first
         for k in overlapping:
             if k != member:
-                mosaics.setdefault(job.parts[k].mosaic, []).append(k)
-        footprints = {name: Footprints(tuple(map(loaded.footprint, ks))) for name, ks in mosaics.items()}
-        detections = {name: Detections.joined(list(map(loaded.detections, ks))) for name, ks in mosaics.items()}
-        owned, own = flag_primary(part.mosaic, detections, footprints), loaded.detections(member)
-        keep = here[owned.is_primary[here]]
-        n_duplicates += len(here) - len(keep)
-        inside = np.zeros(len(own), bool)
-        inside[keep] = True
-        cut += [(part.name, one) for one in cut_sources(part.mosaic, own, inside, footprints)]
-        decided = {"is_primary": owned.is_primary, "is_inner": owned.is_inner, "n_tiles": owned.n_seen.astype(np.int16)}
+                mosaics.setdefault(images[k].entry.mosaic, []).append(images[k])
+        footprints = {name: Footprints(tuple(one.footprint for one in ones)) for name, ones in mosaics.items()}
+        detections = {name: Detections.joined([one.detections for one in ones]) for name, ones in mosaics.items()}
+        owned = flag_primary(image.mosaic, detections, footprints)
+        keep = here & owned.is_primary[: len(own)]
+        n_duplicates += int(here.sum() - keep.sum())
+        cut += [(image.name, one) for one in cut_sources(image.mosaic, own, keep, footprints)]
+        added: dict[str, Any] = {POSITION: position, "source_id": finest_cells(own.ra_peak, own.dec_peak)}
+        added |= {name: [value] * len(own) for name, value in zip(REGION, (image.name, *image.region), strict=True)}
+        decided = {"is_primary": owned.is_primary, "is_inner": owned.is_inner, "n_tiles": owned.n_seen}
         added |= {name: values[: len(own)] for name, values in decided.items()}
-        added |= {name: np.repeat(value, len(own)) for name, value in zip(("tract", "patch"), part.region, strict=True)}
-        tables.append(_with_columns(table, added).take(pa.array(keep)))
-    merged = pa.concat_tables([job.schema.empty_table(), *(_in_schema(one, job.schema) for one in tables)])
+        table = _read_table(image.catalog).replace_schema_metadata()
+        for name in set(added).intersection(job.schema.names):
+            table = table.append_column(name, pa.array(added[name], job.schema.field(name).type))
+        tables.append(table.filter(pa.array(keep)))
+    merged = pa.concat_tables(tables, promote_options="permissive").cast(job.schema)
     merged = merged.sort_by([(POSITION, "ascending"), ("source_id", "ascending")])
     identifiers = merged["source_id"].to_numpy()
     if len(np.unique(identifiers)) != len(identifiers):
@@ -130,35 +112,26 @@ def make_partition(job: PartitionJob) -> Partition:
     return Partition(job.cell, merged.num_rows, n_duplicates, tuple(cut))
 
 
+@dataclass(frozen=True, eq=False)
 class _Loaded:
-    """Catalogues and footprints of the images of a partition, each read once."""
+    """An image whose catalogue and footprint are read once, if they are needed."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
-        self._tables: dict[int, Any] = {}
-        self._footprints: dict[int, Footprint] = {}
-        self._detections: dict[int, Detections] = {}
+    entry: Entry
 
-    def footprint(self, k: int) -> Footprint:
-        if k not in self._footprints:
-            summary = read_json(Path(self._parts[k].directory) / SUMMARY)
-            if summary is None:
-                raise MorpheusError(f"{self._parts[k].name}: its summary is gone; run the survey again")
-            self._footprints[k] = Footprint.from_dict(summary["footprint"])
-        return self._footprints[k]
+    @cached_property
+    def footprint(self) -> Footprint:
+        summary = read_json(Path(self.entry.directory) / SUMMARY)
+        if summary is None:
+            raise MorpheusError(f"{self.entry.name}: its summary is gone; run the survey again")
+        return Footprint.from_dict(summary["footprint"])
 
-    def detections(self, k: int) -> Detections:
-        if k not in self._detections:
-            columns = self._columns(k, _NEEDED)
-            self._detections[k] = detections_of(columns, self.footprint(k))
-        return self._detections[k]
-
-    def _columns(self, k: int, names: Sequence[str]) -> dict[str, np.ndarray]:
-        read = [_read_table(path, list(names)) for _, path in self._parts[k].catalogs]
-        return {name: np.concatenate([table[name].to_numpy() for table in read]) for name in names}
+    @cached_property
+    def detections(self) -> Detections:
+        table = _read_table(self.entry.catalog, list(_NEEDED))
+        return detections_of({name: table[name].to_numpy() for name in _NEEDED}, self.footprint)
 
 
-def _read_table(path: str | Path, columns: list[str] | None = None) -> "pa.Table":
+def _read_table(path: str, columns: list[str] | None = None) -> "pa.Table":
     from pyarrow import parquet
 
     with reading(path):
@@ -173,41 +146,3 @@ def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> De
     extent = np.where(np.isfinite(columns["semimajor_axis"]), columns["semimajor_axis"], radius / 2)
     is_cut = (columns["flags"] & int(SourceFlag.EDGE)) > 0
     return Detections(columns["ra"], columns["dec"], *peak, extent * scale, radius * scale, is_cut, scale)
-
-
-def _rows_inside(job: PartitionJob, loaded: _Loaded, member: int) -> tuple["pa.Table", dict[str, Any], np.ndarray]:
-    """All rows of an image, the columns that come to them, and which of them lie in the partition."""
-    import pyarrow as pa
-
-    part = job.parts[member]
-    read = [(name, _read_table(path).replace_schema_metadata()) for name, path in part.catalogs]
-    read = [(name, one) for name, one in read if one.num_rows] or read[:1]
-    table = pa.concat_tables([one for _, one in read], promote_options="default")
-    found = loaded.detections(member)
-    position = finest_cells(found.ra, found.dec)
-    first, last = job.cell.range
-    added = {
-        POSITION: position,
-        "source_id": finest_cells(found.ra_peak, found.dec_peak),
-        "tile": np.repeat([name for name, _ in read], [one.num_rows for _, one in read]),
-    }
-    return table, added, np.flatnonzero((position >= first) & (position < last))
-
-
-def _with_columns(table: "pa.Table", added: Mapping[str, np.ndarray]) -> "pa.Table":
-    import pyarrow as pa
-
-    for name, values in added.items():
-        table = table.append_column(name, pa.array(values))
-    return table
-
-
-def _in_schema(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
-    """A table with the columns of a schema, null where it has none."""
-    import pyarrow as pa
-
-    columns = [
-        table[one.name].cast(one.type) if one.name in table.column_names else pa.nulls(len(table), one.type)
-        for one in schema
-    ]
-    return pa.table(columns, schema=schema)

@@ -21,7 +21,6 @@ from morpheus_lite.models.registry import read_info
 from morpheus_lite.pipeline.classify import make_catalog
 from morpheus_lite.pipeline.plan import block_side_in, named_bands, source_options
 from morpheus_lite.pipeline.products import product_paths, write_products
-from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.runtime.resources import parse_memory
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -35,8 +34,8 @@ from morpheus_lite.survey.mosaic.geometry import (
 from morpheus_lite.survey.mosaic.joined import MEMBERS, Mosaic
 from morpheus_lite.survey.mosaic.pieces import ClusterSpread, NamedPlane, PieceMaps, finish_piece
 from morpheus_lite.survey.scheduler.jobs import Job, Outcome, Share
-from morpheus_lite.survey.scheduler.work import image_summary
-from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, write_json, write_marker
+from morpheus_lite.survey.scheduler.work import beside, image_summary, put_in_place
+from morpheus_lite.survey.state.tile_state import fingerprint_product, write_json
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -115,19 +114,26 @@ def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, second
         What the pieces took.
     """
     start = time.perf_counter()
-    aside = temporary_path(job.directory)
-    aside.mkdir()
-    try:
+    with beside(job.directory) as aside:
         found = find_sources(job, pieces, client, retries=retries)
         paths = product_paths(job.tile.name, aside, job.options)
         paths.pop("maps", None)
         run = dict(found.maps.provenance)
         write_products(paths, found.image, found.maps, found.table, job.options, memory=found.memory, run=run)
         found.image.close()
+        products = {name: fingerprint_product(path) for name, path in paths.items()}
+        if "maps" in job.options.products:
+            finish = partial(finish_piece, maps=found.maps, kinds=job.options.planes, compress=job.options.compress)
+            made = client.gather(client.map(finish, found.maps.pieces, pure=False, key="finish"))
+            products |= {f"maps {piece.name}": one for piece, one in zip(pieces, made, strict=True)}
         times = {"network": seconds, "catalog": time.perf_counter() - start}
-        _put_in_place(job, pieces, paths, image_summary(job.tile, found.table, times), client)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with job.tile.open() as source:
+            summary = image_summary(source, found.table, times)
+        put_in_place(job, aside, summary, read_prepared(job.directory).inputs, products)
+    if "maps" not in job.options.products:
+        for _, path in found.maps.pieces:
+            Path(path).unlink(missing_ok=True)
+    shutil.rmtree(piece_directory(job.directory), ignore_errors=True)
     height, width = found.image.shape
     return Outcome(job.tile.name, "done", seconds + times["catalog"], height * width, len(found.table))
 
@@ -207,25 +213,3 @@ def open_pieces(job: Job, pieces: Sequence[Piece], image: ImageSource) -> PieceM
         provenance = run_of_header(hdus[0].header)
     kinds = [kind for kind in PLANES if {plane.name for plane in map_planes([kind])} <= names]
     return PieceMaps(image.shape, kinds, files, wcs=image.wcs, provenance=provenance)
-
-
-def _put_in_place(
-    job: Job, pieces: Sequence[Piece], paths: Mapping[str, Path], summary: Mapping[str, Any], client: "Client"
-) -> None:
-    """Move the products, and mark the image as done."""
-    directory, options = job.directory, job.options
-    files = {piece.name: piece_product(directory, job.tile.name, piece.name) for piece in pieces}
-    products: dict[str, Any] = {}
-    if "maps" in options.products:
-        finish = partial(finish_piece, kinds=options.planes, compress=options.compress)
-        found = client.gather(client.map(finish, [str(path) for path in files.values()], pure=False, key="finish"))
-        products = {f"maps {name}": one for name, one in zip(files, found, strict=True)}
-    for name, path in paths.items():
-        path.replace(directory / path.name)
-        products[name] = fingerprint_product(directory / path.name)
-    write_json(directory / SUMMARY, summary)
-    write_marker(directory, job.made_of, read_prepared(directory).inputs, products, mosaic=job.mosaic)
-    if "maps" not in options.products:
-        for path in files.values():
-            path.unlink(missing_ok=True)
-    shutil.rmtree(piece_directory(directory), ignore_errors=True)

@@ -103,20 +103,19 @@ def read_prepared(directory: Path) -> Prepared:
         return Prepared(values["model"], values["sha256"], values["inputs"], tuple(values["outside"]), values["grid"])
 
 
+_PLAIN = ("shape", "has_rms", "photons", "largest", "void")
+"""Fields of a mesh that are numbers, or tuples of them."""
+
+
 def save_noise(path: Path, noise: BackgroundMesh) -> None:
     """Write the noise of a mosaic for the workers."""
-    arrays: dict[str, Any] = {"rows": noise.centers[0], "columns": noise.centers[1]}
-    arrays |= {
-        name: value
-        for name, value in vars(noise).items()
-        if name not in ("centers", "void", "psf", "large") and value is not None
-    }
+    arrays: dict[str, Any] = {name: value for name, value in vars(noise).items() if isinstance(value, np.ndarray)}
+    arrays["rows"], arrays["columns"] = noise.centers
     if noise.large is not None:
         arrays |= {f"large_{name}": value for name, value in vars(noise.large).items()}
-    arrays["psf"] = json.dumps([vars(psf) for psf in noise.psf])
-    arrays["void"] = [(band, value) for band, values in enumerate(noise.void) for value in values]
+    plain = {name: getattr(noise, name) for name in _PLAIN} | {"psf": [vars(psf) for psf in noise.psf]}
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, allow_pickle=False, plain=np.array(json.dumps(plain, default=float)), **arrays)
 
 
 def load_noise(path: Path) -> BackgroundMesh | None:
@@ -124,21 +123,15 @@ def load_noise(path: Path) -> BackgroundMesh | None:
     if not path.is_file():
         return None
     with reading(path), np.load(path) as file:
-        arrays = dict(file)
-    large = {name.removeprefix("large_"): value for name, value in arrays.items() if name.startswith("large_")}
-    voids = arrays["void"].reshape(-1, 2).tolist()
+        arrays: dict[str, Any] = dict(file)
+    plain = json.loads(str(arrays.pop("plain")))
+    centers = arrays.pop("rows"), arrays.pop("columns")
+    large = {name: arrays.pop(name) for name in list(arrays) if name.startswith("large_")}
+    arrays |= {name: plain[name] if plain[name] is None else tuple(plain[name]) for name in _PLAIN[:-1]}
     return BackgroundMesh(
-        tuple(arrays["shape"].tolist()),
-        (arrays["rows"], arrays["columns"]),
-        arrays["background"],
-        arrays["sigma"],
-        has_rms=tuple(arrays["has_rms"].tolist()) if "has_rms" in arrays else None,
-        floor=arrays.get("floor"),
-        photons=tuple(arrays["photons"].tolist()),
-        largest=tuple(arrays["largest"].tolist()),
-        void=tuple(
-            tuple(value for of_band, value in voids if of_band == band) for band in range(len(arrays["photons"]))
-        ),
-        large=LargeObjects(**large) if large else None,
-        psf=tuple(MoffatPsf(**one) for one in json.loads(str(arrays["psf"]))),
+        **arrays,
+        centers=centers,
+        void=tuple(map(tuple, plain["void"])),
+        large=LargeObjects(**{name.removeprefix("large_"): one for name, one in large.items()}) if large else None,
+        psf=tuple(MoffatPsf(**one) for one in plain["psf"]),
     )

@@ -63,17 +63,6 @@ class Look:
         }
         return cls(image.shape, grid, corner, bands)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return {"shape": list(self.shape), "grid": self.grid, "corner": list(self.corner), "bands": dict(self.bands)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Look":
-        """Make one from the values of `to_dict`."""
-        height, width = values["shape"]
-        y, x = values["corner"]
-        return cls((height, width), values["grid"], (y, x), values["bands"])
-
 
 def _grid_of(image: ImageSource) -> tuple[str, tuple[float, float]]:
     wcs = image.wcs

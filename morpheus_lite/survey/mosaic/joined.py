@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.wcs import WCS, Sip
 
 from morpheus_lite.core.image import SkyImage, match_bands
 from morpheus_lite.core.windows import Window
@@ -189,7 +188,7 @@ class MosaicSource(ImageSource):
         self._origins = tuple(description.band_names if origins is None else origins)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _sent, (self._mosaic, self.description, self._origins, self._tiles.known)
+        return MosaicSource, (self._mosaic, self.description, self._origins, self._tiles)
 
     def select(self, bands: Sequence[str]) -> ImageSource:
         """The source with just these bands, in this order."""
@@ -221,12 +220,6 @@ class MosaicSource(ImageSource):
                     rms[place][take] = piece.rms[:, :, i][take]
 
 
-def _sent(
-    mosaic: Mosaic, description: ImageDescription, origins: Sequence[str], known: Mapping[int, ImageDescription]
-) -> MosaicSource:
-    return MosaicSource(mosaic, description, origins, _OpenTiles(mosaic.parts, known))
-
-
 def _from_edge(start: int, count: int, length: int) -> np.ndarray:
     """Distance of pixels from the nearer end of a row or column, 1 for the outermost: int32."""
     place = np.arange(start, start + count, dtype=np.int32)
@@ -250,6 +243,9 @@ class _OpenTiles:
         self._images: dict[int, ImageSource] = {}
         self._lock = threading.RLock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _OpenTiles, (self._parts, self.known)
+
     def read(self, number: int, window: Window, bands: Sequence[str]) -> SkyImage:
         """Bands of a tile in a window of it."""
         try:
@@ -267,7 +263,9 @@ class _OpenTiles:
         bands = [replace(self._reference[name], data=_Blank(mosaic.shape), masks=()) for name in names]
         with self._parts[0].tile.open() as first:
             assert first.wcs is not None
-            wcs = _moved_wcs(first.wcs, self._parts[0].window, mosaic.shape)
+            window = self._parts[0].window
+            wcs = first.wcs.slice((slice(-window.y, None), slice(-window.x, None)))
+            wcs.array_shape = mosaic.shape
         return ImageDescription(tuple(bands), wcs, mosaic.name)
 
     @cached_property
@@ -318,14 +316,3 @@ class _OpenTiles:
 def _scaled_as(band: Band, reference: Band) -> Band:
     noise = (replace(one, scale=other.scale) for one, other in zip(band.noise, reference.noise, strict=True))
     return replace(band, noise=tuple(noise))
-
-
-def _moved_wcs(wcs: WCS, window: Window, shape: tuple[int, int]) -> WCS:
-    """The WCS of the whole, from that of a window of it."""
-    wcs = wcs.deepcopy()
-    wcs.wcs.crpix = wcs.wcs.crpix + np.array([window.x, window.y])
-    if wcs.sip is not None:
-        sip = wcs.sip
-        wcs.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix + np.array([window.x, window.y]))
-    wcs.array_shape = shape
-    return wcs

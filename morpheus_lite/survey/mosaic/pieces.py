@@ -2,23 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.wcs import WCS
 
-from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import windowed
 from morpheus_lite.core.labels import FilePixels, ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.maps import MapFile, export_maps, map_planes, read_by_plane, write_by_plane
-from morpheus_lite.io.run_header import run_of_header
-from morpheus_lite.io.wcs import celestial_wcs
-from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.io.maps import export_maps, map_planes, read_by_plane, write_by_plane
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.scheduler.watch import LOOK, StoppedWorkers
 from morpheus_lite.survey.state.tile_state import fingerprint_product
 
@@ -57,36 +55,6 @@ class NamedPlane(ScratchFile):
         return NamedPlane, (self.path, self.shape)
 
 
-class CroppedMaps(MapFile):
-    """Class maps of a part of an image, written by windows of the whole: what lies outside of the part is left out.
-
-    Parameters
-    ----------
-    path, kinds, provenance
-        As of `~morpheus_lite.io.maps.MapFile`.
-    within : Window
-        Where the part lies.
-    wcs : astropy.wcs.WCS or None
-        Of the whole.
-    """
-
-    def __init__(
-        self, path: Path, within: Window, kinds: Sequence[str], *, wcs: WCS | None, provenance: Mapping[str, Any]
-    ) -> None:
-        super().__init__(path, within.shape, kinds, wcs=windowed(wcs, within), provenance=provenance)
-        self._within = within
-
-    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
-        """Write a window of the whole, as far as it lies inside the part."""
-        window = window or self._within
-        shared = window.intersection(self._within)
-        super().write_plane(name, pixels[shared.relative_to(window).slices], shared.relative_to(self._within))
-
-    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
-        """A window of the whole that lies inside the part."""
-        return super().read_plane(name, (window or self._within).relative_to(self._within))
-
-
 class PieceMaps:
     """Class maps that lie in one file for each piece, read and written by windows of the whole.
 
@@ -121,7 +89,7 @@ class PieceMaps:
         self._starts: dict[str, dict[str, int]] = {}
 
     def __reduce__(self) -> tuple[Callable[..., "PieceMaps"], tuple]:
-        return _piece_maps, (self.shape, self.kinds, self.pieces, self.wcs, self.provenance)
+        return partial(PieceMaps, wcs=self.wcs, provenance=self.provenance), (self.shape, self.kinds, self.pieces)
 
     def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
         """A window of one plane, by the name of its HDU: shape ``(y, x)``, native byte order."""
@@ -130,10 +98,8 @@ class PieceMaps:
         # Between the tiles of a mosaic there may be nothing.
         blank = _NOTHING.get(name, np.nan if dtype.kind == "f" else 0)
         pixels = np.full(window.shape, blank, dtype)
-        for piece, path in self._touching(window):
-            shared = piece.intersection(window)
-            here = shared.relative_to(window)
-            pixels[here.slices] = self._stored(name, piece, path, "r")[shared.relative_to(piece).slices]
+        for plane, there, here in self._parts(name, window, "rb"):
+            pixels[here] = plane.read(there)
         return pixels
 
     def write(self, window: Window, classification: Classification) -> None:
@@ -143,44 +109,39 @@ class PieceMaps:
     def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
         """Write a window of one plane, by the name of its HDU."""
         window = window or Window(0, 0, *self.shape)
-        for piece, path in self._touching(window):
-            shared = piece.intersection(window)
-            stored = self._stored(name, piece, path, "r+")
-            stored[shared.relative_to(piece).slices] = pixels[shared.relative_to(window).slices]
-            stored.flush()
+        for plane, there, here in self._parts(name, window, "r+b"):
+            plane.write(there, pixels[here])
 
     def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
         """The maps of a window; as `~morpheus_lite.io.maps.MapFile.read`."""
         return read_by_plane(self, self._planes.values(), window, kinds)
 
-    def _touching(self, window: Window) -> Iterator[tuple[Window, str]]:
-        return ((piece, path) for piece, path in self.pieces if piece.touches(window))
+    def _parts(self, name: str, window: Window, mode: str) -> Iterator[tuple[FilePixels, Window, tuple[slice, slice]]]:
+        """A plane of each piece that a window touches, open while it is used; what of the window it has, and where."""
+        for piece, path in self.pieces:
+            if not piece.touches(window):
+                continue
+            if path not in self._starts:
+                with open_fits(path) as hdus:
+                    self._starts[path] = {hdu.name: hdu.fileinfo()["datLoc"] for hdu in hdus[1:]}
+            dtype = np.dtype(self._planes[name].dtype).newbyteorder(">")
+            with Path(path).open(mode, buffering=0) as file:
+                pixels = FilePixels(file.fileno(), piece.shape, dtype, self._starts[path][name])
+                shared = piece.intersection(window)
+                yield pixels, shared.relative_to(piece), shared.relative_to(window).slices
 
-    def _stored(self, name: str, piece: Window, path: str, mode: Literal["r", "r+"]) -> np.memmap:
-        """A plane of a piece as it is stored, mapped for no longer than it is used."""
-        if path not in self._starts:
-            with open_fits(path) as hdus:
-                self._starts[path] = {hdu.name: hdu.fileinfo()["datLoc"] for hdu in hdus[1:]}
-        dtype = np.dtype(self._planes[name].dtype).newbyteorder(">")
-        return np.memmap(path, dtype, mode=mode, offset=self._starts[path][name], shape=piece.shape)
 
-
-def finish_piece(path: str, kinds: Sequence[str] | None, compress: bool) -> dict[str, Any]:
-    """Reduce a piece to the planes that are wanted, compress it if that is, and describe the file."""
-    product = Path(path)
+def finish_piece(
+    piece: tuple[Window, str], maps: PieceMaps, kinds: Sequence[str] | None, compress: bool
+) -> dict[str, Any]:
+    """Reduce a piece of maps to the planes that are wanted, compress it if that is, and describe the file."""
+    window, path = piece
     if kinds is not None or compress:
-        with open_fits(path) as hdus:
-            names, header, shape = {hdu.name for hdu in hdus[1:]}, hdus[0].header, hdus[1].shape
-            wcs = celestial_wcs(hdus[1].header, shape, path)
-        found = [kind for kind in PLANES if {plane.name for plane in map_planes([kind])} <= names]
-        maps = PieceMaps(shape, found, [(Window(0, 0, *shape), path)], wcs=wcs, provenance=run_of_header(header))
-        aside = temporary_path(product)
-        try:
-            export_maps(maps, aside, kinds, compress=compress)
-            aside.replace(product)
-        finally:
-            aside.unlink(missing_ok=True)
-    return fingerprint_product(product)
+        own, wcs = [(Window(0, 0, *window.shape), path)], windowed(maps.wcs, window)
+        alone = PieceMaps(window.shape, maps.kinds, own, wcs=wcs, provenance=maps.provenance)
+        with atomic_write(path, overwrite=True) as aside:
+            export_maps(alone, aside, kinds, compress=compress)
+    return fingerprint_product(Path(path))
 
 
 class ClusterSpread:
@@ -220,7 +181,3 @@ class ClusterSpread:
 
 def _apply(item: Any, function: Callable[[Any], Any]) -> Any:
     return function(item)
-
-
-def _piece_maps(shape: tuple, kinds: tuple, pieces: tuple, wcs: WCS | None, provenance: dict) -> PieceMaps:
-    return PieceMaps(shape, kinds, pieces, wcs=wcs, provenance=provenance)

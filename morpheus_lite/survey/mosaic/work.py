@@ -7,8 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from morpheus_lite.core.image import windowed
 from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.io.maps import MapFile
 from morpheus_lite.pipeline.plan import (
+    chosen_model,
     kinds_of,
     measure_chosen_background,
     noise_record,
@@ -17,7 +20,7 @@ from morpheus_lite.pipeline.plan import (
     run_record,
     source_options,
 )
-from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
     PREPARED,
@@ -28,8 +31,8 @@ from morpheus_lite.survey.mosaic.geometry import (
     read_prepared,
     save_noise,
 )
-from morpheus_lite.survey.mosaic.pieces import CroppedMaps
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome, model_name
+from morpheus_lite.survey.mosaic.pieces import PieceMaps
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome
 from morpheus_lite.survey.state.fingerprint import describe_inputs, digest, facts_of, same_facts
 from morpheus_lite.survey.state.tile_state import read_json, write_json
 
@@ -51,16 +54,15 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
         return Outcome(job.tile.name, "done", time.perf_counter() - start)
     inputs = describe_inputs(job.tile)
     with job.tile.open() as opened:
-        model, name = get_model(job, opened), model_name(job, opened)
+        model, name = get_model(job, opened), str(chosen_model(job.options.model, opened))
         plan = plan_run(opened, model, job.options, workers=job.threads)
         source_options(plan.image, model.settings, plan.kinds, job.options)  # the impossible fails before the pieces
         outside: list[str] = []
         if plan.inferer.needs_noise:
-            aside = temporary_path(place / NOISE)
             noise = measure_chosen_background(plan.image, job.options, workers=job.threads)
             outside = outside_domain(plan.image, model, noise, job.options)
-            save_noise(aside, noise)
-            aside.replace(place / NOISE)
+            with atomic_write(place / NOISE, overwrite=True) as aside:
+                save_noise(aside, noise)
         else:
             (place / NOISE).unlink(missing_ok=True)
         grid = plan.inferer.grid(plan.image.n_bands)
@@ -85,21 +87,19 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
         raise OSError(f"{job.tile.name}: an input was written while the run was under way")
     with suppress(OSError):
         marker.unlink()
-    aside = temporary_path(product)
-    try:
-        with job.tile.open() as opened:
-            model = get_model(job, opened)
-            plan = plan_run(opened, model, job.options, workers=job.threads)
-            noise = load_noise(place / NOISE)
-            record = {**plan.record, **run_record(plan.image, job.options)}
-            record |= noise_record(plan.image, model, noise, prepared.outside)
-            with CroppedMaps(aside, window, kinds_of(plan.kinds, noise), wcs=plan.image.wcs, provenance=record) as maps:
-                plan.inferer.fill(plan.image, maps, noise=noise, within=window)
-        aside.replace(product)
-        seconds = time.perf_counter() - start
-        write_json(marker, {"fingerprint": fingerprint, "size": product.stat().st_size, "seconds": seconds})
-    finally:
-        aside.unlink(missing_ok=True)
+    with atomic_write(product, overwrite=True) as aside, job.tile.open() as opened:
+        model = get_model(job, opened)
+        plan = plan_run(opened, model, job.options, workers=job.threads)
+        noise = load_noise(place / NOISE)
+        record = {**plan.record, **run_record(plan.image, job.options)}
+        record |= noise_record(plan.image, model, noise, prepared.outside)
+        kinds, wcs = kinds_of(plan.kinds, noise), plan.image.wcs
+        MapFile(aside, window.shape, kinds, wcs=windowed(wcs, window), provenance=record).close()
+        # The network writes by windows of the whole: what lies beyond the piece is left out.
+        maps = PieceMaps(plan.image.shape, kinds, [(window, str(aside))], wcs=wcs, provenance=record)
+        plan.inferer.fill(plan.image, maps, noise=noise, within=window)
+    seconds = time.perf_counter() - start
+    write_json(marker, {"fingerprint": fingerprint, "size": product.stat().st_size, "seconds": seconds})
     return Outcome(job.name, "done", seconds, window.height * window.width)
 
 

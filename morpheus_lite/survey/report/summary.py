@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from morpheus_lite.survey.merge.merge import Merged
 from morpheus_lite.survey.plan import SurveyPlan
 from morpheus_lite.survey.scheduler.jobs import Outcome
 from morpheus_lite.survey.state.statistics import BRIGHTEST, FAINTEST
-from morpheus_lite.survey.state.tile_state import SUMMARY, read_json, tile_directory
+from morpheus_lite.survey.state.tile_state import SUMMARY, read_each, read_json, tile_directory
 
 FEWEST = 8
 """Tiles below which none stands out."""
@@ -24,7 +23,7 @@ FEWEST = 8
 FAR = 5.0
 """Tiles further than this from the median, in units of the scatter, stand out."""
 
-_READERS = 16
+_FIGURES = ("bands", "depth", "n_sources", "classes", "magnitudes", "n_cut", "peak_memory", "host")
 _FLOORS = {"depth": 0.1, "pixel_scale": 0.002, "seconds_per_megapixel": 1.0}
 """Scatter below which a difference does not matter."""
 
@@ -45,9 +44,8 @@ def summarise_survey(
     seconds : float
         Wall-clock time of the run.
     """
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda tile: tile_figures(plan.root, tile.name), plan.tiles, chunksize=64)
-        tiles = [figures for figures in found if figures]
+    found = read_each(lambda tile: tile_figures(plan.root, tile.name), plan.tiles)
+    tiles = [figures for figures in found if figures]
     mark_outliers(tiles)
     failed = [one for one in outcomes if one.status == "failed"]
     return {
@@ -96,16 +94,9 @@ def tile_figures(root: Path, name: str) -> dict[str, Any] | None:
         "n_pixels": height * width,
         "valid_share": round(footprint.valid_share, 4),
         **_place(footprint),
-        "bands": summary["bands"],
-        "depth": summary["depth"],
-        "n_sources": summary["n_sources"],
-        "classes": summary["classes"],
-        "magnitudes": summary["magnitudes"],
-        "n_cut": summary["n_cut"],
+        **{figure: summary[figure] for figure in _FIGURES},
         "seconds": round(seconds, 2),
         "stages": {stage: round(one, 2) for stage, one in summary["seconds"].items()},
-        "peak_memory": summary["peak_memory"],
-        "host": summary["host"],
     }
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from astropy.table import QTable
 
-from morpheus_lite.config.classify import AUTO, ClassifyOptions
+from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError, OutputError
-from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.models.registry import choose_model
+from morpheus_lite.errors import InputError
 from morpheus_lite.survey.mosaic.geometry import Piece, piece_directory
 from morpheus_lite.survey.mosaic.grid import Look
 from morpheus_lite.survey.mosaic.joined import TileError
@@ -161,11 +159,6 @@ class Outcome:
     culprit: str = ""
 
 
-def model_name(job: Job, image: ImageSource) -> str:
-    """The model that a job's image is classified with."""
-    return choose_model(image.bands, image.pixel_scale) if job.options.model == AUTO else job.options.model
-
-
 def failure(job: Job, error: BaseException, seconds: float = 0.0, text: str = "") -> Outcome:
     """The outcome of a tile that failed; ``text`` says it in other words than the error."""
     text = text or " ".join(str(error).split()) or type(error).__name__
@@ -173,8 +166,3 @@ def failure(job: Job, error: BaseException, seconds: float = 0.0, text: str = ""
     culprit = error.tile if isinstance(error, TileError) else ""
     kind = InputError.__name__ if culprit else type(error).__name__
     return Outcome(job.name, "failed", seconds, error=text, kind=kind, tail=tail, culprit=culprit)
-
-
-def is_output_failure(outcome: Outcome) -> bool:
-    """True if a tile failed because nothing can be written: then others will as well."""
-    return outcome.kind == OutputError.__name__

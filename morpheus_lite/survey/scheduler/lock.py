@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite.errors import OutputError
+from morpheus_lite.survey.state.tile_state import read_json
 
 LOCK = "survey.lock"
 """The file that the operating system locks."""
@@ -41,11 +42,11 @@ def locked(directory: Path) -> Iterator[str]:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory / LOCK, blocking=False).acquire()
     except Timeout:
-        raise _in_use(directory, _read(directory)) from None
+        raise _in_use(directory, _holder(directory)) from None
     except (OSError, NotImplementedError) as error:
         raise OutputError(f"nothing can be written in {directory}: {error}") from error
     with lock:
-        holder = _read(directory)
+        holder = _holder(directory)
         if holder.get("host") not in (None, socket.gethostname()):
             raise _in_use(directory, holder)
         run = secrets.token_hex(8)
@@ -60,15 +61,11 @@ def locked(directory: Path) -> Iterator[str]:
 
 def holds(directory: Path, run: str) -> bool:
     """True if the run of a worker still holds the lock of the directory."""
-    return _read(directory).get("run") == run
+    return _holder(directory).get("run") == run
 
 
-def _read(directory: Path) -> dict[str, Any]:
-    try:
-        holder = json.loads((directory / HOLDER).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
+def _holder(directory: Path) -> dict[str, Any]:
+    return read_json(directory / HOLDER) or {}
 
 
 def _in_use(directory: Path, holder: dict[str, Any]) -> OutputError:

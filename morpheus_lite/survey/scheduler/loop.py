@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.errors import MorpheusError, OutputError
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure, is_output_failure
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure
 from morpheus_lite.survey.scheduler.watch import LOOK, StoppedWorkers
 
 if TYPE_CHECKING:
@@ -71,19 +71,22 @@ def run_jobs(
     waiting = iter(jobs)
     at_work: dict[str, tuple[Job, Future, float]] = {}
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
-    capacity, stopped = _Capacity(client), StoppedWorkers(client)
-    write_failures = 0
+    stopped, n_threads, write_failures = StoppedWorkers(client), _n_threads(client), 0
+    looked = seen = time.monotonic()
     while True:
-        _submit(submit, list(islice(waiting, max(capacity.size - len(at_work), 0))), at_work, done)
+        _submit(submit, list(islice(waiting, max(n_threads or 1, len(at_work)) - len(at_work))), at_work, done)
         if not at_work:
             return
-        if capacity.is_old:
-            capacity.look()
+        if (now := time.monotonic()) - looked >= LOOK:
+            looked, n_threads = now, _n_threads(client)
+            seen = now if n_threads else seen
+            if now - seen > _NO_WORKER_WARNING:
+                log.warning("no worker has been there for %.0f s; waiting for one", now - seen)
             stopped.end({key: job.seconds for key, (job, _, _) in at_work.items()})
         for key in _ended(done):
             job, future, start = at_work.pop(key)
             outcome = _outcome(job, future, time.perf_counter() - start)
-            write_failures = write_failures + 1 if is_output_failure(outcome) else 0
+            write_failures = write_failures + 1 if outcome.kind == OutputError.__name__ else 0
             yield outcome
         if write_failures >= MAX_WRITE_FAILURES:
             client.cancel([other for _, other, _ in at_work.values()], force=True)
@@ -133,28 +136,5 @@ def _outcome(job: Job, future: "Future", seconds: float) -> Outcome:
     return found if found.tail else replace(found, tail="".join(traceback.format_tb(future.traceback())[-_FRAMES:]))
 
 
-class _Capacity:
-    """Number of tiles that may be at work: one per thread of the cluster; looked up every few seconds."""
-
-    def __init__(self, client: "Client") -> None:
-        self._client = client
-        self._seen = self._no_worker_since = time.monotonic()
-        self._n_threads = 0
-        self.look()
-
-    @property
-    def size(self) -> int:
-        return max(self._n_threads, 1)
-
-    @property
-    def is_old(self) -> bool:
-        return time.monotonic() - self._seen >= LOOK
-
-    def look(self) -> None:
-        now = self._seen = time.monotonic()
-        self._n_threads = sum(self._client.nthreads().values()) if self._client.status == "running" else 0
-        if self._n_threads:
-            self._no_worker_since = now
-        elif now - self._no_worker_since > _NO_WORKER_WARNING:
-            log.warning("no worker has been there for %.0f s; waiting for one", now - self._no_worker_since)
-            self._no_worker_since = now
+def _n_threads(client: "Client") -> int:
+    return sum(client.nthreads().values()) if client.status == "running" else 0

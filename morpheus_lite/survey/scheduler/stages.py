@@ -1,8 +1,8 @@
 """Stages of a run: a look at every tile; small tiles; of mosaics the background, the pieces, and the sources."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from morpheus_lite.errors import OutputError
@@ -13,7 +13,7 @@ from morpheus_lite.survey.plan import SurveyPlan
 from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure
 from morpheus_lite.survey.scheduler.loop import SchedulerLostError, run_jobs
 from morpheus_lite.survey.state.fingerprint import digest
-from morpheus_lite.survey.state.tile_state import SUMMARY, State, read_json
+from morpheus_lite.survey.state.tile_state import SUMMARY, State, read_each, read_json
 from morpheus_lite.survey.tile import Tile
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ Step = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 MakeJobs = Callable[[Container[str] | None], Iterator[Job]]
 """From names of tiles to their jobs; from None to those of the tiles that are not done."""
-
-_READERS = 16
 
 
 def run_stages(
@@ -102,9 +100,8 @@ def _mosaics(plan: SurveyPlan, looks: Mapping[str, Look], jobs: MakeJobs) -> lis
     done = [(tile, one) for tile, one in done if one.state in (State.DONE, State.CHECK)]
     before = {tile.name: one.mosaic or "" for tile, one in done}
     seen = {tile.name: (tile, looks[tile.name]) for tile in plan.tiles if tile.name in looks}
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda tile: _look_of_before(plan, tile), [tile for tile, _ in done], chunksize=64)
-        seen |= {tile.name: (tile, look) for (tile, _), look in zip(done, found, strict=True) if look}
+    found = read_each(partial(_look_of_before, plan), [tile for tile, _ in done])
+    seen |= {tile.name: (tile, look) for (tile, _), look in zip(done, found, strict=True) if look}
     mosaics = [one for one in join(seen) if any(before.get(part.tile.name) != one.name for part in one.parts)]
     members = {job.name: job for job in jobs({part.tile.name for one in mosaics for part in one.parts})}
     return [_Whole.of(one, {part.tile.name: members[part.tile.name] for part in one.parts}) for one in mosaics]
@@ -112,7 +109,7 @@ def _mosaics(plan: SurveyPlan, looks: Mapping[str, Look], jobs: MakeJobs) -> lis
 
 def _look_of_before(plan: SurveyPlan, tile: Tile) -> Look | None:
     summary = read_json(tile.directory(plan.root) / SUMMARY) or {}
-    return Look.from_dict(summary["look"]) if "look" in summary else None
+    return Look(**summary["look"]) if "look" in summary else None
 
 
 def _run_wholes(
@@ -159,11 +156,11 @@ def _piece_jobs(wholes: Iterable[_Whole], pieces: Mapping[str, list[Piece]]) -> 
 
 def _pieces(whole: _Whole, side: int | None) -> list[Piece]:
     """The pieces of an image; of a mosaic those in which there are tiles."""
-    grid = read_prepared(whole.job.directory).grid
-    found = cut(whole.shape, side or max(whole.shape), grid=grid)
-    tile = whole.job.tile
+    grid, tile, longest = read_prepared(whole.job.directory).grid, whole.job.tile, max(whole.shape)
     if not isinstance(tile, Mosaic):
-        return found
+        return cut(whole.shape, side or longest, grid=grid)
+    # These are seen by nobody: of a small mosaic, too, there is one for each of many workers.
+    found = cut(whole.shape, min(side or longest, longest // 4), grid=grid)
     return [piece for piece in found if any(part.window.touches(piece.window) for part in tile.parts)]
 
 

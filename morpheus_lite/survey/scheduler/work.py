@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from astropy.table import QTable
 from morpheus_lite import __version__
 from morpheus_lite.errors import InputError, ModelError, OptionError, OutputError, reading
 from morpheus_lite.io.fitsfile import open_fits
+from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.pipeline.classify import Products, classify_file
-from morpheus_lite.pipeline.plan import named_bands
+from morpheus_lite.pipeline.plan import chosen_model, named_bands
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.runtime.atomic import temporary_path, write_failure
 from morpheus_lite.runtime.resources import held_memory, parse_memory
@@ -28,7 +29,7 @@ from morpheus_lite.survey.mosaic.grid import Look
 from morpheus_lite.survey.mosaic.joined import MOSAICS
 from morpheus_lite.survey.mosaic.pieces import PieceMaps
 from morpheus_lite.survey.mosaic.work import GetModel, make_piece, prepare
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure, model_name
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure
 from morpheus_lite.survey.scheduler.lock import holds
 from morpheus_lite.survey.scheduler.watch import tile_log, time_limit
 from morpheus_lite.survey.state.fingerprint import describe_inputs, facts_of, same_content, same_facts
@@ -43,7 +44,6 @@ from morpheus_lite.survey.state.tile_state import (
     write_json,
     write_marker,
 )
-from morpheus_lite.survey.tile import Tile
 
 PERMANENT = (InputError, ModelError, OptionError)
 """Errors that trying again does not change."""
@@ -112,7 +112,7 @@ def look_at(job: Job, get_model: GetModel) -> Outcome:
     if job.state == State.CHECK and _adopt(job, describe_inputs(job.tile)):
         return Outcome(job.tile.name, "revalidated", time.perf_counter() - start)
     with job.tile.open() as image:
-        info = read_info(model_name(job, image))
+        info = read_info(chosen_model(job.options.model, image))
         if info.has_windows and info.bands:
             named_bands(image, info.bands).select(info.bands)  # a mosaic could have the bands that a tile lacks
         return Outcome(job.tile.name, "seen", time.perf_counter() - start, look=Look.of(image))
@@ -126,7 +126,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
         if seen.look is None or (job.side is not None and max(seen.look.shape) > job.side):
             return seen
     inputs = describe_inputs(tile)
-    with _beside(job.directory) as aside:
+    with beside(job.directory) as aside:
         clock = time.perf_counter()
         with tile.open() as image:
             model = get_model(job, image)
@@ -140,7 +140,9 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
             model=model,
             workers=job.threads,
         )
-        _keep(job, aside, products, inputs, {"loading": loading, **products.seconds})
+        with tile.open() as image:
+            summary = image_summary(image, products.table, {"loading": loading, **products.seconds})
+        _keep(job, aside, products, inputs, summary)
     return _done(job, products, time.perf_counter() - start)
 
 
@@ -148,7 +150,7 @@ def make_share(job: Job, get_model: GetModel) -> Outcome:
     """Make the products of one tile from those of its mosaic."""
     assert job.share is not None
     start, tile, share = time.perf_counter(), job.tile, job.share
-    with _beside(job.directory) as aside, tile.open() as opened:
+    with beside(job.directory) as aside, tile.open() as opened:
         image = named_bands(opened, read_info(share.model).bands)
         maps = PieceMaps(image.shape, share.kinds, share.pieces, wcs=image.wcs, provenance=share.provenance)
         paths, run = product_paths(tile.name, aside, job.options), dict(share.provenance)
@@ -156,12 +158,12 @@ def make_share(job: Job, get_model: GetModel) -> Outcome:
         write_products(paths, image, maps, share.rows, job.options, memory=memory, run=run)
         products = Products(paths, share.rows, image.shape, provenance=run)
         seconds = {"mosaic": share.seconds, "writing": time.perf_counter() - start}
-        _keep(job, aside, products, share.inputs, seconds)
+        _keep(job, aside, products, share.inputs, image_summary(opened, share.rows, seconds))
     return _done(job, products, sum(seconds.values()))
 
 
 @contextmanager
-def _beside(directory: Path) -> Iterator[Path]:
+def beside(directory: Path) -> Iterator[Path]:
     """A directory to make products in, which is gone in the end."""
     aside = temporary_path(directory)
     aside.mkdir()
@@ -171,15 +173,13 @@ def _beside(directory: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _keep(job: Job, aside: Path, products: Products, inputs: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
+def _keep(job: Job, aside: Path, products: Products, inputs: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
     """Check products, and move them into place."""
-    assert products.table is not None  # catalogues are among the products of all surveys
-    summary = image_summary(job.tile, products.table, seconds)
     _check_products(products)
     found = {name: fingerprint_product(path) for name, path in products.paths.items()}
     if not same_facts(inputs, {role: facts_of(location) for role, location in job.tile.locations.items()}):
         raise OSError(f"{job.tile.name}: an input was written while it was read")
-    _put_in_place(job, aside, summary, inputs, found)
+    put_in_place(job, aside, summary, inputs, found)
 
 
 def _done(job: Job, products: Products, seconds: float) -> Outcome:
@@ -200,14 +200,13 @@ def _adopt(job: Job, inputs: Mapping[str, Any]) -> bool:
     return True
 
 
-def image_summary(tile: Tile, table: QTable, seconds: Mapping[str, float]) -> dict[str, Any]:
+def image_summary(source: ImageSource, table: QTable | None, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Summarise a finished image for merging and for the report."""
-    with tile.open() as source:
-        footprint, look = footprint_of(source), Look.of(source)
-        zero_points = dict(zip(source.bands, source.zero_points, strict=True))
+    assert table is not None  # catalogues are among the products of all surveys
+    zero_points = dict(zip(source.bands, source.zero_points, strict=True))
     return {
-        "footprint": footprint.to_dict(),
-        "look": look.to_dict(),
+        "footprint": footprint_of(source).to_dict(),
+        "look": asdict(Look.of(source)),
         "bands": list(zero_points),
         **table_statistics(table, zero_points),
         **place_statistics(table),
@@ -246,22 +245,24 @@ def _n_rows(path: Path) -> int:
         return parquet.read_table(path).num_rows
 
 
-def _put_in_place(
+def put_in_place(
     job: Job,
     aside: Path,
     summary: Mapping[str, Any],
     inputs: Mapping[str, Any],
     found: Mapping[str, dict[str, Any]],
 ) -> None:
-    """Move the products; between the first move and the marker the tile counts as not done."""
+    """Move products that are not there yet; from the first move to the marker the tile counts as not done."""
     _check_place(job)
     directory = job.directory
     before = read_json(directory / MARKER) or {}
     (directory / MARKER).unlink(missing_ok=True)
-    for product in before.get("products", {}).values():
-        (directory / product["file"]).unlink(missing_ok=True)
-    for product in found.values():
-        (aside / product["file"]).replace(directory / product["file"])
+    old, new = ({one["file"] for one in products.values()} for products in (before.get("products", {}), found))
+    for file in old - new:
+        (directory / file).unlink(missing_ok=True)
+    for path in aside.iterdir():
+        if path.name in new:
+            path.replace(directory / path.name)
     write_json(directory / SUMMARY, summary)
     write_marker(directory, job.made_of, inputs, found, mosaic=job.mosaic)
     if (mosaic := before.get("mosaic")) and mosaic != job.mosaic:

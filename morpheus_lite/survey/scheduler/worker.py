@@ -1,12 +1,8 @@
 """A Dask worker of a survey: the model is loaded once, and kept."""
 
-import gc
 import os
 import socket
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
@@ -15,7 +11,8 @@ from morpheus_lite.config.classify import AUTO
 from morpheus_lite.errors import ModelError
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import load_model, read_info
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome, model_name
+from morpheus_lite.pipeline.plan import chosen_model
+from morpheus_lite.survey.scheduler.jobs import Job, Outcome
 from morpheus_lite.survey.scheduler.watch import log_everything
 
 
@@ -51,15 +48,14 @@ class SurveyWorker(WorkerPlugin):
         ModelError
             This worker's weights are not those that the survey is made with.
         """
-        name, options = model_name(job, image), job.options
+        name, options = str(chosen_model(job.options.model, image)), job.options
         wanted = read_info(name).sha256 if options.model == AUTO else job.made_of["weights"]
         key = name, options.device, options.precision, options.engine
         with self._loading:
             if key not in self._models or self._models[key].sha256 != wanted:
-                with _starting(alone=not self.in_process):
-                    self._models[key] = load_model(
-                        name, device=options.device, precision=options.precision, engine=options.engine
-                    )
+                self._models[key] = load_model(
+                    name, device=options.device, precision=options.precision, engine=options.engine
+                )
             model = self._models[key]
         if model.sha256 != wanted:
             raise ModelError(
@@ -76,26 +72,3 @@ def run_job(job: Job) -> Outcome:
 
     plugin = cast(SurveyWorker, get_worker().plugins[SurveyWorker.name])
     return process(job, plugin.model, may_exit=not plugin.in_process)
-
-
-@contextmanager
-def _starting(*, alone: bool) -> Iterator[None]:
-    """In a process of its own, leave out what TensorFlow writes straight to file descriptor 2 when it starts.
-
-    Nor is what it imports searched for garbage, over and over: a fifth of the time.
-    """
-    if not alone:
-        yield
-        return
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    gc.disable()
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-        gc.freeze()
-        gc.enable()

@@ -18,7 +18,6 @@ Facts = dict[str, Any]
 """What is known of a file without reading it: path, size, and time of change or ETag."""
 
 _REMOTE_FACTS = ("ETag", "Content-MD5", "LastModified", "last_modified", "mtime", "md5Hash", "generation")
-_CHUNK = 1 << 22
 
 
 def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
@@ -112,14 +111,11 @@ def content_hash(location: Location) -> str:
     InputError
         It cannot be read.
     """
-    found = hashlib.sha256()
     try:
         with _opened(location) as file:
-            while block := file.read(_CHUNK):
-                found.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except Exception as error:
         raise InputError(f"{location.path} cannot be read: {' '.join(str(error).split())}") from error
-    return found.hexdigest()
 
 
 def _opened(location: Location) -> Any:

@@ -1,19 +1,16 @@
 """Index of a survey's finished images: where each lies, what it overlaps, where its rows are, and how many."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
 
 from morpheus_lite.survey.merge.healpix import COARSE, FINEST, Cell
-from morpheus_lite.survey.state.tile_state import MARKER, SUMMARY, read_json, tile_directory
-
-_READERS = 16
+from morpheus_lite.survey.state.tile_state import MARKER, SUMMARY, read_each, read_json, tile_directory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,10 +23,8 @@ class Entry:
         Of the image.
     directory : str
         Where its summary lies.
-    catalogs : tuple of (str, str)
-        Name of the tile, and path of its catalogue: several where the image was cut into tiles.
-    marks : tuple of str
-        sha256 of each catalogue.
+    catalog, mark : str
+        Path of its catalogue, and its sha256.
     middle : tuple of float
         Direction of its middle as a unit vector; empty without a WCS.
     radius : float
@@ -39,20 +34,20 @@ class Entry:
     schema : str
         Short name of the columns' names, types and units.
     mosaic : str
-        The mosaic of tiles that it is a part of: each source of these is in one of them only. Empty if it is alone.
+        The mosaic of tiles that it is a part of, or its own name: each source of a mosaic is in one of its tiles only.
     region : (str, str)
         Tract and patch of the survey; empty without.
     """
 
     name: str
     directory: str
-    catalogs: tuple[tuple[str, str], ...]
-    marks: tuple[str, ...]
+    catalog: str
+    mark: str
     middle: tuple[float, ...]
     radius: float
     cells: Mapping[int, int]
     schema: str
-    mosaic: str = ""
+    mosaic: str
     region: tuple[str, str] = ("", "")
 
 
@@ -95,52 +90,41 @@ class Index:
         return total
 
     def members(self, cells: Sequence[Cell]) -> list[list[int]]:
-        """Find the entries that have sources in each partition."""
-        by_cell = defaultdict(list)
+        """Find the entries that have sources in each partition; these follow each other on the sky."""
+        starts = [cell.range[0] >> (2 * (FINEST - COARSE)) for cell in cells]
+        found: list[set[int]] = [set() for _ in cells]
         for k, entry in enumerate(self.entries):
-            for pixel in entry.cells:
-                by_cell[pixel].append(k)
-        pixels = np.array(sorted(by_cell))
-        found = []
-        for cell in cells:
-            first, last = (edge >> (2 * (FINEST - COARSE)) for edge in cell.range)
-            inside = pixels[np.searchsorted(pixels, first) : np.searchsorted(pixels, last)]
-            found.append(sorted({k for pixel in inside.tolist() for k in by_cell[pixel]}))
-        return found
+            for place in np.searchsorted(starts, list(entry.cells), side="right").tolist():
+                found[place - 1].add(k)
+        return [sorted(members) for members in found]
 
 
 def read_index(root: Path, names: Iterable[str], regions: Mapping[str, tuple[str, str]] | None = None) -> Index:
     """The index of the finished images among ``names``; ``regions`` has tract and patch of those that have any."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = [one for one in pool.map(lambda name: read_entry(root, name), sorted(names), chunksize=64) if one]
-    found = [replace(one, region=(regions or {}).get(one.name, one.region)) for one in found]
-    placed = tuple(entry for entry in found if entry.middle)
-    return Index(placed, tuple(entry.name for entry in found if not entry.middle))
+    found = [entry for entry in read_each(partial(read_entry, root, regions=regions or {}), sorted(names)) if entry]
+    return Index(tuple(one for one in found if one.middle), tuple(one.name for one in found if not one.middle))
 
 
-def read_entry(root: Path, name: str) -> Entry | None:
+def read_entry(root: Path, name: str, regions: Mapping[str, tuple[str, str]]) -> Entry | None:
     """The entry of one image; None if it is not finished."""
     directory = tile_directory(root, name)
     marker, summary = read_json(directory / MARKER), read_json(directory / SUMMARY)
     if marker is None or summary is None:
         return None
     product = marker["products"]["catalog"]
-    catalogs = ((name, str(directory / product["file"])),)
-    return make_entry(name, directory, catalogs, (product["sha256"],), summary, marker.get("mosaic") or "")
-
-
-def make_entry(
-    name: str,
-    directory: Path,
-    catalogs: tuple[tuple[str, str], ...],
-    marks: tuple[str, ...],
-    summary: Mapping[str, Any],
-    mosaic: str = "",
-) -> Entry:
-    """An entry from an image's summary."""
     *middle, radius = summary["footprint"]["circle"] or (0.0,)
-    cells = {int(pixel): count for pixel, count in summary["cells"].items()}
-    return Entry(name, str(directory), catalogs, marks, tuple(middle), radius, cells, summary["schema"], mosaic)
+    return Entry(
+        name,
+        str(directory),
+        str(directory / product["file"]),
+        product["sha256"],
+        tuple(middle),
+        radius,
+        {int(pixel): count for pixel, count in summary["cells"].items()},
+        summary["schema"],
+        marker.get("mosaic") or name,
+        regions.get(name, ("", "")),
+    )
 
 
 def _chord(angle: np.ndarray) -> np.ndarray:

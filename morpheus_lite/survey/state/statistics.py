@@ -40,7 +40,7 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
         5 sigma in the middle aperture by band, ``noise``: one sigma of it in data units; ``n_cut``: sources that
         the edge cuts.
     """
-    kinds = np.asarray(table["morphology"], dtype=str) if len(table) else np.zeros(0, str)
+    kinds = np.asarray(table["morphology"], dtype=str)
     noise = _aperture_noise(table)
     return {
         "n_sources": len(table),
@@ -48,7 +48,7 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
         "magnitudes": _magnitudes(table, kinds),
         "noise": noise,
         "depth": {band: _magnitude(5 * sigma, zero_points.get(band)) for band, sigma in noise.items()},
-        "n_cut": int(np.count_nonzero(np.asarray(table["flags"]) & int(SourceFlag.EDGE))) if len(table) else 0,
+        "n_cut": int(np.count_nonzero(np.asarray(table["flags"]) & int(SourceFlag.EDGE))),
     }
 
 
@@ -57,8 +57,7 @@ def place_statistics(table: QTable) -> dict[str, Any]:
     columns = [(name, str(table[name].dtype), str(getattr(table[name], "unit", ""))) for name in table.colnames]
     cells: dict[int, int] = {}
     if "ra" in table.colnames:
-        ra, dec = (np.asarray(getattr(table[name], "value", table[name]), dtype=float) for name in ("ra", "dec"))
-        cells = count_coarse(finest_cells(ra, dec))
+        cells = count_coarse(finest_cells(_values(table, "ra"), _values(table, "dec")))
     return {"cells": cells, "schema": digest(columns)}
 
 
@@ -66,7 +65,7 @@ def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:
     column = f"kron_mag_{table.meta.get('reference_band', table.meta.get('detection_band'))}"
     if column not in table.colnames:
         return {}
-    magnitude = np.asarray(getattr(table[column], "value", table[column]), dtype=float)
+    magnitude = _values(table, column)
     bins = np.arange(BRIGHTEST, FAINTEST + 1)
     return {name: np.histogram(magnitude[kinds == name], bins)[0].tolist() for name in _NAMES}
 
@@ -79,12 +78,15 @@ def _aperture_noise(table: QTable) -> dict[str, float]:
             columns.setdefault(match["band"], []).append(name)
     found = {}
     for band, names in columns.items():
-        column = table[names[len(names) // 2]]
-        errors = np.asarray(getattr(column, "value", column), dtype=float)
+        errors = _values(table, names[len(names) // 2])
         errors = errors[np.isfinite(errors) & (errors > 0)]
         if len(errors):
             found[band] = float(np.median(errors))
     return found
+
+
+def _values(table: QTable, name: str) -> np.ndarray:
+    return np.asarray(getattr(table[name], "value", table[name]), dtype=float)
 
 
 def _magnitude(flux: float, zero_point: float | None) -> float | None:

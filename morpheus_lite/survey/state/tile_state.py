@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError
@@ -20,7 +20,8 @@ MARKER, SUMMARY, LOG = "done.json", "summary.json", "log.txt"
 """What lies in the directory of a tile beside the products."""
 
 _READERS = 16
-_CHUNK = 1 << 22
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 
 
 class State(StrEnum):
@@ -62,12 +63,10 @@ def tile_directory(root: Path, name: str) -> Path:
 
 def fingerprint_product(path: Path) -> dict[str, Any]:
     """File name, size and sha256 of a product, which are on the disk when this returns."""
-    found = hashlib.sha256()
     with path.open("rb") as file:
         os.fsync(file.fileno())
-        while block := file.read(_CHUNK):
-            found.update(block)
-    return {"file": path.name, "size": path.stat().st_size, "sha256": found.hexdigest()}
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path.name, "size": path.stat().st_size, "sha256": sha256}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -87,22 +86,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def read_each(read: Callable[[_Item], _Found], items: Iterable[_Item]) -> list[_Found]:
+    """Read something small of each of many tiles, several at the same time: storage answers slowly."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(read, items))
+
+
 def read_marker(directory: Path) -> dict[str, Any] | None:
     """The marker in a tile's directory: ``run, digest, inputs, products``; None if there is no whole one."""
-    marker = read_json(directory / MARKER)
-    return marker if marker and _is_marker(marker) else None
-
-
-def _is_marker(marker: Mapping[str, Any]) -> bool:
-    run, inputs, products = (marker.get(name) for name in ("run", "inputs", "products"))
-    if "digest" not in marker or not all(isinstance(part, dict) for part in (run, inputs, products)):
-        return False
-    assert inputs is not None and products is not None
-    facts = ("file", str), ("size", int), ("sha256", str)
-    return all(isinstance(one, dict) for one in inputs.values()) and all(
-        isinstance(one, dict) and all(isinstance(one.get(name), kind) for name, kind in facts)
-        for one in products.values()
-    )
+    marker = read_json(directory / MARKER) or {}
+    try:
+        files = [(one["file"], one["size"], one["sha256"]) for one in marker["products"].values()]
+        whole = all(isinstance(one, dict) for one in (marker["run"], *marker["inputs"].values())) and marker["digest"]
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return marker if whole and all(list(map(type, one)) == [str, int, str] for one in files) else None
 
 
 def write_marker(
@@ -155,8 +153,7 @@ def read_states(
 
     if not present:
         return [missing] * len(tiles)
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(state, tiles, chunksize=64))
+    return read_each(state, tiles)
 
 
 def tile_state(directory: Path, tile: Tile, run: Mapping[str, Any], *, verify: bool = False) -> TileState:
