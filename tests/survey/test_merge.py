@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import QTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +15,19 @@ from pyarrow import dataset, parquet
 from survey_catalogs import CENTRE, SCALE, grid, seen_by, survey, truth, wcs_at, write_finished
 
 from morpheus_lite.io.wcs import header_of_wcs
+from morpheus_lite.survey.merge.coverage import DEPTH, MOC
 from morpheus_lite.survey.merge.duplicates import Detections, flag_primary, match, owners
 from morpheus_lite.survey.merge.footprint import Footprint
-from morpheus_lite.survey.merge.healpix import COARSE, FINEST, Cell, count_coarse, finest_cells, make_partitions
+from morpheus_lite.survey.merge.healpix import (
+    COARSE,
+    FINEST,
+    POSITION,
+    Cell,
+    count_coarse,
+    finest_cells,
+    make_partitions,
+)
 from morpheus_lite.survey.merge.merge import merge, merged_before
-from morpheus_lite.survey.merge.partition import POSITION
 from morpheus_lite.survey.state.index import read_index
 from morpheus_lite.survey.state.tile_state import SUMMARY, tile_directory
 
@@ -26,8 +35,8 @@ from morpheus_lite.survey.state.tile_state import SUMMARY, tile_directory
 class Inline:
     """Stands in for a Dask client: the same calls, at once."""
 
-    def map(self, work, jobs, **_):
-        return [work(job) for job in jobs]
+    def map(self, work, jobs, *, pure, key, retries, **options):
+        return [work(job, **options) for job in jobs]
 
     def gather(self, results):
         return results
@@ -180,6 +189,48 @@ def test_tiles_with_other_bands_have_their_own_columns(tmp_path):
     _, table = merged_table(tmp_path, ["t00", "other"])
     assert table["kron_flux_H"].null_count == 2
     assert table["kron_flux_J"].null_count == table.num_rows - 2
+
+
+def test_coverage_and_depth_are_maps_of_the_sky(tmp_path):
+    tiles = [*grid(2, 300, 60), ("far", 2000, 0, 0.5, SCALE, (300, 300))]
+    survey(tmp_path, tiles, *truth(100, 540, seed=4))
+    summaries = {one[0]: tile_directory(tmp_path, one[0]) / SUMMARY for one in tiles}
+    for k, path in enumerate(summaries.values()):
+        summary = json.loads(path.read_text())
+        path.write_text(json.dumps({**summary, "depth": {"H": 25.0 + k, "J": None if k else 27.0}}))
+    merged, _ = merged_table(tmp_path, list(summaries))
+    with fits.open(merged.path / MOC) as hdus:
+        ranges, header = hdus[1].data["RANGE"].reshape(-1, 2), hdus[1].header
+    assert (np.diff(ranges.ravel()) > 0).all() and header["ORDERING"] == "RANGE" and header["COORDSYS"] == "C"
+    sky = wcs_at(0, 0)
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-400, 900, (2, 20_000))
+    inside = (np.minimum(x, y) > 0) & (np.maximum(x, y) < 539)
+    edge = np.abs(np.minimum(np.minimum(x, 539 - x), np.minimum(y, 539 - y)))
+    cells = finest_cells(*sky.wcs_pix2world(x, y, 0))
+    found = np.searchsorted(ranges.ravel(), cells, side="right") % 2 == 1
+    side = 60 / 2 ** header["MOCORD_S"] * 3600 / SCALE
+    assert 8 < side < 30, "cells are a fraction of a tile"
+    np.testing.assert_array_equal(found[edge > 1.5 * side], inside[edge > 1.5 * side])
+    with fits.open(merged.path / DEPTH) as hdus:
+        table, order = hdus[1].data, hdus[1].header["MOCORDER"]
+    depth = {row["UNIQ"] - 4 ** (order + 1): (row["DEPTH_H"], row["DEPTH_J"]) for row in table}
+    cell = finest_cells(*sky.wcs_pix2world([60.0, 270, 500], [60.0, 270, 60], 0)) >> (2 * (FINEST - order))
+    # In the first tile; where four overlap; in the second.
+    np.testing.assert_array_equal([depth[one] for one in cell.tolist()], [(25, 27), (28, 27), (26, np.nan)])
+    area = (ranges[:, 1] - ranges[:, 0]).sum() / 4**FINEST / 12 * 4 * np.pi * np.rad2deg(1) ** 2
+    assert area == pytest.approx((540**2 + 300**2) * (SCALE / 3600) ** 2, rel=0.05)
+
+
+def test_the_moc_opens_in_mocpy(tmp_path):
+    mocpy = pytest.importorskip("mocpy", reason="tried where it is installed")
+    tiles = grid(2, 300, 60)
+    survey(tmp_path, tiles, *truth(100, 540, seed=4))
+    merged, table = merged_table(tmp_path, [one[0] for one in tiles])
+    moc = mocpy.MOC.from_fits(str(merged.path / MOC))
+    inside = moc.contains_lonlat(*(table[name].to_numpy() * u.deg for name in ("ra", "dec")))
+    assert inside.mean() > 0.95
+    assert not moc.contains_lonlat([151.0] * u.deg, [2.2] * u.deg).any()
 
 
 def detections(ra, dec, extent=1.0, scale=SCALE):

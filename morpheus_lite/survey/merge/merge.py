@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from morpheus_lite import __version__
 from morpheus_lite.errors import MorpheusError
 from morpheus_lite.runtime.atomic import temporary_path
+from morpheus_lite.survey.merge.coverage import write_coverage
 from morpheus_lite.survey.merge.healpix import FINEST, POSITION, make_partitions, partition_path, write_layout
 from morpheus_lite.survey.merge.partition import REGION, Partition, PartitionJob, make_partition
 from morpheus_lite.survey.state.fingerprint import digest
@@ -83,6 +84,7 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_
         n_duplicates = sum(one.n_duplicates for one in made)
         cut = [{"tile": tile, "ra": one.ra, "dec": one.dec, "needed": one.needed} for p in made for tile, one in p.cut]
         n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
+        write_coverage(aside, index.entries, client)
         record: dict[str, Any] = {"n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut}
         write_json(aside / MERGE_RECORD, {"fingerprint": fingerprint, **record})
         _replace(aside, place)
