@@ -28,6 +28,7 @@ _FEWEST_REPEATS = 32  # sampled pixels: an area of at least 128 px
 _BRIGHT = 5.0  # S/N of the pixels that show whether a noise plane holds the photons of the sources
 _CELL = 16  # side, in sampled pixels, of the cell that such pixels are compared with
 _LEAST_RISE = 0.1  # of the variance under them, below which the plane is taken to be the sky's
+_MARK, _FEWEST_MARKS = 50.0, 4  # so many scatters below the median of a box, a value that is repeated is no light
 _MOST_SATURATED = 0.25  # of a box: the largest value there is, repeated, is the top of a star
 _ALONE = 0.1
 _SIDES_OF_SUMS = (4, 8, 16, 32)
@@ -40,8 +41,8 @@ STATISTICS = np.dtype([(name, "f4") for name in _FLOATS] + [(name, "i4") for nam
 ``background`` in data units; ``sigma`` in data units, or those of the RMS plane; ``floor`` of the RMS plane's values,
 their quantile 15.87 %; ``photons``: what a unit of light adds to the variance of the RMS plane; ``repeated``: the value
 that most of ``n`` sampled pixels have, ``n_repeated`` of them, ``n_near`` the next smaller or larger; ``is_area``:
-whether these lie side by side, with hardly any value next to theirs. ``level`` and ``spread`` are background and sigma
-about a plane that rises by ``slope_y`` and ``slope_x`` per pixel. NaN where unknown.
+whether these lie side by side, with hardly any value next to theirs, or far below all others. ``level``, ``spread``:
+background and sigma about a plane that rises by ``slope_y`` and ``slope_x`` per pixel. NaN where unknown.
 """
 UNKNOWN_BOX = np.array((np.nan,) * len(_FLOATS) + (0,) * len(_COUNTS) + (False,), STATISTICS)
 
@@ -172,16 +173,19 @@ def _without_repeated(column: np.ndarray, values: np.ndarray, found: np.ndarray)
     found["repeated"], found["n_repeated"], found["n_near"], found["n"] = value, count, near, len(column)
     share = count / column.size
     saturated = most == len(counts) - 1 and share < _MOST_SATURATED
-    if count < _FEWEST_REPEATS or saturated or not stands_alone(count, near, len(column)):
-        return column
-    same = values == value
-    beside = same[1:, 1:] & same[:-1, 1:] & same[1:, :-1]
-    # Values of noise lie scattered; those of an area without data lie side by side, in squares of 2 x 2.
-    together = np.count_nonzero(beside & same[:-1, :-1]) / max(int(np.count_nonzero(same[:-1, :-1])), 1)
-    if share < 1 and together < (1 + share) / 2:
-        return column
-    found["is_area"] = True
-    return np.concatenate([column[: starts[most]], column[starts[most] + count :]])
+    if count >= _FEWEST_REPEATS and not saturated and stands_alone(count, near, len(column)):
+        same = values == value
+        beside = same[1:, 1:] & same[:-1, 1:] & same[1:, :-1]
+        # Values of noise lie scattered; those of an area without data lie side by side, in squares of 2 x 2.
+        together = np.count_nonzero(beside & same[:-1, :-1]) / max(int(np.count_nonzero(same[:-1, :-1])), 1)
+        if share == 1 or together >= (1 + share) / 2:
+            found["is_area"] = True
+            return np.concatenate([column[: starts[most]], column[starts[most] + count :]])
+    depth, scatter = (_quantile(column, 0.5) - one for one in (column[0], _quantile(column, _LOWER)))
+    if counts[0] >= _FEWEST_MARKS and depth > _MARK * scatter > 0:
+        found["repeated"], found["n_repeated"], found["n_near"], found["is_area"] = column[0], counts[0], 0, True
+        return column[counts[0] :]
+    return column
 
 
 def stands_alone(count: int, near: int, n: int) -> bool:

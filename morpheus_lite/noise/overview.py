@@ -45,6 +45,7 @@ _PART = 0.1  # share of the light that makes a part of it an object of its own
 _N_LEVELS, _FEWEST = 16, 9
 _SMOOTHING = 0.15  # half-light radii
 _SMALLEST_NOISE, _LARGEST_LIGHT = 1e-36, 1e30  # data units
+_LARGEST_SNR = 1e12  # of blocks; the brightest stars of deep images reach 1e9
 _GROWN = 0.5  # half-light radii
 
 
@@ -79,7 +80,7 @@ def measure_image(
     Raises
     ------
     InputError
-        The numbers are so large or small that sums of them leave the range of 32-bit floats.
+        The numbers are so large or small that sums of them leave the range of 32-bit floats, or no light of the sky.
     """
     first = image.read(Window(0, 0, 1, 1))
     overview = _Overview.of(seen or image, first.n_bands)
@@ -100,6 +101,12 @@ def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundM
             raise InputError(
                 f"band {band} has {what} per pixel; expected a noise above {_SMALLEST_NOISE:g} and light below "
                 f"{_LARGEST_LIGHT:g}: multiply the image, and its noise plane, by a constant"
+            )
+        above = float(np.nanmax(overview.means[:, :, b], initial=0.0) / np.min(sigma[sigma > 0], initial=np.inf))
+        if not overview.has_rms[b] and above > _LARGEST_SNR:
+            raise InputError(
+                f"band {band} has light of {above:.1g} times the noise of its sky: bad pixels that are not marked as "
+                "such; set them to NaN, or give a mask (--dq)"
             )
 
 

@@ -16,14 +16,15 @@ from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, Classify
 from morpheus_lite.config.measure import MeasureOptions, check_background
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import ScratchFile
+from morpheus_lite.core.labels import LabelStore, ScratchFile
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import tiles
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
+from morpheus_lite.inference.domain_check import middle
 from morpheus_lite.io import open_image, read_image
 from morpheus_lite.io.maps import MapFile, MemoryMaps, export_maps
 from morpheus_lite.models.registry import Model, load_model
-from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.overview import SubtractedImage, measure_image
 from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps
 from morpheus_lite.pipeline.plan import (
@@ -53,6 +54,8 @@ from morpheus_lite.runtime.resources import (
 )
 from morpheus_lite.segmentation.deblending import split
 from morpheus_lite.segmentation.detection import detect
+
+_BRIGHT, _FEWEST_BRIGHT = 10.0, 20
 
 log = logging.getLogger(__name__)
 
@@ -360,6 +363,8 @@ def make_catalog(
         labels, parents = split(parents, sky, maps, method=method, options=how.deblending, tile=tile, workers=workers)
         _reached(progress, 0.4)
         log.info("%d sources, %d after deblending", len(parents.names), len(labels.names))
+        if noise is not None:
+            _warn_of_light_in_no_source(image, noise, labels)
         if "segmentation" in maps.kinds:
             for window in tiles(maps.shape, tile):
                 maps.write_plane("SEGMENTATION", labels.read(window), window)
@@ -376,6 +381,20 @@ def make_catalog(
             workers=workers,
             progress=part_of(progress, 0.4, 1),
         )
+
+
+def _warn_of_light_in_no_source(image: ImageReader, noise: BackgroundMesh, labels: LabelStore) -> None:
+    """Warn where the network takes most of what is bright, in the middle of an image, for artifacts."""
+    window = middle(image.shape)
+    snr, valid = normalize(image.read(window), noise, window=window)
+    bright = np.where(valid, snr, 0).max(axis=2) > _BRIGHT
+    lost = np.count_nonzero(bright & (labels.read(window) == 0))
+    if lost > max(_FEWEST_BRIGHT, np.count_nonzero(bright) / 2):
+        log.warning(
+            "most of the pixels above %g times the noise (%d of %d in the middle of the image) are in no source: "
+            "cosmic rays and hot pixels, or stars of a PSF narrower than 1.5 px, which look like these",
+            _BRIGHT, lost, np.count_nonzero(bright),
+        )  # fmt: skip
 
 
 def _reached(progress: Progress | None, share: float) -> None:

@@ -15,7 +15,7 @@ from morpheus_lite.models.registry import load_model
 from morpheus_lite.noise.background_mesh import measure_background, normalize, subtract
 from morpheus_lite.pipeline import classify as pipeline
 from morpheus_lite.segmentation.detection import DetectionOptions
-from tests.cases import FLUX, SIZE, X, check_stars, classify_case, field, header, image, noise, plane, stars, write
+from tests.cases import FLUX, SIZE, X, Y, check_stars, classify_case, field, header, image, noise, plane, stars, write
 
 CARDS = header(FILTER="F160W", BUNIT="nJy")
 
@@ -165,6 +165,34 @@ def test_areas_of_one_value_are_no_data(tmp_path, value):
     assert len(table) == inside.sum()
     np.testing.assert_allclose(np.sort(table["kron_flux_F160W"].value), np.sort(FLUX[inside]), rtol=0.05)
     np.testing.assert_array_equal(normalize(info.image, measure_background(info.image))[1][..., 0], ~outside)
+
+
+@pytest.mark.parametrize("mark", [-999.0, -32768.0])
+def test_scattered_marks_far_below_the_sky_are_no_data(tmp_path, mark):
+    marked = np.random.default_rng(9).random((SIZE, SIZE)) < 0.01
+    path = write(tmp_path / "marked.fits", image(np.where(marked, mark, field() + 5), CARDS))
+    table, info = classify_case(path)
+    np.testing.assert_array_equal(normalize(info.image, measure_background(info.image))[1][..., 0], ~marked)
+    order = np.lexsort((table["x_centroid"], np.round(table["y_centroid"].value, -1)))
+    np.testing.assert_allclose(table["total_flux_F160W"].value[order], FLUX, rtol=0.1)
+
+
+def test_light_that_no_sky_has_is_refused(tmp_path):
+    path = write(tmp_path / "bad.fits", image(np.where(normal((SIZE, SIZE)) > 2.5, 1e20, field()), CARDS))
+    with pytest.raises(InputError, match=r"band F160W has light of .*e\+18 times the noise .* give a mask"):
+        classify_case(path)
+
+
+def test_stars_that_look_like_hot_pixels_are_said_to_be_in_no_source(tmp_path, caplog):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    square = (x - X[:, None, None]) ** 2 + (y - Y[:, None, None]) ** 2
+    narrow = (FLUX[:, None, None] * np.exp(-square / (2 * 0.55**2))).sum(axis=0) / (2 * np.pi * 0.55**2)
+    table, _ = classify_case(write(tmp_path / "narrow.fits", image(narrow + field(0.0), CARDS)))
+    assert len(table) < len(FLUX)
+    assert "are in no source: cosmic rays and hot pixels, or stars of a PSF narrower than 1.5 px" in caplog.text
+    caplog.clear()
+    classify_case(write(tmp_path / "wide.fits", image(field(), CARDS)))
+    assert "in no source" not in caplog.text
 
 
 def test_whole_numbers_and_flat_tops_are_data():
