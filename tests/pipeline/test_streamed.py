@@ -14,7 +14,7 @@ from scipy import ndimage
 from morpheus_lite import Classification, InputError, OptionError, SkyImage
 from morpheus_lite.catalog import MeasureOptions, measure
 from morpheus_lite.config.classify import DEBLENDING_OF
-from morpheus_lite.core import blocks as sampling
+from morpheus_lite.core import windows as sampling
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.labels import ScratchFile
 from morpheus_lite.core.windows import Window, source_groups, tiles

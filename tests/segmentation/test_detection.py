@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from morpheus_lite import Classification, InputError, OptionError, SkyImage
-from morpheus_lite.core import blocks
+from morpheus_lite.core import windows
 from morpheus_lite.core.labels import LabelledPixels, check_labels
 from morpheus_lite.core.windows import Window
 from morpheus_lite.segmentation.detection import DetectionOptions, flood, segment, uncertain_pixels
@@ -216,7 +216,7 @@ class TestProbability:
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hnp.arrays(np.float32, (23, 31), elements=st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.9, 1.0, np.nan])))
 def test_scipy_on_the_whole_image_finds_the_same(monkeypatch, side, source):
-    monkeypatch.setattr(blocks, "BLOCK", side)
+    monkeypatch.setattr(windows, "BLOCK", side)
     planes = np.stack([source, *[np.zeros_like(source)] * 3, 1 - source], axis=2)
     seen = np.isfinite(source)
     maps = Classification(planes, seen.astype(np.int32), seen, vote=planes)
