@@ -23,7 +23,7 @@ MOC, DEPTH = "moc.fits", "depth.fits"
 _ACROSS = 16  # cells along the diameter of a tile of the middle size, at least
 _AT_ONCE = 256  # tiles of a task
 
-Covered = tuple[np.ndarray, dict[str, float | None]]
+CoveredCells = tuple[np.ndarray, dict[str, float | None]]
 """Cells that a tile covers, and its depth by band."""
 
 
@@ -67,7 +67,7 @@ def _write(path: Path, columns: list[fits.Column], **cards: Any) -> None:
     table.writeto(path)
 
 
-def covered_cells(entries: Iterable[Entry], order: int) -> list[Covered]:
+def covered_cells(entries: Iterable[Entry], order: int) -> list[CoveredCells]:
     """For each image the cells of an order whose middle lies on valid pixels of it, and its depth."""
     from astropy_healpix import HEALPix
 

@@ -11,7 +11,7 @@ from morpheus_lite.errors import MorpheusError
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.coverage import write_coverage
 from morpheus_lite.survey.merge.healpix import FINEST, POSITION, make_partitions, partition_path, write_layout
-from morpheus_lite.survey.merge.partition import REGION, Partition, PartitionJob, make_partition
+from morpheus_lite.survey.merge.partition import ORIGIN_COLUMNS, Partition, PartitionJob, make_partition
 from morpheus_lite.survey.state.fingerprint import digest
 from morpheus_lite.survey.state.index import Index
 from morpheus_lite.survey.state.tile_state import read_json, write_json
@@ -159,7 +159,7 @@ def _common_schema(index: Index) -> "pa.Schema":
         ),
         ("n_tiles", pa.int16(), "how many tiles, or mosaics of tiles, have a row of the source"),
     ]
-    for k, name in enumerate(REGION[1:]):
+    for k, name in enumerate(ORIGIN_COLUMNS[1:]):
         added += [(name, pa.string(), f"{name} of the tile")] if any(one.region[k] for one in index.entries) else []
     front = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in added]
     taken = {one.name for one in front}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROW_GROUP = 25_000
 """Rows that a reader who wants a part of the sky has to read at least."""
 
-REGION = ("tile", "tract", "patch")
+ORIGIN_COLUMNS = ("tile", "tract", "patch")
 """Columns that say where in the survey a row is from."""
 
 _NEEDED = ("ra", "dec", "x_peak", "y_peak", "semimajor_axis", "area", "flags")
@@ -94,7 +94,9 @@ def make_partition(job: PartitionJob) -> Partition:
         n_duplicates += int(here.sum() - keep.sum())
         cut += [(image.name, one) for one in cut_sources(image.mosaic, own, keep, footprints)]
         added: dict[str, Any] = {POSITION: position, "source_id": finest_cells(own.ra_peak, own.dec_peak)}
-        added |= {name: [value] * len(own) for name, value in zip(REGION, (image.name, *image.region), strict=True)}
+        added |= {
+            name: [value] * len(own) for name, value in zip(ORIGIN_COLUMNS, (image.name, *image.region), strict=True)
+        }
         decided = {"is_primary": owned.is_primary, "is_inner": owned.is_inner, "n_tiles": owned.n_seen}
         added |= {name: values[: len(own)] for name, values in decided.items()}
         table = _read_table(image.catalog).replace_schema_metadata()
