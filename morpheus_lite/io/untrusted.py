@@ -101,6 +101,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the path") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {reason_of(error)}; expected a TOML file in UTF-8") from error
 

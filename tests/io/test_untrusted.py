@@ -206,6 +206,8 @@ def test_toml_that_cannot_be_read(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a.toml is not valid TOML: .*; expected a TOML file in UTF-8"):
         read_toml(path)
+    with pytest.raises(InputError, match=r"b.toml: no such file; check the path"):
+        read_toml(tmp_path / "b.toml")
 
 
 @pytest.mark.parametrize(
