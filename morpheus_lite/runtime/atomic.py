@@ -61,8 +61,8 @@ def check_writable(paths: Iterable[str | Path], overwrite: bool = False) -> None
     if folders:
         raise OutputError(f"{', '.join(folders)}: a directory has the name of a product; move it away")
     if taken and not overwrite:
-        verb = "exists" if len(taken) == 1 else "exist"
-        raise OutputError(f"{', '.join(map(str, taken))} {verb} already; give another place, or --overwrite (in Python, overwrite=True)")
+        said = f"{', '.join(map(str, taken))} {'exists' if len(taken) == 1 else 'exist'} already"
+        raise OutputError(f"{said}; give another place, or --overwrite (in Python, overwrite=True)")
     for directory in dict.fromkeys(path.parent for path in wanted):
         _check_directory(directory)
         clear_abandoned(directory)
