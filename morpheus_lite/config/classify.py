@@ -233,11 +233,11 @@ class ClassifyOptions(CatalogOptions):
     model
         Shipped model or directory; auto: as suits the bands.
     stride
-        Step between windows.
+        Step between windows of hausen2020.
     edges
-        Classify border pixels, or leave them out.
+        hausen2020: classify the border, or leave it out.
     batch_size
-        Windows per call of the network.
+        Windows of hausen2020 per call.
     uncertainty
         Mean of 8 orientations, at 8 times the work, with its scatter.
 
@@ -258,7 +258,7 @@ class ClassifyOptions(CatalogOptions):
     segmentation
         How sources are found.
 
-        Other models take ``probability``. Deblending goes with it: see ``DEBLENDING_OF``.
+        Deblending goes with it: see ``DEBLENDING_OF``.
     detection
         Thresholds that are not to be the model's own.
     deblending
@@ -286,7 +286,7 @@ class ClassifyOptions(CatalogOptions):
     precision: str = option("float32", choices=PRECISIONS)
     memory: str | int = option(DEFAULT_MEMORY, metavar="SIZE", effect="none")
     segmentation: str | None = option(
-        None, unset="paper for models that vote", choices=SEGMENTATION_METHODS, group="Detection"
+        None, unset="probability; paper for hausen2020", choices=SEGMENTATION_METHODS, group="Detection"
     )
     detection: Mapping[str, int | float] = option(dict, part_of=DetectionOptions)
     deblending: DeblendingOptions = option(DeblendingOptions, prefix="deblend-", group="Deblending")

@@ -127,7 +127,7 @@ class MeasureOptions:
         None, unset="the header's, unless there is an RMS", metavar="[NAME=]E", above=0
     )
     deblended_flux: bool = False
-    background: str | float | None = option(None, unset="mesh; none with votes", metavar="mesh|none|LEVEL")
+    background: str | float | None = option(None, unset="mesh; none for hausen2020", metavar="mesh|none|LEVEL")
     local_background: bool = False
     saturation: float | None = option(None, unset="SATURATE")
     min_class_confidence: float = option(0.5, low=0, high=1, metavar="P")
