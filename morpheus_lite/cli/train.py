@@ -57,7 +57,7 @@ def command(
     run_directory = run_directory or (Path("run") if corrections is None else output.with_name(f"{output.name}_run"))
     import_tensorflow_quietly()
     from morpheus_lite.training import read_config
-    from morpheus_lite.training.corrected import configure
+    from morpheus_lite.training.config import configure
     from morpheus_lite.training.export import TRAINING_LOG, export
     from morpheus_lite.training.fit import train
     from morpheus_lite.training.source_scores import improvement

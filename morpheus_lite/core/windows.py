@@ -197,21 +197,19 @@ def sample_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     if height * width <= LARGEST_WHOLE:
         return (Window(0, 0, height, width),)
     wanted = LARGEST_WHOLE / CELL**2
-    n_rows = _between(round((wanted * height / width) ** 0.5), height)
-    n_columns = _between(int(wanted / n_rows), width)
-    return tuple(
-        Window(y, x, min(CELL, height), min(CELL, width))
-        for y in _starts(height, n_rows)
-        for x in _starts(width, n_columns)
+    n_rows = max(1, min(round((wanted * height / width) ** 0.5), height // CELL))
+    return even_windows(shape, CELL, (n_rows, int(wanted / n_rows)))
+
+
+def even_windows(shape: tuple[int, int], side: int, most: tuple[int, int]) -> tuple[Window, ...]:
+    """Choose windows of ``side`` pixels on an even grid, row by row, at most so many along each axis."""
+    sides = [min(side, length) for length in shape]
+    counts = [max(1, min(wanted, length // side)) for wanted, length in zip(most, shape, strict=True)]
+    rows, columns = (
+        [(2 * k + 1) * length // (2 * count) - own // 2 for k in range(count)]
+        for length, count, own in zip(shape, counts, sides, strict=True)
     )
-
-
-def _between(wanted: int, length: int) -> int:
-    return max(1, min(wanted, length // CELL))
-
-
-def _starts(length: int, count: int) -> list[int]:
-    return [max((2 * k + 1) * length // (2 * count) - CELL // 2, 0) for k in range(count)]
+    return tuple(Window(y, x, *sides) for y in rows for x in columns)
 
 
 BLOCK = 1024

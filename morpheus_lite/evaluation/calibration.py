@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OptionError
@@ -78,7 +79,9 @@ class Calibration:
         calibrated = np.empty_like(rows)
         for first in range(0, len(rows), _ROWS):
             part = slice(first, first + _ROWS)
-            calibrated[part] = _softmax(_log(rows[part]) / self.temperature + (np.array(self.bias) if self.bias else 0))
+            calibrated[part] = softmax(
+                _log(rows[part]) / self.temperature + (np.array(self.bias) if self.bias else 0), axis=-1
+            )
         return calibrated.reshape(probability.shape)
 
     def then(self, second: "Calibration") -> "Calibration":
@@ -181,21 +184,14 @@ def _log_loss(
 ) -> tuple[float, np.ndarray]:
     """Weighted logarithmic loss, and its slope by the inverse temperature and by each bias."""
     score = sharpness * logarithm + bias
-    peak = score.max(axis=1)
-    exponential = np.exp(score - peak[:, None])
-    total = exponential.sum(axis=1)
-    loss = weight @ (truth.sum(axis=1) * (peak + np.log(total)) - (truth * score).sum(axis=1))
-    excess = weight[:, None] * (exponential / total[:, None] * truth.sum(axis=1, keepdims=True) - truth)
+    total, sure = logsumexp(score, axis=1, keepdims=True), truth.sum(axis=1, keepdims=True)
+    loss = weight @ (sure * total - (truth * score).sum(axis=1, keepdims=True))[:, 0]
+    excess = weight[:, None] * (np.exp(score - total) * sure - truth)
     return float(loss), np.append((excess * logarithm).sum(), excess.sum(axis=0))
 
 
 def _log(probability: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probability.astype(np.float64), FLOOR))
-
-
-def _softmax(score: np.ndarray) -> np.ndarray:
-    exponential = np.exp(score - score.max(axis=-1, keepdims=True))
-    return exponential / exponential.sum(axis=-1, keepdims=True)
 
 
 N_PIXELS = 400_000

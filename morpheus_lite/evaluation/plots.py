@@ -40,11 +40,9 @@ def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
     for k, one in enumerate(scores):
         offset = 0.06 * (k - (len(scores) - 1) / 2)
         label = f"{one.name}: {len(one.detections)} detections, purity {one.purity:.3f}"
-        plot_fractions(one.completeness, left, series=k, offset=offset, label=label)
-        plot_fractions(one.binned_purity, right, series=k, offset=offset, label=label)
-        plot_fractions(one.faint_purity, right, series=k, offset=offset, label=label)
-    band = scores[0].options.band or ""
-    radius = scores[0].options.radius
+        for binned, axes in ((one.completeness, left), (one.binned_purity, right), (one.faint_purity, right)):
+            plot_fractions(binned, axes, series=k, offset=offset, label=label)
+    band, radius = scores[0].options.band or "", scores[0].options.radius
     left.set(xlabel=f"true magnitude {band}".strip(), ylabel="fraction", ylim=(-0.03, 1.03))
     left.set_title(f"completeness (one to one within {radius:g}″)", fontsize=FONT)
     right.set(xlabel=f"magnitude in the segment {band}".strip())

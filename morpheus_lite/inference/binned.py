@@ -16,7 +16,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.protocols import MapStore, MapWriter
-from morpheus_lite.core.windows import Window, grown, inside, tiles
+from morpheus_lite.core.windows import Window, even_windows, grown, inside, tiles
 from morpheus_lite.inference.network_input import NetworkInput, sky_scatter
 
 _STRIP = 1 << 21  # pixels that are read at once
@@ -53,20 +53,13 @@ class BinnedBands:
         made = cls(whole, factor)
         return cls(whole, factor, sky_scatter(map(made.snr, made.sample())))
 
-    def sample(self) -> Iterator[Window]:
+    def sample(self) -> tuple[Window, ...]:
         """Windows in which the noise is measured: all of a small image, cells on an even grid of a large one."""
         height, width = self.shape
         if height * width * self.factor**2 <= _SAMPLE:
-            yield Window(0, 0, height, width)
-            return
+            return (Window(0, 0, height, width),)
         most = max(1, math.isqrt(_SAMPLE) // (_CELL * self.factor))
-        cells = []
-        for length in self.shape:
-            side, n = min(_CELL, length), max(1, min(most, length // _CELL))
-            cells.append([(max((2 * k + 1) * length // (2 * n) - side // 2, 0), side) for k in range(n)])
-        for y, rows in cells[0]:
-            for x, columns in cells[1]:
-                yield Window(y, x, min(rows, height - y), min(columns, width - x))
+        return even_windows(self.shape, _CELL, (most, most))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,7 +154,7 @@ _CONTRAST = 1.0  # of the large-scale light: so much more has a compact source
 _SHARP = 4.0  # the same of a source that the finest level takes for a disk or irregular, as it does knots
 _CORE = 24.0  # pixels around the centre, which is that of the object itself
 _TILES = (256, 512, 1024)
-_COMPACT = [CLASSES.index(name) for name in ("spheroid", "point_source")]
+_COMPACT = [CLASSES.index("spheroid"), CLASSES.index("point_source")]
 
 
 class MergedMaps:

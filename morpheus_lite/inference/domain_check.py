@@ -163,7 +163,8 @@ def noise_correlation(snr: np.ndarray, valid: np.ndarray) -> float:
     """
     # Sky alone: pixels of sources differ from their neighbours by their own light.
     sky = valid & (np.abs(snr) < 2.5)
-    differences = [np.diff(snr, axis=axis)[_both(sky, axis)] for axis in (0, 1)]
+    pairs = sky[1:] & sky[:-1], sky[:, 1:] & sky[:, :-1]
+    differences = [np.diff(snr, axis=axis)[both] for axis, both in enumerate(pairs)]
     if min(len(d) for d in differences) < 100:
         return float("nan")
     variance = mad_std(snr[sky]) ** 2
@@ -172,11 +173,6 @@ def noise_correlation(snr: np.ndarray, valid: np.ndarray) -> float:
     rho = 1 - np.mean([mad_std(d) ** 2 for d in differences]) / (2 * variance)
     # exp(-0.25 / 0.16) is the correlation of a Gaussian of 0.4 pixels.
     return float(np.sqrt(-0.25 / np.log(min(rho, 0.999)))) if rho > np.exp(-0.25 / 0.16) else 0.0
-
-
-def _both(sky: np.ndarray, axis: int) -> np.ndarray:
-    """Mask of pairs of neighbours along an axis that are both sky."""
-    return sky[1:] & sky[:-1] if axis == 0 else sky[:, 1:] & sky[:, :-1]
 
 
 def _sky_noise(whole: Bands, scale: float) -> list[float]:

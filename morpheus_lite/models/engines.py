@@ -1,4 +1,4 @@
-"""What runs a network: OpenVINO on a CPU, TensorFlow on a GPU or without OpenVINO; how to choose, and run tiles."""
+"""Engines that run networks: OpenVINO on a CPU, TensorFlow on a GPU or without OpenVINO; the choice, and tiles."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What a model's files hold: its description as JSON, and the weights as named arrays; nothing that could run."""
+"""Files of a model: its description as JSON, and the weights as named arrays; nothing that could run."""
 
 import io
 import json

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import FWHM_PER_SIGMA, GAUSSIAN, MoffatPsf, moffat_radius
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, even_windows
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.spread import excess_light, spread_reach
@@ -45,13 +45,7 @@ def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     """
     if max(shape) <= _WHOLE:
         return (Window(0, 0, *shape),)
-    starts = []
-    for length in shape:
-        side = min(_CELL, length)
-        count = min(_N_CELLS, length // side)
-        starts.append((side, [(2 * k + 1) * length // (2 * count) - side // 2 for k in range(count)]))
-    (height, rows), (width, columns) = starts
-    return tuple(Window(y, x, height, width) for y in rows for x in columns)
+    return even_windows(shape, _CELL, (_N_CELLS, _N_CELLS))
 
 
 def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[MoffatPsf, ...]:

@@ -216,10 +216,8 @@ def noise(shape: tuple[int, int], correlation: tuple[float, ...], rng: np.random
     for plane, length in zip(white, correlation, strict=True):
         if length > 0.1:
             # Nine taps hold three sigma up to a length of 1.3 pixels.
-            kernel = np.exp(-0.5 * (np.arange(-4, 5) / length) ** 2).astype(np.float32)
-            if length > 1.3:
-                reach = int(np.ceil(3 * length))
-                kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / length) ** 2).astype(np.float32)
+            reach = 4 if length <= 1.3 else int(np.ceil(3 * length))
+            kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / length) ** 2).astype(np.float32)
             # The variance of a pixel stays 1.
             kernel /= np.sqrt(np.square(kernel).sum())
             rows = scipy.ndimage.convolve1d(plane, kernel, axis=0, mode="wrap")

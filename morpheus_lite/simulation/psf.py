@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -112,11 +113,24 @@ def moffat_psf(moffat: Moffat) -> Psf:
         wide = galsim.Moffat(beta=1.7, fwhm=moffat.aureole_fwhm * moffat.fwhm)
         profile = (1 - moffat.aureole) * profile + moffat.aureole * wide
     profile = profile.shear(q=1 - moffat.ellipticity, beta=moffat.angle * galsim.radians)
-    image = galsim.ImageF(side, side, scale=1 / OVERSAMPLING)
-    galsim.Convolve(profile, galsim.Pixel(1.0)).drawImage(image, method="no_pixel", offset=galsim.PositionD(0.5, 0.5))
-    clean = np.clip(image.array, 0, None) * round_taper(side, start=0.8)
+    image = _clean(_drawn(profile, side, 1 / OVERSAMPLING, pixel=1.0))
+    return Psf(image, width_of(image))
+
+
+def _drawn(profile: Any, side: int, step: float, *, pixel: float) -> np.ndarray:
+    """Image of a profile of GalSim seen through square pixels."""
+    galsim = require_galsim()
+    image = galsim.ImageF(side, side, scale=step)
+    seen = galsim.Convolve(profile, galsim.Pixel(pixel))
+    seen.drawImage(image, method="no_pixel", offset=galsim.PositionD(0.5, 0.5))
+    return image.array
+
+
+def _clean(image: np.ndarray) -> np.ndarray:
+    """The image without negative values, of sum 1, tapered to a circle: the corners of a square would show."""
+    clean = (np.clip(image, 0, None) * round_taper(len(image), start=0.8)).astype(np.float32)
     clean /= clean.sum(dtype=np.float64)
-    return Psf(clean, width_of(clean))
+    return clean
 
 
 @lru_cache(maxsize=160)
@@ -133,23 +147,14 @@ def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
         blurring = band.blur * rng.uniform(0.8, 1.2)
         halo_radius, share = band.halo_radius * rng.uniform(0.7, 1.4), band.halo * rng.uniform(0.5, 1.5)
         # Piston, tip and tilt (the first three terms) do not change the shape.
-        wavefront = np.concatenate(
-            [np.zeros(3), np.random.default_rng([variant, 7]).normal(0, band.telescope.aberration, 8)]
-        )
-        image = diffraction(
-            band,
-            step=step,
-            side=side,
-            roll=np.pi * variant / VARIANTS,
-            wavefront=wavefront,
-            smoothing=(blurring, max(band.native_pixel, 0.6 * pixel_scale), 0.6 * pixel_scale),
-        )
+        terms = np.random.default_rng([variant, 7]).normal(0, band.telescope.aberration, 8)
+        wavefront, roll = np.concatenate([np.zeros(3), terms]), np.pi * variant / VARIANTS
+        smoothing = blurring, max(band.native_pixel, 0.6 * pixel_scale), 0.6 * pixel_scale
+        image = diffraction(band, step=step, side=side, roll=roll, wavefront=wavefront, smoothing=smoothing)
         halo = smooth_profile(2.2, side, step, half_light_radius=halo_radius, pixel=pixel_scale)
         image = (1 - share) * image + share * halo
         image = roll_average(image, ROLLS[band.camera][variant % VARIANTS], np.random.default_rng([variant, 13]))
-    # Tapered to a circle, because the corners of a square would show around bright stars.
-    clean = (np.clip(image, 0, None) * round_taper(side, start=0.8)).astype(np.float32)
-    clean /= clean.sum(dtype=np.float64)
+    clean = _clean(image)
     # Kept in the cache, and shared by all fields.
     clean.flags.writeable = False
     return clean
@@ -157,11 +162,7 @@ def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
 
 def smooth_profile(beta: float, side: int, step: float, *, pixel: float, **size: float) -> np.ndarray:
     """Image of a Moffat profile of unit flux seen through square pixels, drawn by GalSim."""
-    galsim = require_galsim()
-    profile = galsim.Convolve(galsim.Moffat(beta=beta, **size), galsim.Pixel(pixel))
-    image = galsim.ImageF(side, side, scale=step)
-    profile.drawImage(image, method="no_pixel", offset=galsim.PositionD(0.5, 0.5))
-    return image.array
+    return _drawn(require_galsim().Moffat(beta=beta, **size), side, step, pixel=pixel)
 
 
 def roll_average(image: np.ndarray, rolls: int, rng: np.random.Generator) -> np.ndarray:

@@ -220,12 +220,6 @@ def _train_until(run: Run, stream: Iterator[Batch], take_step: Callable[[Batch],
     run.seconds += time.monotonic() - started
 
 
-def _with_mean(run: Run) -> keras.Model:
-    model = build_onepass(run.config.model)
-    model.set_weights(run.mean_weights())
-    return model
-
-
 def _checkpoint(
     run: Run,
     directory: Path,
@@ -234,7 +228,8 @@ def _checkpoint(
     progress: _Progress | None,
 ) -> None:
     """Validate, save, log."""
-    model = _with_mean(run)
+    model = build_onepass(run.config.model)
+    model.set_weights(run.mean_weights())
     scores, losses = _scores(run, model, simulated, held_out)
     better = scores.loss < run.best
     run.best, run.since_best = (scores.loss, 0) if better else (run.best, run.since_best + 1)

@@ -231,28 +231,24 @@ def _read_class_map(path: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.n
         plane, labels = read_whole_numbers(path, ("CLASS", "PIXEL_CLASS", "CLASSES"), "class map"), None
         known = (plane >= 0) & (plane < len(CLASSES))
         shares = np.where(known[..., None], np.eye(len(CLASSES), dtype=np.float32)[np.where(known, plane, 0)], np.nan)
-    if shares.shape[:2] != shape:
-        raise InputError(f"{path}: the class map has shape {shares.shape[:2]}, the image {shape}; expected the same")
-    return shares, labels
+    return _fitting(shares, shape, f"{path}: the class map"), labels
 
 
 def _labels(config: ImageConfig, shape: tuple[int, int]) -> np.ndarray:
-    labels = read_labels(str(config.labels))
-    if labels.shape != shape:
-        raise InputError(
-            f"{config.labels}: the label map has shape {labels.shape}, the image {config.name} {shape}; expected the "
-            "same (y, x)"
-        )
-    return labels
+    return _fitting(read_labels(str(config.labels)), shape, f"{config.name}: its label map {config.labels}")
 
 
 def _labelled_area(config: ImageConfig, shape: tuple[int, int]) -> np.ndarray:
     if config.unlabelled is None:
         return np.ones(shape, bool)
     mask = read_whole_numbers(config.unlabelled, ("UNLABELLED", "MASK"), "mask of what is not labelled")
-    if mask.shape != shape:
-        raise InputError(f"{config.unlabelled}: the mask has shape {mask.shape}, the image {shape}; expected the same")
-    return mask == 0
+    return _fitting(mask, shape, f"{config.unlabelled}: the mask") == 0
+
+
+def _fitting(plane: np.ndarray, shape: tuple[int, int], name: str) -> np.ndarray:
+    if plane.shape[:2] != shape:
+        raise InputError(f"{name} has shape {plane.shape[:2]}, the image {shape}; expected the same (y, x)")
+    return plane
 
 
 def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a network is shown of an image in training: what it is shown when the image is classified."""
+"""View of an image that a network is shown in training: the one it is shown when the image is classified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

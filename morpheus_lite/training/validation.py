@@ -1,13 +1,17 @@
 """Validation of a network on fields it was not trained on, in a few seconds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import keras
 import numpy as np
 from scipy import ndimage
+from scipy.special import softmax
 
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
+from morpheus_lite.evaluation.reliability import top_label_reliability
 from morpheus_lite.models.losses import Loss
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.dataset import draw_training_scene, find_fields
@@ -18,7 +22,6 @@ BRIGHT = 40.0
 """Total S/N above which the class of a source is scored."""
 
 _FAINT = (8.0, 40.0)
-_N_BINS = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,21 +106,20 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1, li
         field = Field.load(path)
         scene = draw_training_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
         scene = pad_scene(scene, [(0, -length % factor) for length in scene.owner.shape])
-        whole = tuple(slice(0, length) for length in scene.owner.shape)
-        target, weight = targets(scene, whole, np.ones(len(field.bands), bool))
-        scenes.append(ValidationScene(scene, np.asarray(field.sources["h_mag"]), target, weight))
+        scenes.append(_whole_scene(scene, np.asarray(field.sources["h_mag"])))
     return scenes
 
 
 def held_out_scenes(observed: Sequence[Observed]) -> list[ValidationScene]:
     """The held-out parts of observed images."""
-    scenes = []
     pieces = [(f"{number} {one.name}", piece) for number, one in enumerate(observed) for piece in one.held_out]
-    for image, scene in pieces:
-        whole = tuple(slice(0, length) for length in scene.owner.shape)
-        target, weight = targets(scene, whole, np.ones(scene.snr.shape[2], bool))
-        scenes.append(ValidationScene(scene, np.full(len(scene.soft), np.nan), target, weight, image))
-    return scenes
+    return [_whole_scene(scene, np.full(len(scene.soft), np.nan), image) for image, scene in pieces]
+
+
+def _whole_scene(scene: TrainingScene, magnitude: np.ndarray, image: str = "") -> ValidationScene:
+    whole = tuple(slice(0, length) for length in scene.owner.shape)
+    target, weight = targets(scene, whole, np.ones(scene.snr.shape[2], bool))
+    return ValidationScene(scene, magnitude, target, weight, image)
 
 
 def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> ValidationScores:
@@ -127,13 +129,12 @@ def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) 
         np.concatenate([result["sources"][i] for result in results]) for i in range(6)
     )
     counts = np.sum([result["counts"] for result in results], axis=0)
-    bins = np.sum([result["bins"] for result in results], axis=0)
     n_pixels = sum(scene.scene.owner.size for scene in scenes)
     edges = ((0, 23), (23, 24), (24, 25))
     return ValidationScores(
         loss=float(np.mean([result["loss"] for result in results])),
         iou=float(counts[0] / max(counts[1], 1)),
-        ece=float(np.abs(bins[1] - bins[2]).sum() / bins[0].sum()),
+        ece=reduce(add, [result["diagram"] for result in results]).error,
         recall=tuple(_share(right[bright & (kind == k)]) for k in range(BACKGROUND)),
         by_magnitude=tuple(_share(right[(magnitude >= a) & (magnitude < b)]) for a, b in edges),
         completeness=_share(found[faint]),
@@ -144,8 +145,7 @@ def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) 
 def predict_probability(model: keras.Model, snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Class probabilities of one image whose sides are multiples of the pooling: float32 ``(y, x, class)``."""
     logits = np.asarray(model([snr[None], valid[None].astype(np.float32)], training=False))[0]
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return odds / odds.sum(axis=-1, keepdims=True)
+    return softmax(logits, axis=-1)
 
 
 def has_class(item: ValidationScene) -> np.ndarray:
@@ -163,7 +163,7 @@ def _score_scene(model: keras.Model, item: ValidationScene, loss: Loss) -> dict:
     return {
         "loss": float(loss(logits[None], item.target[None], item.weight[None])),
         "counts": counts,
-        "bins": _calibration_bins(probability[has_class(item)], item.target[has_class(item)]),
+        "diagram": top_label_reliability(probability[has_class(item)], item.target[has_class(item)]),
         "sources": _source_scores(item, probability, said),
     }
 
@@ -190,15 +190,6 @@ def _n_spurious(scene: TrainingScene, said: np.ndarray, used: np.ndarray) -> int
     total = np.concatenate([[0.0], np.sqrt(scene.power.sum(axis=1))])
     best = ndimage.maximum(total[scene.owner], regions, index=np.arange(1, n_regions + 1)) if n_regions else []
     return int(np.sum(np.asarray(best) <= 3))
-
-
-def _calibration_bins(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
-    top = probability.argmax(axis=1)
-    confidence = np.take_along_axis(probability, top[:, None], 1)[:, 0]
-    truth = np.take_along_axis(target, top[:, None], 1)[:, 0]
-    index = np.minimum((confidence * _N_BINS).astype(int), _N_BINS - 1)
-    sums: Callable = lambda w: np.bincount(index, weights=w, minlength=_N_BINS)  # noqa: E731
-    return np.stack([sums(np.ones_like(confidence)), sums(confidence), sums(truth)])
 
 
 def _share(values: np.ndarray) -> float:

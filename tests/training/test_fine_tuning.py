@@ -190,7 +190,7 @@ def test_the_held_out_part_is_never_trained_on(folder):
     [
         (
             {"labels": "small.fits", "classes": "classes.csv"},
-            r"label map has shape \(10, 10\), the image .* \(96, 240\)",
+            r"its label map .* has shape \(10, 10\), the image \(96, 240\)",
         ),
         ({"labels": "labels.fits", "classes": "bare.csv"}, "no classes; expected a column class"),
         ({"labels": "labels.fits", "classes": "galaxy.csv"}, "unknown class 'galaxy'; expected one of spheroid"),

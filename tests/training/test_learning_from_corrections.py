@@ -16,8 +16,7 @@ from morpheus_lite.core.corrections import Correction, SourcePart
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import write_corrections
 from morpheus_lite.training.checkpoint import append_rows
-from morpheus_lite.training.config import TrainingConfig
-from morpheus_lite.training.corrected import configure
+from morpheus_lite.training.config import TrainingConfig, configure
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling
 from morpheus_lite.training.observed import bin_labelling, hold_out_sources, observe_image, read_observed

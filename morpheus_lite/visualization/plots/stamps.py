@@ -88,17 +88,11 @@ def plot_stamp(
     x, y = (round(_number(row[name])) for name in ("x_centroid", "y_centroid"))
     left, top = x - side // 2, y - side // 2
     here = slice(max(top, 0), top + side), slice(max(left, 0), left + side)
-    near = labels[here]
-    extent = (here[1].start - 0.5, here[1].start + near.shape[1] - 0.5)
-    ax.imshow(
-        picture[here],
-        origin="lower",
-        interpolation="nearest",
-        extent=(*extent, here[0].start - 0.5, here[0].start + near.shape[0] - 0.5),
-    )
+    near, corner = labels[here], np.array([here[1].start, here[0].start])
+    (x0, y0), (x1, y1) = corner - 0.5, corner + near.shape[::-1] - 0.5
+    ax.imshow(picture[here], origin="lower", interpolation="nearest", extent=(x0, x1, y0, y1))
     outlines = trace_outlines(near)
     colour = dict(zip(SOURCE_CLASSES, class_colours(palette), strict=True)).get(str(row["morphology"]), NO_CLASS)
-    corner = np.array([here[1].start, here[0].start])
     rings = [ring - 0.5 + corner for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
     colours = [colour if name == row["label"] else (0.6, 0.6, 0.6) for name in outlines.labels]
     lines = LineCollection([np.append(ring, ring[:1], axis=0) for ring in rings], colors=colours, linewidths=0.8)
@@ -150,8 +144,7 @@ def plot_stamp_sheet(
     n_rows = max(-(-len(rows) // n_columns), 1)
     if figure is None:
         figure = Figure(figsize=(_CELL * n_columns + 0.2, 1.35 * _CELL * n_rows + 0.5), layout="constrained")
-    heights = [10, 1] * n_rows
-    grid = figure.subplots(2 * n_rows, n_columns, squeeze=False, height_ratios=heights)
+    grid = figure.subplots(2 * n_rows, n_columns, squeeze=False, height_ratios=[10, 1] * n_rows)
     picture = field_rgb(image)
     for cell in range(n_rows * n_columns):
         upper, lower = grid[2 * (cell // n_columns) : 2 * (cell // n_columns) + 2, cell % n_columns]
@@ -196,7 +189,7 @@ def _plot_bar(ax: Axes, row: Any, palette: str) -> None:
 
 
 def _title(row: Any, table: QTable) -> str:
-    band = str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
+    band = _reference_band(table)
     for kind in ("total", "kron"):
         name = f"{kind}_mag_{band}"
         if name in table.colnames and np.isfinite(_number(row[name])):
@@ -204,12 +197,14 @@ def _title(row: Any, table: QTable) -> str:
     return str(row["label"])
 
 
+def _reference_band(table: QTable) -> str:
+    return str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
+
+
 def _flux_column(table: QTable) -> str:
-    band = str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
-    name = f"segment_flux_{band}"
-    if name in table.colnames:
-        return name
     found = [name for name in table.colnames if name.startswith("segment_flux_")]
+    if (wanted := f"segment_flux_{_reference_band(table)}") in found:
+        return wanted
     if not found:
         raise InputError("the table has no segment_flux column: expected a catalogue of this package")
     return found[0]
