@@ -201,11 +201,13 @@ def classify_region(
     n_classes = len(model.classes)
     mean, vote = MeanVariance(image.shape, n_classes), RankVote(image.shape, n_classes)
     # Sums are whole numbers: the order in which batches are finished does not show in them.
-    lock, done = threading.Lock(), 0
+    lock, done, workers = threading.Lock(), 0, workers or usable_cores()
+    network = threading.Semaphore(workers)
 
     def work(batch: _Batch) -> None:
         nonlocal done
-        values = _predict(image, model, batch, batch_size)
+        with network:
+            values = _predict(image, model, batch, batch_size)
         with lock:
             for part in _counting_parts(batch, values, model.margin):
                 mean.add(*part)
@@ -214,7 +216,8 @@ def classify_region(
             if progress:
                 progress(done, len(windows))
 
-    run_each(work, _batches(windows, holed, model, batch_size), threads=workers or usable_cores())
+    # One thread more than calls of the network: it adds up while the others compute.
+    run_each(work, _batches(windows, holed, model, batch_size), threads=workers + 1)
     near = _touched(windows.take(holed), image.shape)
     here = replace(region, y=region.y - reach.y, x=region.x - reach.x)
     return _assembled(image.cutout(here), model, tiling, mean.result(here), vote.result(here), near[here.slices])
