@@ -153,7 +153,7 @@ class Classification:
         if isinstance(index, str):
             return self.plane(index)
         window = window_of(index, self.shape)
-        cut = {kind: plane[window.slices] for kind, plane in self.planes.items()}
+        cut: dict[str, Any] = {kind: plane[window.slices] for kind, plane in self.planes.items()}
         return replace(
             self,
             probability=cut.pop("mean"),
