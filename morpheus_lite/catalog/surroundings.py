@@ -14,7 +14,6 @@ from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.neighbors import Neighbors
 from morpheus_lite.catalog.nonparametric import LEAST_SNR, Structure, central_curves, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
-from morpheus_lite.catalog.spread import measure_spread
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,
@@ -34,7 +33,6 @@ from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
-from morpheus_lite.noise.psf import StarProfile
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
@@ -68,8 +66,6 @@ class _Source:
     is_point: bool
     size: float
     """Radius of a circle of the area of the Kron ellipse, in pixels."""
-    spread: np.ndarray
-    """Spread and its error."""
 
 
 def _mixture(stamp: Stamp) -> np.ndarray:
@@ -138,7 +134,6 @@ def measure_surroundings(
     is_point: np.ndarray,
     mesh: BackgroundMesh | None = None,
     neighbors: Neighbors | None = None,
-    stars: Sequence[StarProfile] = (),
 ) -> dict[str, np.ndarray]:
     """Photometry and structure of every source.
 
@@ -164,8 +159,6 @@ def measure_surroundings(
         Noise of the sky everywhere in the image, for bands without an RMS plane; that of ``noise`` if not given.
     neighbors : Neighbors, optional
         Models of the light of other sources, which are subtracted.
-    stars : sequence of StarProfile, optional
-        What stars look like in each band, for the spread; nothing to leave it NaN.
 
     Returns
     -------
@@ -221,8 +214,7 @@ def measure_surroundings(
         in_bands = [profile.in_bands for profile in profiles]
         for k in np.flatnonzero(points):
             in_bands[k] = _correct_point(stamps[k], light[k], sizes[k], profiles[k], psfs, from_space)
-        spread = measure_spread(stamps, light, stars, bands)
-        return list(map(_Source, light, profiles, structures, in_bands, points, sizes, spread))
+        return list(map(_Source, light, profiles, structures, in_bands, points, sizes))
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
     shares = _shares(fitting, boxes)
@@ -289,8 +281,6 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         "kron_scale_radius": np.array([one.size if one else np.nan for one in found]),
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
-    spread = np.reshape([one.spread if one else (np.nan, np.nan) for one in found], (-1, 2))
-    values |= {"spread": spread[:, 0], "spread_err": spread[:, 1]}
     unknown = np.full(N_RADII, np.nan)
     radii = [one.profile.radii if one else unknown for one in found]
     growth = [one.profile.growth if one else unknown for one in found]
