@@ -1,17 +1,18 @@
 """Curve of growth: how much light lies within each radius of a source."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from morpheus_lite.catalog import kernels
+
 _EXACT = 5.0
 _STEP = 0.25
 _HALF = round(0.5 / _STEP)
-_EXACT_RADII = np.arange(1, round(_EXACT / _STEP) + 1) * _STEP
-_NEAR = int(np.ceil(_EXACT)) + 1
+_N_EXACT = round(_EXACT / _STEP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,110 +138,14 @@ def curve_of_growth(light: np.ndarray, y: float, x: float, largest: float) -> Cu
     Overlaps of circles and pixels are exact below 5 pixels; beyond, a pixel is inside by the part of its radial extent
     that is, which is good to 1e-3 of a pixel's light.
     """
-    return curves_of_growth([light], [(y, x)], [largest])[0]
+    growth = growth_by_distance(light, kernels.distances(light.shape, (y, x)), largest)
+    n_exact = min(_N_EXACT, len(growth.radii) - 1)
+    inner = slice(1, n_exact + 1)
+    growth.flux[inner], growth.area[inner] = kernels.exact_growth(light, y, x, _STEP, n_exact)
+    return growth
 
 
-def curves_of_growth(
-    lights: Sequence[np.ndarray], centres: Sequence[tuple[float, float]], largest: Sequence[float]
-) -> list[CurveOfGrowth]:
-    """Curves of growth of several sources, each as `curve_of_growth` gives it, in fewer calls of NumPy."""
-    if not lights:
-        return []
-    distances = []
-    for light, (y, x) in zip(lights, centres, strict=True):
-        down, right = np.arange(light.shape[0]) - y, np.arange(light.shape[1]) - x
-        distances.append(np.sqrt((down * down)[:, None] + right * right))
-    growths = curves_by_distance(lights, distances, largest)
-    for growth, *exact in zip(growths, *_exact_circles(lights, np.array(centres)), strict=True):
-        n_exact = min(len(_EXACT_RADII) + 1, len(growth.radii))
-        growth.flux[1:n_exact], growth.area[1:n_exact] = (values[: n_exact - 1] for values in exact)
-    return growths
-
-
-def curves_by_distance(
-    lights: Sequence[np.ndarray], distances: Sequence[np.ndarray], largest: Sequence[float]
-) -> list[CurveOfGrowth]:
-    """Curves of growth along any measure of distance in pixels, such as an elliptical one."""
-    lengths = [len(np.arange(0, max(far, 2) + _STEP / 2, _STEP)) for far in largest]
-    n_radii, n_sources = max(lengths), len(lights)
-    n_steps = n_radii + _HALF + 1
-    away, values = (np.concatenate([plane.ravel() for plane in planes]) for planes in (distances, lights))
-    # Circles grow by steps, and so does what lies wholly or partly within them: no need to sort. All that is too far
-    # for the largest circle of a source goes to its last step.
-    steps = np.ceil(away / _STEP)
-    first = 0
-    for k, (light, length) in enumerate(zip(lights, lengths, strict=True)):
-        own = steps[first : first + light.size]
-        np.minimum(own, length + _HALF, out=own)
-        own += k * n_steps
-        first += light.size
-    steps = steps.astype(np.intp)
-    sums = np.zeros((4, n_sources, n_radii + 2 * _HALF))
-    for k, weights in enumerate((values, None, values * away, away)):
-        found = np.bincount(steps, weights=weights, minlength=n_sources * n_steps).reshape(n_sources, n_steps)
-        np.cumsum(found[:, :-1], axis=1, out=sums[k, :, _HALF:])
-    # Wholly within is what lies half a pixel inside of the circle; what lies half a pixel outside is not within.
-    whole, reached = sums[..., :n_radii], sums[..., 2 * _HALF :]
-    partly = reached - whole
-    radii = np.arange(n_radii) * _STEP
-    within = whole[:2] + (radii + 0.5) * partly[:2] - partly[2:]
-    within[..., 0] = 0.0
-    return [
-        CurveOfGrowth(radii[:length], flux[:length], area[:length])
-        for length, flux, area in zip(lengths, *within, strict=True)
-    ]
-
-
-def _exact_circles(lights: Sequence[np.ndarray], centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Light and pixels within circles of `_EXACT_RADII`: float64, shape ``(source, radius)`` each.
-
-    A pixel's overlap is the mixed difference over its corners of the area between the axes and a corner. Summing by
-    parts moves the differences to the light, which is the same for all circles.
-    """
-    first = np.rint(centres).astype(int) - _NEAR
-    side = 2 * _NEAR + 1
-    change = np.zeros((len(lights), side + 1, side + 1))
-    near = np.zeros((len(lights), side, side))
-    for one, light, corner in zip(near, lights, first.tolist(), strict=True):
-        inside = tuple(slice(max(at, 0), max(at + side, 0)) for at in corner)
-        found = light[inside]
-        top, left = (part.start - at for part, at in zip(inside, corner, strict=True))
-        one[top : top + found.shape[0], left : left + found.shape[1]] = found
-    change[:, :-1, :-1] = near
-    change[:, 1:, :-1] -= near
-    change[:, :-1, 1:] -= near
-    change[:, 1:, 1:] += near
-    # What lies outside of the image has no extent.
-    ends = np.array([light.shape for light in lights])[..., None]
-    corners = np.clip(first[..., None] + np.arange(side + 1), 0, ends) - 0.5 - centres[..., None]
-    sign = np.sign(corners[:, 0, :, None]) * np.sign(corners[:, 1, None, :])
-    area = _corner_areas(corners[:, 0], corners[:, 1])
-    change *= sign
-    flux = (area * change[:, None]).reshape(*area.shape[:2], -1).sum(axis=2)
-    area = area[..., ::side, ::side] * sign[:, None, ::side, ::side]
-    return flux, area[..., 1, 1] - area[..., 0, 1] - area[..., 1, 0] + area[..., 0, 0]
-
-
-def _corner_areas(down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Area of each circle of `_EXACT_RADII` in the rectangle between its centre and a corner.
-
-    Parameters
-    ----------
-    down, right : numpy.ndarray
-        float64, shape ``(source, corner)``: places of the corners along both axes as seen from the centre.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape ``(source, radius, corner, corner)``.
-    """
-    radius = _EXACT_RADII[:, None]
-    square = radius * radius
-    tall, wide = (np.minimum(np.abs(side)[:, None], radius) for side in (down, right))
-    below, beside = (
-        0.5 * (side * np.sqrt(square - side**2) + square * np.arcsin(side / radius)) for side in (tall, wide)
-    )
-    area = below[..., None] + (beside - square * (np.pi / 4))[:, :, None]
-    inner = (tall * tall)[..., None] + (wide * wide)[:, :, None] < square[..., None]
-    np.copyto(area, tall[..., None] * wide[:, :, None], where=inner)
-    return area
+def growth_by_distance(light: np.ndarray, distance: np.ndarray, largest: float) -> CurveOfGrowth:
+    """Curve of growth along any measure of distance in pixels, such as an elliptical one."""
+    radii = np.arange(0, max(largest, 2) + _STEP / 2, _STEP)
+    return CurveOfGrowth(radii, *kernels.growth(light, distance, _STEP, _HALF, len(radii)))

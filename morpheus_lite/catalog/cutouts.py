@@ -1,11 +1,11 @@
 """Stamps: the surroundings of one source, with its neighbours taken out."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from morpheus_lite.catalog.kernels import distances, ellipse_overlap, mirror
 from morpheus_lite.catalog.neighbors import Neighbors
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.detection_image import DetectionImage, summed
@@ -99,20 +99,8 @@ class Stamp:
     @cached_property
     def elliptical_radius(self) -> np.ndarray:
         """float64, shape ``(y, x)``: distance from the centre in units of the ellipse."""
-        # A root is several times as fast as np.hypot.
-        along, across = self.axes
-        across = across * (self.ellipse.a / self.ellipse.b)
-        return np.sqrt(along * along + across * across) / self.ellipse.a
-
-    @cached_property
-    def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Distances from the centre along the major and the minor axis, in pixels: float64, shape ``(y, x)``."""
-        dy, dx = (
-            np.arange(n) - at for n, at in zip(self.source_mask.shape, (self.ellipse.y, self.ellipse.x), strict=True)
-        )
-        dy = dy[:, None]
-        cosine, sine = np.cos(self.ellipse.theta), np.sin(self.ellipse.theta)
-        return dx * cosine + dy * sine, dy * cosine - dx * sine
+        one = self.ellipse
+        return distances(self.source_mask.shape, (one.y, one.x), one.theta, one.a / one.b, one.a)
 
 
 def cut_stamp(
@@ -159,7 +147,7 @@ def cut_stamp(
     near = labels[window]
     usable = image.valid[window]
     whole = bool(usable.all())
-    light = image.data[window].astype(np.float64) if whole else np.where(usable, image.data[window], 0.0)
+    light = np.where(usable, image.data[window], 0).astype(np.float64)
     source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
     variance = _variance(image.rms, window, usable, sigmas)
     weights = detection.weights(light, usable, source_mask)
@@ -172,14 +160,15 @@ def cut_stamp(
         light -= wings
     seen = np.ones((*near.shape, 1), dtype=bool) if whole else np.asarray(usable.any(axis=2, keepdims=True))
     wanted = neighbor_mask if whole else ~seen[:, :, 0] | neighbor_mask
+    centre = here.y, here.x
     # Where every pixel has the same bands, their weights are the same too.
     factors = weights[:1, :1] if whole else weights
-    together, _ = _mirrored(summed(factors, light)[:, :, None], seen, wanted, here, neighbor_mask)
+    together, _ = mirror(summed(factors, light)[:, :, None], seen, wanted, centre, neighbor_mask)
     noisy = summed(factors**2, variance if whole else np.where(weights > 0, variance, 0))
     if seen.any() and not seen.all():
         # Pixels that no band covers hold mirrored light, and are as noisy as the others.
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
-    filled, covered = _mirrored(light, usable, neighbor_mask, here, neighbor_mask)
+    filled, covered = mirror(light, usable, neighbor_mask, centre, neighbor_mask)
     return Stamp(
         filled,
         variance,
@@ -232,90 +221,3 @@ def _variance(rms: np.ndarray | None, window: tuple[slice, ...], usable: np.ndar
             plane, there = variance[:, :, index], known[:, :, index]
             plane[~there] = plane[there].mean() if there.any() else sigma**2
     return variance
-
-
-def _mirrored(
-    light: np.ndarray, usable: np.ndarray, wanted: np.ndarray, ellipse: Ellipse, neighbor_mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The light with wanted pixels replaced by their opposites, and which pixels have light, if only for now 0.
-
-    Parameters
-    ----------
-    light, usable : numpy.ndarray
-        float64 and bool, shape ``(y, x, band)``; the light is 0 where it is not usable.
-    wanted : numpy.ndarray
-        bool, shape ``(y, x)``: what to replace; by 0 where the opposite is not usable, a neighbour's or outside.
-    ellipse : Ellipse
-        The source, whose centre is what pixels are opposite of.
-    neighbor_mask : numpy.ndarray
-        bool, shape ``(y, x)``: pixels of other sources.
-
-    Returns
-    -------
-    light, covered : numpy.ndarray
-        float64 and bool, shape ``(y, x, band)``. A pixel to replace is not covered if it is not usable and nothing
-        replaces it, or if its opposite is the source's or the sky's and not usable.
-    """
-    y, x = np.nonzero(wanted)
-    if not len(y):
-        return light, usable
-    opposite_y, opposite_x = np.rint(2 * ellipse.y - y).astype(int), np.rint(2 * ellipse.x - x).astype(int)
-    height, width = light.shape[:2]
-    inside = (opposite_y >= 0) & (opposite_y < height) & (opposite_x >= 0) & (opposite_x < width)
-    # What lies outside is not taken; its place only has to be one.
-    opposite_y, opposite_x = (np.where(inside, place, 0) for place in (opposite_y, opposite_x))
-    inside &= ~neighbor_mask[opposite_y, opposite_x]
-    taken, there = inside[:, None], usable[opposite_y, opposite_x]
-    filled, covered = light.copy(), usable.copy()
-    filled[y, x] = np.where(taken & there, light[opposite_y, opposite_x], 0)
-    covered[y, x] = np.where(taken, there, usable[y, x])
-    return filled, covered
-
-
-def ellipse_overlap(
-    shape: tuple[int, int], centre: tuple[float, float], a: float, b: float, theta: float = 0.0
-) -> np.ndarray:
-    """Share of each pixel inside an ellipse.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the image in pixels.
-    centre : (float, float)
-        Row and column of the centre, in pixels.
-    a, b : float
-        Semi-axes in pixels.
-    theta : float
-        Axis ``a``, counter-clockwise from the x axis, in radians.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape ``(y, x)``; photutils computes it, in the box that the ellipse may reach.
-
-    Examples
-    --------
-    >>> float(ellipse_overlap((9, 9), (4.0, 4.0), 3.0, 3.0).sum().round(9))
-    28.274333882
-    """
-    from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
-
-    share = np.zeros(shape)
-    cosine, sine = math.cos(theta), math.sin(theta)
-    reach = math.hypot(a * sine, b * cosine), math.hypot(a * cosine, b * sine)
-    down, right = (_around(length, at, far) for length, at, far in zip(shape, centre, reach, strict=True))
-    height, width = down.stop - down.start, right.stop - right.start
-    if height and width:
-        left, lower = right.start - 0.5 - centre[1], down.start - 0.5 - centre[0]
-        grid = (left, left + width, lower, lower + height, width, height)
-        if a == b:
-            share[down, right] = circular_overlap_grid(*grid, a, 1, 1)
-        else:
-            share[down, right] = elliptical_overlap_grid(*grid, a, b, theta, 1, 1)
-    return share
-
-
-def _around(length: int, at: float, far: float) -> slice:
-    """The pixels along one axis that an ellipse may reach."""
-    first, last = math.floor(at - far + 0.5), math.ceil(at + far - 0.5)
-    return slice(min(max(first, 0), length), max(min(last + 1, length), 0))

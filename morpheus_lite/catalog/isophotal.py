@@ -1,10 +1,9 @@
 """Isophotal measurements: positions, second moments and fluxes of the segments."""
 
-import math
-
 import numpy as np
 
 from morpheus_lite.catalog.cutouts import Stamp
+from morpheus_lite.catalog.kernels import windowed
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.noise.correlated import CorrelatedNoise
@@ -14,8 +13,6 @@ _HALF_LIGHT = 1.1774
 # Sigma: the window has fallen to 3e-4 there.
 _REACH = 4.0
 _NARROWEST = 1.0
-_MOST_STEPS = 20
-_SMALLEST_STEP = 1e-4
 
 
 def windowed_centroid(
@@ -53,37 +50,12 @@ def windowed_centroid(
     reach = int(np.ceil(_REACH * sigma)) + 2
     left, top = (max(round(place) - reach, 0) for place in start)
     here = slice(top, top + 2 * reach + 1), slice(left, left + 2 * reach + 1)
-    light, variance = light[here], variance[here]
-    height, width = light.shape
-    # The window is a product of one along x and one along y: both at once.
-    places = np.concatenate([np.arange(width), np.arange(height)])
-    x, y = start[0] - left, start[1] - top
-    for _ in range(_MOST_STEPS):
-        window = _window(places, np.repeat((x, y), (width, height)), sigma)
-        across, along = window[:, :width], window[:, width:]
-        (total, right), (down, _) = (along @ light @ across.T).tolist()
-        if not total > 0:
-            return lost
-        # Twice the mean: for a Gaussian source as wide as the window, this step lands on the centre at once.
-        step = 2 * right / total, 2 * down / total
-        x, y = x + step[0], y + step[1]
-        if math.hypot(x + left - start[0], y + top - start[1]) > max(half_light_radius, _NARROWEST):
-            return lost
-        if max(abs(step[0]), abs(step[1])) < _SMALLEST_STEP:
-            break
-    spread = (along * along) @ variance @ (across * across).T
-    scatter = np.sqrt([spread[0, 1], spread[1, 0]])
-    area = float(along[0].sum() * across[0].sum())
-    return np.array([x + left, y + top]), 2 * scatter / total * float(noise.factor(area))
-
-
-def _window(places: np.ndarray, centre: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian, and the same times the distance from its centre: float64, shape ``(2, n)``."""
-    window = np.empty((2, len(places)))
-    away = places - centre
-    np.exp(away * away * (-0.5 / sigma**2), out=window[0])
-    np.multiply(window[0], away, out=window[1])
-    return window
+    furthest = max(half_light_radius, _NARROWEST)
+    found = windowed(light[here], variance[here], (start[0] - left, start[1] - top), sigma, furthest)
+    if found is None:
+        return lost
+    place, spread, total, area = found
+    return place + np.array([left, top]), 2 * np.sqrt(spread) / total * float(noise.factor(area))
 
 
 _THINNEST = 1 / 12

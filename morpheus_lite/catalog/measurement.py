@@ -15,6 +15,7 @@ from morpheus_lite.catalog.flags import mark_pixels
 from morpheus_lite.catalog.rows import RowSettings, measure_rows, measure_sources
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
+from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.core.labels import LabelledPixels, LabelMap, LabelStore, check_labels
@@ -33,10 +34,11 @@ from morpheus_lite.core.windows import (
 )
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.maps import MemoryMaps
-from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 from morpheus_lite.noise.detection_image import detection_image
 from morpheus_lite.noise.overview import SubtractedImage, measure_image, measure_sections
+from morpheus_lite.noise.psf import StarProfile, psf_windows, star_profiles
 from morpheus_lite.runtime.resources import Workers, parallel_map
 
 _LONGEST = 1024
@@ -261,6 +263,7 @@ def measure_all_rows(
     """Measure what every source's own surroundings tell: `measure_labels` without what needs all rows together."""
     calibration = calibration_of(maps.provenance, kind, options.class_prior)
     background = options.background_of(by_votes=kind == "vote")
+    stars: tuple[StarProfile, ...] = ()
     if background is None:
         mesh = None
     else:
@@ -268,6 +271,8 @@ def measure_all_rows(
             head = _head(image)
             given = options.given_psfs(head.bands, head.pixel_scale)
             mesh = measure_image(image, background=background, given=given)
+        if options.photometry:
+            stars = _stars_of(image, mesh, maps, options)
         if background == "mesh":
             mesh = mesh.less_sources(measure_sections(image, labels=labels))
         image = SubtractedImage(image, mesh)
@@ -280,9 +285,27 @@ def measure_all_rows(
         names = ", ".join(sorted(missing))
         raise InputError(f"noise of {names} is missing: classes are calibrated by the S/N in all bands")
     detection = detection_image(sample, noise, band)
-    settings = RowSettings(detection, kind, options, noise, background=mesh, calibration=calibration)
+    settings = RowSettings(detection, kind, options, noise, background=mesh, calibration=calibration, stars=stars)
     rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
     return MeasuredRows(rows, image, _head(image), settings)
+
+
+def _stars_of(
+    image: ImageReader, mesh: BackgroundMesh, maps: MapStore, options: MeasureOptions
+) -> tuple[StarProfile, ...]:
+    """What stars look like in each band: as it is given, or as they are in the image."""
+    head = _head(image)
+
+    def look(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        probability = maps.read(window, ("mean",)).probability[..., : len(SOURCE_CLASSES)]
+        is_point = probability[..., SOURCE_CLASSES.index("point_source")] > probability.sum(axis=2) / 2
+        return *normalize(image.read(window), mesh, window=window), is_point
+
+    given = options.given_psfs(head.bands, head.pixel_scale)
+    if all(given):
+        return tuple(StarProfile(psf) for psf in given if psf)
+    found = star_profiles(map(look, psf_windows(image.shape)), head.n_bands)
+    return tuple(StarProfile(psf) if psf else star for psf, star in zip(given, found, strict=True))
 
 
 def measure_groups(
@@ -329,8 +352,7 @@ def measure_groups(
     ]
     if settings.options.photometry:
         # Loaded before processes fork: each of them would spend half a second on it.
-        for name in ("photutils.geometry", "scipy.optimize"):
-            import_module(name)
+        import_module("scipy.optimize")
     # Files that are open have one position, which forked processes would share: each opens them again.
     image.close()
     look = partial(_measure_group, labels=labels, parents=parents, image=image, maps=maps, settings=settings)

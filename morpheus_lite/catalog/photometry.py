@@ -11,6 +11,7 @@ from astropy import units as u
 from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, curve_of_growth
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.isophotal import windowed_centroid
+from morpheus_lite.catalog.kernels import weighted_sums
 from morpheus_lite.catalog.matched_apertures import MatchedApertures
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
@@ -227,8 +228,13 @@ def measure_photometry(
     centroid, centroid_error = windowed_centroid(stamp, light, variance, half_light, detection)
     x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
-    sums = zip(_segment_sums(stamp, bands), _sums(stamp, weights, background[:-1], bands), strict=True)
-    flux, error, covered = (np.vstack(pair) for pair in sums)
+    segment = stamp.source_mask[None].astype(np.float64)
+    sums = zip(
+        _sums(stamp, segment, np.zeros(len(bands)), bands, stamp.usable),
+        _sums(stamp, weights, background[:-1], bands, stamp.covered),
+        strict=True,
+    )
+    flux, error, covered = (np.concatenate(pair) for pair in sums)
     crowded = bool((stamp.neighbor_mask & (kron > 0)).any())
     shares = _light_covered(stamp, kron * light, covered[1])
     return Photometry(
@@ -281,33 +287,22 @@ def kron_radius(stamp: Stamp, smallest: float) -> float:
     Between ``smallest`` and 4: below, the ellipse would cut off light; a moment above is one of noise.
     """
     radius = stamp.elliptical_radius
-    inside = radius <= _REACH
-    light = stamp.detection[inside]
-    total, moment = light.sum(), (radius[inside] * light).sum()
+    light = np.where(radius <= _REACH, stamp.detection, 0)
+    total, moment = light.sum(), (light * radius).sum()
     if total <= 0 or moment <= 0:
         return smallest
     return float(min(max(moment / total, smallest), max(_LARGEST_MOMENT, smallest)))
 
 
 def _sums(
-    stamp: Stamp, weights: np.ndarray, background: np.ndarray, bands: Sequence[BandNoise]
+    stamp: Stamp, weights: np.ndarray, background: np.ndarray, bands: Sequence[BandNoise], there: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted sums of light less the sky, their errors, and shares covered: float64, shape ``(aperture, band)``."""
-    n_bands = stamp.light.shape[2]
-    # Light beyond the apertures takes no part.
-    reached = weights.any(axis=0)
-    flat = weights[:, reached]
-    whole = flat.sum(axis=1)[:, None]
-    areas, variance = np.repeat(whole, n_bands, axis=1), stamp.variance[reached]
-    if not stamp.covered.all():
-        there = stamp.covered[reached]
-        # Whole less what is missing, and not the sum of what is there: a whole aperture keeps its area to the bit.
-        areas = whole - np.einsum("ap,pb->ab", flat, (~there).astype(np.float64))
-        areas[areas < _NOTHING * whole] = 0
-        variance = np.where(there, variance, 0)
-    # Unlike a matrix product, einsum starts no threads, several in each worker process.
-    flux = np.einsum("ap,pb->ab", flat, stamp.light[reached]) - areas * background
-    variance = np.einsum("ap,pb->ab", flat * flat, variance)
+    flux, variance, missing, whole = weighted_sums(weights, stamp.light, stamp.variance, there)
+    # Whole less what is missing, and not the sum of what is there: a whole aperture keeps its area to the bit.
+    areas = whole - missing
+    areas[areas < _NOTHING * whole] = 0
+    flux -= areas * background
     variance *= np.stack([band.sky.factor(area) for band, area in zip(bands, areas.T, strict=True)], axis=1) ** 2
     return *_where_covered(flux, np.sqrt(variance + _photons(flux, bands)), areas), areas / whole
 
@@ -346,18 +341,6 @@ def _where_covered(flux: np.ndarray, error: np.ndarray, areas: np.ndarray) -> tu
 def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
     """Variance of the photons that a flux is made of: shape of ``flux``, ``(..., band)``."""
     return np.maximum(flux, 0) * np.array([1 / band.gain if band.gain else 0.0 for band in bands])
-
-
-def _segment_sums(stamp: Stamp, bands: Sequence[BandNoise]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums over the valid pixels of the segment, their errors, and shares covered: float64, shape ``(band,)``."""
-    own = np.nonzero(stamp.source_mask)
-    usable = stamp.usable[own]
-    n_pixels = usable.sum(axis=0)
-    factors = np.array([band.sky.factor(n) for band, n in zip(bands, n_pixels, strict=True)])
-    flux = (usable * stamp.light[own]).sum(axis=0)
-    variance = np.where(usable, stamp.variance[own], 0).sum(axis=0)
-    error = np.sqrt(variance * factors**2 + _photons(flux, bands))
-    return *_where_covered(flux, error, n_pixels), n_pixels / len(usable)
 
 
 def _light_covered(stamp: Stamp, light: np.ndarray, covered: np.ndarray) -> np.ndarray:

@@ -20,9 +20,11 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
+from morpheus_lite.noise.psf import StarProfile
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
+SPREAD = "spread", "spread_err"
 _POINT = 0.75
 """Probability from which a point source is measured as one."""
 
@@ -47,6 +49,8 @@ class RowSettings:
         Whose background was subtracted of the image; None where nothing was.
     calibration : SourceCalibration, optional
         Of the class probabilities; None leaves them as they are summed.
+    stars : tuple of StarProfile
+        What stars look like in each band, for the spread; empty where nothing says.
     """
 
     detection: DetectionImage
@@ -56,6 +60,7 @@ class RowSettings:
     usual_coverage: int | None = None
     background: BackgroundMesh | None = None
     calibration: SourceCalibration | None = None
+    stars: tuple[StarProfile, ...] = ()
 
 
 def measure_rows(
@@ -140,6 +145,7 @@ def measure_sources(
             options,
             is_point=values["is_point"],
             mesh=settings.background,
+            stars=settings.stars,
         )
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values.pop("crowded")
@@ -147,11 +153,15 @@ def measure_sources(
         fluxes = {name: values for name, values in fluxes.items() if not name.startswith("segment_fluxerr_")}
     levels = _saturation(values, image, settings)
     others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
+    for name in SPREAD if options.photometry else ():
+        # A star without its peak is wide.
+        values[name] = np.where(others[SourceFlag.SATURATED], np.nan, values[name])
     if set(image.bands) <= set(settings.noise):
         values |= _evidence(values, fluxes, image, classification, settings)
     if settings.calibration is not None:
-        prior = options.class_prior
-        share = settings.calibration.apply(morphology.share, values["class_snr"], values["class_size"], prior=prior)
+        nothing = np.full(len(sources), np.nan)
+        evidence = [values["class_snr"], values["class_size"], *(values.get(name, nothing) for name in SPREAD)]
+        share = settings.calibration.apply(morphology.share, *evidence, prior=options.class_prior)
         morphology = replace(morphology, share=share)
     values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
     names = morphology.names(options.min_class_confidence)

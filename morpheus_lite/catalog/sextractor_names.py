@@ -25,6 +25,8 @@ _NAMES = {
     "sky_orientation": "THETA_J2000",
     "ellipticity": "ELLIPTICITY",
     "half_light_radius": "FLUX_RADIUS",
+    "spread": "SPREAD_MODEL",
+    "spread_err": "SPREADERR_MODEL",
     "r_petrosian": "PETRO_RADIUS_IMAGE",
     "p_point_source": "CLASS_STAR",
 }

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 
 import numpy as np
 
@@ -12,8 +11,9 @@ from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.neighbors import Neighbors
-from morpheus_lite.catalog.nonparametric import LEAST_SNR, Structure, central_curves, measure_structure
+from morpheus_lite.catalog.nonparametric import Structure, central_curve, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
+from morpheus_lite.catalog.spread import measure_spread
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,
@@ -24,7 +24,7 @@ from morpheus_lite.catalog.total_flux import (
     correct_point_source,
     correct_to_total,
     is_from_space,
-    measure_annular_profiles,
+    measure_annular_profile,
 )
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
@@ -33,16 +33,12 @@ from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
+from morpheus_lite.noise.psf import StarProfile
 
 STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy (to 1e-4; Oke & Gunn 1983)."""
 
-_AT_ONCE = 16
-"""Sources that a worker takes at a time."""
-_MOST_PIXELS = 1 << 16
-"""Pixels of the bounding boxes of sources that are taken at a time, if they are several: stamps have some nine times as
-many."""
 _LEAST_COVERED = 0.1
 """Smallest share of the light of a source that tells how bright the rest is."""
 _FAINTEST_STAR = 30.0
@@ -66,6 +62,8 @@ class _Source:
     is_point: bool
     size: float
     """Radius of a circle of the area of the Kron ellipse, in pixels."""
+    spread: np.ndarray
+    """Spread and its error."""
 
 
 def _mixture(stamp: Stamp) -> np.ndarray:
@@ -134,6 +132,7 @@ def measure_surroundings(
     is_point: np.ndarray,
     mesh: BackgroundMesh | None = None,
     neighbors: Neighbors | None = None,
+    stars: Sequence[StarProfile] = (),
 ) -> dict[str, np.ndarray]:
     """Photometry and structure of every source.
 
@@ -159,6 +158,8 @@ def measure_surroundings(
         Noise of the sky everywhere in the image, for bands without an RMS plane; that of ``noise`` if not given.
     neighbors : Neighbors, optional
         Models of the light of other sources, which are subtracted.
+    stars : sequence of StarProfile, optional
+        What stars look like in each band, for the spread; nothing to leave it NaN.
 
     Returns
     -------
@@ -180,45 +181,31 @@ def measure_surroundings(
     boxes = sources.boxes
     sigmas = sky_noise(image, shapes, noise, mesh)
 
-    def cut(row: int) -> Stamp:
+    def look(row: int) -> _Source:
         top, left, bottom, right = boxes[row].tolist()
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
         label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
-        return cut_stamp(
+        stamp = cut_stamp(
             labels, image, sigmas[row], detection, label, box, ellipse, margin, origin=origin, neighbors=neighbors
         )
-
-    def look(rows: list[int]) -> list[_Source]:
-        stamps = [cut(row) for row in rows]
-        centrals = central_curves(stamps) if options.structure else []
-        light = [
-            measure_photometry(stamp, detection.noise, bands, radii, options, central=central, matched=matched)
-            for stamp, central in zip_longest(stamps, centrals)
-        ]
-        for stamp, one in zip(stamps, light, strict=True):
-            one.centroid[:] += stamp.corner
-        planes = [stamp.detection - one.background[-1] for stamp, one in zip(stamps, light, strict=True)]
-        scales = [options.kron_scale * one.kron_radius for one in light]
-        half_light = [one.half_light_radius for one in light]
-        rings = measure_annular_profiles(stamps, planes, scales, half_light, detection.noise)
-        mixtures = [_mixture(stamp) for stamp in stamps]
-        profiles = correct_to_total(rings, mixtures, psfs, from_space=from_space)
-        structures = [Structure()] * len(rows)
-        if options.structure:
-            structures = measure_structure(stamps, centrals, detection.noise)
-        points = is_point[rows].tolist()
-        sizes = [
-            scale * math.sqrt(stamp.ellipse.a * stamp.ellipse.b) for scale, stamp in zip(scales, stamps, strict=True)
-        ]
-        in_bands = [profile.in_bands for profile in profiles]
-        for k in np.flatnonzero(points):
-            in_bands[k] = _correct_point(stamps[k], light[k], sizes[k], profiles[k], psfs, from_space)
-        return list(map(_Source, light, profiles, structures, in_bands, points, sizes))
+        central = central_curve(stamp) if options.structure else None
+        light = measure_photometry(stamp, detection.noise, bands, radii, options, central=central, matched=matched)
+        light.centroid[:] += stamp.corner
+        kron = options.kron_scale * light.kron_radius
+        size = kron * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
+        plane = stamp.detection - light.background[-1]
+        rings = measure_annular_profile(stamp, plane, kron, light.half_light_radius, detection.noise)
+        profile = correct_to_total(rings, _mixture(stamp), psfs, from_space=from_space)
+        structure = Structure() if central is None else measure_structure(stamp, central, light.snr, detection.noise)
+        in_bands, is_star = profile.in_bands, bool(is_point[row])
+        if is_star:
+            in_bands = _correct_point(stamp, light, size, profile, psfs, from_space)
+        (spread,) = measure_spread([stamp], [light], stars, bands)
+        return _Source(light, profile, structure, in_bands, is_star, size, spread)
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
-    shares = _shares(fitting, boxes)
-    found = dict(zip(fitting.tolist(), chain.from_iterable(map(look, shares)), strict=True))
+    found = {row: look(row) for row in fitting.tolist()}
     return _columns([found.get(row) for row in range(len(boxes))], image, options)
 
 
@@ -234,20 +221,6 @@ def sky_noise(
     in_rms = (mesh.has_rms or (True,) * image.n_bands) if image.rms is not None else (False,) * image.n_bands
     near = mesh.sigma_at(x, y)
     return np.where((near > 0) & ~np.array(in_rms, dtype=bool), near, sigmas)
-
-
-def _shares(rows: np.ndarray, boxes: np.ndarray) -> list[list[int]]:
-    """Rows that are measured at once: as many as have small stamps, but few with large ones, which take memory."""
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    shares: list[list[int]] = []
-    total = 0
-    for row in rows.tolist():
-        total += int(areas[row])
-        if not shares or len(shares[-1]) >= _AT_ONCE or total > _MOST_PIXELS:
-            shares.append([])
-            total = int(areas[row])
-        shares[-1].append(row)
-    return shares
 
 
 def _ellipse(shapes: dict[str, np.ndarray], row: int) -> Ellipse:
@@ -281,6 +254,8 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         "kron_scale_radius": np.array([one.size if one else np.nan for one in found]),
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
+    spread = np.reshape([one.spread if one else (np.nan, np.nan) for one in found], (-1, 2))
+    values |= {"spread": spread[:, 0], "spread_err": spread[:, 1]}
     unknown = np.full(N_RADII, np.nan)
     radii = [one.profile.radii if one else unknown for one in found]
     growth = [one.profile.growth if one else unknown for one in found]
@@ -289,9 +264,8 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         values[f"{axis}_centroid_err"] = np.array([one.isophotal_error[index] if one else np.nan for one in light])
         values[f"{axis}_centroid_win"] = np.array([one.centroid[index] if one else np.nan for one in light])
         values[f"{axis}_centroid_win_err"] = np.array([one.centroid_error[index] if one else np.nan for one in light])
-    for name, column in ((name, f"{name}{kind}") for name in STRUCTURE for kind in ("", "_err")):
-        known = np.array([getattr(one.structure, column) if one else np.nan for one in found])
-        values[column] = np.where(values["snr"] >= LEAST_SNR.get(name, -np.inf), known, np.nan)
+    for column in (f"{name}{kind}" for name in STRUCTURE for kind in ("", "_err")):
+        values[column] = np.array([getattr(one.structure, column) if one else np.nan for one in found])
     is_galaxy = np.array([bool(one and not one.is_point) for one in found], dtype=bool)
     doubt_of_profile = is_galaxy * np.hypot(_DOUBT[0], _DOUBT[1] / np.where(values["snr"] > 0, values["snr"], np.inf))
     for index, band in enumerate(image.bands):

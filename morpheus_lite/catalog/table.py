@@ -48,6 +48,10 @@ class ColumnDefinition:
 
 _EXTENT = (
     ColumnDefinition("snr", "f8", _RATIO, "light of the segment over its noise, in the detection image"),
+    ColumnDefinition(
+        "spread", "f8", _RATIO, "how much wider than stars, as SPREAD_MODEL: 0 for stars; NaN where no PSF is known"
+    ),
+    ColumnDefinition("spread_err", "f8", _RATIO, "noise of spread, and of a FWHM that is off by 3 %"),
     ColumnDefinition("x_centroid_err", "f8", u.pix, "noise of x_centroid"),
     ColumnDefinition("y_centroid_err", "f8", u.pix, "noise of y_centroid"),
     ColumnDefinition("x_centroid_win", "f8", u.pix, "centroid under a Gaussian as wide as the source, first column 0"),
@@ -298,7 +302,7 @@ _UCDS = {
     "(sky_)?orientation": "pos.posAng",
     "ellipticity": "src.ellipticity",
     "snr": "stat.snr",
-    "kron_radius|concentration|asymmetry|gini|m20": "src.morph.param",
+    "kron_radius|spread|concentration|asymmetry|gini|m20": "src.morph.param",
     "(segment|kron|total|aper|matched|shared)_flux_.*": "phot.flux",
     "(kron|total|aper|matched)_mag_.*": "phot.mag",
     "(kron|total)_fnu_.*": "phot.flux.density",

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import gammainc, gammaincinv
 
-from morpheus_lite.catalog.curve_of_growth import curves_by_distance
+from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, growth_by_distance
 from morpheus_lite.catalog.cutouts import Stamp
+from morpheus_lite.catalog.kernels import ProfileGrid, fit_profiles
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
@@ -24,8 +24,10 @@ _PIXEL = 1 / 12
 # Ratio of neighbouring sizes. Twice as long steps put the total fluxes of bright sources off by up to 3 %.
 _STEP = 1.105
 _SMALLEST, _N_SIZES = 0.05, 83
-_RADII = np.geomspace(0.1, 300, 81)
-_LOG_RADII = np.log(_RADII)
+SIZES = _SMALLEST * _STEP ** np.arange(_N_SIZES)
+"""Half-light radii of the profiles before the PSF, in units of its FWHM."""
+RADII = np.geomspace(0.1, 300, 81)
+"""At which their curves of growth are known, in the same units."""
 _SERSIC_SIGMAS = np.geomspace(0.03, 40, 14)
 _MOFFAT_SIGMAS = np.geomspace(0.2, 8, 8)
 # Scale of a Moffat profile of exponent 1.5, in FWHM.
@@ -35,54 +37,9 @@ _N_WINGS = 24
 _WHOLE = 30.0
 
 
-@dataclass(frozen=True, eq=False)
-class Profiles:
-    """Curves of growth of Sersic profiles behind one PSF of unit FWHM.
-
-    Parameters
-    ----------
-    sizes : numpy.ndarray
-        float64, shape ``(size,)``: half-light radii before the PSF, in units of its FWHM.
-    shares : numpy.ndarray
-        float64, shape ``(radius, 2 * size * index)``: share of the light within each of a fixed set of radii, of
-        profiles with the indices of `SERSIC_INDICES`; after the largest size, it is repeated.
-    """
-
-    sizes: np.ndarray
-    shares: np.ndarray
-
-    def within(self, radii: np.ndarray, first: np.ndarray, n_sizes: int) -> np.ndarray:
-        """Shares within radii, of all profiles of some neighbouring sizes; radii in units of the FWHM.
-
-        Parameters
-        ----------
-        radii : numpy.ndarray
-            float64, shape ``(radius, ...)``.
-        first : numpy.ndarray
-            int64, shape ``(...)``: the smallest of the sizes.
-        n_sizes : int
-            How many sizes, at most all of them. Beyond the largest there is, it is repeated.
-
-        Returns
-        -------
-        numpy.ndarray
-            float64, shape ``(radius, ..., size, index)``.
-        """
-        place = np.interp(np.log(np.maximum(radii, _RADII[0])), _LOG_RADII, np.arange(len(_RADII)))
-        below = np.minimum(place.astype(int), len(_RADII) - 2)
-        part = (place - below)[..., None]
-        # The shares of neighbouring sizes lie in one piece.
-        n_indices = len(SERSIC_INDICES)
-        near = sliding_window_view(self.shares, n_sizes * n_indices, axis=1)[:, ::n_indices]
-        found = near[below, first] * (1 - part) + near[below + 1, first] * part
-        # Below the smallest radius of the table the light is as good as even.
-        found *= np.minimum(radii / _RADII[0], 1)[..., None] ** 2
-        return found.reshape(*radii.shape, n_sizes, n_indices)
-
-
 @cache
-def profiles_behind(beta: float | None, wings: float = 0.0) -> Profiles:
-    """Sersic profiles behind a Moffat PSF of this exponent, or a Gaussian for None.
+def profiles_behind(beta: float | None, wings: float = 0.0) -> np.ndarray:
+    """Curves of growth of Sersic profiles behind a Moffat PSF of unit FWHM and this exponent, or a Gaussian for None.
 
     Parameters
     ----------
@@ -92,24 +49,29 @@ def profiles_behind(beta: float | None, wings: float = 0.0) -> Profiles:
         Share of the light in a Moffat profile of exponent 1.5 and the same FWHM, which is missing from within a radius
         as ``1 / radius``: so is the light of a diffraction pattern.
 
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(radius, 2 * size * index)``: share of the light within each of `RADII`, of profiles of `SIZES`
+        and `SERSIC_INDICES`; after the largest size, it is repeated.
+
     Notes
     -----
     All are written as sums of Gaussians (Hogg & Lang 2013), whose convolution adds their variances.
     """
-    sizes = _SMALLEST * _STEP ** np.arange(_N_SIZES)
     psf, psf_weight = _moffat(beta)
     if wings:
         wide, wide_weight = _wings()
         psf, psf_weight = np.append(psf, wide), np.append((1 - wings) * psf_weight, wings * wide_weight)
-    shares = np.empty((len(_RADII), 2 * len(sizes), len(SERSIC_INDICES)))
+    shares = np.empty((len(RADII), 2 * len(SIZES), len(SERSIC_INDICES)))
     for k, index in enumerate(SERSIC_INDICES):
         sigma, weight = _sersic(index)
         both = np.outer(weight, psf_weight).ravel()
-        for m, size in enumerate(sizes):
+        for m, size in enumerate(SIZES):
             variance = np.add.outer((size * sigma) ** 2, psf**2).ravel()
-            shares[:, m, k] = both @ (1 - np.exp(-0.5 * _RADII**2 / variance[:, None]))
-    shares[:, len(sizes) :] = shares[:, [len(sizes) - 1]]
-    return Profiles(sizes, shares.reshape(len(_RADII), -1))
+            shares[:, m, k] = both @ (1 - np.exp(-0.5 * RADII**2 / variance[:, None]))
+    shares[:, len(SIZES) :] = shares[:, [len(SIZES) - 1]]
+    return shares.reshape(len(RADII), -1)
 
 
 def effective_fwhm(fwhm: np.ndarray, axis_ratio: np.ndarray) -> np.ndarray:
@@ -197,7 +159,6 @@ _FLOOR = 0.003
 _STEEP = 0.35
 _SMALL_FWHM = 1.0
 _PARTS = np.arange(_N_RINGS) / (_N_RINGS - 1)
-_NUMBERS = ("half_light_radius", "kron", "ratio")
 # Kron radii at which the profile is told beyond the rings.
 _BEYOND = np.array([2.0, 3.0, 5.0, 8.0])
 N_RADII = _N_RINGS + len(_BEYOND)
@@ -206,8 +167,7 @@ N_RADII = _N_RINGS + len(_BEYOND)
 _TRIED = _SIZES[0] * _STEP ** np.arange(math.ceil(math.log(_SIZES[1] / _SIZES[0]) / math.log(_STEP)))
 # Prior of each profile: concentrated ones are rarer, and most are as large as they look.
 _LOG_PRIOR = -_STEEP * np.maximum(np.array(SERSIC_INDICES) - 1, 0) - 0.5 * (np.log(_TRIED / 0.8) / 0.7)[:, None] ** 2
-_AT_ONCE = 8
-"""Sources that are fitted at a time: their profiles stay in the cache of a processor."""
+_GRID = ProfileGrid(RADII, _SMALLEST, math.log(_STEP), _N_SIZES, _SIZES[0], _LOG_PRIOR)
 
 
 @dataclass(frozen=True)
@@ -271,67 +231,49 @@ class AnnularProfile:
     ratio: float
 
 
-def measure_annular_profiles(
-    stamps: Sequence[Stamp],
-    lights: Sequence[np.ndarray],
-    scales: Sequence[float],
-    half_light_radii: Sequence[float],
-    noise: CorrelatedNoise,
-) -> list[AnnularProfile | None]:
-    """Light of sources in ten rings each, out to 1.5 Kron ellipses or as far as they are whole.
+def measure_annular_profile(
+    stamp: Stamp, light: np.ndarray, scale: float, half_light_radius: float, noise: CorrelatedNoise
+) -> AnnularProfile | None:
+    """Light of a source in ten rings, out to 1.5 Kron ellipses or as far as they are whole.
 
     Parameters
     ----------
-    stamps : sequence of Stamp
-        The sources and their surroundings.
-    lights : sequence of numpy.ndarray
-        float64, shape ``(y, x)``: detection image of each, its sky subtracted.
-    scales : sequence of float
-        Semi-axes of each Kron ellipse in units of the source's own.
-    half_light_radii : sequence of float
+    stamp : Stamp
+        The source and its surroundings.
+    light : numpy.ndarray
+        float64, shape ``(y, x)``: detection image, its sky subtracted.
+    scale : float
+        Semi-axes of the Kron ellipse in units of the source's own.
+    half_light_radius : float
         Circle with half of the Kron flux, in pixels.
     noise : CorrelatedNoise
         Of the detection image.
 
     Returns
     -------
-    list of (AnnularProfile or None)
+    AnnularProfile or None
         None where there is no half-light radius.
     """
-    known = [k for k, radius in enumerate(half_light_radii) if radius > 0]
-    if not known:
-        return [None] * len(stamps)
-    distances, radii, reaches = [], [], []
-    for k in known:
-        size = math.sqrt(stamps[k].ellipse.a * stamps[k].ellipse.b)
-        distances.append(stamps[k].elliptical_radius * size)
-        radii.append((scales[k] * size, half_light_radii[k]))
-        wanted = max(_REACH * radii[-1][0], 3 * radii[-1][1])
-        reaches.append(max(min(wanted, _inside(distances[-1])), 2 * _INNERMOST))
-    growths = curves_by_distance([lights[k] for k in known], distances, reaches)
-    kron, half_light = np.array(radii).T
-    reach = np.array(reaches)
-    inner = np.minimum(np.maximum(_INNERMOST, half_light / 2), reach / 2)
-    edges = np.zeros((len(known), _N_RINGS + 1))
+    if not half_light_radius > 0:
+        return None
+    size = math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
+    distance, kron = stamp.elliptical_radius * size, scale * size
+    reach = max(min(max(_REACH * kron, 3 * half_light_radius), _inside(distance)), 2 * _INNERMOST)
+    inner = min(max(_INNERMOST, half_light_radius / 2), reach / 2)
     # Rings widen outwards by a constant factor, as the light falls.
-    edges[:, 1:] = inner[:, None] * (reach / inner)[:, None] ** _PARTS
-    inside = [
-        [np.interp(at, one.radii, part) for part in (one.flux, one.area)]
-        for at, one in zip(edges, growths, strict=True)
-    ]
-    flux, area = np.diff(inside, axis=2).swapaxes(0, 1)
-    pixel = [
-        stamps[k].detection_variance[far <= end].mean() for k, far, end in zip(known, distances, reaches, strict=True)
-    ]
-    variance = area * np.array(pixel)[:, None] * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
-    for row, k in enumerate(known):
-        wings = stamps[k].detection_wings
-        if wings is not None:
-            growth = curves_by_distance([wings], [distances[row]], [reaches[row]])[0]
-            variance[row] += (stamps[k].wings_error * np.diff(np.interp(edges[row], growth.radii, growth.flux))) ** 2
-    ratio = [stamps[k].ellipse.b / stamps[k].ellipse.a for k in known]
-    found = dict(zip(known, map(AnnularProfile, edges, flux, variance, kron, half_light, ratio), strict=True))
-    return [found.get(k) for k in range(len(stamps))]
+    edges = np.append(0.0, inner * (reach / inner) ** _PARTS)
+
+    def in_rings(growth: CurveOfGrowth, values: np.ndarray) -> np.ndarray:
+        return np.diff(np.interp(edges, growth.radii, values))
+
+    growth = growth_by_distance(light, distance, reach)
+    flux, area = in_rings(growth, growth.flux), in_rings(growth, growth.area)
+    pixel = stamp.detection_variance[distance <= reach].mean()
+    variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
+    if (wings := stamp.detection_wings) is not None:
+        growth = growth_by_distance(wings, distance, reach)
+        variance += (stamp.wings_error * in_rings(growth, growth.flux)) ** 2
+    return AnnularProfile(edges, flux, variance, kron, half_light_radius, stamp.ellipse.b / stamp.ellipse.a)
 
 
 def _inside(distance: np.ndarray) -> float:
@@ -351,20 +293,16 @@ def is_from_space(bands: Sequence[str]) -> bool:
 
 
 def correct_to_total(
-    sources: Sequence[AnnularProfile | None],
-    mixtures: Sequence[np.ndarray],
-    psfs: Sequence[MoffatPsf],
-    *,
-    from_space: bool = False,
-) -> list[FittedProfile]:
-    """Profile of each source, and the share of its light outside of its Kron ellipse.
+    rings: AnnularProfile | None, mixture: np.ndarray, psfs: Sequence[MoffatPsf], *, from_space: bool = False
+) -> FittedProfile:
+    """Profile of a source, and the share of its light outside of its Kron ellipse.
 
     Parameters
     ----------
-    sources : sequence of (AnnularProfile or None)
-        Light of the sources in the detection image.
-    mixtures : sequence of numpy.ndarray
-        float64, shape ``(band,)``: share of each band in the light of each source in the detection image.
+    rings : AnnularProfile or None
+        Light of the source in the detection image.
+    mixture : numpy.ndarray
+        float64, shape ``(band,)``: share of each band in it.
     psfs : sequence of MoffatPsf
         PSF of each band. If the width of one is not known, widths up to that of the source are tried for all alike.
     from_space : bool
@@ -372,8 +310,8 @@ def correct_to_total(
 
     Returns
     -------
-    list of FittedProfile
-        NaN where there are no rings. Each depends on its own rings alone.
+    FittedProfile
+        NaN where there are no rings.
 
     Notes
     -----
@@ -384,23 +322,28 @@ def correct_to_total(
     by its likelihood; its error holds the spread of the shares, a share of the correction, and a floor for the pixels
     that the ellipse cuts.
     """
-    nothing, nowhere = ApertureCorrection(), np.full(N_RADII, np.nan)
-    found = [FittedProfile(nothing, [nothing] * len(psfs), nowhere, nowhere)] * len(sources)
-    known = [k for k, rings in enumerate(sources) if rings is not None]
-    for first in range(0, len(known), _AT_ONCE):
-        some = known[first : first + _AT_ONCE]
-        rings = [rings for k in some if (rings := sources[k]) is not None]
-        radii = [np.concatenate([one.edges, one.kron * _BEYOND]) for one in rings]
-        share, within, weight = _shares(rings, radii, np.array([mixtures[k] for k in some]), psfs, from_space)
-        mean = (weight * share).sum(axis=2)
-        spread = np.sqrt((weight * (share - mean[..., None]) ** 2).sum(axis=2)) / mean**2
-        factor = 1 / mean
-        error = np.sqrt(spread**2 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
-        growth = (weight * within).sum(axis=2).T
-        for row, (k, *values) in enumerate(zip(some, factor.T.tolist(), error.T.tolist(), strict=True)):
-            together, *in_bands = map(ApertureCorrection, *values)
-            found[k] = FittedProfile(together, in_bands, radii[row][1:], growth[row, 1:])
-    return found
+    if rings is None:
+        nothing, nowhere = ApertureCorrection(), np.full(N_RADII, np.nan)
+        return FittedProfile(nothing, [nothing] * len(psfs), nowhere, nowhere)
+    assumed = _assumed_psfs(psfs, 2 * rings.half_light_radius, from_space)
+    tables = [[profiles_behind(*shape) for shape, _ in of_bands] for _, of_bands in assumed]
+    widths = np.array([[width for _, width in of_bands] for _, of_bands in assumed])
+    radii = np.concatenate([rings.edges, rings.kron * _BEYOND, [rings.kron]])
+    mean, spread, growth = fit_profiles(
+        tables,
+        effective_fwhm(np.maximum(widths, _SMALL_FWHM), np.array(rings.ratio)),
+        np.array([prior for prior, _ in assumed]),
+        mixture,
+        (rings.flux, rings.variance),
+        radii,
+        rings.half_light_radius,
+        _GRID,
+    )
+    factor = 1 / mean
+    error = np.sqrt(spread / mean**4 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
+    together, *in_bands = map(ApertureCorrection, factor.tolist(), error.tolist())
+    in_bands *= len(psfs) // len(in_bands)
+    return FittedProfile(together, in_bands, radii[1:-1], growth[1:])
 
 
 def correct_moffat(kron: float, psf: MoffatPsf) -> ApertureCorrection:
@@ -439,100 +382,26 @@ def correct_point_source(kron: float, half_light_radius: float, beyond: float, e
     return ApertureCorrection(1 / (1 - missing), math.hypot(doubt, _FLOOR))
 
 
-def _shares(
-    sources: list[AnnularProfile],
-    radii: list[np.ndarray],
-    mixtures: np.ndarray,
-    psfs: Sequence[MoffatPsf],
-    from_space: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of every profile inside the Kron ellipse and within radii, and how likely it is.
-
-    Returns
-    -------
-    share, within, weight : numpy.ndarray
-        float64, shapes ``(1 + band, source, profile)``, the detection image first, ``(radius, source, profile)`` and
-        ``(source, profile)``.
-    """
-    size, kron, ratio = (np.array([getattr(one, name) for one in sources]) for name in _NUMBERS)
-    at = np.vstack([np.column_stack(radii), kron])
-    # Rings come first: what is summed over them is added one after the other.
-    flux, variance = (np.stack([getattr(one, name) for one in sources], axis=1) for name in ("flux", "variance"))
-    shares, growths, likelihoods = [], [], []
-    for prior, assumed in _assumed_psfs(psfs, 2 * size, from_space):
-        bands = [
-            _within(profiles_behind(*shape), at, size, effective_fwhm(np.maximum(width, _SMALL_FWHM), ratio))
-            for shape, width in assumed
-        ]
-        together = bands[0]
-        if len(bands) > 1:
-            together = sum(part[:, None, None] * one for part, one in zip(mixtures.T, bands, strict=True))
-        likelihoods.append(prior + _log_likelihood(flux, variance, np.diff(together[: _N_RINGS + 1], axis=0)))
-        growths.append(together[:-1])
-        each = bands if len(bands) == len(psfs) else bands * len(psfs)
-        shares.append(np.stack([one[-1] for one in (together, *each)]))
-    likelihood = _by_source(np.stack(likelihoods))
-    # Where no profile has positive light, all are alike.
-    likelihood[np.isneginf(likelihood).all(axis=1)] = 0
-    # The largest is subtracted so that the exponentials do not underflow all together.
-    weight = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
-    share, within = (np.stack([_by_source(one) for one in np.stack(all_, axis=1)]) for all_ in (shares, growths))
-    return share, within, weight / weight.sum(axis=1, keepdims=True)
-
-
 _Shape = tuple[float | None, float]
 
 
 def _assumed_psfs(
-    psfs: Sequence[MoffatPsf], diameters: np.ndarray, from_space: bool
-) -> list[tuple[float, list[tuple[_Shape, np.ndarray]]]]:
-    """PSFs that are tried: how likely, and of each band, or of all of them, the shape and the FWHM at each source."""
+    psfs: Sequence[MoffatPsf], diameter: float, from_space: bool
+) -> list[tuple[float, list[tuple[_Shape, float]]]]:
+    """PSFs that are tried: how likely, and of each band, or of all of them, the shape and the FWHM."""
     shapes: Sequence[_Shape] = _SPACE_SHAPES if from_space else _PSF_SHAPES
     priors = [_NO_WINGS if from_space and not wings else 0.0 for _, wings in shapes]
     if not psfs or not all(math.isfinite(psf.fwhm) for psf in psfs):
         return [
-            (prior, [(shape, part * diameters)])
+            (prior, [(shape, part * diameter)])
             for prior, shape in zip(priors, shapes, strict=True)
             for part in _UNKNOWN_WIDTHS
         ]
-    widths = [np.full(len(diameters), psf.fwhm) for psf in psfs]
     if not from_space and all(math.isfinite(psf.beta) for psf in psfs):
-        return [(0.0, [(_shape_of(psf.beta), width) for psf, width in zip(psfs, widths, strict=True)])]
-    return [(prior, [(shape, width) for width in widths]) for prior, shape in zip(priors, shapes, strict=True)]
+        return [(0.0, [(_shape_of(psf.beta), psf.fwhm) for psf in psfs])]
+    return [(prior, [(shape, psf.fwhm) for psf in psfs]) for prior, shape in zip(priors, shapes, strict=True)]
 
 
 def _shape_of(beta: float) -> _Shape:
     """The nearest of a few indices of which there are tables."""
     return (None if beta > 2 * max(_BETAS) else min(_BETAS, key=lambda known: abs(math.log(known / beta))), 0.0)
-
-
-def _within(profiles: Profiles, radii: np.ndarray, size: np.ndarray, fwhm: np.ndarray) -> np.ndarray:
-    """Shares within radii of the profiles that are tried: float64, shape ``(radius, source, size, index)``."""
-    place = np.clip(np.log(_TRIED[0] * size / fwhm / _SMALLEST) / math.log(_STEP), 0, _N_SIZES - 1)
-    first = place.astype(int)
-    part = (place - first)[:, None, None]
-    near = profiles.within(radii / fwhm, first, len(_TRIED) + 1)
-    return near[..., :-1, :] * (1 - part) + near[..., 1:, :] * part
-
-
-def _by_source(parts: np.ndarray) -> np.ndarray:
-    """An array of shape ``(assumption, source, size, index)`` as one of shape ``(source, profile)``."""
-    return np.ascontiguousarray(np.moveaxis(parts, 1, 0)).reshape(parts.shape[1], -1)
-
-
-def _log_likelihood(flux: np.ndarray, variance: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Logarithm of the probability of each profile, its flux at its best: float64, shape ``(source, size, index)``.
-
-    Parameters
-    ----------
-    flux, variance : numpy.ndarray
-        float64, shape ``(ring, source)``.
-    expected : numpy.ndarray
-        float64, shape ``(ring, source, size, index)``: light of each profile in each ring.
-    """
-    precision, pull = (values[..., None, None] for values in (1 / variance, flux / variance))
-    spread = 1 / (expected * expected * precision).sum(axis=0)
-    best = (expected * pull).sum(axis=0) * spread
-    # The flux is marginalised over, with a prior of 1 / flux.
-    found = 0.5 * best**2 / spread + 0.5 * np.log(spread) - np.log(np.maximum(best, 1e-30)) + _LOG_PRIOR
-    return np.where(best > 0, found, -np.inf)

@@ -6,38 +6,46 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import (
-    FILE,
-    PATH,
-    Command,
-    band_option,
-    collected,
-    common,
-    complete_file,
-    grouped_option,
-    options_of,
-)
+from morpheus_lite.cli.options import Command, collected, common, complete_file, grouped_option, options_of
 from morpheus_lite.config.classify import CatalogOptions, ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 
 
 @click.command("catalog", cls=Command, short_help="Measure the sources of a segmentation map.")
 @click.argument("image", required=False, metavar="[IMAGE.fits[EXT]]", shell_complete=complete_file)
-@band_option
+@grouped_option(
+    "--band",
+    "bands",
+    multiple=True,
+    metavar="NAME=FILE[EXT]",
+    help="One band of an image kept in several files.",
+    group="Image",
+)
 @options_of(ReadOptions())
 @grouped_option(
-    "--maps", required=True, type=PATH, metavar="FILE", group="Detection",
+    "--maps",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Class maps that morpheus classify wrote.",
-)  # fmt: skip
+    group="Detection",
+)
 @grouped_option(
-    "--labels", metavar="FILE[EXT]", group="Detection",
+    "--labels",
+    metavar="FILE[EXT]",
     help="Segmentation map of any tool.  [default: the one in --maps]",
-)  # fmt: skip
+    group="Detection",
+)
 @grouped_option("--parents", metavar="FILE[EXT]", help="Segmentation map before deblending.", group="Detection")
 @grouped_option(
-    "-o", "--output", required=True, type=FILE, metavar="FILE", group="Products",
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="The catalogue: .ecsv, .fits, .parquet, .csv or .vot.",
-)  # fmt: skip
+    group="Products",
+)
 @options_of(CatalogOptions())
 @common
 def command(
@@ -47,7 +55,6 @@ def command(
     labels: str | None,
     parents: str | None,
     output: Path,
-    *,
     as_json: bool,
     **given: Any,
 ) -> int:

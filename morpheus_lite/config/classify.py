@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from morpheus_lite.config.measure import MeasureOptions
-from morpheus_lite.config.schema import CheckedOptions, documented, option
-from morpheus_lite.core.facts import FACTS
+from morpheus_lite.config.schema import check, documented, option
 from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import OptionError
 from morpheus_lite.runtime.resources import parse_memory
@@ -16,7 +15,7 @@ Planes = str | Mapping[str, str] | bool | None
 
 @documented
 @dataclass(frozen=True)
-class ReadOptions(CheckedOptions):
+class ReadOptions:
     """Keyword arguments of `~morpheus_lite.open_image` that files of options, manifests and commands can give.
 
     Parameters
@@ -48,10 +47,13 @@ class ReadOptions(CheckedOptions):
         None, unset="the header's", flag="zero-point", metavar="[NAME=]MAG"
     )
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @documented
 @dataclass(frozen=True)
-class DetectionOptions(CheckedOptions):
+class DetectionOptions:
     """Options of the method ``"probability"``; a model may state its own, chosen for a purity.
 
     Parameters
@@ -80,7 +82,7 @@ class DetectionOptions(CheckedOptions):
     min_snr: float = option(0.0, low=0, metavar="RATIO")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check(self)
         if not self.threshold <= self.seed_threshold:
             raise OptionError(
                 f"threshold = {self.threshold} and seed_threshold = {self.seed_threshold}: expected a threshold at "
@@ -90,7 +92,7 @@ class DetectionOptions(CheckedOptions):
 
 @documented
 @dataclass(frozen=True)
-class DeblendingOptions(CheckedOptions):
+class DeblendingOptions:
     """Options of deblending; all but ``min_distance`` are those of the method ``"multithreshold"``.
 
     Parameters
@@ -159,6 +161,9 @@ class DeblendingOptions(CheckedOptions):
     point_probability: float = option(0.5, low=0, high=1, metavar="P")
     min_distance: int = option(20, low=1, unit="pixels")
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 AUTO = "auto"
 """The shipped model that suits the bands and the pixel scale of the image."""
@@ -170,7 +175,17 @@ COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
-PLANES = tuple(FACTS["maps"])
+PLANES = (
+    "mean",
+    "variance",
+    "vote",
+    "coverage",
+    "segmentation",
+    "flags",
+    "entropy",
+    "tta_disagreement",
+    "large_object",
+)
 """Kinds of planes of the class maps."""
 DEFAULT_MEMORY = "2GB"
 PRECISIONS = ("float32", "bfloat16")
@@ -180,7 +195,7 @@ ENGINES = ("auto", "openvino", "tensorflow")
 
 @documented
 @dataclass(frozen=True)
-class CatalogOptions(CheckedOptions):
+class CatalogOptions:
     """Options of `catalog_file`: what is measured, and how it is written.
 
     Parameters
@@ -204,6 +219,9 @@ class CatalogOptions(CheckedOptions):
     columns: str = option("photutils", choices=COLUMN_NAMES, group="Products")
     overwrite: bool = option(False, effect="none")
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @documented
 @dataclass(frozen=True)
@@ -215,11 +233,11 @@ class ClassifyOptions(CatalogOptions):
     model
         Shipped model or directory; auto: as suits the bands.
     stride
-        Step between windows.
+        Step between windows of hausen2020.
     edges
-        Classify border pixels, or leave them out.
+        hausen2020: classify the border, or leave it out.
     batch_size
-        Windows per call of the network.
+        Windows of hausen2020 per call.
     uncertainty
         Mean of 8 orientations, at 8 times the work, with its scatter.
 
@@ -240,7 +258,7 @@ class ClassifyOptions(CatalogOptions):
     segmentation
         How sources are found.
 
-        Other models take ``probability``. Deblending goes with it: see ``DEBLENDING_OF``.
+        Deblending goes with it: see ``DEBLENDING_OF``.
     detection
         Thresholds that are not to be the model's own.
     deblending
@@ -268,7 +286,7 @@ class ClassifyOptions(CatalogOptions):
     precision: str = option("float32", choices=PRECISIONS)
     memory: str | int = option(DEFAULT_MEMORY, metavar="SIZE", effect="none")
     segmentation: str | None = option(
-        None, unset="paper for models that vote", choices=SEGMENTATION_METHODS, group="Detection"
+        None, unset="probability; paper for hausen2020", choices=SEGMENTATION_METHODS, group="Detection"
     )
     detection: Mapping[str, int | float] = option(dict, part_of=DetectionOptions)
     deblending: DeblendingOptions = option(DeblendingOptions, prefix="deblend-", group="Deblending")

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from morpheus_lite.config.schema import CheckedOptions, documented, option
+from morpheus_lite.config.schema import check, documented, option
 
 _LARGEST = 2**31 - 1
 
 
 @documented
 @dataclass(frozen=True)
-class SimulateOptions(CheckedOptions):
+class SimulateOptions:
     """Options of ``morpheus simulate``.
 
     Parameters
@@ -44,10 +44,13 @@ class SimulateOptions(CheckedOptions):
     training: bool = False
     overwrite: bool = False
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @documented
 @dataclass(frozen=True)
-class CalibrateOptions(CheckedOptions):
+class CalibrateOptions:
     """Options of ``morpheus calibrate``.
 
     Parameters
@@ -64,10 +67,13 @@ class CalibrateOptions(CheckedOptions):
     bias: str = option("sky", choices=("none", "sky", "classes"))
     seed: int = option(0, low=0, high=_LARGEST)
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @documented
 @dataclass(frozen=True)
-class ExportOptions(CheckedOptions):
+class ExportOptions:
     """Options of ``morpheus export``.
 
     Parameters
@@ -86,3 +92,6 @@ class ExportOptions(CheckedOptions):
     with_normalization: bool = False
     sourcextractor_tile: int | None = option(None, flag="sourcextractor", metavar="TILE")
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -22,10 +22,15 @@ EQUAL = "equal"
 N_TERMS = 3
 """Coefficients of a smooth function of S/N and size: a constant and a slope along each."""
 
+N_SPREAD_TERMS = N_TERMS + 2
+"""The same where the spread is known: how near it is to that of stars, and that again by how well it is known."""
+
+_NEAR, _USUAL_ERROR = 8.0, 0.003
+
 
 @dataclass(frozen=True)
 class SourceCalibration:
-    """Correction of the class probabilities of a source by its S/N and size.
+    """Correction of the class probabilities of a source by its S/N, size and spread.
 
     Parameters
     ----------
@@ -36,6 +41,8 @@ class SourceCalibration:
         Range of both among these sources; beyond it, the value at its end is taken.
     sharpness, bias : tuple of tuple of float
         For each class `N_TERMS` coefficients of the factor of its logarithm, and of what is added to it.
+    spread_sharpness, spread_bias : tuple of tuple of float
+        The same for sources whose spread is known, `N_SPREAD_TERMS` for each class; empty where it does not count.
     fitted : dict
         What it was fitted on and how good it is.
 
@@ -43,7 +50,8 @@ class SourceCalibration:
     -----
     ``softmax(sharpness(u, v) * log(q) + bias(u, v))``, with q the light-weighted means over the pixels, and u and v the
     logarithms of S/N and size, -1 and 1 at the ends of their ranges: the vector scaling of Guo et al. 2017, ICML, whose
-    coefficients are linear in u and v.
+    coefficients are linear in u and v. A known spread t, in units of its error, adds the terms ``exp(-t^2 / 8)``, where
+    t below 0 counts as 0, and this times the logarithm of the error, from -1 at .03 to 1 at .0003.
     """
 
     prior: tuple[float, ...]
@@ -51,21 +59,34 @@ class SourceCalibration:
     size: tuple[float, float]
     sharpness: tuple[tuple[float, ...], ...]
     bias: tuple[tuple[float, ...], ...]
+    spread_sharpness: tuple[tuple[float, ...], ...] = ()
+    spread_bias: tuple[tuple[float, ...], ...] = ()
     fitted: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         n = len(SOURCE_CLASSES)
-        shapes = all([len(row) for row in table] == [N_TERMS] * n for table in (self.sharpness, self.bias))
+        tables = [(self.sharpness, N_TERMS), (self.bias, N_TERMS)]
+        if self.spread_sharpness or self.spread_bias:
+            tables += [(self.spread_sharpness, N_SPREAD_TERMS), (self.spread_bias, N_SPREAD_TERMS)]
+        shapes = all([len(row) for row in table] == [count] * n for table, count in tables)
         ranges = all(len(one) == 2 and 0 < one[0] < one[1] < math.inf for one in (self.snr, self.size))
         is_prior = len(self.prior) == n and min(self.prior, default=0) > 0 and abs(sum(self.prior) - 1) < 1e-3
-        if not (shapes and ranges and is_prior and np.isfinite([*self.sharpness, *self.bias]).all()):
+        if not (shapes and ranges and is_prior and all(np.isfinite(table).all() for table, _ in tables)):
             raise InputError(
                 f"calibration of sources: expected {n} shares above 0 that add to 1 (prior), two ranges (snr, size), "
-                f"and twice {N_TERMS} finite coefficients for each class (sharpness, bias)"
+                f"and twice {N_TERMS} finite coefficients for each class (sharpness, bias), or also twice "
+                f"{N_SPREAD_TERMS} (spread_sharpness, spread_bias)"
             )
 
     def apply(
-        self, share: np.ndarray, snr: np.ndarray, size: np.ndarray, *, prior: Mapping[str, float] | str | None = None
+        self,
+        share: np.ndarray,
+        snr: np.ndarray,
+        size: np.ndarray,
+        spread: np.ndarray,
+        spread_err: np.ndarray,
+        *,
+        prior: Mapping[str, float] | str | None = None,
     ) -> np.ndarray:
         """Calibrated probabilities.
 
@@ -78,6 +99,8 @@ class SourceCalibration:
             positive, or NaN, counts as the least.
         size : numpy.ndarray
             float64, shape ``(source,)``: root of the area in pixels, as the network sees them.
+        spread, spread_err : numpy.ndarray
+            float64, shape ``(source,)``: see `~morpheus_lite.catalog.spread.measure_spread`; NaN where not known.
         prior : mapping of str to float, or "equal", optional
             Shares of the classes in the sky, instead of those that it was fitted on.
 
@@ -92,8 +115,12 @@ class SourceCalibration:
         Paillassa et al. 2020, A&A 634, A48 (MaxiMask).
         """
         terms = linear_terms(scaled(snr, self.snr), scaled(size, self.size))
-        factor, shift = (terms @ np.transpose(table) for table in (self.sharpness, self.bias))
-        score = factor * np.log(np.maximum(share, SHARE_FLOOR)) + shift
+        logarithm = np.log(np.maximum(share, SHARE_FLOOR))
+        score = (terms @ np.transpose(self.sharpness)) * logarithm + terms @ np.transpose(self.bias)
+        if self.spread_bias:
+            more = np.hstack([terms, spread_terms(spread, spread_err)])
+            better = (more @ np.transpose(self.spread_sharpness)) * logarithm + more @ np.transpose(self.spread_bias)
+            score = np.where(np.isfinite(spread)[:, None], better, score)
         found = np.exp(score - score.max(axis=1, keepdims=True))
         if prior is not None:
             found *= shares_of_prior(prior) / self.prior
@@ -105,7 +132,15 @@ class SourceCalibration:
 
     def record(self) -> dict[str, Any]:
         """The numbers alone, as class maps record them."""
-        return {name: np.array(getattr(self, name)).tolist() for name in ("prior", "snr", "size", "sharpness", "bias")}
+        return {
+            "prior": list(self.prior),
+            "snr": list(self.snr),
+            "size": list(self.size),
+            "sharpness": [list(row) for row in self.sharpness],
+            "bias": [list(row) for row in self.bias],
+            "spread_sharpness": [list(row) for row in self.spread_sharpness],
+            "spread_bias": [list(row) for row in self.spread_bias],
+        }
 
     def prior_record(self, prior: Mapping[str, float] | str | None = None) -> dict[str, float]:
         """Shares of the classes that the probabilities suppose, with another prior or with its own, by name."""
@@ -123,10 +158,11 @@ class SourceCalibration:
         """
         try:
             prior, snr, size = (tuple(float(value) for value in stored[name]) for name in ("prior", "snr", "size"))
-            sharpness, bias = (
-                tuple(tuple(float(value) for value in row) for row in stored[name]) for name in ("sharpness", "bias")
+            tables = (
+                tuple(tuple(float(value) for value in row) for row in stored[name])
+                for name in ("sharpness", "bias", "spread_sharpness", "spread_bias")
             )
-            return cls(prior, snr, size, sharpness, bias, dict(stored.get("fitted", {})))  # type: ignore[arg-type]
+            return cls(prior, snr, size, *tables, dict(stored.get("fitted", {})))  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"calibration of sources: {error!r}; expected what `to_dict` makes") from error
 
@@ -165,6 +201,14 @@ def calibration_of(
 def linear_terms(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Terms of a linear function, one a coefficient: float64, shape ``(source, N_TERMS)``."""
     return np.stack([np.ones_like(u), u, v], axis=1)
+
+
+def spread_terms(spread: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """What a spread adds to `linear_terms`: float64, shape ``(source, 2)``; 0 where it is not known."""
+    known = np.isfinite(spread)
+    error = np.where(known, error, _USUAL_ERROR)
+    near = np.exp(-(np.maximum(np.where(known, spread, np.inf) / error, 0) ** 2) / _NEAR)
+    return np.stack([near, near * np.clip(np.log10(_USUAL_ERROR / error), -1, 1)], axis=1)
 
 
 def scaled(value: np.ndarray, ends: tuple[float, float]) -> np.ndarray:

@@ -14,7 +14,7 @@ from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.labels import LabelStore
-from morpheus_lite.core.source_calibration import N_TERMS, SHARE_FLOOR, SourceCalibration, linear_terms, scaled
+from morpheus_lite.core.source_calibration import SHARE_FLOOR, SourceCalibration, linear_terms, scaled, spread_terms
 from morpheus_lite.core.windows import BLOCK
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.evaluation.metrics import match_positions
@@ -30,12 +30,10 @@ _FEWEST = 200
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Penalties that are tried: the log-likelihood that a coefficient off by 1 costs, constants apart."""
 
+_MEASURED = MeasureOptions(structure=False, aperture_radii=(3.0,), aperture_unit="pixel")
 _N_FOLDS = 5
 _RANGE = 1.0, 99.0
 _N_CLASSES = len(SOURCE_CLASSES)
-_IDENTITY = np.stack([np.tile(np.eye(1, N_TERMS), (_N_CLASSES, 1)), np.zeros((_N_CLASSES, N_TERMS))])
-# The constants are nearly free: so the probabilities add up to the true numbers.
-_STIFFNESS = np.where(np.arange(N_TERMS) == 0, 1e-3, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +44,7 @@ class SourceSample:
     ----------
     share : numpy.ndarray
         float64, shape ``(source, 4)``: light-weighted means of the class maps, not calibrated.
-    snr, size : numpy.ndarray
+    snr, size, spread, spread_err : numpy.ndarray
         float64, shape ``(source,)``: see `~morpheus_lite.core.source_calibration.SourceCalibration.apply`.
     true_class : numpy.ndarray
         int64, shape ``(source,)``: index into ``SOURCE_CLASSES``.
@@ -59,6 +57,8 @@ class SourceSample:
     share: np.ndarray
     snr: np.ndarray
     size: np.ndarray
+    spread: np.ndarray
+    spread_err: np.ndarray
     true_class: np.ndarray
     field: np.ndarray
     weight: np.ndarray
@@ -69,6 +69,11 @@ class SourceSample:
     def take(self, rows: np.ndarray) -> "SourceSample":
         """Some of the sources."""
         return SourceSample(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @property
+    def evidence(self) -> tuple[np.ndarray, ...]:
+        """What `SourceCalibration.apply` takes."""
+        return self.share, self.snr, self.size, self.spread, self.spread_err
 
     @property
     def hard(self) -> np.ndarray:
@@ -114,9 +119,7 @@ def sample_sources(
     binning = {name: result.provenance[name] for name in ("binning",) if name in result.provenance}
     maps = Classification(result.probability, classified.astype(np.int32), classified, provenance=binning)
     image, stores = truth.image, MemoryMaps.of(maps)
-    rows = measure_all_rows(
-        labels, labels, image, stores, kind="probability", options=MeasureOptions.paper(), tile=BLOCK
-    ).values
+    rows = measure_all_rows(labels, labels, image, stores, kind="probability", options=_MEASURED, tile=BLOCK).values
     height, width = truth.shape
     x, y = rows["x_centroid"], rows["y_centroid"]
     radius = max(options.radius / (truth.pixel_scale or 1.0), 1.5)
@@ -127,8 +130,8 @@ def sample_sources(
     kept = inside[own] & (truth.source_class[true] >= 0) & np.isfinite(share[own]).all(axis=1)
     true, own = true[kept], own[kept]
     true_class = truth.source_class[true].astype(int)
-    snr, size = rows["class_snr"][own], rows["class_size"][own]
-    return SourceSample(share[own], snr, size, true_class, np.full(len(own), field), np.ones(len(own)))
+    evidence = [rows[name][own] for name in ("class_snr", "class_size", "spread", "spread_err")]
+    return SourceSample(share[own], *evidence, true_class, np.full(len(own), field), np.ones(len(own)))
 
 
 def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str | Path]) -> SourceCalibration:
@@ -197,36 +200,50 @@ def _held_out(sample: SourceSample, parts: np.ndarray, penalty: float) -> np.nda
     given = np.empty_like(sample.share)
     for part in range(_N_FOLDS):
         rest, own = sample.take(parts != part), sample.take(parts == part)
-        given[parts == part] = _most_likely(rest, penalty).apply(own.share, own.snr, own.size)
+        given[parts == part] = _most_likely(rest, penalty).apply(*own.evidence)
     return given
 
 
 def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
     ends = [_ends(values) for values in (sample.snr, sample.size)]
     terms = linear_terms(*starmap(scaled, zip((sample.snr, sample.size), ends, strict=True)))
+    tables = _fit_tables(sample, terms, penalty)
+    known = np.isfinite(sample.spread)
+    counts = np.bincount(sample.true_class[known], minlength=_N_CLASSES)
+    if counts.sum() >= _FEWEST and counts.min() >= _FEWEST / 10:
+        more = np.hstack([terms, spread_terms(sample.spread, sample.spread_err)])
+        tables += _fit_tables(sample.take(known), more[known], penalty)
+    else:
+        tables += (), ()
+    shares = np.maximum(sample.weight @ sample.hard, 0.5)  # of a part of a sample, which may lack a class
+    prior = tuple((shares / shares.sum()).round(5).tolist())
+    return SourceCalibration(prior, ends[0], ends[1], *tables)
+
+
+def _fit_tables(sample: SourceSample, terms: np.ndarray, penalty: float) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """Sharpness and bias of each class, in the coefficients of the terms ``(source, term)``."""
+    n_terms = terms.shape[1]
+    identity = np.stack([np.tile(np.eye(1, n_terms), (_N_CLASSES, 1)), np.zeros((_N_CLASSES, n_terms))])
+    # The constants are nearly free: so the probabilities add up to the true numbers.
+    stiffness = np.where(np.arange(n_terms) == 0, 1e-3, 1.0)
     logarithm, hard = np.log(np.maximum(sample.share, SHARE_FLOOR)), sample.hard
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        tables = values.reshape(_IDENTITY.shape)
+        tables = values.reshape(identity.shape)
         factor, shift = terms @ tables.transpose(0, 2, 1)
         score = factor * logarithm + shift
         peak = score.max(axis=1)
         exponential = np.exp(score - peak[:, None])
         total = exponential.sum(axis=1)
-        off = tables - _IDENTITY
+        off = tables - identity
         misses = peak + np.log(total) - (hard * score).sum(axis=1)
-        value = sample.weight @ misses + penalty * (_STIFFNESS * off**2).sum()
+        value = sample.weight @ misses + penalty * (stiffness * off**2).sum()
         excess = sample.weight[:, None] * (exponential / total[:, None] - hard)
-        slope = np.stack([(excess * logarithm).T @ terms, excess.T @ terms]) + 2 * penalty * _STIFFNESS * off
+        slope = np.stack([(excess * logarithm).T @ terms, excess.T @ terms]) + 2 * penalty * stiffness * off
         return float(value), slope.ravel()
 
-    found = minimize(loss, _IDENTITY.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "maxfun": 4000})
-    sharpness, bias = (
-        tuple(tuple(row) for row in table.tolist()) for table in found.x.reshape(_IDENTITY.shape).round(4)
-    )
-    counts = np.maximum(sample.weight @ hard, 0.5)  # of a part of a sample, which may lack a class
-    prior = tuple((counts / counts.sum()).round(5).tolist())
-    return SourceCalibration(prior, ends[0], ends[1], sharpness, bias)
+    found = minimize(loss, identity.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "maxfun": 4000})
+    return tuple(tuple(tuple(row) for row in table.tolist()) for table in found.x.reshape(identity.shape).round(4))
 
 
 def source_figures(probability: np.ndarray, hard: np.ndarray, weight: np.ndarray | None = None) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
-from morpheus_lite.core.saddles import split_at_saddles
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import (
@@ -216,6 +215,8 @@ def _half_light_radius(light: np.ndarray) -> float:
 def _pieces(smooth: np.ndarray, own: np.ndarray, radius: float) -> list[np.ndarray]:
     """Masks of the parts of one object of large-scale light, each with a tenth of its light or more."""
     light = ndimage.gaussian_filter(np.maximum(smooth, 0), _SMOOTHING * radius / BLOCK_SIDE)
+    from morpheus_lite.core.saddles import split_at_saddles  # skimage.segmentation takes long to import
+
     pieces = split_at_saddles(light, own, n_levels=_N_LEVELS, min_area=_FEWEST, contrast=_PART)
     return [own] if pieces is None else [pieces == number for number in np.unique(pieces[pieces > 0])]
 

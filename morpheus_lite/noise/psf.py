@@ -14,6 +14,7 @@ from morpheus_lite.core.psf import FWHM_PER_SIGMA, GAUSSIAN, MoffatPsf, moffat_r
 from morpheus_lite.core.windows import Window, even_windows
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
+from morpheus_lite.noise.spread import excess_light, spread_reach
 
 _WHOLE = 1024  # side of the largest image that is looked at as a whole
 _CELL, _N_CELLS = 352, 3
@@ -92,6 +93,45 @@ def psf_of_pieces(pieces: Iterable[tuple[np.ndarray, np.ndarray]], n_bands: int)
     return tuple(_psf(_Stamps.joined(stamps)) for stamps in found)
 
 
+@dataclass(frozen=True)
+class StarProfile:
+    """What stars look like in one band.
+
+    Parameters
+    ----------
+    psf : MoffatPsf
+        Their PSF.
+    spread : float
+        Median of their spread, as `~morpheus_lite.noise.spread.excess_light` measures it: PSFs are no Moffat profiles.
+    """
+
+    psf: MoffatPsf
+    spread: float = 0.0
+
+
+def star_profiles(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], n_bands: int) -> tuple[StarProfile, ...]:
+    """What stars look like in every band.
+
+    Parameters
+    ----------
+    pieces : iterable of (numpy.ndarray, numpy.ndarray, numpy.ndarray)
+        S/N and validity ``(y, x, band)`` of pieces of an image, and bool ``(y, x)``: what a network calls point
+        sources.
+    n_bands : int
+        How many bands.
+
+    Returns
+    -------
+    tuple of StarProfile
+        Of the stars of `measure_psf`; where these are too few, of the sharpest of the point sources.
+    """
+    found: list[list[_Stamps]] = [[] for _ in range(n_bands)]
+    for snr, valid, is_point in pieces:
+        for band in range(n_bands):
+            found[band].append(_candidates(snr[..., band], valid[..., band], is_point))
+    return tuple(_star_profile(_Stamps.joined(stamps)) for stamps in found)
+
+
 def psf_of_star(light: np.ndarray) -> MoffatPsf:
     """The PSF of an image ``(y, x)`` of one star without sky, or of a model of the PSF.
 
@@ -119,21 +159,24 @@ def psf_of_star(light: np.ndarray) -> MoffatPsf:
 
 @dataclass(frozen=True, eq=False)
 class _Stamps:
-    """Bright peaks: light around them, its scatter being 1, NaN where not valid; and the light of the peak itself."""
+    """Bright peaks: light around them, its scatter being 1, NaN where not valid; that of the peak; and chosen ones."""
 
     light: np.ndarray
     peak: np.ndarray
+    chosen: np.ndarray
 
     @classmethod
     def joined(cls, parts: list["_Stamps"]) -> "_Stamps":
-        light, peak = (np.concatenate(arrays) for arrays in zip(*((p.light, p.peak) for p in parts), strict=True))
+        light, peak, chosen = (
+            np.concatenate([getattr(p, name) for p in parts]) for name in ("light", "peak", "chosen")
+        )
         # Stable, so that equal peaks are always taken in the same order.
         brightest = np.argsort(-peak, kind="stable")[:_N_CANDIDATES]
-        return cls(light[brightest], peak[brightest])
+        return cls(light[brightest], peak[brightest], chosen[brightest])
 
 
-def _candidates(snr: np.ndarray, valid: np.ndarray) -> _Stamps:
-    """Peaks of one band in one piece, the brightest first."""
+def _candidates(snr: np.ndarray, valid: np.ndarray, chosen: np.ndarray | None = None) -> _Stamps:
+    """Peaks of one band in one piece, the brightest first, and which of them lie on chosen pixels ``(y, x)``."""
     light = np.where(valid, snr, np.float32(0))
     bright = light > _BRIGHT
     y, x = np.nonzero(bright & (light == ndimage.maximum_filter(light, 2 * _NEAR + 1)))
@@ -142,14 +185,16 @@ def _candidates(snr: np.ndarray, valid: np.ndarray) -> _Stamps:
     order = np.argsort(-light[y, x], kind="stable")
     padded = np.pad(np.where(valid, snr, np.float32(np.nan)), _HALF, constant_values=np.nan)
     kept: list[np.ndarray] = []
+    on_chosen: list[bool] = []
     for k in order:
         if len(kept) == _N_CANDIDATES:
             break
         stamp = padded[y[k] : y[k] + 2 * _HALF + 1, x[k] : x[k] + 2 * _HALF + 1]
         if np.isfinite(stamp[_HALF - 3 : _HALF + 4, _HALF - 3 : _HALF + 4]).all() and _is_smooth(stamp):
             kept.append(stamp.astype(np.float64))
+            on_chosen.append(chosen is not None and bool(chosen[y[k], x[k]]))
     stamps = np.array(kept).reshape(-1, 2 * _HALF + 1, 2 * _HALF + 1)
-    return _Stamps(stamps, stamps[:, _HALF, _HALF])
+    return _Stamps(stamps, stamps[:, _HALF, _HALF], np.array(on_chosen, dtype=bool))
 
 
 def _is_smooth(stamp: np.ndarray) -> bool:
@@ -159,25 +204,65 @@ def _is_smooth(stamp: np.ndarray) -> bool:
     return bool(around.mean() > 0.15 * middle[1, 1] and around.min() > 0.03 * middle[1, 1])
 
 
-def _psf(stamps: _Stamps) -> MoffatPsf:
+def _star_profile(stamps: _Stamps) -> StarProfile:
+    places, sigma, _, usable = _measured(stamps)
+    stars = _stars(stamps, sigma, usable)
+    if not len(stars):
+        stars = np.flatnonzero(usable & stamps.chosen & (stamps.peak > _BRIGHT))
+        stars = stars[_sharpest(sigma[stars])]
+    if not len(stars):
+        return StarProfile(MoffatPsf())
+    psf = _moffat_of(stamps, places, sigma, stars)
+    middle = slice(_HALF - spread_reach(psf), _HALF + spread_reach(psf) + 1)
+    light = stamps.light[stars, middle, middle]
+    seen = np.isfinite(light)
+    excess, flux, _ = excess_light(np.where(seen, light, 0), np.ones(light.shape), seen, places[stars], psf)
+    spreads = excess[flux > 0] / flux[flux > 0]
+    return StarProfile(psf, float(np.median(spreads))) if len(spreads) else StarProfile(MoffatPsf())
+
+
+def _sharpest(widths: np.ndarray) -> np.ndarray:
+    """Mask of the sharpest sources of one width; a single one that is sharper than several others is none."""
+    order = np.sort(widths)
+    count = np.searchsorted(order, order * _SPREAD, side="right") - np.arange(len(order))
+    first = order[int(len(order) > 3 and count[0] == 1 and count[1] > 2)] if len(order) else np.inf
+    return (widths >= first) & (widths <= _SPREAD * first)
+
+
+def _measured(stamps: _Stamps) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Places and widths of sources, which of them are measured, and which of these are as round as stars."""
     places, sigma, ellipticity = _adaptive_moments(stamps.light)
     good = np.isfinite(sigma) & (sigma > _SHARPEST) & (sigma < _WIDEST)
     good &= np.hypot(*places.T) < _NEAR / 2
     # Of a star narrower than its pixels the shape is that of the pixels.
-    usable = good & (ellipticity < _ROUND * np.maximum(1, (_SAMPLED / sigma) ** 2))
+    return places, sigma, good, good & (ellipticity < _ROUND * np.maximum(1, (_SAMPLED / sigma) ** 2))
+
+
+def _stars(stamps: _Stamps, sigma: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Indices of the sharpest crowd of sources, of bright ones if there are enough."""
     for least in (_BRIGHTER, _BRIGHT):
         bright = np.flatnonzero(usable & (stamps.peak > least))
         stars = bright[_crowd(sigma[bright])]
         if len(stars):
             break
-    else:
+    return stars
+
+
+def _psf(stamps: _Stamps) -> MoffatPsf:
+    places, sigma, good, usable = _measured(stamps)
+    stars = _stars(stamps, sigma, usable)
+    if not len(stars):
         if np.count_nonzero(good) < _FEWEST:
             return MoffatPsf()
         sharp = float(np.percentile(sigma[good], 15))
         return MoffatPsf(float(FWHM_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
+    return _moffat_of(stamps, places, sigma, stars)
+
+
+def _moffat_of(stamps: _Stamps, places: np.ndarray, sigma: np.ndarray, stars: np.ndarray) -> MoffatPsf:
+    """The PSF that fits the brightest of some stars."""
     fitted = stars[:_N_FITTED]
-    first = float(np.median(sigma[stars]))
-    fwhm, beta = _fit_moffat(stamps.light[fitted], places[fitted], first)
+    fwhm, beta = _fit_moffat(stamps.light[fitted], places[fitted], float(np.median(sigma[stars])))
     return MoffatPsf(fwhm, beta, len(stars), "stars")
 
 

@@ -233,7 +233,7 @@ def test_classes_are_calibrated_by_snr_and_size():
         mask = labels == row["label"]
         flux = image.data[mask].sum(axis=0, dtype=float)
         snr, size = np.hypot(*flux) / (0.05 * np.sqrt(mask.sum())), np.sqrt(mask.sum())
-        expected = CALIBRATION.apply(shares(plain)[None], np.array([snr]), np.array([size]))[0]
+        expected = CALIBRATION.apply(shares(plain)[None], *np.array([[snr], [size], [np.nan], [np.nan]]))[0]
         np.testing.assert_allclose(shares(row), expected, rtol=1e-3)
         assert np.abs(shares(row) - shares(plain)).max() > 0.02
         assert float(row["class_confidence"]) == shares(row).max()

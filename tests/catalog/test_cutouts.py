@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
-from morpheus_lite.catalog.cutouts import ellipse_overlap
+from morpheus_lite.catalog.kernels import ellipse_overlap
 
 SHAPE = (41, 37)
 

@@ -12,7 +12,7 @@ from morpheus_lite import OptionError, read_image
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
 from morpheus_lite.catalog.band_psfs import psfs_of_totals
 from morpheus_lite.catalog.photometry import find_gains, gain_of_header
-from morpheus_lite.catalog.total_flux import SERSIC_INDICES, correct_moffat, profiles_behind
+from morpheus_lite.catalog.total_flux import RADII, SERSIC_INDICES, SIZES, correct_moffat, profiles_behind
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.simulation.products import field_wcs
 
@@ -146,10 +146,11 @@ def test_profiles_are_those_of_galsim(beta):
         pixels = drawn.drawImage(galsim.ImageD(401, 401), scale=0.1, method="no_pixel").array
         radii = np.array([0.7, 2.0, 6.0])
         expected = [pixels[np.hypot(y, x) < 10 * radius].sum() for radius in radii]
-        profiles = profiles_behind(beta)
-        first = np.zeros(1, int)
-        shares = profiles.within(radii[:, None], first, len(profiles.sizes))[:, 0, :, SERSIC_INDICES.index(index)]
-        found = [np.interp(np.log(size), np.log(profiles.sizes), share) for share in shares]
+        table = profiles_behind(beta).reshape(len(RADII), -1, len(SERSIC_INDICES))[
+            :, : len(SIZES), SERSIC_INDICES.index(index)
+        ]
+        growth = [np.interp(np.log(size), np.log(SIZES), shares) for shares in table]
+        found = np.interp(np.log(radii), np.log(RADII), growth)
         np.testing.assert_allclose(found, expected, atol=0.015)
 
 

@@ -25,11 +25,14 @@ def draw(n, seed):
     right /= right.sum(axis=1, keepdims=True)
     given = right ** (1.6 + 0.4 * u)[:, None] * np.array([1.5, 0.7, 1, 1])
     given /= given.sum(axis=1, keepdims=True)
-    return SourceSample(given, np.exp(3 * u + 4), np.exp(v + 2), true_class, np.arange(n) % 20, np.ones(n)), right
+    spread = np.full((2, n), np.nan)
+    return SourceSample(
+        given, np.exp(3 * u + 4), np.exp(v + 2), *spread, true_class, np.arange(n) % 20, np.ones(n)
+    ), right
 
 
 def distance(calibration, sample, right):
-    return np.abs(calibration.apply(sample.share, sample.snr, sample.size) - right).mean()
+    return np.abs(calibration.apply(*sample.evidence) - right).mean()
 
 
 def test_sources_are_sampled_as_the_catalogue_measures_them():
@@ -65,9 +68,30 @@ def test_a_distortion_is_undone():
     assert np.abs(fresh.share - right).mean() > 0.04
     assert distance(fitted, fresh, right) < 0.015
     np.testing.assert_allclose(fitted.prior, PRIOR, atol=0.03)
-    figures = source_figures(fitted.apply(fresh.share, fresh.snr, fresh.size), fresh.hard)
+    figures = source_figures(fitted.apply(*fresh.evidence), fresh.hard)
     assert figures["ece"] < 0.02
     assert all(0.9 < ratio < 1.1 for ratio in figures["sum_over_true"].values())
+
+
+def test_spread_tells_stars_where_it_is_known():
+    def with_spread(seed):
+        sample, _ = draw(3000, seed)
+        rng = np.random.default_rng([seed, 1])
+        error = np.exp(rng.uniform(-8, -5, 3000))
+        width = np.where(sample.true_class == 3, 0, rng.exponential(0.01, 3000))
+        known = rng.uniform(size=3000) < 0.7
+        spread = np.where(known, width + error * rng.normal(size=3000), np.nan)
+        return replace(sample, spread=spread, spread_err=np.where(known, error, np.nan))
+
+    fitted, fresh = fit_sources(with_spread(1)), with_spread(2)
+    without = replace(fresh, spread=np.full(3000, np.nan))
+    known, is_star = np.isfinite(fresh.spread), fresh.true_class == 3
+    sharper, blind = (fitted.apply(*one.evidence)[:, 3] for one in (fresh, without))
+    assert sharper[known & is_star].mean() > 0.55 > blind[known & is_star].mean() + 0.1
+    assert sharper[known & ~is_star].mean() < 0.7 * blind[known & ~is_star].mean()
+    np.testing.assert_array_equal(sharper[~known], blind[~known])
+    assert sharper[known].sum() == pytest.approx(is_star[known].sum(), rel=0.1)
+    assert fit_sources(draw(3000, 1)[0]).spread_bias == ()
 
 
 def test_figures_of_a_fit_are_of_fields_that_it_did_not_see():

@@ -10,7 +10,7 @@ from inputs import TRUTH, header, plane
 
 from morpheus_lite.errors import InputError, ModelError, reading
 from morpheus_lite.io import read_catalog, read_image
-from morpheus_lite.io.source_tables import read_labels
+from morpheus_lite.io.segmentation_map import read_labels
 from morpheus_lite.io.untrusted import read_toml
 
 WHOLE = np.abs(np.nan_to_num(plane(0) * 64)).astype(np.int32)
@@ -206,6 +206,8 @@ def test_toml_that_cannot_be_read(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a.toml is not valid TOML: .*; expected a TOML file in UTF-8"):
         read_toml(path)
+    with pytest.raises(InputError, match=r"b.toml: no such file; check the path"):
+        read_toml(tmp_path / "b.toml")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_interrupted_products_leave_nothing(when, result, tmp_path, monkeypatch)
 def test_nothing_is_replaced_unasked(result, tmp_path):
     for name in ("maps.fits", "table.ecsv"):
         (tmp_path / name).write_text("mine")
-    with pytest.raises(OutputError, match="exists already; give another place, or overwrite on purpose"):
+    with pytest.raises(OutputError, match="exists already; give another place, or --overwrite"):
         write_maps(TRUTH, result, tmp_path / "maps.fits")
     with pytest.raises(OutputError, match="exists already"):
         write_catalog(QTable({"label": [1]}), tmp_path / "table.ecsv")

@@ -37,16 +37,16 @@ SCENES_OF = {
 NOT_TUNED = {
     "memory and speed": """
         BATCH REGION TILE_SIDES LARGEST_BOX MOST_PIECES _SIDE MEMORY_OF_A_TILE one_pass._NEAR largest_side
-        _AT_ONCE _BYTES_READ _BYTES_SYMMETRIES _LONGEST _MOST_VOXELS _MOST_PIXELS _STRIP _STRIP_WIDTH _MOST_SIZES
+        _BYTES_READ _BYTES_SYMMETRIES _LONGEST _MOST_VOXELS _STRIP _STRIP_WIDTH _MOST_SIZES
     """,
     "rounding and convergence": """
         SCALE _UNIT _NOTHING test_time_augmentation._FLOOR _SMALLEST_STEP _FLOODED _FAR _SETTLED
-        _EXACT curve_of_growth._NEAR centroids._MOST_STEPS
-        _MOST_MOVES _SMALLEST_REACH nonparametric._REACH _MOST_DOUBT
+        _EXACT kernels._STEPS kernels._MOST_STEPS
+        _MOST_MOVES _SMALLEST_REACH _MOST_DOUBT
     """,
     "definitions": """
         _BORDER N_SYMMETRIES MIN_DISTANCE NANOJANSKY_ZERO_POINT _THINNEST _SIGMA_OF_FWHM _PIXEL
-        _MAGNITUDE _SIDES_OF_SUMS class_fractions._N nonparametric._MIDDLE curve_of_growth._HALF
+        _MAGNITUDE _SIDES_OF_SUMS class_fractions._N kernels._MIDDLE curve_of_growth._HALF
     """,
 }
 RAISES = 100

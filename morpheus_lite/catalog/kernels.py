@@ -1,0 +1,542 @@
+"""The loops over the pixels of one source: in C where the package was built with a compiler, else in NumPy."""
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from scipy.special import erf
+
+_KINDS = {"i": ctypes.c_longlong, "d": ctypes.c_double, "p": ctypes.c_void_p}
+_SIGNATURES = {
+    "overlap": "iidddddp",
+    "growth": "ippdiipp",
+    "exact_growth": "iipdddipp",
+    "weighted_sums": "iiipppippppp",
+    "fit_profiles": "iippppippipdpiiiipdddppp",
+    "best_centre": "iippp",
+    "windowed": "iippddppp",
+    "without_noise": "ippppid",
+    "distances": "iiddddddp",
+    "mirror": "iiipppppdd",
+    "spread": "iipppdddpp",
+}
+_GIVE_NUMBERS = ("best_centre", "without_noise")
+
+
+def _load() -> Any:
+    found = find_spec("morpheus_lite.catalog._kernels")
+    if found is None or found.origin is None:
+        return None
+    library = ctypes.CDLL(found.origin)
+    for name, kinds in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = [_KINDS[kind] for kind in kinds]
+        function.restype = ctypes.c_double if name in _GIVE_NUMBERS else ctypes.c_longlong
+    return library
+
+
+compiled = _load()
+"""The compiled loops; None where the package was built without a compiler, and NumPy does the work."""
+
+
+def _doubles(*arrays: np.ndarray) -> list[np.ndarray]:
+    return [np.ascontiguousarray(one, dtype=np.float64) for one in arrays]
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    """Call a compiled function; arrays are handed on as they lie in memory."""
+    plain = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
+    return getattr(compiled, name)(*plain)
+
+
+def ellipse_overlap(
+    shape: tuple[int, int], centre: tuple[float, float], a: float, b: float, theta: float = 0.0
+) -> np.ndarray:
+    """Share of each pixel inside an ellipse.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image in pixels.
+    centre : (float, float)
+        Row and column of the centre, in pixels.
+    a, b : float
+        Semi-axes in pixels.
+    theta : float
+        Axis ``a``, counter-clockwise from the x axis, in radians.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(y, x)``.
+
+    Examples
+    --------
+    >>> float(ellipse_overlap((9, 9), (4.0, 4.0), 3.0, 3.0).sum().round(9))
+    28.274333882
+    """
+    if compiled is not None:
+        share = np.empty(shape)
+        _call("overlap", *shape, *centre, a, b, theta, share)
+        return share
+    from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
+
+    bottom, left = -0.5 - centre[0], -0.5 - centre[1]
+    grid = left, left + shape[1], bottom, bottom + shape[0], *shape[::-1]
+    return circular_overlap_grid(*grid, a, 1, 1) if a == b else elliptical_overlap_grid(*grid, a, b, theta, 1, 1)
+
+
+def growth(
+    light: np.ndarray, distance: np.ndarray, step: float, half: int, n_radii: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Light and pixels within radii ``step`` apart from 0 on, ``half`` steps being half a pixel.
+
+    A pixel is inside by the part of its radial extent that is.
+    """
+    if compiled is not None:
+        light, distance = _doubles(light, distance)
+        flux, area = np.empty((2, n_radii))
+        _call("growth", light.size, light, distance, step, half, n_radii, flux, area)
+        return flux, area
+    # Circles grow by steps, and so does what lies wholly or partly within them: no need to sort. All that is too far
+    # for the largest circle goes to the last step.
+    n_steps = n_radii + half + 1
+    values, away = light.ravel(), distance.ravel()
+    steps = np.minimum(np.ceil(away / step), n_steps - 1).astype(np.intp)
+    sums = np.zeros((4, n_steps - 1 + half))
+    for row, weights in zip(sums, (values, None, values * away, away), strict=True):
+        np.cumsum(np.bincount(steps, weights, n_steps)[:-1], out=row[half:])
+    # Wholly within is what lies half a pixel inside of the circle; what lies half a pixel outside is not within.
+    whole, reached = sums[:, :n_radii], sums[:, 2 * half :]
+    partly = reached - whole
+    within = whole[:2] + (np.arange(n_radii) * step + 0.5) * partly[:2] - partly[2:]
+    within[:, 0] = 0.0
+    return within[0], within[1]
+
+
+def exact_growth(light: np.ndarray, y: float, x: float, step: float, n_radii: int) -> tuple[np.ndarray, np.ndarray]:
+    """Light and pixels within small circles, ``step`` apart from ``step`` on."""
+    if compiled is not None:
+        (light,), (flux, area) = _doubles(light), np.empty((2, n_radii))
+        _call("exact_growth", *light.shape, light, y, x, step, n_radii, flux, area)
+        return flux, area
+    shares = [ellipse_overlap(light.shape, (y, x), radius, radius) for radius in step * np.arange(1, n_radii + 1)]
+    return np.array([(share * light).sum() for share in shares]), np.array([share.sum() for share in shares])
+
+
+def weighted_sums(
+    weights: np.ndarray, light: np.ndarray, variance: np.ndarray, there: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of light under weights, of its variance under their squares, and of weights.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        float64, shape ``(aperture, y, x)``.
+    light, variance : numpy.ndarray
+        float64, shape ``(y, x, band)``.
+    there : numpy.ndarray
+        bool, shape ``(y, x, band)``: where there is light.
+
+    Returns
+    -------
+    flux, variance, missing, area : numpy.ndarray
+        float64, shape ``(aperture, band)``; missing are the weights of pixels without light, area, of shape
+        ``(aperture, 1)``, all of them.
+    """
+    n_bands, n_apertures = light.shape[2], len(weights)
+    if compiled is not None:
+        alike = variance.strides[:2] == (0, 0)
+        weights, light, variance = _doubles(weights, light, variance[0, 0] if alike else variance)
+        there = np.ascontiguousarray(there)
+        flux, spread, missing = np.empty((3, n_apertures, n_bands))
+        area = np.empty((n_apertures, 1))
+        n_pixels, step = weights[0].size, 0 if alike else n_bands
+        sums = flux, spread, missing, area
+        _call("weighted_sums", n_apertures, n_pixels, n_bands, weights, light, variance, step, there, *sums)
+        return flux, spread, missing, area
+    # Unlike a matrix product, einsum starts no threads, several in each worker process.
+    flux = np.einsum("ayx,yxb->ab", weights, light)
+    spread = np.einsum("ayx,yxb->ab", weights**2, np.where(there, variance, 0))
+    missing = np.einsum("ayx,yxb->ab", weights, (~there).astype(np.float64))
+    return flux, spread, missing, weights.sum(axis=(1, 2))[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileGrid:
+    """Sizes and indices of the profiles in tables, and which of them are tried.
+
+    Parameters
+    ----------
+    radii : numpy.ndarray
+        float64, shape ``(radius,)``: of the rows of the tables, in FWHM, evenly spaced in the logarithm.
+    smallest, step : float
+        Smallest size in the tables, in FWHM, and the logarithm of the ratio of neighbours.
+    n_sizes : int
+        Sizes in the tables. A table has shape ``(radius, 2 * size * index)``; the largest size is repeated.
+    tried : float
+        Smallest size that is tried, in half-light radii that are seen.
+    log_prior : numpy.ndarray
+        float64, shape ``(size, index)``: of the profiles that are tried.
+    """
+
+    radii: np.ndarray
+    smallest: float
+    step: float
+    n_sizes: int
+    tried: float
+    log_prior: np.ndarray
+
+
+def fit_profiles(
+    tables: Sequence[Sequence[np.ndarray]],
+    fwhm: np.ndarray,
+    prior: np.ndarray,
+    mixture: np.ndarray,
+    rings: tuple[np.ndarray, np.ndarray],
+    radii: np.ndarray,
+    size: float,
+    grid: ProfileGrid,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of all profiles, by how well they fit light in rings.
+
+    Parameters
+    ----------
+    tables : sequence of sequence of numpy.ndarray
+        Growth of profiles behind each PSF that is assumed, in each band.
+    fwhm : numpy.ndarray
+        float64, shape ``(assumption, band)``: their widths in pixels.
+    prior : numpy.ndarray
+        float64, shape ``(assumption,)``: logarithm.
+    mixture : numpy.ndarray
+        float64, shape ``(band,)``: share of each band in the light of the rings.
+    rings : (numpy.ndarray, numpy.ndarray)
+        float64, shape ``(ring,)``: light and its variance.
+    radii : numpy.ndarray
+        float64: in pixels; the rings lie between the first of them.
+    size : float
+        Half-light radius that is seen, in pixels.
+    grid : ProfileGrid
+        Of the tables.
+
+    Returns
+    -------
+    mean, variance : numpy.ndarray
+        float64, shape ``(1 + band,)``: share of the light within the last radius, of the mixture and of each band.
+    growth : numpy.ndarray
+        float64: mean share of the light within the other radii.
+    """
+    n_assumed, n_bands = fwhm.shape
+    n_tried, n_indices = grid.log_prior.shape
+    flux, variance = rings
+    if compiled is not None:
+        mean, spread, curve = np.empty(1 + n_bands), np.empty(1 + n_bands), np.empty(len(radii) - 1)
+        pointers = np.array([table.ctypes.data for of_bands in tables for table in of_bands], dtype=np.uintp)
+        fwhm, mixture, flux, variance = _doubles(fwhm, mixture, flux, variance)
+        counts = len(grid.radii), grid.n_sizes, n_tried, n_indices
+        steps = grid.smallest, grid.tried, grid.step
+        seen = len(flux), flux, variance, len(radii), radii, size
+        assumed = n_assumed, n_bands, pointers, fwhm, prior, mixture
+        _call("fit_profiles", *assumed, *seen, grid.radii, *counts, grid.log_prior, *steps, mean, spread, curve)
+        return mean, spread, curve
+    shares = np.empty((n_assumed, len(radii) + n_bands, n_tried, n_indices))
+    likelihood = np.empty((n_assumed, n_tried, n_indices))
+    precision, pull = (values[:, None, None] for values in (1 / variance, flux / variance))
+    for one, of_bands in enumerate(tables):
+        each = [
+            _within(table, radii / width, size / width, grid) for table, width in zip(of_bands, fwhm[one], strict=True)
+        ]
+        together = each[0] if n_bands == 1 else sum(part * one for part, one in zip(mixture, each, strict=True))
+        shares[one, : len(radii)], shares[one, len(radii) :] = together, [band[-1] for band in each]
+        expected = np.diff(together[: len(flux) + 1], axis=0)
+        square = (expected * expected * precision).sum(axis=0)
+        best = (expected * pull).sum(axis=0) / square
+        # The flux is marginalised over, with a prior of 1 / flux.
+        found = 0.5 * best**2 * square - 0.5 * np.log(square) - np.log(np.maximum(best, 1e-30)) + grid.log_prior
+        likelihood[one] = np.where(best > 0, prior[one] + found, -np.inf)
+    # The largest is subtracted so that the exponentials do not underflow all together. Where no profile has positive
+    # light, all are alike.
+    largest = likelihood.max()
+    weight = np.exp(likelihood - largest) if np.isfinite(largest) else np.ones_like(likelihood)
+    weight = (weight / weight.sum())[:, None]
+    mean = (weight * shares).sum(axis=(0, 2, 3))
+    spread = (weight * (shares - mean[:, None, None]) ** 2).sum(axis=(0, 2, 3))
+    last = len(radii) - 1
+    return mean[last:], spread[last:], mean[:last]
+
+
+def _within(table: np.ndarray, radii: np.ndarray, size: float, grid: ProfileGrid) -> np.ndarray:
+    """Shares within radii of the profiles that are tried: float64, shape ``(radius, size, index)``."""
+    place = np.interp(np.log(np.maximum(radii, grid.radii[0])), np.log(grid.radii), np.arange(len(grid.radii)))
+    below = np.minimum(place.astype(int), len(grid.radii) - 2)
+    part = (place - below)[:, None, None]
+    at = min(max(math.log(grid.tried * size / grid.smallest) / grid.step, 0.0), grid.n_sizes - 1.0)
+    n_tried, n_indices = grid.log_prior.shape
+    near = table.reshape(len(table), -1, n_indices)[:, int(at) : int(at) + n_tried + 1]
+    found = near[below] * (1 - part) + near[below + 1] * part
+    # Below the smallest radius of the table the light is as good as even.
+    found *= np.minimum(radii / grid.radii[0], 1)[:, None, None] ** 2
+    return found[:, :-1] * (1 - at % 1) + found[:, 1:] * (at % 1)
+
+
+_STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625)
+_MOST_MOVES = 6
+_MIDDLE = 4
+
+
+def best_centre(
+    light: np.ndarray, circle: np.ndarray, centre: tuple[float, float]
+) -> tuple[tuple[float, float], float]:
+    """Centre about which the light in a circle differs least from itself turned, and the sum of these differences.
+
+    A pattern search that begins at ``centre`` finds it to 1/16 pixel. Between pixels the light is interpolated; outside
+    it is 0. The pixels of the circle are ``circle``: bool, shape ``(y, x)``.
+    """
+    if compiled is not None:
+        (light,), circle, found = _doubles(light), np.ascontiguousarray(circle), np.array(centre)
+        value = _call("best_centre", *light.shape, light, circle, found)
+        return (float(found[0]), float(found[1])), value
+    own, places = light[circle], np.stack(np.nonzero(circle))
+
+    def difference(y: float, x: float) -> float:
+        turned = 2 * np.array([[y], [x]]) - places
+        return float(np.abs(ndimage.map_coordinates(light, turned, order=1, mode="grid-constant") - own).sum())
+
+    (y, x), value = centre, math.inf
+    for step in _STEPS:
+        for _ in range(_MOST_MOVES):
+            values = [difference(y + step * down, x + step * right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+            # The centre again, at the new step: equal up to rounding, and never allowed to rise.
+            value = min(value, values[_MIDDLE])
+            where = int(np.argmin(values))
+            if not values[where] < value:
+                break
+            y, x, value = y + step * (where // 3 - 1), x + step * (where % 3 - 1), values[where]
+    return (y, x), value
+
+
+_MOST_STEPS = 20
+_SMALLEST_STEP = 1e-4
+
+
+def windowed(
+    light: np.ndarray, variance: np.ndarray, place: tuple[float, float], sigma: float, furthest: float
+) -> tuple[np.ndarray, np.ndarray, float, float] | None:
+    """Centroid (x, y) under a Gaussian window, the variance of the moments, the light under the window and its area.
+
+    None where the window does not settle within a distance.
+    """
+    if compiled is not None:
+        light, variance = _doubles(light, variance)
+        centre, spread, sums = np.array(place), np.empty(2), np.empty(2)
+        found = _call("windowed", *light.shape, light, variance, sigma, furthest, centre, spread, sums)
+        return (centre, spread, float(sums[0]), float(sums[1])) if found else None
+    # The window is a product of one along x and one along y.
+    x, y = place
+    for _ in range(_MOST_STEPS):
+        away = [np.arange(n) - at for n, at in zip(light.shape, (y, x), strict=True)]
+        along, across = (np.exp(far**2 * (-0.5 / sigma**2)) * np.stack([np.ones_like(far), far]) for far in away)
+        (total, right), (down, _) = (along @ light @ across.T).tolist()
+        if not total > 0:
+            return None
+        # Twice the mean: for a Gaussian source as wide as the window, this step lands on the centre at once.
+        step = 2 * right / total, 2 * down / total
+        x, y = x + step[0], y + step[1]
+        if math.hypot(x - place[0], y - place[1]) > furthest:
+            return None
+        if max(abs(step[0]), abs(step[1])) < _SMALLEST_STEP:
+            break
+    spread = (along * along) @ variance @ (across * across).T
+    return np.array([x, y]), spread[[0, 1], [1, 0]], total, float(along[0].sum() * across[0].sum())
+
+
+def without_noise(found: float, sigma: np.ndarray, ring: np.ndarray, means: np.ndarray, shares: np.ndarray) -> float:
+    """Sum of absolute differences without noise, if they are spread as the light is.
+
+    Parameters
+    ----------
+    found : float
+        The sum with noise.
+    sigma : numpy.ndarray
+        float64, shape ``(pixel,)``: noise of each difference.
+    ring : numpy.ndarray
+        int64, shape ``(pixel,)``: the ring that each lies in.
+    means : numpy.ndarray
+        float64, shape ``(ring,)``: mean light of the rings, up to 16 of them; differences are in proportion to it.
+    shares : numpy.ndarray
+        float64: shares of the light that are tried, from 0 on; in between, the sums are as good as straight.
+
+    Notes
+    -----
+    Noise adds ``sqrt(2 / pi) sigma`` to a difference of 0, and nothing to one far larger than it. A sum below that of
+    the noise alone is told by what it lacks.
+    """
+    if compiled is not None:
+        sigma, means = _doubles(sigma, means)
+        return float(_call("without_noise", len(sigma), sigma, ring, means, shares, len(shares), found))
+    size = shares[:, None] * means[ring]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(sigma > 0, size / sigma, np.inf)
+    sums = (np.sqrt(2 / np.pi) * sigma * np.exp(-0.5 * ratio**2) + size * erf(ratio / np.sqrt(2))).sum(axis=1)
+    if found <= sums[0]:
+        return found - float(sums[0])
+    return float(np.interp(found, sums, shares) * means[ring].sum())
+
+
+def distances(
+    shape: tuple[int, int], centre: tuple[float, float], theta: float = 0.0, ratio: float = 1.0, unit: float = 1.0
+) -> np.ndarray:
+    """Distance of each pixel along the major axis of ellipses of one centre: float64, shape ``(y, x)``.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image in pixels.
+    centre : (float, float)
+        Row and column of the centre, in pixels.
+    theta : float
+        Major axis, counter-clockwise from the x axis, in radians.
+    ratio : float
+        Major over minor axis.
+    unit : float
+        In pixels.
+    """
+    cosine, sine = math.cos(theta), math.sin(theta)
+    if compiled is not None:
+        found = np.empty(shape)
+        _call("distances", *shape, *centre, cosine, sine, ratio, unit, found)
+        return found
+    dy, dx = (np.arange(n) - at for n, at in zip(shape, centre, strict=True))
+    dy = dy[:, None]
+    along, across = dx * cosine + dy * sine, (dy * cosine - dx * sine) * ratio
+    # A root is several times as fast as np.hypot.
+    return np.sqrt(along * along + across * across) / unit
+
+
+def mirror(
+    light: np.ndarray, usable: np.ndarray, wanted: np.ndarray, centre: tuple[float, float], neighbor_mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The light with wanted pixels replaced by their opposites, and which pixels have light, if only for now 0.
+
+    Parameters
+    ----------
+    light, usable : numpy.ndarray
+        float64 and bool, shape ``(y, x, band)``; the light is 0 where it is not usable.
+    wanted : numpy.ndarray
+        bool, shape ``(y, x)``: what to replace; by 0 where the opposite is not usable, a neighbour's or outside.
+    centre : (float, float)
+        Row and column of what pixels are opposite of.
+    neighbor_mask : numpy.ndarray
+        bool, shape ``(y, x)``: pixels of other sources.
+
+    Returns
+    -------
+    light, covered : numpy.ndarray
+        float64 and bool, shape ``(y, x, band)``. A pixel to replace is not covered if it is not usable and nothing
+        replaces it, or if its opposite is the source's or the sky's and not usable.
+    """
+    if not wanted.any():
+        return light, usable
+    if compiled is not None:
+        filled, usable = light.copy(), np.ascontiguousarray(usable)
+        covered = usable.copy()
+        _call("mirror", *light.shape, filled, covered, usable, wanted, neighbor_mask, *centre)
+        return filled, covered
+    y, x = np.nonzero(wanted)
+    opposite = [np.rint(2 * at - place).astype(int) for at, place in zip(centre, (y, x), strict=True)]
+    inside = np.all([(place >= 0) & (place < n) for place, n in zip(opposite, wanted.shape, strict=True)], axis=0)
+    # What lies outside is not taken; its place only has to be one.
+    opposite_y, opposite_x = (np.where(inside, place, 0) for place in opposite)
+    inside &= ~neighbor_mask[opposite_y, opposite_x]
+    taken, there = inside[:, None], usable[opposite_y, opposite_x]
+    filled, covered = light.copy(), usable.copy()
+    filled[y, x] = np.where(taken & there, light[opposite_y, opposite_x], 0)
+    covered[y, x] = np.where(taken, there, usable[y, x])
+    return filled, covered
+
+
+def spread(
+    light: np.ndarray, distance: np.ndarray, variance: np.ndarray, radius: float, sigma: float, doubt: float
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Gini coefficient and M20 of the pixels that belong together at an elliptical radius.
+
+    Parameters
+    ----------
+    light, distance, variance : numpy.ndarray
+        float64, shape ``(y, x)``: light, distance from the centre in pixels, noise.
+    radius : float
+        In pixels: the pixels are those brighter, after smoothing, than the light there.
+    sigma : float
+        Of the Gaussian that the light is smoothed with.
+    doubt : float
+        By which share the brightness at the radius may be higher.
+
+    Returns
+    -------
+    n_pixels : int
+        How many there are; 0 where it cannot be told.
+    gini : numpy.ndarray
+        float64, shape ``(3,)``: Gini coefficient of absolute values (Lotz et al. 2004, equation 6), its variance if the
+        noise of pixels is independent, and the coefficient of the pixels that are brighter by the doubt.
+    m20 : numpy.ndarray
+        float64, shape ``(4,)``: M20, its variance likewise, its scatter from one pixel more or less, and M20 of the
+        pixels that are brighter by the doubt.
+    """
+    gini, m20 = np.full((2, 2), np.nan), np.full((2, 3), np.nan)
+    if compiled is not None:
+        light, distance, variance = _doubles(light, distance, variance)
+        n_pixels = int(_call("spread", *light.shape, light, distance, variance, radius, sigma, doubt, gini, m20))
+        return n_pixels, gini.ravel()[:3], m20.ravel()[:4]
+    ring = np.abs(distance - radius) <= 0.5
+    if not ring.any():
+        return 0, gini.ravel()[:3], m20.ravel()[:4]
+    smooth = ndimage.gaussian_filter(light, sigma, mode="constant")
+    level = smooth[ring].mean()
+    parts, _ = ndimage.label(smooth >= level)
+    middle = parts.ravel()[int(np.argmax(np.where(distance <= radius, smooth, -np.inf)))]
+    if middle == 0:
+        return 0, gini.ravel()[:3], m20.ravel()[:4]
+    own = parts == middle
+    for row, chosen in enumerate((own, own & (smooth >= level * (1 + doubt)))):
+        if chosen.any():
+            gini[row] = _gini(light[chosen], variance[chosen])
+            m20[row] = _m20(light[chosen], variance[chosen], *np.nonzero(chosen))
+    return int(np.count_nonzero(own)), gini.ravel()[:3], m20.ravel()[:4]
+
+
+def _gini(values: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
+    """Gini coefficient and its variance."""
+    size = np.abs(values)
+    n, total = len(values), size.sum()
+    if n < 2 or not total > 0:
+        return np.nan, np.nan
+    rank = np.empty(n)
+    rank[np.argsort(size, kind="stable")] = (2 * np.arange(1, n + 1) - n - 1) / (n - 1)
+    gini = float((rank * size).sum() / total)
+    return gini, float((((rank - gini) / total) ** 2 * variance).sum())
+
+
+def _m20(values: np.ndarray, variance: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[float, float, float]:
+    """M20, its variance, and its scatter from one pixel more or less."""
+    total, unknown = values.sum(), (np.nan, np.nan, np.nan)
+    if not total > 0:
+        return unknown
+    # The light-weighted mean is the centre that makes the second moment smallest.
+    away = (y - (y * values).sum() / total) ** 2 + (x - (x * values).sum() / total) ** 2
+    moment = values * away
+    order = np.argsort(values, kind="stable")[::-1]
+    n_bright = int(np.count_nonzero(np.cumsum(values[order]) <= 0.2 * total))
+    brightest, last = order[:n_bright], order[n_bright - 1]
+    whole, core = moment.sum(), moment[brightest].sum()
+    if not n_bright or not whole > 0 or not core > 0:
+        return unknown
+    slopes = -away / whole + 0.2 * away[last] / core
+    slopes[brightest] += (away[brightest] - away[last]) / core
+    # One pixel more or less: even chances within its share.
+    step = math.log10(1 + moment[last] / core) / math.sqrt(12)
+    return math.log10(core / whole), float((slopes**2 * variance).sum()) / math.log(10) ** 2, step

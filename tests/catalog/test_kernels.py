@@ -1,0 +1,147 @@
+"""What is compiled gives what NumPy gives, up to rounding."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from morpheus_lite.catalog import kernels
+from morpheus_lite.catalog.total_flux import _GRID, profiles_behind
+
+pytestmark = pytest.mark.skipif(
+    kernels.compiled is None and shutil.which("cc") is None, reason="needs a compiler, when the package is installed"
+)
+
+
+@pytest.fixture
+def light():
+    rng = np.random.default_rng(3)
+    y, x = np.indices((47, 53))
+    return 40 * np.exp(-0.5 * ((y - 22.3) ** 2 + (x - 25.8) ** 2 / 2) / 9) + rng.normal(size=y.shape)
+
+
+def both(monkeypatch, call):
+    assert kernels.compiled is not None, "the compiled part was not built: install the package again"
+    fast = call()
+    monkeypatch.setattr(kernels, "compiled", None)
+    return fast, call()
+
+
+def agree(one, other):
+    for fast, plain in zip(one, other, strict=True):
+        np.testing.assert_allclose(fast, plain, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "ellipse",
+    [
+        (20.3, 18.1, 12.5, 4.2, 0.7),
+        (0.2, 39.7, 9.0, 9.0, 0.0),
+        (20.0, 20.0, 0.2, 0.1, 0.3),
+        (20.5, 20.5, 3.0, 0.3, 1.2),
+        (-8.0, 50.0, 4.0, 3.0, 0.1),
+        (10.0, 12.0, 80.0, 70.0, -1.0),
+    ],
+)
+def test_ellipses(monkeypatch, ellipse):
+    y, x, a, b, theta = ellipse
+    agree(*both(monkeypatch, lambda: [kernels.ellipse_overlap((41, 45), (y, x), a, b, theta)]))
+
+
+def test_pixels_that_the_edge_misses_have_none_or_all(monkeypatch):
+    fast, plain = both(monkeypatch, lambda: kernels.ellipse_overlap((41, 45), (20.3, 18.1), 12.5, 4.2, 0.7))
+    np.testing.assert_array_equal(fast == 0, plain < 1e-12)
+    np.testing.assert_array_equal(fast == 1, plain > 1 - 1e-9)
+
+
+@pytest.mark.parametrize("centre", [(22.3, 25.8), (0.0, 1.5), (46.4, 52.2)])
+def test_growth(monkeypatch, light, centre):
+    distance = np.hypot(np.arange(47)[:, None] - centre[0], np.arange(53) - centre[1])
+    agree(*both(monkeypatch, lambda: kernels.growth(light, distance, 0.25, 2, 90)))
+
+
+@pytest.mark.parametrize("centre", [(22.3, 25.8), (22.0, 25.0), (22.5, 25.5), (0.0, 1.5), (46.4, 52.2)])
+def test_small_circles(monkeypatch, light, centre):
+    agree(*both(monkeypatch, lambda: kernels.exact_growth(light, *centre, 0.25, 20)))
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_weighted_sums(monkeypatch, light, alike):
+    rng = np.random.default_rng(4)
+    weights = np.where(rng.random((3, *light.shape)) < 0.3, rng.random((3, *light.shape)), 0)
+    cube = np.stack([light, 2 * light, -light], axis=2)
+    variance = np.broadcast_to(np.array([1.0, 2.0, 3.0]), cube.shape)
+    variance = variance if alike else variance * rng.random(cube.shape)
+    agree(*both(monkeypatch, lambda: kernels.weighted_sums(weights, cube, variance, rng.random(cube.shape) < 2)))
+    there = rng.random(cube.shape) < 0.8
+    monkeypatch.undo()
+    agree(*both(monkeypatch, lambda: kernels.weighted_sums(weights, np.where(there, cube, 0), variance, there)))
+
+
+@pytest.mark.parametrize("start", [(22.0, 26.0), (20.0, 28.0), (3.0, 50.0)])
+def test_best_centre(monkeypatch, light, start):
+    circle = np.hypot(np.arange(47)[:, None] - start[0], np.arange(53) - start[1]) < 12
+    (fast, fast_value), (plain, value) = both(monkeypatch, lambda: kernels.best_centre(light, circle, start))
+    assert fast == plain
+    assert fast_value == pytest.approx(value, rel=1e-12)
+
+
+def test_windowed(monkeypatch, light):
+    agree(*both(monkeypatch, lambda: kernels.windowed(light, 1 + light**2, (25.0, 23.0), 3.0, 6.0)))
+    monkeypatch.undo()
+    assert both(monkeypatch, lambda: kernels.windowed(light, light**2, (10.0, 40.0), 3.0, 0.1)) == (None, None)
+    monkeypatch.undo()
+    assert both(monkeypatch, lambda: kernels.windowed(-light, light**2, (25.0, 23.0), 3.0, 6.0)) == (None, None)
+
+
+@pytest.mark.parametrize("found", [10.0, 300.0, 500.0, 900.0, 1e5])
+@pytest.mark.parametrize("even", [True, False])
+def test_without_noise(monkeypatch, found, even):
+    rng = np.random.default_rng(5)
+    sigma = np.full(400, 0.9) if even else rng.random(400)
+    sigma[::7] = 0
+    ring, means = rng.integers(0, 13, 400), np.linspace(4, 0, 13)
+    shares = np.append(0.0, np.geomspace(0.003, 3, 16))
+    agree(*both(monkeypatch, lambda: [kernels.without_noise(found, sigma, ring, means, shares)]))
+
+
+@pytest.mark.parametrize("n_bands", [1, 3])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_profiles(monkeypatch, n_bands, sign):
+    tables = [[profiles_behind(*shape)] * n_bands for shape in ((None, 0.0), (None, 0.4))]
+    fwhm = np.array([[2.0, 2.5, 3.0], [2.2, 2.6, 3.3]])[:, :n_bands].copy()
+    edges = np.append(0.0, 2 * 1.3 ** np.arange(10))
+    flux = sign * 100 * np.diff(1 - np.exp(-edges / 4) * (1 + edges / 4))
+    radii = np.concatenate([edges, [30.0, 60.0, 400.0, 3000.0], [15.0]])
+    prior, mixture, rings = np.array([-2.0, 0.0]), np.full(n_bands, 1 / n_bands), (flux, 1 + 0.01 * np.abs(flux))
+    agree(*both(monkeypatch, lambda: kernels.fit_profiles(tables, fwhm, prior, mixture, rings, radii, 6.0, _GRID)))
+
+
+@pytest.mark.parametrize("shape", [(0.0, 1.0, 1.0), (0.7, 2.5, 3.0)])
+def test_distances(monkeypatch, shape):
+    agree(*both(monkeypatch, lambda: [kernels.distances((41, 45), (20.3, 18.1), *shape)]))
+
+
+@pytest.mark.parametrize("n_bands", [1, 3])
+def test_mirror(monkeypatch, light, n_bands):
+    rng = np.random.default_rng(6)
+    usable = rng.random((*light.shape, n_bands)) < 0.9
+    neighbor = light < np.quantile(light, 0.2)
+    cube = np.where(usable, light[:, :, None], 0)
+    wanted = neighbor | ~usable.any(axis=2)
+    for centre in ((22.3, 25.8), (3.5, 50.0)):
+        agree(*both(monkeypatch, lambda: kernels.mirror(cube, usable, wanted, centre, neighbor)))  # noqa: B023
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("radius", [8.0, 3.0, 200.0])
+@pytest.mark.parametrize("doubt", [0.1, 1.0, float("nan")])
+@pytest.mark.parametrize("level", [0.0, -3.0])
+def test_gini_and_m20(monkeypatch, light, radius, doubt, level):
+    distance = kernels.distances(light.shape, (22.3, 25.8), 0.0, 1.4)
+    variance = np.random.default_rng(7).random(light.shape)
+    call = (light + level, distance, variance, radius, 0.2 * radius, doubt)
+    (n_fast, *fast), (n_plain, *plain) = both(monkeypatch, lambda: kernels.spread(*call))
+    assert n_fast == n_plain
+    assert (n_fast == 0) == (radius > 100)
+    agree(fast, plain)
