@@ -16,9 +16,9 @@ import numpy as np
 from astropy.table import Table
 
 import morpheus_lite as ml
-from morpheus_lite.core.corrections import NO_SOURCE, Correction
 from morpheus_lite.io import write_corrections
-from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.io.corrections import NO_SOURCE, Correction
+from morpheus_lite.io.source_tables import read_labels
 
 DATA = Path(__file__).parent / "data"
 FAINTEST = 26.0

@@ -25,7 +25,7 @@ class OutputError(MorpheusError):
 
 
 @contextmanager
-def reading(what: object, kind: type[MorpheusError] = InputError) -> Iterator[None]:
+def reading(what: object, kind: type[MorpheusError] = InputError, *, form: str = "") -> Iterator[None]:
     """Turn whatever a library throws at bytes that it cannot read into one error that says which they are.
 
     Parameters
@@ -34,6 +34,8 @@ def reading(what: object, kind: type[MorpheusError] = InputError) -> Iterator[No
         The file, and the part of it: the first words of the message.
     kind : type
         Of the error.
+    form : str
+        What it was read as, such as ``" as ASDF"``.
 
     Raises
     ------
@@ -50,9 +52,9 @@ def reading(what: object, kind: type[MorpheusError] = InputError) -> Iterator[No
     except MorpheusError:
         raise
     except MemoryError as error:
-        raise kind(f"{what} cannot be read: it needs more memory than there is") from error
+        raise kind(f"{what} cannot be read{form}: it needs more memory than there is") from error
     except Exception as error:
-        raise kind(f"{what} cannot be read: {reason_of(error)}") from error
+        raise kind(f"{what} cannot be read{form}: {reason_of(error)}") from error
 
 
 def reason_of(error: BaseException) -> str:

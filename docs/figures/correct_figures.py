@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import morpheus_lite as ml
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.io.source_tables import read_labels
 from morpheus_lite.visualization.plots import field_rgb, plot_outlines
 from morpheus_lite.visualization.plots.figures import save_figure
 

@@ -13,6 +13,7 @@ import click
 
 from morpheus_lite.cli.classify import with_report
 from morpheus_lite.cli.options import (
+    DIRECTORY,
     Command,
     collected,
     common,
@@ -46,14 +47,9 @@ def without_planes(command: Callable) -> Callable:
 @options_of(ReadOptions(), without=_PLANES)
 @without_planes
 @grouped_option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    metavar="DIRECTORY",
+    "-o", "--output", type=DIRECTORY, required=True, metavar="DIRECTORY", group="Products",
     help="Where the products go: on storage that all workers see.",
-    group="Products",
-)
+)  # fmt: skip
 @grouped_option("--report", is_flag=True, help="An HTML page for each tile, as report in --products.", group="Products")
 @options_of(SURVEY_OPTIONS, without=NOT_IN_SURVEYS, short={"model": "-m"})
 @options_of(ClusterOptions(), short={"workers": "-w"})
@@ -65,6 +61,7 @@ def without_planes(command: Callable) -> Callable:
 def command(
     sources: tuple[str, ...],
     output: Path,
+    *,
     report: bool,
     dry_run: bool,
     verbose: int,
@@ -91,10 +88,8 @@ def command(
 
     tiles = [replace(tile, read_options={**reading, **tile.read_options}) for tile in read_tiles(sources)]
     if dry_run:
-        show_plan(
-            make_plan(tiles, output.absolute(), survey_options(options), noise=run.noise, verify=run.verify),
-            as_json=as_json,
-        )
+        plan = make_plan(tiles, output.absolute(), survey_options(options), noise=run.noise, verify=run.verify)
+        show_plan(plan, as_json=as_json)
         return 0
     quiet_dask(verbose)
     result = run_tiles(tiles, output, options, cluster, run, quiet=quiet)

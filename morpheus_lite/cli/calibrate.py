@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, chosen_of, common, grouped_option, options_of
+from morpheus_lite.cli.options import PATH, Command, chosen_of, common, grouped_option, options_of
 from morpheus_lite.config.tools import CalibrateOptions
 
 
 @click.command("calibrate", cls=Command, short_help="Fit a calibration of the probabilities.")
-@grouped_option(
-    "--truth", "truths", multiple=True, required=True, type=click.Path(path_type=Path), help="Truth file; one a result."
-)
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
+@grouped_option("--truth", "truths", multiple=True, required=True, type=PATH, help="Truth file; one a result.")
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
 @options_of(CalibrateOptions)
 @common
 def command(truths: tuple[Path, ...], results: tuple[Path, ...], **given: Any) -> int:

@@ -6,46 +6,38 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, collected, common, complete_file, grouped_option, options_of
+from morpheus_lite.cli.options import (
+    FILE,
+    PATH,
+    Command,
+    band_option,
+    collected,
+    common,
+    complete_file,
+    grouped_option,
+    options_of,
+)
 from morpheus_lite.config.classify import CatalogOptions, ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 
 
 @click.command("catalog", cls=Command, short_help="Measure the sources of a segmentation map.")
 @click.argument("image", required=False, metavar="[IMAGE.fits[EXT]]", shell_complete=complete_file)
-@grouped_option(
-    "--band",
-    "bands",
-    multiple=True,
-    metavar="NAME=FILE[EXT]",
-    help="One band of an image kept in several files.",
-    group="Image",
-)
+@band_option
 @options_of(ReadOptions())
 @grouped_option(
-    "--maps",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
+    "--maps", required=True, type=PATH, metavar="FILE", group="Detection",
     help="Class maps that morpheus classify wrote.",
-    group="Detection",
-)
+)  # fmt: skip
 @grouped_option(
-    "--labels",
-    metavar="FILE[EXT]",
+    "--labels", metavar="FILE[EXT]", group="Detection",
     help="Segmentation map of any tool.  [default: the one in --maps]",
-    group="Detection",
-)
+)  # fmt: skip
 @grouped_option("--parents", metavar="FILE[EXT]", help="Segmentation map before deblending.", group="Detection")
 @grouped_option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
+    "-o", "--output", required=True, type=FILE, metavar="FILE", group="Products",
     help="The catalogue: .ecsv, .fits, .parquet, .csv or .vot.",
-    group="Products",
-)
+)  # fmt: skip
 @options_of(CatalogOptions())
 @common
 def command(
@@ -55,6 +47,7 @@ def command(
     labels: str | None,
     parents: str | None,
     output: Path,
+    *,
     as_json: bool,
     **given: Any,
 ) -> int:

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from morpheus_lite.cli.options import (
+    DIRECTORY,
     Command,
+    band_option,
     collected,
     common,
     complete_file,
@@ -26,24 +28,12 @@ from morpheus_lite.models.engines import import_tensorflow_quietly
 
 @click.command("classify", cls=Command, short_help="Classify images.")
 @click.argument("images", nargs=-1, metavar="[IMAGE.fits[EXT]]...", shell_complete=complete_file)
-@grouped_option(
-    "--band",
-    "bands",
-    multiple=True,
-    metavar="NAME=FILE[EXT]",
-    help="One band of an image kept in several files.",
-    group="Image",
-)
+@band_option
 @options_of(ReadOptions())
 @grouped_option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=".",
-    metavar="DIRECTORY",
+    "-o", "--output", type=DIRECTORY, default=".", metavar="DIRECTORY", group="Products",
     help="Where the products go.  [default: here]",
-    group="Products",
-)
+)  # fmt: skip
 @grouped_option(
     "--name", help="First part of the products' names.  [default: the image's]", metavar="NAME", group="Products"
 )
@@ -55,6 +45,7 @@ def command(
     bands: tuple[str, ...],
     output: Path,
     name: str | None,
+    *,
     report: bool,
     quiet: bool,
     as_json: bool,

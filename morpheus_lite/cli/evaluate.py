@@ -5,23 +5,17 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.options import Command, common, grouped_option
+from morpheus_lite.cli.options import DIRECTORY, PATH, Command, common, grouped_option
 
 
 @click.command("evaluate", cls=Command, short_help="Score results against truth.")
 @grouped_option(
-    "--truth",
-    "truths",
-    type=click.Path(path_type=Path),
-    required=True,
-    multiple=True,
+    "--truth", "truths", type=PATH, required=True, multiple=True,
     help="Truth file, as morpheus simulate writes it; once per field.",
-)
-@grouped_option("--image", type=click.Path(path_type=Path), help="The image, where it is not beside the truth.")
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
-@grouped_option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Directory for tables, JSON and figures."
-)
+)  # fmt: skip
+@grouped_option("--image", type=PATH, help="The image, where it is not beside the truth.")
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
+@grouped_option("-o", "--output", type=DIRECTORY, help="Directory for tables, JSON and figures.")
 @grouped_option("--overwrite", is_flag=True, help="Replace files that exist.")
 @common
 def command(
@@ -29,6 +23,7 @@ def command(
     image: Path | None,
     results: tuple[Path, ...],
     output: Path | None,
+    *,
     overwrite: bool,
     as_json: bool,
 ) -> int:

@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, chosen_of, common, complete_model, grouped_option, options_of
+from morpheus_lite.cli.options import FILE, Command, chosen_of, common, complete_model, grouped_option, options_of
 from morpheus_lite.config.tools import ExportOptions
 
 
 @click.command("export", cls=Command, short_help="Write a model for other programs.")
 @click.argument("model", shell_complete=complete_model)
-@grouped_option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write (default: MODEL.onnx here)."
-)
+@grouped_option("-o", "--output", type=FILE, help="File to write (default: MODEL.onnx here).")
 @options_of(ExportOptions)
 @common
 def command(model: str, output: Path | None, as_json: bool, **given: Any) -> int:
@@ -27,12 +25,8 @@ def command(model: str, output: Path | None, as_json: bool, **given: Any) -> int
     from morpheus_lite.models.onnx_file import export_model
 
     chosen = chosen_of(ExportOptions, given)
-    path = export_model(
-        model,
-        output or Path(f"{Path(model).name}.{chosen.format}"),
-        with_normalization=chosen.with_normalization,
-        sourcextractor_tile=chosen.sourcextractor_tile,
-        overwrite=chosen.overwrite,
-    )
+    output = output or Path(f"{Path(model).name}.{chosen.format}")
+    settings = {name: getattr(chosen, name) for name in ("with_normalization", "sourcextractor_tile", "overwrite")}
+    path = export_model(model, output, **settings)
     click.echo(json.dumps({"model": model, "file": str(path)}) if as_json else path)
     return 0

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, common
+from morpheus_lite.cli.options import PATH, Command, common
 
 
 @click.command("info", cls=Command, short_help="Say what is in a product or an image.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PATH)
 @common
 def command(files: tuple[Path, ...], as_json: bool) -> int:
     """Say what is in a FITS product or catalogue and how it was made, or how an image is read.

@@ -20,6 +20,10 @@ from morpheus_lite.errors import InputError, OptionError
 
 _Progress = Callable[[int, int], None]
 
+PATH, FILE = click.Path(path_type=Path), click.Path(path_type=Path, dir_okay=False)
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+"""Types of options that name a file or a directory, which need not exist."""
+
 
 class _Once(logging.Filter):
     """Lets every message through once: what is said of each of many tiles or bands is not said again."""
@@ -53,22 +57,9 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[_Progress | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress, TimeElapsedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = *Progress.get_default_columns(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
 
@@ -155,6 +146,12 @@ def grouped_option(*names: str, group: str = "General", **settings: Any) -> Call
     return click.option(*names, cls=Option, group=group, **settings)
 
 
+band_option = grouped_option(
+    "--band", "bands", multiple=True, metavar="NAME=FILE[EXT]", group="Image",
+    help="One band of an image kept in several files.",
+)  # fmt: skip
+
+
 def options_of(options: Any, *, without: tuple[str, ...] = (), short: dict[str, str] | None = None) -> Callable:
     """Add the options that a dataclass declares, with the values of ``options`` as defaults."""
 
@@ -214,17 +211,14 @@ def _metavar(one: Declared) -> str:
 
 def _help(one: Declared) -> str:
     """The line of ``--help``: what it is, and the default."""
-    default = None if one.is_required else one.default
-    if default is None:
-        default = one.bounds.get("unset")
-    elif isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    elif default is False:
-        default = None
+    default = one.bounds.get("unset") if one.is_required or one.default is None else one.default
+    unit = f" {one.bounds['unit']}" if "unit" in one.bounds and default is one.default else ""
+    shown = f"{default}{unit}"
+    if isinstance(default, tuple):
+        shown = ",".join(map(str, default))
     elif default is True:
-        default = "on"
-    unit = f" {one.bounds['unit']}" if "unit" in one.bounds and default is one.default and default is not None else ""
-    return f"{one.bounds.get('help', '')}{'' if default is None else f'  [default: {default}{unit}]'}"
+        shown = "on"
+    return one.bounds.get("help", "") + ("" if default is None or default is False else f"  [default: {shown}]")
 
 
 def _combined(context: click.Context, parameter: click.Parameter, values: tuple[Any, ...] | None) -> Any:
@@ -250,18 +244,13 @@ def common(command: Callable) -> Callable:
         state = {"verbose": verbose, "quiet": quiet, "as_json": as_json}
         return command(**given, **{name: value for name, value in state.items() if name in taken})
 
+    path = click.Path(exists=True, dir_okay=False, path_type=Path)
+    hidden: dict[str, Any] = {"is_eager": True, "expose_value": False}
+    about = "Options by their long names; the command line wins."
     for decorate in (
         grouped_option("-q", "--quiet", is_flag=True, help="No progress, only errors."),
         grouped_option("-v", "--verbose", count=True, help="Say more (-vv: everything)."),
-        grouped_option(
-            "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            callback=_load,
-            is_eager=True,
-            expose_value=False,
-            metavar="FILE.toml",
-            help="Options by their long names; the command line wins.",
-        ),
+        grouped_option("--config", type=path, callback=_load, metavar="FILE.toml", help=about, **hidden),
         grouped_option("--json", "as_json", is_flag=True, help="Print what was done as JSON."),
     ):
         run = decorate(run)
@@ -278,9 +267,9 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
         table = read_toml(path)
     except InputError as error:
         raise click.BadParameter(str(error)) from error
-    options = [one for one in context.command.params if isinstance(one, click.Option) and one.expose_value]
+    options = [one for one in context.command.params if isinstance(one, Option) and one.expose_value]
     known = {name.removeprefix("--"): one for one in options for name in one.opts if name.startswith("--")}
-    fields = {one.one.path: one for one in options if getattr(one, "one", None)}  # type: ignore[attr-defined]
+    fields = {one.one.path: one for one in options if one.one}
     groups = {path[0] for path in fields if len(path) > 1}
     given = {}
     for keys, value in _flattened(table, groups):
@@ -305,10 +294,9 @@ def _flattened(table: dict[str, Any], groups: set[str]) -> Iterator[tuple[tuple[
             yield (key,), value
 
 
-def _default_of(option: click.Option, value: Any) -> Any:
+def _default_of(option: Option, value: Any) -> Any:
     """A value of TOML as a default of click; what its type is not is refused here, bounds are click's own matter."""
-    one = getattr(option, "one", None)
-    if one is not None:
+    if (one := option.one) is not None:
         value = one.parse(value) if isinstance(value, str) and one.is_list else one.convert(value)
         return [value] if one.is_table else value
     kinds: Any = bool if option.is_flag else int if option.count else (str, int, float, list)

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.options import Command, chosen_of, common, grouped_option, options_of, progress_bar
+from morpheus_lite.cli.options import DIRECTORY, Command, chosen_of, common, grouped_option, options_of, progress_bar
 from morpheus_lite.config.tools import SimulateOptions
 
 
 @click.command("simulate", cls=Command, short_help="Simulate fields with truth.")
 @options_of(SimulateOptions, short={"count": "-n"})
-@grouped_option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=".", help="Directory.")
+@grouped_option("-o", "--output", type=DIRECTORY, default=".", help="Directory.")
 @common
 def command(output: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Simulate fields of galaxies and stars: an image and a truth file each.

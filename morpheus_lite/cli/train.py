@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from morpheus_lite.cli.options import Command, common, complete_file, grouped_option
+from morpheus_lite.cli.options import DIRECTORY, FILE, Command, common, complete_file, grouped_option
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.engines import import_tensorflow_quietly
 
@@ -15,25 +15,15 @@ CURVES = "training_curves.png"
 
 @click.command("train", cls=Command, short_help="Train or fine-tune a network.")
 @click.argument("source", metavar="CONFIG.toml|IMAGE", shell_complete=complete_file)
-@grouped_option(
-    "--corrections",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Corrections that the report saved; the argument is then the image.",
-)
+@grouped_option("--corrections", type=FILE, help="Corrections that the report saved; the argument is then the image.")
 @grouped_option("--labels", metavar="FILE", help="With --corrections: class maps of the run.  [default: found]")
 @grouped_option("--start", metavar="MODEL", help="With --corrections: model to fine-tune.  [default: that of the run]")
 @grouped_option(
-    "--run",
-    "run_directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    "--run", "run_directory", type=DIRECTORY,
     help="Checkpoints and log, from which it goes on.  [default: run or OUTPUT_run]",
-)
+)  # fmt: skip
 @grouped_option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of the weights, which --model then takes.",
+    "-o", "--output", type=DIRECTORY, required=True, help="Directory of the weights, which --model then takes."
 )
 @common
 def command(
@@ -43,6 +33,7 @@ def command(
     start: str | None,
     run_directory: Path | None,
     output: Path,
+    *,
     quiet: bool,
     as_json: bool,
 ) -> int:

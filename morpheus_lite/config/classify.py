@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from morpheus_lite.config.measure import MeasureOptions
-from morpheus_lite.config.schema import check, documented, option
+from morpheus_lite.config.schema import CheckedOptions, documented, option
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import OptionError
 from morpheus_lite.runtime.resources import parse_memory
@@ -15,7 +16,7 @@ Planes = str | Mapping[str, str] | bool | None
 
 @documented
 @dataclass(frozen=True)
-class ReadOptions:
+class ReadOptions(CheckedOptions):
     """Keyword arguments of `~morpheus_lite.open_image` that files of options, manifests and commands can give.
 
     Parameters
@@ -47,13 +48,10 @@ class ReadOptions:
         None, unset="the header's", flag="zero-point", metavar="[NAME=]MAG"
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @documented
 @dataclass(frozen=True)
-class DetectionOptions:
+class DetectionOptions(CheckedOptions):
     """Options of the method ``"probability"``; a model may state its own, chosen for a purity.
 
     Parameters
@@ -82,7 +80,7 @@ class DetectionOptions:
     min_snr: float = option(0.0, low=0, metavar="RATIO")
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.threshold <= self.seed_threshold:
             raise OptionError(
                 f"threshold = {self.threshold} and seed_threshold = {self.seed_threshold}: expected a threshold at "
@@ -92,7 +90,7 @@ class DetectionOptions:
 
 @documented
 @dataclass(frozen=True)
-class DeblendingOptions:
+class DeblendingOptions(CheckedOptions):
     """Options of deblending; all but ``min_distance`` are those of the method ``"multithreshold"``.
 
     Parameters
@@ -161,9 +159,6 @@ class DeblendingOptions:
     point_probability: float = option(0.5, low=0, high=1, metavar="P")
     min_distance: int = option(20, low=1, unit="pixels")
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 AUTO = "auto"
 """The shipped model that suits the bands and the pixel scale of the image."""
@@ -175,17 +170,7 @@ COLUMN_NAMES = ("photutils", "sextractor")
 SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
-PLANES = (
-    "mean",
-    "variance",
-    "vote",
-    "coverage",
-    "segmentation",
-    "flags",
-    "entropy",
-    "tta_disagreement",
-    "large_object",
-)
+PLANES = tuple(FACTS["maps"])
 """Kinds of planes of the class maps."""
 DEFAULT_MEMORY = "2GB"
 PRECISIONS = ("float32", "bfloat16")
@@ -195,7 +180,7 @@ ENGINES = ("auto", "openvino", "tensorflow")
 
 @documented
 @dataclass(frozen=True)
-class CatalogOptions:
+class CatalogOptions(CheckedOptions):
     """Options of `catalog_file`: what is measured, and how it is written.
 
     Parameters
@@ -218,9 +203,6 @@ class CatalogOptions:
     measuring: MeasureOptions = option(MeasureOptions)
     columns: str = option("photutils", choices=COLUMN_NAMES, group="Products")
     overwrite: bool = option(False, effect="none")
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @documented

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from morpheus_lite.config.schema import check, documented, option
+from morpheus_lite.config.schema import CheckedOptions, documented, option
 from morpheus_lite.errors import OptionError
 
 if TYPE_CHECKING:  # the commands' help needs the options, and no pixels
@@ -26,7 +26,7 @@ _RADII = {"arcsec": (0.25, 0.5, 1.0), "pixel": (3.0, 5.0, 10.0)}
 
 @documented
 @dataclass(frozen=True)
-class MeasureOptions:
+class MeasureOptions(CheckedOptions):
     """Options of `~morpheus_lite.catalog.measure`.
 
     Parameters
@@ -127,7 +127,9 @@ class MeasureOptions:
         None, unset="the header's, unless there is an RMS", metavar="[NAME=]E", above=0
     )
     deblended_flux: bool = False
-    background: str | float | None = option(None, unset="mesh; none for hausen2020", metavar="mesh|none|LEVEL")
+    background: str | float | None = option(
+        None, unset="mesh; none for hausen2020", metavar="mesh|none|LEVEL", choices=BACKGROUNDS
+    )
     local_background: bool = False
     saturation: float | None = option(None, unset="SATURATE")
     min_class_confidence: float = option(0.5, low=0, high=1, metavar="P")
@@ -136,22 +138,18 @@ class MeasureOptions:
     outside_domain: bool = option(False, flag="")
 
     def __post_init__(self) -> None:
-        if isinstance(self.gain, Mapping):
-            from morpheus_lite.core.image import canonical_band
+        for name in ("gain", "psf"):
+            if isinstance(given := getattr(self, name), Mapping):
+                from morpheus_lite.core.image import canonical_band
 
-            object.__setattr__(self, "gain", {canonical_band(str(band)): one for band, one in self.gain.items()})
-        check(self)
-        if isinstance(self.psf, Mapping):
-            from morpheus_lite.core.image import canonical_band
-
-            object.__setattr__(self, "psf", {canonical_band(str(band)): one for band, one in self.psf.items()})
+                object.__setattr__(self, name, {canonical_band(str(band)): one for band, one in given.items()})
+        super().__post_init__()
         if self.deblended_flux and not self.photometry:
             raise OptionError("deblended_flux: the fluxes need photometry=True")
         if self.class_prior is not None:
             from morpheus_lite.core.source_calibration import shares_of_prior
 
             shares_of_prior(self.class_prior)
-        check_background(self.background)
 
     @classmethod
     def paper(cls) -> "MeasureOptions":
@@ -250,19 +248,6 @@ class MeasureOptions:
             return [self.saturation] * image.n_bands
         headers = (image.meta.get("bands", {}).get(band, {}).get("header", {}) for band in image.bands)
         return [_positive(header.get("SATURATE")) for header in headers]
-
-
-def check_background(background: str | float | None) -> None:
-    """Refuse what is none of `BACKGROUNDS` and no level.
-
-    Raises
-    ------
-    OptionError
-        That.
-    """
-    is_level = isinstance(background, int | float) and not isinstance(background, bool) and math.isfinite(background)
-    if background is not None and background not in BACKGROUNDS and not is_level:
-        raise OptionError(f"background {background!r}: expected 'mesh', 'none', or a level in data units")
 
 
 def _positive(level: object) -> float | None:

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 import math
+import operator
 import re
 import sys
 import types
@@ -27,6 +28,14 @@ _hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 _LARGEST = 2**53
 """Whole numbers beyond it have no exact float64."""
+
+_BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "low": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "high": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
+"""Bounds of a number by their names: in words, and whether a number keeps to them."""
 
 
 def option(
@@ -78,8 +87,7 @@ def option(
     effect : {"files", "none"}, optional
         The option decides which files there are and what is in them, but no number; or nothing in them at all.
     """
-    given = {key: value for key, value in locals().items() if key != "default" and value not in (None, (), "")}
-    metadata = given | ({"flag": flag} if flag == "" else {}) | ({"choices": tuple(choices)} if choices else {})
+    metadata = {key: value for key, value in locals().items() if key != "default" and value not in (None, ())}
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -214,7 +222,7 @@ def read_values(options: Any, table: Any, where: str = "options", *, texts: bool
     OptionError
         An option is unknown or impossible.
     """
-    known, named, parts = _index(type(options))
+    known, named, parts = _index(type(options))  # type: ignore[arg-type]
 
     def find(table: Any, where: str, inside: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
         if not isinstance(table, Mapping):
@@ -233,15 +241,13 @@ def read_values(options: Any, table: Any, where: str = "options", *, texts: bool
     return dict(find(table, where))
 
 
-def _make_index(cls: Any) -> tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]:
+@cache
+def _index(cls: Any) -> tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]:
     """Options of a dataclass by their paths and by their names, and the fields that are dataclasses."""
     known = {one.path: one for one in declared(cls)}
     named = {one.path[-1]: one for one in list(known.values())[::-1]}
     named |= {one.flag.replace("-", "_"): one for one in known.values() if one.flag}
     return known, named, {path[0] for path in known if len(path) > 1}
-
-
-_index: Callable[[Any], tuple[dict[tuple[str, ...], Declared], dict[str, Declared], set[str]]] = cache(_make_index)
 
 
 def with_values(options: Options, values: Mapping[tuple[str, ...], Any]) -> Options:
@@ -296,6 +302,13 @@ def documented(cls: type[Options]) -> type[Options]:
         lines += [f"    {' '.join(filter(None, (bounds['help'], unset, bounds.get('more'))))}"]
     cls.__doc__ = sections[1] + "\n".join(lines) + sections[3]
     return cls
+
+
+class CheckedOptions:
+    """Base of dataclasses of options: every field is checked when one is made."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def check(options: Any, *, error: type[MorpheusError] = OptionError) -> None:
@@ -357,7 +370,7 @@ def from_table(cls: type[Options], table: Any, where: str, *, error: type[Morphe
     if not isinstance(table, Mapping):
         raise error(f"{where} = {_shown(table)}: expected a table of options")
     declared = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    missing = [name for name, one in declared.items() if _is_required(one) and name not in table]
+    missing = [name for name, one in declared.items() if _default_of(one) is dataclasses.MISSING and name not in table]
     unknown = [_shown(name).strip("'") for name in table if name not in declared]
     if missing or unknown:
         faults = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
@@ -370,21 +383,12 @@ def from_table(cls: type[Options], table: Any, where: str, *, error: type[Morphe
         raise error(f"{where}: {fault}") from fault
 
 
-def _is_required(field: dataclasses.Field) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
 def _built(value: Any, hint: Any, where: str) -> Any:
     """A value of a table with the dataclasses in it; all else is left to `check`."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and not isinstance(value, hint):
         return from_table(hint, value, where)
     item = get_args(hint)[0] if get_origin(hint) is tuple else None
-    if (
-        isinstance(item, type)
-        and dataclasses.is_dataclass(item)
-        and isinstance(value, Sequence)
-        and not isinstance(value, str)
-    ):
+    if dataclasses.is_dataclass(item) and isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(_built(one, item, f"item {number} of {where}") for number, one in enumerate(value, 1))
     return value
 
@@ -414,9 +418,7 @@ def _converted_tuple(value: Any, items: tuple[Any, ...], bounds: Mapping[str, An
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise TypeError
     if items[-1] is Ellipsis:
-        least, most = bounds.get("length", (0, None))
-        if len(value) < least or (most is not None and len(value) > most):
-            raise ValueError
+        _check_length(value, bounds)
         items = items[:1] * len(value)
     if len(value) != len(items):
         raise ValueError
@@ -424,34 +426,25 @@ def _converted_tuple(value: Any, items: tuple[Any, ...], bounds: Mapping[str, An
 
 
 def _converted_scalar(value: Any, hint: Any, bounds: Mapping[str, Any]) -> Any:
-    if hint in (int, float):
-        kind = Integral if hint is int else Real
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError
+    kind = {int: Integral, float: Real}.get(hint, hint)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not hint):
+        raise TypeError
+    if kind is not hint:
         value = hint(value)
         if not math.isfinite(value) or abs(value) > (_LARGEST if hint is int else sys.float_info.max):
             raise ValueError
-        _check_bounds(value, bounds)
-        return value
-    if not isinstance(value, hint):
-        raise TypeError
-    if isinstance(value, str):
-        least, most = bounds.get("length", (0, None))
-        if len(value) < least or (most is not None and len(value) > most) or "\0" in value:
+        if not all(is_inside(value, bounds[name]) for name, (_, is_inside) in _BOUNDS.items() if name in bounds):
             raise ValueError
-        if "choices" in bounds and value not in bounds["choices"]:
+    elif isinstance(value, str):
+        _check_length(value, bounds)
+        if "\0" in value or value not in bounds.get("choices", (value,)):
             raise ValueError
     return value
 
 
-def _check_bounds(value: float, bounds: Mapping[str, Any]) -> None:
-    is_outside = (
-        value < bounds.get("low", -math.inf)
-        or value > bounds.get("high", math.inf)
-        or value <= bounds.get("above", -math.inf)
-        or value >= bounds.get("below", math.inf)
-    )
-    if is_outside:
+def _check_length(value: Sequence, bounds: Mapping[str, Any]) -> None:
+    least, most = bounds.get("length", (0, None))
+    if len(value) < least or (most is not None and len(value) > most):
         raise ValueError
 
 
@@ -508,19 +501,14 @@ def _expected(hint: Any, bounds: Mapping[str, Any], *, plural: bool = False) -> 
     if hint in (int, float):
         is_positive = bounds.get("above") == 0
         noun = f"{'positive ' if is_positive else 'whole ' if hint is int else 'finite '}number"
-        unit = [f" of {bounds['unit']}"] if "unit" in bounds else []
-        return ", ".join(["".join([f"{noun}s" if plural else f"a {noun}", *unit]), *_bounds_in_words(bounds)])
+        unit = f" of {bounds['unit']}" if "unit" in bounds else ""
+        limits = {word: bounds[name] for name, (word, _) in _BOUNDS.items() if name in bounds}
+        words = [f"{word} {limit:g}" for word, limit in limits.items() if not (is_positive and word == "above")]
+        return ", ".join([f"{noun}s{unit}" if plural else f"a {noun}{unit}", *words])
     if hint is str:
         is_short = bounds.get("length", (0, None))[0] > 0 and not plural
         return "texts" if plural else "a text that is not empty" if is_short else "a text"
     return {bool: "true or false"}.get(hint, "a table")
-
-
-def _bounds_in_words(bounds: Mapping[str, Any]) -> list[str]:
-    words = {"low": "at least", "above": "above", "high": "at most", "below": "below"}
-    return [
-        f"{word} {bounds[key]:g}" for key, word in words.items() if key in bounds and (key, bounds[key]) != ("above", 0)
-    ]
 
 
 def _length(bounds: Mapping[str, Any]) -> str:
@@ -531,8 +519,8 @@ def _length(bounds: Mapping[str, Any]) -> str:
 
 
 def _strange(value: Any, bounds: Mapping[str, Any]) -> str:
-    """Find what is not a valid choice, for a message: the text itself, or the items of a list."""
-    if isinstance(value, str):
+    """Find what is not a valid choice, for a message: the value itself, or items of a list."""
+    if isinstance(value, str | Real):
         return _shown(value)
     return ", ".join(str(one) for one in value if one not in bounds["choices"])[:60] or "(none)"
 

@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from morpheus_lite.config.schema import check, documented, option
+from morpheus_lite.config.schema import CheckedOptions, documented, option
 from morpheus_lite.errors import OptionError
 from morpheus_lite.runtime.resources import format_memory, parse_memory, usable_cores
 
@@ -18,7 +18,7 @@ LEAST_MEMORY = 200_000_000
 
 @documented
 @dataclass(frozen=True)
-class ClusterOptions:
+class ClusterOptions(CheckedOptions):
     """Cluster that a survey runs on.
 
     Parameters
@@ -54,7 +54,7 @@ class ClusterOptions:
     tls_key: str | None = option(None, metavar="FILE")
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.scheduler is not None and self.workers is not None:
             raise OptionError(f"the workers are those of {self.scheduler}: leave the number of workers out")
         if self.scheduler is not None and not _ADDRESS.fullmatch(self.scheduler):
@@ -103,7 +103,7 @@ def _check_dashboard(address: str) -> None:
 
 @documented
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(CheckedOptions):
     """Options of a run.
 
     Parameters
@@ -133,6 +133,3 @@ class RunOptions:
     verify: bool = False
     merge: bool = True
     tile_size: int | None = option(4096, low=1, unit="pixels")
-
-    def __post_init__(self) -> None:
-        check(self)

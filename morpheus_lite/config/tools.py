@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from morpheus_lite.config.schema import check, documented, option
+from morpheus_lite.config.schema import CheckedOptions, documented, option
 
 _LARGEST = 2**31 - 1
 
 
 @documented
 @dataclass(frozen=True)
-class SimulateOptions:
+class SimulateOptions(CheckedOptions):
     """Options of ``morpheus simulate``.
 
     Parameters
@@ -44,13 +44,10 @@ class SimulateOptions:
     training: bool = False
     overwrite: bool = False
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @documented
 @dataclass(frozen=True)
-class CalibrateOptions:
+class CalibrateOptions(CheckedOptions):
     """Options of ``morpheus calibrate``.
 
     Parameters
@@ -67,13 +64,10 @@ class CalibrateOptions:
     bias: str = option("sky", choices=("none", "sky", "classes"))
     seed: int = option(0, low=0, high=_LARGEST)
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @documented
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(CheckedOptions):
     """Options of ``morpheus export``.
 
     Parameters
@@ -92,6 +86,3 @@ class ExportOptions:
     with_normalization: bool = False
     sourcextractor_tile: int | None = option(None, flag="sourcextractor", metavar="TILE")
     overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -147,8 +147,30 @@ def in_pictures(name: str) -> Any:
     return getattr(import_module("morpheus_lite.visualization.notebook"), name)
 
 
+class NamedBands:
+    """Properties that follow from the names of an image's bands, and from its WCS."""
+
+    bands: tuple[str, ...]
+    wcs: WCS | None
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands."""
+        return len(self.bands)
+
+    @property
+    def has_band_names(self) -> bool:
+        """True if the bands came with names, False if they were numbered here."""
+        return not all(band.isdigit() for band in self.bands)
+
+    @property
+    def pixel_scale(self) -> float | None:
+        """Side of a pixel in arcseconds (geometric mean), None without a celestial WCS."""
+        return pixel_scale_of(self.wcs)
+
+
 @dataclass(frozen=True, eq=False)
-class SkyImage:
+class SkyImage(NamedBands):
     """An image of the sky in memory.
 
     ``image["F160W"]`` is the plane of a band, ``image[:500, :500]`` the image of a part of the sky, with its WCS.
@@ -250,16 +272,6 @@ class SkyImage:
         return self.data.shape[0], self.data.shape[1]
 
     @property
-    def n_bands(self) -> int:
-        """Number of bands."""
-        return len(self.bands)
-
-    @property
-    def has_band_names(self) -> bool:
-        """True if the bands came with names, False if they were numbered here."""
-        return not all(band.isdigit() for band in self.bands)
-
-    @property
     def valid_in_all(self) -> np.ndarray:
         """bool, shape ``(y, x)``: True where a pixel may be used in every band."""
         return np.asarray(self.valid.all(axis=2))
@@ -268,11 +280,6 @@ class SkyImage:
     def detection_band(self) -> str:
         """The band that sources are split and located in unless another is asked for: F160W, else the first."""
         return "F160W" if "F160W" in self.bands else self.bands[0]
-
-    @property
-    def pixel_scale(self) -> float | None:
-        """Side of a pixel in arcseconds (geometric mean), None without a celestial WCS."""
-        return pixel_scale_of(self.wcs)
 
     def index(self, band: str) -> int:
         """Position of a band on the last axis.

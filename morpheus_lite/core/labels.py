@@ -39,6 +39,14 @@ class ScratchMemory:
         self._pixels[window.slices] = pixels
 
 
+def write_at(file: int, content: bytes | memoryview, start: int) -> None:
+    """Write at a position of an open file; the system may take less than all of it at once."""
+    left = memoryview(content)
+    while left:
+        count = os.pwrite(file, left, start)
+        left, start = left[count:], start + count
+
+
 class FilePixels:
     """Pixels of one plane in an open file, row after row. May be used from several threads.
 
@@ -73,9 +81,7 @@ class FilePixels:
     def write(self, window: Window, pixels: np.ndarray) -> None:
         """Write the pixels of a window, converted to the dtype of the file."""
         for part, start in self._runs(np.ascontiguousarray(pixels, dtype=self._dtype), window):
-            while len(part):  # the system may take less than all of it at once
-                count = os.pwrite(self._file, part, start)
-                part, start = part[count:], start + count
+            write_at(self._file, part, start)
 
     def _runs(self, pixels: np.ndarray, window: Window) -> Iterator[tuple[memoryview, int]]:
         """Bytes of the rows of a window that lie behind each other in the file, and where they begin."""
@@ -384,7 +390,8 @@ def trace_outlines(labels: np.ndarray) -> Outlines:
         vertices=start[is_corner].astype(np.int32),
         starts=starts.astype(np.int64),
         labels=label[first].astype(np.int32),
-        is_hole=_signed_areas(start, direction, first) < 0,
+        # Areas are positive where a ring runs counter-clockwise (Green's theorem).
+        is_hole=np.add.reduceat(start[:, 0] * _STEP[direction, 1], first) < 0,
     )
 
 
@@ -449,8 +456,3 @@ def _rings(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     while (step := remaining[jump]).any():
         remaining, jump = remaining + step, jump[jump]
     return ring, np.lexsort((-remaining, ring))
-
-
-def _signed_areas(start: np.ndarray, direction: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Area enclosed by each ring in pixels, positive when it runs counter-clockwise (Green's theorem)."""
-    return np.add.reduceat(start[:, 0] * _STEP[direction, 1], first)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,18 +87,8 @@ class MoffatPsf:
 
     def record(self) -> dict[str, Any]:
         """Make the plain values that headers and catalogues keep."""
-        return {
-            "fwhm": _plain(self.fwhm),
-            "beta": _plain(self.beta),
-            "n_stars": self.n_stars,
-            "origin": self.origin,
-        }
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> "MoffatPsf":
-        """The PSF that `record` kept."""
-        fwhm, beta = (float("nan") if record[name] is None else float(record[name]) for name in ("fwhm", "beta"))
-        return cls(fwhm, beta, int(record["n_stars"]), str(record["origin"]))
+        fwhm, beta = (round(value, 3) if np.isfinite(value) else None for value in (self.fwhm, self.beta))
+        return {"fwhm": fwhm, "beta": beta, "n_stars": self.n_stars, "origin": self.origin}
 
 
 _USUAL_FWHM = {name: fwhm for names, fwhm in FACTS["psf_fwhm"].items() for name in names.split()}
@@ -125,10 +115,6 @@ _GIVEN = re.compile(rf"^(?P<fwhm>{_NUMBER})(?P<unit>px|arcsec)?(?:,(?P<beta>{_NU
 def moffat_radius(fwhm: float, beta: float) -> float:
     """The scale radius of a Moffat profile ``(1 + (r / radius)^2)^-beta``."""
     return float(fwhm / 2 / np.sqrt(2 ** (1 / beta) - 1))
-
-
-def _plain(value: float) -> float | None:
-    return round(value, 3) if np.isfinite(value) else None
 
 
 def canonical_factor(psfs: Iterable[MoffatPsf]) -> int:

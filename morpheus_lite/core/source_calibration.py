@@ -132,15 +132,8 @@ class SourceCalibration:
 
     def record(self) -> dict[str, Any]:
         """The numbers alone, as class maps record them."""
-        return {
-            "prior": list(self.prior),
-            "snr": list(self.snr),
-            "size": list(self.size),
-            "sharpness": [list(row) for row in self.sharpness],
-            "bias": [list(row) for row in self.bias],
-            "spread_sharpness": [list(row) for row in self.spread_sharpness],
-            "spread_bias": [list(row) for row in self.spread_bias],
-        }
+        names = ("prior", "snr", "size", "sharpness", "bias", "spread_sharpness", "spread_bias")
+        return {name: np.array(getattr(self, name)).tolist() for name in names}
 
     def prior_record(self, prior: Mapping[str, float] | str | None = None) -> dict[str, float]:
         """Shares of the classes that the probabilities suppose, with another prior or with its own, by name."""

@@ -77,8 +77,7 @@ def parse_unit(text: str | None) -> u.UnitBase | None:
         if re.fullmatch(r"\([^()]*\)", wanted):
             wanted = wanted[1:-1]
         known = re.sub(r"[^\W\d_]+", lambda word: _word(word[0], wanted), wanted.replace("^", "**"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", u.UnitsWarning)
+        with warnings.catch_warnings(action="ignore", category=u.UnitsWarning):
             unit = u.Unit(known)
         return _per_pixel(unit) if factor == 1 else _per_pixel(u.Unit(factor * unit))
     except (ValueError, TypeError, OverflowError):

@@ -10,10 +10,9 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.errors import InputError
-from morpheus_lite.io.image_reader import ArrayPlane, Band, MaskPlane, NoisePlane, band_meta
+from morpheus_lite.io.image_reader import ArrayPlane, Band, MaskPlane, NoisePlane, make_band
 from morpheus_lite.io.naming import Camera, filter_of
-from morpheus_lite.io.wcs import pixel_area, problem_of_wcs
-from morpheus_lite.io.zero_points import zero_point
+from morpheus_lite.io.wcs import problem_of_wcs
 
 if TYPE_CHECKING:
     from astropy.nddata import NDData
@@ -46,19 +45,7 @@ def bands_of_array(array: Any, origin: str, *, numbers_only: bool = True) -> lis
     cube = _cube(np.ma.getdata(array), origin)
     if numbers_only and cube.dtype == bool:
         raise InputError(f"{origin} is of type bool; expected real numbers (a mask is given as dq=)")
-    masks = None if mask is np.ma.nomask else _cube(mask, f"mask of {origin}")
-    return [
-        _band(
-            cube[:, :, k],
-            origin,
-            unit,
-            None,
-            {},
-            (),
-            () if masks is None else (MaskPlane(ArrayPlane(masks[:, :, k], "mask")),),
-        )
-        for k in range(cube.shape[2])
-    ]
+    return _bands(cube, origin, unit, masks=None if mask is np.ma.nomask else _cube(mask, f"mask of {origin}"))
 
 
 def bands_of_nddata(nddata: "NDData", origin: str) -> list[Band]:
@@ -80,18 +67,7 @@ def bands_of_nddata(nddata: "NDData", origin: str) -> list[Band]:
         if nddata.unit is not None:  # that of the uncertainty may be another, such as mJy beside Jy
             values = nddata.uncertainty.quantity.to_value(nddata.unit ** _POWERS[kind])
         noise = kind, _cube(values, f"uncertainty of {origin}")
-    return [
-        _band(
-            cube[:, :, k],
-            origin,
-            nddata.unit,
-            wcs,
-            header,
-            () if noise is None else (NoisePlane(ArrayPlane(noise[1][:, :, k], "uncertainty"), noise[0]),),
-            () if masks is None else (MaskPlane(ArrayPlane(masks[:, :, k], "mask")),),
-        )
-        for k in range(cube.shape[2])
-    ]
+    return _bands(cube, origin, nddata.unit, wcs, header, noise, masks)
 
 
 def bands_of_image(image: SkyImage) -> list[Band]:
@@ -111,28 +87,30 @@ def bands_of_image(image: SkyImage) -> list[Band]:
     ]
 
 
-def _band(
-    data: np.ndarray,
+def _bands(
+    cube: np.ndarray,
     origin: str,
     unit: u.UnitBase | None,
-    wcs: WCS | None,
-    header: Mapping,
-    noise: tuple[NoisePlane, ...],
-    masks: tuple[MaskPlane, ...],
-) -> Band:
+    wcs: WCS | None = None,
+    header: Mapping | None = None,
+    noise: tuple[str, np.ndarray] | None = None,
+    masks: np.ndarray | None = None,
+) -> list[Band]:
     text = None if unit is None or unit == u.dimensionless_unscaled else unit.to_string()
-    area = None if wcs is None else pixel_area(wcs, data.shape)
-    calibration = zero_point(header, text, area, origin)
-    return Band(
-        name=filter_of(header, Camera.of(header, pixel_scale_of(wcs))),
-        data=ArrayPlane(data, origin),
-        noise=noise,
-        masks=masks,
-        unit=text,
-        zero_point=None if calibration is None else calibration.value,
-        wcs=wcs,
-        meta=band_meta(origin, calibration, header),
-    )
+    header = header or {}
+    name = filter_of(header, Camera.of(header, pixel_scale_of(wcs)))
+    return [
+        make_band(
+            ArrayPlane(cube[:, :, k], origin),
+            header,
+            text,
+            wcs,
+            name=name,
+            noise=() if noise is None else (NoisePlane(ArrayPlane(noise[1][:, :, k], "uncertainty"), noise[0]),),
+            masks=() if masks is None else (MaskPlane(ArrayPlane(masks[:, :, k], "mask")),),
+        )
+        for k in range(cube.shape[2])
+    ]
 
 
 def _celestial(wcs: Any, shape: tuple[int, int], origin: str) -> WCS | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import Location
 
 log = logging.getLogger(__name__)
@@ -17,11 +17,6 @@ log = logging.getLogger(__name__)
 _PLANES = {"data": "SCI", "err": "ERR", "dq": "DQ"}
 _WCS_ERROR = 0.05
 """Largest difference in pixels between the WCS of the file and the SIP polynomials that stand for it."""
-
-
-def is_asdf(path: str) -> bool:
-    """True if the name is that of an ASDF file."""
-    return path.lower().endswith(".asdf")
 
 
 def open_asdf(path: str) -> fits.HDUList:
@@ -49,21 +44,18 @@ def open_asdf(path: str) -> fits.HDUList:
     except ImportError as error:
         raise InputError(f"{path}: reading ASDF needs asdf and gwcs: pip install 'morpheus-lite[roman]'") from error
     Location(path).require_file()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tags of roman_datamodels, which is not needed
-            with asdf.open(path, lazy_load=False, memmap=False) as file:
-                tree = file.tree.get("roman")
-                if not isinstance(tree, Mapping) or getattr(tree.get("data"), "ndim", 0) != 2:
-                    raise InputError(f"{path} holds no image under roman.data; its tree has {', '.join(file.tree)}")
-                return _in_memory(_hdus(tree, gwcs.WCS, path))
-    except InputError:
-        raise
-    # asdf, gwcs and their parsers raise dozens of types at broken files.
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as ASDF: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+    with (
+        reading(path, form=" as ASDF"),
+        warnings.catch_warnings(action="ignore"),  # of tags of roman_datamodels, which is not needed
+        asdf.open(path, lazy_load=False, memmap=False) as file,
+    ):
+        tree = file.tree.get("roman")
+        if not isinstance(tree, Mapping) or getattr(tree.get("data"), "ndim", 0) != 2:
+            raise InputError(f"{path} holds no image under roman.data; its tree has {', '.join(file.tree)}")
+        stream = io.BytesIO()
+        _hdus(tree, gwcs.WCS, path).writeto(stream)
+        stream.seek(0)
+        return fits.open(stream, memmap=False, do_not_scale_image_data=True)  # as if from a file that is open
 
 
 def _hdus(tree: Mapping[str, Any], kind_of_wcs: Any, path: str) -> fits.HDUList:
@@ -102,11 +94,3 @@ def _wcs_header(wcs: Any, kind: Any, shape: tuple[int, ...], path: str) -> fits.
     if wcs.bounding_box is None:
         wcs.bounding_box = ((-0.5, width - 0.5), (-0.5, height - 0.5))
     return wcs.to_fits_sip(max_pix_error=_WCS_ERROR, max_inv_pix_error=None)
-
-
-def _in_memory(hdus: fits.HDUList) -> fits.HDUList:
-    """The same as if they came from a file that is open."""
-    stream = io.BytesIO()
-    hdus.writeto(stream)
-    stream.seek(0)
-    return fits.open(stream, memmap=False, do_not_scale_image_data=True)

@@ -151,8 +151,7 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
     Location(path).require_file()
     hdus = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             content = _content(path)
             with Path(content).open("rb") if isinstance(content, str) else nullcontext(content) as stream:
                 is_plain = scan_headers(stream, path)
@@ -167,10 +166,12 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
             hdus.close()
         raise InputError(f"{path} cannot be read as FITS: {_reason(error)}") from error
     if missing < 0 and len(hdus) == 1:
-        warnings.warn(f"{path} ends within a block of 2880 bytes, which FITS does not allow", UserWarning, stacklevel=2)
+        warnings.warn(f"{path} ends within a block of 2880 bytes, which FITS does not allow", stacklevel=2)
     elif missing:
         hdus.close()
-        raise InputError(f"{path} is truncated: {_cut_where(missing)}; copy or download it again")
+        within = "it ends within a block of 2880 bytes, so that HDUs after its last one may be missing"
+        where = "it ends before its last pixel" if missing > 0 else within
+        raise InputError(f"{path} is truncated: {where}; copy or download it again")
     try:
         with reading(path):
             check_hdus(hdus, path, is_plain)
@@ -178,13 +179,6 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
         hdus.close()
         raise
     return hdus
-
-
-def _cut_where(missing: int) -> str:
-    """Message for a file from which bytes are missing, as `_missing_bytes` counts them."""
-    if missing > 0:
-        return "it ends before its last pixel"
-    return "it ends within a block of 2880 bytes, so that HDUs after its last one may be missing"
 
 
 def _content(path: str) -> str | BinaryIO:
@@ -246,18 +240,17 @@ def _missing_bytes(hdus: fits.HDUList) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    if isinstance(error, EOFError) or "Compressed file ended" in str(error):
-        return "the compressed file is truncated; copy or download it again"
-    if isinstance(error, MemoryError):
-        return "it needs more memory than there is"
     text = str(error)
-    if "SIMPLE" in text:
-        return "it is not a FITS file (it does not begin with SIMPLE)"
-    if "Empty or corrupt" in text:
-        return "the file is empty or truncated"
-    return reason_of(error)
+    known = {
+        "no permission to read it": isinstance(error, PermissionError),
+        "the compressed file is truncated; copy or download it again": (
+            isinstance(error, EOFError) or "Compressed file ended" in text
+        ),
+        "it needs more memory than there is": isinstance(error, MemoryError),
+        "it is not a FITS file (it does not begin with SIMPLE)": "SIMPLE" in text,
+        "the file is empty or truncated": "Empty or corrupt" in text,
+    }
+    return next((reason for reason, is_it in known.items() if is_it), reason_of(error))
 
 
 def describe_hdus(hdus: Sequence[Any]) -> str:
@@ -328,21 +321,19 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
         stored = hdu.section[where]
     else:
         dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
-        mapped = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)
-        stored = mapped[where]
+        stored = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)[where]
     return linear(_scaled(stored, hdu.header), hdu.header, hdu.name)
 
 
 def _scaled(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
-    if stored.dtype.kind not in "iu":
-        blank = None
+    is_whole = stored.dtype.kind in "iu"
     scaled = stored
-    if scale == 1 and stored.dtype.kind in "iu" and float(zero).is_integer():
+    if scale == 1 and is_whole and float(zero).is_integer():
         scaled = _shifted(stored, int(zero))
     elif (scale, zero) != (1, 0):
         scaled = stored * np.float64(scale) + zero
-    if blank is not None and (empty := stored == blank).any():
+    if blank is not None and is_whole and (empty := stored == blank).any():
         scaled = np.where(empty, np.nan, scaled.astype(np.float64))
     return scaled
 

@@ -15,9 +15,8 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.io import naming
 from morpheus_lite.io.bits import Bits, bits_of
 from morpheus_lite.io.fitsfile import Extension, describe_hdus, find_hdu, is_image, linear
-from morpheus_lite.io.image_reader import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane, band_meta
-from morpheus_lite.io.wcs import celestial_wcs, pixel_area
-from morpheus_lite.io.zero_points import zero_point
+from morpheus_lite.io.image_reader import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane, make_band
+from morpheus_lite.io.wcs import celestial_wcs
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +24,7 @@ _DETECTOR_KEYWORDS = ("CCDNUM", "CCDCHIP", "CHIPNUM", "DET_ID", "CCDID", "IMAGEI
 _UTYPES = {"STDDEV": "rms", "VARIANCE": "variance", "INVERSEVARIANCE": "weight"}
 _HDUCLASSES = {"MSE": "variance", "RMSE": "rms", "INVMSE": "weight"}
 _EXPOSURE_UNITS = ("S", "SEC", "SECOND", "SECONDS", "COUNTS", "ELECTRONS")
+_FAMILY = {"variance": "rms", "exposure": "weight"}
 _MOST_BANDS = 256
 _HINT = "choose by number or name, as in FILE[1] or FILE[SCI], or give each band its own: {'F160W': 'FILE[1]', ...}"
 
@@ -33,14 +33,23 @@ _HINT = "choose by number or name, as in FILE[1] or FILE[SCI], or give each band
 class _Candidate:
     """An HDU with pixels and what its name and header say of it."""
 
+    hdus: Sequence[Any]
+    path: str | None
     number: int
-    hdu: Any
     camera: naming.Camera
     role: str
     group: str | None
     """Band or detector, from the name."""
     filter: str | None
     """From the header."""
+
+    @property
+    def hdu(self) -> Any:
+        return self.hdus[self.number]
+
+    @property
+    def where(self) -> str:
+        return f"{self.path or 'the HDU list'}[{self.number}]"
 
     @property
     def band(self) -> str | None:
@@ -82,35 +91,40 @@ def bands_of_hdus(
         It is not clear which HDUs to use.
     """
     scale = _pixel_scale(hdus)
-    candidates = [_candidate(number, hdu, hdus[0].header, scale) for number, hdu in enumerate(hdus) if is_image(hdu)]
+    candidates = [_candidate(hdus, path, number, scale) for number, hdu in enumerate(hdus) if is_image(hdu)]
     chosen = _choose(candidates, hdus, path, ext, role)
     inherited = hdus[0].header if len(chosen) == 1 else {}
     bands = []
     for candidate in chosen:
         names = _names(candidate, inherited)
         if role != "science":
-            bands += [_noise_band(candidate, k, name, path, role, hdus) for k, name in enumerate(names)]
+            bands += [_noise_band(candidate, k, name, role) for k, name in enumerate(names)]
             continue
         noise, masks = _companions(candidate, candidates, chosen)
-        _check_planes(noise + masks, len(names), path)
-        bands += [_band(candidate, k, name, path, hdus, noise, masks) for k, name in enumerate(names)]
+        for one in noise + masks:
+            if (planes := _stack_shape(one)[0]) not in (1, len(names)):
+                raise InputError(
+                    f"{one.where} {one.hdu.name} has {planes} planes for {len(names)} band(s); expected one, or one "
+                    "per band (rms=False, weight=False or dq=False leaves it out)"
+                )
+        bands += [_band(candidate, k, name, noise, masks) for k, name in enumerate(names)]
     if role == "science":
         _tell_of_unused(candidates, chosen, path, warn=not ext)
     return bands
 
 
-def _candidate(number: int, hdu: Any, primary: fits.Header, scale: float | None) -> _Candidate:
-    camera = naming.Camera.of(ChainMap(hdu.header, primary), scale)  # type: ignore[arg-type]
+def _candidate(hdus: Sequence[Any], path: str | None, number: int, scale: float | None) -> _Candidate:
+    hdu = hdus[number]
+    camera = naming.Camera.of(ChainMap(hdu.header, hdus[0].header), scale)
     role, group = naming.role_of(hdu.name, camera)
     if role in naming.NOISE_ROLES:
         role = _stated_role(hdu, role)
-    return _Candidate(number, hdu, camera, role, group, naming.filter_of(hdu.header, camera))
+    return _Candidate(hdus, path, number, camera, role, group, naming.filter_of(hdu.header, camera))
 
 
 def _pixel_scale(hdus: Sequence[Any]) -> float | None:
     """Side of a pixel in arcseconds, by the first HDU with a WCS; what is wrong with it is said when it is used."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         file = hdus if isinstance(hdus, fits.HDUList) else None
         found = (celestial_wcs(hdu.header, hdu.shape[-2:], "", file) for hdu in hdus if is_image(hdu))
         return pixel_scale_of(next((wcs for wcs in found if wcs is not None), None))
@@ -123,7 +137,6 @@ def _stated_role(hdu: Any, role: str) -> str:
         warnings.warn(
             f"{hdu.name}: UTYPE {hdu.header['UTYPE']} does not say what the uncertainty is; left out. Give it by "
             "option: rms= or weight=",
-            UserWarning,
             stacklevel=2,
         )
         return "other"
@@ -136,50 +149,41 @@ def _choose(
     where = path or "the HDU list"
     if ext:
         numbers = [find_hdu(hdus, one, where) for one in ext]
-        chosen = [candidate for number in numbers for candidate in candidates if candidate.number == number]
+        chosen = [one for number in numbers for one in candidates if one.number == number]
     else:
-        wanted = [candidate for candidate in candidates if role in (candidate.role, _family(candidate.role))]
+        wanted = [one for one in candidates if role in (one.role, _FAMILY.get(one.role, one.role))]
         chosen = wanted if wanted and role != "science" else _images(candidates, hdus)
-        if len(chosen) > 1:
-            chosen = [candidate for candidate in chosen if len(candidate.hdu.shape) > 1] or chosen
+        chosen = [one for one in chosen if len(one.hdu.shape) > 1] or chosen
     if not chosen:
         raise InputError(f"{where} holds no image to use; {_HINT}. It has\n{describe_hdus(hdus)}")
-    for candidate in chosen:
-        _stack_shape(candidate, where)
-    if not ext:
-        _check_one_detector(chosen, hdus, where)
-    _check_unambiguous(chosen, hdus, where)
+    shapes = {_stack_shape(one) for one in chosen}
+    if len(chosen) > 1:
+        if not ext:
+            _check_one_detector(chosen, hdus, where)
+        if problem := _ambiguity(chosen, shapes):
+            raise InputError(f"{where} holds {problem}; {_HINT}. It has\n{describe_hdus(hdus)}")
     return chosen
 
 
 def _images(candidates: list[_Candidate], hdus: Sequence[Any]) -> list[_Candidate]:
     """HDUs that are images by their names, and others that are clearly further bands; else all of unknown role."""
-    named = [candidate for candidate in candidates if candidate.role == "science"]
-    unknown = [candidate for candidate in candidates if candidate.role == "unknown"]
-    filters = {candidate.filter for candidate in named} | {
-        naming.filter_of(hdus[0].header, candidate.camera) for candidate in candidates
-    }
-    further = [
-        candidate
-        for candidate in unknown
-        if not named
-        or naming.looks_like_filter(str(candidate.group))
-        or (candidate.filter and candidate.filter not in filters)
-    ]
-    return sorted(named + further, key=lambda candidate: candidate.number)
+    named = [one for one in candidates if one.role == "science"]
+    filters = {one.filter for one in named} | {naming.filter_of(hdus[0].header, one.camera) for one in candidates}
+
+    def is_further(one: _Candidate) -> bool:
+        has_own_filter = bool(one.filter) and one.filter not in filters
+        return one.role == "unknown" and (not named or naming.looks_like_filter(str(one.group)) or has_own_filter)
+
+    return [one for one in candidates if one.role == "science" or is_further(one)]
 
 
 def _check_one_detector(chosen: list[_Candidate], hdus: Sequence[Any], where: str) -> None:
     """Several detectors of one exposure are several images, not bands of one."""
-    if len(chosen) == 1:
-        return
-    headers = [candidate.hdu.header for candidate in chosen]
-    numbered = any(
-        len({header.get(keyword) for header in headers} - {None}) == len(chosen) for keyword in _DETECTOR_KEYWORDS
-    )
-    called = all(candidate.group and candidate.band is None for candidate in chosen)
-    one_filter = naming.filter_of(hdus[0].header) is not None and not any(candidate.filter for candidate in chosen)
-    pieces = one_filter and not any(naming.looks_like_filter(candidate.group or "") for candidate in chosen)
+    numbers = [{one.hdu.header.get(keyword) for one in chosen} - {None} for keyword in _DETECTOR_KEYWORDS]
+    numbered = any(len(values) == len(chosen) for values in numbers)
+    called = all(one.group and one.band is None for one in chosen)
+    one_filter = naming.filter_of(hdus[0].header) is not None and not any(one.filter for one in chosen)
+    pieces = one_filter and not any(naming.looks_like_filter(one.group or "") for one in chosen)
     if numbered or called or pieces:
         several = ", ".join(map(str, chosen[:4])) + (", ..." if len(chosen) > 4 else "")
         example = chosen[0].hdu
@@ -190,53 +194,42 @@ def _check_one_detector(chosen: list[_Candidate], hdus: Sequence[Any], where: st
         )
 
 
-def _family(role: str) -> str:
-    return {"variance": "rms", "exposure": "weight"}.get(role, role)
-
-
-def _check_unambiguous(chosen: list[_Candidate], hdus: Sequence[Any], where: str) -> None:
-    if len(chosen) == 1:
-        return
-    names = [candidate.filter or candidate.group for candidate in chosen]
-    shapes = {_stack_shape(candidate, where) for candidate in chosen}
-    problem = None
+def _ambiguity(chosen: list[_Candidate], shapes: set[tuple[int, int, int]]) -> str | None:
+    names = [one.filter or one.group for one in chosen]
     if len(shapes) > 1 or max(shape[0] for shape in shapes) > 1:
-        problem = "images of different shapes, or several cubes"
-    elif None in names and any(names):
-        problem = "images with and without a band's name"
-    elif None in names and naming.duplicates([candidate.hdu.name for candidate in chosen if candidate.hdu.name]):
-        problem = "several images of one name"
-    elif naming.duplicates([name for name in names if name]):
-        problem = f"several images of band {naming.duplicates([name for name in names if name])[0]}"
-    if problem:
-        raise InputError(f"{where} holds {problem}; {_HINT}. It has\n{describe_hdus(hdus)}")
+        return "images of different shapes, or several cubes"
+    if None in names and any(names):
+        return "images with and without a band's name"
+    if None in names:
+        twice = naming.duplicates([one.hdu.name for one in chosen if one.hdu.name])
+        return "several images of one name" if twice else None
+    twice = naming.duplicates([name for name in names if name])
+    return f"several images of band {twice[0]}" if twice else None
 
 
-def _stack_shape(candidate: _Candidate, where: str) -> tuple[int, int, int]:
+def _stack_shape(candidate: _Candidate) -> tuple[int, int, int]:
     """``(plane, y, x)`` of an HDU, axes of length 1 in front left out."""
-    shape = candidate.hdu.shape
+    shape, where = candidate.hdu.shape, candidate.where
     if len(shape) < 2:
-        raise InputError(
-            f"{where}[{candidate.number}] is one-dimensional, with {shape[0]} values; expected an image (y, x)"
-        )
+        raise InputError(f"{where} is one-dimensional, with {shape[0]} values; expected an image (y, x)")
     if any(length != 1 for length in shape[:-3]):
-        raise InputError(f"{where}[{candidate.number}] has shape {shape}; expected (y, x) or (band, y, x)")
+        raise InputError(f"{where} has shape {shape}; expected (y, x) or (band, y, x)")
     planes, height, width = (1, *shape)[-3:]
     if planes > _MOST_BANDS:
         raise InputError(
-            f"{where}[{candidate.number}] has {planes} planes; expected one per band, {_MOST_BANDS} at most: give a "
+            f"{where} has {planes} planes; expected one per band, {_MOST_BANDS} at most: give a "
             "white-light image, or sums over wavelength, of a cube of spectra"
         )
     if planes > 8 >= width:
         raise InputError(
-            f"{where}[{candidate.number}] has shape {shape}, as if its bands came last; a FITS cube has them first, "
+            f"{where} has shape {shape}, as if its bands came last; a FITS cube has them first, "
             "(band, y, x): write numpy.moveaxis(cube, -1, 0), or pass the array itself with bands="
         )
     return planes, height, width
 
 
 def _names(candidate: _Candidate, inherited: Mapping) -> tuple[str | None, ...]:
-    n_planes = _stack_shape(candidate, "")[0]
+    n_planes = _stack_shape(candidate)[0]
     if n_planes == 1:
         common = naming.filter_of(inherited, candidate.camera)
         band = candidate.band
@@ -252,7 +245,6 @@ def _names(candidate: _Candidate, inherited: Mapping) -> tuple[str | None, ...]:
         warnings.warn(
             f"{candidate}: {n_planes} planes, but the header {what}; they are taken as bands. Where they are exposures "
             "of one band, or parts of a spectrum, add them up first",
-            UserWarning,
             stacklevel=2,
         )
     return (None,) * n_planes
@@ -293,7 +285,6 @@ def _tell_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path
         warnings.warn(
             f"{where}: it is not clear which band {', '.join(map(str, doubtful))} belong(s) to; left out. Give them by "
             "option: rms=, weight= or dq=",
-            UserWarning,
             stacklevel=2,
         )
     elif unused:
@@ -301,58 +292,36 @@ def _tell_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path
         log.log(logging.INFO if expected else logging.WARNING, "%s: left aside: %s", where, ", ".join(map(str, unused)))
 
 
-def _check_planes(companions: list[_Candidate], n_planes: int, path: str | None) -> None:
-    for one in companions:
-        planes = _stack_shape(one, path or "HDU ")[0]
-        if planes not in (1, n_planes):
-            raise InputError(
-                f"{path or 'HDU '}[{one.number}] {one.hdu.name} has {planes} planes for {n_planes} band(s); expected "
-                "one, or one per band (rms=False, weight=False or dq=False leaves it out)"
-            )
-
-
-def _noise_band(
-    candidate: _Candidate, k: int, name: str | None, path: str | None, role: str, hdus: Sequence[Any]
-) -> Band:
+def _noise_band(candidate: _Candidate, k: int, name: str | None, role: str) -> Band:
     """A plane given by option; what its name says of it (VAR, EXP) counts where it fits the option."""
-    data = _plane(candidate, k, path)
+    data = _plane(candidate, k)
     if role == "mask":
-        return Band(name, data, masks=(MaskPlane(data, _bits(candidate, hdus)),))
-    kind = _noise_kind(candidate) if _family(candidate.role) == role else role
+        return Band(name, data, masks=(MaskPlane(data, _bits(candidate)),))
+    kind = _noise_kind(candidate) if _FAMILY.get(candidate.role, candidate.role) == role else role
     return Band(name, data, noise=(NoisePlane(data, kind),))
 
 
-def _bits(candidate: _Candidate, hdus: Sequence[Any]) -> Bits:
-    return bits_of(candidate.hdu.name, candidate.hdu.header, hdus[0].header)
+def _bits(candidate: _Candidate) -> Bits:
+    return bits_of(candidate.hdu.name, candidate.hdu.header, candidate.hdus[0].header)
 
 
 def _band(
-    candidate: _Candidate,
-    k: int,
-    name: str | None,
-    path: str | None,
-    hdus: Sequence[Any],
-    noise: Sequence[_Candidate],
-    masks: Sequence[_Candidate],
+    candidate: _Candidate, k: int, name: str | None, noise: Sequence[_Candidate], masks: Sequence[_Candidate]
 ) -> Band:
-    data = _plane(candidate, k, path)
-    header = ChainMap(candidate.hdu.header, hdus[0].header)  # type: ignore[arg-type]
+    data, hdus = _plane(candidate, k), candidate.hdus
+    header = ChainMap(candidate.hdu.header, hdus[0].header)
     inherits = candidate.hdu.header.get("INHERIT") is True and "CTYPE1" not in candidate.hdu.header
     cards = hdus[0].header if inherits else candidate.hdu.header
     wcs = celestial_wcs(cards, data.shape, str(data), hdus if isinstance(hdus, fits.HDUList) else None)
     unit = header.get("BUNIT")
-    unit = unit.strip() or None if isinstance(unit, str) else None
-    area = None if wcs is None else pixel_area(wcs, data.shape)
-    calibration = zero_point(header, unit, area, str(data))
-    return Band(
+    return make_band(
+        data,
+        header,
+        unit.strip() or None if isinstance(unit, str) else None,
+        wcs,
         name=name,
-        data=data,
-        noise=tuple(NoisePlane(_plane(one, k, path), _noise_kind(one)) for one in noise),
-        masks=tuple(MaskPlane(_plane(one, k, path), _bits(one, hdus)) for one in masks),
-        unit=unit,
-        zero_point=None if calibration is None else calibration.value,
-        wcs=wcs,
-        meta=band_meta(str(data), calibration, header),
+        noise=(NoisePlane(_plane(one, k), _noise_kind(one)) for one in noise),
+        masks=(MaskPlane(_plane(one, k), _bits(one)) for one in masks),
     )
 
 
@@ -363,15 +332,12 @@ def _noise_kind(candidate: _Candidate) -> str:
     return candidate.role
 
 
-def _plane(candidate: _Candidate, k: int, path: str | None) -> Plane:
-    shape = candidate.hdu.shape
-    n_planes, height, width = _stack_shape(candidate, path or "HDU ")
-    leading = len(shape) - 2
+def _plane(candidate: _Candidate, k: int) -> Plane:
+    n_planes, height, width = _stack_shape(candidate)
+    leading = len(candidate.hdu.shape) - 2
     # A noise plane may serve all planes of a cube.
     index = () if not leading else (0,) * (leading - 1) + (k if n_planes > 1 else 0,)
-    if path is not None:
-        return FilePlane(path, candidate.number, index, (height, width))
-    return ArrayPlane(
-        linear(np.asarray(candidate.hdu.data)[index], candidate.hdu.header, str(candidate)),
-        f"HDU {candidate.number} ({candidate.hdu.name or 'no name'})",
-    )
+    if candidate.path is not None:
+        return FilePlane(candidate.path, candidate.number, index, (height, width))
+    pixels = linear(np.asarray(candidate.hdu.data)[index], candidate.hdu.header, str(candidate))
+    return ArrayPlane(pixels, f"HDU {candidate.number} ({candidate.hdu.name or 'no name'})")

@@ -1,9 +1,8 @@
 """ImageSource: an image that is read by section, without loading the rest; and the planes that it consists of."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,13 +10,13 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morpheus_lite.core.facts import FACTS
-from morpheus_lite.core.image import SkyImage, match_bands, pixel_scale_of, windowed
+from morpheus_lite.core.image import NamedBands, SkyImage, match_bands, windowed
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError, reading
-from morpheus_lite.io.asdf_file import is_asdf, open_asdf
 from morpheus_lite.io.bits import Bits
 from morpheus_lite.io.fitsfile import open_fits, read_section
-from morpheus_lite.io.zero_points import ZeroPoint
+from morpheus_lite.io.wcs import pixel_area
+from morpheus_lite.io.zero_points import zero_point
 
 
 class OpenFiles:
@@ -33,7 +32,12 @@ class OpenFiles:
     def get(self, path: str) -> fits.HDUList:
         """The HDUs of a file."""
         if path not in self._hdus:
-            self._hdus[path] = open_asdf(path) if is_asdf(path) else open_fits(path)
+            if path.lower().endswith(".asdf"):
+                from morpheus_lite.io.asdf_file import open_asdf
+
+                self._hdus[path] = open_asdf(path)
+            else:
+                self._hdus[path] = open_fits(path)
         return self._hdus[path]
 
     def close(self) -> None:
@@ -252,17 +256,30 @@ class ImageDescription:
         return replace(self, bands=tuple(chosen))
 
 
-def band_meta(origin: str, calibration: ZeroPoint | None, header: Mapping[str, Any]) -> dict[str, Any]:
-    """Make `Band.meta`: the origin of a band, the source of its zero-point, and the keywords that are kept."""
-    return {
-        "origin": origin,
+def make_band(
+    data: Plane,
+    header: Mapping[str, Any],
+    unit: str | None,
+    wcs: WCS | None,
+    *,
+    name: str | None,
+    noise: Iterable[NoisePlane] = (),
+    masks: Iterable[MaskPlane] = (),
+) -> Band:
+    """Make a band whose zero-point is what header, unit and WCS say."""
+    area = None if wcs is None else pixel_area(wcs, data.shape)
+    calibration = zero_point(header, unit, area, str(data))
+    meta = {
+        "origin": str(data),
         "zero_point_source": None if calibration is None else calibration.source,
         "zero_point_system": None if calibration is None else calibration.system,
         "header": {keyword: header[keyword] for keyword in FACTS["keywords"]["kept"] if keyword in header},
     }
+    value = None if calibration is None else calibration.value
+    return Band(name, data, tuple(noise), tuple(masks), unit, value, wcs, meta)
 
 
-class ImageSource:
+class ImageSource(NamedBands):
     """An image whose pixels stay where they are until they are read.
 
     Use it as a context manager, or call `close`; it opens its files again when it is read after that. It may
@@ -278,37 +295,13 @@ class ImageSource:
 
     def __init__(self, description: ImageDescription, files: OpenFiles | None = None) -> None:
         self.description = description
+        self.bands, self.wcs, self.name = description.band_names, description.wcs, description.name
         self._files = files or OpenFiles()
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.description.shape
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Name of each band."""
-        return self.description.band_names
-
-    @property
-    def has_band_names(self) -> bool:
-        """True if the bands came with names, False if they were numbered."""
-        return not all(band.isdigit() for band in self.bands)
-
-    @property
-    def n_bands(self) -> int:
-        """Number of bands."""
-        return len(self.description.bands)
-
-    @property
-    def wcs(self) -> WCS | None:
-        """Celestial WCS of the whole image."""
-        return self.description.wcs
-
-    @property
-    def pixel_scale(self) -> float | None:
-        """Side of a pixel in arcseconds, None without a celestial WCS."""
-        return pixel_scale_of(self.wcs)
 
     @property
     def units(self) -> tuple[str | None, ...]:
@@ -323,13 +316,12 @@ class ImageSource:
     @property
     def has_rms(self) -> tuple[bool, ...]:
         """True for each band whose noise is known in at least one pixel."""
-        with self._files.lock:
-            return tuple(any(_tells(noise, self._files) for noise in band.noise) for band in self.description.bands)
-
-    @property
-    def name(self) -> str:
-        """Name of the image."""
-        return self.description.name
+        whole, files = self.description.whole, self._files
+        with files.lock:  # an RMS in memory may be 0, which means unknown, everywhere
+            return tuple(
+                any(one.kind != "known_rms" or bool((one.plane.read(whole, files) > 0).any()) for one in band.noise)
+                for band in self.description.bands
+            )
 
     def select(self, bands: Sequence[str]) -> "ImageSource":
         """The source with just these bands, in this order, as `SkyImage.select` chooses them.
@@ -360,7 +352,11 @@ class ImageSource:
         """
         description = self.description
         window = window or description.whole
-        _check_inside(window, self.shape, self.name)
+        last = window.y + window.height, window.x + window.width
+        if min(window.y, window.x) < 0 or min(window.shape) < 1 or last[0] > self.shape[0] or last[1] > self.shape[1]:
+            raise OptionError(
+                f"{window} does not lie inside {self.name}, which is {self.shape[0]} x {self.shape[1]} px (y, x)"
+            )
         shape = (*window.shape, self.n_bands)
         data, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
         rms = np.zeros(shape, np.float32) if any(band.noise for band in description.bands) else None
@@ -401,28 +397,20 @@ class ImageSource:
     def __enter__(self) -> "ImageSource":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"<ImageSource {self.name}: {self.shape[0]} x {self.shape[1]} px, {', '.join(self.bands)}>"
 
 
-def _check_inside(window: Window, shape: tuple[int, int], name: str) -> None:
-    first, last = (window.y, window.x), (window.y + window.height, window.x + window.width)
-    if min(first) < 0 or min(window.shape) < 1 or last[0] > shape[0] or last[1] > shape[1]:
-        raise OptionError(f"{window} does not lie inside {name}, which is {shape[0]} x {shape[1]} px (y, x)")
-
-
 def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Data, valid and RMS of one band, invalid pixels 0."""
     with np.errstate(over="ignore", invalid="ignore"):
-        data = _read(band.data, window, files).astype(np.float32)
+        data = band.data.read(window, files).astype(np.float32)
     valid = np.isfinite(data)
     for mask in band.masks:
-        valid &= ~_read(mask, window, files)
+        valid &= ~mask.read(window, files)
     rms = None
     for noise in band.noise:
         sigma, usable = _read_noise(noise, window, files)
@@ -434,14 +422,9 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
     return data, valid, rms
 
 
-def _tells(noise: NoisePlane, files: OpenFiles) -> bool:
-    """True if a plane has any noise; one in memory may be 0, which means unknown, everywhere."""
-    return noise.kind != "known_rms" or bool(np.any(noise.plane.read(Window(0, 0, *noise.plane.shape), files) > 0))
-
-
 def _read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviation of the noise, and where it can be used."""
-    values = _read(noise.plane, window, files).astype(np.float64)
+    values = noise.plane.read(window, files).astype(np.float64)
     if noise.kind == "known_rms":
         return values.astype(np.float32), np.ones(values.shape, bool)
     usable = np.isfinite(values) & (values > 0)
@@ -455,12 +438,3 @@ def _read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np
         sigma = values.astype(np.float32)
     usable &= np.isfinite(sigma) & (sigma > 0)
     return sigma, usable
-
-
-def _read(plane: Any, window: Window, files: OpenFiles) -> np.ndarray:
-    try:
-        return plane.read(window, files)
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{plane}: the pixels cannot be read ({error})") from error

@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.image import SkyImage, windowed
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.protocols import MapStore
@@ -23,27 +24,6 @@ from morpheus_lite.io.run_header import header_of_run, run_of_header
 from morpheus_lite.io.sections import SectionWriter, write_compressed_plane
 from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
 from morpheus_lite.runtime.atomic import atomic_write
-
-_SUFFIX = {"mean": "", "variance": "_VAR", "vote": "_VOTE"}
-_SINGLE = {
-    "coverage": ("N", "i4"),
-    "segmentation": ("SEGMENTATION", "i4"),
-    "flags": ("FLAGS", "u1"),
-    "entropy": ("ENTROPY", "f4"),
-    "tta_disagreement": ("TTA_DISAGREEMENT", "f4"),
-    "large_object": ("LARGE_OBJECT", "i4"),
-}
-_MEANING = {
-    "mean": "mean probability of {}",
-    "variance": "variance of p({}) over windows",
-    "vote": "share of windows won by {}",
-    "coverage": "windows that gave the pixel a value",
-    "segmentation": "label of the source, 0 is sky",
-    "flags": "1 invalid, 2 no value, 4 few, 8 near invalid",
-    "entropy": "entropy of the class maps, 0 to 1",
-    "tta_disagreement": "part of ENTROPY: orientations disagree",
-    "large_object": "number of the object seen in bins, or 0",
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +50,7 @@ class MapPlane:
     @property
     def meaning(self) -> str:
         """Description of the pixels, for the card CONTENT."""
-        return _MEANING[self.kind].format("" if self.index is None else CLASSES[self.index].replace("_", " "))
+        return FACTS["maps"][self.kind]["content"].format(CLASSES[self.index or 0].replace("_", " "))
 
     def of(self, array: np.ndarray) -> np.ndarray:
         """The plane of an array of its kind: shape ``(y, x)``."""
@@ -95,11 +75,13 @@ def map_planes(kinds: Sequence[str] = PLANES) -> tuple[MapPlane, ...]:
     if unknown or not kinds:
         raise OptionError(f"map planes {', '.join(unknown) or '(none)'}: choose one or more of {', '.join(PLANES)}")
     planes = []
-    for kind in PLANES:
-        if kind in kinds and kind in _SUFFIX:
-            planes += [MapPlane(name.upper() + _SUFFIX[kind], kind, k, "f4") for k, name in enumerate(CLASSES)]
-        elif kind in kinds:
-            planes.append(MapPlane(_SINGLE[kind][0], kind, None, _SINGLE[kind][1]))
+    for kind in (kind for kind in PLANES if kind in kinds):
+        said = FACTS["maps"][kind]
+        if "hdu" in said:
+            planes.append(MapPlane(said["hdu"], kind, None, said["dtype"]))
+        else:
+            names = (name.upper() + said["suffix"] for name in CLASSES)
+            planes += [MapPlane(name, kind, k, said["dtype"]) for k, name in enumerate(names)]
     return tuple(planes)
 
 

@@ -53,11 +53,12 @@ class Camera:
     @classmethod
     def of(cls, header: Mapping, pixel_scale: float | None) -> "Camera":
         """Tell the camera from TELESCOP, INSTRUME, SURVEY and ORIGIN, and the pixel scale in arcseconds."""
-        cards = {key: str(header.get(key) or "").strip() for key in ("ORIGIN", "INSTRUME", "SURVEY", "TELESCOP")}
-        if cards["ORIGIN"].upper() not in _SURVEYS:
-            del cards["ORIGIN"]
-        name = next((text for text in cards.values() if text.upper() not in _NO_CAMERA), None)
-        is_hst = any(_HST.match(cards[key].upper()) for key in ("INSTRUME", "TELESCOP"))
+        origin, instrument, survey, telescope = (
+            str(header.get(key) or "").strip() for key in ("ORIGIN", "INSTRUME", "SURVEY", "TELESCOP")
+        )
+        names = [origin] * (origin.upper() in _SURVEYS) + [instrument, survey, telescope]
+        name = next((text for text in names if text.upper() not in _NO_CAMERA), None)
+        is_hst = any(_HST.match(text.upper()) for text in (instrument, telescope))
         fits = pixel_scale is None or _HST_SCALES[0] <= pixel_scale <= _HST_SCALES[1]
         return cls(name, aliases=fits and (name is None or is_hst))
 

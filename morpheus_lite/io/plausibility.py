@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -42,7 +41,6 @@ def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
                 f"{band.name}: the plane {mask} hides {pixels:.0%} of the pixels and {light:.0%} of the light; "
                 f"{_set_bits(band, mask, files)}if that is not meant, choose the bits that make a pixel bad (dq_bits=, "
                 "--dq-bits), or leave the mask out (dq=False, --dq none)",
-                UserWarning,
                 stacklevel=2,
             )
 
@@ -82,17 +80,16 @@ def _set_bits(band: Band, mask: MaskPlane, files: OpenFiles) -> str:
     return f"its bits are {', '.join(f'{mask.bits.named(1 << bit)} ({shares[bit]:.0%})' for bit in often)}; "
 
 
-def _blocks(shape: tuple[int, int]) -> list[Window]:
-    """The whole image in pieces, or blocks spread evenly where it is larger."""
-    rows, columns = (_pieces(length) for length in shape)
-    return [Window(y, x, height, width) for y, height in rows for x, width in columns]
+def _blocks(shape: tuple[int, int], side: int = _BLOCK) -> list[Window]:
+    """The whole image in pieces, or blocks spread evenly where it is larger; those of weights are always spread."""
+    rows, columns = (_starts(length, side) for length in shape)
+    return [Window(y, x, min(side, shape[0] - y), min(side, shape[1] - x)) for y in rows for x in columns]
 
 
-def _pieces(length: int) -> list[tuple[int, int]]:
-    if length <= _N_BLOCKS * _BLOCK:
-        edges = [*range(0, length, _BLOCK), length]
-        return [(start, stop - start) for start, stop in pairwise(edges)]
-    return [(int(start), _BLOCK) for start in np.linspace(0, length - _BLOCK, _N_BLOCKS)]
+def _starts(length: int, side: int) -> list[int]:
+    if side == _BLOCK and length <= _N_BLOCKS * side:
+        return list(range(0, length, side))
+    return sorted({int(start) for start in np.linspace(0, length - min(side, length), _N_BLOCKS)})
 
 
 PULL_LIMITS = (0.2, 5.0)
@@ -144,7 +141,6 @@ def _scaled(noise: NoisePlane, band: Band, files: OpenFiles) -> NoisePlane:
         warnings.warn(
             f"{band.name}: the weight {noise.plane} is not an inverse variance of the data (data * sqrt(weight) "
             f"scatters by {width:.3g} on the sky, not 1); it is taken as relative, and scaled to the image's noise",
-            UserWarning,
             stacklevel=2,
         )
     return replace(noise, kind="weight", scale=1.0 if believed else width)
@@ -153,7 +149,7 @@ def _scaled(noise: NoisePlane, band: Band, files: OpenFiles) -> NoisePlane:
 def pull_width(noise: NoisePlane, band: Band, files: OpenFiles) -> float | None:
     """Scatter of data * sqrt(weight) on the sky; None where too few pixels can be used."""
     widths = []
-    for window in _weight_blocks(band.data.shape):
+    for window in _blocks(band.data.shape, _WEIGHT_BLOCK):
         data = np.asarray(band.data.read(window, files), float)
         weight = np.asarray(noise.plane.read(window, files), float)
         usable = np.isfinite(data) & np.isfinite(weight) & (weight > 0)
@@ -164,12 +160,3 @@ def pull_width(noise: NoisePlane, band: Band, files: OpenFiles) -> float | None:
             widths.append(1.4826 * np.median(np.abs(pull - np.median(pull))))
     width = float(np.median(widths)) if widths else 0.0
     return width if np.isfinite(width) and width > 0 else None
-
-
-def _weight_blocks(shape: tuple[int, int]) -> list[Window]:
-    height, width = (min(_WEIGHT_BLOCK, length) for length in shape)
-    rows, columns = (
-        sorted({int(start) for start in np.linspace(0, length - size, _N_BLOCKS)})
-        for length, size in zip(shape, (height, width), strict=True)
-    )
-    return [Window(y, x, height, width) for y in rows for x in columns]

@@ -9,7 +9,6 @@ from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import Location, is_image, open_fits, read_section
-from morpheus_lite.io.image_reader import Band
 from morpheus_lite.io.reader import open_image
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.tables import TABLE_FORMATS, read_catalog
@@ -36,12 +35,9 @@ def describe_product(path: str | Path) -> dict[str, Any]:
     InputError
         The file cannot be read.
     """
-    location = Location.parse(path)
-    suffix = Path(location.path).suffix.lower()
-    if suffix in TABLE_FORMATS and suffix != ".fits":
-        run, contents = _describe_table(Path(location.path))
-    else:
-        run, contents = _describe_fits(Path(location.path))
+    file = Path(Location.parse(path).path)
+    is_fits = file.suffix.lower() not in TABLE_FORMATS or file.suffix.lower() == ".fits"
+    run, contents = _describe_fits(file) if is_fits else _describe_table(file)
     record = {"file": str(path), "run": _flat(run), "contents": contents}
     return record if run else record | _describe_image(str(path))
 
@@ -50,23 +46,22 @@ def _describe_image(path: str) -> dict[str, Any]:
     """Describe a file as `open_image` reads it."""
     try:
         with open_image(path) as source:
-            scale = source.pixel_scale
-            bands = {str(band.name): _describe_band(band) for band in source.description.bands}
+            scale, bands = source.pixel_scale, source.description.bands
     except InputError as error:
         return {"problem": str(error).splitlines()[0]}
-    return {"pixel_scale": None if scale is None else round(scale, 5), "bands": bands}
-
-
-def _describe_band(band: Band) -> dict[str, Any]:
-    return {
-        "origin": str(band.data),
-        "unit": band.unit,
-        "zero_point": None if band.zero_point is None else round(band.zero_point, 4),
-        "zero_point_source": band.meta.get("zero_point_source"),
-        "zero_point_system": band.meta.get("zero_point_system"),
-        "noise": [f"{noise.kind}: {noise.plane}" for noise in band.noise],
-        "masks": [str(mask) for mask in band.masks],
+    described = {
+        str(band.name): {
+            "origin": str(band.data),
+            "unit": band.unit,
+            "zero_point": None if band.zero_point is None else round(band.zero_point, 4),
+            "zero_point_source": band.meta.get("zero_point_source"),
+            "zero_point_system": band.meta.get("zero_point_system"),
+            "noise": [f"{noise.kind}: {noise.plane}" for noise in band.noise],
+            "masks": [str(mask) for mask in band.masks],
+        }
+        for band in bands
     }
+    return {"pixel_scale": None if scale is None else round(scale, 5), "bands": described}
 
 
 def _describe_table(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -84,13 +79,13 @@ def _describe_fits(path: Path) -> tuple[dict[str, Any], list[str]]:
     with reading(path), open_fits(str(path)) as hdus:
         run = run_of_header(hdus[0].header)
         for number, hdu in enumerate(hdus):
-            if is_image(hdu):
-                shape = " x ".join(str(length) for length in hdu.shape)
-                meaning = str(hdu.header.get("CONTENT", ""))
-                lines.append(f"{hdu.name or f'HDU {number}'}: {shape} px (y, x){', ' + meaning if meaning else ''}")
-            if is_image(hdu) and hdu.name == "SEGMENTATION":
+            if not is_image(hdu):
+                continue
+            parts = [" x ".join(str(length) for length in hdu.shape) + " px (y, x)", str(hdu.header.get("CONTENT", ""))]
+            if hdu.name == "SEGMENTATION":
                 labels = read_section(hdu, (), Window(0, 0, *hdu.shape))
-                lines[-1] += f", {len(np.unique(labels[labels > 0]))} sources"
+                parts.append(f"{len(np.unique(labels[labels > 0]))} sources")
+            lines.append(f"{hdu.name or f'HDU {number}'}: {', '.join(filter(None, parts))}")
         has_table = any(getattr(hdu, "columns", None) is not None for hdu in hdus)
     if has_table and not lines:
         return _describe_table(path)

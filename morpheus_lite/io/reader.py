@@ -26,7 +26,7 @@ from morpheus_lite.io.wcs import check_alignment
 _KINDS = {"rms": ("rms", "variance"), "weight": ("weight", "exposure")}
 
 
-def attach_planes(bands: list[Band], role: str, planes: list[Band] | Literal[False] | None) -> list[Band]:
+def attach_planes(bands: list[Band], role: str, planes: list[Band] | Literal[False]) -> list[Band]:
     """Bands with the RMS, weight or mask planes given by option in place of those found.
 
     Parameters
@@ -35,16 +35,14 @@ def attach_planes(bands: list[Band], role: str, planes: list[Band] | Literal[Fal
         All with names.
     role : {"rms", "weight", "mask"}
         What the planes are.
-    planes : list of Band, False or None
-        None keeps what was found, False drops it. A single plane without a name serves all bands.
+    planes : list of Band or False
+        False drops what was found. A single plane without a name serves all bands.
 
     Raises
     ------
     InputError
         It is not clear which plane belongs to which band.
     """
-    if planes is None:
-        return bands
     matched = {} if planes is False else _match(bands, planes, role)
     return [_attach(band, role, matched.get(band.name)) for band in bands]
 
@@ -66,26 +64,19 @@ def _match(bands: list[Band], planes: list[Band], role: str) -> dict[str | None,
 
 
 def _attach(band: Band, role: str, plane: Band | None) -> Band:
+    """The band with a plane given by option; what its own HDU says of it (its bits; VAR, EXP) comes along."""
     if role == "mask":
-        return replace(band, masks=() if plane is None else (_mask_of(plane),))
-    kept = tuple(noise for noise in band.noise if noise.kind not in _KINDS[role])
-    given = () if plane is None else (_noise_of(plane, role),)
-    return replace(band, noise=given + kept)
+        masks = (
+            [] if plane is None else [one for one in plane.masks if one.plane is plane.data] or [MaskPlane(plane.data)]
+        )
+        return replace(band, masks=tuple(masks[:1]))
+    given: list[NoisePlane] = []
+    if plane is not None:
+        given = [one for one in plane.noise if one.plane is plane.data] or [NoisePlane(plane.data, role)]
+    return replace(band, noise=(*given[:1], *(noise for noise in band.noise if noise.kind not in _KINDS[role])))
 
 
-def _noise_of(plane: Band, role: str) -> NoisePlane:
-    # An HDU whose name says more (VAR, EXP) brings its kind along.
-    said = [noise for noise in plane.noise if noise.plane is plane.data]
-    return said[0] if said else NoisePlane(plane.data, role)
-
-
-def _mask_of(plane: Band) -> MaskPlane:
-    # An HDU whose header or name says what its bits mean brings that along.
-    said = [mask for mask in plane.masks if mask.plane is plane.data]
-    return said[0] if said else MaskPlane(plane.data)
-
-
-def with_bits(band: Band, option: Any) -> Band:
+def _with_bits(band: Band, option: Any) -> Band:
     """The band with its masks' bad bits given by option: see `~morpheus_lite.io.bits.chosen_bits`."""
     masks = (replace(mask, bits=chosen_bits(option, mask.bits, f"{mask} of {band.name}")) for mask in band.masks)
     return replace(band, masks=tuple(masks))
@@ -120,11 +111,11 @@ def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription
 
 
 def _check_shapes(band: Band, shape: tuple[int, int], reference: str) -> None:
-    planes: dict[str, Any] = {"data": band.data}
-    planes |= {noise.kind: noise.plane for noise in band.noise} | {f"mask {k}": m for k, m in enumerate(band.masks, 1)}
-    for kind, plane in planes.items():
+    planes: list[tuple[str, Any]] = [("", band.data)]
+    planes += [(f"the {noise.kind} plane of ", noise.plane) for noise in band.noise]
+    planes += [("the mask of ", mask) for mask in band.masks]
+    for what, plane in planes:
         if plane.shape != shape:
-            what = "" if kind == "data" else f"the {kind} plane of "
             raise InputError(
                 f"{what}{band.name} ({plane}) is {plane.shape[0]} x {plane.shape[1]} px (y, x), but {reference} is "
                 f"{shape[0]} x {shape[1]} px; all planes must lie on one pixel grid"
@@ -160,22 +151,22 @@ def with_zero_points(
         given = dict(zip(names, zero_points, strict=True))
     else:
         given = dict.fromkeys(names, zero_points)
-    bands = [
+    bands = (
         _with_zero_point(band, given[str(band.name)]) if band.name in given else band for band in description.bands
-    ]
+    )
     return replace(description, bands=tuple(bands))
 
 
 def _with_zero_point(band: Band, value: Any) -> Band:
-    if value is not None:
-        try:
-            value = float(value)
-        except (TypeError, ValueError):
-            value = np.nan
-        if not np.isfinite(value):
-            raise OptionError(f"zero-point of {band.name}: expected a number, the AB magnitude of one data unit")
-    source, system = (None, None) if value is None else ("option", "AB")
-    return replace(band, zero_point=value, meta={**band.meta, "zero_point_source": source, "zero_point_system": system})
+    if value is None:
+        return replace(band, zero_point=None, meta={**band.meta, "zero_point_source": None, "zero_point_system": None})
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not np.isfinite(value):
+        raise OptionError(f"zero-point of {band.name}: expected a number, the AB magnitude of one data unit")
+    return replace(band, zero_point=value, meta={**band.meta, "zero_point_source": "option", "zero_point_system": "AB"})
 
 
 ACCEPTED = (
@@ -289,10 +280,10 @@ def open_image(
         if description is None:
             found = _named(_bands(source, files, ext=ext), bands, name_of(source))
             for role, option in (("rms", rms), ("weight", weight), ("mask", dq)):
-                known = [str(band.name) for band in found]
-                found = attach_planes(found, role, _planes_by_band(option, role, files, known))
+                if option is not None:
+                    found = attach_planes(found, role, _planes_of_option(option, role, files, found))
             if dq_bits is not None:
-                found = [with_bits(band, dq_bits) for band in found]
+                found = [_with_bits(band, dq_bits) for band in found]
             description = describe(found, name_of(source), files)
         if bands is not None:
             description = description.select(bands)
@@ -346,17 +337,12 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
         return bands_of_hdus([source], None, ext=[0], role=role)
     if isinstance(source, SkyImage):
         return bands_of_image(source)
-    if _is_nddata(source):
+    nddata = sys.modules.get("astropy.nddata")  # takes half a second to import: it is there if anyone has made one
+    if nddata is not None and isinstance(source, nddata.NDData):
         return bands_of_nddata(source, "the NDData")
     if hasattr(source, "__array__"):
         return bands_of_array(source, "the array", numbers_only=role != "mask")
     raise InputError(f"a {type(source).__name__} is not an image; expected {ACCEPTED}")
-
-
-def _is_nddata(source: Any) -> bool:
-    """True for NDData, whose module takes half a second to import: it is there if anyone has made one."""
-    module = sys.modules.get("astropy.nddata")
-    return module is not None and isinstance(source, module.NDData)
 
 
 def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str, known: Sequence[str] = ()) -> list[Band]:
@@ -376,17 +362,12 @@ def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str, kn
     return bands
 
 
-def _planes_by_band(
-    option: Any, role: str, files: OpenFiles, known: Sequence[str]
-) -> list[Band] | Literal[False] | None:
-    if option is None or option is False:
-        return option
-    if isinstance(option, str) and option.lower() == "none":
+def _planes_of_option(option: Any, role: str, files: OpenFiles, bands: list[Band]) -> list[Band] | Literal[False]:
+    if option is False or (isinstance(option, str) and option.lower() == "none"):
         return False
     if isinstance(option, Mapping):
-        return _bands_of_mapping(option, files, None, role, known)
-    found = _bands(option, files, role=role)
-    return [replace(band, meta={}) for band in found]
+        return _bands_of_mapping(option, files, None, role, [str(band.name) for band in bands])
+    return _bands(option, files, role=role)
 
 
 def _named(bands: list[Band], names: Sequence[str] | None, origin: str) -> list[Band]:

@@ -148,20 +148,13 @@ def _sky_ellipses(
 
 def _jacobian(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Degrees towards East and North for one pixel along x and y: shape ``(n, 2, 2)``."""
-    lon, lat = (np.radians(angle) for angle in _world(wcs, x, y))
-    zero = np.zeros_like(lon)
-    east = np.stack([-np.sin(lon), np.cos(lon), zero], axis=-1)
-    north = np.stack([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=-1)
-    columns = []
-    for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
-        step = _unit_vector(wcs, x + dx, y + dy) - _unit_vector(wcs, x - dx, y - dy)
-        columns.append(np.stack([(step * east).sum(axis=-1), (step * north).sum(axis=-1)], axis=-1) * _DEGREE)
-    return np.stack(columns, axis=-1)
 
+    def offsets(dx: float, dy: float) -> np.ndarray:
+        ahead = wcs.celestial.pixel_to_world(x + dx, y + dy).icrs
+        return np.stack([angle.deg for angle in here.spherical_offsets_to(ahead)], axis=-1)
 
-def _unit_vector(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    lon, lat = (np.radians(angle) for angle in _world(wcs, x, y))
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+    here = wcs.celestial.pixel_to_world(x, y).icrs
+    return np.stack([offsets(0.5, 0) - offsets(-0.5, 0), offsets(0, 0.5) - offsets(0, -0.5)], axis=-1)
 
 
 def _world(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

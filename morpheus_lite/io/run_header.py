@@ -41,7 +41,8 @@ def header_of_run(provenance: Mapping[str, Any]) -> fits.Header:
         keyword, length = _keyword(path)
         if keyword.removeprefix("HIERARCH ") in header:
             continue
-        text = _card_value(value, length)
+        is_plain = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+        text = value if is_plain else _printable("none" if value is None else str(value), length)
         comment = _printable(".".join(path), 24) if length > 20 and len(repr(text)) < 36 else ""
         header[keyword] = text, comment
     # An apostrophe before a slash is read back as the end of the text and the start of a comment.
@@ -93,14 +94,6 @@ def _keyword(path: tuple[str, ...]) -> tuple[str, int]:
 
 def _letters(text: str) -> str:
     return re.sub(r"[^A-Z0-9_-]", "_", text.upper()) or "_"
-
-
-def _card_value(value: Any, length: int) -> str | bool | int | float:
-    if isinstance(value, bool | int):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    return _printable("none" if value is None else str(value), length)
 
 
 def _printable(text: str, length: int) -> str:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from astropy.io import fits
 
-from morpheus_lite.core.labels import FilePixels
+from morpheus_lite.core.labels import FilePixels, write_at
 from morpheus_lite.core.windows import Window, row_blocks
 from morpheus_lite.errors import OptionError
 
@@ -54,7 +54,8 @@ class SectionWriter:
         end = len(blocks[0][1])
         starts: dict[str, tuple[np.dtype, int]] = {}
         for name, dtype, cards in planes:
-            text = _plane_header(name, dtype, shape, cards).tostring()
+            pixels = np.broadcast_to(np.zeros((1, 1), dtype), shape)
+            text = fits.ImageHDU(pixels, header=cards, name=name).header.tostring()
             blocks.append((end, text))
             stored, start = np.dtype(dtype).newbyteorder(">"), end + len(text)
             starts[name] = stored, start
@@ -63,8 +64,7 @@ class SectionWriter:
         try:
             _reserve(self._file, end)
             for start, text in blocks:
-                self._file.seek(start)
-                self._file.write(text.encode("ascii"))
+                write_at(self._file.fileno(), text.encode("ascii"), start)
         except BaseException:
             self._file.close()
             raise
@@ -118,13 +118,6 @@ class SectionWriter:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _plane_header(name: str, dtype: np.dtype, shape: tuple[int, int], cards: fits.Header) -> fits.Header:
-    """Header of an image HDU without its pixels."""
-    pixel = np.zeros((1, 1), np.dtype(dtype))
-    hdu = fits.ImageHDU(np.broadcast_to(pixel, shape), header=cards, name=name)
-    return hdu.header
 
 
 def _reserve(file: BinaryIO, length: int) -> None:

@@ -11,17 +11,20 @@ from astropy.table import Table
 
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.facts import FACTS
+from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
-from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.tables import read_parquet
+from morpheus_lite.io.fitsfile import Location, describe_hdus, find_hdu, is_image, open_fits, read_section
+from morpheus_lite.io.tables import TABLE_FORMATS, read_catalog
 
 ONE_BASED = ("xwin_image", "x_image", "ywin_image", "y_image")
 """SExtractor counts pixels from 1."""
 
-_FORMATS = {
-    ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".parquet": "parquet", ".cat": "ascii.sextractor",
-    ".fits": "fits", ".fit": "fits", ".ldac": "fits",
-}  # fmt: skip
+LABEL_HDUS = ("SEGMENTATION", "SEGMAP", "SEGM", "SEG", "LABELS")
+"""Names of HDUs that are taken for a segmentation map."""
+
+_FITS = (".fits", ".fit", ".ldac")
+_SUFFIXES = (*TABLE_FORMATS, ".cat", *_FITS[1:])
 
 
 def read_rows(source: Table | Mapping[str, Any] | np.ndarray | str | Path, name: str) -> Table:
@@ -32,31 +35,24 @@ def read_rows(source: Table | Mapping[str, Any] | np.ndarray | str | Path, name:
         return Table(source)
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise InputError(f"{path}: unknown kind of catalogue {suffix!r}; expected one of {', '.join(_FORMATS)}")
+    if suffix not in _SUFFIXES:
+        raise InputError(f"{path}: unknown kind of catalogue {suffix!r}; expected one of {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"{name}: there is no catalogue {path}")
-    try:
-        if suffix == ".parquet":
-            return read_parquet(path)
-        if _FORMATS[suffix] != "fits":
-            return Table.read(path, format=_FORMATS[suffix])
+    if suffix in _FITS:
         with open_hdus(path) as hdus:
-            return _first_table(hdus, path)
-    except InputError:
-        raise
-    # The readers raise dozens of types on broken files.
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as a catalogue ({_FORMATS[suffix]}): {error}") from error
-
-
-def _first_table(hdus: Sequence[Any], path: Path) -> Table:
-    tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)]
-    # FITS_LDAC keeps the image's header in a table of its own, before the sources.
-    tables = [hdu for hdu in tables if hdu.name != "LDAC_IMHEAD"]
-    if not tables:
-        raise InputError(f"{path} holds no table")
-    return Table.read(tables[0])
+            tables = [
+                hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)
+            ]
+            # FITS_LDAC keeps the image's header in a table of its own, before the sources.
+            tables = [hdu for hdu in tables if hdu.name != "LDAC_IMHEAD"]
+            if not tables:
+                raise InputError(f"{path} holds no table")
+            return Table.read(tables[0])
+    if suffix in TABLE_FORMATS:
+        return Table(read_catalog(path), copy=False)
+    with reading(path):
+        return Table.read(path, format="ascii.sextractor")
 
 
 @contextmanager
@@ -91,6 +87,78 @@ def label_plane(hdus: Sequence[Any], path: str | Path, names: Sequence[str]) -> 
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         raise InputError(f"{path}[{chosen[0].name}] is not a label map: it holds {labels.dtype} with fractions")
     return labels.astype(np.int64)
+
+
+def read_labels(source: str) -> np.ndarray:
+    """Read a segmentation map.
+
+    Parameters
+    ----------
+    source : str
+        FITS file, with ``[EXT]`` behind it where it is not clear which HDU: one named SEGMENTATION, SEGMAP or the
+        like is taken by itself, else the only image there is.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape ``(y, x)``, 0 is sky. Whole numbers that were stored as floats are taken as what they are.
+
+    Raises
+    ------
+    InputError
+        There is no such file or image, or it does not hold whole numbers in two dimensions.
+    """
+    plane = read_whole_numbers(source, LABEL_HDUS, "segmentation map")
+    return check_labels(plane, plane.shape)
+
+
+def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarray:
+    """Read a plane of whole numbers.
+
+    Parameters
+    ----------
+    source : str
+        FITS file, with ``[EXT]`` behind it where it is not clear which HDU.
+    names : sequence of str
+        An HDU named so, upper case, is taken by itself; else the only image there is.
+    what : str
+        What to call the plane in messages.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape ``(y, x)``.
+
+    Raises
+    ------
+    InputError
+        There is no such file or image, or it does not hold whole numbers in two dimensions.
+    """
+    location = Location.parse(source)
+    with reading(source), open_fits(location.path) as hdus:
+        images = [number for number, hdu in enumerate(hdus) if is_image(hdu)]
+        named = [number for number in images if hdus[number].name.upper() in names]
+        if location.ext is not None:
+            number = find_hdu(hdus, location.ext, location.path)
+        elif len(named or images) == 1:
+            number = (named or images)[0]
+        else:
+            raise InputError(
+                f"{source}: it is not clear which image is the {what}; say so, as in FILE[1]. It has\n"
+                f"{describe_hdus(hdus)}"
+            )
+        shape = hdus[number].shape
+        if len(shape) < 2 or any(length != 1 for length in shape[:-2]):
+            raise InputError(
+                f"{source}: the {what} has shape {shape}; expected two dimensions, (y, x), beside axes of length 1"
+            )
+        index = (0,) * (len(shape) - 2)
+        plane = np.asarray(read_section(hdus[number], index, Window(0, 0, *shape[-2:])))
+    if plane.dtype.kind == "f" and not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):
+        raise InputError(f"{source}: the {what} holds {plane.dtype} values that are not whole numbers")
+    if plane.dtype.kind in "fu" and (largest := np.abs(plane).max()) >= 2.0**63:
+        raise InputError(f"{source}: the {what} holds {largest}, which does not fit a whole number of 64 bits")
+    return plane.astype(np.int64)
 
 
 def find_column(table: Table, quantity: str, name: str, *, required: bool = True) -> np.ndarray | None:

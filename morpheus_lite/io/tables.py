@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,10 @@ def write_catalog(table: Table, path: str | Path, *, overwrite: bool = False) ->
     kind = catalog_format(path)
     plain_table = table.copy(copy_data=False)
     plain_table.meta = plain(table.meta)
-    writer = {"fits": _write_fits, "parquet": _write_parquet, "votable": _write_votable}.get(kind)
+    writers = {"fits": _write_fits, "parquet": _write_parquet, "votable": _write_votable}
     with atomic_write(path, overwrite=overwrite) as temporary:
-        if writer is not None:
-            writer(temporary, plain_table)
+        if kind in writers:
+            writers[kind](plain_table, temporary)
         else:
             plain_table.write(temporary, format=kind)
     return path
@@ -112,24 +113,17 @@ def read_catalog(path: str | Path) -> QTable:
     kind = catalog_format(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a catalogue")
-    readers = {"fits": _read_fits, "votable": _read_votable, "ascii.csv": _read_csv, "parquet": read_parquet}
-    reader = readers.get(kind)
+    readers = {"fits": _read_fits, "votable": _read_votable, "ascii.csv": _read_csv, "parquet": _read_parquet}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            table = Table.read(path, format=kind) if reader is None else reader(path)
-            return QTable(_tidy(_with_new_names(table)))
+        with warnings.catch_warnings(action="ignore", category=AstropyWarning):
+            table = readers.get(kind, partial(Table.read, format=kind))(path)
+            for old, new in _RENAMED.items():
+                if old in table.colnames and new not in table.colnames:
+                    table.rename_column(old, new)
+            return QTable(_tidy(table))
     # Each of the five readers has its own exceptions for a broken file.
     except Exception as error:
         raise InputError(f"{path} cannot be read as a catalogue ({kind}): {reason_of(error)}") from error
-
-
-def _with_new_names(table: Table) -> Table:
-    """A catalogue of 0.1 with the names that its columns have now."""
-    for old, new in _RENAMED.items():
-        if old in table.colnames and new not in table.colnames:
-            table.rename_column(old, new)
-    return table
 
 
 def _tidy(table: Table) -> Table:
@@ -144,7 +138,7 @@ def _tidy(table: Table) -> Table:
     return table
 
 
-def _write_fits(path: Path, table: Table) -> None:
+def _write_fits(table: Table, path: Path) -> None:
     run = header_of_run(table.meta)
     table.meta = {}
     for name in [column.info.name for column in table.itercols() if column.dtype.kind == "U"]:
@@ -159,13 +153,11 @@ def _write_fits(path: Path, table: Table) -> None:
     units = {column.name: column.unit for column in table.itercols() if _is_beyond_fits(column.unit)}
     for name in units:
         table[name].unit = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
+    with warnings.catch_warnings(action="ignore", category=AstropyWarning):
         hdu = fits.table_to_hdu(table, name="CATALOG")
-    for number, (name, short) in enumerate(zip(names, table.colnames, strict=True), 1):
-        if name != short:
+    for number, (name, column) in enumerate(zip(names, table.itercols(), strict=True), 1):
+        if name != column.info.name:
             hdu.header[f"TLONG{number}"] = _ascii(name)
-    for number, column in enumerate(table.itercols(), 1):
         if column.info.description:
             hdu.header[f"TCOMM{number}"] = _ascii(column.info.description)
         if ucd := (column.info.meta or {}).get("ucd"):
@@ -186,14 +178,10 @@ def _is_beyond_fits(unit: u.UnitBase | None) -> bool:
 
 def _cards_of_units(units: Mapping[str, u.UnitBase]) -> list[str]:
     """Units of columns in the comments of astropy, whose reader warns of a TUNIT that is not of the standard."""
-    columns = {
-        name: {
-            "__class__": "astropy.units.quantity.Quantity",
-            "unit": unit,
-            "value": serialize.SerializedColumn({"name": name}),
-        }
-        for name, unit in units.items()
-    }
+    kind, columns = "astropy.units.quantity.Quantity", {}
+    for name, unit in units.items():
+        value = serialize.SerializedColumn({"name": name})
+        columns[name] = {"__class__": kind, "unit": unit, "value": value}
     text = yaml.dump({"datatype": [], "meta": {"__serialized_columns__": columns}})
     cards = []
     for line in text.splitlines():
@@ -245,7 +233,7 @@ def _read_csv(path: Path) -> Table:
     return table
 
 
-def _write_parquet(path: Path, table: Table) -> None:
+def _write_parquet(table: Table, path: Path) -> None:
     """Write units, descriptions and metadata as astropy does, and to each field of Arrow too, for other readers."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -272,7 +260,7 @@ def _write_parquet(path: Path, table: Table) -> None:
         parquet.write_table(pa.table(arrays, schema=pa.schema(described, metadata=record)), file)
 
 
-def read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path) -> Table:
     """Read a Parquet file of any tool; units, descriptions and metadata as astropy stores them, or as pyarrow fields.
 
     Astropy's own reader needs pandas.
@@ -317,14 +305,13 @@ def _arrow_values(column: Any) -> np.ndarray:
     return values if absent is None else np.ma.array(values, mask=absent)
 
 
-def _write_votable(path: Path, table: Table) -> None:
+def _write_votable(table: Table, path: Path) -> None:
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import CooSys, Info
 
     record = header_of_run(table.meta)
     table.meta = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
+    with warnings.catch_warnings(action="ignore", category=AstropyWarning):
         document = from_table(table)
         resource = document.resources[0]
         resource.infos.append(Info(name=RECORD, value=record[RECORD]))

@@ -78,6 +78,11 @@ _COUNTED = (b"NAXIS", b"TFIELDS", b"ZNAXIS")
 
 _FORM = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])([LXBIJKAEDCM]?)")
 _BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
+_Settings = dict[str, tuple[int, Container[int]]]
+_RICE: _Settings = {"BLOCKSIZE": (32, range(1, 4097)), "BYTEPIX": (4, (1, 2, 4))}
+_SETTINGS: dict[Any, _Settings] = {"RICE_1": _RICE, "RICE_ONE": _RICE, "HCOMPRESS_1": {"SMOOTH": (0, (0, 1))}}
+"""Settings of compressions: their defaults, and the values that the C code survives."""
+
 _MOST_PER_BYTE = 8192
 """No algorithm makes more bytes of one: PLIO_1 writes 4,095 pixels of 4 bytes as two."""
 
@@ -239,7 +244,7 @@ def _check_cards(header: fits.Header, where: str) -> None:
         del header[number]
     if lost:
         names = ", ".join(dict.fromkeys(lost.values()))
-        warnings.warn(f"{where}: the card(s) {names} cannot be parsed and are left out", UserWarning, stacklevel=4)
+        warnings.warn(f"{where}: the card(s) {names} cannot be parsed and are left out", stacklevel=4)
 
 
 def _check_image(header: fits.Header, where: str) -> None:
@@ -349,11 +354,10 @@ def _check_tiles(
     if str(header.get("ZQUANTIZ")).startswith("SUBTRACTIVE"):
         whole(header, "ZDITHER0", where, least=1, most=10000)
     algorithm, settings = header.get("ZCMPTYPE"), dict(_settings(header))
-    if algorithm in ("RICE_1", "RICE_ONE"):
-        _check_setting("BLOCKSIZE", settings.get("BLOCKSIZE", 32), range(1, 4097), where)
-        _check_setting("BYTEPIX", settings.get("BYTEPIX", 4), (1, 2, 4), where)
-    elif algorithm == "HCOMPRESS_1":
-        _check_setting("SMOOTH", settings.get("SMOOTH", 0), (0, 1), where)
+    for name, (default, known) in _SETTINGS.get(algorithm, {}).items():
+        value = settings.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value not in known:
+            raise InputError(f"{where}: the setting {name} of the compression is {value!r}, which there is not")
     check = {"HCOMPRESS_1": _is_hcompress, "PLIO_1": _is_list}.get(algorithm)
     if check is None:
         return
@@ -370,11 +374,6 @@ def _settings(header: fits.Header) -> Iterator[tuple[str, Any]]:
         if f"ZNAME{number_}" not in header:
             return
         yield str(header[f"ZNAME{number_}"]).upper(), header.get(f"ZVAL{number_}")
-
-
-def _check_setting(name: str, value: Any, known: Container[int], where: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in known:
-        raise InputError(f"{where}: the setting {name} of the compression is {value!r}, which there is not")
 
 
 def _is_hcompress(begin: bytes, length: int, n_pixels: int) -> bool:

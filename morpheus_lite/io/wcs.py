@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from astropy.io import fits
@@ -67,8 +67,7 @@ def celestial_wcs(
     """
     try:
         header = _one_matrix(_without_stale_sip(_with_numbers(_first_two_axes(header)), origin), origin)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             check_wcs(header, hdus)
             wcs = WCS(header, fobj=hdus)
             if not wcs.has_celestial:
@@ -79,7 +78,7 @@ def celestial_wcs(
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
     if problem is not None:
-        warnings.warn(f"{origin}: the WCS is not usable and is left out ({problem})", UserWarning, stacklevel=2)
+        warnings.warn(f"{origin}: the WCS is not usable and is left out ({problem})", stacklevel=2)
         return None
     wcs.array_shape = shape
     _warn_of_lost_distortion(wcs, shape, origin)
@@ -93,6 +92,14 @@ def celestial_wcs(
     return wcs
 
 
+def _without(header: fits.Header, keywords: Iterable[str]) -> fits.Header:
+    """A copy of the header without some keywords."""
+    header = header.copy()
+    for keyword in keywords:
+        del header[keyword]
+    return header
+
+
 def _first_two_axes(header: fits.Header) -> fits.Header:
     """The header without its other axes: of a cube, the first two are the sky.
 
@@ -101,9 +108,7 @@ def _first_two_axes(header: fits.Header) -> fits.Header:
     others = [keyword for keyword in header if _OTHER_AXIS.match(keyword)]
     if not others and header.get("NAXIS", 2) == 2:
         return header
-    header = header.copy()
-    for keyword in others:
-        del header[keyword]
+    header = _without(header, others)
     header["NAXIS"] = 2
     return header
 
@@ -131,29 +136,23 @@ def _one_matrix(header: fits.Header, origin: str) -> fits.Header:
     cd, pc = ([header.get(f"{kind}{one}") for one in elements] for kind in ("CD", "PC"))
     if not any(cd) or all(one is None for one in pc):
         return header
-    old = header
-    header = header.copy()
-    for keyword in [keyword for keyword in header if _MATRIX.match(keyword)]:
-        del header[keyword]
     try:
         matrix = np.array([float(one or 0) for one in cd])
         rotation = [float(identity if one is None else one) for one, identity in zip(pc, (1, 0, 0, 1), strict=True)]
-        other = np.array(rotation) * np.repeat([float(old.get(f"CDELT{axis}", 1)) for axis in (1, 2)], 2)
+        other = np.array(rotation) * np.repeat([float(header.get(f"CDELT{axis}", 1)) for axis in (1, 2)], 2)
         same = np.abs(matrix - other).max() < 1e-3 * np.abs(matrix).max()
     except (TypeError, ValueError):
         same = False
     if not same:
         warnings.warn(
             f"{origin}: the header has both CDi_j and PCi_j, and they disagree; CDi_j is taken",
-            UserWarning,
             stacklevel=3,
         )
-    return header
+    return _without(header, [keyword for keyword in header if _MATRIX.match(keyword)])
 
 
 def _warn_of_lost_distortion(wcs: WCS, shape: tuple[int, int], origin: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         try:
             x, y = _corners_and_middle(shape)
             whole, carried = (one.pixel_to_world(x, y) for one in (wcs, WCS(header_of_wcs(wcs))))
@@ -168,7 +167,6 @@ def _warn_of_lost_distortion(wcs: WCS, shape: tuple[int, int], origin: str) -> N
         warnings.warn(
             f"{origin}: {what}, of up to {lost:.2f} px, cannot be written to a header: right ascension and "
             "declination in the catalogue are right, but the WCS of the maps lacks it",
-            UserWarning,
             stacklevel=3,
         )
 
@@ -208,16 +206,12 @@ def _without_stale_sip(header: fits.Header, origin: str) -> fits.Header:
     types = [str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)]
     if "A_ORDER" not in header or any(kind.endswith("-SIP") for kind in types):
         return header
-    header = header.copy()
-    for keyword in [keyword for keyword in header if _SIP.match(keyword)]:
-        del header[keyword]
     warnings.warn(
         f"{origin}: the header has SIP distortion but CTYPE is {types[0]}; the distortion is taken to be left over "
         "from before resampling, and is ignored",
-        UserWarning,
         stacklevel=3,
     )
-    return header
+    return _without(header, [keyword for keyword in header if _SIP.match(keyword)])
 
 
 def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: Sequence[str]) -> None:
@@ -267,6 +261,5 @@ def _corners_and_middle(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]
 
 def header_of_wcs(wcs: WCS) -> fits.Header:
     """Keywords of a WCS, with its SIP or TPV distortion."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return wcs.to_header(relax=True)

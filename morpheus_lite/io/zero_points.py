@@ -251,7 +251,7 @@ def _magnitude(jansky: float) -> float:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=4)
+    warnings.warn(text, stacklevel=4)
 
 
 def _positive(header: Mapping[str, Any], keyword: str) -> float | None:

@@ -10,7 +10,7 @@ from morpheus_lite.catalog import measure, sextractor_columns
 from morpheus_lite.config.classify import CatalogOptions
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import read_image, read_maps, write_catalog
-from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.io.source_tables import read_labels
 from morpheus_lite.io.wcs import check_alignment
 from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.atomic import check_writable

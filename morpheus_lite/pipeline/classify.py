@@ -13,7 +13,7 @@ from astropy.table import QTable
 
 from morpheus_lite.catalog.measurement import measure_labels
 from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions
-from morpheus_lite.config.measure import MeasureOptions, check_background
+from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore, ScratchFile
@@ -26,22 +26,17 @@ from morpheus_lite.io.maps import MapFile, MemoryMaps, export_maps
 from morpheus_lite.models.registry import Model, load_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.overview import SubtractedImage, measure_image
-from morpheus_lite.pipeline.picture import PictureBlocks, PicturedImage, PicturedMaps
 from morpheus_lite.pipeline.plan import (
     KIND_OF,
     SourceOptions,
     block_side_in,
     chosen_model,
     kinds_of,
-    measure_chosen_background,
-    noise_record,
-    outside_domain,
     plan_run,
     read_psf_files,
-    run_record,
     source_options,
 )
-from morpheus_lite.pipeline.products import product_paths, write_products
+from morpheus_lite.pipeline.products import PictureBlocks, PicturedImage, PicturedMaps, product_paths, write_products
 from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.resources import (
     Progress,
@@ -127,23 +122,18 @@ def classify(
     >>> result.probability.shape
     (48, 48, 5)
     """
-    check_background(background)
-    image = image if isinstance(image, SkyImage) else read_image(image)
-    source = open_image(image)
+    measuring = MeasureOptions(background=background, psf=psf)
     options = ClassifyOptions(
-        stride=stride,
-        edges=edges,
-        batch_size=batch_size,
-        uncertainty=uncertainty,
-        measuring=MeasureOptions(background=background, psf=psf),
+        stride=stride, edges=edges, batch_size=batch_size, uncertainty=uncertainty, measuring=measuring
     )
-    options = read_psf_files(options)
+    image = image if isinstance(image, SkyImage) else read_image(image)
+    source, options = open_image(image), read_psf_files(options)
     if isinstance(model, str | Path):
         model = load_model(chosen_model(model, image))
     plan = plan_run(source, model, options, workers=workers)
     record = plan.record if background is None else {**plan.record, "background": background}
-    noise = measure_chosen_background(plan.image, options, workers=workers) if plan.inferer.needs_noise else None
-    record |= noise_record(plan.image, model, noise, outside_domain(plan.image, model, noise, options))
+    noise = plan.measure_noise(workers=workers)
+    record |= plan.noise_record(noise, plan.outside_domain(noise))
     kinds = kinds_of(plan.inferer.kinds, noise)
     maps = MemoryMaps(image.shape, kinds, wcs=image.wcs, provenance=record)
     with shown_progress(progress, image.title) as advance:
@@ -262,10 +252,11 @@ def classify_file(
         with clock("noise"):
             blocks = PictureBlocks(image.shape) if "picture" in paths else None
             seen = PicturedImage(image, blocks)
-            noise = measure_chosen_background(image, options, seen=seen) if plan.inferer.needs_noise else None
-            outside = outside_domain(image, model, noise, options)
-            record = {**plan.record, **run_record(image, options), **noise_record(image, model, noise, outside)}
-            place = _place_of_maps(temporary, options)
+            noise = plan.measure_noise(seen=seen)
+            record = plan.run_record(noise, plan.outside_domain(noise))
+            # The maps are made in the product itself, unless that holds less, or is compressed.
+            is_product = "maps" in temporary and not options.compress and options.planes is None
+            place = temporary["maps"] if is_product else folder / "maps"
             kinds = kinds_of(plan.kinds, noise)
             # Maps of large objects are written over others: they are drawn from the file.
             drawn = None if "large_object" in kinds else blocks
@@ -424,12 +415,6 @@ def _maps_kept(maps: MapFile, paths: Mapping[str, Path], folder: Path, options: 
                 aside.replace(path)
                 log.error("%s: the class maps are kept, without labels; what failed is the catalogue: %s", path, error)
         raise
-
-
-def _place_of_maps(paths: dict[str, Path], options: ClassifyOptions) -> Path:
-    """The file that the maps are made in: the product itself, unless that holds less, or is compressed."""
-    path = next(iter(paths.values())).with_name("maps")
-    return path if options.compress or options.planes is not None else paths.get("maps", path)
 
 
 class Clock:

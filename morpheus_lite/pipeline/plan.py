@@ -48,6 +48,10 @@ class Plan:
     ----------
     image : ImageSource
         The image; its bands have the names of the model's where they had none.
+    model : Model
+        The model.
+    options : ClassifyOptions
+        How it is applied.
     inferer : Inferer
         The model, and how it works on the image.
     memory : int
@@ -57,6 +61,8 @@ class Plan:
     """
 
     image: ImageSource
+    model: Model
+    options: ClassifyOptions
     inferer: Inferer
     memory: int
     record: dict[str, Any]
@@ -65,6 +71,65 @@ class Plan:
     def kinds(self) -> tuple[str, ...]:
         """Planes of the maps."""
         return (*self.inferer.kinds, "segmentation")
+
+    def measure_noise(self, *, seen: ImageReader | None = None, workers: int | None = None) -> BackgroundMesh | None:
+        """Noise and PSF of the whole image, on the background of the options; None where the model needs none.
+
+        Parameters
+        ----------
+        seen : ImageReader, optional
+            The same image, of which each pixel is to be read just once.
+        workers : int, optional
+            Threads.
+        """
+        if not self.inferer.needs_noise:
+            return None
+        background = self.options.measuring.background_of(by_votes=False)
+        return measure_image(
+            self.image,
+            background="mesh" if background is None else background,
+            given=self.options.measuring.given_psfs(self.image.bands, self.image.pixel_scale),
+            seen=seen,
+            workers=workers,
+        )
+
+    def outside_domain(self, noise: BackgroundMesh | None) -> list[str]:
+        """List, and log, how the image, as the network sees it, differs by far from what it was trained on."""
+        ranges = self.model.settings.get("domain", {})
+        if not ranges or noise is None or not self.options.domain_check:
+            return []
+        check = check_domain(self.image, self.model.bands, noise, ranges)
+        for sentence in check.outside:
+            log.warning("%s: %s", self.image.name, sentence)
+        for sentence in check.notes:
+            log.info("%s (no reason for distrust): %s", self.image.name, sentence)
+        return list(check.outside)
+
+    def noise_record(self, noise: BackgroundMesh | None, outside: Sequence[str] = ()) -> dict[str, Any]:
+        """Record of the PSFs, how the image was binned for the network on their account, and how it is unlike others.
+
+        ``outside`` is what `outside_domain` found.
+        """
+        if noise is None:
+            return {}
+        psfs = dict(zip(self.image.bands, noise.psf, strict=True))
+        seen = {band: psf for band, psf in psfs.items() if not self.model.bands or band in self.model.bands}
+        factor, winged = canonical_factor(seen.values()), [band for band, psf in seen.items() if has_wings(psf)]
+        record: dict[str, Any] = {"psf": {band: psf.record() for band, psf in psfs.items()}}
+        record |= {"binning": factor} if factor > 1 else {}
+        record |= {"wings_removed": winged} if winged else {}
+        record |= {"domain": list(outside)} if outside else {}
+        return record if noise.large is None else {**record, "large_objects": noise.large.record()}
+
+    def run_record(self, noise: BackgroundMesh | None, outside: Sequence[str]) -> dict[str, Any]:
+        """Record of a run in every product."""
+        image, options = self.image, self.options
+        parts = {"measuring": chosen(options.measuring), "deblending": chosen(options.deblending)}
+        record = {**self.record, "version": __version__, "image": image.name, "bands": ",".join(image.bands)}
+        record["options"] = {**plain_values(options, without=("none", "files")), **parts}
+        if options.measuring.background is not None:
+            record["background"] = options.measuring.background
+        return {**record, **self.noise_record(noise, outside)}
 
 
 def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, workers: int | None = None) -> Plan:
@@ -100,7 +165,7 @@ def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, work
     record |= {"detection": detection} if detection else {}
     if CALIBRATION_KEY in model.settings:
         record[CALIBRATION_KEY] = SourceCalibration.from_dict(model.settings[CALIBRATION_KEY]).record()
-    return Plan(image, inferer, left, record)
+    return Plan(image, model, options, inferer, left, record)
 
 
 def chosen_model(model: str | Path, image: SkyImage | ImageSource) -> str | Path:
@@ -113,78 +178,9 @@ def named_bands(image: ImageSource, bands: tuple[str, ...]) -> ImageSource:
     return image.select(bands) if bands and not image.has_band_names else image
 
 
-def outside_domain(
-    image: ImageSource, model: Model, noise: BackgroundMesh | None, options: ClassifyOptions
-) -> list[str]:
-    """List, and log, how an image, as a network sees it, differs by far from what it was trained on, in sentences."""
-    ranges = model.settings.get("domain", {})
-    if not ranges or noise is None or not options.domain_check:
-        return []
-    check = check_domain(image, model.bands, noise, ranges)
-    for sentence in check.outside:
-        log.warning("%s: %s", image.name, sentence)
-    for sentence in check.notes:
-        log.info("%s (no reason for distrust): %s", image.name, sentence)
-    return list(check.outside)
-
-
-def measure_chosen_background(
-    image: ImageSource, options: ClassifyOptions, *, seen: ImageReader | None = None, workers: int | None = None
-) -> BackgroundMesh:
-    """Noise and PSF of a whole image, on the background that the options say.
-
-    Parameters
-    ----------
-    image : ImageSource
-        The image.
-    options : ClassifyOptions
-        With the background, and PSFs that are given.
-    seen : ImageReader, optional
-        The same image, of which each pixel is to be read just once.
-    workers : int, optional
-        Threads.
-    """
-    background = options.measuring.background_of(by_votes=False)
-    return measure_image(
-        image,
-        background="mesh" if background is None else background,
-        given=options.measuring.given_psfs(image.bands, image.pixel_scale),
-        seen=seen,
-        workers=workers,
-    )
-
-
 def kinds_of(kinds: tuple[str, ...], noise: BackgroundMesh | None) -> tuple[str, ...]:
     """Planes of the maps of an image with this noise: where it has large objects, also which of them a pixel is of."""
     return kinds if noise is None or noise.large is None else (*kinds, "large_object")
-
-
-def noise_record(
-    image: ImageSource, model: Model, noise: BackgroundMesh | None, outside: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Record of the PSFs of an image, how it was binned for the network on their account, and how it is unlike others.
-
-    ``outside`` is what `outside_domain` found.
-    """
-    if noise is None:
-        return {}
-    psfs = dict(zip(image.bands, noise.psf, strict=True))
-    seen = {band: psf for band, psf in psfs.items() if not model.bands or band in model.bands}
-    factor, winged = canonical_factor(seen.values()), [band for band, psf in seen.items() if has_wings(psf)]
-    record: dict[str, Any] = {"psf": {band: psf.record() for band, psf in psfs.items()}}
-    record |= {"binning": factor} if factor > 1 else {}
-    record |= {"wings_removed": winged} if winged else {}
-    record |= {"domain": list(outside)} if outside else {}
-    return record if noise.large is None else {**record, "large_objects": noise.large.record()}
-
-
-def run_record(image: ImageSource, options: ClassifyOptions) -> dict[str, Any]:
-    """Record of a run in every product, beside what the engine recorded of the model."""
-    parts = {"measuring": chosen(options.measuring), "deblending": chosen(options.deblending)}
-    values = {**plain_values(options, without=("none", "files")), **parts}
-    record = {"version": __version__, "image": image.name, "bands": ",".join(image.bands), "options": values}
-    background = options.measuring.background
-    return record if background is None else {**record, "background": background}
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,20 +248,13 @@ def source_options(
     """
     measuring = options.measuring
     measuring.check_image(image.name, image.bands, image.pixel_scale)
-    if options.detection_band is not None and canonical_band(options.detection_band, image.bands) not in image.bands:
-        raise InputError(
-            f"{image.name} has no detection band {canonical_band(options.detection_band)}: it has "
-            f"{', '.join(image.bands)}"
-        )
+    band = options.detection_band
+    if band is not None and canonical_band(band, image.bands) not in image.bands:
+        raise InputError(f"{image.name} has no detection band {canonical_band(band)}: it has {', '.join(image.bands)}")
     method = options.segmentation or ("paper" if "vote" in kinds else "probability")
     calibration_of(settings, KIND_OF[method], measuring.class_prior)
-    return SourceOptions(
-        method,
-        DetectionOptions(**{**settings.get("detection", {}), **options.detection}),
-        options.deblending,
-        measuring,
-        options.detection_band,
-    )
+    detection = DetectionOptions(**{**settings.get("detection", {}), **options.detection})
+    return SourceOptions(method, detection, options.deblending, measuring, band)
 
 
 def block_side_in(image: ImageReader, maps: MapStore, memory: int | None, workers: int = 1) -> int:
@@ -320,6 +309,5 @@ def _read(given: str | float) -> str | float:
         psf = psf_of_star(image.data[..., 0])
     except InputError as error:
         raise InputError(f"{given}: {error}") from error
-    scale = image.pixel_scale
-    width = f"{psf.fwhm:.4g}px" if scale is None else f"{psf.fwhm * scale:.4g}arcsec"
+    width = f"{psf.fwhm:.4g}px" if image.pixel_scale is None else f"{psf.fwhm * image.pixel_scale:.4g}arcsec"
     return f"{width},{psf.beta:.4g}"

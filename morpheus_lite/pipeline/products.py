@@ -1,20 +1,325 @@
-"""The products of one image: their names, and their writing from an image and class maps that are read by section."""
+"""The products of one image: their names, and their writing from an image and class maps that are read by section.
+
+Pictures are drawn from block means, which are read or gathered while the image is classified, and from close-ups.
+"""
 
 import math
 import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy.table import QTable
+from astropy.wcs import WCS
 
 from morpheus_lite.catalog import sextractor_columns
 from morpheus_lite.config.classify import ClassifyOptions
-from morpheus_lite.core.protocols import MapStore
+from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.image import ImageView, SkyImage
+from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.windows import Window, row_blocks
 from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.maps import export_maps
-from morpheus_lite.pipeline.picture import PictureBlocks, close_ups, overview
+from morpheus_lite.io.maps import MapFile, export_maps
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """An image and what was found in it, reduced to what can be drawn.
+
+    Parameters
+    ----------
+    image : SkyImage
+        Means over blocks of ``step`` x ``step`` pixels.
+    classification : Classification
+        The same of the class maps.
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``: the label in the middle of each block.
+    table : astropy.table.QTable
+        The catalogue, with positions and lengths in blocks.
+    step : int
+        1 where nothing was reduced.
+    """
+
+    image: SkyImage
+    classification: Classification
+    labels: np.ndarray
+    table: QTable
+    step: int
+
+
+def overview(source: ImageSource, maps: MapStore, table: QTable, max_pixels: int) -> Overview:
+    """Image, class maps, labels and catalogue, reduced to at most ``max_pixels`` pixels, a band of rows at a time."""
+    step = math.ceil(math.sqrt(math.prod(source.shape) / max_pixels))
+    if step <= 1:
+        return Overview(source.read(), maps.read(), maps.read_plane("SEGMENTATION"), table, 1)
+    return PictureBlocks(source.shape, step, ("probability", "vote", "variance")).drawn(source, maps, table)
+
+
+@dataclass(frozen=True, eq=False)
+class CloseUps:
+    """The surroundings of some sources at full resolution, one below the other in one image.
+
+    Parameters
+    ----------
+    image : SkyImage
+        Squares of pixels; invalid where they reach beyond the image.
+    labels : numpy.ndarray
+        int32, shape ``(y, x)``: the label map of the same pixels.
+    table : astropy.table.QTable
+        The rows of these sources, with positions in the squares.
+    """
+
+    image: SkyImage
+    labels: np.ndarray
+    table: QTable
+
+
+def close_ups(
+    source: ImageSource, maps: MapStore, table: QTable, rows: Sequence[int] | np.ndarray, side: int
+) -> CloseUps:
+    """Squares of ``side`` pixels around the sources in some rows of a catalogue, and none but them in memory."""
+    table = table[np.asarray(rows, dtype=int)].copy(copy_data=True)
+    height = side * max(len(table), 1)
+    pixel = source.read(Window(0, 0, 1, 1))
+    data = np.zeros((height, side, source.n_bands), pixel.data.dtype)
+    valid, labels = np.zeros(data.shape, bool), np.zeros((height, side), np.int32)
+    for k in range(len(table)):
+        top, left = (round(_plain(table[name][k])) - side // 2 for name in ("y_centroid", "x_centroid"))
+        bottom, right = min(top + side, source.shape[0]), min(left + side, source.shape[1])
+        window = Window(max(top, 0), max(left, 0), bottom - max(top, 0), right - max(left, 0))
+        place = Window(k * side + window.y - top, window.x - left, *window.shape)
+        seen = source.read(window)
+        data[place.slices], valid[place.slices] = seen.data, seen.valid
+        labels[place.slices] = maps.read_plane("SEGMENTATION", window)
+        for name, start in (("y_centroid", top - k * side), ("x_centroid", left)):
+            table[name][k] -= start * (getattr(table[name], "unit", None) or 1)
+    return CloseUps(replace(pixel, data=data, valid=valid, rms=None, wcs=None), labels, table)
+
+
+def _plain(value: Any) -> float:
+    return float(getattr(value, "value", value))
+
+
+def middles(length: int, step: int) -> np.ndarray:
+    """The pixels in the middle of the blocks along one axis."""
+    return np.minimum(np.arange(0, length, step) + step // 2, length - 1)
+
+
+_POSITIONS = ("x_centroid", "y_centroid")
+_LENGTHS = ("semimajor_axis", "semiminor_axis")
+
+
+def reduced(table: QTable, step: int) -> QTable:
+    """The catalogue with positions and lengths in blocks, as far as pictures use them."""
+    table = table.copy(copy_data=True)
+    for name in (*_POSITIONS, *_LENGTHS):
+        if name in table.colnames:
+            middle = (step - 1) / 2 if name in _POSITIONS else 0.0
+            table[name] = (table[name] - middle * (getattr(table[name], "unit", None) or 1)) / step
+    return table
+
+
+_MOST_ROWS = 2000
+_MOST_COLUMNS = 1280
+"""Blocks along an image that a picture shows: once to twice as many as it has dots there."""
+
+
+def picture_step(shape: tuple[int, int]) -> int:
+    """Side in pixels of the blocks that a picture of an image is drawn from: a power of two.
+
+    Examples
+    --------
+    >>> picture_step((1000, 1000)), picture_step((4096, 4096)), picture_step((500, 4000))
+    (1, 4, 2)
+    """
+    height, width = shape
+    # Panels of wide images lie one above the other, and each is as wide as the picture.
+    n_columns = _MOST_ROWS if width > 1.8 * height else _MOST_COLUMNS
+    return 1 << max(math.ceil(math.log2(max(height / _MOST_ROWS, width / n_columns))), 0)
+
+
+class PictureBlocks:
+    """Means over blocks of an image and its class maps, and the labels in the middle of the blocks.
+
+    Windows may be added from several threads, in any order. As blocks are a power of two pixels wide, tiles are whole
+    blocks, and the sums do not depend on the order.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image.
+    step : int, optional
+        Side of a block in pixels; what `picture_step` says if not given.
+    planes : sequence of str, optional
+        Class maps to keep of those that there are; the rank votes, or else the mean probabilities, if not given.
+    """
+
+    def __init__(self, shape: tuple[int, int], step: int | None = None, planes: Sequence[str] = ()) -> None:
+        self.shape, self.step, self.planes = shape, step or picture_step(shape), planes
+        self._lock = threading.Lock()
+        self._planes: dict[str, dict[str, np.ndarray]] = {}
+        self._n_seen: Counter[str] = Counter()
+        self._image: SkyImage | None = None
+
+    def add_image(self, window: Window, image: SkyImage) -> None:
+        """Add a window of the image."""
+        self._image = self._image or image
+        self._add("image", window, light=np.where(image.valid, image.data, np.float32(0)), valid=image.valid)
+
+    def add_maps(self, window: Window, maps: Classification) -> None:
+        """Add a window of the class maps."""
+        classified = maps.classified
+        names = self.planes or ["probability" if maps.vote is None else "vote"]
+        planes = {name: plane for name in names if (plane := getattr(maps, name)) is not None}
+        shown = {name: np.where(classified[:, :, None], plane, np.float32(0)) for name, plane in planes.items()}
+        self._add("maps", window, classified=classified, **shown)
+
+    def add_labels(self, window: Window, labels: np.ndarray) -> None:
+        """Add a window of the label map."""
+        with self._lock:
+            plane = self._plane("labels", "labels", labels)
+            rows, columns = (
+                middles(length, self.step) - first
+                for length, first in zip(self.shape, (window.y, window.x), strict=True)
+            )
+            inside = [(place >= 0) & (place < side) for place, side in zip((rows, columns), window.shape, strict=True)]
+            plane[np.ix_(*inside)] = labels[np.ix_(rows[inside[0]], columns[inside[1]])]
+            self._n_seen["labels"] += math.prod(window.shape)
+
+    def drawn(self, image: ImageReader, maps: MapStore, table: QTable) -> Overview:
+        """Planes that the picture is drawn from; those that were not added are read."""
+        self._read_missing(image, maps)
+        head = self._image
+        assert head is not None
+        wcs = None if image.wcs is None else image.wcs.slice((slice(None, None, self.step),) * 2)
+        light, n_valid = self._planes["image"]["light"], self._planes["image"]["valid"]
+        seen = replace(head, data=light / np.maximum(n_valid, 1), valid=n_valid > 0, rms=None, wcs=wcs)
+        counts = self._planes["maps"]
+        n_classified = counts["classified"]
+        with np.errstate(invalid="ignore"):
+            means = {name: counts[name] / n_classified[:, :, None] for name in counts if name != "classified"}
+        known = n_classified > 0
+        mean = means.pop("probability", means.get("vote"))
+        planes = {"mean": mean, "coverage": known.astype(np.int32), **means}
+        classes = Classification.of_planes(planes, wcs=wcs, provenance=maps.provenance)
+        return Overview(seen, classes, self._planes["labels"]["labels"], reduced(table, self.step), self.step)
+
+    def _add(self, kind: str, window: Window, **planes: np.ndarray) -> None:
+        first = window.y // self.step, window.x // self.step
+        sums = {name: _block_sums(plane, (window.y, window.x), self.step) for name, plane in planes.items()}
+        with self._lock:
+            for name, part in sums.items():
+                whole = self._plane(kind, name, part)
+                whole[first[0] : first[0] + part.shape[0], first[1] : first[1] + part.shape[1]] += part
+            self._n_seen[kind] += math.prod(window.shape)
+
+    def _plane(self, kind: str, name: str, like: np.ndarray) -> np.ndarray:
+        """The sums of one name, which are made when the first come."""
+        planes = self._planes.setdefault(kind, {})
+        if name not in planes:
+            blocks = [-(-length // self.step) for length in self.shape]
+            planes[name] = np.zeros((*blocks, *like.shape[2:]), like.dtype)
+        return planes[name]
+
+    def _read_missing(self, image: ImageReader, maps: MapStore) -> None:
+        missing = [kind for kind in ("image", "maps", "labels") if self._n_seen[kind] != math.prod(self.shape)]
+        for kind in missing:
+            self._planes.pop(kind, None)
+            self._n_seen[kind] = 0
+        for window in row_blocks(self.shape, self.step * max(1, 256 // self.step)) if missing else ():
+            if "image" in missing:
+                self.add_image(window, image.read(window))
+            if "maps" in missing:
+                wanted = ("mean", "vote", "coverage", "flags", *self.planes)
+                shown = tuple(kind for kind in maps.kinds if kind in wanted)
+                self.add_maps(window, maps.read(window, shown))
+            if "labels" in missing:
+                self.add_labels(window, maps.read_plane("SEGMENTATION", window))
+
+
+@dataclass(frozen=True, eq=False)
+class PicturedImage(ImageView):
+    """An image each of whose pixels is read once, seen by the blocks of a picture as it is read.
+
+    Parameters
+    ----------
+    image : ImageReader
+        The image.
+    blocks : PictureBlocks or None
+        What sees it; None where there is no picture.
+    """
+
+    blocks: PictureBlocks | None
+
+    def read(self, window: Window, /) -> SkyImage:
+        """The pixels of a window."""
+        seen = self.image.read(window)
+        if self.blocks is not None:
+            self.blocks.add_image(window, seen)
+        return seen
+
+
+class PicturedMaps(MapFile):
+    """Class maps in a file, seen by the blocks of a picture as they are written.
+
+    Parameters
+    ----------
+    path, shape, kinds, wcs, provenance
+        As in `~morpheus_lite.io.maps.MapFile`.
+    blocks : PictureBlocks or None
+        What sees them; None where there is no picture.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        kinds: Sequence[str],
+        *,
+        wcs: WCS | None,
+        provenance: Mapping[str, Any],
+        blocks: PictureBlocks | None,
+    ) -> None:
+        super().__init__(path, shape, kinds, wcs=wcs, provenance=provenance)
+        self._blocks = blocks
+
+    def write(self, window: Window, classification: Classification) -> None:
+        """Write the maps of a window."""
+        super().write(window, classification)
+        if self._blocks is not None:
+            self._blocks.add_maps(window, classification)
+
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
+        """Write a window of one plane, by the name of its HDU."""
+        super().write_plane(name, pixels, window)
+        if self._blocks is not None and name == "SEGMENTATION":
+            self._blocks.add_labels(window or Window(0, 0, *self.shape), pixels)
+
+
+def _block_sums(plane: np.ndarray, first: tuple[int, int], step: int) -> np.ndarray:
+    """Sums over blocks of a plane ``(y, x, ...)`` that begins at a pixel of the image: float32, or int32 of bool.
+
+    One row and column of all blocks at a time is several times as fast as `numpy.add.reduceat`.
+    """
+    for axis in (0, 1):
+        plane = np.moveaxis(plane, axis, 0)
+        before = first[axis] % step
+        total = np.zeros(
+            (-(-(before + len(plane)) // step), *plane.shape[1:]), np.int32 if plane.dtype == bool else plane.dtype
+        )
+        for k in range(step):
+            part = plane[(k - before) % step :: step]
+            skipped = int(k < before)
+            total[skipped : skipped + len(part)] += part
+        plane = np.moveaxis(total, 0, axis)
+    return plane
+
 
 MAX_DRAWN = 2048**2
 """Images of more pixels are drawn from block means, which keeps the memory of a run apart from the image's size."""
@@ -24,7 +329,6 @@ N_STAMPS = 32
 
 BYTES_DRAWN = 160
 """Bytes of memory a pixel that a report takes, about."""
-
 
 LONGEST_PRODUCT_NAME = 200
 """Bytes of the first part of a product's name; file systems allow 255 for the whole."""

@@ -101,17 +101,10 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     check_writable([path], overwrite)
     temporary = temporary_path(path)
     try:
-        yield temporary
-        if not overwrite and os.path.lexists(path):
-            raise OutputError(f"{path} has appeared while it was being written; it is left as it is")
-        temporary.replace(path)
-    except MorpheusError:
-        raise
-    except Exception as error:
-        reason = write_failure(error)
-        if reason is None:
-            raise
-        raise OutputError(f"{path} cannot be written: {reason}") from error
+        with _explained(f"{path} cannot be written"):
+            yield temporary
+            _check_absent([path], overwrite)
+            temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -144,24 +137,35 @@ def atomic_directory(paths: Iterable[str | Path], *, overwrite: bool = False) ->
     directory = wanted[0].parent
     temporary = temporary_path(directory / "products")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        appeared = [str(path) for path in wanted if not overwrite and os.path.lexists(path)]
-        if appeared:
-            raise OutputError(f"{', '.join(appeared)} appeared while the products were made, and is left as it is")
-        for path in wanted:
-            (temporary / path.name).replace(path)
+        with _explained(f"the products cannot be written in {directory}"):
+            temporary.mkdir(parents=True)
+            yield temporary
+            _check_absent(wanted, overwrite)
+            for path in wanted:
+                (temporary / path.name).replace(path)
     except OutputError as error:
         raise OutputError(str(error).replace(str(temporary), str(directory))) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Make errors of the disk `OutputError`."""
+    try:
+        yield
     except MorpheusError:
         raise
     except Exception as error:
-        reason = write_failure(error)
-        if reason is None:
+        if (reason := write_failure(error)) is None:
             raise
-        raise OutputError(f"the products cannot be written in {directory}: {reason}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise OutputError(f"{what}: {reason}") from error
+
+
+def _check_absent(paths: Iterable[Path], overwrite: bool) -> None:
+    appeared = [str(path) for path in paths if not overwrite and os.path.lexists(path)]
+    if appeared:
+        raise OutputError(f"{', '.join(appeared)} has appeared while it was being made; what is there is left as it is")
 
 
 def temporary_path(path: Path) -> Path:

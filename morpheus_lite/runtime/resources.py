@@ -8,10 +8,9 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import psutil
@@ -112,23 +111,17 @@ def run_each(
     items : iterable
         The items, taken in their order.
     threads : int
-        How many at a time. No further item is taken before one is done.
+        How many at a time.
     progress : callable, optional
         Called in this thread with (items done, items in all).
     """
-    items = list(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="morpheus") as pool:
-        waiting: set[Future] = set()
-        following, done = iter(items), 0
+        futures = [pool.submit(work, item) for item in items]
         try:
-            while done < len(items):
-                waiting.update(pool.submit(work, item) for item in islice(following, threads - len(waiting)))
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    done += 1
-                    if progress:
-                        progress(done, len(items))
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                if progress:
+                    progress(done, len(futures))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -180,16 +173,15 @@ def parallel_map(
     if not isinstance(workers, int):
         yield from workers.map(function, items)
         return
-    if workers < 2 or len(items) < 2 or not _can_fork():
+    can_fork = sys.platform == "linux" and not multiprocessing.current_process().daemon
+    if workers < 2 or len(items) < 2 or not can_fork:
         yield from map(function, items)
         return
     done = 0
     context = multiprocessing.get_context("fork")
     try:
         with ProcessPoolExecutor(min(workers, len(items)), context, _begin, (function,)) as pool:
-            with warnings.catch_warnings():
-                # Python warns of every fork beside threads.
-                warnings.simplefilter("ignore", DeprecationWarning)
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of forks beside threads
                 results = pool.map(_call, items)
             for result in results:
                 yield result
@@ -197,10 +189,6 @@ def parallel_map(
     except BrokenProcessPool:
         log.warning("a worker process died; the rest is done in this one")
         yield from map(function, items[done:])
-
-
-def _can_fork() -> bool:
-    return sys.platform == "linux" and not multiprocessing.current_process().daemon
 
 
 def _begin(function: Callable[[Any], Any]) -> None:

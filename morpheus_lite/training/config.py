@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite.config.schema import check, documented, from_table, option
-from morpheus_lite.core.corrections import Corrections, digest_labels
 from morpheus_lite.errors import ModelError, MorpheusError, OptionError, reading
-from morpheus_lite.io.corrections import read_corrections
-from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.io.corrections import Corrections, digest_labels, read_corrections
+from morpheus_lite.io.source_tables import read_labels
 from morpheus_lite.io.untrusted import read_toml
 from morpheus_lite.models.losses import LOSSES
 from morpheus_lite.models.network_config import OnePassConfig

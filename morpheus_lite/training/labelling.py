@@ -14,8 +14,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.io.corrections import read_corrections
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import read_maps
-from morpheus_lite.io.segmentation_map import read_labels, read_whole_numbers
-from morpheus_lite.io.source_tables import class_shares, find_column, read_rows
+from morpheus_lite.io.source_tables import class_shares, find_column, read_labels, read_rows, read_whole_numbers
 from morpheus_lite.training.image_config import ImageConfig
 
 log = logging.getLogger(__name__)

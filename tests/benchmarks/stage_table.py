@@ -26,8 +26,8 @@ from typing import Any  # noqa: E402
 STAGES = {
     "reading": ("morpheus_lite.pipeline.classify.open_image",),
     "model": ("morpheus_lite.pipeline.classify.load_model",),
-    "domain check": ("morpheus_lite.pipeline.plan.outside_domain",),
-    "noise": ("morpheus_lite.pipeline.classify.measure_chosen_background",),
+    "domain check": ("morpheus_lite.pipeline.plan.Plan.outside_domain",),
+    "noise": ("morpheus_lite.pipeline.plan.Plan.measure_noise",),
     "network": (
         "morpheus_lite.inference.one_pass.OnePass.fill",
         "morpheus_lite.inference.sliding_window.SlidingWindows.fill",
@@ -37,7 +37,10 @@ STAGES = {
     "noise beside sources": ("morpheus_lite.catalog.measurement.measure_sections",),
     "measuring": ("morpheus_lite.pipeline.classify.measure_labels",),
     "catalogue file": ("morpheus_lite.pipeline.products.write_catalog",),
-    "picture": ("morpheus_lite.pipeline.picture.PictureBlocks.drawn", "morpheus_lite.visualization.plots.save_summary"),
+    "picture": (
+        "morpheus_lite.pipeline.products.PictureBlocks.drawn",
+        "morpheus_lite.visualization.plots.save_summary",
+    ),
 }
 """Functions of each stage, by the name under which the pipeline calls them. What they call counts for the innermost."""
 

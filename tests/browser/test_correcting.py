@@ -9,8 +9,8 @@ from round_sources import SOURCE_KINDS, make_sky, tiny_fine_tuning
 
 from morpheus_lite.cli.main import cli
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.core.corrections import Correction, SourcePart
 from morpheus_lite.io import read_corrections, write_corrections
+from morpheus_lite.io.corrections import Correction, SourcePart
 from morpheus_lite.visualization.html_report import write_report
 
 KEYS = dict(zip(SOURCE_CLASSES, "sdit", strict=True))

@@ -11,8 +11,7 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import describe_product, open_image, read_catalog, read_maps
-from morpheus_lite.io.segmentation_map import read_labels
-from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
+from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_labels, read_rows
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.state.fingerprint import run_of

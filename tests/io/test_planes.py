@@ -13,7 +13,7 @@ from cases import FLUX, SIZE, check_stars, classify_case, field, header, image, 
 
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image, read_image
-from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.io.source_tables import read_labels
 
 
 def test_nine_stars_of_a_plain_image(tmp_path: Path):

@@ -10,7 +10,7 @@ from inputs import TRUTH, header, plane
 
 from morpheus_lite.errors import InputError, ModelError, reading
 from morpheus_lite.io import read_catalog, read_image
-from morpheus_lite.io.segmentation_map import read_labels
+from morpheus_lite.io.source_tables import read_labels
 from morpheus_lite.io.untrusted import read_toml
 
 WHOLE = np.abs(np.nan_to_num(plane(0) * 64)).astype(np.int32)

@@ -6,7 +6,7 @@ from astropy.table import QTable
 
 from morpheus_lite import SkyImage, open_image
 from morpheus_lite.io.maps import MapFile
-from morpheus_lite.pipeline.picture import close_ups
+from morpheus_lite.pipeline.products import close_ups
 from morpheus_lite.visualization.plots import save_stamp_sheet
 
 SHAPE, SIDE = (90, 70), 40

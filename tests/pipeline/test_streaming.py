@@ -28,7 +28,7 @@ from morpheus_lite.inference.sliding_window import WINDOW_PLANES, SlidingWindows
 from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.maps import MapFile, MemoryMaps
 from morpheus_lite.pipeline.classify import classify_file
-from morpheus_lite.pipeline.picture import overview
+from morpheus_lite.pipeline.products import overview
 from morpheus_lite.runtime import resources
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")

@@ -12,9 +12,9 @@ from star_fields import seen, star_grid
 
 from morpheus_lite.cli.main import cli
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
-from morpheus_lite.core.corrections import Correction, SourcePart
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import write_corrections
+from morpheus_lite.io.corrections import Correction, SourcePart
 from morpheus_lite.training.checkpoint import append_rows
 from morpheus_lite.training.config import TrainingConfig, configure
 from morpheus_lite.training.image_config import ImageConfig

@@ -10,16 +10,7 @@ from typing import Any
 from morpheus_lite.core.image import windowed
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import MapFile
-from morpheus_lite.pipeline.plan import (
-    chosen_model,
-    kinds_of,
-    measure_chosen_background,
-    noise_record,
-    outside_domain,
-    plan_run,
-    run_record,
-    source_options,
-)
+from morpheus_lite.pipeline.plan import chosen_model, kinds_of, plan_run, source_options
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.mosaic.geometry import (
     NOISE,
@@ -57,14 +48,13 @@ def prepare(job: Job, get_model: GetModel) -> Outcome:
         model, name = get_model(job, opened), str(chosen_model(job.options.model, opened))
         plan = plan_run(opened, model, job.options, workers=job.threads)
         source_options(plan.image, model.settings, plan.kinds, job.options)  # the impossible fails before the pieces
-        outside: list[str] = []
-        if plan.inferer.needs_noise:
-            noise = measure_chosen_background(plan.image, job.options, workers=job.threads)
-            outside = outside_domain(plan.image, model, noise, job.options)
+        noise = plan.measure_noise(workers=job.threads)
+        outside = plan.outside_domain(noise)
+        if noise is None:
+            (place / NOISE).unlink(missing_ok=True)
+        else:
             with atomic_write(place / NOISE, overwrite=True) as aside:
                 save_noise(aside, noise)
-        else:
-            (place / NOISE).unlink(missing_ok=True)
         grid = plan.inferer.grid(plan.image.n_bands)
     found = Prepared(name, model.sha256, inputs, tuple(outside), grid)
     write_json(place / PREPARED, {"run": digest(job.made_of), **asdict(found)})
@@ -91,8 +81,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
         model = get_model(job, opened)
         plan = plan_run(opened, model, job.options, workers=job.threads)
         noise = load_noise(place / NOISE)
-        record = {**plan.record, **run_record(plan.image, job.options)}
-        record |= noise_record(plan.image, model, noise, prepared.outside)
+        record = plan.run_record(noise, prepared.outside)
         kinds, wcs = kinds_of(plan.kinds, noise), plan.image.wcs
         MapFile(aside, window.shape, kinds, wcs=windowed(wcs, window), provenance=record).close()
         # The network writes by windows of the whole: what lies beyond the piece is left out.
