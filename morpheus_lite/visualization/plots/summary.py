@@ -130,7 +130,9 @@ def save_summary(
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
     figure = plot_classification(image, classification, labels, table, palette=palette, step=step)
     with atomic_write(path, overwrite=overwrite) as partial:
-        figure.savefig(partial, format=kind, dpi=dpi)
+        # A file larger by a tenth takes a third of the time to pack.
+        packing = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
+        figure.savefig(partial, format=kind, dpi=dpi, **packing)
     return path
 
 
