@@ -14,17 +14,35 @@ _FURTHEST = 1.5
 """Pixels between both centroids beyond which the windowed one is that of something else."""
 
 
+def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[StarProfile]) -> list[tuple[np.ndarray, ...]]:
+    """What is seen around the centre of a source in each band, as far as stars matter: nothing of bands without stars.
+
+    Light less its sky, variance, and which pixels count, of shape ``(y, x)``; and where the centre is from the middle.
+    """
+    windows = []
+    y, x = _centre(stamp, light)
+    middle = round(y), round(x)
+    for index, star in enumerate(stars):
+        half = spread_reach(star.psf) if star.psf.is_known else 0
+        seen, noise, used = np.zeros((3, 2 * half + 1, 2 * half + 1))
+        sides = zip(middle, stamp.source_mask.shape, strict=True)
+        there, here = zip(*(_overlap(at, half, length) for at, length in sides), strict=True)
+        seen[here] = stamp.light[..., index][there] - light.background[index]
+        noise[here] = stamp.variance[..., index][there]
+        used[here] = stamp.usable[..., index][there] & ~stamp.neighbor_mask[there]
+        windows.append((seen, noise, used, np.array([y - middle[0], x - middle[1]])))
+    return windows
+
+
 def measure_spread(
-    stamps: Sequence[Stamp], light: Sequence[Photometry], stars: Sequence[StarProfile], bands: Sequence[BandNoise]
+    windows: Sequence[Sequence[tuple[np.ndarray, ...]]], stars: Sequence[StarProfile], bands: Sequence[BandNoise]
 ) -> np.ndarray:
     """Spread of sources and its error, of all bands whose PSF is known together.
 
     Parameters
     ----------
-    stamps : sequence of Stamp
-        The sources and their surroundings.
-    light : sequence of Photometry
-        Their centroids, in pixels of the whole image, and sky.
+    windows : sequence
+        What `spread_windows` gives of each source.
     stars : sequence of StarProfile
         Stars of each band, or nothing.
     bands : sequence of BandNoise
@@ -40,36 +58,18 @@ def measure_spread(
     Of each band as `~morpheus_lite.noise.spread.excess_light` has it, less that of the stars. The bands are averaged by
     the inverse of their variances.
     """
-    total, weight = np.zeros((2, len(stamps)))
-    for index, star in enumerate(stars):
+    total, weight = np.zeros((2, len(windows)))
+    for index, (star, band) in enumerate(zip(stars, bands, strict=False)):
         if star.psf.is_known:
-            excess, flux, variance = _in_band(stamps, light, index, star, bands[index])
+            seen, noise, used, away = (np.stack(parts) for parts in zip(*(one[index] for one in windows), strict=True))
+            if band.gain:
+                noise += np.maximum(seen, 0) / band.gain
+            factor = float(band.sky.factor(max(star.psf.fwhm**2, 1.0)))
+            excess, flux, variance = excess_light(seen, noise, used, away, star.psf, factor)
             total += (excess - star.spread * flux) * flux / variance
             weight += flux**2 / variance
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(weight > 0, [total / weight, weight**-0.5], np.nan).T
-
-
-def _in_band(
-    stamps: Sequence[Stamp], light: Sequence[Photometry], index: int, star: StarProfile, band: BandNoise
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Spread times flux, flux, and variance of the former, in one band: float64, shape ``(source,)`` each."""
-    half = spread_reach(star.psf)
-    seen, noise, used = np.zeros((3, len(stamps), 2 * half + 1, 2 * half + 1))
-    away = np.empty((len(stamps), 2))
-    for k, (stamp, one) in enumerate(zip(stamps, light, strict=True)):
-        y, x = _centre(stamp, one)
-        middle = round(y), round(x)
-        away[k] = y - middle[0], x - middle[1]
-        sides = zip(middle, stamp.source_mask.shape, strict=True)
-        there, here = zip(*(_overlap(at, half, length) for at, length in sides), strict=True)
-        seen[k][here] = stamp.light[..., index][there] - one.background[index]
-        noise[k][here] = stamp.variance[..., index][there]
-        used[k][here] = stamp.usable[..., index][there] & ~stamp.neighbor_mask[there]
-    if band.gain:
-        noise += np.maximum(seen, 0) / band.gain
-    factor = float(band.sky.factor(max(star.psf.fwhm**2, 1.0)))
-    return excess_light(seen, noise, used, away, star.psf, factor)
 
 
 def _centre(stamp: Stamp, light: Photometry) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.neighbors import Neighbors
 from morpheus_lite.catalog.nonparametric import Structure, central_curve, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
-from morpheus_lite.catalog.spread import measure_spread
+from morpheus_lite.catalog.spread import measure_spread, spread_windows
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,
@@ -39,6 +39,8 @@ STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy (to 1e-4; Oke & Gunn 1983)."""
 
+_AT_ONCE = 64
+"""Sources whose spread is measured at a time."""
 _LEAST_COVERED = 0.1
 """Smallest share of the light of a source that tells how bright the rest is."""
 _FAINTEST_STAR = 30.0
@@ -62,8 +64,8 @@ class _Source:
     is_point: bool
     size: float
     """Radius of a circle of the area of the Kron ellipse, in pixels."""
-    spread: np.ndarray
-    """Spread and its error."""
+    around: list[tuple[np.ndarray, ...]]
+    """From `spread_windows`."""
 
 
 def _mixture(stamp: Stamp) -> np.ndarray:
@@ -201,12 +203,19 @@ def measure_surroundings(
         in_bands, is_star = profile.in_bands, bool(is_point[row])
         if is_star:
             in_bands = _correct_point(stamp, light, size, profile, psfs, from_space)
-        (spread,) = measure_spread([stamp], [light], stars, bands)
-        return _Source(light, profile, structure, in_bands, is_star, size, spread)
+        around = spread_windows(stamp, light, stars)
+        return _Source(light, profile, structure, in_bands, is_star, size, around)
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
-    found = {row: look(row) for row in fitting.tolist()}
-    return _columns([found.get(row) for row in range(len(boxes))], image, options)
+    found: dict[int, _Source] = {}
+    spread = np.full((len(boxes), 2), np.nan)
+    for rows in (fitting[first : first + _AT_ONCE] for first in range(0, len(fitting), _AT_ONCE)):
+        found |= {row: look(row) for row in rows.tolist()}
+        spread[rows] = measure_spread([found[row].around for row in rows.tolist()], stars, bands)
+        for row in rows.tolist():
+            found[row].around.clear()
+    values = _columns([found.get(row) for row in range(len(boxes))], image, options)
+    return values | {"spread": spread[:, 0], "spread_err": spread[:, 1]}
 
 
 def sky_noise(
@@ -254,8 +263,6 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         "kron_scale_radius": np.array([one.size if one else np.nan for one in found]),
         "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
     }
-    spread = np.reshape([one.spread if one else (np.nan, np.nan) for one in found], (-1, 2))
-    values |= {"spread": spread[:, 0], "spread_err": spread[:, 1]}
     unknown = np.full(N_RADII, np.nan)
     radii = [one.profile.radii if one else unknown for one in found]
     growth = [one.profile.growth if one else unknown for one in found]
