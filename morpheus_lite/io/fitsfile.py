@@ -322,20 +322,21 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
     else:
         dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
         stored = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)[where]
-    return linear(_scaled(stored, hdu.header), hdu.header, hdu.name)
+    return linear(scaled(stored, hdu.header), hdu.header, hdu.name)
 
 
-def _scaled(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
+def scaled(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
+    """Stored numbers by BSCALE and BZERO of their header, NaN where they are BLANK."""
     scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
     is_whole = stored.dtype.kind in "iu"
-    scaled = stored
+    values = stored
     if scale == 1 and is_whole and float(zero).is_integer():
-        scaled = _shifted(stored, int(zero))
+        values = _shifted(stored, int(zero))
     elif (scale, zero) != (1, 0):
-        scaled = stored * np.float64(scale) + zero
+        values = stored * np.float64(scale) + zero
     if blank is not None and is_whole and (empty := stored == blank).any():
-        scaled = np.where(empty, np.nan, scaled.astype(np.float64))
-    return scaled
+        values = np.where(empty, np.nan, values.astype(np.float64))
+    return values
 
 
 def _shifted(stored: np.ndarray, zero: int) -> np.ndarray:

@@ -413,7 +413,7 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
         valid &= ~mask.read(window, files)
     rms = None
     for noise in band.noise:
-        sigma, usable = _read_noise(noise, window, files)
+        sigma, usable = read_noise(noise, window, files)
         valid &= usable
         rms = sigma if rms is None else rms
     data[~valid] = 0
@@ -422,7 +422,7 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
     return data, valid, rms
 
 
-def _read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray]:
+def read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviation of the noise, and where it can be used."""
     values = noise.plane.read(window, files).astype(np.float64)
     if noise.kind == "known_rms":

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.windows import Window
-from morpheus_lite.io.image_reader import Band, MaskPlane, NoisePlane, OpenFiles
+from morpheus_lite.io.image_reader import Band, MaskPlane, NoisePlane, OpenFiles, read_noise
 
 MOST_PIXELS = 0.3
 """Share of the pixels with data that a mask may hide without a warning."""
@@ -25,7 +25,7 @@ _SIGNIFICANT, _BRIGHTEST, _FEWEST = 3.0, 50.0, 30
 
 
 def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
-    """Warn where a mask of a band hides much of its pixels, or most of its light.
+    """Warn where a mask of a band hides much of its pixels, or most of its light, or a plane of noise much.
 
     Parameters
     ----------
@@ -34,6 +34,15 @@ def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
     files : OpenFiles
         Files of its planes.
     """
+    for noise in band.noise:
+        unusable = _unusable(band, noise, files)
+        if unusable > MOST_PIXELS:
+            warnings.warn(
+                f"{band.name}: the {noise.kind} {noise.plane} is not positive and finite at {unusable:.0%} of the "
+                "pixels with data, which are not used; give another plane, or leave it out (rms=False, weight=False)",
+                UserWarning,
+                stacklevel=2,
+            )
     for mask in band.masks:
         pixels, light = _hidden(band, mask, files)
         if pixels > MOST_PIXELS or light > MOST_LIGHT:
@@ -43,6 +52,16 @@ def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
                 "--dq-bits), or leave the mask out (dq=False, --dq none)",
                 stacklevel=2,
             )
+
+
+def _unusable(band: Band, noise: NoisePlane, files: OpenFiles) -> float:
+    """Share of the pixels with data where a plane of noise cannot be used."""
+    found = []
+    for window in _blocks(band.data.shape):
+        data = band.data.read(window, files)
+        found.append(~read_noise(noise, window, files)[1][np.isfinite(data) & (data != 0)])
+    bad = np.concatenate(found)
+    return float(bad.mean()) if bad.size else 0.0
 
 
 def _hidden(band: Band, mask: MaskPlane, files: OpenFiles) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from morpheus_lite.io.bits import chosen_bits
 from morpheus_lite.io.fitsfile import Extension, Location, parse_extension
 from morpheus_lite.io.hdus import bands_of_hdus
 from morpheus_lite.io.image_reader import Band, ImageDescription, ImageSource, MaskPlane, NoisePlane, OpenFiles
-from morpheus_lite.io.naming import duplicates
+from morpheus_lite.io.naming import duplicates, looks_like_filter
 from morpheus_lite.io.plausibility import warn_of_hidden_pixels, with_weight_scale
 from morpheus_lite.io.wcs import check_alignment
 
@@ -358,7 +358,14 @@ def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str, kn
                 f"band {name}: {found[0].data} and others are {len(found)} images, {len(same)} of them named {name}; "
                 "name the HDU, as in FILE[1] or FILE[SCI]"
             )
-        bands.append(replace((same if len(found) > 1 else found)[0], name=name))
+        band = (same if len(found) > 1 else found)[0]
+        if band.name and not same and looks_like_filter(band.name) and looks_like_filter(name):
+            warnings.warn(
+                f"{band.data} is given as band {name}, but its header says {band.name}; it is taken as {name}",
+                UserWarning,
+                stacklevel=2,
+            )
+        bands.append(replace(band, name=name))
     return bands
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.facts import FACTS
@@ -16,6 +17,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import Location, describe_hdus, find_hdu, is_image, open_fits, read_section
 from morpheus_lite.io.tables import TABLE_FORMATS, read_catalog
+from morpheus_lite.io.wcs import celestial_wcs, check_alignment
 
 ONE_BASED = ("xwin_image", "x_image", "ywin_image", "y_image")
 """SExtractor counts pixels from 1."""
@@ -89,7 +91,7 @@ def label_plane(hdus: Sequence[Any], path: str | Path, names: Sequence[str]) -> 
     return labels.astype(np.int64)
 
 
-def read_labels(source: str) -> np.ndarray:
+def read_labels(source: str, wcs: WCS | None = None) -> np.ndarray:
     """Read a segmentation map.
 
     Parameters
@@ -97,6 +99,8 @@ def read_labels(source: str) -> np.ndarray:
     source : str
         FITS file, with ``[EXT]`` behind it where it is not clear which HDU: one named SEGMENTATION, SEGMAP or the
         like is taken by itself, else the only image there is.
+    wcs : astropy.wcs.WCS, optional
+        Of the image that the map is to fit.
 
     Returns
     -------
@@ -106,13 +110,13 @@ def read_labels(source: str) -> np.ndarray:
     Raises
     ------
     InputError
-        There is no such file or image, or it does not hold whole numbers in two dimensions.
+        There is no such file or image, it does not hold whole numbers in two dimensions, or lies elsewhere on the sky.
     """
-    plane = read_whole_numbers(source, LABEL_HDUS, "segmentation map")
+    plane = read_whole_numbers(source, LABEL_HDUS, "segmentation map", wcs)
     return check_labels(plane, plane.shape)
 
 
-def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarray:
+def read_whole_numbers(source: str, names: Sequence[str], what: str, wcs: WCS | None = None) -> np.ndarray:
     """Read a plane of whole numbers.
 
     Parameters
@@ -123,6 +127,8 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarr
         An HDU named so, upper case, is taken by itself; else the only image there is.
     what : str
         What to call the plane in messages.
+    wcs : astropy.wcs.WCS, optional
+        Of the image that the plane is to fit.
 
     Returns
     -------
@@ -132,7 +138,7 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarr
     Raises
     ------
     InputError
-        There is no such file or image, or it does not hold whole numbers in two dimensions.
+        There is no such file or image, it does not hold whole numbers in two dimensions, or lies elsewhere on the sky.
     """
     location = Location.parse(source)
     with reading(source), open_fits(location.path) as hdus:
@@ -152,6 +158,9 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str) -> np.ndarr
             raise InputError(
                 f"{source}: the {what} has shape {shape}; expected two dimensions, (y, x), beside axes of length 1"
             )
+        if wcs is not None and wcs.array_shape == shape[-2:]:
+            own = celestial_wcs(hdus[number].header, shape[-2:], source, hdus)
+            check_alignment([wcs, own], shape[-2:], ["the image", source])
         index = (0,) * (len(shape) - 2)
         plane = np.asarray(read_section(hdus[number], index, Window(0, 0, *shape[-2:])))
     if plane.dtype.kind == "f" and not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):

@@ -70,9 +70,11 @@ def celestial_wcs(
         with warnings.catch_warnings(action="ignore"):
             check_wcs(header, hdus)
             wcs = WCS(header, fobj=hdus)
-            if not wcs.has_celestial:
+            kinds = [str(header.get(f"CTYPE{axis}", "")).upper() for axis in (1, 2)]
+            if not wcs.has_celestial and not any(kind.startswith(_FRAMES) for kind in kinds):
                 return None
-            problem = _zero_scale(header) or problem_of_wcs(wcs, shape)
+            problem = None if wcs.has_celestial else f"its axes are {' and '.join(kinds)}, which are no projection"
+            problem = problem or _zero_scale(header) or problem_of_wcs(wcs, shape)
             stretch = 1.0 if problem else pixel_area(wcs, shape) / wcs.proj_plane_pixel_area().to_value("sr")
     # wcslib and astropy raise a dozen types on broken headers, from InvalidTransformError to KeyError.
     except Exception as error:

@@ -28,7 +28,7 @@ _FEWEST_REPEATS = 32  # sampled pixels: an area of at least 128 px
 _BRIGHT = 5.0  # S/N of the pixels that show whether a noise plane holds the photons of the sources
 _CELL = 16  # side, in sampled pixels, of the cell that such pixels are compared with
 _LEAST_RISE = 0.1  # of the variance under them, below which the plane is taken to be the sky's
-_MARK, _FEWEST_MARKS = 50.0, 4  # so many scatters below the median of a box, a value that is repeated is no light
+_MARK, _FEWEST_MARKS = 50.0, 8  # so many scatters below the median of a box, a value of so many pixels is no light
 _MOST_SATURATED = 0.25  # of a box: the largest value there is, repeated, is the top of a star
 _ALONE = 0.1
 _SIDES_OF_SUMS = (4, 8, 16, 32)
@@ -77,14 +77,16 @@ def box_statistics(
         values[~(known & (rms < ABSURD * floor))] = np.nan
     column = np.sort(values, axis=None)  # NaN sorts last
     column = column[: len(column) - int(np.isnan(column).sum())]
-    column = _without_repeated(column, values, found)
+    _note_area(column, values, found)
+    part = box[0], slice(box[1].start, box[1].stop), box[2]
+    _note_marks(strip.data[part][strip.valid[part]], column, found)
     if found["is_area"]:
         values[values == found["repeated"]] = np.nan
+        column = column[column != found["repeated"]]
     if len(column) < max(_MIN_FRACTION * values.size, 16):
         return found
     found["background"], found["sigma"] = _clipped_statistics(column)
     if np.isnan(found["sigma"]) and not found["is_area"]:
-        part = box[0], slice(box[1].start, box[1].stop), box[2]
         usable = strip.valid[part] if near is None else strip.valid[part] & (near[part[:2]] <= len(REACHES))
         whole = np.where(usable, strip.data[part], np.float32(np.nan))
         found["background"], found["sigma"] = _statistics_of_sums(whole, found["background"])
@@ -159,10 +161,10 @@ def _quantile(column: np.ndarray, share: float) -> np.ndarray:
     return column[int(share * len(column))]
 
 
-def _without_repeated(column: np.ndarray, values: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """The ascending ``column`` of a box's ``values`` without the one that fills an area, which is noted."""
+def _note_area(column: np.ndarray, values: np.ndarray, found: np.ndarray) -> None:
+    """Note which of a box's ``values``, ascending in ``column``, fills an area."""
     if not len(column):
-        return column
+        return
     starts = np.concatenate([[0], np.flatnonzero(column[1:] != column[:-1]) + 1])
     counts = np.diff(starts, append=len(column))
     most = int(counts.argmax())
@@ -180,12 +182,18 @@ def _without_repeated(column: np.ndarray, values: np.ndarray, found: np.ndarray)
         together = np.count_nonzero(beside & same[:-1, :-1]) / max(int(np.count_nonzero(same[:-1, :-1])), 1)
         if share == 1 or together >= (1 + share) / 2:
             found["is_area"] = True
-            return np.concatenate([column[: starts[most]], column[starts[most] + count :]])
-    depth, scatter = (_quantile(column, 0.5) - one for one in (column[0], _quantile(column, _LOWER)))
-    if counts[0] >= _FEWEST_MARKS and depth > _MARK * scatter > 0:
-        found["repeated"], found["n_repeated"], found["n_near"], found["is_area"] = column[0], counts[0], 0, True
-        return column[counts[0] :]
-    return column
+
+
+def _note_marks(pixels: np.ndarray, column: np.ndarray, found: np.ndarray) -> None:
+    """Note the lowest value of all pixels of a box, where it is repeated far below its ascending sampled values."""
+    if not len(column) or found["is_area"]:
+        return
+    lowest, middle = pixels.min(), _quantile(column, 0.5)
+    if middle - lowest > _MARK * (middle - _quantile(column, _LOWER)) > 0:
+        count = int(np.count_nonzero(pixels == lowest))
+        if count >= _FEWEST_MARKS:
+            found["repeated"], found["n_repeated"], found["n_near"] = lowest, count, 0
+            found["n"], found["is_area"] = pixels.size, True
 
 
 def stands_alone(count: int, near: int, n: int) -> bool:

@@ -44,6 +44,9 @@ _PART = 0.1  # share of the light that makes a part of it an object of its own
 _N_LEVELS, _FEWEST = 16, 9
 _SMOOTHING = 0.15  # half-light radii
 _SMALLEST_NOISE, _LARGEST_LIGHT = 1e-36, 1e30  # data units
+_LARGEST_LEVEL = (
+    2.0**24
+)  # of the sky, in units of its noise: the steps of 32-bit floats there are as large as the noise
 _LARGEST_SNR = 1e12  # of blocks; the brightest stars of deep images reach 1e9
 _GROWN = 0.5  # half-light radii
 
@@ -101,12 +104,20 @@ def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundM
                 f"band {band} has {what} per pixel; expected a noise above {_SMALLEST_NOISE:g} and light below "
                 f"{_LARGEST_LIGHT:g}: multiply the image, and its noise plane, by a constant"
             )
-        above = float(np.nanmax(overview.means[:, :, b], initial=0.0) / np.min(sigma[sigma > 0], initial=np.inf))
-        if not overview.has_rms[b] and above > _LARGEST_SNR:
-            raise InputError(
-                f"band {band} has light of {above:.1g} times the noise of its sky: bad pixels that are not marked as "
-                "such; set them to NaN, or give a mask (--dq)"
-            )
+        if not overview.has_rms[b] and (sigma > 0).any():
+            typical = float(np.median(sigma[sigma > 0]))
+            level = float(np.abs(noise.background[:, :, b]).max())
+            if level > _LARGEST_LEVEL * typical:
+                raise InputError(
+                    f"band {band} has a sky of {level:.3g} with a noise of {typical:.3g}, which 32-bit floats do not "
+                    "tell apart; subtract a constant from the image first"
+                )
+            above = float(np.nanmax(overview.means[:, :, b], initial=0.0)) / typical
+            if above > _LARGEST_SNR:
+                raise InputError(
+                    f"band {band} has light of {above:.1g} times the noise of its sky: bad pixels that are not marked "
+                    "as such; set them to NaN, or give a mask (--dq)"
+                )
 
 
 def see_sky(image: SkyImage, background: str | float) -> SkyImage:

@@ -64,7 +64,7 @@ def catalog_file(
     if classification.shape == image.shape:
         check_alignment([image.wcs, classification.wcs], image.shape, [image.name, str(maps)])
     if labels is not None:
-        segmentation = read_labels(labels)
+        segmentation = read_labels(labels, image.wcs)
     if segmentation is None:
         raise InputError(f"{maps} holds no segmentation map; give one (--labels FILE)")
     classification.provenance.update(catalog={"version": __version__, "maps": str(maps), "image": image.name})
@@ -75,7 +75,7 @@ def catalog_file(
         image,
         classification,
         band=options.detection_band,
-        parents=None if parents is None else read_labels(parents),
+        parents=None if parents is None else read_labels(parents, image.wcs),
         options=options.measuring,
     )
     table = sextractor_columns(table) if options.columns == "sextractor" else table

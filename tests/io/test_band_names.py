@@ -103,6 +103,13 @@ def test_files(cards, scale, name, tmp_path):
     assert [read.bands for read in (one, two, three)] == [(name or "1",)] * 3
 
 
+def test_a_band_that_is_given_as_another_is_said(tmp_path):
+    path = write(tmp_path / "a.fits", image(field(), header(FILTER="F606W")))
+    with pytest.warns(UserWarning, match="is given as band F160W, but its header says F606W; it is taken as F160W"):
+        assert read_image({"F160W": path}).bands == ("F160W",)
+    assert read_image({"V": path}).bands == ("F606W",)
+
+
 def test_planes_of_a_camera_are_found_by_their_names(tmp_path):
     made = header(0.262)
     hdus = [image(field(), made, "z"), plane(np.ones((120, 120)), "z_rms"), plane(np.zeros((120, 120), int), "Z_MASK")]

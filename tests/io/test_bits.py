@@ -173,6 +173,14 @@ def test_pixels_without_data_are_not_hidden_by_a_mask(tmp_path: Path):
         assert read_image(path).valid.sum() == (~HALF).sum()
 
 
+def test_noise_that_hides_much_is_warned_of(tmp_path: Path):
+    path = write(tmp_path / "t.fits", image(field(), header(), "SCI"))
+    with pytest.warns(
+        UserWarning, match=r"^1: the rms .*t.fits\[1\] is not positive and finite at [45]\d% of the pixels"
+    ):
+        read_image(path, rms=f"{path}[SCI]")
+
+
 def test_bits_of_which_none_is_known_to_be_bad_are_named(tmp_path: Path):
     bits = plane(np.full((SIZE, SIZE), 1), "MASK", fits.Header({"MP_FOO": 0, "MP_BAR": 1}))
     path = write(tmp_path / "t.fits", image(field(), header(), "SCI"), bits)

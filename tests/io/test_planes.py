@@ -285,6 +285,18 @@ def test_planes_of_one_filter_are_said_to_be_doubtful(tmp_path: Path):
         assert len(read_image(path).bands) == 3
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_stored_numbers_in_memory_are_scaled(opened: bool, tmp_path: Path):
+    stored = np.round(10 * field()).astype(np.int16)
+    stored[0] = -32768
+    hdu = fits.ImageHDU(stored, header())
+    hdu.header.update(BSCALE=0.1, BZERO=5.0, BLANK=-32768)
+    with fits.open(write(tmp_path / "t.fits", hdu), do_not_scale_image_data=True) as hdus:
+        read = read_image(hdus if opened else hdu)
+    np.testing.assert_allclose(read.data[1:, :, 0], 0.1 * stored[1:] + 5, rtol=1e-6)
+    assert not read.valid[0].any() and read.valid[1:].all()
+
+
 @pytest.mark.parametrize("axis", ["STOKES", "AWAV"])
 def test_planes_along_an_axis_that_has_a_name_are_said_to_be_doubtful(axis: str, tmp_path: Path):
     cube = image(np.stack([field(seed=seed) for seed in range(3)]), header(0.2, CTYPE3=axis), "DATA")

@@ -177,6 +177,19 @@ def test_scattered_marks_far_below_the_sky_are_no_data(tmp_path, mark):
     np.testing.assert_allclose(table["total_flux_F160W"].value[order], FLUX, rtol=0.1)
 
 
+def test_a_dead_column_beside_the_sampled_ones_is_no_data():
+    data = field() + 200
+    data[:, 33] = 0
+    mesh = measure_background(ml.read_image(data))
+    assert mesh.void == ((0.0,),)
+
+
+def test_a_sky_whose_noise_is_lost_in_32_bits_is_refused(tmp_path):
+    path = write(tmp_path / "bright.fits", fits.ImageHDU(field() + 3e7, CARDS))
+    with pytest.raises(InputError, match=r"band F160W has a sky of 3e\+07 .* subtract a constant"):
+        classify_case(path)
+
+
 def test_light_that_no_sky_has_is_refused(tmp_path):
     path = write(tmp_path / "bad.fits", image(np.where(normal((SIZE, SIZE)) > 2.5, 1e20, field()), CARDS))
     with pytest.raises(InputError, match=r"band F160W has light of .*e\+18 times the noise .* give a mask"):

@@ -67,6 +67,10 @@ def test_an_image_of_another_piece_of_the_sky(files, capsys):
         fits.setval(files / "field.fits", keyword, value=cards[keyword])
     assert run(files, maps="moved.fits") == 3
     assert "is not aligned with field: their WCS differ by 12.00 px" in capsys.readouterr().err
+    labels = fits.getdata(files / "seg.fits")
+    fits.writeto(files / "moved_seg.fits", labels, cards)
+    assert run(files, "--labels", "moved_seg.fits") == 3
+    assert "moved_seg.fits is not aligned with the image: their WCS differ by 12.00 px" in capsys.readouterr().err
 
 
 def test_options_reach_the_measurement(files):
