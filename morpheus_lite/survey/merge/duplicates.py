@@ -149,12 +149,15 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
     owner = np.full((len(names), len(own)), -1)
     is_seen, is_alone = np.zeros(owner.shape, bool), np.zeros(owner.shape, bool)
     rows = np.arange(len(own)), np.arange(len(own))
-    for rank, other in enumerate(names):
-        mine, theirs = rows if rank == number else match(own, detections[other])
-        matched = detections[other].take(theirs)
-        owner[rank, mine] = owners(matched.ra_peak, matched.dec_peak, footprints)
-        is_seen[rank, mine] = True
-        is_alone[rank, mine] = _alone(matched, owner[rank, mine], [detections[one] for one in names])
+    pairs = [rows if name == other else match(own, detections[other]) for other in names]
+    seen = [detections[other].take(theirs) for other, (_, theirs) in zip(names, pairs, strict=True)]
+    counts = [len(one) for one in seen]
+    # All at once: what takes time are the projections of the tiles.
+    at = np.repeat(np.arange(len(names)), counts), np.concatenate([mine for mine, _ in pairs])
+    matched, scales = Detections.joined(seen), np.repeat([one.pixel_scale for one in seen], counts)
+    owner[at] = owners(matched.ra_peak, matched.dec_peak, footprints)
+    is_seen[at] = True
+    is_alone[at] = _alone(matched, scales, owner[at], [detections[one] for one in names])
     ranks = np.arange(len(names))[:, None]
     seen_by_owner = is_seen & (owner >= 0) & np.take_along_axis(is_seen, np.maximum(owner, 0), axis=0)
     place = np.where(owner == ranks, ranks, len(names) + ranks)
@@ -164,7 +167,7 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
     return Ownership(is_primary, owner[number] == number, is_seen.sum(axis=0))
 
 
-def _alone(rows: Detections, owner: np.ndarray, detections: Sequence[Detections]) -> np.ndarray:
+def _alone(rows: Detections, scales: np.ndarray, owner: np.ndarray, detections: Sequence[Detections]) -> np.ndarray:
     """True for rows with nothing near them in the tile that owns their place: bool, shape ``(n,)``."""
     alone = owner >= 0
     for number in np.unique(owner[alone]).tolist():
@@ -175,7 +178,7 @@ def _alone(rows: Detections, owner: np.ndarray, detections: Sequence[Detections]
         count = min(_NEIGHBOURS, len(others))
         distance, nearest = tree.query(unit_vectors(rows.ra[asked], rows.dec[asked]), k=range(1, count + 1))
         touching = _TOUCHING * (rows.radius[asked, None] + others.radius[nearest])
-        smallest = SMALLEST_TOLERANCE * max(rows.pixel_scale, others.pixel_scale)
+        smallest = SMALLEST_TOLERANCE * np.maximum(scales[asked, None], others.pixel_scale)
         near = 2 * np.arcsin(np.minimum(distance / 2, 1)) < np.maximum(touching, smallest) * _ARCSEC
         alone[asked] = ~near.any(axis=1)
     return alone

@@ -51,13 +51,14 @@ class Footprint:
     @cached_property
     def wcs(self) -> WCS | None:
         """Celestial WCS of the tile."""
-        return celestial_wcs(fits.Header.fromstring(self.header), self.shape, "tile") if self.header else None
+        wcs = celestial_wcs(fits.Header.fromstring(self.header), self.shape, "tile") if self.header else None
+        return None if wcs is None else wcs.celestial
 
     @cached_property
     def pixel_scale(self) -> float:
         """Side of a pixel in arcseconds (geometric mean)."""
         assert self.wcs is not None
-        return float(np.sqrt(self.wcs.celestial.proj_plane_pixel_area().to_value("arcsec2")))
+        return float(np.sqrt(self.wcs.proj_plane_pixel_area().to_value("arcsec2")))
 
     @cached_property
     def circle(self) -> tuple[np.ndarray, float]:
@@ -75,7 +76,7 @@ class Footprint:
         assert self.wcs is not None
         if not len(x):
             return np.zeros(0), np.zeros(0)
-        place = self.wcs.celestial.pixel_to_world(x, y).icrs
+        place = self.wcs.pixel_to_world(x, y).icrs
         return place.ra.deg, place.dec.deg
 
     def edge_distance(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
@@ -181,5 +182,5 @@ def _pixels(wcs: WCS | None, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarra
     from astropy.coordinates import SkyCoord
 
     assert wcs is not None
-    x, y = wcs.celestial.world_to_pixel(SkyCoord(ra, dec, unit="deg", frame="icrs"))
+    x, y = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg", frame="icrs"))
     return np.nan_to_num(x, nan=-1e9), np.nan_to_num(y, nan=-1e9)

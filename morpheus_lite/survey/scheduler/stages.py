@@ -24,6 +24,9 @@ Step = Callable[[int, int], None]
 MakeJobs = Callable[[Container[str] | None], Iterator[Job]]
 """From names of tiles to their jobs; from None to those of the tiles that are not done."""
 
+_LEAST_SIDE = 1024
+"""Of the pieces of a mosaic of tiles, in pixels: smaller ones would be mostly margin."""
+
 
 def run_stages(
     plan: SurveyPlan, jobs: MakeJobs, client: "Client", *, retries: int, side: int | None, step: Step | None = None
@@ -159,8 +162,8 @@ def _pieces(whole: _Whole, side: int | None) -> list[Piece]:
     grid, tile, longest = read_prepared(whole.job.directory).grid, whole.job.tile, max(whole.shape)
     if not isinstance(tile, Mosaic):
         return cut(whole.shape, side or longest, grid=grid)
-    # These are seen by nobody: of a small mosaic, too, there is one for each of many workers.
-    found = cut(whole.shape, min(side or longest, longest // 4), grid=grid)
+    # These are seen by nobody: several workers share a small mosaic, too.
+    found = cut(whole.shape, min(side or longest, max(longest // 4, _LEAST_SIDE)), grid=grid)
     return [piece for piece in found if any(part.window.touches(piece.window) for part in tile.parts)]
 
 
