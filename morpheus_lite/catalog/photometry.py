@@ -15,7 +15,7 @@ from morpheus_lite.catalog.kernels import weighted_sums
 from morpheus_lite.catalog.matched_apertures import MatchedApertures
 from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.units import count_scale, kind_of_unit, parse_unit
+from morpheus_lite.io.zero_points import count_scale, kind_of_unit, parse_unit
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import summed
 

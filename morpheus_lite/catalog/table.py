@@ -18,7 +18,7 @@ from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.flags import BandFlag, SourceFlag, bits_in_words
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.units import parse_unit
+from morpheus_lite.io.zero_points import parse_unit
 from morpheus_lite.noise.detection_image import STACK
 
 _RATIO = u.dimensionless_unscaled

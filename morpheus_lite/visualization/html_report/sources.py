@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, QTable
 
 from morpheus_lite.core.labels import trace_outlines
-from morpheus_lite.core.units import parse_unit
+from morpheus_lite.io.zero_points import parse_unit
 
 MAX_SPLIT = 8
 """Columns of vectors up to this length become one column an element; longer ones are left out."""

@@ -3,7 +3,7 @@
 import pytest
 from astropy import units as u
 
-from morpheus_lite.core.units import kind_of_unit, parse_unit
+from morpheus_lite.io.zero_points import kind_of_unit, parse_unit
 
 # What pixels hold -> the unit as astropy writes it -> spellings.
 SPELLINGS = {
