@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.flags import PixelFlag
-from morpheus_lite.core.image import SkyImage, in_pictures, window_of, windowed
+from morpheus_lite.core.image import SkyImage, in_pictures, wcs_of_window, window_of
 from morpheus_lite.errors import InputError
 
 _OPTIONAL = ("variance", "vote", "flags", "entropy", "tta_disagreement", "large_object")
@@ -159,7 +159,7 @@ class Classification:
             probability=cut.pop("mean"),
             valid=self.valid[window.slices],
             **cut,
-            wcs=windowed(self.wcs, window),
+            wcs=wcs_of_window(self.wcs, window),
             image=None if self.image is None else self.image.cutout(window),
         )
 

@@ -137,7 +137,7 @@ def window_of(index: Any, shape: tuple[int, int]) -> Window:
     return Window(top, left, bottom - top, right - left)
 
 
-def windowed(wcs: WCS | None, window: Window) -> WCS | None:
+def wcs_of_window(wcs: WCS | None, window: Window) -> WCS | None:
     """The WCS of a window of an image."""
     return None if wcs is None else wcs.slice(window.slices)
 
@@ -328,7 +328,7 @@ class SkyImage(NamedBands):
             data=self.data[window.slices],
             valid=self.valid[window.slices],
             rms=None if self.rms is None else self.rms[window.slices],
-            wcs=windowed(self.wcs, window),
+            wcs=wcs_of_window(self.wcs, window),
         )
 
     @property

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morpheus_lite.core.facts import FACTS
-from morpheus_lite.core.image import NamedBands, SkyImage, match_bands, windowed
+from morpheus_lite.core.image import NamedBands, SkyImage, match_bands, wcs_of_window
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError, reading
 from morpheus_lite.io.bits import Bits
@@ -367,7 +367,7 @@ class ImageSource(NamedBands):
             bands=self.bands,
             valid=valid,
             rms=rms,
-            wcs=self.wcs if whole else windowed(self.wcs, window),
+            wcs=self.wcs if whole else wcs_of_window(self.wcs, window),
             zero_points=self.zero_points,
             units=self.units,
             name=self.name,

@@ -14,7 +14,7 @@ from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.facts import FACTS
-from morpheus_lite.core.image import SkyImage, windowed
+from morpheus_lite.core.image import SkyImage, wcs_of_window
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window, row_blocks
@@ -362,7 +362,7 @@ class MemoryMaps:
         window = window or Window(0, 0, *self.shape)
         wanted = {"mean", "coverage", "flags", *(self.kinds if kinds is None else kinds)}
         arrays = {kind: array[window.slices] for kind, array in self._arrays.items() if kind in wanted}
-        maps = Classification.of_planes(arrays, wcs=windowed(self.wcs, window), provenance=self.provenance)
+        maps = Classification.of_planes(arrays, wcs=wcs_of_window(self.wcs, window), provenance=self.provenance)
         return maps if self._valid is None else replace(maps, valid=self._valid[window.slices])
 
     def _view(self, name: str, window: Window | None) -> np.ndarray:
@@ -394,7 +394,7 @@ def read_by_plane(
             continue
         stack = read.setdefault(plane.kind, np.empty((*pixels.shape, len(CLASSES)), pixels.dtype))
         stack[:, :, plane.index] = pixels
-    return Classification.of_planes(read, wcs=windowed(maps.wcs, window), provenance=maps.provenance)
+    return Classification.of_planes(read, wcs=wcs_of_window(maps.wcs, window), provenance=maps.provenance)
 
 
 def export_maps(maps: MapStore, path: Path, kinds: Sequence[str] | None = None, *, compress: bool = False) -> None:

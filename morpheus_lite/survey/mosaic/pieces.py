@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
-from morpheus_lite.core.image import windowed
+from morpheus_lite.core.image import wcs_of_window
 from morpheus_lite.core.labels import FilePixels, ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
@@ -137,7 +137,7 @@ def finish_piece(
     """Reduce a piece of maps to the planes that are wanted, compress it if that is, and describe the file."""
     window, path = piece
     if kinds is not None or compress:
-        own, wcs = [(Window(0, 0, *window.shape), path)], windowed(maps.wcs, window)
+        own, wcs = [(Window(0, 0, *window.shape), path)], wcs_of_window(maps.wcs, window)
         alone = PieceMaps(window.shape, maps.kinds, own, wcs=wcs, provenance=maps.provenance)
         with atomic_write(path, overwrite=True) as aside:
             export_maps(alone, aside, kinds, compress=compress)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.core.image import windowed
+from morpheus_lite.core.image import wcs_of_window
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import MapFile
 from morpheus_lite.pipeline.plan import chosen_model, kinds_of, plan_run, source_options
@@ -83,7 +83,7 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
         noise = load_noise(place / NOISE)
         record = plan.run_record(noise, prepared.outside)
         kinds, wcs = kinds_of(plan.kinds, noise), plan.image.wcs
-        MapFile(aside, window.shape, kinds, wcs=windowed(wcs, window), provenance=record).close()
+        MapFile(aside, window.shape, kinds, wcs=wcs_of_window(wcs, window), provenance=record).close()
         # The network writes by windows of the whole: what lies beyond the piece is left out.
         maps = PieceMaps(plan.image.shape, kinds, [(window, str(aside))], wcs=wcs, provenance=record)
         plan.inferer.fill(plan.image, maps, noise=noise, within=window)
