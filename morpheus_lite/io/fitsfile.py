@@ -322,10 +322,10 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
     else:
         dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
         stored = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)[where]
-    return linear(scaled(stored, hdu.header), hdu.header, hdu.name)
+    return linear(apply_scale(stored, hdu.header), hdu.header, hdu.name)
 
 
-def scaled(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
+def apply_scale(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
     """Stored numbers by BSCALE and BZERO of their header, NaN where they are BLANK."""
     scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
     is_whole = stored.dtype.kind in "iu"

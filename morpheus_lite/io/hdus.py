@@ -14,7 +14,7 @@ from morpheus_lite.core.image import pixel_scale_of
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import naming
 from morpheus_lite.io.bits import Bits, bits_of
-from morpheus_lite.io.fitsfile import Extension, describe_hdus, find_hdu, is_image, linear, scaled
+from morpheus_lite.io.fitsfile import Extension, apply_scale, describe_hdus, find_hdu, is_image, linear
 from morpheus_lite.io.image_reader import ArrayPlane, Band, FilePlane, MaskPlane, NoisePlane, Plane, make_band
 from morpheus_lite.io.wcs import celestial_wcs
 
@@ -341,6 +341,6 @@ def _plane(candidate: _Candidate, k: int) -> Plane:
         return FilePlane(candidate.path, candidate.number, index, (height, width))
     pixels = np.asarray(candidate.hdu.data)[index]
     if pixels.dtype.kind == "i" and pixels.itemsize > 1:  # as stored; what astropy scaled is float or unsigned
-        pixels = scaled(pixels, candidate.hdu.header)
+        pixels = apply_scale(pixels, candidate.hdu.header)
     pixels = linear(pixels, candidate.hdu.header, str(candidate))
     return ArrayPlane(pixels, f"HDU {candidate.number} ({candidate.hdu.name or 'no name'})")
