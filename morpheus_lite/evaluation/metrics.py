@@ -5,6 +5,7 @@ Arrays in, arrays out: nothing here knows of files, images or models.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.stats import binom_conf_interval
@@ -522,6 +523,16 @@ def segment_means(labels: np.ndarray, maps: np.ndarray, weight: np.ndarray | Non
     sums = [np.bincount(index, share * plane, minlength=len(found)) for plane in values.T]
     with np.errstate(invalid="ignore"):
         return np.stack(sums, axis=1) / np.bincount(index, share, minlength=len(found))[:, None]
+
+
+def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: Any) -> np.ndarray:
+    """Values kept by ascending label, looked up for the labels wanted."""
+    wanted = np.asarray(wanted)
+    if len(label) == 0:
+        return np.full((len(wanted), *value.shape[1:]), missing, dtype=np.result_type(value, missing))
+    place = np.searchsorted(label, wanted).clip(max=len(label) - 1)
+    there = (label[place] == wanted).reshape(-1, *(1,) * (value.ndim - 1))
+    return np.where(there, value[place], missing)
 
 
 def fill_labels(labels: np.ndarray, label: np.ndarray, value: np.ndarray, sky: object) -> np.ndarray:

@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation.metrics import measure_segments, segment_means
+from morpheus_lite.evaluation.metrics import by_label, measure_segments, segment_means
 from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 
@@ -91,13 +91,12 @@ class Result:
         source = 1 - self.probability[:, :, -1].astype(np.float64)
         odds = np.log(np.clip(source, 1e-6, 1) / np.clip(1 - source, 1e-6, 1))
         found = measure_segments(self.labels)
-        row = np.searchsorted(found.label, np.asarray(self.sources["label"])).clip(max=max(len(found.label) - 1, 0))
         means = segment_means(self.labels, np.stack([source, odds], axis=2))
         inside = self.labels > 0
         peak = np.zeros(len(found.label))
         np.maximum.at(peak, np.searchsorted(found.label, self.labels[inside]), np.nan_to_num(source[inside]))
         scores = {"mean_source": means[:, 0], "peak_source": peak, "log_odds": means[:, 1] * found.area}
-        return {key: value[row] if len(value) else np.zeros(len(self.sources)) for key, value in scores.items()}
+        return {key: by_label(found.label, value, self.sources["label"], 0.0) for key, value in scores.items()}
 
 
 def make_result(

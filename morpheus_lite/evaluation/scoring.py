@@ -1,7 +1,6 @@
 """Score a result against the truth of the same field: sources, and pixels block of rows by block of rows."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -9,6 +8,7 @@ from astropy.table import Table
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import (
+    by_label,
     chance_match_rate,
     classify_matches,
     confusion_counts,
@@ -150,16 +150,6 @@ def _refuse_another_field(truth: Truth, result: Result) -> None:
             f"{result.name} has a segment at {hits} of {n} true sources of {truth.name}, no more than by chance "
             f"({n * chance:.0f}): it seems to be of another field; score each result with its own truth"
         )
-
-
-def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: Any) -> np.ndarray:
-    """Values kept by ascending label, looked up for the labels wanted."""
-    wanted = np.asarray(wanted)
-    if len(label) == 0:
-        return np.full((len(wanted), *value.shape[1:]), missing, dtype=np.result_type(value, missing))
-    place = np.searchsorted(label, wanted).clip(max=len(label) - 1)
-    there = (label[place] == wanted).reshape(-1, *(1,) * (value.ndim - 1))
-    return np.where(there, value[place], missing)
 
 
 def pixel_of(shape: tuple[int, int], rows: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

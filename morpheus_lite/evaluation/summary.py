@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.evaluation.metrics import Fractions
 from morpheus_lite.evaluation.reliability import Reliability
 from morpheus_lite.evaluation.scores import Scores
@@ -141,79 +141,75 @@ def format_scores(scores: Sequence[Scores]) -> str:
     scores : sequence of Scores
         Of the same fields, with the same options.
     """
-    options = scores[0].options
-    names = [one.name for one in scores]
-    completeness = [[_percent(f, k) for k in range(len(f.n_tried))] for f in (one.completeness for one in scores)]
+    options, first = scores[0].options, scores[0].completeness
     bins = [f"{low:g}-{high:g}" for low, high in itertools.pairwise(options.magnitudes)]
-    counted = [str(n) for n in scores[0].completeness.n_tried]
-    kept = [k for k, n in enumerate(counted) if n != "0"]
-    parts = [
+    kept = np.flatnonzero(first.n_tried).tolist()
+    parts = _table(
         f"Completeness (%) by true magnitude, matched within {options.radius:g} arcsec one to one; "
         f"{len(scores[0].truth_sources)} true sources in {scores[0].n_fields} field(s).",
-        _markdown(
-            ["", *[bins[k] for k in kept]],
-            [["true sources", *[counted[k] for k in kept]]]
-            + [[name, *[row[k] for k in kept]] for name, row in zip(names, completeness, strict=True)],
-        ),
+        [bins[k] for k in kept],
+        [
+            ["true sources", *first.n_tried[kept].tolist()],
+            *([one.name, *_percents(one.completeness, kept)] for one in scores),
+        ],
+    )
+    parts += _table(
         "Detections, and what became of them; pixels.",
-        _markdown(
-            ["", "detected", "purity", "spurious", "split", "blended", "IoU source", "IoU sky", "ECE pixels"],
-            [_overview(one) for one in scores],
-        ),
-    ]
+        ["detected", "purity", "spurious", "split", "blended", "IoU source", "IoU sky", "ECE pixels"],
+        map(_overview, scores),
+    )
     judged = [one for one in scores if any(one.class_accuracy(CLASS_MAGNITUDES).n_tried)]
-    if judged:
-        edges = itertools.pairwise(CLASS_MAGNITUDES)
-        parts += [
-            "Right class (%) of the matched sources, by true magnitude; IoU of pixels by class.",
-            _markdown(
-                ["", *[f"{low:g}-{high:g}" for low, high in edges], *CLASSES[:-1]],
-                [_class_row(one) for one in judged],
-            ),
-        ]
+    parts += _table(
+        "Right class (%) of the matched sources, by true magnitude; IoU of pixels by class.",
+        [*(f"{low:g}-{high:g}" for low, high in itertools.pairwise(CLASS_MAGNITUDES)), *SOURCE_CLASSES],
+        map(_class_row, judged),
+    )
     for one in judged:
-        parts += _calibration_tables(one)
+        parts += _calibration_table(one)
     for one in scores:
-        parts += _pull_tables(one)
+        parts += _pull_table(one)
     return "\n\n".join(parts) + "\n"
 
 
-def _calibration_tables(scores: Scores) -> list[str]:
+def _overview(scores: Scores) -> list[Any]:
+    fates, ious, diagram = scores.fates(), scores.ious(), scores.reliability.get("pixels")
+    counts = fates["detections"]["spurious"], fates["detections"]["split"], fates["truth"]["blended"]
+    error = None if diagram is None else diagram.error
+    return [scores.name, len(scores.detections), scores.purity, *counts, ious["source"], ious["sky"], error]
+
+
+def _class_row(scores: Scores) -> list[Any]:
+    accuracy, ious = scores.class_accuracy(CLASS_MAGNITUDES), scores.ious()
+    return [scores.name, *_percents(accuracy, range(len(accuracy.n_tried))), *map(ious.get, SOURCE_CLASSES)]
+
+
+def _calibration_table(scores: Scores) -> list[str]:
     """Classes per source beside guesses that know only the shares of the classes."""
     rows = [
         [
-            _bin(one),
-            str(one["n"]),
-            *(f"{one[name]:.3f}" for name in ("accuracy", "majority", "log_loss", "shares_log_loss")),
+            *(_bin(one), one["n"], one["accuracy"], one["majority"], one["log_loss"], one["shares_log_loss"]),
             f"{one['ece']:.3f} ({one['chance_ece']:.3f})",
             *(f"{one['expected'][name]:.1f} / {one['true'][name]:.0f}" for name in SOURCE_CLASSES),
         ]
         for one in scores.class_baseline((-np.inf, *scores.options.magnitudes[1:-1], np.inf))
     ]
-    if not rows:
-        return []
-    errors = ", ".join(
-        f"{name} {scores.reliability[f'sources_{name}'].error:.3f}"
-        for name in SOURCE_CLASSES
-        if f"sources_{name}" in scores.reliability
-    )
-    head = ["", "n", "accuracy", "majority", "log loss", "of shares", "ECE (chance)", *SOURCE_CLASSES]
+    diagrams = {name: scores.reliability.get(f"sources_{name}") for name in SOURCE_CLASSES}
+    errors = ", ".join(f"{name} {one.error:.3f}" for name, one in diagrams.items() if one is not None)
     title = "classes of the matched sources by true magnitude, beside the majority; probabilities summed / true number."
     total = f" ECE of each class: {errors}." if errors else ""
-    return [f"{scores.name}: {title}{total}", _markdown(head, rows)]
+    head = ["n", "accuracy", "majority", "log loss", "of shares", "ECE (chance)", *SOURCE_CLASSES]
+    return _table(f"{scores.name}: {title}{total}", head, rows)
 
 
-def _pull_tables(scores: Scores) -> list[str]:
+def _pull_table(scores: Scores) -> list[str]:
     """Total magnitudes against the truth."""
     rows = [
-        [kind, _bin(one), str(one["n"]), f"{one['bias']:+.3f}", f"{one['median']:+.2f}", f"{one['width']:.2f}"]
+        [kind, _bin(one), one["n"], f"{one['bias']:+.3f}", f"{one['median']:+.2f}", f"{one['width']:.2f}"]
         for kind, isolated in (("flags 0", True), ("blended or crowded", False))
         for one in scores.total_pulls(scores.options.magnitudes, isolated=isolated)
     ]
-    if not rows:
-        return []
-    head = ["", "magnitude", "n", "bias (mag)", "pull", "width of the pulls"]
-    return [f"{scores.name}: total magnitudes in {scores.options.band}.", _markdown(head, rows)]
+    head = ["magnitude", "n", "bias (mag)", "pull", "width of the pulls"]
+    return _table(f"{scores.name}: total magnitudes in {scores.options.band}.", head, rows)
 
 
 def _bin(row: dict[str, Any]) -> str:
@@ -223,32 +219,21 @@ def _bin(row: dict[str, Any]) -> str:
     return texts.get(known, "all")
 
 
-def _overview(scores: Scores) -> list[str]:
-    fates, ious = scores.fates(), scores.ious()
-    diagram = scores.reliability.get("pixels")
-    counts = [fates["detections"]["spurious"], fates["detections"]["split"], fates["truth"]["blended"]]
-    shares = [ious["source"], ious["sky"], *([] if diagram is None else [diagram.error])]
-    row = [scores.name, str(len(scores.detections)), _decimal(scores.purity), *map(str, counts), *map(_decimal, shares)]
-    return row if diagram is not None else [*row, ""]
+def _percents(binned: Fractions, bins: Iterable[int]) -> list[str]:
+    """Fractions with their intervals, empty where nothing was tried."""
+    low, high = binned.interval
+    texts = [f"{100 * f:.0f} ({100 * a:.0f}-{100 * b:.0f})" for f, a, b in zip(binned.fraction, low, high, strict=True)]
+    return [texts[k] if binned.n_tried[k] else "" for k in bins]
 
 
-def _class_row(scores: Scores) -> list[str]:
-    accuracy, ious = scores.class_accuracy(CLASS_MAGNITUDES), scores.ious()
-    classes = [_decimal(ious[name]) if name in ious else "" for name in SOURCE_CLASSES]
-    return [scores.name, *[_percent(accuracy, k) for k in range(len(accuracy.n_tried))], *classes]
+def _table(title: str, head: list[str], rows: Iterable[list[Any]]) -> list[str]:
+    """A title and a Markdown table whose first column has no name; nothing where there are no rows."""
+    texts = [[_cell(value) for value in row] for row in rows]
+    lines = [["", *head], ["---"] + ["---:"] * len(head), *texts]
+    return [title, "\n".join("| " + " | ".join(line) + " |" for line in lines)] if texts else []
 
 
-def _percent(binned: Fractions, k: int) -> str:
-    if not binned.n_tried[k]:
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    low, high = (100 * end[k] for end in binned.interval)
-    return f"{100 * binned.fraction[k]:.0f} ({low:.0f}-{high:.0f})"
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else ""
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
