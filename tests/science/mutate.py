@@ -40,7 +40,7 @@ NOT_TUNED = {
         _BYTES_READ _BYTES_SYMMETRIES _LONGEST _MOST_VOXELS _STRIP _STRIP_WIDTH _MOST_SIZES
     """,
     "rounding and convergence": """
-        SCALE _UNIT _NOTHING test_time_augmentation._FLOOR _SMALLEST_STEP _FLOODED _FAR _SETTLED
+        SCALE _UNIT _NOTHING one_pass._FLOOR _SMALLEST_STEP _FLOODED _FAR _SETTLED
         _EXACT kernels._STEPS kernels._MOST_STEPS
         _MOST_MOVES _SMALLEST_REACH _MOST_DOUBT
     """,
