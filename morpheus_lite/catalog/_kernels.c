@@ -96,10 +96,11 @@ EXPORT void growth(whole n_pixels, const double *light, const double *distance, 
     for (int k = 0; k < 4; k++)
         whole_[k] = sums + k * (n_steps + 1) + 1;
     for (whole k = 0; k < n_pixels; k++) {
-        double away = distance[k], place = ceil(away / step);
-        if (place >= n_steps - 1)
+        double away = distance[k], place = away / step;
+        if (place > n_steps - 2)
             continue;
         whole bin = (whole)place;
+        bin += bin < place;
         whole_[0][bin] += light[k];
         whole_[1][bin] += 1;
         whole_[2][bin] += light[k] * away;

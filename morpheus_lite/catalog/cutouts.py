@@ -147,7 +147,9 @@ def cut_stamp(
     near = labels[window]
     usable = image.valid[window]
     whole = bool(usable.all())
-    light = np.where(usable, image.data[window], 0).astype(np.float64)
+    light = image.data[window].astype(np.float64)
+    if not whole:
+        light[~usable] = 0
     source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
     variance = _variance(image.rms, window, usable, sigmas)
     weights = detection.weights(light, usable, source_mask)
@@ -164,7 +166,12 @@ def cut_stamp(
     # Where every pixel has the same bands, their weights are the same too.
     factors = weights[:1, :1] if whole else weights
     together, _ = mirror(summed(factors, light)[:, :, None], seen, wanted, centre, neighbor_mask)
-    noisy = summed(factors**2, variance if whole else np.where(weights > 0, variance, 0))
+    if whole:
+        # Where all pixels are alike, so is their noise.
+        alike = variance.strides[:2] == (0, 0)
+        noisy = np.broadcast_to(summed(factors**2, variance[:1, :1] if alike else variance), near.shape)
+    else:
+        noisy = summed(factors**2, np.where(weights > 0, variance, 0))
     if seen.any() and not seen.all():
         # Pixels that no band covers hold mirrored light, and are as noisy as the others.
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
