@@ -155,7 +155,7 @@ class SourceCalibration:
                 tuple(tuple(float(value) for value in row) for row in stored[name])
                 for name in ("sharpness", "bias", "spread_sharpness", "spread_bias")
             )
-            return cls(prior, snr, size, *tables, dict(stored.get("fitted", {})))  # type: ignore[arg-type]
+            return cls(prior, snr, size, *tables, dict(stored.get("fitted", {})))  # type: ignore[arg-type, call-arg]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"calibration of sources: {error!r}; expected what `to_dict` makes") from error
 
