@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
+SETUP  := setup.cfg setup.py pyproject.toml morpheus_lite/catalog/_kernels.c
 
 .PHONY: help demo test emri lint docs dist clean
 
@@ -15,15 +16,15 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/.demo: $(SETUP) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/.test: $(SETUP) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/.dev: $(SETUP) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 

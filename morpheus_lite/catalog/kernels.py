@@ -460,7 +460,7 @@ def mirror(
     return filled, covered
 
 
-def spread(
+def gini_and_m20(
     light: np.ndarray, distance: np.ndarray, variance: np.ndarray, radius: float, sigma: float, doubt: float
 ) -> tuple[int, np.ndarray, np.ndarray]:
     """Gini coefficient and M20 of the pixels that belong together at an elliptical radius.

@@ -8,7 +8,7 @@ import numpy as np
 
 from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, curve_of_growth, growth_by_distance
 from morpheus_lite.catalog.cutouts import Stamp
-from morpheus_lite.catalog.kernels import best_centre, spread, without_noise
+from morpheus_lite.catalog.kernels import best_centre, gini_and_m20, without_noise
 from morpheus_lite.catalog.photometry import variance_of_sums
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
@@ -182,7 +182,7 @@ def _gini_and_m20(stamp: Stamp, noise: CorrelatedNoise) -> dict[str, float]:
     if not np.isfinite(radius):
         return {}
     doubt = min(_STEEPNESS * growth.petrosian_error(radius, variance_of_sums(stamp, noise)) / radius, _MOST_DOUBT)
-    n_pixels, gini, m20 = spread(
+    n_pixels, gini, m20 = gini_and_m20(
         stamp.detection, distance, stamp.detection_variance, radius, _SMOOTHING * radius, doubt
     )
     if not n_pixels:
