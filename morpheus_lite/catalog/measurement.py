@@ -293,7 +293,7 @@ def measure_all_rows(
 def _stars_of(
     image: ImageReader, mesh: BackgroundMesh, maps: MapStore, options: MeasureOptions
 ) -> tuple[StarProfile, ...]:
-    """What stars look like in each band: as it is given, or as they are in the image."""
+    """Looks of stars in each band: as it is given, or as they are in the image."""
     head = _head(image)
 
     def look(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

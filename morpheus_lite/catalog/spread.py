@@ -15,7 +15,7 @@ _FURTHEST = 1.5
 
 
 def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[StarProfile]) -> list[tuple[np.ndarray, ...]]:
-    """What is seen around the centre of a source in each band, as far as stars matter: nothing of bands without stars.
+    """Surroundings of the centre of a source in each band, as far as stars matter: nothing of bands without stars.
 
     Light less its sky, variance, and which pixels count, of shape ``(y, x)``; and where the centre is from the middle.
     """

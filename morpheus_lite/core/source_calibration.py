@@ -197,7 +197,7 @@ def linear_terms(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def spread_terms(spread: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """What a spread adds to `linear_terms`: float64, shape ``(source, 2)``; 0 where it is not known."""
+    """Terms that a spread adds to `linear_terms`: float64, shape ``(source, 2)``; 0 where it is not known."""
     known = np.isfinite(spread)
     error = np.where(known, error, _USUAL_ERROR)
     near = np.exp(-(np.maximum(np.where(known, spread, np.inf) / error, 0) ** 2) / _NEAR)

@@ -72,7 +72,7 @@ class SourceSample:
 
     @property
     def evidence(self) -> tuple[np.ndarray, ...]:
-        """What `SourceCalibration.apply` takes."""
+        """Arguments of `SourceCalibration.apply`."""
         return self.share, self.snr, self.size, self.spread, self.spread_err
 
     @property

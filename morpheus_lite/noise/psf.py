@@ -95,7 +95,7 @@ def psf_of_pieces(pieces: Iterable[tuple[np.ndarray, np.ndarray]], n_bands: int)
 
 @dataclass(frozen=True)
 class StarProfile:
-    """What stars look like in one band.
+    """Profile of the stars in one band.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class StarProfile:
 
 
 def star_profiles(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], n_bands: int) -> tuple[StarProfile, ...]:
-    """What stars look like in every band.
+    """Profiles of the stars in every band.
 
     Parameters
     ----------
