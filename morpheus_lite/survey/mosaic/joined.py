@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.io.image_reader import Band, ImageDescription, ImageSource, OpenFiles
-from morpheus_lite.survey.state.fingerprint import digest
+from morpheus_lite.survey.state.fingerprint import digest, facts_of
 from morpheus_lite.survey.tile import Tile
 
 MOSAICS, MEMBERS = "mosaics", "tiles.json"
@@ -226,6 +226,21 @@ def _from_edge(start: int, count: int, length: int) -> np.ndarray:
     return np.minimum(place + 1, length - place)
 
 
+@dataclass(frozen=True)
+class _Files:
+    """A tile whose files are as they are now."""
+
+    facts: str
+    tile: Tile = field(compare=False)
+
+
+@lru_cache(maxsize=4096)
+def _described(files: _Files) -> ImageDescription:
+    """All but the WCS of a tile: found out once for all steps that a process does."""
+    with files.tile.open() as image:
+        return replace(image.description, wcs=None)
+
+
 class _OpenTiles:
     """The tiles of a mosaic as images, opened on first use, not too many of their files at the same time.
 
@@ -282,8 +297,8 @@ class _OpenTiles:
             if number not in self.known:
                 tile = self._parts[number].tile
                 try:
-                    with tile.open() as image:
-                        self.known[number] = replace(image.description, wcs=None)
+                    facts = {role: facts_of(at) for role, at in tile.locations.items()}
+                    self.known[number] = _described(_Files(digest([facts, tile.read_options]), tile))
                 except InputError as error:
                     raise TileError(str(error), tile.name) from error
             return self.known[number]
