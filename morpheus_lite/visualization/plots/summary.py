@@ -131,7 +131,7 @@ def save_summary(
     figure = plot_classification(image, classification, labels, table, palette=palette, step=step)
     with atomic_write(path, overwrite=overwrite) as partial:
         # A file larger by a tenth takes a third of the time to pack.
-        packing = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
+        packing: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
         figure.savefig(partial, format=kind, dpi=dpi, **packing)
     return path
 
