@@ -21,12 +21,9 @@ class Morphology:
     share : numpy.ndarray
         float64, shape ``(source, 4)``: light-weighted share of each source class, or what a calibration made of it,
         adding to 1; NaN where no pixel of a source says anything for a source class.
-    unweighted : numpy.ndarray
-        bool, shape ``(source,)``: True where there was no positive light to weight with.
     """
 
     share: np.ndarray
-    unweighted: np.ndarray
 
     @property
     def entropy(self) -> np.ndarray:
@@ -46,7 +43,9 @@ class Morphology:
         return np.where(known, np.where(self.confidence >= least, top, UNCERTAIN), "")
 
 
-def measure_morphology(sources: LabelledPixels, maps: np.ndarray, light: np.ndarray, usable: np.ndarray) -> Morphology:
+def measure_morphology(
+    sources: LabelledPixels, maps: np.ndarray, light: np.ndarray, usable: np.ndarray
+) -> tuple[Morphology, np.ndarray]:
     """Share of each class in each source.
 
     Parameters
@@ -61,6 +60,8 @@ def measure_morphology(sources: LabelledPixels, maps: np.ndarray, light: np.ndar
     Returns
     -------
     Morphology
+    numpy.ndarray
+        bool, shape ``(source,)``: True where there was no positive light to weight with.
 
     Notes
     -----
@@ -77,7 +78,7 @@ def measure_morphology(sources: LabelledPixels, maps: np.ndarray, light: np.ndar
         weight = np.where(sources.spread(unweighted), known, weight)
         sums = _class_sums(sources, maps, weight)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return Morphology(sums / sums.sum(axis=1, keepdims=True), unweighted)
+        return Morphology(sums / sums.sum(axis=1, keepdims=True)), unweighted
 
 
 def significance(

@@ -12,7 +12,7 @@ from astropy.table import QTable
 from morpheus_lite.catalog.blended_totals import total_of_blends
 from morpheus_lite.catalog.deblended_flux import share_light
 from morpheus_lite.catalog.flags import mark_pixels
-from morpheus_lite.catalog.rows import RowSettings, measure_rows, measure_sources
+from morpheus_lite.catalog.rows import RowSettings, classify_rows, measure_rows, measure_sources
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
@@ -287,7 +287,7 @@ def measure_all_rows(
     detection = detection_image(sample, noise, band)
     settings = RowSettings(detection, kind, options, noise, background=mesh, calibration=calibration, stars=stars)
     rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
-    return MeasuredRows(rows, image, _head(image), settings)
+    return MeasuredRows(classify_rows(rows, settings), image, _head(image), settings)
 
 
 def _stars_of(

@@ -1,6 +1,6 @@
 """The rows of a catalogue, before they are a table: everything that a source's own surroundings tell."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from morpheus_lite.noise.psf import StarProfile
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
 SPREAD = "spread", "spread_err"
+_TELLING, _SHARPER, _FEWEST = 30.0, 3.0, 5
+"""S/N from which a spread tells, errors below the stars' that are too sharp, and how many sources tell so."""
 _POINT = 0.75
 """Probability from which a point source is measured as one."""
 
@@ -122,12 +124,12 @@ def measure_sources(
     options = settings.options
     light, usable = settings.detection.of_sources(sources, image)
     maps = _class_maps(classification, settings.maps)
-    morphology = measure_morphology(sources, maps, light, usable)
+    morphology, unweighted = measure_morphology(sources, maps, light, usable)
     values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, light, usable)}
     fluxes = measure_fluxes(sources, image)
     negative = np.any([fluxes[f"segment_flux_{name}"] <= 0 for name in image.bands], axis=0)
     others: dict[SourceFlag, Any] = {
-        SourceFlag.NEGATIVE_FLUX: negative | morphology.unweighted,
+        SourceFlag.NEGATIVE_FLUX: negative | unweighted,
         SourceFlag.OUTSIDE_DOMAIN: options.outside_domain or bool(classification.provenance.get("domain")),
     }
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
@@ -158,14 +160,7 @@ def measure_sources(
         values[name] = np.where(others[SourceFlag.SATURATED], np.nan, values[name])
     if set(image.bands) <= set(settings.noise):
         values |= _evidence(values, fluxes, image, classification, settings)
-    if settings.calibration is not None:
-        nothing = np.full(len(sources), np.nan)
-        evidence = [values["class_snr"], values["class_size"], *(values.get(name, nothing) for name in SPREAD)]
-        share = settings.calibration.apply(morphology.share, *evidence, prior=options.class_prior)
-        morphology = replace(morphology, share=share)
     values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
-    names = morphology.names(options.min_class_confidence)
-    values |= {"morphology": names, "class_confidence": morphology.confidence, "entropy": morphology.entropy}
     of_bands = {f"flags_{band}": _flags_of_band(values, band, image, options) for band in image.bands}
     partly = [(flags & int(BandFlag.PARTLY_COVERED)) > 0 for flags in of_bands.values()]
     others[SourceFlag.PARTLY_COVERED] = np.any(partly, axis=0)
@@ -177,6 +172,35 @@ def measure_sources(
             "flags": flag_sources(sources, marks, others),
         }
     )
+
+
+def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[str, np.ndarray]:
+    """Rows of all sources with their spreads beside the stars', and their classes, calibrated if that is known.
+
+    Notes
+    -----
+    Nothing is sharper than a star. Where five sources or more are, by more than three errors, and not too few of those
+    that are taken for stars, the image has so few bright stars that its PSF was measured on compact galaxies: the
+    median of these sources is the spread of the stars.
+    """
+    options, calibration = settings.options, settings.calibration
+    morphology = Morphology(np.stack([rows[f"p_{name}"] for name in SOURCE_CLASSES], axis=1))
+    found = dict(rows)
+    if settings.stars and "class_snr" in rows:
+        pull = rows["spread"] / rows["spread_err"]
+        bright = rows["class_snr"] > _TELLING
+        sharper = bright & (pull < -_SHARPER)
+        is_star = morphology.share.argmax(axis=1) == SOURCE_CLASSES.index("point_source")
+        taken = np.count_nonzero(bright & is_star & (np.abs(pull) <= _SHARPER))
+        if np.count_nonzero(sharper) >= max(_FEWEST, taken / 2):
+            found["spread"] = rows["spread"] - np.median(rows["spread"][sharper])
+    if calibration is not None:
+        nothing = np.full(len(rows["label"]), np.nan)
+        evidence = [rows["class_snr"], rows["class_size"], *(found.get(name, nothing) for name in SPREAD)]
+        morphology = Morphology(calibration.apply(morphology.share, *evidence, prior=options.class_prior))
+    names = morphology.names(options.min_class_confidence)
+    found |= {"morphology": names, "class_confidence": morphology.confidence, "entropy": morphology.entropy}
+    return found | _shares(morphology)
 
 
 def _saturation(

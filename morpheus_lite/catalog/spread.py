@@ -19,7 +19,7 @@ def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[StarProfile]
 
     Light less its sky, variance, and which pixels count, of shape ``(y, x)``; and where the centre is from the middle.
     """
-    windows = []
+    windows: list[tuple[np.ndarray, ...]] = []
     y, x = _centre(stamp, light)
     middle = round(y), round(x)
     for index, star in enumerate(stars):

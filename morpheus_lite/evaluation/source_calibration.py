@@ -34,6 +34,7 @@ _MEASURED = MeasureOptions(structure=False, aperture_radii=(3.0,), aperture_unit
 _N_FOLDS = 5
 _RANGE = 1.0, 99.0
 _N_CLASSES = len(SOURCE_CLASSES)
+_Table = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +131,9 @@ def sample_sources(
     kept = inside[own] & (truth.source_class[true] >= 0) & np.isfinite(share[own]).all(axis=1)
     true, own = true[kept], own[kept]
     true_class = truth.source_class[true].astype(int)
-    evidence = [rows[name][own] for name in ("class_snr", "class_size", "spread", "spread_err")]
-    return SourceSample(share[own], *evidence, true_class, np.full(len(own), field), np.ones(len(own)))
+    snr, size, spread, error = (rows[name][own] for name in ("class_snr", "class_size", "spread", "spread_err"))
+    number, weight = np.full(len(own), field), np.ones(len(own))
+    return SourceSample(share[own], snr, size, spread, error, true_class, number, weight)
 
 
 def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str | Path]) -> SourceCalibration:
@@ -207,25 +209,25 @@ def _held_out(sample: SourceSample, parts: np.ndarray, penalty: float) -> np.nda
 def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
     ends = [_ends(values) for values in (sample.snr, sample.size)]
     terms = linear_terms(*starmap(scaled, zip((sample.snr, sample.size), ends, strict=True)))
-    tables = _fit_tables(sample, terms, penalty)
+    sharpness, bias = _fit_tables(sample, terms, penalty)
     known = np.isfinite(sample.spread)
     counts = np.bincount(sample.true_class[known], minlength=_N_CLASSES)
     if counts.sum() >= _FEWEST and counts.min() >= _FEWEST / 10:
         more = np.hstack([terms, spread_terms(sample.spread, sample.spread_err)])
-        tables += _fit_tables(sample.take(known), more[known], penalty)
+        with_spread: tuple[_Table, _Table] = _fit_tables(sample.take(known), more[known], penalty)
     else:
-        tables += (), ()
+        with_spread = (), ()
     shares = np.maximum(sample.weight @ sample.hard, 0.5)  # of a part of a sample, which may lack a class
     prior = tuple((shares / shares.sum()).round(5).tolist())
-    return SourceCalibration(prior, ends[0], ends[1], *tables)
+    return SourceCalibration(prior, ends[0], ends[1], sharpness, bias, *with_spread)
 
 
-def _fit_tables(sample: SourceSample, terms: np.ndarray, penalty: float) -> tuple[tuple[tuple[float, ...], ...], ...]:
+def _fit_tables(sample: SourceSample, terms: np.ndarray, penalty: float) -> tuple[_Table, _Table]:
     """Sharpness and bias of each class, in the coefficients of the terms ``(source, term)``."""
     n_terms = terms.shape[1]
     identity = np.stack([np.tile(np.eye(1, n_terms), (_N_CLASSES, 1)), np.zeros((_N_CLASSES, n_terms))])
     # The constants are nearly free: so the probabilities add up to the true numbers.
-    stiffness = np.where(np.arange(n_terms) == 0, 1e-3, 1.0)
+    stiffness = np.array([1e-3, 1.0, 1.0, 0.03, 0.03])[:n_terms]
     logarithm, hard = np.log(np.maximum(sample.share, SHARE_FLOOR)), sample.hard
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
@@ -243,7 +245,8 @@ def _fit_tables(sample: SourceSample, terms: np.ndarray, penalty: float) -> tupl
         return float(value), slope.ravel()
 
     found = minimize(loss, identity.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "maxfun": 4000})
-    return tuple(tuple(tuple(row) for row in table.tolist()) for table in found.x.reshape(identity.shape).round(4))
+    sharpness, bias = found.x.reshape(identity.shape).round(4).tolist()
+    return tuple(map(tuple, sharpness)), tuple(map(tuple, bias))
 
 
 def source_figures(probability: np.ndarray, hard: np.ndarray, weight: np.ndarray | None = None) -> dict[str, Any]:

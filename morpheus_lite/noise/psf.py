@@ -213,7 +213,8 @@ def _star_profile(stamps: _Stamps) -> StarProfile:
     if not len(stars):
         return StarProfile(MoffatPsf())
     psf = _moffat_of(stamps, places, sigma, stars)
-    middle = slice(_HALF - spread_reach(psf), _HALF + spread_reach(psf) + 1)
+    half = min(spread_reach(psf), _HALF)
+    middle = slice(_HALF - half, _HALF + half + 1)
     light = stamps.light[stars, middle, middle]
     seen = np.isfinite(light)
     excess, flux, _ = excess_light(np.where(seen, light, 0), np.ones(light.shape), seen, places[stars], psf)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from scipy.signal import fftconvolve
 
 from morpheus_lite import Classification, SkyImage
 from morpheus_lite.catalog import MeasureOptions, measure
+from morpheus_lite.catalog.rows import classify_rows
+from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.psf import MoffatPsf, moffat_radius
 from morpheus_lite.noise.psf import star_profiles
 
@@ -130,3 +133,26 @@ def test_a_single_sharp_point_source_among_several_wider_ones_is_none(chosen):
     assert star.psf.is_known
     assert star.psf.fwhm == pytest.approx(FWHM, rel=0.05)
     assert isinstance(star.psf, MoffatPsf)
+
+
+def test_sources_sharper_than_the_stars_are_the_stars():
+    # The PSF was measured on compact galaxies, which are wider than five stars.
+    n = 20
+    spread = np.where(np.arange(n) < 5, -0.004, 0.0005 * (np.arange(n) % 3))
+    rows = {"label": np.arange(n), "spread": spread, "spread_err": np.full(n, 5e-4), "class_snr": np.full(n, 100.0)}
+    rows |= {f"p_{name}": np.full(n, share) for name, share in zip(SOURCE_CLASSES, (0.1, 0.6, 0.1, 0.2), strict=True)}
+    settings = SimpleNamespace(options=OPTIONS, calibration=None, stars=("some",))
+    np.testing.assert_allclose(classify_rows(rows, settings)["spread"], spread + 0.004)
+    # Four are an accident, and so are faint ones, and a few beside many that are taken for stars.
+    few = rows | {"spread": np.where(np.arange(n) == 4, 0, spread)}
+    faint = rows | {"class_snr": np.full(n, 20.0)}
+    stars = rows | {"p_disk": np.full(n, 0.1), "p_point_source": np.full(n, 0.7)}
+    for other in (few, faint, stars):
+        np.testing.assert_array_equal(classify_rows(other, settings)["spread"], other["spread"])
+
+
+def test_stars_wider_than_what_is_looked_at_have_a_profile():
+    image, labels, _ = sources(flux=1e5, fwhm=11.0, beta=4.0)
+    (star,) = star_profiles([(image.data, image.valid, labels > 0)], 1)
+    assert star.psf.fwhm == pytest.approx(11, rel=0.15)
+    assert abs(star.spread) < 0.002

@@ -1,14 +1,16 @@
 """Fit the calibration of sources of a set of weights, and store it in its ``config.json``.
 
     python weights/recipes/make_fields.py valid FIELDS --natural --skip 70000 --count 390 --only hst --side 512
-    python weights/recipes/calibrate_sources.py weights/hst 'FIELDS/*.npz' 'SECOND/*.npz'
+    python weights/recipes/calibrate_sources.py weights/hst 'FIELDS/*.npz' 'SECOND/*.npz' --stars 5
+    python weights/recipes/calibrate_sources.py weights/any 'ALL/*.npz' 'SECOND/*.npz' --stars 20 --only-spread
     python weights/recipes/calibrate_sources.py weights/hst 'TEST/*.npz' --score
 
 It comes last, after ``finish.py``. The fields are validation fields, seen at the depth of GOODS-S deep: those of the
 first simulator with the real sky's counts and classes, and some of the second one (``second_*``), all sources of which
-together weigh a tenth of those of the first. With more weight the probabilities are wrong in natural fields; with none
-they are far too sure wherever sources look otherwise. With ``--score`` nothing is fitted or stored: the fields are
-scored with the weights as they are. A field of 384 px takes 2 to 3 core-s.
+together weigh 0.3 of those of the first. Star fields (``--stars``) show stars of every PSF; together they weigh 0.3 of
+the stars of the first simulator. With ``--only-spread`` sources whose spread is not known keep the means of pixels.
+With ``--score`` nothing is fitted or stored: the fields are scored with the weights as they are. A field of 384 px
+takes 2 to 3 core-s.
 """
 
 import argparse
@@ -19,12 +21,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import galsim
 import numpy as np
 
 import morpheus_lite as ml
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.core.source_calibration import CALIBRATION_KEY, calibration_of
-from morpheus_lite.evaluation import make_result, truth_of_simulation
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, N_TERMS, calibration_of
+from morpheus_lite.evaluation import Truth, make_result, make_truth, truth_of_simulation
 from morpheus_lite.evaluation.reliability import proper_scores, top_label_reliability
 from morpheus_lite.evaluation.source_calibration import (
     SourceSample,
@@ -41,8 +45,50 @@ from morpheus_lite.training.dataset import find_fields
 SNR_EDGES = 0, 15, 30, 60, 150, np.inf
 FEWEST = 20
 
-SECOND = 0.1
+SECOND = 0.3
 """Weight of the second simulator, in units of the first's."""
+
+STARS = 0.3
+"""Weight of the star fields, in units of the first simulator's stars."""
+
+FIRST_STARS = 250_000
+"""Seed of the first star field."""
+
+SIDE, SPACING = 288, 48
+"""Of star fields, in pixels."""
+
+
+def star_field(seed: int, bands: tuple[str, ...]) -> Truth:
+    """Stars of S/N 20 to 3,000 on a loose grid in white noise, all of one Moffat PSF."""
+    rng = np.random.default_rng(seed)
+    beta = rng.uniform(1.7, 5)
+    # The network sees what is wider in bins, unless it was made for one telescope.
+    fwhm = np.exp(rng.uniform(np.log(1.2), np.log(2.6 if bands else 7.0)))
+    names = bands or ("F606W",)
+    widths = [fwhm * (1.6 if band in ("F160W", "F125W") else 1.0) for band in names]
+    light, owner, best = (
+        np.zeros((SIDE, SIDE, len(names))),
+        np.zeros((SIDE, SIDE), np.int32),
+        np.full((SIDE, SIDE), 0.3),
+    )
+    places = []
+    for y, x in itertools.product(range(SPACING // 2, SIDE, SPACING), repeat=2):
+        snr, (down, right) = np.exp(rng.uniform(np.log(20), np.log(3000))), rng.uniform(0, 1, 2)
+        places.append((x - 0.5 + right, y - 0.5 + down))
+        total, offset = np.zeros((SIDE, SIDE)), (x - SIDE / 2 + right, y - SIDE / 2 + down)
+        for index, width in enumerate(widths):
+            image = galsim.ImageD(SIDE, SIDE, scale=1.0)
+            flux = snr * np.sqrt((2.3 * width**2 + 4) / len(names)) * rng.uniform(0.6, 1.4)
+            galsim.Moffat(beta=beta, fwhm=width, flux=float(flux)).drawImage(image, offset=offset, method="auto")
+            light[..., index] += image.array
+            total += image.array
+        wins = total > best
+        best[wins], owner[wins] = total[wins], len(places)
+    data = (light + rng.standard_normal(light.shape)).astype(np.float32)
+    image = SkyImage(data, names, np.ones(data.shape, bool))
+    sources = {"label": np.arange(1, len(places) + 1), "x": [x for x, _ in places], "y": [y for _, y in places]}
+    sources["class"] = np.full(len(places), SOURCE_CLASSES.index("point_source"))
+    return make_truth(owner, sources, image=image)
 
 
 def sample_fields(paths: Sequence[str], model: Any) -> Iterator[SourceSample]:
@@ -54,22 +100,30 @@ def sample_fields(paths: Sequence[str], model: Any) -> Iterator[SourceSample]:
         known = tuple(band for band in model.bands if band in image.bands)
         if model.bands and not known:
             continue
-        image = image.select(known) if known else image
-        maps = ml.classify(image, model)
-        labels = ml.deblend(ml.segment(maps), image)
         truth = truth_of_simulation(field, observation, name=Path(path).name)
-        truth = replace(truth, image=image)
-        result = replace(make_result(np.asarray(labels), probability=maps.probability), provenance=maps.provenance)
-        sample = sample_sources(truth, result, field=number)
-        print(f"{Path(path).name}: {len(sample)} sources", flush=True)
+        sample = sample_image(replace(truth, image=image.select(known) if known else image), model, number)
         is_second = Path(path).name.startswith("second")
         yield replace(sample, weight=np.full(len(sample), SECOND if is_second else 1.0))
 
 
-def balanced(sample: SourceSample) -> SourceSample:
-    """The sample with all sources of the second simulator together weighing `SECOND` of those of the first."""
+def sample_image(truth: Truth, model: Any, number: int) -> SourceSample:
+    """Detected sources of one image."""
+    maps = ml.classify(truth.image, model)
+    labels = ml.deblend(ml.segment(maps), truth.image)
+    result = replace(make_result(np.asarray(labels), probability=maps.probability), provenance=maps.provenance)
+    sample = sample_sources(truth, result, field=number)
+    print(f"{truth.name}: {len(sample)} sources", flush=True)
+    return sample
+
+
+def balanced(sample: SourceSample, stars: SourceSample | None) -> SourceSample:
+    """The sample with the second simulator weighing `SECOND` of the first, and star fields `STARS` of its stars."""
     first, second = sample.weight == 1, sample.weight < 1
-    return replace(sample, weight=np.where(first, 1.0, SECOND * first.sum() / max(second.sum(), 1)))
+    sample = replace(sample, weight=np.where(first, 1.0, SECOND * first.sum() / max(second.sum(), 1)))
+    if stars is None:
+        return sample
+    n_stars = np.count_nonzero(first & (sample.true_class == SOURCE_CLASSES.index("point_source")))
+    return join_samples([sample, replace(stars, weight=np.full(len(stars), STARS * n_stars / len(stars)))])
 
 
 def score(sample: SourceSample, settings: dict[str, Any]) -> None:
@@ -78,9 +132,8 @@ def score(sample: SourceSample, settings: dict[str, Any]) -> None:
     shares = dict(zip(SOURCE_CLASSES, sample.hard.mean(axis=0).tolist(), strict=True))
     given = {"means of pixels": sample.share}
     if calibration is not None:
-        evidence = sample.share, sample.snr, sample.size
-        given |= {"calibrated": calibration.apply(*evidence)}
-        given |= {"with the true shares as prior": calibration.apply(*evidence, prior=shares)}
+        given |= {"calibrated": calibration.apply(*sample.evidence)}
+        given |= {"with the true shares as prior": calibration.apply(*sample.evidence, prior=shares)}
     print(f"{len(sample)} sources")
     for name, p in given.items():
         print(f"{name}: {json.dumps(source_figures(p, sample.hard))}")
@@ -104,12 +157,22 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="directory of the weights, changed in place")
     parser.add_argument("fields", nargs="+", help="patterns of field files")
     parser.add_argument("--score", action="store_true", help="score the weights as they are; change nothing")
+    parser.add_argument("--stars", type=int, default=0, help="number of star fields")
+    parser.add_argument(
+        "--only-spread", action="store_true", help="leave sources without a spread the means of their pixels"
+    )
     chosen = parser.parse_args()
-    info = read_info(chosen.weights)
-    sample = join_samples(list(sample_fields(find_fields(chosen.fields), ml.load_model(str(chosen.weights)))))
+    info, model = read_info(chosen.weights), ml.load_model(str(chosen.weights))
+    sample = join_samples(list(sample_fields(find_fields(chosen.fields), model)))
     settings = dict(info.settings)
     if not chosen.score:
-        settings[CALIBRATION_KEY] = fit_sources(balanced(sample)).to_dict()
+        first = int(sample.field.max()) + 1
+        fields = [sample_image(star_field(FIRST_STARS + k, model.bands), model, first + k) for k in range(chosen.stars)]
+        found = fit_sources(balanced(sample, join_samples(fields) if fields else None))
+        if chosen.only_spread:
+            none = ((0.0,) * N_TERMS,) * len(SOURCE_CLASSES)
+            found = replace(found, sharpness=((1.0, *none[0][1:]),) * len(SOURCE_CLASSES), bias=none)
+        settings[CALIBRATION_KEY] = found.to_dict()
         print(json.dumps(settings[CALIBRATION_KEY]))
         with atomic_write(chosen.weights / CONFIG, overwrite=True) as temporary:
             temporary.write_text(replace(info, settings=settings).to_json())
