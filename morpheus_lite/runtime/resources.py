@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -115,8 +116,19 @@ def run_each(
     progress : callable, optional
         Called in this thread with (items done, items in all).
     """
+    failed = threading.Event()
+
+    def unless_failed(item: _Item) -> None:
+        if failed.is_set():
+            return
+        try:
+            work(item)
+        except BaseException:
+            failed.set()
+            raise
+
     with ThreadPoolExecutor(threads, thread_name_prefix="morpheus") as pool:
-        futures = [pool.submit(work, item) for item in items]
+        futures = [pool.submit(unless_failed, item) for item in items]
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
