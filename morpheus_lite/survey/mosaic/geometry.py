@@ -115,7 +115,7 @@ def save_noise(path: Path, noise: BackgroundMesh) -> None:
         arrays |= {f"large_{name}": value for name, value in vars(noise.large).items()}
     plain = {name: getattr(noise, name) for name in _PLAIN} | {"psf": [vars(psf) for psf in noise.psf]}
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, plain=np.array(json.dumps(plain, default=float)), **arrays)
+        np.savez(file, plain=np.array(json.dumps(plain, default=float)), **arrays)
 
 
 def load_noise(path: Path) -> BackgroundMesh | None:
