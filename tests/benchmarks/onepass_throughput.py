@@ -27,12 +27,13 @@ from fields import write_field
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.windows import Window
-from morpheus_lite.inference import one_pass
+from morpheus_lite.inference import network_input
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import MapFile
 from morpheus_lite.models.network_config import OnePassConfig, multiply_adds
 from morpheus_lite.models.registry import load_model
+from morpheus_lite.noise import overview
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.pipeline.plan import plan_run
 from morpheus_lite.runtime.resources import usable_cores
@@ -143,8 +144,8 @@ def _time_stages(shares: dict[str, float]) -> None:
         return timed
 
     ImageSource.read = counted(STAGES[0], ImageSource.read)  # type: ignore[method-assign]
-    one_pass.measure_row = counted(STAGES[1], one_pass.measure_row)  # type: ignore[attr-defined]
-    one_pass.normalize = counted(STAGES[2], one_pass.normalize)  # type: ignore[attr-defined]
+    overview.measure_row = counted(STAGES[1], overview.measure_row)  # type: ignore[attr-defined]
+    network_input.normalize = counted(STAGES[2], network_input.normalize)  # type: ignore[attr-defined]
     MapFile.write = counted(STAGES[3], MapFile.write)  # type: ignore[method-assign]
 
 
