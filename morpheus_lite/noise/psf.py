@@ -3,7 +3,7 @@
 It is measured once for the whole image, in windows that its shape alone decides, so every piece of it has the same.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,11 +86,7 @@ def with_psf(
 
 def psf_of_pieces(pieces: Iterable[tuple[np.ndarray, np.ndarray]], n_bands: int) -> tuple[MoffatPsf, ...]:
     """The PSF of every band, from S/N and validity ``(y, x, band)`` of pieces of an image."""
-    found: list[list[_Stamps]] = [[] for _ in range(n_bands)]
-    for snr, valid in pieces:
-        for band in range(n_bands):
-            found[band].append(_candidates(snr[..., band], valid[..., band]))
-    return tuple(_psf(_Stamps.joined(stamps)) for stamps in found)
+    return tuple(_psf(stamps) for stamps in _of_bands(((*piece, None) for piece in pieces), n_bands))
 
 
 @dataclass(frozen=True)
@@ -125,11 +121,7 @@ def star_profiles(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], n
     tuple of StarProfile
         Of the stars of `measure_psf`; where these are too few, of the sharpest of the point sources.
     """
-    found: list[list[_Stamps]] = [[] for _ in range(n_bands)]
-    for snr, valid, is_point in pieces:
-        for band in range(n_bands):
-            found[band].append(_candidates(snr[..., band], valid[..., band], is_point))
-    return tuple(_star_profile(_Stamps.joined(stamps)) for stamps in found)
+    return tuple(_star_profile(stamps) for stamps in _of_bands(pieces, n_bands))
 
 
 def psf_of_star(light: np.ndarray) -> MoffatPsf:
@@ -173,6 +165,15 @@ class _Stamps:
         # Stable, so that equal peaks are always taken in the same order.
         brightest = np.argsort(-peak, kind="stable")[:_N_CANDIDATES]
         return cls(light[brightest], peak[brightest], chosen[brightest])
+
+
+def _of_bands(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_bands: int) -> Iterator[_Stamps]:
+    """Brightest peaks of every band in pieces of S/N, validity and chosen pixels, as `_candidates` takes them."""
+    found: list[list[_Stamps]] = [[] for _ in range(n_bands)]
+    for snr, valid, chosen in pieces:
+        for band in range(n_bands):
+            found[band].append(_candidates(snr[..., band], valid[..., band], chosen))
+    return map(_Stamps.joined, found)
 
 
 def _candidates(snr: np.ndarray, valid: np.ndarray, chosen: np.ndarray | None = None) -> _Stamps:
