@@ -302,19 +302,12 @@ class WinglessBands:
         light, valid = self.whole.snr(around)
         here = inside(window, around)
         snr = light[here].copy()
+        from scipy.signal import fftconvolve  # it takes long to import, and few images have such wings
+
         for band, kernel in self.kernels.items():
             plane = np.where(valid[..., band], light[..., band], np.float32(0))
-            snr[..., band] = _convolved(plane, kernel)[here] / self.sigma[band]
+            snr[..., band] = fftconvolve(plane, kernel, mode="same")[here] / self.sigma[band]
         return np.where(valid[here], snr, 0).astype(np.float32, copy=False), valid[here]
-
-
-def _convolved(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolve a plane with a kernel of odd sides, as `scipy.signal.fftconvolve` does, which takes long to import."""
-    whole = [length + side - 1 for length, side in zip(plane.shape, kernel.shape, strict=True)]
-    fast = [scipy.fft.next_fast_len(length, real=True) for length in whole]
-    found = scipy.fft.irfft2(scipy.fft.rfft2(plane, fast) * scipy.fft.rfft2(kernel, fast), fast)
-    down, right = (slice(side // 2, side // 2 + n) for side, n in zip(kernel.shape, plane.shape, strict=True))
-    return found[down, right]
 
 
 def _moffat(fwhm: float, beta: float, side: int) -> np.ndarray:
