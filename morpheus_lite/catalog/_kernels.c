@@ -523,7 +523,7 @@ static int brighter(const void *one, const void *other)
 
 /* Gini coefficient and M20 of pixels from the brightest on, and the sums of the squares of their slopes over the noise;
    `only_higher` leaves the others out. */
-static void gini_and_m20(whole n_pixels, const Pixel *pixels, int only_higher, double *gini, double *m20)
+static void gini_and_m20_of(whole n_pixels, const Pixel *pixels, int only_higher, double *gini, double *m20)
 {
     double total = 0, size = 0, sum = 0, whole_moment = 0, core = 0, square = 0, edge = 0, light = 0, last = 0;
     whole n = 0, first = 0, end = n_pixels - 1, rank, n_bright = 0;
@@ -606,8 +606,8 @@ WIDE static void smooth_light(whole height, whole width, const double *light, do
 
 /* Gini coefficient and M20 of the pixels that belong together at a radius; the number of these pixels. `doubt` is that
    of the brightness there; `gini` and `m20` are as above, and behind them those of the pixels above it. */
-EXPORT whole spread(whole height, whole width, const double *light, const double *distance, const double *variance,
-                    double radius, double sigma, double doubt, double *gini, double *m20)
+EXPORT whole gini_and_m20(whole height, whole width, const double *light, const double *distance,
+                          const double *variance, double radius, double sigma, double doubt, double *gini, double *m20)
 {
     whole n_pixels = height * width, n = 0, n_ring = 0, start = 0, n_open = 0;
     double *smooth = malloc(sizeof(double) * n_pixels), level = 0, top = -INFINITY, y = 0, x = 0, total = 0;
@@ -661,7 +661,7 @@ EXPORT whole spread(whole height, whole width, const double *light, const double
         }
         if (!part)
             qsort(pixels, n, sizeof(Pixel), brighter);
-        gini_and_m20(n, pixels, part, gini + 2 * part, m20 + 3 * part);
+        gini_and_m20_of(n, pixels, part, gini + 2 * part, m20 + 3 * part);
     }
     free(pixels);
     free(seen);

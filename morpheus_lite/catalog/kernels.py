@@ -23,7 +23,7 @@ _SIGNATURES = {
     "without_noise": "ippppid",
     "distances": "iiddddddp",
     "mirror": "iiipppppdd",
-    "spread": "iipppdddpp",
+    "gini_and_m20": "iipppdddpp",
 }
 _GIVE_NUMBERS = ("best_centre", "without_noise")
 
@@ -33,6 +33,8 @@ def _load() -> Any:
     if found is None or found.origin is None:
         return None
     library = ctypes.CDLL(found.origin)
+    if not all(hasattr(library, name) for name in _SIGNATURES):  # built from an earlier source
+        return None
     for name, kinds in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes = [_KINDS[kind] for kind in kinds]
@@ -490,7 +492,7 @@ def gini_and_m20(
     gini, m20 = np.full((2, 2), np.nan), np.full((2, 3), np.nan)
     if compiled is not None:
         light, distance, variance = _doubles(light, distance, variance)
-        n_pixels = int(_call("spread", *light.shape, light, distance, variance, radius, sigma, doubt, gini, m20))
+        n_pixels = int(_call("gini_and_m20", *light.shape, light, distance, variance, radius, sigma, doubt, gini, m20))
         return n_pixels, gini.ravel()[:3], m20.ravel()[:4]
     ring = np.abs(distance - radius) <= 0.5
     if not ring.any():

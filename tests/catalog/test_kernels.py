@@ -145,3 +145,9 @@ def test_gini_and_m20(monkeypatch, light, radius, doubt, level):
     assert n_fast == n_plain
     assert (n_fast == 0) == (radius > 100)
     agree(fast, plain)
+
+
+def test_what_was_built_from_an_earlier_source_is_left_alone(monkeypatch):
+    assert kernels._load() is not None
+    monkeypatch.setitem(kernels._SIGNATURES, "not_yet_there", "i")
+    assert kernels._load() is None
