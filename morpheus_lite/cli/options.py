@@ -39,14 +39,30 @@ class _Once(logging.Filter):
         return new
 
 
-def set_up_logging(*, verbose: int, quiet: bool) -> None:
-    """Send the library's log to stderr at the level asked for, each message once."""
+@contextmanager
+def logging_to_stderr(*, verbose: int, quiet: bool) -> Iterator[None]:
+    """Send the library's log to stderr at the level asked for, each message once; then leave logging as it was."""
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="morpheus: %(message)s", force=True)
-    logging.root.handlers[0].addFilter(_Once())
-    logging.getLogger("morpheus_lite").setLevel(level)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("morpheus: %(message)s"))
+    handler.addFilter(_Once())
+    levels = {
+        logging.root: logging.WARNING,
+        logging.getLogger("morpheus_lite"): level,
+        logging.getLogger("py.warnings"): logging.DEBUG if verbose > 1 else logging.ERROR,
+    }
+    before, handlers = {logger: logger.level for logger in levels}, logging.root.handlers[:]
+    logging.root.handlers[:] = [handler]
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.DEBUG if verbose > 1 else logging.ERROR)
+    try:
+        for logger, wanted in levels.items():
+            logger.setLevel(wanted)
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, kept in before.items():
+            logger.setLevel(kept)
+        logging.root.handlers[:] = handlers
 
 
 @contextmanager
@@ -240,9 +256,9 @@ def common(command: Callable) -> Callable:
 
     @wraps(command)
     def run(*, verbose: int, quiet: bool, as_json: bool, **given: Any) -> int:
-        set_up_logging(verbose=verbose, quiet=quiet)
         state = {"verbose": verbose, "quiet": quiet, "as_json": as_json}
-        return command(**given, **{name: value for name, value in state.items() if name in taken})
+        with logging_to_stderr(verbose=verbose, quiet=quiet):
+            return command(**given, **{name: value for name, value in state.items() if name in taken})
 
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
     hidden: dict[str, Any] = {"is_eager": True, "expose_value": False}

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from astropy.io import fits
 
 from morpheus_lite.cli import main
 from morpheus_lite.cli.main import COMMANDS
-from morpheus_lite.cli.options import set_up_logging
+from morpheus_lite.cli.options import logging_to_stderr
 
 FAST = ["--model", "hausen2020", "--stride", "30", "--products", "catalog"]
 
@@ -276,8 +277,15 @@ def test_the_shell_completes_words_names_and_files(words, completed):
 
 
 def test_a_message_is_said_once(capsys):
-    set_up_logging(verbose=0, quiet=False)
     log = logging.getLogger("morpheus_lite.test")
-    for said in ("deep", "deep", "wide", "deep"):
-        log.warning("field %s is odd", said)
+    with logging_to_stderr(verbose=0, quiet=False):
+        for said in ("deep", "deep", "wide", "deep"):
+            log.warning("field %s is odd", said)
     assert capsys.readouterr().err == "morpheus: field deep is odd\nmorpheus: field wide is odd\n"
+
+
+def test_a_command_leaves_logging_as_it_was():
+    loggers = logging.root, logging.getLogger("morpheus_lite"), logging.getLogger("py.warnings")
+    before = logging.root.handlers[:], [logger.level for logger in loggers], warnings.showwarning
+    assert main(["models", "-vv"]) == 0
+    assert (logging.root.handlers[:], [logger.level for logger in loggers], warnings.showwarning) == before
