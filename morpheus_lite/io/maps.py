@@ -1,10 +1,13 @@
 """Class maps in FITS files and in memory: one image HDU a plane, each with WCS, and the run in the primary header."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -15,15 +18,22 @@ from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.image import SkyImage, wcs_of_window
-from morpheus_lite.core.labels import check_labels
+from morpheus_lite.core.labels import FilePixels, check_labels, write_at
 from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window, row_blocks
 from morpheus_lite.errors import InputError, OptionError, reading
 from morpheus_lite.io.fitsfile import describe_hdus, is_image, open_fits, read_section
 from morpheus_lite.io.run_header import header_of_run, run_of_header
-from morpheus_lite.io.sections import SectionWriter, write_compressed_plane
 from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
 from morpheus_lite.runtime.atomic import atomic_write
+
+FITS_BLOCK = 2880
+"""FITS headers and data come in blocks of this many bytes."""
+
+_TILE = 256
+"""Side of the tiles that are compressed one by one, in pixels."""
+
+_LARGEST_OFFSET = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -131,46 +141,14 @@ def write_maps(
     OutputError
         The file exists, or cannot be written; nothing is left behind.
     """
-    path = Path(path)
-    arrays = classification.planes
-    if labels is not None:
-        arrays["segmentation"] = check_labels(labels, classification.shape)
-    chosen = map_planes([kind for kind in PLANES if kind in arrays] if planes is None else planes)
-    missing = [kind for kind in planes or () if kind not in arrays]
+    wcs = classification.wcs if classification.wcs is not None else image.wcs
+    maps = MemoryMaps.of(replace(classification, wcs=wcs), labels)
+    missing = [kind for kind in planes or () if kind in PLANES and kind not in maps.kinds]
     if missing:
         raise OptionError(f"map planes {', '.join(missing)} were asked for, but the classification has none")
-    wcs = classification.wcs if classification.wcs is not None else image.wcs
-    primary = header_of_run(classification.provenance)
-
-    def read(plane: MapPlane, window: Window) -> np.ndarray:
-        return plane.of(arrays[plane.kind])[window.slices]
-
     with atomic_write(path, overwrite=overwrite) as temporary:
-        _write_planes(temporary, primary, chosen, wcs, classification.shape, read, compress=compress)
-    return path
-
-
-def _write_planes(
-    path: Path,
-    primary: fits.Header,
-    planes: Sequence[MapPlane],
-    wcs: WCS | None,
-    shape: tuple[int, int],
-    read: Callable[[MapPlane, Window], np.ndarray],
-    *,
-    compress: bool = False,
-) -> None:
-    """Write planes to a FITS file, rows after rows as ``read(plane, window)`` gives them, compressed or not."""
-    if compress:
-        with path.open("wb") as file:
-            file.write(fits.PrimaryHDU(header=primary).header.tostring().encode("ascii"))
-            for plane in planes:
-                write_compressed_plane(file, plane.name, plane.dtype, plane.cards(wcs), shape, partial(read, plane))
-        return
-    with SectionWriter(path, primary, _layout(planes, wcs), shape) as sections:
-        for plane in planes:
-            for window in row_blocks(shape):
-                sections.write(plane.name, read(plane, window), window)
+        export_maps(maps, temporary, planes, compress=compress)
+    return Path(path)
 
 
 def _layout(planes: Iterable[MapPlane], wcs: WCS | None) -> list[tuple[str, np.dtype, fits.Header]]:
@@ -237,24 +215,23 @@ def _read_plane(hdu: Any, dtype: str) -> np.ndarray:
     return read_section(hdu, (), Window(0, 0, *hdu.shape)).astype(np.dtype(dtype))
 
 
-class MapFile:
-    """Class maps of an image in one uncompressed FITS file, no more of them in memory than a section.
+class SectionWriter:
+    """A FITS file with an empty primary HDU and one image HDU a plane, all of one shape.
 
-    Sections are written and read from several threads at once. Nothing is memory-mapped, so the memory of a run does
-    not grow with the file. Planes that are not written read as 0.
+    Sections may be written, and read back, from several threads at once. The whole file is reserved on the disk when it
+    is opened, so that a disk that is too small is noticed before the work starts. Pixels that are never written read
+    as 0.
 
     Parameters
     ----------
     path : path
-        The file; replaced if it exists. Its whole length is reserved on the disk at once.
+        The file to write; replaced if it exists.
+    primary : astropy.io.fits.Header
+        Cards of the primary header.
+    planes : sequence of (str, dtype, astropy.io.fits.Header)
+        Name, dtype and further cards of each plane.
     shape : (int, int)
         Height and width in pixels.
-    kinds : sequence of str
-        Which of `~morpheus_lite.config.classify.PLANES`; ``"mean"`` must be one of them.
-    wcs : astropy.wcs.WCS or None
-        WCS of the image.
-    provenance : mapping
-        What the primary header records.
 
     Raises
     ------
@@ -263,24 +240,131 @@ class MapFile:
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None, provenance: Mapping
+        self,
+        path: Path,
+        primary: fits.Header,
+        planes: Sequence[tuple[str, np.dtype, fits.Header]],
+        shape: tuple[int, int],
     ) -> None:
-        self.path, self.shape, self.wcs, self.provenance = path, shape, wcs, dict(provenance)
-        self._planes = map_planes(kinds)
-        self.kinds = tuple(dict.fromkeys(plane.kind for plane in self._planes))
-        self._file = SectionWriter(path, header_of_run(provenance), _layout(self._planes, wcs), shape)
+        self.shape = shape
+        blocks = [(0, fits.PrimaryHDU(header=primary).header.tostring())]
+        end = len(blocks[0][1])
+        starts: dict[str, tuple[np.dtype, int]] = {}
+        for name, dtype, cards in planes:
+            pixels = np.broadcast_to(np.zeros((1, 1), dtype), shape)
+            text = fits.ImageHDU(pixels, header=cards, name=name).header.tostring()
+            blocks.append((end, text))
+            stored, start = np.dtype(dtype).newbyteorder(">"), end + len(text)
+            starts[name] = stored, start
+            end = start + -(-shape[0] * shape[1] * stored.itemsize // FITS_BLOCK) * FITS_BLOCK
+        self._file = path.open("w+b", buffering=0)
+        try:
+            _reserve(self._file, end)
+            for start, text in blocks:
+                write_at(self._file.fileno(), text.encode("ascii"), start)
+        except BaseException:
+            self._file.close()
+            raise
+        self._pixels = {name: FilePixels(self._file.fileno(), shape, *one) for name, one in starts.items()}
+
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
+        """Write a part of a plane.
+
+        Parameters
+        ----------
+        name : str
+            The plane.
+        pixels : numpy.ndarray
+            Shape ``(y, x)`` of the window; converted to the plane's dtype.
+        window : Window or None
+            Where they belong; None for the whole plane.
+
+        Raises
+        ------
+        OptionError
+            The pixels do not have the shape of the window.
+        """
+        window = window or Window(0, 0, *self.shape)
+        if pixels.shape != window.shape:
+            raise OptionError(f"{name}: pixels of shape {pixels.shape} do not fill {window}")
+        self._pixels[name].write(window, pixels)
+
+    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
+        """Read a part of a plane back.
+
+        Parameters
+        ----------
+        name : str
+            The plane.
+        window : Window or None
+            Which part; None for the whole plane.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(y, x)`` of the window, the plane's dtype in the machine's own byte order.
+        """
+        return self._pixels[name].read(window or Window(0, 0, *self.shape))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "SectionWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _reserve(file: BinaryIO, length: int) -> None:
+    """Give the file its length, and the disk space for it where the file system can promise that."""
+
+    file.truncate(length)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+
+
+class PlaneMaps(ABC):
+    """Class maps that are read and written plane by plane; a subclass says where a plane lies.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width in pixels.
+    kinds : sequence of str
+        Which of `~morpheus_lite.config.classify.PLANES`; ``"mean"`` must be one of them.
+    wcs : astropy.wcs.WCS or None
+        WCS of the image.
+    provenance : mapping or None
+        What the primary header records.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None = None, provenance: Mapping | None = None
+    ) -> None:
+        self.shape, self.wcs, self.provenance = shape, wcs, dict(provenance or {})
+        self._planes = {plane.name: plane for plane in map_planes(kinds)}
+        self.kinds = tuple(dict.fromkeys(plane.kind for plane in self._planes.values()))
+
+    @abstractmethod
+    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
+        """A window of one plane, by the name of its HDU: shape ``(y, x)``, native byte order."""
+
+    @abstractmethod
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
+        """Write a window of one plane, by the name of its HDU."""
 
     def write(self, window: Window, classification: Classification) -> None:
         """Write the maps of a window; planes of which the classification has none stay as they are."""
-        write_by_plane(self, self._planes, window, classification)
-
-    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
-        """Write a window of one plane, by the name of its HDU."""
-        self._file.write(name, pixels, window)
-
-    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
-        """A window of one plane, by the name of its HDU: shape ``(y, x)``, native byte order."""
-        return self._file.read(name, window)
+        arrays = classification.planes
+        for plane in self._planes.values():
+            if plane.kind in arrays:
+                self.write_plane(plane.name, plane.of(arrays[plane.kind]), window)
 
     def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
         """The maps of a window.
@@ -297,57 +381,78 @@ class MapFile:
         Classification
             With the WCS of the window.
         """
-        return read_by_plane(self, self._planes, window, kinds)
+        window = window or Window(0, 0, *self.shape)
+        wanted = {"mean", "coverage", "flags", *(self.kinds if kinds is None else kinds)} - {"segmentation"}
+        arrays = {kind: self._read_kind(kind, window) for kind in self.kinds if kind in wanted}
+        return Classification.of_planes(arrays, wcs=wcs_of_window(self.wcs, window), provenance=self.provenance)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> "MapFile":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def _read_kind(self, kind: str, window: Window) -> np.ndarray:
+        planes = [plane for plane in self._planes.values() if plane.kind == kind]
+        pixels = np.empty((*window.shape, len(planes)), planes[0].dtype)
+        for k, plane in enumerate(planes):
+            pixels[:, :, k] = self.read_plane(plane.name, window)
+        return pixels[:, :, 0] if planes[0].index is None else pixels
 
 
-class MemoryMaps:
+class MapFile(SectionWriter, PlaneMaps):
+    """Class maps of an image in one uncompressed FITS file, no more of them in memory than a section.
+
+    Sections are written and read from several threads at once. Nothing is memory-mapped, so the memory of a run does
+    not grow with the file. Planes that are not written read as 0.
+
+    Parameters
+    ----------
+    path : path
+        The file; replaced if it exists. Its whole length is reserved on the disk at once.
+    shape, kinds, wcs, provenance
+        As of `PlaneMaps`.
+
+    Raises
+    ------
+    OSError
+        There is no room or no permission.
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None, provenance: Mapping
+    ) -> None:
+        PlaneMaps.__init__(self, shape, kinds, wcs=wcs, provenance=provenance)
+        SectionWriter.__init__(self, path, header_of_run(provenance), _layout(self._planes.values(), wcs), shape)
+        self.path = path
+
+
+class MemoryMaps(PlaneMaps):
     """The same as `MapFile`, in memory.
 
     Parameters
     ----------
     shape, kinds, wcs, provenance
-        As there.
+        As of `PlaneMaps`.
     """
 
     def __init__(
         self, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None = None, provenance: Mapping | None = None
     ) -> None:
-        self.shape, self.wcs, self.provenance = shape, wcs, dict(provenance or {})
+        super().__init__(shape, kinds, wcs=wcs, provenance=provenance)
         self._valid: np.ndarray | None = None
-        self._planes = {plane.name: plane for plane in map_planes(kinds)}
-        self.kinds = tuple(dict.fromkeys(plane.kind for plane in self._planes.values()))
         self._arrays = {
             plane.kind: np.zeros(shape if plane.index is None else (*shape, len(CLASSES)), plane.dtype)
             for plane in self._planes.values()
         }
 
     @classmethod
-    def of(cls, classification: Classification) -> "MemoryMaps":
-        """Class maps that there are; copied only where a value has to become NaN, because nothing was classified."""
+    def of(cls, classification: Classification, labels: np.ndarray | None = None) -> "MemoryMaps":
+        """Maps that there are; copied only where a value has to become NaN, because nothing was classified."""
         arrays = classification.planes
         unseen = ~classification.classified
         for kind in {"mean", "vote"} & set(arrays):
             if np.isfinite(arrays[kind][unseen]).any():
                 arrays[kind] = np.where(unseen[:, :, None], np.float32(np.nan), arrays[kind])
+        if labels is not None:
+            arrays["segmentation"] = check_labels(labels, classification.shape)
         maps = cls(classification.shape, tuple(arrays), wcs=classification.wcs, provenance=classification.provenance)
         maps._arrays, maps._valid = arrays, classification.valid
         return maps
-
-    def write(self, window: Window, classification: Classification) -> None:
-        """Write the maps of a window; planes of which the classification has none stay as they are."""
-        for kind, array in classification.planes.items():
-            if kind in self._arrays:
-                self._arrays[kind][window.slices] = array
 
     def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
         """Write a window of one plane, by the name of its HDU."""
@@ -360,49 +465,92 @@ class MemoryMaps:
     def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
         """The maps of a window; views of them, not copies."""
         window = window or Window(0, 0, *self.shape)
-        wanted = {"mean", "coverage", "flags", *(self.kinds if kinds is None else kinds)}
-        arrays = {kind: array[window.slices] for kind, array in self._arrays.items() if kind in wanted}
-        maps = Classification.of_planes(arrays, wcs=wcs_of_window(self.wcs, window), provenance=self.provenance)
+        maps = super().read(window, kinds)
         return maps if self._valid is None else replace(maps, valid=self._valid[window.slices])
+
+    def _read_kind(self, kind: str, window: Window) -> np.ndarray:
+        return self._arrays[kind][window.slices]
 
     def _view(self, name: str, window: Window | None) -> np.ndarray:
         plane = self._planes[name]
         return plane.of(self._arrays[plane.kind][(window or Window(0, 0, *self.shape)).slices])
 
 
-def write_by_plane(maps: MapStore, planes: Iterable[MapPlane], window: Window, classification: Classification) -> None:
-    """Write the maps of a window plane by plane; planes of which the classification has none stay as they are."""
-    arrays = classification.planes
-    for plane in planes:
-        if plane.kind in arrays:
-            maps.write_plane(plane.name, plane.of(arrays[plane.kind]), window)
-
-
-def read_by_plane(
-    maps: MapStore, planes: Iterable[MapPlane], window: Window | None, kinds: Sequence[str] | None
-) -> Classification:
-    """Read the maps of a window plane by plane: those of ``kinds``, and always mean, coverage and flags."""
-    window = window or Window(0, 0, *maps.shape)
-    wanted = {"mean", "coverage", "flags", *(maps.kinds if kinds is None else kinds)} - {"segmentation"}
-    read: dict[str, np.ndarray] = {}
-    for plane in planes:
-        if plane.kind not in wanted:
-            continue
-        pixels = maps.read_plane(plane.name, window)
-        if plane.index is None:
-            read[plane.kind] = pixels
-            continue
-        stack = read.setdefault(plane.kind, np.empty((*pixels.shape, len(CLASSES)), pixels.dtype))
-        stack[:, :, plane.index] = pixels
-    return Classification.of_planes(read, wcs=wcs_of_window(maps.wcs, window), provenance=maps.provenance)
-
-
 def export_maps(maps: MapStore, path: Path, kinds: Sequence[str] | None = None, *, compress: bool = False) -> None:
-    """Write some of the planes, or all, to another file, band by band and compressed if asked for."""
+    """Write some of the planes, or all, to another file, rows after rows and compressed if asked for."""
     planes = map_planes(maps.kinds if kinds is None else kinds)
     header = header_of_run(maps.provenance)
+    if compress:
+        with path.open("wb") as file:
+            file.write(fits.PrimaryHDU(header=header).header.tostring().encode("ascii"))
+            for plane in planes:
+                _write_compressed(file, plane, maps)
+        return
+    with SectionWriter(path, header, _layout(planes, maps.wcs), maps.shape) as sections:
+        for plane in planes:
+            for window in row_blocks(maps.shape):
+                sections.write_plane(plane.name, maps.read_plane(plane.name, window), window)
 
-    def read(plane: MapPlane, window: Window) -> np.ndarray:
-        return maps.read_plane(plane.name, window)
 
-    _write_planes(path, header, planes, maps.wcs, maps.shape, read, compress=compress)
+def _write_compressed(file: BinaryIO, plane: MapPlane, maps: MapStore) -> None:
+    """Append one plane to a FITS file, tile-compressed without loss (GZIP_2 for float32, RICE_1 for integers).
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing, at the end of what it holds: a whole number of FITS blocks.
+    plane : MapPlane
+        Which plane.
+    maps : MapStore
+        Where it is read, no more than `_TILE` rows at once, from the top down.
+
+    Notes
+    -----
+    A compressed plane is a table with a row per tile, which says where its bytes lie. Every row
+    of tiles is compressed by astropy as an image of its own; its bytes are appended, and the table and the header are
+    filled in at the end.
+    """
+    start = file.tell()
+    shape, rows = maps.shape, list(row_blocks(maps.shape, _TILE))
+    n_tiles = len(rows) * -(-shape[1] // _TILE)
+    # 32-bit offsets are what every reader knows; 64-bit ones only where the plane may need them.
+    offsets = np.dtype(">i4" if 1.1 * shape[0] * shape[1] * np.dtype(plane.dtype).itemsize < _LARGEST_OFFSET else ">i8")
+    table = np.zeros((n_tiles, 2), offsets)
+    done = heap = 0
+    header = fits.Header()
+    for band, descriptors, content in _compressed_rows(rows, plane, maps):
+        if not done:
+            header = band
+            file.write(b" " * len(header.tostring()) + table.tobytes())
+        table[done : done + len(descriptors)] = descriptors + np.array([0, heap])
+        file.write(content)
+        done, heap = done + len(descriptors), heap + len(content)
+    file.write(bytes(-(table.nbytes + heap) % FITS_BLOCK))
+    end = file.tell()
+    letter = "P" if offsets.itemsize == 4 else "Q"
+    header["TFORM1"] = f"1{letter}B({table[:, 0].max()})"
+    header["NAXIS1"], header["NAXIS2"], header["PCOUNT"] = 2 * offsets.itemsize, n_tiles, heap
+    header["ZNAXIS2"], header["ZTILE2"] = shape[0], min(_TILE, shape[0])
+    file.seek(start)
+    file.write(header.tostring().encode("ascii") + table.tobytes())
+    file.seek(end)
+
+
+def _compressed_rows(
+    rows: list[Window], plane: MapPlane, maps: MapStore
+) -> Iterator[tuple[fits.Header, np.ndarray, bytes]]:
+    """Compress each row of tiles: its header, the table ``(tile, 2)`` of lengths and offsets, and the bytes."""
+    lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if plane.dtype == "f4" else {}
+    cards = plane.cards(maps.wcs)
+    for window in rows:
+        pixels = np.ascontiguousarray(maps.read_plane(plane.name, window), dtype=plane.dtype)
+        tile = tuple(min(_TILE, length) for length in pixels.shape)
+        buffer = BytesIO()
+        hdu = fits.CompImageHDU(pixels, cards, plane.name, tile_shape=tile, **lossless)
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)
+        stored = buffer.getvalue()
+        with fits.open(BytesIO(stored), disable_image_compression=True) as hdus:
+            header, first = hdus[1].header.copy(), hdus[1].fileinfo()["datLoc"]
+        length = header["NAXIS1"] * header["NAXIS2"]
+        table = np.frombuffer(stored[first : first + length], ">i4").reshape(-1, 2)
+        yield header, table.astype(np.int64), stored[first + length : first + length + header["PCOUNT"]]

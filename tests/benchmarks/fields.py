@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morpheus_lite.core.windows import Window
-from morpheus_lite.io.sections import SectionWriter
+from morpheus_lite.io.maps import SectionWriter
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 CELL = 128
@@ -46,7 +46,7 @@ def write_field(path: Path, side: int, *, seed: int = 0) -> Path:
                 shape = np.exp(-0.5 * ((rows - row % 1) ** 2 + (columns - column % 1) ** 2) / size**2)
                 strip[(slice(None), *near)] += flux * shape.astype(np.float32) * _COLOURS
             for band, plane in zip(BANDS, strip, strict=True):
-                file.write(band, plane, Window(y, 0, height, side))
+                file.write_plane(band, plane, Window(y, 0, height, side))
     return path
 
 

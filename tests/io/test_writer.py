@@ -22,9 +22,8 @@ from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import describe_product, read_maps, write_catalog, write_maps
-from morpheus_lite.io.maps import PLANES, map_planes
+from morpheus_lite.io.maps import PLANES, SectionWriter, map_planes
 from morpheus_lite.io.run_header import RECORD, header_of_run, run_of_header
-from morpheus_lite.io.sections import SectionWriter
 from morpheus_lite.io.wcs import celestial_wcs
 
 
@@ -231,7 +230,7 @@ def test_sections_in_any_order_make_the_same_file(tmp_path_factory, rows, column
     random.shuffle(windows)
     with SectionWriter(folder / "cut.fits", fits.Header(), layout, SHAPE) as file:
         for name, window in windows:
-            file.write(name, planes[name][window.slices], window)
+            file.write_plane(name, planes[name][window.slices], window)
     assert fits.FITSDiff(str(folder / "whole.fits"), str(folder / "cut.fits")).identical
     assert (folder / "cut.fits").stat().st_size == (folder / "whole.fits").stat().st_size
 
@@ -241,7 +240,7 @@ def test_sections_of_another_shape_are_refused(tmp_path):
         SectionWriter(tmp_path / "t.fits", fits.Header(), [("A", np.dtype("f4"), fits.Header())], SHAPE) as file,
         pytest.raises(OptionError, match=r"A: pixels of shape \(2, 2\) do not fill"),
     ):
-        file.write("A", np.zeros((2, 2)), Window(0, 0, 3, 2))
+        file.write_plane("A", np.zeros((2, 2)), Window(0, 0, 3, 2))
 
 
 def test_what_a_product_says_of_itself(result, labels, tmp_path):

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.wcs import WCS
 
-from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import wcs_of_window
 from morpheus_lite.core.labels import FilePixels, ScratchFile
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.maps import export_maps, map_planes, read_by_plane, write_by_plane
+from morpheus_lite.io.maps import PlaneMaps, export_maps
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.scheduler.watch import LOOK, StoppedWorkers
 from morpheus_lite.survey.state.tile_state import fingerprint_product
@@ -55,7 +54,7 @@ class NamedPlane(ScratchFile):
         return NamedPlane, (self.path, self.shape)
 
 
-class PieceMaps:
+class PieceMaps(PlaneMaps):
     """Class maps that lie in one file for each piece, read and written by windows of the whole.
 
     Parameters
@@ -81,11 +80,8 @@ class PieceMaps:
         wcs: WCS | None,
         provenance: Mapping[str, Any],
     ) -> None:
-        self.shape, self.wcs = shape, wcs
-        self.provenance: Mapping[str, Any] = dict(provenance)
+        super().__init__(shape, kinds, wcs=wcs, provenance=provenance)
         self.pieces = tuple(pieces)
-        self._planes = {plane.name: plane for plane in map_planes(kinds)}
-        self.kinds = tuple(dict.fromkeys(plane.kind for plane in self._planes.values()))
         self._starts: dict[str, dict[str, int]] = {}
 
     def __reduce__(self) -> tuple[Callable[..., "PieceMaps"], tuple]:
@@ -102,19 +98,11 @@ class PieceMaps:
             pixels[here] = plane.read(there)
         return pixels
 
-    def write(self, window: Window, classification: Classification) -> None:
-        """Write the maps of a window; planes of which the classification has none stay as they are."""
-        write_by_plane(self, self._planes.values(), window, classification)
-
     def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
         """Write a window of one plane, by the name of its HDU."""
         window = window or Window(0, 0, *self.shape)
         for plane, there, here in self._parts(name, window, "r+b"):
             plane.write(there, pixels[here])
-
-    def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
-        """The maps of a window; as `~morpheus_lite.io.maps.MapFile.read`."""
-        return read_by_plane(self, self._planes.values(), window, kinds)
 
     def _parts(self, name: str, window: Window, mode: str) -> Iterator[tuple[FilePixels, Window, tuple[slice, slice]]]:
         """A plane of each piece that a window touches, open while it is used; what of the window it has, and where."""
