@@ -2,11 +2,13 @@
 
 import json
 import pickle
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from distributed import Client
 from pyarrow import parquet
 from survey_inputs import BANDS, keeping_models, kept_model, tile_wcs
 
@@ -19,7 +21,7 @@ from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.survey.mosaic import work
 from morpheus_lite.survey.mosaic.geometry import PIECES, cut, load_noise, save_noise
-from morpheus_lite.survey.mosaic.pieces import NamedPlane, PieceMaps
+from morpheus_lite.survey.mosaic.pieces import ClusterSpread, NamedPlane, PieceMaps
 from morpheus_lite.survey.state.tile_state import MARKER, tile_directory
 
 HERE = ClusterOptions(workers=0)
@@ -209,6 +211,16 @@ def test_a_named_plane_is_the_same_for_whoever_opens_it(tmp_path):
     assert other.read(Window(0, 0, 9, 11)).sum() == 190
     plane.close()
     other.close()
+
+
+def wait_and_negate(number):
+    time.sleep(0.3)
+    return -number
+
+
+def test_work_with_a_time_limit_is_spread_by_a_client_of_its_own():
+    with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
+        assert list(ClusterSpread(client, seconds=60).map(wait_and_negate, [1, 2])) == [-1, -2]
 
 
 def test_noise_survives_its_file(mosaic, tmp_path):

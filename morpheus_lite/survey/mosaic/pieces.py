@@ -160,7 +160,7 @@ class ClusterSpread:
         stopped, limits = StoppedWorkers(self._client), {str(future.key): self._seconds for future in futures}
         for future in futures:
             while self._seconds and not future.done():
-                with suppress(TimeoutError):
+                with suppress(TimeoutError), self._client.as_current():
                     wait(future, timeout=LOOK)
                 stopped.end(limits)
             yield future.result()
