@@ -115,8 +115,8 @@ def test_every_subpackage_is_in_the_distribution():
     assert listed == present
 
 
-ALLOWED = {"log", "command"}
-"""Each module's own logger, and the click command of each module of ``cli``, which is looked up by that name."""
+ALLOWED = {"log"}
+"""Each module's own logger."""
 
 
 def test_no_public_name_is_defined_twice():

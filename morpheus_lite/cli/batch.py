@@ -58,7 +58,7 @@ def without_planes(command: Callable) -> Callable:
     "--dry-run", is_flag=True, help="Say what would be done and what it would take, and do nothing.", group="Run"
 )
 @common
-def command(
+def batch_command(
     sources: tuple[str, ...],
     output: Path,
     *,

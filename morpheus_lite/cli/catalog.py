@@ -40,7 +40,7 @@ from morpheus_lite.config.schema import chosen, named_values
 )  # fmt: skip
 @options_of(CatalogOptions())
 @common
-def command(
+def catalog_command(
     image: str | None,
     bands: tuple[str, ...],
     maps: Path,

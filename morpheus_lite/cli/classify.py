@@ -40,7 +40,7 @@ from morpheus_lite.models.engines import import_tensorflow_quietly
 @grouped_option("--report", is_flag=True, help="The same as report in --products: an HTML page.", group="Products")
 @options_of(ClassifyOptions(), short={"model": "-m"})
 @common
-def command(
+def classify_command(
     images: tuple[str, ...],
     bands: tuple[str, ...],
     output: Path,

@@ -25,7 +25,10 @@ COMMANDS = {
     "models": "Describe the models that are installed, or one in a directory.",
     "info": "Say what is in a product, and how it was made.",
 }
-"""Name of each command, which is its module here, and the line that ``morpheus --help`` shows."""
+"""Name of each command, and the line that ``morpheus --help`` shows."""
+
+_WITH_MODULES = ("classify", "batch", "catalog", "train")
+"""Commands with a module of their own here; the others are in ``tools``."""
 
 EXIT_RUNTIME, EXIT_USAGE, EXIT_FILES, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -39,7 +42,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return import_module(f"morpheus_lite.cli.{cmd_name}").command
+        module = import_module(f"morpheus_lite.cli.{cmd_name if cmd_name in _WITH_MODULES else 'tools'}")
+        return getattr(module, f"{cmd_name}_command")
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -26,7 +26,7 @@ CURVES = "training_curves.png"
     "-o", "--output", type=DIRECTORY, required=True, help="Directory of the weights, which --model then takes."
 )
 @common
-def command(
+def train_command(
     source: str,
     corrections: Path | None,
     labels: str | None,

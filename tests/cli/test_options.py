@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import replace
-from importlib import import_module
 from itertools import pairwise
 
 import click
 import pytest
 
 from morpheus_lite import ClassifyOptions, DeblendingOptions, MeasureOptions, ModelError, OptionError
-from morpheus_lite.cli.main import COMMANDS, main
+from morpheus_lite.cli.main import COMMANDS, cli, main
 from morpheus_lite.config.classify import NOT_IN_SURVEYS
 from morpheus_lite.config.schema import changed, declared, plain_values
 from morpheus_lite.models.registry import read_info
@@ -18,7 +17,7 @@ from morpheus_lite.survey.state.fingerprint import tile_options
 
 
 def command(name):
-    return import_module(f"morpheus_lite.cli.{name}").command
+    return cli.get_command(click.Context(cli), name)
 
 
 def long_options(name):
