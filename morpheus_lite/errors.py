@@ -1,5 +1,6 @@
 """The exceptions of morpheus_lite: few, and each says what came, what was expected and what to do."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -55,6 +56,11 @@ def reading(what: object, kind: type[MorpheusError] = InputError, *, form: str =
         raise kind(f"{what} cannot be read{form}: it needs more memory than there is") from error
     except Exception as error:
         raise kind(f"{what} cannot be read{form}: {reason_of(error)}") from error
+
+
+def warn(message: str) -> None:
+    """Warn of what is doubtful about an input, and is read all the same."""
+    warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def reason_of(error: BaseException) -> str:

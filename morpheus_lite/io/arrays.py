@@ -1,6 +1,5 @@
 """Bands from arrays in memory: NumPy, masked, Quantity, NDData and CCDData, SkyImage."""
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ from astropy import units as u
 from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, warn
 from morpheus_lite.io.image_reader import ArrayPlane, Band, MaskPlane, NoisePlane, make_band
 from morpheus_lite.io.naming import Camera, filter_of
 from morpheus_lite.io.wcs import problem_of_wcs
@@ -121,7 +120,7 @@ def _celestial(wcs: Any, shape: tuple[int, int], origin: str) -> WCS | None:
         problem = problem_of_wcs(wcs, shape)
         if problem is None:
             return wcs
-    warnings.warn(f"{origin}: the WCS is not usable and is left out ({problem})", UserWarning, stacklevel=3)
+    warn(f"{origin}: the WCS is not usable and is left out ({problem})")
     return None
 
 

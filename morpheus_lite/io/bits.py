@@ -1,7 +1,6 @@
 """Meaning of the bits of masks, from headers and from what `FACTS` say of cameras, and which make a pixel bad."""
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -9,7 +8,7 @@ from operator import or_
 from typing import Any
 
 from morpheus_lite.core.facts import FACTS
-from morpheus_lite.errors import OptionError
+from morpheus_lite.errors import OptionError, warn
 
 ANY = "any"
 """The option for which every bit makes a pixel bad."""
@@ -61,11 +60,9 @@ def bits_of(name: str, header: Mapping[str, Any], primary: Mapping[str, Any]) ->
         known = [value for one, value in names.items() if one in FACTS["bad_bits"]]
         bad = names.get("MASK.VALUE", reduce(or_, known, 0))
         if not bad:
-            warnings.warn(
+            warn(
                 f"{name or 'the mask'}: no bit of {', '.join(names)} is known to make a pixel bad, so none does; "
-                "choose them (dq_bits=, --dq-bits)",
-                UserWarning,
-                stacklevel=2,
+                "choose them (dq_bits=, --dq-bits)"
             )
         return Bits(bad, names)
     parts = set(re.split(r"[_\-. :]+", name.strip().upper()))

@@ -21,7 +21,7 @@ from astropy.io import fits
 
 from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError, OptionError, reading, reason_of
+from morpheus_lite.errors import InputError, OptionError, reading, reason_of, warn
 from morpheus_lite.io.untrusted import check_hdus, guard, load_headers, scan_headers
 
 Extension = int | str | tuple[str, int]
@@ -166,7 +166,7 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
             hdus.close()
         raise InputError(f"{path} cannot be read as FITS: {_reason(error)}") from error
     if missing < 0 and len(hdus) == 1:
-        warnings.warn(f"{path} ends within a block of 2880 bytes, which FITS does not allow", stacklevel=2)
+        warn(f"{path} ends within a block of 2880 bytes, which FITS does not allow")
     elif missing:
         hdus.close()
         within = "it ends within a block of 2880 bytes, so that HDUs after its last one may be missing"

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from morpheus_lite.core.image import pixel_scale_of
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, warn
 from morpheus_lite.io import naming
 from morpheus_lite.io.bits import Bits, bits_of
 from morpheus_lite.io.fitsfile import Extension, apply_scale, describe_hdus, find_hdu, is_image, linear
@@ -134,10 +134,9 @@ def _stated_role(hdu: Any, role: str) -> str:
     """Role that the header of a noise plane states: UTYPE of astropy's CCDData, HDUCLAS3 of ESO's pipelines."""
     utype = str(hdu.header.get("UTYPE", "")).strip().upper().removesuffix("UNCERTAINTY")
     if utype == "UNKNOWN":
-        warnings.warn(
+        warn(
             f"{hdu.name}: UTYPE {hdu.header['UTYPE']} does not say what the uncertainty is; left out. Give it by "
-            "option: rms= or weight=",
-            stacklevel=2,
+            "option: rms= or weight="
         )
         return "other"
     return _UTYPES.get(utype) or _HDUCLASSES.get(str(hdu.header.get("HDUCLAS3", "")).strip().upper(), role)
@@ -242,10 +241,9 @@ def _names(candidate: _Candidate, inherited: Mapping) -> tuple[str | None, ...]:
     one, axis = candidate.filter or naming.filter_of(inherited, candidate.camera), candidate.hdu.header.get("CTYPE3")
     if one or axis:
         what = f"names one filter, {one}" if one else f"calls their axis {axis}"
-        warnings.warn(
+        warn(
             f"{candidate}: {n_planes} planes, but the header {what}; they are taken as bands. Where they are exposures "
-            "of one band, or parts of a spectrum, add them up first",
-            stacklevel=2,
+            "of one band, or parts of a spectrum, add them up first"
         )
     return (None,) * n_planes
 
@@ -282,10 +280,9 @@ def _tell_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path
         one for one in unused if one.role in (*naming.NOISE_ROLES, "mask") and (not one.names or one.names & wanted)
     ]
     if doubtful and warn:
-        warnings.warn(
+        warn(
             f"{where}: it is not clear which band {', '.join(map(str, doubtful))} belong(s) to; left out. Give them by "
-            "option: rms=, weight= or dq=",
-            stacklevel=2,
+            "option: rms=, weight= or dq="
         )
     elif unused:
         expected = all(one.role not in ("unknown", "aside") for one in unused)

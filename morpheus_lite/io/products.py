@@ -10,7 +10,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
 from morpheus_lite.io.fitsfile import Location, is_image, open_fits, read_section
 from morpheus_lite.io.reader import open_image
-from morpheus_lite.io.run_header import run_of_header
+from morpheus_lite.io.run_header import leaves, run_of_header
 from morpheus_lite.io.tables import TABLE_FORMATS, read_catalog
 
 
@@ -38,7 +38,7 @@ def describe_product(path: str | Path) -> dict[str, Any]:
     file = Path(Location.parse(path).path)
     is_fits = file.suffix.lower() not in TABLE_FORMATS or file.suffix.lower() == ".fits"
     run, contents = _describe_fits(file) if is_fits else _describe_table(file)
-    record = {"file": str(path), "run": _flat(run), "contents": contents}
+    record = {"file": str(path), "run": {".".join(keys): value for keys, value in leaves(run)}, "contents": contents}
     return record if run else record | _describe_image(str(path))
 
 
@@ -92,13 +92,3 @@ def _describe_fits(path: Path) -> tuple[dict[str, Any], list[str]]:
     if not lines:
         raise InputError(f"{path} holds neither maps ({', '.join(CLASSES)}) nor a catalogue")
     return run, lines
-
-
-def _flat(run: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in run.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

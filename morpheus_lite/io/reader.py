@@ -3,7 +3,6 @@
 import itertools
 import os
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from morpheus_lite.core.image import SkyImage, canonical_band
-from morpheus_lite.errors import InputError, OptionError, reading
+from morpheus_lite.errors import InputError, OptionError, reading, warn
 from morpheus_lite.io.arrays import bands_of_array, bands_of_image, bands_of_nddata
 from morpheus_lite.io.bits import chosen_bits
 from morpheus_lite.io.fitsfile import Extension, Location, parse_extension
@@ -319,11 +318,9 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
             raise OptionError(f"{location} names an HDU, and ext={ext!r} another; leave one of them out")
         wanted = wanted or ([] if location.ext is None else [location.ext])
         if role == "science" and (head := Path(location.path).with_name(f"{location.stem}.head")).is_file():
-            warnings.warn(
+            warn(
                 f"{head} lies beside the image, as SCAMP writes it, and is not read: the WCS in the image counts; "
-                "write its cards into the header of the image if they are to count",
-                UserWarning,
-                stacklevel=2,
+                "write its cards into the header of the image if they are to count"
             )
         with reading(location):
             return bands_of_hdus(files.get(location.path), location.path, ext=wanted, role=role)
@@ -360,11 +357,7 @@ def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str, kn
             )
         band = (same if len(found) > 1 else found)[0]
         if band.name and not same and looks_like_filter(band.name) and looks_like_filter(name):
-            warnings.warn(
-                f"{band.data} is given as band {name}, but its header says {band.name}; it is taken as {name}",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(f"{band.data} is given as band {name}, but its header says {band.name}; it is taken as {name}")
         bands.append(replace(band, name=name))
     return bands
 

@@ -37,7 +37,7 @@ def header_of_run(provenance: Mapping[str, Any]) -> fits.Header:
     """
     record = plain(provenance)
     header = fits.Header()
-    for path, value in _leaves(record):
+    for path, value in leaves(record):
         keyword, length = _keyword(path)
         if keyword.removeprefix("HIERARCH ") in header:
             continue
@@ -75,10 +75,11 @@ def plain(value: Any) -> Any:
     return str(value).encode(errors="backslashreplace").decode()
 
 
-def _leaves(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def leaves(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every value of nested mappings with the keys that lead to it."""
     for key, value in record.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, (*path, key))
+            yield from leaves(value, (*path, key))
         else:
             yield (*path, key), value
 

@@ -4,7 +4,6 @@ import itertools
 import re
 import struct
 import tomllib
-import warnings
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from functools import reduce
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from astropy.io import fits
 
-from morpheus_lite.errors import InputError, reason_of
+from morpheus_lite.errors import InputError, reason_of, warn
 
 
 def _content(stored: Any) -> np.ndarray:
@@ -244,7 +243,7 @@ def _check_cards(header: fits.Header, where: str) -> None:
         del header[number]
     if lost:
         names = ", ".join(dict.fromkeys(lost.values()))
-        warnings.warn(f"{where}: the card(s) {names} cannot be parsed and are left out", stacklevel=4)
+        warn(f"{where}: the card(s) {names} cannot be parsed and are left out")
 
 
 def _check_image(header: fits.Header, where: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, warn
 from morpheus_lite.io.untrusted import WCS_NUMBER, check_wcs
 
 MAX_OFFSET = 0.5
@@ -80,16 +80,14 @@ def celestial_wcs(
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
     if problem is not None:
-        warnings.warn(f"{origin}: the WCS is not usable and is left out ({problem})", stacklevel=2)
+        warn(f"{origin}: the WCS is not usable and is left out ({problem})")
         return None
     wcs.array_shape = shape
     _warn_of_lost_distortion(wcs, shape, origin)
     if abs(stretch - 1) > MAX_STRETCH:
-        warnings.warn(
+        warn(
             f"{origin}: a pixel in the middle of the image has {stretch:.3g} times the area of one at the reference of "
-            "the WCS, by which radii in arcsec are; resample the image to a projection around its middle",
-            UserWarning,
-            stacklevel=2,
+            "the WCS, by which radii in arcsec are; resample the image to a projection around its middle"
         )
     return wcs
 
@@ -146,10 +144,7 @@ def _one_matrix(header: fits.Header, origin: str) -> fits.Header:
     except (TypeError, ValueError):
         same = False
     if not same:
-        warnings.warn(
-            f"{origin}: the header has both CDi_j and PCi_j, and they disagree; CDi_j is taken",
-            stacklevel=3,
-        )
+        warn(f"{origin}: the header has both CDi_j and PCi_j, and they disagree; CDi_j is taken")
     return _without(header, [keyword for keyword in header if _MATRIX.match(keyword)])
 
 
@@ -166,10 +161,9 @@ def _warn_of_lost_distortion(wcs: WCS, shape: tuple[int, int], origin: str) -> N
     if not lost <= MAX_LOST:
         tables = [name for name in ("cpdis1", "cpdis2", "det2im1", "det2im2") if getattr(wcs, name) is not None]
         what = f"distortion in lookup tables ({', '.join(tables)})" if tables else "a part of the WCS"
-        warnings.warn(
+        warn(
             f"{origin}: {what}, of up to {lost:.2f} px, cannot be written to a header: right ascension and "
-            "declination in the catalogue are right, but the WCS of the maps lacks it",
-            stacklevel=3,
+            "declination in the catalogue are right, but the WCS of the maps lacks it"
         )
 
 
@@ -208,10 +202,9 @@ def _without_stale_sip(header: fits.Header, origin: str) -> fits.Header:
     types = [str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)]
     if "A_ORDER" not in header or any(kind.endswith("-SIP") for kind in types):
         return header
-    warnings.warn(
+    warn(
         f"{origin}: the header has SIP distortion but CTYPE is {types[0]}; the distortion is taken to be left over "
-        "from before resampling, and is ignored",
-        stacklevel=3,
+        "from before resampling, and is ignored"
     )
     return _without(header, [keyword for keyword in header if _SIP.match(keyword)])
 
@@ -238,11 +231,9 @@ def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: 
                 f"x = {x:.0f}, y = {y:.0f} (at most {MAX_OFFSET} px is allowed); resample the bands to one grid first"
             )
         if offset > SMALL_OFFSET:
-            warnings.warn(
+            warn(
                 f"{origin} and {first_origin}: their WCS differ by {offset:.2f} px at x = {x:.0f}, y = {y:.0f}; pixels "
-                "are taken to coincide, and colours in small apertures suffer",
-                UserWarning,
-                stacklevel=2,
+                "are taken to coincide, and colours in small apertures suffer"
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from astropy import units as u
 
 from morpheus_lite.core.facts import FACTS
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, warn
 
 AB_ZERO_FLUX = 3631.0
 """Flux density of AB magnitude 0, in Jy."""
@@ -220,23 +220,23 @@ def zero_point(
     if known:
         for one in known[1:]:
             if not _agree(one, known[:1]):
-                _warn(
+                warn(
                     f"{origin}: {known[0].source} gives a zero-point of {known[0].value:.3f} AB, {one.source} one of "
                     f"{one.value:.3f}; the first is taken (--zero-point sets another)"
                 )
         return known[0]
     if found:
-        _warn(
+        warn(
             f"{origin}: the photometric system of {found[0].source} is {found[0].system}, not AB; magnitudes are left "
             "out (--zero-point gives the AB magnitude of one data unit)"
         )
     elif foreign:
-        _warn(
+        warn(
             f"{origin}: {foreign[0].source} is the zero-point of one count per second, as {others[0].source} says, but "
             f"the data are in {unit} and there is no EXPTIME; the zero-point is not known (--zero-point gives it)"
         )
     elif not is_understood:
-        _warn(f"{origin}: BUNIT {unit} is not understood; the zero-point is not known (--zero-point gives it)")
+        warn(f"{origin}: BUNIT {unit} is not understood; the zero-point is not known (--zero-point gives it)")
     return found[0] if found else None
 
 
@@ -270,7 +270,7 @@ def _pixel_area(header: Mapping[str, Any], area: float | None, origin: str) -> t
     if not area:
         return stated, "PIXAR_SR"
     if stated and abs(stated / area - 1) > _AREA_TOLERANCE:
-        _warn(
+        warn(
             f"{origin}: PIXAR_SR = {stated:.4g} is {stated / area:.3g} times the area of a pixel by the WCS, "
             f"{area:.4g} sr; the WCS is taken"
         )
@@ -366,10 +366,6 @@ def _agree(one: ZeroPoint, others: list[ZeroPoint]) -> bool:
 
 def _magnitude(jansky: float) -> float:
     return 2.5 * math.log10(AB_ZERO_FLUX / jansky)
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=4)
 
 
 def _positive(header: Mapping[str, Any], keyword: str) -> float | None:
