@@ -12,7 +12,7 @@ from typing import Any
 from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ReadOptions
 from morpheus_lite.config.schema import declared, read_values
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.io import naming
+from morpheus_lite.io.bands import is_companion
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.io.run_header import RECORD
 from morpheus_lite.io.tables import read_catalog
@@ -97,7 +97,7 @@ def _tiles_of(source: str) -> Iterable[Tile]:
 
 def _is_aside(path: str, others: Collection[str]) -> bool:
     """True if a file is a plane beside an image (``*_wht.fits``), or a product of a run."""
-    if naming.is_companion(Location.parse(path).stem, others):
+    if is_companion(Location.parse(path).stem, others):
         return True
     if not Path(path).is_file():  # whoever opens a pipe waits for ever
         return False

@@ -10,7 +10,7 @@ from cases import field, header, image, plane, write
 from morpheus_lite import InputError
 from morpheus_lite.core.image import canonical_band
 from morpheus_lite.io import open_image, read_image
-from morpheus_lite.io.naming import Camera, filter_of, plane_filters, role_of
+from morpheus_lite.io.bands import Camera, filter_of, plane_filters, role_of
 from morpheus_lite.models.registry import choose_model
 
 # Header, pixel scale, name.

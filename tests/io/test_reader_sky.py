@@ -12,7 +12,7 @@ from inputs import SHAPE, TRUTH, header, plane, sky_wcs, write
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image, read_image
-from morpheus_lite.io.naming import filter_of, plane_filters, role_of
+from morpheus_lite.io.bands import filter_of, plane_filters, role_of
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.io.zero_points import zero_point
 
