@@ -18,7 +18,7 @@ _PUBLIC = {
     "DeblendingOptions": "config.classify",
     "DetectionOptions": "config.classify",
     "InputError": "errors",
-    "MeasureOptions": "config.measure",
+    "MeasureOptions": "config.classify",
     "ModelError": "errors",
     "MorpheusError": "errors",
     "OptionError": "errors",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.psf import MoffatPsf, usual_psf
 from morpheus_lite.noise.background_mesh import BackgroundMesh

@@ -14,7 +14,7 @@ from morpheus_lite.catalog.deblended_flux import share_light
 from morpheus_lite.catalog.flags import mark_pixels
 from morpheus_lite.catalog.rows import RowSettings, classify_rows, measure_rows, measure_sources
 from morpheus_lite.catalog.table import finish_table
-from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
+from morpheus_lite.config.classify import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage, pixel_scale_of

@@ -13,7 +13,7 @@ from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.isophotal import windowed_centroid
 from morpheus_lite.catalog.kernels import weighted_sums
 from morpheus_lite.catalog.matched_apertures import MatchedApertures
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io.zero_points import count_scale, kind_of_unit, parse_unit
 from morpheus_lite.noise.correlated import CorrelatedNoise

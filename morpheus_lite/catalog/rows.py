@@ -9,7 +9,7 @@ from morpheus_lite.catalog.class_fractions import Morphology, measure_morphology
 from morpheus_lite.catalog.flags import find_saturated, flag_bands, flag_sources, mark_pixels
 from morpheus_lite.catalog.isophotal import measure_fluxes, measure_shapes
 from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings, sky_noise
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import BandFlag, SourceFlag

@@ -26,7 +26,7 @@ from morpheus_lite.catalog.total_flux import (
     is_from_space,
     measure_annular_profile,
 )
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.psf import MoffatPsf

@@ -14,7 +14,7 @@ from morpheus_lite.catalog.matched_apertures import can_match
 from morpheus_lite.catalog.nonparametric import LEAST_SNR
 from morpheus_lite.catalog.photometry import find_gains
 from morpheus_lite.catalog.rows import RowSettings
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.flags import BandFlag, SourceFlag, bits_in_words
 from morpheus_lite.core.image import SkyImage

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from morpheus_lite.cli.classify import with_report
 from morpheus_lite.cli.options import (
     DIRECTORY,
     Command,
@@ -22,6 +21,7 @@ from morpheus_lite.cli.options import (
     options_of,
     progress_bar,
 )
+from morpheus_lite.cli.pipeline import with_report
 from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ClassifyOptions, ReadOptions
 from morpheus_lite.config.schema import chosen
 from morpheus_lite.config.survey import ClusterOptions, RunOptions

@@ -255,7 +255,7 @@ def common(command: Callable) -> Callable:
     taken = inspect.signature(command).parameters
 
     @wraps(command)
-    def run(*, verbose: int, quiet: bool, as_json: bool, **given: Any) -> int:
+    def run(*, verbose: int, quiet: bool, as_json: bool, **given: Any) -> int | None:
         state = {"verbose": verbose, "quiet": quiet, "as_json": as_json}
         with logging_to_stderr(verbose=verbose, quiet=quiet):
             return command(**given, **{name: value for name, value in state.items() if name in taken})

@@ -1,4 +1,4 @@
-"""The commands beside the pipeline: ``simulate``, ``evaluate``, ``calibrate``, ``export``, ``models`` and ``info``."""
+"""The commands beside the pipeline, from ``simulate`` to ``train``."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,22 +15,27 @@ from morpheus_lite.cli.options import (
     Command,
     chosen_of,
     common,
+    complete_file,
     complete_model,
     grouped_option,
     options_of,
     progress_bar,
 )
 from morpheus_lite.config.tools import CalibrateOptions, ExportOptions, SimulateOptions
+from morpheus_lite.errors import OptionError
 
 if TYPE_CHECKING:
     from morpheus_lite.models.registry import ModelInfo
+
+CURVES = "training_curves.png"
+"""Picture of the log, in the directory of the run and in that of the weights."""
 
 
 @click.command("simulate", cls=Command, short_help="Simulate fields with truth.")
 @options_of(SimulateOptions, short={"count": "-n"})
 @grouped_option("-o", "--output", type=DIRECTORY, default=".", help="Directory.")
 @common
-def simulate_command(output: Path, quiet: bool, as_json: bool, **given: Any) -> int:
+def simulate_command(output: Path, quiet: bool, as_json: bool, **given: Any) -> None:
     """Simulate fields of galaxies and stars: an image and a truth file each.
 
     The truth holds the label map, the class of every pixel, and a table of what was drawn. With --training: fields
@@ -57,7 +62,6 @@ def simulate_command(output: Path, quiet: bool, as_json: bool, **given: Any) -> 
                 click.echo("\n".join(map(str, made)))
     if as_json:
         click.echo(json.dumps({"products": paths}, indent=2))
-    return 0
 
 
 @click.command("evaluate", cls=Command, short_help="Score results against truth.")
@@ -78,7 +82,7 @@ def evaluate_command(
     *,
     overwrite: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """Score segmentation maps and catalogues of any tool against truth.
 
     RESULT is a product of morpheus classify, or any FITS label map (SExtractor's, photutils', ...): completeness
@@ -90,7 +94,6 @@ def evaluate_command(
 
     scores = evaluate_files(truths, results, output, image=image, overwrite=overwrite)
     click.echo(json.dumps([summarise(score) for score in scores], indent=2) if as_json else format_scores(scores))
-    return 0
 
 
 @click.command("calibrate", cls=Command, short_help="Fit a calibration of the probabilities.")
@@ -98,7 +101,7 @@ def evaluate_command(
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
 @options_of(CalibrateOptions)
 @common
-def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], **given: Any) -> int:
+def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], **given: Any) -> None:
     """Fit a calibration to fields with truth that the model was not trained on, and print it as JSON.
 
     It goes into "settings" of the model's config.json under "calibration"; that of sources, which comes after it and
@@ -112,7 +115,6 @@ def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], **giv
     else:
         fitted = calibrate_files(truths, results, bias=chosen.bias, seed=chosen.seed).to_dict()
     click.echo(json.dumps(fitted, indent=2))
-    return 0
 
 
 @click.command("export", cls=Command, short_help="Write a model for other programs.")
@@ -120,7 +122,7 @@ def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], **giv
 @grouped_option("-o", "--output", type=FILE, help="File to write (default: MODEL.onnx here).")
 @options_of(ExportOptions)
 @common
-def export_command(model: str, output: Path | None, as_json: bool, **given: Any) -> int:
+def export_command(model: str, output: Path | None, as_json: bool, **given: Any) -> None:
     """Write MODEL, a shipped model or a model directory, as an ONNX file.
 
     \b
@@ -134,14 +136,13 @@ def export_command(model: str, output: Path | None, as_json: bool, **given: Any)
     settings = {name: getattr(chosen, name) for name in ("with_normalization", "sourcextractor_tile", "overwrite")}
     path = export_model(model, output, **settings)
     click.echo(json.dumps({"model": model, "file": str(path)}) if as_json else path)
-    return 0
 
 
 @click.command("models", cls=Command, short_help="Describe models, shipped or in a directory.")
 @click.argument("models", nargs=-1, metavar="[NAME|DIRECTORY]...", shell_complete=complete_model)
 @grouped_option("--card", is_flag=True, help="Print the card of each model: training, scores, limits.")
 @common
-def models_command(models: tuple[str, ...], card: bool, as_json: bool) -> int:
+def models_command(models: tuple[str, ...], card: bool, as_json: bool) -> None:
     """Describe models: what they are for, bands, pixel scale, and scores on fields with truth.
 
     \b
@@ -155,10 +156,9 @@ def models_command(models: tuple[str, ...], card: bool, as_json: bool) -> int:
     if as_json:
         records = [asdict(model) | ({"card": read_card(name)} if card else {}) for name, model in found]
         click.echo(json.dumps(records, indent=2))
-        return 0
+        return
     for name, model in found:
         click.echo(read_card(name) if card else "\n".join(_describe(model)))
-    return 0
 
 
 def _describe(model: "ModelInfo") -> Iterator[str]:
@@ -183,7 +183,7 @@ def describe_scores(scores: Mapping[str, Any]) -> Iterator[str]:
 @click.command("info", cls=Command, short_help="Say what is in a product or an image.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PATH)
 @common
-def info_command(files: tuple[Path, ...], as_json: bool) -> int:
+def info_command(files: tuple[Path, ...], as_json: bool) -> None:
     """Say what is in a FITS product or catalogue and how it was made, or how an image is read.
 
     Of an image: its bands with their units, AB zero-points and the keywords these come from, and the planes of noise
@@ -194,16 +194,11 @@ def info_command(files: tuple[Path, ...], as_json: bool) -> int:
     records = [describe_product(path) for path in files]
     if as_json:
         click.echo(json.dumps(records, indent=2, default=str))
-        return 0
+        return
     for record in records:
-        click.echo(record["file"])
-        for key, value in record["run"].items():
-            click.echo(f"  {key:<12} {value}")
-        for line in record["contents"]:
-            click.echo(f"  - {line}")
-        for line in _image_lines(record):
-            click.echo(f"  {line}")
-    return 0
+        run = [f"{key:<12} {value}" for key, value in record["run"].items()]
+        contents = [f"- {line}" for line in record["contents"]]
+        click.echo("\n  ".join([record["file"], *run, *contents, *_image_lines(record)]))
 
 
 def _image_lines(record: dict[str, Any]) -> list[str]:
@@ -223,3 +218,63 @@ def _image_lines(record: dict[str, Any]) -> list[str]:
         parts = [band["origin"], f"unit {band['unit'] or 'not stated'}", calibration + origin, *planes]
         lines.append(f"band {name}: {'; '.join(parts)}")
     return lines
+
+
+@click.command("train", cls=Command, short_help="Train or fine-tune a network.")
+@click.argument("source", metavar="CONFIG.toml|IMAGE", shell_complete=complete_file)
+@grouped_option("--corrections", type=FILE, help="Corrections that the report saved; the argument is then the image.")
+@grouped_option("--labels", metavar="FILE", help="With --corrections: class maps of the run.  [default: found]")
+@grouped_option("--start", metavar="MODEL", help="With --corrections: model to fine-tune.  [default: that of the run]")
+@grouped_option(
+    "--run", "run_directory", type=DIRECTORY,
+    help="Checkpoints and log, from which it goes on.  [default: run or OUTPUT_run]",
+)  # fmt: skip
+@grouped_option(
+    "-o", "--output", type=DIRECTORY, required=True, help="Directory of the weights, which --model then takes."
+)
+@common
+def train_command(
+    source: str,
+    corrections: Path | None,
+    labels: str | None,
+    start: str | None,
+    run_directory: Path | None,
+    output: Path,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train the network that CONFIG.toml describes, and write its weights directory.
+
+    On simulated fields, on observed images with labels and classes, or on both; from random numbers, or from a model
+    that there is (fine-tuning). With --corrections FILE IMAGE, fine-tune a model with what a person corrected in its
+    report of the image, and say what got better on sources that were held out.
+    """
+    if corrections is None and (labels is not None or start is not None):
+        raise OptionError("--labels and --start go with --corrections; a CONFIG.toml says both itself")
+    run_directory = run_directory or (Path("run") if corrections is None else output.with_name(f"{output.name}_run"))
+    from morpheus_lite.models.engines import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
+    from morpheus_lite.training import read_config
+    from morpheus_lite.training.config import configure
+    from morpheus_lite.training.export import TRAINING_LOG, export
+    from morpheus_lite.training.fit import train
+    from morpheus_lite.training.source_scores import improvement
+    from morpheus_lite.visualization.plots.figures import save_training_curves
+
+    def report(row: dict) -> None:
+        save_training_curves(run_directory / TRAINING_LOG, run_directory / CURVES)
+        if not quiet:
+            click.echo("  ".join(f"{key} {value:.4g}" for key, value in row.items()), err=True)
+
+    settings = configure(corrections, source, labels=labels, start=start) if corrections else read_config(source)
+    train(settings, run_directory, progress=report)
+    info = export(settings, run_directory, output)
+    better = improvement(run_directory, info.settings["step"]) if settings.start else None
+    save_training_curves(run_directory / TRAINING_LOG, output / CURVES)
+    if as_json:
+        told = {} if better is None else {"held_out": better.to_dict()}
+        click.echo(json.dumps({"weights": str(output), "run": str(run_directory)} | told))
+    else:
+        click.echo(output if better is None or quiet else f"{better}\n{output}")

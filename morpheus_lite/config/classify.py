@@ -1,14 +1,19 @@
 """Options of a run from image to products, checked when they are made."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from morpheus_lite.config.measure import MeasureOptions
 from morpheus_lite.config.schema import CheckedOptions, documented, option
 from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.windows import EDGES
 from morpheus_lite.errors import OptionError
 from morpheus_lite.runtime.resources import parse_memory
+
+if TYPE_CHECKING:  # the commands' help needs the options, and no pixels
+    from morpheus_lite.core.image import SkyImage
+    from morpheus_lite.core.psf import MoffatPsf
 
 Planes = str | Mapping[str, str] | bool | None
 """One file for all bands, or one per band; False, or the text ``none``, does without the planes of the image's file."""
@@ -160,19 +165,253 @@ class DeblendingOptions(CheckedOptions):
     min_distance: int = option(20, low=1, unit="pixels")
 
 
+LARGEST_MARGIN = 256
+"""Pixels around a source's bounding box beyond which nothing counts for its row."""
+
+_SMALLEST_MARGIN = 24
+_RADII = {"arcsec": (0.25, 0.5, 1.0), "pixel": (3.0, 5.0, 10.0)}
+
+
+@documented
+@dataclass(frozen=True)
+class MeasureOptions(CheckedOptions):
+    """Options of `~morpheus_lite.catalog.measure`.
+
+    Parameters
+    ----------
+    photometry
+        Kron, aperture and total fluxes and radii.
+    structure
+        Concentration, asymmetry, Gini, M20, Petrosian radius.
+
+        Needs photometry.
+    aperture_radii
+        Radii of the apertures.
+
+        Pixels are for images without a WCS.
+    aperture_unit
+        Unit of the apertures and the PSF.
+    kron_scale
+        Semi-axis of the Kron ellipse.
+
+        See Kron (1980).
+    kron_min_radius
+        Least first moment of the ellipse.
+    psf_fwhm
+        FWHM of the PSF behind total fluxes.
+
+        It is in the unit of the apertures (arcsec, or pixels without a WCS). Not given, each band takes its PSF, or
+        what is usual for its filter; where none is known, all widths are tried.
+    psf
+        PSF of a band: FWHM and index, or an image.
+
+        The FWHM is in the unit of the apertures, unless it ends in ``px`` or ``arcsec``; the file is an image of a
+        star, on the pixels of the image unless it has a scale of its own. If it is wider than 3.5 px, one-pass models
+        see the image binned.
+    match_psf
+        Add aperture fluxes on one PSF, the widest, for colours.
+
+        The columns are ``matched_flux_<radius>_<band>``; NaN in bands whose PSF (FWHM and index) is neither given nor
+        measured on stars. Without this they are there where the PSFs of several bands are given. Needs photometry.
+    gain
+        Electrons per data unit.
+
+        The photon noise of the sources is added to the errors; RMS planes are taken to hold it.
+    deblended_flux
+        Add fluxes in which the pieces of a source share its pixels.
+
+        The columns are ``shared_flux_<band>``. Needs photometry.
+    background
+        Subtract a mesh, nothing or a level.
+
+        A mesh has boxes of 128 pixels; a level is in data units.
+    local_background
+        Subtract what is left of the sky around each source.
+    saturation
+        Data value of saturated pixels, and up.
+    min_class_confidence
+        Least probability of a class that is named.
+
+        Below it ``morphology`` is ``uncertain``; 0 always names the most probable class.
+    class_prior
+        Shares of the classes in the sky, or equal.
+
+        For models with a calibration of sources, whose own shares ``meta['class_prior']`` states. A number for each of
+        the four source classes; their sum does not matter.
+    largest_side
+        Longest source measured beyond its segment.
+
+        Longer ones get NaN there, and the flag TOO_LARGE.
+    outside_domain
+        Set the flag OUTSIDE_DOMAIN of every source: whoever ran the model knows.
+
+        It is set too where the provenance of the class maps says that the image lies outside (``domain``).
+
+    Raises
+    ------
+    OptionError
+        A value out of range.
+
+    Examples
+    --------
+    >>> MeasureOptions(aperture_radii=(2, 4), aperture_unit="pixel").aperture_names(None)
+    ('2px', '4px')
+    """
+
+    photometry: bool = True
+    structure: bool = True
+    aperture_radii: tuple[float, ...] | None = option(
+        None, unset="0.25,0.5,1 arcsec, or 3,5,10 px", metavar="R,R,...", above=0, length=(1, None)
+    )
+    aperture_unit: str = option("arcsec", choices=("arcsec", "pixel"))
+    kron_scale: float = option(2.5, above=0, unit="first moments", metavar="R")
+    kron_min_radius: float = option(1.4, above=0, unit="source axes", metavar="R")
+    psf_fwhm: float | None = option(None, unset="each band's own", above=0)
+    psf: float | str | Mapping[str, float | str] | None = option(
+        None, unset="its stars'", metavar="[NAME=]FWHM[,BETA]|FILE"
+    )
+    match_psf: bool = False
+    gain: float | Mapping[str, float] | None = option(
+        None, unset="the header's, unless there is an RMS", metavar="[NAME=]E", above=0
+    )
+    deblended_flux: bool = False
+    background: str | float | None = option(
+        None, unset="mesh; none for hausen2020", metavar="mesh|none|LEVEL", choices=("mesh", "none")
+    )
+    local_background: bool = False
+    saturation: float | None = option(None, unset="SATURATE")
+    min_class_confidence: float = option(0.5, low=0, high=1, metavar="P")
+    class_prior: str | Mapping[str, float] | None = option(None, unset="the model's", metavar="CLASS=P,...|equal")
+    largest_side: int = option(1024, low=1, unit="pixels")
+    outside_domain: bool = option(False, flag="")
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "psf"):
+            if isinstance(given := getattr(self, name), Mapping):
+                from morpheus_lite.core.image import canonical_band
+
+                object.__setattr__(self, name, {canonical_band(str(band)): one for band, one in given.items()})
+        super().__post_init__()
+        if self.deblended_flux and not self.photometry:
+            raise OptionError("deblended_flux: the fluxes need photometry=True")
+        if self.class_prior is not None:
+            from morpheus_lite.core.source_calibration import shares_of_prior
+
+            shares_of_prior(self.class_prior)
+
+    @classmethod
+    def paper(cls) -> "MeasureOptions":
+        """Options for the columns that need only the segments: those of Hausen & Robertson (2020), and fluxes."""
+        return cls(photometry=False, structure=False)
+
+    @property
+    def matched(self) -> bool:
+        """True if there are aperture fluxes on one PSF."""
+        given = len(self.psf) if isinstance(self.psf, Mapping) else 0
+        return self.photometry and (self.match_psf or given > 1)
+
+    def background_of(self, *, by_votes: bool) -> str | float | None:
+        """Choose what is subtracted, by whether rank votes find the sources; None leaves the image as it is."""
+        return self.background if self.background is not None or by_votes else "mesh"
+
+    def check_image(self, name: str, bands: Sequence[str], pixel_scale: float | None) -> None:
+        """Refuse an image that the options do not fit, before any of its pixels is read.
+
+        Raises
+        ------
+        OptionError
+            As `aperture_radii_in_pixels`, or a gain of a band that the image does not have.
+        """
+        self.aperture_radii_in_pixels(pixel_scale)
+        self.given_psfs(bands, pixel_scale)
+        for what, given in (("gain", self.gain), ("psf", self.psf)):
+            strange = sorted(set(given) - set(bands)) if isinstance(given, Mapping) else []
+            if strange:
+                raise OptionError(f"{what} of {', '.join(strange)}: {name} has the bands {', '.join(bands)}")
+
+    def aperture_radii_in_pixels(self, pixel_scale: float | None) -> tuple[float, ...]:
+        """Radii of the circular apertures in pixels.
+
+        Raises
+        ------
+        OptionError
+            Radii in arcseconds for an image whose pixel scale is not known, or radii beyond `LARGEST_MARGIN`.
+        """
+        unit, radii = self._apertures(pixel_scale)
+        if unit == "arcsec" and pixel_scale is None:
+            raise OptionError(
+                f"aperture radii {self.aperture_radii} in arcsec: the image has no WCS; give them with "
+                "aperture_unit='pixel'"
+            )
+        pixels = tuple(radius / pixel_scale if unit == "arcsec" and pixel_scale else radius for radius in radii)
+        if pixels and max(pixels) > LARGEST_MARGIN - 2:
+            raise OptionError(f"aperture radius of {max(pixels):.0f} pixels: expected at most {LARGEST_MARGIN - 2}")
+        return pixels
+
+    def psf_fwhm_in_pixels(self, pixel_scale: float | None) -> float | None:
+        """FWHM of the PSF in pixels; None if unknown."""
+        if self.psf_fwhm is None:
+            return None
+        in_arcsec = self.aperture_unit == "arcsec" and pixel_scale is not None
+        return self.psf_fwhm / pixel_scale if in_arcsec and pixel_scale else self.psf_fwhm
+
+    def given_psfs(self, bands: Sequence[str], pixel_scale: float | None) -> "tuple[MoffatPsf | None, ...]":
+        """PSF of each band, in pixels; None where none is given.
+
+        Raises
+        ------
+        OptionError
+            A PSF cannot be read, or is in arcsec for an image without a pixel scale.
+        """
+        from morpheus_lite.core.psf import MoffatPsf
+
+        texts = [self.psf.get(band) if isinstance(self.psf, Mapping) else self.psf for band in bands]
+        return tuple(None if text is None else MoffatPsf.parse(text, self.aperture_unit, pixel_scale) for text in texts)
+
+    def aperture_names(self, pixel_scale: float | None) -> tuple[str, ...]:
+        """Names of the apertures in column names: ``0p5`` is 0.5 arcsec, ``3px`` is 3 pixels."""
+        unit, radii = self._apertures(pixel_scale)
+        suffix = "px" if unit == "pixel" else ""
+        return tuple(f"{radius:g}".replace(".", "p") + suffix for radius in radii)
+
+    def _apertures(self, pixel_scale: float | None) -> tuple[str, tuple[float, ...]]:
+        if self.aperture_radii is not None:
+            return self.aperture_unit, self.aperture_radii
+        unit = "pixel" if pixel_scale is None else self.aperture_unit
+        return unit, _RADII[unit]
+
+    def margin(self, height: int, width: int, pixel_scale: float | None) -> int:
+        """Pixels around a bounding box of this size that count for a source's row.
+
+        As wide as the box is long, at least wide enough for the apertures, and never above `LARGEST_MARGIN`: a piece
+        of a mosaic that holds the box and this margin gives the row that the whole mosaic gives.
+        """
+        radii = self.aperture_radii_in_pixels(pixel_scale)
+        needed = max(_SMALLEST_MARGIN, height, width, *(math.ceil(radius) + 2 for radius in radii))
+        return min(needed, LARGEST_MARGIN)
+
+    def saturation_levels(self, image: "SkyImage") -> list[float | None]:
+        """Data value of each band from which a pixel is saturated, None where nothing says."""
+        if self.saturation is not None:
+            return [self.saturation] * image.n_bands
+        headers = (image.meta.get("bands", {}).get(band, {}).get("header", {}) for band in image.bands)
+        return [_positive(header.get("SATURATE")) for header in headers]
+
+
+def _positive(level: object) -> float | None:
+    usable = isinstance(level, int | float) and not isinstance(level, bool) and math.isfinite(level) and level > 0
+    return float(level) if usable else None  # type: ignore[arg-type]
+
+
 AUTO = "auto"
 """The shipped model that suits the bands and the pixel scale of the image."""
 DEFAULT_MODEL = AUTO
 PRODUCTS = ("maps", "catalog", "picture", "stamps", "regions", "report")
-DEFAULT_PRODUCTS = ("maps", "catalog", "picture")
 CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv", "vot")
-COLUMN_NAMES = ("photutils", "sextractor")
-SEGMENTATION_METHODS = ("paper", "probability")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
 """Which method of `deblend` goes with each method of `segment`."""
 PLANES = tuple(FACTS["maps"])
 """Kinds of planes of the class maps."""
-DEFAULT_MEMORY = "2GB"
 PRECISIONS = ("float32", "bfloat16")
 ENGINES = ("auto", "openvino", "tensorflow")
 """What may run a network: see `morpheus_lite.models.registry.load_model`."""
@@ -201,7 +440,7 @@ class CatalogOptions(CheckedOptions):
         None, unset="all over their noise", length=(1, None), metavar="NAME", group="Measurement"
     )
     measuring: MeasureOptions = option(MeasureOptions)
-    columns: str = option("photutils", choices=COLUMN_NAMES, group="Products")
+    columns: str = option("photutils", choices=("photutils", "sextractor"), group="Products")
     overwrite: bool = option(False, effect="none")
 
 
@@ -266,14 +505,14 @@ class ClassifyOptions(CatalogOptions):
     device: str = option("auto", length=(1, None), metavar="NAME", effect="none")
     engine: str = option("auto", choices=ENGINES, effect="none")
     precision: str = option("float32", choices=PRECISIONS)
-    memory: str | int = option(DEFAULT_MEMORY, metavar="SIZE", effect="none")
+    memory: str | int = option("2GB", metavar="SIZE", effect="none")
     segmentation: str | None = option(
-        None, unset="probability; paper for hausen2020", choices=SEGMENTATION_METHODS, group="Detection"
+        None, unset="probability; paper for hausen2020", choices=tuple(DEBLENDING_OF), group="Detection"
     )
     detection: Mapping[str, int | float] = option(dict, part_of=DetectionOptions)
     deblending: DeblendingOptions = option(DeblendingOptions, prefix="deblend-", group="Deblending")
     products: tuple[str, ...] = option(
-        DEFAULT_PRODUCTS, choices=PRODUCTS, length=(1, None), metavar="A,B,...", effect="files", group="Products"
+        PRODUCTS[:3], choices=PRODUCTS, length=(1, None), metavar="A,B,...", effect="files", group="Products"
     )
     catalog_format: str = option("ecsv", choices=CATALOG_FORMATS)
     planes: tuple[str, ...] | None = option(

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from morpheus_lite.catalog.measurement import measure_all_rows
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.labels import LabelStore

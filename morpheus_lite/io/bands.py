@@ -22,17 +22,7 @@ from morpheus_lite.io.wcs import celestial_wcs
 log = logging.getLogger(__name__)
 
 _ROLE = {word: role for role, words in FACTS["planes"].items() for word in words}
-_FILTER = re.compile(
-    r"^(F\d{3,4}[A-Z]+\d*|([A-Z0-9.+_-]+-)?[UBVRIGZYJHK][PS]?|HSC[-_].+|VIS|NIR[-_][YJH]|(IRAC|CH|I|W|MIPS|PACS|SPIRE)\d+|(N[BA]|I[BA])\d+)$"
-)
-_DETECTOR = re.compile(
-    r"^((CCD|CHIP|DET|DETECTOR|AMP|EXT|IM|SCA|WFI|QUAD|Q)[_\- ]?\d+.*|[NS]\d+|NRC[AB]\w+|\d[\d\-._A-H]*)$"
-)
-_NOT_A_FILTER = re.compile(r"^(CLEAR.*|N/?A|NONE|NULL|UNKNOWN|OPEN|BLANK|)$")
-
-_NO_CAMERA = ("", "N/A", "NONE", "UNKNOWN", "UNDEFINED")
-_SURVEYS = ("2MASS", "SDSS")
-_HST = re.compile(r"^(HST|HUBBLE.*|ACS.*|WFC3.*|WFPC2?|NICMOS.*|STIS|FOC)$")
+_NAMES = {kind: re.compile(pattern) for kind, pattern in FACTS["names"].items()}
 _HST_SCALES = (0.02, 0.14)
 """Pixel scales of images of HST, in arcsec: 0.025 (HRC) to 0.13 (WFC3/IR), and what rounding leaves."""
 
@@ -40,10 +30,6 @@ _NAME = re.compile("[a-zA-Z0-9]")
 _LETTER = re.compile(r"^[A-Z][PS]?$")
 _ELEMENT = re.compile(r"^F\d{3,4}(W2|W|M|N)$")
 _WIDTHS = ("N", "M", "W", "W2")
-
-_FIRST = ("WHT", "WEIGHT", "RMS", "ERR", "VAR", "IVAR", "INVVAR", "DQ", "MASK", "SEG")
-_TABLES = ("CAT", "CATALOG", "CATALOGUE", "NUM")
-"""Parts of names of files that are no images: the first, and the last beside those of ``FACTS["planes"]``."""
 
 NOISE_ROLES = ("rms", "variance", "weight", "exposure")
 """Roles that tell the noise, the most trusted first."""
@@ -70,9 +56,9 @@ class Camera:
         origin, instrument, survey, telescope = (
             str(header.get(key) or "").strip() for key in ("ORIGIN", "INSTRUME", "SURVEY", "TELESCOP")
         )
-        names = [origin] * (origin.upper() in _SURVEYS) + [instrument, survey, telescope]
-        name = next((text for text in names if text.upper() not in _NO_CAMERA), None)
-        is_hst = any(_HST.match(text.upper()) for text in (instrument, telescope))
+        names = [origin] * (origin.upper() in ("2MASS", "SDSS")) + [instrument, survey, telescope]
+        name = next((text for text in names if not _is("no_camera", text)), None)
+        is_hst = any(_is("hst", text) for text in (instrument, telescope))
         fits = pixel_scale is None or _HST_SCALES[0] <= pixel_scale <= _HST_SCALES[1]
         return cls(name, aliases=fits and (name is None or is_hst))
 
@@ -157,17 +143,26 @@ def is_companion(stem: str, others: Collection[str] = ()) -> bool:
     last = parts[-1]
     role = _ROLE.get(last) or _ROLE.get(last.removesuffix("MAP"), "science")
     is_aside = role == "aside" and stem.strip()[: -len(last) - 1] in others
-    return is_aside or last in _TABLES or parts[0] in _FIRST or role not in ("science", "aside")
+    return (
+        is_aside
+        or last in FACTS["companions"]["last"]
+        or parts[0] in FACTS["companions"]["first"]
+        or role not in ("science", "aside")
+    )
 
 
 def looks_like_filter(name: str) -> bool:
     """True for names that filters have: ``F160W``, ``r``, ``HSC-G``, ``NIR_Y``, ``NB921``."""
-    return _FILTER.match(name.strip().upper()) is not None
+    return _is("filter", name)
 
 
 def looks_like_detector(name: str) -> bool:
     """True for names that detectors have: ``CCD12``, ``S29``, ``DET11``, ``3-4.E``."""
-    return _DETECTOR.match(name.strip().upper()) is not None
+    return _is("detector", name)
+
+
+def _is(kind: str, name: str) -> bool:
+    return _NAMES[kind].fullmatch(name.strip().upper()) is not None
 
 
 def filter_of(header: Mapping, camera: Camera = Camera()) -> str | None:
@@ -203,7 +198,7 @@ def _narrower(header: Mapping) -> str | None:
     """
     cards = header.get("FILTER"), header.get("PUPIL")
     values = [card.strip().upper() if isinstance(card, str) else "" for card in cards]
-    parts = [part for value in values for part in re.split("[-;]", value) if not _NOT_A_FILTER.match(part)]
+    parts = [part for value in values for part in re.split("[-;]", value) if not _is("no_filter", part)]
     if len(parts) == 1 and values[0]:
         return None if parts[0] == values[0] else parts[0]
     elements = sorted((_WIDTHS.index(match[1]), match[0]) for match in map(_ELEMENT.match, parts) if match)
@@ -246,7 +241,7 @@ def plane_filters(header: Mapping, n_planes: int, camera: Camera = Camera()) -> 
 def _filter(header: Mapping, keyword: str) -> str | None:
     # WFPC2 keeps the number of the filter wheel's slot in FILTER1: only text can be a name.
     value = header.get(keyword)
-    if not isinstance(value, str) or _NOT_A_FILTER.match(value.strip().upper()) or not _NAME.search(value):
+    if not isinstance(value, str) or _is("no_filter", value) or not _NAME.search(value):
         return None
     return value.strip()
 
@@ -256,9 +251,6 @@ def duplicates(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for name in names if list(names).count(name) > 1))
 
 
-_DETECTOR_KEYWORDS = ("CCDNUM", "CCDCHIP", "CHIPNUM", "DET_ID", "CCDID", "IMAGEID", "HIERARCH ESO DET CHIP NO")
-_UTYPES = {"STDDEV": "rms", "VARIANCE": "variance", "INVERSEVARIANCE": "weight"}
-_HDUCLASSES = {"MSE": "variance", "RMSE": "rms", "INVMSE": "weight"}
 _EXPOSURE_UNITS = ("S", "SEC", "SECOND", "SECONDS", "COUNTS", "ELECTRONS")
 _FAMILY = {"variance": "rms", "exposure": "weight"}
 _MOST_BANDS = 256
@@ -375,7 +367,8 @@ def _stated_role(hdu: Any, role: str) -> str:
             "option: rms= or weight="
         )
         return "other"
-    return _UTYPES.get(utype) or _HDUCLASSES.get(str(hdu.header.get("HDUCLAS3", "")).strip().upper(), role)
+    hduclass = str(hdu.header.get("HDUCLAS3", "")).strip().upper()
+    return FACTS["noise_roles"].get(utype) or FACTS["noise_roles"].get(hduclass, role)
 
 
 def _choose(
@@ -414,7 +407,7 @@ def _images(candidates: list[_Candidate], hdus: Sequence[Any]) -> list[_Candidat
 
 def _check_one_detector(chosen: list[_Candidate], hdus: Sequence[Any], where: str) -> None:
     """Several detectors of one exposure are several images, not bands of one."""
-    numbers = [{one.hdu.header.get(keyword) for one in chosen} - {None} for keyword in _DETECTOR_KEYWORDS]
+    numbers = [{one.hdu.header.get(keyword) for one in chosen} - {None} for keyword in FACTS["keywords"]["detector"]]
     numbered = any(len(values) == len(chosen) for values in numbers)
     called = all(one.group and one.band is None for one in chosen)
     one_filter = filter_of(hdus[0].header) is not None and not any(one.filter for one in chosen)

@@ -135,8 +135,6 @@ _KEYWORDS = FACTS["keywords"]
 ZERO_POINT_KEYWORDS = (*_KEYWORDS["ab"], *_KEYWORDS["stated"], *_KEYWORDS["unstated"])
 """Keywords of the magnitude of one data unit, the most trusted first."""
 
-_SYSTEM_KEYWORDS = ("PHOTSYS", "MAGSYS", "ZPSYS", "PHOT_SYS")
-_OFFSET_KEYWORDS = ("VEGA2AB", "VEGATOAB", "ABOFFSET")
 _CAMERA_KEYWORDS = ("TELESCOP", "INSTRUME", "SURVEY", "ORIGIN")
 _VEGA_CAMERAS = re.compile(r"\b(NEO)?WISE|2MASS|UKIRT|UKIDSS|WFCAM|VISTA|VIRCAM|NEWFIRM|DENIS", re.IGNORECASE)
 _AB_CAMERAS = re.compile(r"\bZTF\b", re.IGNORECASE)
@@ -283,7 +281,7 @@ def _from_keywords(header: Mapping[str, Any]) -> Iterator[ZeroPoint]:
         if value is None or value == 0 or abs(value) >= 90:
             continue
         system = _system(header, keyword)
-        offset = next((name for name in _OFFSET_KEYWORDS if _number(header, name) is not None), None)
+        offset = next((name for name in _KEYWORDS["offset"] if _number(header, name) is not None), None)
         if system == "AB":
             yield ZeroPoint(value, keyword)
         elif offset is not None:
@@ -295,7 +293,7 @@ def _from_keywords(header: Mapping[str, Any]) -> Iterator[ZeroPoint]:
 
 
 def _system(header: Mapping[str, Any], keyword: str) -> str:
-    stated = next((str(header[name]).strip() for name in _SYSTEM_KEYWORDS if header.get(name)), "")
+    stated = next((str(header[name]).strip() for name in _KEYWORDS["system"] if header.get(name)), "")
     camera = " ".join(str(header.get(name, "")) for name in _CAMERA_KEYWORDS)
     if keyword in _KEYWORDS["ab"]:
         return "AB"

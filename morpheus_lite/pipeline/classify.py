@@ -12,8 +12,7 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.measurement import measure_labels
-from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions, MeasureOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore, ScratchFile
@@ -87,10 +86,10 @@ def classify(
         Whether a one-pass model sees the image in eight orientations, which gives ``entropy`` and ``tta_disagreement``,
         at eight times the network's work; ``probability`` is then the mean over the orientations.
     background : {"mesh", "none"} or float, optional
-        What a one-pass model is to see subtracted, as in `~morpheus_lite.config.measure.MeasureOptions`; others see
+        What a one-pass model is to see subtracted, as in `~morpheus_lite.config.classify.MeasureOptions`; others see
         every window less its mean. `segment`, `deblend` and `measure` subtract the same, unless told otherwise.
     psf : float, str or mapping, optional
-        PSF of each band, as in `~morpheus_lite.config.measure.MeasureOptions`; None measures it on the stars. One-pass
+        PSF of each band, as in `~morpheus_lite.config.classify.MeasureOptions`; None measures it on the stars. One-pass
         models see an image with a wide PSF binned, and give its maps as fine as the image.
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from morpheus_lite import __version__
-from morpheus_lite.config.classify import AUTO, CatalogOptions, ClassifyOptions, DeblendingOptions, DetectionOptions
-from morpheus_lite.config.measure import LARGEST_MARGIN, MeasureOptions
+from morpheus_lite.config.classify import (
+    AUTO,
+    LARGEST_MARGIN,
+    CatalogOptions,
+    ClassifyOptions,
+    DeblendingOptions,
+    DetectionOptions,
+    MeasureOptions,
+)
 from morpheus_lite.config.schema import chosen, plain_values
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.core.protocols import ImageReader, MapStore

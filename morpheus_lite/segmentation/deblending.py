@@ -80,7 +80,7 @@ def deblend(
     options : DeblendingOptions, optional
         When to split and when to join; None takes the defaults.
     background : {"mesh", "none"} or float, optional
-        What is subtracted of a SkyImage, as in `~morpheus_lite.config.measure.MeasureOptions`; None takes what the
+        What is subtracted of a SkyImage, as in `~morpheus_lite.config.classify.MeasureOptions`; None takes what the
         class maps were made with for ``"multithreshold"``, and nothing for ``"paper"``.
     workers : int
         For ``"multithreshold"``: processes that share the sources (on Linux); the result does not depend on it.

@@ -196,7 +196,7 @@ def segment(
     options : DetectionOptions, optional
         For ``"probability"``: thresholds and smallest size; None takes those of the model, which the maps record.
     background : {"mesh", "none"} or float, optional
-        What is subtracted of the image, as in `~morpheus_lite.config.measure.MeasureOptions`; None takes what the
+        What is subtracted of the image, as in `~morpheus_lite.config.classify.MeasureOptions`; None takes what the
         class maps were made with.
 
     Returns

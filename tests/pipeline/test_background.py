@@ -8,8 +8,7 @@ from astropy.io import fits
 
 import morpheus_lite as ml
 from morpheus_lite.cli import main
-from morpheus_lite.config.classify import ClassifyOptions
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import ClassifyOptions, MeasureOptions
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.noise.background_mesh import measure_background, normalize, subtract

@@ -5,8 +5,7 @@ import pytest
 from astropy.io import fits
 
 import morpheus_lite as ml
-from morpheus_lite.config.classify import ClassifyOptions
-from morpheus_lite.config.measure import MeasureOptions
+from morpheus_lite.config.classify import ClassifyOptions, MeasureOptions
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.pipeline.classify import classify_file
 from tests.star_fields import seen, star_grid
