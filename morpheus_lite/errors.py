@@ -1,7 +1,7 @@
 """The exceptions of morpheus_lite: few, and each says what came, what was expected and what to do."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -26,7 +26,13 @@ class OutputError(MorpheusError):
 
 
 @contextmanager
-def reading(what: object, kind: type[MorpheusError] = InputError, *, form: str = "") -> Iterator[None]:
+def reading(
+    what: object,
+    kind: type[MorpheusError] = InputError,
+    *,
+    form: str = "",
+    reason: Callable[[Exception], str] | None = None,
+) -> Iterator[None]:
     """Turn whatever a library throws at bytes that it cannot read into one error that says which they are.
 
     Parameters
@@ -37,6 +43,8 @@ def reading(what: object, kind: type[MorpheusError] = InputError, *, form: str =
         Of the error.
     form : str
         What it was read as, such as ``" as ASDF"``.
+    reason : callable
+        Says what an error means; `reason_of` if not given.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def reading(what: object, kind: type[MorpheusError] = InputError, *, form: str =
     except MemoryError as error:
         raise kind(f"{what} cannot be read{form}: it needs more memory than there is") from error
     except Exception as error:
-        raise kind(f"{what} cannot be read{form}: {reason_of(error)}") from error
+        raise kind(f"{what} cannot be read{form}: {(reason or reason_of)(error)}") from error
 
 
 def warn(message: str) -> None:

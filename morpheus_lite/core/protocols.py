@@ -40,7 +40,7 @@ class MapWriter(Protocol):
         """Write the class maps of a window; planes of which the classification has none stay as they are."""
 
 
-class MapStore(Protocol):
+class MapStore(MapWriter, Protocol):
     """Class maps that are read by window: in a file, in many, or in memory."""
 
     shape: tuple[int, int]
@@ -53,9 +53,6 @@ class MapStore(Protocol):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Record of the run that made the maps."""
-
-    def write(self, window: Window, classification: Classification, /) -> None:
-        """Write the class maps of a window; planes of which the classification has none stay as they are."""
 
     def read(self, window: Window | None = None, /, kinds: Sequence[str] | None = None) -> Classification:
         """The class maps of a window, or all."""

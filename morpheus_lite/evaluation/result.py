@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import by_label, measure_segments, segment_means
-from morpheus_lite.io.run_header import run_of_header
+from morpheus_lite.io.fitsfile import run_of_header
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 
 _LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")

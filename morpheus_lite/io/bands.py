@@ -59,8 +59,8 @@ class Camera:
         names = [origin] * (origin.upper() in ("2MASS", "SDSS")) + [instrument, survey, telescope]
         name = next((text for text in names if not _is("no_camera", text)), None)
         is_hst = any(_is("hst", text) for text in (instrument, telescope))
-        fits = pixel_scale is None or _HST_SCALES[0] <= pixel_scale <= _HST_SCALES[1]
-        return cls(name, aliases=fits and (name is None or is_hst))
+        is_near = pixel_scale is None or _HST_SCALES[0] <= pixel_scale <= _HST_SCALES[1]
+        return cls(name, aliases=is_near and (name is None or is_hst))
 
     def band(self, name: str) -> str:
         """Name of a band by the name of its filter.
@@ -337,7 +337,7 @@ def bands_of_hdus(
                 )
         bands += [_band(candidate, k, name, noise, masks) for k, name in enumerate(names)]
     if role == "science":
-        _tell_of_unused(candidates, chosen, path, warn=not ext)
+        _tell_of_unused(candidates, chosen, path, was_asked=bool(ext))
     return bands
 
 
@@ -499,14 +499,16 @@ def _companions(
     return noise, of_role("mask")
 
 
-def _tell_of_unused(candidates: list[_Candidate], chosen: list[_Candidate], path: str | None, *, warn: bool) -> None:
+def _tell_of_unused(
+    candidates: list[_Candidate], chosen: list[_Candidate], path: str | None, *, was_asked: bool
+) -> None:
     """Log what is left aside, and warn of noise and masks that may be meant for a band."""
     where = path or "the HDU list"
     used = {one.number for science in chosen for group in _companions(science, candidates, chosen) for one in group}
     unused = [one for one in candidates if one.number not in used and one not in chosen]
     wanted = {science for one in chosen for science in one.names}
     doubtful = [one for one in unused if one.role in (*NOISE_ROLES, "mask") and (not one.names or one.names & wanted)]
-    if doubtful and warn:
+    if doubtful and not was_asked:
         warn(
             f"{where}: it is not clear which band {', '.join(map(str, doubtful))} belong(s) to; left out. Give them by "
             "option: rms=, weight= or dq="

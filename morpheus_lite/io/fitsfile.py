@@ -1,16 +1,18 @@
-"""FITS files: where an image lies, as the user writes it (``img.fits[SCI,1]``), and opening and reading it."""
+"""FITS files: where an image lies (``img.fits[SCI,1]``), opening and reading it; the record of a run in a header."""
 
 import bz2
 import gzip
 import io
+import json
 import lzma
+import math
 import os
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -149,35 +151,23 @@ def open_fits(path: str, *, scaled: bool = False) -> fits.HDUList:
         There is no such file, it is not FITS, it is truncated, or a header claims what the file does not hold.
     """
     Location(path).require_file()
-    hdus = None
-    try:
-        with warnings.catch_warnings(action="ignore"):
+    with ExitStack() as opened:
+        with reading(path, form=" as FITS", reason=_reason), warnings.catch_warnings(action="ignore"):
             content = _content(path)
             with Path(content).open("rb") if isinstance(content, str) else nullcontext(content) as stream:
-                is_plain = scan_headers(stream, path)
-            hdus = fits.open(content, memmap=False, do_not_scale_image_data=not scaled)
+                scan_headers(stream, path)
+            hdus = opened.enter_context(fits.open(content, memmap=False, do_not_scale_image_data=not scaled))
             load_headers(hdus, path)
             missing = _missing_bytes(hdus)
-    except InputError:
-        raise
-    # astropy and the decompressors raise dozens of types at broken files.
-    except Exception as error:
-        if hdus is not None:
-            hdus.close()
-        raise InputError(f"{path} cannot be read as FITS: {_reason(error)}") from error
-    if missing < 0 and len(hdus) == 1:
-        warn(f"{path} ends within a block of 2880 bytes, which FITS does not allow")
-    elif missing:
-        hdus.close()
-        within = "it ends within a block of 2880 bytes, so that HDUs after its last one may be missing"
-        where = "it ends before its last pixel" if missing > 0 else within
-        raise InputError(f"{path} is truncated: {where}; copy or download it again")
-    try:
+        if missing < 0 and len(hdus) == 1:
+            warn(f"{path} ends within a block of 2880 bytes, which FITS does not allow")
+        elif missing:
+            within = "it ends within a block of 2880 bytes, so that HDUs after its last one may be missing"
+            where = "it ends before its last pixel" if missing > 0 else within
+            raise InputError(f"{path} is truncated: {where}; copy or download it again")
         with reading(path):
-            check_hdus(hdus, path, is_plain)
-    except InputError:
-        hdus.close()
-        raise
+            check_hdus(hdus, path)
+        opened.pop_all()
     return hdus
 
 
@@ -239,14 +229,13 @@ def _missing_bytes(hdus: fits.HDUList) -> int:
     return max(0, where["datLoc"] + pixels - length) or length - end
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception) -> str:
     text = str(error)
     known = {
         "no permission to read it": isinstance(error, PermissionError),
         "the compressed file is truncated; copy or download it again": (
             isinstance(error, EOFError) or "Compressed file ended" in text
         ),
-        "it needs more memory than there is": isinstance(error, MemoryError),
         "it is not a FITS file (it does not begin with SIMPLE)": "SIMPLE" in text,
         "the file is empty or truncated": "Empty or corrupt" in text,
     }
@@ -387,3 +376,97 @@ def linear(values: np.ndarray, header: Mapping[str, Any], name: str) -> np.ndarr
             f"{np.nanmax(np.abs(values)):.4g}; delete the keywords if this has been undone"
         )
     return offset + 2 * softening * np.sinh(values.astype(np.float64) / _ASINH)
+
+
+RECORD = "MORPHRUN"
+"""Keyword of the whole record, as JSON."""
+
+_RESERVED = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "END", "COMMENT", "HISTORY", "CONTINUE", "HIERARCH")
+_MAX_TEXT = 200
+
+
+def header_of_run(provenance: Mapping[str, Any]) -> fits.Header:
+    """Cards that record a run.
+
+    Parameters
+    ----------
+    provenance : mapping
+        Text, numbers, and mappings or lists of these; anything else is recorded as text.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        One card a value, the path to it in the comment, long texts cut, what is not ASCII escaped; of values whose
+        keywords would be the same, the first has a card. The card `RECORD` holds all of it.
+
+    Examples
+    --------
+    >>> header_of_run({"model": "hausen2020", "options": {"stride": 3}})["STRIDE"]
+    3
+    """
+    record = plain(provenance)
+    header = fits.Header()
+    for path, value in leaves(record):
+        keyword, length = _keyword(path)
+        if keyword.removeprefix("HIERARCH ") in header:
+            continue
+        is_plain = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+        text = value if is_plain else _printable("none" if value is None else str(value), length)
+        comment = _printable(".".join(path), 24) if length > 20 and len(repr(text)) < 36 else ""
+        header[keyword] = text, comment
+    # An apostrophe before a slash is read back as the end of the text and the start of a comment.
+    header[RECORD] = json.dumps(record, ensure_ascii=True, allow_nan=True).replace("'", r"\u0027")
+    return header
+
+
+def run_of_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance that `header_of_run` recorded; empty where there is none."""
+    try:
+        record = json.loads(header.get(RECORD, "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def plain(value: Any) -> Any:
+    """A value made of what JSON knows: mappings, lists, text, numbers, booleans and None.
+
+    Bytes of file names that are no text are escaped.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray | list | tuple | set | frozenset):
+        return [plain(one) for one in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value).encode(errors="backslashreplace").decode()
+
+
+def leaves(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every value of nested mappings with the keys that lead to it."""
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _keyword(path: tuple[str, ...]) -> tuple[str, int]:
+    """Keyword of a value, and how long its text may be."""
+    last = _letters(path[-1])
+    if len(last) <= 8 and not last.startswith((*_RESERVED, RECORD)):
+        return last, _MAX_TEXT
+    # A HIERARCH card cannot be continued: keyword and value share 80 characters.
+    return "HIERARCH MORPHEUS " + " ".join(_letters(part) for part in path)[:36].strip(), 16
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^A-Z0-9_-]", "_", text.upper()) or "_"
+
+
+def _printable(text: str, length: int) -> str:
+    text = text.encode("ascii", "backslashreplace").decode().replace("'", "`")
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text if len(text) <= length else text[: length - 3] + "..."

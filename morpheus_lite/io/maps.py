@@ -22,8 +22,7 @@ from morpheus_lite.core.labels import FilePixels, check_labels, write_at
 from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window, row_blocks
 from morpheus_lite.errors import InputError, OptionError, reading
-from morpheus_lite.io.fitsfile import describe_hdus, is_image, open_fits, read_section
-from morpheus_lite.io.run_header import header_of_run, run_of_header
+from morpheus_lite.io.fitsfile import describe_hdus, header_of_run, is_image, open_fits, read_section, run_of_header
 from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
 from morpheus_lite.runtime.atomic import atomic_write
 

@@ -8,9 +8,8 @@ import numpy as np
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
-from morpheus_lite.io.fitsfile import Location, is_image, open_fits, read_section
+from morpheus_lite.io.fitsfile import Location, is_image, leaves, open_fits, read_section, run_of_header
 from morpheus_lite.io.reader import open_image
-from morpheus_lite.io.run_header import leaves, run_of_header
 from morpheus_lite.io.tables import TABLE_FORMATS, read_catalog
 
 

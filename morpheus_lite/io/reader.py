@@ -170,15 +170,15 @@ def with_zero_points(
 
 
 def _with_zero_point(band: Band, value: Any) -> Band:
-    if value is None:
-        return replace(band, zero_point=None, meta={**band.meta, "zero_point_source": None, "zero_point_system": None})
     try:
-        value = float(value)
+        number = None if value is None else float(value)
     except (TypeError, ValueError):
-        value = np.nan
-    if not np.isfinite(value):
+        number = np.nan
+    if number is not None and not np.isfinite(number):
         raise OptionError(f"zero-point of {band.name}: expected a number, the AB magnitude of one data unit")
-    return replace(band, zero_point=value, meta={**band.meta, "zero_point_source": "option", "zero_point_system": "AB"})
+    source, system = (None, None) if number is None else ("option", "AB")
+    meta = {**band.meta, "zero_point_source": source, "zero_point_system": system}
+    return replace(band, zero_point=number, meta=meta)
 
 
 ACCEPTED = (

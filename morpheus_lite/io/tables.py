@@ -14,8 +14,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table, meta, serialize
 from astropy.utils.exceptions import AstropyWarning
 
 from morpheus_lite.errors import InputError, OptionError, reason_of
-from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.run_header import RECORD, header_of_run, plain, run_of_header
+from morpheus_lite.io.fitsfile import RECORD, header_of_run, open_fits, plain, run_of_header
 from morpheus_lite.runtime.atomic import atomic_write
 
 TABLE_FORMATS = {

@@ -4,7 +4,7 @@ import itertools
 import re
 import struct
 import tomllib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from functools import reduce
 from math import ceil, isfinite, prod
@@ -67,11 +67,6 @@ _NEEDED = re.compile(
 """Keywords whose loss would change what is read."""
 
 _COUNT = re.compile(rb"(BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|ZNAXIS) *= *([+-]?\d+)[ /]")
-_PLAIN = re.compile(
-    rb"(?:COMMENT |HISTORY |        )[ -~]{72}"
-    rb"|(?:[A-Z0-9_-]{1,8} *= +|HIERARCH [ !#-&(-<>-~]+= +|CONTINUE  +)"
-    rb"(?:'(?:[ -&(-~]|'')*'|[TF]|[+-]?\d+(?:\.\d*)?(?:[ED][+-]?\d+)?) *(?:/[ -~]*)?"
-)
 _BLOCK, _MOST_BLOCKS, _MOST_COUNTED = 2880, 10000, 999
 _COUNTED = (b"NAXIS", b"TFIELDS", b"ZNAXIS")
 
@@ -111,8 +106,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not valid TOML: {reason_of(error)}; expected a TOML file in UTF-8") from error
 
 
-def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
-    """Scan the headers: True for HDUs whose cards are all of the plainest kind, which need no parsing.
+def scan_headers(stream: BinaryIO, path: str) -> None:
+    """Scan the headers of a file, as far as HDUs can be found by what they say.
 
     Parameters
     ----------
@@ -121,28 +116,19 @@ def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
     path : str
         Where it was read from.
 
-    Returns
-    -------
-    list of bool
-        As far as HDUs can be found by what their headers say.
-
     Raises
     ------
     InputError
         A header claims more axes or columns than FITS allows, to which astropy would count, or has no end.
     """
-    is_plain: list[bool] = []
     for hdu in itertools.count():
-        scanned = _scan(stream, f"{path}[{hdu}]")
-        if scanned is None:
+        cards = _scan(stream, f"{path}[{hdu}]")
+        if cards is None:
             break
-        cards = scanned[0]
-        is_plain.append(scanned[1])
         for keyword in _COUNTED:
             if not 0 <= cards.get(keyword, 0) <= _MOST_COUNTED:
-                raise InputError(
-                    f"{path}[{hdu}]: {keyword.decode()} is {cards[keyword]}; FITS allows 0 to {_MOST_COUNTED}"
-                )
+                name = f"{path}[{hdu}]: {keyword.decode()}"
+                raise InputError(f"{name} is {cards[keyword]}; FITS allows 0 to {_MOST_COUNTED}")
         axes = [cards.get(b"NAXIS%d" % axis, 0) for axis in range(1, cards.get(b"NAXIS", 0) + 1)]
         n_values = cards.get(b"PCOUNT", 0) + prod(axes[1:] if axes[:1] == [0] else axes)
         n_bytes = abs(cards.get(b"BITPIX", 0)) // 8 * cards.get(b"GCOUNT", 1) * n_values if axes else 0
@@ -150,22 +136,16 @@ def scan_headers(stream: BinaryIO, path: str) -> list[bool]:
             break
         stream.seek(-(-n_bytes // _BLOCK) * _BLOCK, 1)
     stream.seek(0)
-    return is_plain
 
 
-def _scan(stream: BinaryIO, where: str) -> tuple[dict[bytes, int], bool] | None:
-    """The structural numbers of a header, the first of each keyword, and whether all of its cards are plain.
-
-    None where the file ends before the header does.
-    """
+def _scan(stream: BinaryIO, where: str) -> dict[bytes, int] | None:
+    """The structural numbers of a header, the first of each keyword; None where the file ends before the header."""
     cards: dict[bytes, int] = {}
-    is_plain = True
     for _ in range(_MOST_BLOCKS):
         block = stream.read(_BLOCK)
         for card in (block[start : start + 80] for start in range(0, len(block), 80)):
             if card.startswith(b"END     "):
-                return cards, is_plain
-            is_plain = is_plain and _PLAIN.fullmatch(card) is not None
+                return cards
             if match := _COUNT.match(card):
                 keyword, value = match[1], int(match[2])
                 # Of a keyword that is there twice, astropy may count to either.
@@ -193,12 +173,11 @@ def load_headers(hdus: fits.HDUList, path: str) -> None:
             return
         n_bytes = hdu.size
         if n_bytes < 0:
-            raise InputError(
-                f"{path}[{number}]: its header says {n_bytes} bytes of pixels; NAXISn, PCOUNT and GCOUNT are 0 or more"
-            )
+            said = f"{path}[{number}]: its header says {n_bytes} bytes of pixels"
+            raise InputError(f"{said}; NAXISn, PCOUNT and GCOUNT are 0 or more")
 
 
-def check_hdus(hdus: fits.HDUList, path: str, is_plain: Sequence[bool]) -> None:
+def check_hdus(hdus: fits.HDUList, path: str) -> None:
     """Raise `InputError` where an HDU is not what it claims to be, naming the card.
 
     Cards that cannot be parsed are errors where they matter to how the file is read; others are dropped, with a
@@ -210,15 +189,12 @@ def check_hdus(hdus: fits.HDUList, path: str, is_plain: Sequence[bool]) -> None:
         As opened, with all headers read. Pixels are not looked at; of compressed images the tables of tiles are.
     path : str
         Where they were read from.
-    is_plain : sequence of bool
-        What `scan_headers` found.
     """
     for number, hdu in enumerate(hdus):
         where = f"{path}[{number}]"
         if not isinstance(hdu, _KNOWN):
             raise InputError(f"{where} is no standard FITS HDU, or its header is damaged; copy or download it again")
-        if number >= len(is_plain) or not is_plain[number]:
-            _check_cards(hdu.header, where)
+        _check_cards(hdu.header, where)
         if isinstance(hdu, fits.CompImageHDU | fits.BinTableHDU):
             _check_table(hdu, where)
         if isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
@@ -235,9 +211,8 @@ def _check_cards(header: fits.Header, where: str) -> None:
         except Exception as error:
             keyword = header._cards[number].keyword
             if _NEEDED.fullmatch(keyword):
-                raise InputError(
-                    f"{where}: the card {keyword} cannot be parsed ({reason_of(error)}); correct it in the header"
-                ) from error
+                problem = f"{where}: the card {keyword} cannot be parsed ({reason_of(error)})"
+                raise InputError(f"{problem}; correct it in the header") from error
             lost[number] = keyword
     for number in reversed(lost):
         del header[number]
@@ -326,13 +301,7 @@ def _columns(header: fits.Header, where: str) -> Iterator[_Column]:
 
 
 def _check_tiles(
-    header: fits.Header,
-    where: str,
-    n_rows: int,
-    tiles: dict[str, np.ndarray],
-    heap: int,
-    file: BinaryIO,
-    start: int,
+    header: fits.Header, where: str, n_rows: int, tiles: dict[str, np.ndarray], heap: int, file: BinaryIO, start: int
 ) -> None:
     """A tile-compressed image whose tiles are as many as its size says, with settings that the C code survives."""
     n_axes = whole(header, "ZNAXIS", where, least=1, most=999)

@@ -13,8 +13,7 @@ from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ReadOp
 from morpheus_lite.config.schema import declared, read_values
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.bands import is_companion
-from morpheus_lite.io.fitsfile import Location
-from morpheus_lite.io.run_header import RECORD
+from morpheus_lite.io.fitsfile import RECORD, Location
 from morpheus_lite.io.tables import read_catalog
 from morpheus_lite.io.untrusted import read_toml
 from morpheus_lite.survey.tile import NOISE_PLANES, Paths, Tile, check_names

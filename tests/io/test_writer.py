@@ -22,8 +22,8 @@ from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import describe_product, read_maps, write_catalog, write_maps
+from morpheus_lite.io.fitsfile import RECORD, header_of_run, run_of_header
 from morpheus_lite.io.maps import PLANES, SectionWriter, map_planes
-from morpheus_lite.io.run_header import RECORD, header_of_run, run_of_header
 from morpheus_lite.io.wcs import celestial_wcs
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
-from morpheus_lite.io.run_header import header_of_run
+from morpheus_lite.io.fitsfile import header_of_run
 from morpheus_lite.survey import Tile, read_tiles
 from morpheus_lite.survey.manifest import read_manifest
 

@@ -13,10 +13,9 @@ from astropy.table import Column, QTable
 
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.windows import Window
-from morpheus_lite.io.fitsfile import open_fits
+from morpheus_lite.io.fitsfile import open_fits, run_of_header
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import map_planes
-from morpheus_lite.io.run_header import run_of_header
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.pipeline.classify import make_catalog
 from morpheus_lite.pipeline.plan import block_side_in, named_bands, source_options
