@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -187,24 +187,31 @@ class CompiledGraph:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """The output, a new array, for an input, float32."""
-        compiled = self._take(values.shape)
-        result = compiled.request.infer([values], share_inputs=True)[0]
+        return self.run(values.shape, lambda place: np.copyto(place, values))
+
+    def run(self, shape: tuple[int, ...], write: Callable[[np.ndarray], object]) -> np.ndarray:
+        """The output, a new array, for an input of this shape that is written, whole, where it is asked to be."""
+        compiled = self._take(shape)
+        if compiled.values is None:
+            compiled.values = np.empty(shape, np.float32)
+        write(compiled.values)
+        result = compiled.request.infer([compiled.values], share_inputs=True)[0]
         with self._lock:
             self._idle.append(compiled)
         return result
 
     def release(self) -> None:
-        """Give back the memory of the maps."""
+        """Give back the memory of the input and the maps."""
         with self._lock:
             for compiled in self._idle:
-                compiled.network.release_memory()
+                compiled.release()
 
     def _take(self, shape: tuple[int, ...]) -> "_Compiled":
         with self._lock:
             fitting = [compiled for compiled in self._idle if compiled.shape == shape]
             for compiled in self._idle:
                 if compiled.shape != shape:
-                    compiled.network.release_memory()
+                    compiled.release()
             if fitting:
                 self._idle.remove(fitting[-1])
                 return fitting[-1]
@@ -213,11 +220,17 @@ class CompiledGraph:
             return _Compiled(shape, network, network.create_infer_request())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Compiled:
     shape: tuple[int, ...]
     network: Any
     request: Any
+    values: np.ndarray | None = None
+    """Input of the last call: the next one writes into the same memory, which a system is slow to give."""
+
+    def release(self) -> None:
+        self.values = None
+        self.network.release_memory()
 
 
 _ROWS = 4  # rows of cells that are stretched at once: what is at work stays in the cache of a core
@@ -226,7 +239,15 @@ PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
 TileRunner = tuple[PredictTile, Callable[[], None]]
 
 
-def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig) -> np.ndarray:
+def cells_shape(shape: tuple[int, ...], config: OnePassConfig) -> tuple[int, ...]:
+    """Shape of what `stretched_cells` makes of S/N of this shape."""
+    _, height, width, n_bands = shape
+    images, channels = (1, n_bands) if config.bands else (n_bands, 1)
+    cell = config.cell
+    return images, height // cell, width // cell, (len(config.stretches) + 1) * cell**2 * channels
+
+
+def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, place: np.ndarray) -> None:
     """Make the input of the graph of a tile.
 
     Parameters
@@ -235,38 +256,37 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig) -
         float32 and bool, ``(1, y, x, band)``; y and x multiples of the cell.
     config : OnePassConfig
         The network.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32: for every position its values ``asinh(S/N / stretch)`` and validities, stretch by stretch, pixel by
-        pixel; ``(1, y / cell, x / cell, channel)``, or ``(band, ...)`` for a network that looks at each band alone.
+    place : numpy.ndarray
+        float32, of the shape that `cells_shape` gives, where it goes: for every position its values
+        ``asinh(S/N / stretch)`` and validities, stretch by stretch, pixel by pixel; ``(1, y / cell, x / cell,
+        channel)``, or ``(band, ...)`` for a network that looks at each band alone.
 
     Notes
     -----
     The inverse hyperbolic sine is written with a logarithm, for which NumPy has vector code on every processor.
     """
     cell, n_stretches = config.cell, len(config.stretches)
-    _, height, width, n_bands = snr.shape
-    rows, columns = height // cell, width // cell
-    images, last = (1, cell * cell * n_bands) if config.bands else (n_bands, cell * cell)
-    cells = np.empty((images, rows, columns, n_stretches + 1, last), np.float32)
+    images, rows, columns, _ = place.shape
+    cells = place.reshape(images, rows, columns, n_stretches + 1, -1)
     axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)
+    # One memory for all rows: small enough for the cache of a core.
+    memory = np.empty((4, images, _ROWS, columns, cells.shape[-1]), np.float32)
     for top in range(0, rows, _ROWS):
-        part = slice(cell * top, cell * (top + _ROWS))
-        shape = (-1, cell, columns, cell, n_bands)
-        light, seen = (plane[0, part].reshape(shape).transpose(axes) for plane in (snr, valid))
         out = cells[:, top : top + _ROWS]
-        light = np.ascontiguousarray(light).reshape((*out.shape[:3], last))
-        seen = seen.reshape(light.shape)
-        light = np.where(seen, light, np.float32(0))
+        light, scaled, size, square = memory[:, :, : out.shape[1]]
+        part = slice(cell * top, cell * (top + _ROWS))
+        shape = (-1, cell, columns, cell, snr.shape[3])
+        tile, seen = (plane[0, part].reshape(shape).transpose(axes) for plane in (snr, valid))
+        np.copyto(light.reshape(tile.shape), tile)
+        np.copyto(light.reshape(tile.shape), 0, where=~seen)
         for i, stretch in enumerate(config.stretches):
-            scaled = light * np.float32(1 / stretch)
-            size = np.abs(scaled)
-            size += np.sqrt(size * size + np.float32(1))
-            out[:, :, :, i] = np.copysign(np.log(size, out=size), scaled)
-        out[:, :, :, n_stretches] = seen
-    return cells.reshape(images, rows, columns, -1)
+            np.multiply(light, np.float32(1 / stretch), out=scaled)
+            np.multiply(scaled, scaled, out=square)
+            square += np.float32(1)
+            np.abs(scaled, out=size)
+            size += np.sqrt(square, out=square)
+            np.copysign(np.log(size, out=size), scaled, out=out[:, :, :, i])
+        out[:, :, :, n_stretches] = seen.reshape(light.shape)
 
 
 def made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
@@ -286,13 +306,16 @@ def run_by_openvino(network: OnePassNetwork, precision: str, *, trimmed: bool) -
     """Prediction of tiles by a compiled graph, and how its memory is given back."""
     from morpheus_lite.models.graph import tile_graph
 
-    run = CompiledGraph(tile_graph(network, trimmed=trimmed), precision=precision)
+    graph = CompiledGraph(tile_graph(network, trimmed=trimmed), precision=precision)
 
     def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        tiles = [run(stretched_cells(snr[i : i + 1], valid[i : i + 1], network.config)) for i in range(len(snr))]
+        tiles = []
+        for tile, seen in zip(snr[:, None], valid[:, None], strict=True):
+            write = partial(stretched_cells, tile, seen, network.config)
+            tiles.append(graph.run(cells_shape(tile.shape, network.config), write))
         return np.moveaxis(tiles[0] if len(tiles) == 1 else np.concatenate(tiles), 1, -1)
 
-    return predict, run.release
+    return predict, graph.release
 
 
 def run_by_tensorflow(network: OnePassNetwork, precision: str, *, trimmed: bool) -> TileRunner:
