@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import FWHM_PER_SIGMA, GAUSSIAN, MoffatPsf, moffat_radius
@@ -179,8 +178,7 @@ def _of_bands(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 def _candidates(snr: np.ndarray, valid: np.ndarray, chosen: np.ndarray | None = None) -> _Stamps:
     """Peaks of one band in one piece, the brightest first, and which of them lie on chosen pixels ``(y, x)``."""
     light = np.where(valid, snr, np.float32(0))
-    bright = light > _BRIGHT
-    y, x = np.nonzero(bright & (light == ndimage.maximum_filter(light, 2 * _NEAR + 1)))
+    y, x = _peaks(light)
     inner = (np.minimum(y, x) > 2) & (y < light.shape[0] - 3) & (x < light.shape[1] - 3)
     y, x = y[inner], x[inner]
     order = np.argsort(-light[y, x], kind="stable")
@@ -196,6 +194,18 @@ def _candidates(snr: np.ndarray, valid: np.ndarray, chosen: np.ndarray | None = 
             on_chosen.append(chosen is not None and bool(chosen[y[k], x[k]]))
     stamps = np.array(kept).reshape(-1, 2 * _HALF + 1, 2 * _HALF + 1)
     return _Stamps(stamps, stamps[:, _HALF, _HALF], np.array(on_chosen, dtype=bool))
+
+
+def _peaks(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of bright pixels than which none within `_NEAR` rows and columns is brighter."""
+    y, x = np.nonzero(light > _BRIGHT)
+    rows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(light, _NEAR, constant_values=-np.inf), 2 * _NEAR + 1, axis=1
+    )
+    for down in sorted(range(-_NEAR, _NEAR + 1), key=abs):  # their own row leaves few
+        highest = rows[y + down + _NEAR, x].max(axis=1) <= light[y, x]
+        y, x = y[highest], x[highest]
+    return y, x
 
 
 def _is_smooth(stamp: np.ndarray) -> bool:
