@@ -9,8 +9,10 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from morpheus_lite.config.schema import check, from_table, option, plain_values
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.evaluation.metrics import by_label
 from morpheus_lite.evaluation.reliability import check_rows, proper_scores, top_label_reliability
 from morpheus_lite.evaluation.result import Result, read_result
 from morpheus_lite.evaluation.truth import Truth, read_truth
@@ -48,16 +50,12 @@ class Calibration:
     array([0.75, 0.25])
     """
 
-    temperature: float = 1.0
+    temperature: float = option(1.0, above=0)
     bias: tuple[float, ...] = ()
     fitted: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.temperature) and self.temperature > 0 and np.isfinite(self.bias).all()):
-            raise InputError(
-                f"calibration with temperature {self.temperature} and bias {self.bias}: expected a positive finite "
-                "temperature and finite biases"
-            )
+        check(self, error=InputError)
 
     def apply(self, probability: np.ndarray) -> np.ndarray:
         """Calibrated probabilities.
@@ -96,16 +94,12 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored in a model's ``config.json``."""
-        return {"temperature": self.temperature, "bias": list(self.bias), "fitted": self.fitted}
+        return plain_values(self)
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Calibration":
         """The inverse of `to_dict`."""
-        return cls(
-            temperature=float(stored.get("temperature", 1.0)),
-            bias=tuple(float(value) for value in stored.get("bias", ())),
-            fitted=dict(stored.get("fitted", {})),
-        )
+        return from_table(cls, stored, "calibration", error=InputError)
 
 
 def fit_temperature(
@@ -203,7 +197,6 @@ def calibrate_files(
     results: Sequence[str | Path],
     *,
     bias: str = "sky",
-    n_pixels: int = N_PIXELS,
     seed: int = 0,
 ) -> Calibration:
     """Fit a calibration from truth files and what a model said of them.
@@ -213,7 +206,7 @@ def calibrate_files(
     truths, results : sequence of path
         Truth files, and as many products with class maps, in the same order: see `read_truth` and `read_result`.
         The fields must not be ones that the model was trained on.
-    bias, n_pixels, seed
+    bias, seed
         As in `calibrate_results`.
     """
     if len(truths) != len(results) or not truths:
@@ -221,7 +214,7 @@ def calibrate_files(
             f"{len(truths)} truth file(s) and {len(results)} result(s): expected as many of both, one or more"
         )
     pairs = ((read_truth(one), read_result(two)) for one, two in zip(truths, results, strict=True))
-    return calibrate_results(pairs, bias=bias, n_pixels=n_pixels, seed=seed)
+    return calibrate_results(pairs, bias=bias, seed=seed)
 
 
 def calibrate_results(
@@ -302,12 +295,9 @@ def sample_pixels(
         chosen.append(taken)
         weights.append(np.full(len(taken), len(pixels) / max(len(taken), 1)))
     rows, columns = np.divmod(np.concatenate(chosen), truth.shape[1])
-    # Labels, not maps, are gathered first: the soft truth of a whole field would not be small.
-    order = np.argsort(np.asarray(truth.sources["label"]))
     label = truth.labels[rows, columns]
-    row = order[np.searchsorted(np.asarray(truth.sources["label"])[order], label).clip(max=max(len(order) - 1, 0))]
     soft = np.zeros((len(label), result.probability.shape[2]), np.float32)
-    soft[:, :BACKGROUND] = np.where((label > 0)[:, None], truth.soft[row], 0)
+    soft[:, :BACKGROUND] = by_label(truth.sources["label"], truth.soft, label, 0)
     soft[:, BACKGROUND] = label == 0
     return result.probability[rows, columns], soft, np.concatenate(weights)
 

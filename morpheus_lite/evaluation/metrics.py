@@ -3,7 +3,6 @@
 Arrays in, arrays out: nothing here knows of files, images or models.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,6 @@ from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from morpheus_lite.errors import InputError
-
-CONFIDENCE = 0.95
-"""Two-sided coverage of the intervals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +42,13 @@ class Fractions:
         return wilson_interval(self.n_success, self.n_tried)
 
 
-def wilson_interval(
-    n_success: ArrayLike, n_tried: ArrayLike, *, confidence: float = CONFIDENCE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Interval for a fraction, sensible down to no success, and to one try.
+def wilson_interval(n_success: ArrayLike, n_tried: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of 95 % for a fraction, sensible down to no success, and to one try.
 
     Parameters
     ----------
     n_success, n_tried : array_like
         Counts, broadcast against each other.
-    confidence : float
-        Two-sided coverage.
 
     Returns
     -------
@@ -74,12 +66,10 @@ def wilson_interval(
     '0.722 1.000'
     """
     success, tried = np.broadcast_arrays(n_success, n_tried)
-    low, high = binom_conf_interval(success, np.maximum(tried, 1), confidence_level=confidence, interval="wilson")
+    low, high = binom_conf_interval(success, np.maximum(tried, 1), confidence_level=0.95, interval="wilson")
     # Rounding must not leave the fraction itself outside.
-    fraction = success / np.maximum(tried, 1)
-    return np.where(tried > 0, np.minimum(low, fraction), np.nan), np.where(
-        tried > 0, np.maximum(high, fraction), np.nan
-    )
+    fraction = np.where(tried > 0, success / np.maximum(tried, 1), np.nan)
+    return np.minimum(low, fraction), np.maximum(high, fraction)
 
 
 def binned_fractions(value: np.ndarray, success: np.ndarray, edges: ArrayLike) -> Fractions:
@@ -95,17 +85,12 @@ def binned_fractions(value: np.ndarray, success: np.ndarray, edges: ArrayLike) -
         float, ascending: bins are closed below and open above.
     """
     edges = np.asarray(edges, dtype=np.float64)
-    n_bins = len(edges) - 1
-    place = np.searchsorted(edges, value, side="right") - 1
-    inside = (place >= 0) & (place < n_bins) & np.isfinite(value)
-    tried = np.bincount(place[inside], minlength=n_bins)
-    won = np.bincount(place[inside & np.asarray(success, dtype=bool)], minlength=n_bins)
+    inside = np.asarray(value) < edges[-1]  # the last bin of NumPy's is closed above
+    tried, won = (np.histogram(value[chosen], edges)[0] for chosen in (inside, inside & np.asarray(success, bool)))
     return Fractions(edges, tried, won)
 
 
-def confusion_counts(
-    truth: np.ndarray, predicted: np.ndarray, shape: tuple[int, int], weight: np.ndarray | None = None
-) -> np.ndarray:
+def confusion_counts(truth: np.ndarray, predicted: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Count how often each true class was given each class.
 
     Parameters
@@ -114,19 +99,16 @@ def confusion_counts(
         int, shape ``(n,)``: index of the class. Pairs with an index outside ``shape`` (-1, say) are not counted.
     shape : (int, int)
         Number of true classes, number of predicted ones.
-    weight : numpy.ndarray, optional
-        float, shape ``(n,)``.
 
     Returns
     -------
     numpy.ndarray
-        shape ``shape``: rows are true classes; int64, or float64 with weights.
+        int64, shape ``shape``: rows are true classes.
     """
     truth, predicted = np.asarray(truth, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
     known = (truth >= 0) & (truth < shape[0]) & (predicted >= 0) & (predicted < shape[1])
-    cell = truth[known] * shape[1] + predicted[known]
-    counted = None if weight is None else np.asarray(weight)[known]
-    return np.bincount(cell, counted, minlength=shape[0] * shape[1]).reshape(shape)
+    cell = np.ravel_multi_index((truth[known], predicted[known]), shape)
+    return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -157,38 +139,16 @@ class OperatingPoint:
         return float(low), float(high)
 
 
-def purity_curve(score: np.ndarray, matched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Purity of the detections that score at least as much as a threshold, for every threshold there is.
-
-    Parameters
-    ----------
-    score : numpy.ndarray
-        float, shape ``(n,)``: significance or probability of each detection; higher is surer. NaN is never kept.
-    matched : numpy.ndarray
-        bool, shape ``(n,)``: whether the detection is a true source.
-
-    Returns
-    -------
-    threshold : numpy.ndarray
-        float64, shape ``(k,)``: the distinct scores, descending.
-    n_detected, n_matched : numpy.ndarray
-        int64, shape ``(k,)``: kept at that threshold.
-    """
-    score, matched = np.asarray(score, dtype=np.float64), np.asarray(matched, dtype=bool)
-    known = np.isfinite(score)
-    order = np.argsort(-score[known], kind="stable")
-    score, matched = score[known][order], matched[known][order]
-    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1) if len(score) else np.empty(0, np.int64)
-    return score[last], last + 1, np.cumsum(matched)[last] if len(score) else np.empty(0, np.int64)
-
-
 def purity_threshold(score: np.ndarray, matched: np.ndarray, purity: float = 0.98) -> OperatingPoint:
     """The lowest threshold on a score at which the detections kept have a purity, so that most are kept.
 
     Parameters
     ----------
-    score, matched : numpy.ndarray
-        As for `purity_curve`, from validation fields: the threshold chosen is to be judged on others.
+    score : numpy.ndarray
+        float, shape ``(n,)``: significance or probability of each detection of validation fields (the threshold is to
+        be judged on others); higher is surer. NaN is never kept.
+    matched : numpy.ndarray
+        bool, shape ``(n,)``: whether the detection is a true source.
     purity : float
         Share of true sources wanted, 0 to 1.
 
@@ -208,45 +168,21 @@ def purity_threshold(score: np.ndarray, matched: np.ndarray, purity: float = 0.9
     >>> purity_threshold(np.array([9.0, 7.0, 5.0, 3.0]), np.array([True, True, False, True]), 0.8).threshold
     7.0
     """
-    threshold, n_detected, n_matched = purity_curve(score, matched)
-    enough = np.flatnonzero(n_matched >= purity * n_detected - 1e-9)
+    known = np.isfinite(score)
+    order = np.argsort(-np.asarray(score, dtype=np.float64)[known], kind="stable")
+    threshold, n_matched = np.asarray(score)[known][order], np.cumsum(np.asarray(matched, bool)[known][order])
+    n_detected = np.arange(1, len(threshold) + 1)
+    # Detections of one score are kept together.
+    is_last = np.append(np.diff(threshold) != 0, True)[: len(threshold)]
+    enough = np.flatnonzero(is_last & (n_matched >= purity * n_detected - 1e-9))
     if len(enough) == 0:
-        best = (n_matched / n_detected).max() if len(threshold) else float("nan")
+        best = (n_matched / n_detected)[is_last].max(initial=0) if len(threshold) else float("nan")
         raise InputError(
-            f"no threshold gives a purity of {purity:g}: the best is {best:.3f}, among {len(threshold)} scores; "
+            f"no threshold gives a purity of {purity:g}: the best is {best:.3f}, among {is_last.sum()} scores; "
             "ask for less, or use more fields or a better score"
         )
     lowest = enough[-1]
     return OperatingPoint(float(threshold[lowest]), int(n_detected[lowest]), int(n_matched[lowest]))
-
-
-def sweep_purity(
-    detect: Callable[[float], tuple[int, int]], thresholds: Iterable[float], purity: float = 0.98
-) -> tuple[OperatingPoint, ...]:
-    """Try thresholds from the lowest until a detector is pure enough.
-
-    For a detector whose segments change with its threshold, so that it must run anew for each.
-
-    Parameters
-    ----------
-    detect : callable
-        Takes a threshold, returns how many sources it detects and how many of them are true.
-    thresholds : iterable of float
-        Those to try.
-    purity : float
-        Share of true sources wanted, 0 to 1.
-
-    Returns
-    -------
-    tuple of OperatingPoint
-        Those tried, ascending. The last is the only one that is pure enough; if it is not either, none is.
-    """
-    tried: list[OperatingPoint] = []
-    for threshold in sorted(thresholds):
-        tried.append(OperatingPoint(float(threshold), *detect(float(threshold))))
-        if tried[-1].n_detected and tried[-1].purity >= purity - 1e-9:
-            break
-    return tuple(tried)
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,21 +201,28 @@ class Overlap:
     second: np.ndarray
     count: np.ndarray
 
-    def partner(self) -> dict[int, tuple[int, int]]:
-        """Find the source of the second map that shares most pixels with each source of the first, and how many.
+    @property
+    def swapped(self) -> "Overlap":
+        """The same counts seen from the second map."""
+        order = np.lexsort((self.first, self.second))
+        return Overlap(self.second[order], self.first[order], self.count[order])
+
+    @property
+    def partners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sources of the first map, the one of the second that shares most pixels with each, and how many.
 
         Labels of the first that only meet sky are absent; of equal partners the lowest label is taken.
         """
         order = np.lexsort((self.second, -self.count, self.first))
         order = order[(self.first[order] > 0) & (self.second[order] > 0)]
-        _, lead = np.unique(self.first[order], return_index=True)
-        rows = order[lead]
-        return {int(self.first[i]): (int(self.second[i]), int(self.count[i])) for i in rows}
+        label, lead = np.unique(self.first[order], return_index=True)
+        return label, self.second[order[lead]], self.count[order[lead]]
 
-    def swapped(self) -> "Overlap":
-        """The same counts seen from the second map."""
-        order = np.lexsort((self.first, self.second))
-        return Overlap(self.second[order], self.first[order], self.count[order])
+    @property
+    def areas(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of the first map, sky included, and their numbers of pixels."""
+        label, index = np.unique(self.first, return_inverse=True)
+        return label, np.bincount(index, self.count)
 
 
 def overlap_areas(first: np.ndarray, second: np.ndarray, valid: np.ndarray | None = None) -> Overlap:
@@ -292,8 +235,7 @@ def overlap_areas(first: np.ndarray, second: np.ndarray, valid: np.ndarray | Non
     valid : numpy.ndarray, optional
         bool, shape ``(y, x)``: pixels to count; all when None.
     """
-    if first.shape != second.shape:
-        raise InputError(f"label maps of shape {first.shape} and {second.shape}; both must cover the same pixels")
+    _same_shape(first, second, "the other label map")
     chosen = slice(None) if valid is None else valid
     one, two = (np.maximum(labels[chosen].ravel(), 0).astype(np.int64) for labels in (first, second))
     width = int(two.max(initial=0)) + 1
@@ -377,12 +319,10 @@ def match_overlap(pairs: Overlap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     iou : numpy.ndarray
         float64, shape ``(n_pairs,)``: intersection over union of the two segments.
     """
-    forth, back = pairs.partner(), pairs.swapped().partner()
-    mutual = [(one, two, shared) for one, (two, shared) in forth.items() if back[two][0] == one]
-    first, second, shared = (np.array(column) for column in zip(*mutual, strict=True)) if mutual else (np.empty(0),) * 3
-    area_first, area_second = _areas(pairs.first, pairs.count), _areas(pairs.second, pairs.count)
-    union = [area_first[int(one)] + area_second[int(two)] for one, two in zip(first, second, strict=True)]
-    return first.astype(np.int32), second.astype(np.int32), shared / (np.array(union) - shared)
+    first, second, shared = pairs.partners
+    union = by_label(*pairs.areas, first, 0) + by_label(*pairs.swapped.areas, second, 0) - shared
+    mutual = by_label(*pairs.swapped.partners[:2], second, 0) == first
+    return first[mutual], second[mutual], (shared / union)[mutual]
 
 
 def classify_matches(
@@ -410,33 +350,21 @@ def classify_matches(
         str, shape ``(m,)``: ``matched``; ``spurious``, more than half of it is sky; ``split``, a piece of a source
         whose largest part is another detection; ``displaced``, as above.
     """
-    forth, back = pairs.partner(), pairs.swapped().partner()
-    area, area_detected = _areas(pairs.first, pairs.count), _areas(pairs.second, pairs.count)
-    sky = dict(zip(*(column[pairs.first == 0].tolist() for column in (pairs.second, pairs.count)), strict=True))
-
-    def fate_of_truth(one: int, matched: int, below: int) -> str:
-        if matched > 0:
-            return "matched"
-        two, shared = forth.get(one, (below, 0))
-        if two > 0 and back.get(two, (0, 0))[0] == one:
-            return "displaced"
-        return "blended" if two > 0 and shared >= MAJORITY * area.get(one, 0) else "undetected"
-
-    def fate_of_detection(two: int, matched: int) -> str:
-        if matched > 0:
-            return "matched"
-        if two not in back or sky.get(two, 0) > MAJORITY * area_detected[two]:
-            return "spurious"
-        return "displaced" if forth[back[two][0]][0] == two else "split"
-
-    fates = [fate_of_truth(*row) for row in zip(truth.tolist(), truth_match.tolist(), under.tolist(), strict=True)]
-    kinds = [fate_of_detection(*row) for row in zip(label.tolist(), match.tolist(), strict=True)]
-    return np.array(fates, dtype="U10"), np.array(kinds, dtype="U10")
-
-
-def _areas(labels: np.ndarray, count: np.ndarray) -> dict[int, int]:
-    found, index = np.unique(labels, return_inverse=True)
-    return dict(zip(found.tolist(), np.bincount(index, count).astype(int).tolist(), strict=True))
+    true_label, partner, shared = pairs.partners
+    back = pairs.swapped.partners[:2]
+    found = by_label(true_label, partner, truth, 0)
+    covering = np.where(found > 0, found, under)
+    is_hidden = by_label(true_label, shared, truth, 0) >= MAJORITY * by_label(*pairs.areas, truth, 0)
+    is_own = by_label(*back, covering, 0) == truth
+    truth_fate = np.select(
+        [truth_match > 0, is_own, (covering > 0) & is_hidden], ["matched", "displaced", "blended"], "undetected"
+    )
+    source, sky = by_label(*back, label, 0), pairs.first == 0
+    in_sky = by_label(pairs.second[sky], pairs.count[sky], label, 0)
+    is_sky = (source == 0) | (in_sky > MAJORITY * by_label(*pairs.swapped.areas, label, 0))
+    is_largest = by_label(true_label, partner, source, 0) == label
+    fate = np.select([match > 0, is_sky, is_largest], ["matched", "spurious", "displaced"], "split")
+    return truth_fate, fate
 
 
 @dataclass(frozen=True, eq=False)
@@ -494,7 +422,9 @@ def measure_segments(labels: np.ndarray, weight: np.ndarray | None = None) -> Se
     )
 
 
-def segment_means(labels: np.ndarray, maps: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+def segment_means(
+    labels: np.ndarray, maps: np.ndarray, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Weighted mean of one or more maps over every segment.
 
     Parameters
@@ -509,8 +439,10 @@ def segment_means(labels: np.ndarray, maps: np.ndarray, weight: np.ndarray | Non
 
     Returns
     -------
-    numpy.ndarray
-        float64, shape ``(n, k)``, in the order of `measure_segments`; NaN for a segment without a finite value.
+    label : numpy.ndarray
+        int32, shape ``(n,)``: as in `Segments`.
+    mean : numpy.ndarray
+        float64, shape ``(n, k)``; NaN for a segment without a finite value.
     """
     rows, columns, found, index = _pixels(labels)
     values = _same_shape(labels, maps, "maps")[rows, columns].astype(np.float64)
@@ -522,52 +454,35 @@ def segment_means(labels: np.ndarray, maps: np.ndarray, weight: np.ndarray | Non
     values[~known] = 0
     sums = [np.bincount(index, share * plane, minlength=len(found)) for plane in values.T]
     with np.errstate(invalid="ignore"):
-        return np.stack(sums, axis=1) / np.bincount(index, share, minlength=len(found))[:, None]
+        return found, np.stack(sums, axis=1) / np.bincount(index, share, minlength=len(found))[:, None]
 
 
 def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: Any) -> np.ndarray:
-    """Values kept by ascending label, looked up for the labels wanted."""
-    wanted = np.asarray(wanted)
-    if len(label) == 0:
-        return np.full((len(wanted), *value.shape[1:]), missing, dtype=np.result_type(value, missing))
-    place = np.searchsorted(label, wanted).clip(max=len(label) - 1)
-    there = (label[place] == wanted).reshape(-1, *(1,) * (value.ndim - 1))
-    return np.where(there, value[place], missing)
-
-
-def fill_labels(labels: np.ndarray, label: np.ndarray, value: np.ndarray, sky: object) -> np.ndarray:
-    """Paint one value per source over its pixels.
+    """Values of labels, looked up for the labels wanted.
 
     Parameters
     ----------
-    labels : numpy.ndarray
-        int, shape ``(y, x)``.
     label : numpy.ndarray
-        int, shape ``(n,)``: which sources; every positive label of the map must be among them.
+        int, shape ``(n,)``, each once.
     value : numpy.ndarray
-        shape ``(n,)`` or ``(n, k)``: what to paint.
-    sky : scalar or numpy.ndarray
-        What pixels without a source get, of the shape of one value.
+        shape ``(n,)`` or ``(n, k)``.
+    wanted : numpy.ndarray
+        int, any shape: a column of labels, or a label map to paint.
+    missing : scalar or numpy.ndarray
+        What labels get that are not there, of the shape of one value.
 
     Returns
     -------
     numpy.ndarray
-        shape ``(y, x)`` or ``(y, x, k)``, of the type of ``value``.
+        shape ``wanted.shape`` or ``(*wanted.shape, k)``.
     """
-    label, value = np.asarray(label), np.asarray(value)
-    painted = np.empty(labels.shape + value.shape[1:], dtype=value.dtype)
-    painted[...] = sky
-    rows, columns, found, index = _pixels(labels)
+    label, value, wanted = np.asarray(label), np.asarray(value), np.asarray(wanted)
+    if len(label) == 0:
+        label, value = np.zeros(1, label.dtype), np.full((1, *value.shape[1:]), missing)
     order = np.argsort(label, kind="stable")
-    place = np.searchsorted(label[order], found).clip(max=max(len(label) - 1, 0))
-    missing = found if len(label) == 0 else found[label[order][place] != found]
-    if len(missing):
-        raise InputError(
-            f"the label map holds {len(missing)} source(s) that the table does not list, such as {missing[0]}; "
-            "give the table that was made from this map"
-        )
-    painted[rows, columns] = value[order][place][index]
-    return painted
+    row = order[np.searchsorted(label, wanted, sorter=order).clip(max=len(label) - 1)]
+    there = (label[row] == wanted).reshape(*wanted.shape, *(1,) * (value.ndim - 1))
+    return np.where(there, value[row], missing)
 
 
 def _pixels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -587,4 +502,4 @@ def _same_shape(labels: np.ndarray, other: np.ndarray, name: str) -> np.ndarray:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, 0).astype(np.float64)
+    return np.nan_to_num(values, nan=0, posinf=0, neginf=0).astype(np.float64)

@@ -9,18 +9,7 @@ from matplotlib.figure import Figure
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.evaluation.scores import Scores
-from morpheus_lite.visualization.plots.figures import (
-    COLOURS,
-    FONT,
-    SMALL,
-    legend_below,
-    plot_calibration,
-    plot_confusion_matrix,
-    plot_fractions,
-    plot_percentiles,
-    save_figure,
-    tidy,
-)
+from morpheus_lite.visualization.plots import figures
 
 
 def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: bool = False) -> Path:
@@ -41,22 +30,22 @@ def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
         offset = 0.06 * (k - (len(scores) - 1) / 2)
         label = f"{one.name}: {len(one.detections)} detections, purity {one.purity:.3f}"
         for binned, axes in ((one.completeness, left), (one.binned_purity, right), (one.faint_purity, right)):
-            plot_fractions(binned, axes, series=k, offset=offset, label=label)
+            figures.plot_fractions(binned, axes, series=k, offset=offset, label=label)
     band, radius = scores[0].options.band or "", scores[0].options.radius
     left.set(xlabel=f"true magnitude {band}".strip(), ylabel="fraction", ylim=(-0.03, 1.03))
-    left.set_title(f"completeness (one to one within {radius:g}″)", fontsize=FONT)
+    left.set_title(f"completeness (one to one within {radius:g}″)", fontsize=figures.FONT)
     right.set(xlabel=f"magnitude in the segment {band}".strip())
-    right.set_title("purity", fontsize=FONT)
+    right.set_title("purity", fontsize=figures.FONT)
     for axes in (left, right):
         axes.set_xlim(*_shown_range(scores))
-        tidy(axes)
+        figures.tidy(axes)
     if any(one.faint_purity.n_tried[0] for one in scores):
         faintest = scores[0].options.magnitudes[-1]
         right.set_xlim(right.get_xlim()[0], faintest + 1.1)
         right.axvline(faintest, color="0.6", linewidth=1)
-        right.text(faintest + 0.05, 0.02, "fainter", fontsize=SMALL, color="0.4")
-    legend_below(figure, left)
-    return save_figure(figure, path, overwrite=overwrite)
+        right.text(faintest + 0.05, 0.02, "fainter", fontsize=figures.SMALL, color="0.4")
+    figures.legend_below(figure, left)
+    return figures.save_figure(figure, path, overwrite=overwrite)
 
 
 def plot_reliability(
@@ -89,18 +78,18 @@ def plot_reliability(
         upper, lower = grid[:, column]
         for k, one in enumerate(scores):
             if key in filled[k]:
-                plot_calibration(one.reliability[key], upper, label=one.name, series=k, shares=lower)
+                figures.plot_calibration(one.reliability[key], upper, label=one.name, series=k, shares=lower)
                 ece = f"{'ECE ' if k == 0 else ''}{one.reliability[key].error:.3f}"
-                place = {"transform": upper.transAxes, "fontsize": SMALL, "va": "bottom"}
-                upper.text(0.24 * k + 0.14 * (k > 0), 1.02, ece, color=COLOURS[k % len(COLOURS)], **place)
-        upper.set_title(key.replace("_", " "), fontsize=FONT, pad=16)
+                style = {"fontsize": figures.SMALL, "color": figures.series_style(k)["color"], "va": "bottom"}
+                upper.text(0.24 * k + 0.14 * (k > 0), 1.02, ece, transform=upper.transAxes, **style)
+        upper.set_title(key.replace("_", " "), fontsize=figures.FONT, pad=16)
         lower.set(xlabel="probability given", yscale="log")
         for axes in (upper, lower):
-            tidy(axes)
+            figures.tidy(axes)
     grid[0, 0].set_ylabel("frequency")
     grid[1, 0].set_ylabel("share")
-    legend_below(figure, max(grid[0], key=lambda axes: len(axes.get_legend_handles_labels()[1])))
-    return save_figure(figure, path, overwrite=overwrite)
+    figures.legend_below(figure, max(grid[0], key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    return figures.save_figure(figure, path, overwrite=overwrite)
 
 
 def plot_confusion(
@@ -125,14 +114,14 @@ def plot_confusion(
     figure = Figure(figsize=(2.5 * len(counts) + 0.9, 2.7), layout="constrained")
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axes, one, low, high in zip(panels, counts, edges[:-1], edges[1:], strict=True):
-        plot_confusion_matrix(one, axes)
+        figures.plot_confusion_matrix(one, axes)
         right, judged = np.trace(one), one[:, : len(SOURCE_CLASSES)].sum()
         share = f"{right / judged:.0%} of {judged} right" if judged else "none matched"
-        axes.set_title(f"{low:g} to {high:g} mag: {share}", fontsize=FONT)
-    panels[0].set_ylabel("true class", fontsize=FONT)
-    figure.supxlabel("class given", fontsize=FONT)
-    figure.suptitle(scores.name, fontsize=FONT)
-    return save_figure(figure, path, overwrite=overwrite)
+        axes.set_title(f"{low:g} to {high:g} mag: {share}", fontsize=figures.FONT)
+    panels[0].set_ylabel("true class", fontsize=figures.FONT)
+    figure.supxlabel("class given", fontsize=figures.FONT)
+    figure.suptitle(scores.name, fontsize=figures.FONT)
+    return figures.save_figure(figure, path, overwrite=overwrite)
 
 
 def plot_residuals(scores: Sequence[Scores], path: str | Path, *, overwrite: bool = False) -> Path:
@@ -154,15 +143,15 @@ def plot_residuals(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
         rows = one.truth_sources[one.truth_sources["match"] > 0]
         offset, bright = 0.06 * (k - (len(scores) - 1) / 2), np.asarray(rows["magnitude"])
         for axes, value in zip(panels, (np.asarray(rows["flux_residual"]) + 1, rows["area_ratio"]), strict=True):
-            plot_percentiles(bright, np.asarray(value), edges, axes, label=one.name, series=k, offset=offset)
+            figures.plot_percentiles(bright, np.asarray(value), edges, axes, label=one.name, series=k, offset=offset)
     for axes, title in zip(panels, ("flux in the segment / true flux", "segment / true segment (pixels)"), strict=True):
         axes.axhline(1, color="0.6", linewidth=1, linestyle="--", zorder=1)
         axes.set_xlabel(f"true magnitude {scores[0].options.band or ''}".strip())
-        axes.set_title(title, fontsize=FONT)
+        axes.set_title(title, fontsize=figures.FONT)
         axes.set(xlim=_shown_range(scores), ylim=(0, 2.5))
-        tidy(axes)
-    legend_below(figure, panels[0])
-    return save_figure(figure, path, overwrite=overwrite)
+        figures.tidy(axes)
+    figures.legend_below(figure, panels[0])
+    return figures.save_figure(figure, path, overwrite=overwrite)
 
 
 def _shown_range(scores: Sequence[Scores]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
+from scipy import ndimage
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
@@ -91,10 +92,8 @@ class Result:
         source = 1 - self.probability[:, :, -1].astype(np.float64)
         odds = np.log(np.clip(source, 1e-6, 1) / np.clip(1 - source, 1e-6, 1))
         found = measure_segments(self.labels)
-        means = segment_means(self.labels, np.stack([source, odds], axis=2))
-        inside = self.labels > 0
-        peak = np.zeros(len(found.label))
-        np.maximum.at(peak, np.searchsorted(found.label, self.labels[inside]), np.nan_to_num(source[inside]))
+        _, means = segment_means(self.labels, np.stack([source, odds], axis=2))
+        peak = np.asarray(ndimage.maximum(np.nan_to_num(source), self.labels, found.label))
         scores = {"mean_source": means[:, 0], "peak_source": peak, "log_odds": means[:, 1] * found.area}
         return {key: by_label(found.label, value, self.sources["label"], 0.0) for key, value in scores.items()}
 
@@ -150,7 +149,7 @@ def _standard(table: Table, name: str) -> Table:
     return table
 
 
-def read_result(path: str | Path, catalog: str | Path | None = None, *, name: str | None = None) -> Result:
+def read_result(path: str | Path, *, name: str | None = None) -> Result:
     """Read what a tool wrote.
 
     Parameters
@@ -158,19 +157,18 @@ def read_result(path: str | Path, catalog: str | Path | None = None, *, name: st
     path : path
         The products of `morpheus classify` (the FITS file or its directory), a label map of any tool (SExtractor's
         SEGMENTATION check image, photutils', ...), or the output directory of the published package.
-        ``MAP,CATALOGUE`` names both in one.
-    catalog : path, optional
-        The catalogue: ECSV, FITS (also FITS_LDAC), Parquet, CSV, or SExtractor's ASCII_HEAD (``.cat``). By default
-        ``<name>_catalog.*`` beside ``<name>_morpheus.fits``, or the file named as the map with another suffix.
+        ``MAP,CATALOGUE`` names a catalogue too: ECSV, FITS (also FITS_LDAC), Parquet, CSV, or SExtractor's ASCII_HEAD
+        (``.cat``). By default it is ``<name>_catalog.*`` beside ``<name>_morpheus.fits``, or the file named as the map
+        with another suffix.
     name : str, optional
         What to call the tool; by default the name of the map or directory.
     """
-    text = str(path)
-    if catalog is None and not Path(text).exists() and "," in text:
+    text, catalog = str(path), ""
+    if not Path(text).exists() and "," in text:
         text, _, catalog = text.rpartition(",")
     where = Path(text)
     if where.is_dir() and (where / "segmap.fits").is_file():
-        return _read_release(where, catalog, name or where.name)
+        return _read_release(where, catalog or None, name or where.name)
     mapped = _map_in(where) if where.is_dir() else where
     with open_hdus(mapped) as hdus:
         labels = label_plane(hdus, mapped, _LABEL_HDUS)
@@ -215,7 +213,7 @@ def _catalog_of(path: Path) -> Path | None:
     return next((one for one in beside if one != path and one.is_file()), None)
 
 
-def _read_release(directory: Path, catalog: str | Path | None, name: str) -> Result:
+def _read_release(directory: Path, catalog: str | None, name: str) -> Result:
     with open_hdus(directory / "segmap.fits") as hdus:
         labels = label_plane(hdus, directory / "segmap.fits", _LABEL_HDUS)
     maps = []

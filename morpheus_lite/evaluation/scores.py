@@ -3,13 +3,14 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial, reduce
+from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy as np
 from astropy.table import Table, vstack
 
+from morpheus_lite.config.schema import check, option
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import InputError, OptionError
@@ -40,16 +41,15 @@ class EvaluationOptions:
         Pixels along the edges of the field in which sources do not count: where they are cut, they have no centre.
     """
 
-    radius: float = 0.3
+    radius: float = option(0.3, above=0)
     band: str | None = None
-    magnitudes: tuple[float, ...] = (18.0, 20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0, 28.0)
-    margin: int = 16
+    magnitudes: tuple[float, ...] = option((18, 20, 21, 22, 23, 24, 25, 26, 27, 28), length=(2, None))
+    margin: int = option(16, low=0)
 
     def __post_init__(self) -> None:
-        if not self.radius > 0 or self.margin < 0:
-            raise OptionError(f"radius {self.radius} and margin {self.margin}: expected > 0 and >= 0")
-        if len(self.magnitudes) < 2 or not np.all(np.diff(self.magnitudes) > 0):
-            raise OptionError(f"magnitude edges {self.magnitudes}: expected at least two, ascending")
+        check(self)
+        if not np.all(np.diff(self.magnitudes) > 0):
+            raise OptionError(f"magnitude edges {self.magnitudes}: expected ascending ones")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,15 +137,13 @@ class Scores:
             "detections": {fate: int(np.sum(self.detections["fate"] == fate)) for fate in FATES},
         }
 
-    def confusion(self, low: float = -np.inf, high: float = np.inf, *, column: str = "called_class") -> np.ndarray:
+    def confusion(self, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
         """Sources by true class (row) and class given (column; the last one is: not matched), in a magnitude range.
 
         Parameters
         ----------
         low, high : float
             Magnitudes: ``low <= magnitude < high``.
-        column : {"called_class", "class_in_place"}
-            Which verdict.
 
         Returns
         -------
@@ -153,10 +151,9 @@ class Scores:
             int64, shape ``(4, 5)``.
         """
         rows = self.truth_sources
-        rows = rows[_within(rows, (low, high))] if np.isfinite([low, high]).any() else rows
-        given = np.asarray(rows[column])
-        if column == "called_class":
-            given = np.where(rows["match"] > 0, given, NOT_MATCHED)
+        if np.isfinite([low, high]).any():
+            rows = rows[in_bins(rows, (low, high))[0][1]]
+        given = np.where(rows["match"] > 0, rows["called_class"], NOT_MATCHED)
         return confusion_counts(rows["true_class"], given, (len(SOURCE_CLASSES), NOT_MATCHED + 1))
 
     def class_accuracy(self, edges: Sequence[float], *, column: str = "called_class") -> Fractions:
@@ -185,12 +182,10 @@ class Scores:
             one[(rows["true_class"] >= 0) & (rows["match"] > 0) & np.isfinite(given).all(axis=1)]
             for one in (rows, given)
         )
-        bins = list(itertools.pairwise(edges))
-        if len(bins) > 1:
-            bins.append((edges[0], edges[-1]))
+        bins = in_bins(rows, edges) + (in_bins(rows, (edges[0], edges[-1])) if len(edges) > 2 else [])
         return [
-            {"magnitude": [float(low), float(high)], **_judged(given[inside], rows["true_class"][inside])}
-            for (low, high), inside in zip(bins, map(partial(_within, rows), bins), strict=True)
+            {"magnitude": ends, **_judged(given[inside], rows["true_class"][inside])}
+            for ends, inside in bins
             if inside.any()
         ]
 
@@ -216,14 +211,12 @@ class Scores:
         chosen = (flags == 0) if isolated else (flags > 0) & ((flags & mixed) > 0)
         rows = rows[chosen & np.isfinite(rows["total_pull"])]
         found = []
-        for low, high in itertools.pairwise(edges):
-            inside = rows[_within(rows, (low, high))]
-            if not len(inside):
-                continue
-            least, middle, most = np.percentile(inside["total_pull"], [16, 50, 84]).tolist()
-            bias = float(np.nanmedian(inside["total_residual"]))
-            figures = {"n": len(inside), "bias": bias, "median": middle, "width": (most - least) / 2}
-            found.append({"magnitude": [float(low), float(high)], **figures})
+        for ends, inside in in_bins(rows, edges):
+            if inside.any():
+                least, middle, most = np.percentile(rows["total_pull"][inside], [16, 50, 84]).tolist()
+                bias = float(np.nanmedian(rows["total_residual"][inside]))
+                figures = {"n": int(inside.sum()), "bias": bias, "median": middle, "width": (most - least) / 2}
+                found.append({"magnitude": ends, **figures})
         return found
 
     def purity_threshold(self, score: str, purity: float = 0.98) -> OperatingPoint:
@@ -254,8 +247,11 @@ class Scores:
         return found
 
 
-def _within(rows: Table, magnitudes: tuple[float, float]) -> np.ndarray:
-    return np.asarray((rows["magnitude"] >= magnitudes[0]) & (rows["magnitude"] < magnitudes[1]))
+def in_bins(rows: Table, edges: Sequence[float]) -> list[tuple[list[float], np.ndarray]]:
+    """Ends of each bin of magnitude, and the rows in it: bool, shape ``(n,)``; open above."""
+    bright = np.asarray(rows["magnitude"])
+    ends = itertools.pairwise(map(float, edges))
+    return [([low, high], (bright >= low) & (bright < high)) for low, high in ends]
 
 
 def _judged(given: np.ndarray, true_class: np.ndarray) -> dict[str, Any]:

@@ -7,17 +7,7 @@ from astropy.table import Table
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation.metrics import (
-    by_label,
-    chance_match_rate,
-    classify_matches,
-    confusion_counts,
-    match_overlap,
-    match_positions,
-    measure_segments,
-    overlap_areas,
-    segment_means,
-)
+from morpheus_lite.evaluation import metrics
 from morpheus_lite.evaluation.reliability import Reliability, classwise_reliability, reliability, top_label_reliability
 from morpheus_lite.evaluation.result import Result
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
@@ -78,7 +68,7 @@ def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None 
     """
     scene = make_scene(truth, result, options or EvaluationOptions())
     detections = _detections(scene)
-    truth_row, row, distance = match_positions(
+    truth_row, row, distance = metrics.match_positions(
         truth.positions, np.column_stack([detections["x"], detections["y"]]), scene.options.radius / scene.scale
     )
     sources = _truth_sources(scene)
@@ -98,7 +88,7 @@ def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None 
         detections=detections,
         n_fields=1,
         n_pixels=n_pixels,
-        chance_match=chance_match_rate(len(sources), n_pixels * scene.scale**2, scene.options.radius),
+        chance_match=metrics.chance_match_rate(len(sources), n_pixels * scene.scale**2, scene.options.radius),
         source_sky=source_sky(scene, result.labels > 0),
         source_sky_maps=None if result.probability is None else source_sky(scene, is_source(result.probability)),
         pixel_classes=pixel_classes(scene),
@@ -167,14 +157,14 @@ def rows_inside(scored: np.ndarray, rows: Table) -> np.ndarray:
 def _truth_sources(scene: Scene) -> Table:
     """The table of `Scores.truth_sources`, nothing matched yet."""
     truth, n = scene.truth, len(scene.truth.sources)
-    segments = measure_segments(truth.labels, scene.light)
+    segments = metrics.measure_segments(truth.labels, scene.light)
     columns = {
         "field": np.full(n, truth.name),
         "label": np.asarray(truth.sources["label"]),
         "x": np.asarray(truth.sources["x"], np.float64),
         "y": np.asarray(truth.sources["y"], np.float64),
         "magnitude": truth.magnitude(scene.band if truth.bands else None),
-        "area": by_label(segments.label, segments.area, truth.sources["label"], 0),
+        "area": metrics.by_label(segments.label, segments.area, truth.sources["label"], 0),
         "match": np.zeros(n, np.int32),
         "distance": np.full(n, np.nan),
         "fate": np.full(n, "undetected", "U10"),
@@ -195,11 +185,11 @@ def _truth_sources(scene: Scene) -> Table:
 def _detections(scene: Scene) -> Table:
     """The table of `Scores.detections`, nothing matched yet; ``flux`` in the unit of the image."""
     result = scene.result
-    segments = measure_segments(result.labels, scene.light)
+    segments = metrics.measure_segments(result.labels, scene.light)
     label = np.asarray(result.sources["label"])
-    flux = by_label(segments.label, segments.flux, label, np.nan)
+    flux = metrics.by_label(segments.label, segments.flux, label, np.nan)
     x, y = (
-        np.where(np.isfinite(given), given, by_label(segments.label, measured, label, np.nan))
+        np.where(np.isfinite(given), given, metrics.by_label(segments.label, measured, label, np.nan))
         for given, measured in ((result.sources["x"], segments.x), (result.sources["y"], segments.y))
     )
     columns = {
@@ -209,7 +199,7 @@ def _detections(scene: Scene) -> Table:
         "y": y,
         "magnitude": _magnitudes(flux, scene),
         "flux": flux if scene.light is not None else np.full(len(label), np.nan),
-        "area": by_label(segments.label, segments.area, label, 0),
+        "area": metrics.by_label(segments.label, segments.area, label, 0),
         "match": np.zeros(len(label), np.int32),
         "fate": np.full(len(label), "spurious", "U10"),
     }
@@ -229,16 +219,16 @@ def _magnitudes(flux: np.ndarray, scene: Scene) -> np.ndarray:
 
 def _overlaps(scene: Scene, sources: Table, detections: Table) -> None:
     """Fill in who overlaps whom, and the fates."""
-    pairs = overlap_areas(scene.truth.labels, scene.result.labels, scene.truth.valid)
-    one, two, iou = match_overlap(pairs)
-    sources["overlap_match"] = by_label(one, two, sources["label"], 0)
-    sources["iou"] = by_label(one, iou, sources["label"], 0.0)
+    pairs = metrics.overlap_areas(scene.truth.labels, scene.result.labels, scene.truth.valid)
+    one, two, iou = metrics.match_overlap(pairs)
+    sources["overlap_match"] = metrics.by_label(one, two, sources["label"], 0)
+    sources["iou"] = metrics.by_label(one, iou, sources["label"], 0.0)
     rows, columns, within = pixel_of(scene.truth.shape, sources)
     under = np.where(within, scene.result.labels[rows, columns], 0)
     (true, match), (label, true_match) = (
         map(np.asarray, (rows["label"], rows["match"])) for rows in (sources, detections)
     )
-    sources["fate"], detections["fate"] = classify_matches(pairs, true, match, under, label, true_match)
+    sources["fate"], detections["fate"] = metrics.classify_matches(pairs, true, match, under, label, true_match)
 
 
 def _compare_matched(
@@ -283,24 +273,23 @@ def _shares(scene: Scene, detections: Table) -> np.ndarray | None:
     own = scene.result.shares
     if own is not None or scene.result.probability is None:
         return own
-    found = measure_segments(scene.result.labels).label
-    return by_label(
-        found, _mean_shares(scene, scene.result.probability, scene.result.labels), detections["label"], np.nan
-    )
+    known = _mean_shares(scene, scene.result.probability, scene.result.labels)
+    return metrics.by_label(*known, detections["label"], np.nan)
 
 
 def _classes_in_place(scene: Scene) -> np.ndarray:
-    label = np.asarray(scene.truth.sources["label"])
+    wanted = scene.truth.sources["label"]
     if scene.result.probability is None:
-        return np.full(len(label), -1, np.int8)
-    best = top_class(_mean_shares(scene, scene.result.probability, scene.truth.labels))
-    return by_label(measure_segments(scene.truth.labels).label, best, label, np.int8(-1))
+        return np.full(len(wanted), -1, np.int8)
+    label, shares = _mean_shares(scene, scene.result.probability, scene.truth.labels)
+    return metrics.by_label(label, top_class(shares), wanted, np.int8(-1))
 
 
-def _mean_shares(scene: Scene, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    means = segment_means(labels, maps[:, :, :BACKGROUND], scene.light)
+def _mean_shares(scene: Scene, maps: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of the segments, and their mean class probabilities but for sky, scaled to a sum of 1."""
+    label, means = metrics.segment_means(labels, maps[:, :, :BACKGROUND], scene.light)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return means / means.sum(axis=1, keepdims=True)
+        return label, means / means.sum(axis=1, keepdims=True)
 
 
 def _source_reliability(
@@ -367,7 +356,7 @@ def is_source(probability: np.ndarray) -> np.ndarray:
 def source_sky(scene: Scene, found: np.ndarray) -> np.ndarray:
     """Pixels by truth and by a mask of sources: int64, shape ``(2, 2)``, sky first."""
     chosen = scene.scored
-    return confusion_counts(scene.truth.labels[chosen] > 0, found[chosen], (2, 2))
+    return metrics.confusion_counts(scene.truth.labels[chosen] > 0, found[chosen], (2, 2))
 
 
 def pixel_classes(scene: Scene) -> np.ndarray | None:
@@ -376,4 +365,4 @@ def pixel_classes(scene: Scene) -> np.ndarray | None:
         return None
     chosen = scene.scored & np.isfinite(scene.result.probability).all(axis=2)
     top = scene.result.probability[chosen].argmax(axis=1)
-    return confusion_counts(scene.truth.pixel_class[chosen], top, (len(CLASSES), len(CLASSES)))
+    return metrics.confusion_counts(scene.truth.pixel_class[chosen], top, (len(CLASSES), len(CLASSES)))

@@ -11,7 +11,7 @@ import numpy as np
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.evaluation.metrics import Fractions
 from morpheus_lite.evaluation.reliability import Reliability
-from morpheus_lite.evaluation.scores import Scores
+from morpheus_lite.evaluation.scores import Scores, in_bins
 
 CLASS_MAGNITUDES = (18.0, 23.0, 24.0, 25.0)
 """Bins in which the right classes are counted: beyond the last, most sources are too faint to tell."""
@@ -74,12 +74,11 @@ def _sources(scores: Scores) -> dict[str, Any]:
 def _segments(scores: Scores) -> list[dict[str, Any]]:
     """Median and central 68 % of the residuals, in bins of true magnitude."""
     rows = scores.truth_sources[scores.truth_sources["match"] > 0]
-    found = []
-    for low, high in itertools.pairwise(scores.options.magnitudes):
-        inside = rows[(rows["magnitude"] >= low) & (rows["magnitude"] < high)]
-        residuals = {name: _percentiles(inside[name]) for name in ("flux_residual", "area_ratio", "iou")}
-        found.append({"magnitude": [low, high], "n": len(inside), **residuals})
-    return found
+    names = ("flux_residual", "area_ratio", "iou")
+    return [
+        {"magnitude": ends, "n": int(inside.sum())} | {name: _percentiles(rows[name][inside]) for name in names}
+        for ends, inside in in_bins(rows, scores.options.magnitudes)
+    ]
 
 
 def _classes(scores: Scores) -> dict[str, Any] | None:
@@ -102,14 +101,10 @@ def _classes(scores: Scores) -> dict[str, Any] | None:
 
 def _fractions(binned: Fractions) -> list[dict[str, Any]]:
     low, high = binned.interval
+    ends, tried = itertools.pairwise(binned.edges.tolist()), binned.n_tried.tolist()
     return [
-        {
-            "magnitude": [float(binned.edges[k]), float(binned.edges[k + 1])],
-            "n": int(binned.n_tried[k]),
-            "fraction": _number(binned.fraction[k]),
-            "interval": [_number(low[k]), _number(high[k])],
-        }
-        for k in range(len(binned.n_tried))
+        {"magnitude": list(bin_ends), "n": n, "fraction": _number(share), "interval": [_number(least), _number(most)]}
+        for bin_ends, n, share, least, most in zip(ends, tried, binned.fraction, low, high, strict=True)
     ]
 
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation.metrics import fill_labels, measure_segments
+from morpheus_lite.evaluation.metrics import by_label, measure_segments
 from morpheus_lite.io import read_image
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
 
@@ -58,8 +58,12 @@ class Truth:
         for what, shape in (("valid", self.valid.shape), ("image", self.image.shape if self.image else None)):
             if shape is not None and shape != self.labels.shape:
                 raise InputError(f"{self.name}: {what} has shape {shape}, the true labels {self.labels.shape}")
-        # Fails here, not in the middle of scoring, where labels and table disagree.
-        fill_labels(self.labels, np.asarray(self.sources["label"]), np.zeros(len(self.sources)), 0)
+        missing = np.setdiff1d(self.labels[self.labels > 0], self.sources["label"])
+        if len(missing):
+            raise InputError(
+                f"{self.name}: the label map holds {len(missing)} source(s) that the table does not list, such as "
+                f"{missing[0]}; give the table that was made from this map"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,7 +93,7 @@ class Truth:
     @property
     def pixel_class(self) -> np.ndarray:
         """int8, shape ``(y, x)``: index into ``CLASSES``; -1 where the class of the owner is not known."""
-        return fill_labels(self.labels, np.asarray(self.sources["label"]), self.source_class, np.int8(BACKGROUND))
+        return by_label(self.sources["label"], self.source_class, self.labels, np.int8(BACKGROUND))
 
     @property
     def has_classes(self) -> bool:
@@ -100,7 +104,7 @@ class Truth:
         """float32, shape ``(y, x, class)``: class probabilities of the pixels of some rows, NaN where not known."""
         padded = np.column_stack([self.soft, np.zeros(len(self.sources))]).astype(np.float32)
         sky = np.eye(len(CLASSES), dtype=np.float32)[BACKGROUND]
-        return fill_labels(self.labels[rows], np.asarray(self.sources["label"]), padded, sky)
+        return by_label(self.sources["label"], padded, self.labels[rows], sky)
 
     def magnitude(self, band: str | None = None) -> np.ndarray:
         """float64, shape ``(n,)``: AB magnitude in a band (the first when None); NaN where there are none."""

@@ -27,7 +27,7 @@ from morpheus_lite.evaluation import (
     truth_of_simulation,
     write_evaluation,
 )
-from morpheus_lite.evaluation.metrics import OperatingPoint, sweep_purity
+from morpheus_lite.evaluation.metrics import OperatingPoint
 from morpheus_lite.simulation import Field, observe, plain_conditions
 
 ZERO_POINTS = {"F160W": 25.946, "F125W": 26.230, "F606W": 26.505, "F850LP": 24.867}
@@ -106,7 +106,11 @@ def pure_point(detector: Detector, fields: Sequence[Truth], purity: float, wrong
         right = detections["fate"] != "spurious" if wrong == "spurious" else detections["match"] > 0
         return len(detections), int(np.sum(right))
 
-    tried = sweep_purity(count, detector.thresholds, purity)
+    tried: list[OperatingPoint] = []
+    for threshold in sorted(detector.thresholds):
+        tried.append(OperatingPoint(threshold, *count(threshold)))
+        if tried[-1].n_detected and tried[-1].purity >= purity - 1e-9:
+            break
     return max(tried, key=lambda point: point.purity if point.n_detected else 0)
 
 

@@ -119,7 +119,7 @@ def test_truth_that_cannot_limit_it_is_refused():
         fit_temperature(np.ones((4, 4, 5)), np.ones((4, 4, 5)))
     with pytest.raises(OptionError, match="none, sky, classes"):
         fit_temperature(right, right, bias="yes")
-    with pytest.raises(InputError, match="positive finite"):
+    with pytest.raises(InputError, match="positive number"):
         Calibration(temperature=0.0)
     with pytest.raises(InputError, match="for 2 classes"):
         Calibration(1.0, (0.5, -0.5)).apply(np.ones((3, 5)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation import metrics
+from morpheus_lite.evaluation import make_truth, metrics
 from morpheus_lite.evaluation import reliability as calibration_metrics
 
 LABELS = hnp.arrays(np.int32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(-1, 5))
@@ -86,18 +86,21 @@ def test_means_weigh_by_positive_flux_and_skip_pixels_without_value():
     labels = np.array([[1, 1, 1, 2, 2, 3]])
     maps = np.array([[[0.2], [0.8], [np.nan], [0.5], [0.1], [np.nan]]])
     weight = np.array([[1.0, 3.0, 100.0, -1.0, np.nan, 1.0]])
-    means = metrics.segment_means(labels, maps, weight)[:, 0]
+    label, means = metrics.segment_means(labels, maps, weight)
+    assert label.tolist() == [1, 2, 3]
+    means = means[:, 0]
     np.testing.assert_allclose(means[:2], [0.65, 0.3])
     assert np.isnan(means[2])
 
 
 def test_painting_and_averaging_are_inverse():
     labels = np.array([[0, 9, 9], [-1, 4, 0]])
-    painted = metrics.fill_labels(labels, np.array([9, 4, 70]), np.array([[0.1, 0.9], [1, 0], [5, 5]]), np.zeros(2))
-    np.testing.assert_allclose(metrics.segment_means(labels, painted), [[1, 0], [0.1, 0.9]])
+    painted = metrics.by_label(np.array([9, 4, 70]), np.array([[0.1, 0.9], [1, 0], [5, 5]]), labels, np.zeros(2))
+    np.testing.assert_allclose(metrics.segment_means(labels, painted)[1], [[1, 0], [0.1, 0.9]])
     assert painted[0, 0].tolist() == [0, 0] and painted[1, 0].tolist() == [0, 0]
+    assert metrics.by_label(np.array([], int), np.array([], np.int8), labels, np.int8(4)).tolist() == [[4] * 3] * 2
     with pytest.raises(InputError, match="does not list, such as 9"):
-        metrics.fill_labels(labels, np.array([4]), np.array([1]), 0)
+        make_truth(labels, {"label": [4], "x": [1.0], "y": [1.0]})
 
 
 def test_maps_of_different_shape_are_refused():
@@ -114,7 +117,7 @@ def test_overlap_counts_every_pixel(maps):
     assert pairs.count.sum() == first.size and (pairs.count > 0).all()
     for one, two, count in zip(pairs.first, pairs.second, pairs.count, strict=True):
         assert count == np.count_nonzero((first == one) & (second == two))
-    for one, (two, count) in pairs.partner().items():
+    for one, two, count in zip(*pairs.partners, strict=True):
         shared = [np.count_nonzero((first == one) & (second == other)) for other in range(1, 5)]
         assert count == max(shared) and two == 1 + int(np.argmax(shared))
 
@@ -180,8 +183,6 @@ def test_bins_are_closed_below_and_open_above():
 def test_confusion_counts_rows_of_truth():
     truth, predicted = np.array([0, 0, 1, 1, -1, 1]), np.array([0, 1, 1, 2, 0, 5])
     assert metrics.confusion_counts(truth, predicted, (2, 3)).tolist() == [[1, 1, 0], [0, 1, 1]]
-    weighted = metrics.confusion_counts(truth, predicted, (2, 3), np.arange(6.0))
-    assert weighted.tolist() == [[0, 1, 0], [0, 2, 3]]
 
 
 # -- thresholds --------------------------------------------------------------------------------------------------------
@@ -208,20 +209,6 @@ def test_scores_that_are_nan_are_never_kept():
     assert (point.threshold, point.n_detected) == (1.0, 1)
     with pytest.raises(InputError, match="best is nan"):
         metrics.purity_threshold(np.array([np.nan]), np.array([True]))
-
-
-def test_sweep_stops_at_the_first_pure_threshold():
-    asked = []
-
-    def detect(threshold):
-        asked.append(threshold)
-        return (0, 0) if threshold > 4 else (100, int(90 + 3 * threshold))
-
-    tried = metrics.sweep_purity(detect, [3.0, 1.0, 2.0, 9.0], 0.98)
-    assert asked == [1.0, 2.0, 3.0] and [point.threshold for point in tried] == asked
-    assert [point.purity for point in tried] == pytest.approx([0.93, 0.96, 0.99])
-    never = metrics.sweep_purity(detect, [1.0, 9.0], 0.98)
-    assert len(never) == 2 and np.isnan(never[-1].purity)
 
 
 # -- probabilities -----------------------------------------------------------------------------------------------------
