@@ -1,5 +1,6 @@
 """Configurations of the networks: their stages, settings, and the shapes of their weights."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
@@ -235,18 +236,19 @@ def halo(config: OnePassConfig) -> int:
         A multiple of ``config.factor``; a result does not depend on input farther away than this, in rows or in
         columns, if tiles start at multiples of ``config.factor``.
     """
-    size = config.cell
-    reach = 0 if config.bands else config.stem[0] * size
-    for p, _ in config.down:
-        reach += p * size
-        size *= 2
-    reach += config.intermediate[0] * size
-    for p, _ in config.up:
-        size //= 2
-        reach += p * size
-    reach += size  # the last convolution
-    reach += config.factor - 1  # a pooled position stands for a block of pixels
-    return _rounded_up(reach, config.factor)
+    reach = sum(p * side for p, side in _stages(config).values())
+    # A pooled position stands for a block of pixels.
+    return _rounded_up(reach + config.factor - 1, config.factor)
+
+
+def _stages(config: OnePassConfig) -> dict[str, tuple[int, int]]:
+    """How many convolutions each stage has, and how many pixels a side of their positions; the last one is a stage."""
+    n, cell = len(config.down), config.cell
+    found = {} if config.bands else {"stem": (config.stem[0], cell)}
+    found |= {f"down_{i}": (p, cell * 2**i) for i, (p, _) in enumerate(config.down)}
+    found |= {"intermediate": (config.intermediate[0], cell * 2**n)}
+    found |= {f"up_{i}": (p, cell * 2 ** (n - 1 - i)) for i, (p, _) in enumerate(config.up)}
+    return found | {"final": (1, cell)}
 
 
 def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float:
@@ -259,25 +261,13 @@ def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float
     n_bands : int, optional
         How many bands the image has; needed where the network takes any number.
     """
-    n_bands = len(config.bands) or n_bands or 1
-    area, skips, total = 1 / config.cell**2, [], 0.0
-    channels = (len(config.stretches) + 1) * config.cell**2
-    if config.bands:
-        channels *= n_bands
-    else:
-        total, channels = _cost(channels, config.stem) * n_bands * area, 2 * config.stem[1]
-    for stage in config.down:
-        total += _cost(channels, stage) * area
-        channels = stage[1]
-        skips.append(channels)
-        area /= 4
-    total += _cost(channels, config.intermediate) * area
-    channels = config.intermediate[1]
-    for stage in config.up:
-        area *= 4
-        total += _cost(channels + skips.pop(), stage) * area
-        channels = stage[1]
-    return total + _cost(channels, (1, len(CLASSES)))  # cell**2 answers at 1 / cell**2 positions
+    sides, total = {name: side for name, (_, side) in _stages(config).items()}, 0.0
+    for name, shape in config.weight_shapes().items():
+        if name.endswith("/kernel"):
+            stage = name.rsplit("_", 2)[0]
+            n_images = (n_bands or 1) if stage == "stem" else 1
+            total += n_images * math.prod(shape) / sides[stage] ** 2
+    return total
 
 
 def stage_margins(config: OnePassConfig) -> dict[str, int]:
@@ -349,8 +339,3 @@ def channel_order(config: OnePassConfig) -> np.ndarray:
 
 def _rounded_up(length: int, unit: int) -> int:
     return -(-length // unit) * unit
-
-
-def _cost(channels: int, stage: Stage) -> float:
-    p, q = stage
-    return KERNEL * KERNEL * q * (channels + (p - 1) * q)

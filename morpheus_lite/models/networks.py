@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # read once, when Keras is first imported
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -25,7 +26,6 @@ from morpheus_lite.errors import ModelError
 from morpheus_lite.models.graph import EPSILON, bicubic_matrix, folded_operation
 from morpheus_lite.models.network_config import (
     KERNEL,
-    UPSAMPLING,
     OnePassConfig,
     UNetConfig,
     channel_order,
@@ -35,34 +35,8 @@ from morpheus_lite.models.network_config import (
 MOMENTUM = 0.99
 
 
-def block_operation(x: KerasTensor, q: int, name: str, *, folded: bool = False) -> KerasTensor:
-    """Batch normalisation, 3 x 3 convolution with ``q`` filters, "same" padding and a bias, ReLU.
-
-    Parameters
-    ----------
-    x : keras.KerasTensor
-        Shape ``(n, y, x, band)``.
-    q : int
-        Number of filters.
-    name : str
-        Prefix of the layers' names: ``<name>_norm``, ``<name>_conv``.
-    folded : bool
-        For inference: no normalisation, since the weights of the convolution hold it (`fold`), and no padding, since
-        only then is that exact.
-
-    Returns
-    -------
-    keras.KerasTensor
-        Shape ``(n, y, x, q)``; folded, two rows and two columns less.
-    """
-    if not folded:
-        x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")(x)
-    padding = "valid" if folded else "same"
-    return layers.Conv2D(q, KERNEL, padding=padding, activation="relu", name=f"{name}_conv")(x)
-
-
-def block(x: KerasTensor, p: int, q: int, name: str, *, folded: bool = False) -> KerasTensor:
-    """A block: ``p`` block operations with ``q`` filters each.
+def block(x: KerasTensor, p: int, q: int, name: str, *, folded: str | None = None) -> KerasTensor:
+    """A block: ``p`` times batch normalisation, 3 x 3 convolution with ``q`` filters and a bias, ReLU.
 
     Parameters
     ----------
@@ -71,17 +45,20 @@ def block(x: KerasTensor, p: int, q: int, name: str, *, folded: bool = False) ->
     p, q : int
         Number of block operations, and of filters in each.
     name : str
-        Prefix of the layers' names: operation ``i`` is ``<name>_<i>``.
-    folded : bool
-        As in `block_operation`.
+        Prefix of the layers' names: those of operation ``i`` are ``<name>_<i>_norm`` and ``<name>_<i>_conv``.
+    folded : {"valid", "same"}, optional
+        For inference: no normalisation, since the weights of the convolution hold it (`fold`), which is exact where
+        there is no padding; and the padding of the convolutions.
 
     Returns
     -------
     keras.KerasTensor
-        Shape ``(n, y, x, q)``; folded, ``2 p`` rows and columns less.
+        Shape ``(n, y, x, q)``; without padding, ``2 p`` rows and columns less.
     """
     for i in range(p):
-        x = block_operation(x, q, f"{name}_{i}", folded=folded)
+        if folded is None:
+            x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_{i}_norm")(x)
+        x = layers.Conv2D(q, KERNEL, padding=folded or "same", activation="relu", name=f"{name}_{i}_conv")(x)
     return x
 
 
@@ -124,12 +101,9 @@ def upsample(x: KerasTensor, kind: str, name: str) -> KerasTensor:
     """
     if kind == "bicubic_aligned":
         return BicubicUpsampling(name=name)(x)
-    if kind not in UPSAMPLING:
-        raise ValueError(f"upsampling {kind!r}: expected one of {', '.join(UPSAMPLING)}")
     return layers.UpSampling2D(2, interpolation=kind, name=name)(x)
 
 
-@keras.saving.register_keras_serializable(package="morpheus_lite")
 class BicubicUpsampling(layers.Layer):
     """Bicubic interpolation to twice the size with the corners aligned, as TensorFlow 1 does it.
 
@@ -155,13 +129,7 @@ class BicubicUpsampling(layers.Layer):
         x = ops.matmul(columns, ops.reshape(x, (-1, width, channels)))
         return ops.reshape(x, (-1, 2 * height, 2 * width, channels))
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Twice as many rows and columns."""
-        n, height, width, channels = input_shape
-        return n, 2 * height, 2 * width, channels
 
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
 class Stretch(layers.Layer):
     """S/N of each band at several stretches, and its validity, as channels; 0 where not valid.
 
@@ -180,12 +148,7 @@ class Stretch(layers.Layer):
         asinh = [ops.sign(x) * ops.log(a + ops.sqrt(a * a + 1)) for x, a in zip(scaled, size, strict=True)]
         return ops.concatenate([*(x * valid for x in asinh), valid], axis=-1)
 
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which Keras makes the layer anew."""
-        return {**super().get_config(), "stretches": self.stretches}
 
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
 class Cells(layers.Layer):
     """The values of every square of ``side`` pixels as channels of one position."""
 
@@ -200,18 +163,7 @@ class Cells(layers.Layer):
         x = ops.transpose(x, (0, 1, 3, 2, 4))
         return ops.reshape(x, (-1, shape[1] // side, shape[2] // side, side * side * q))
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Fewer positions, more channels."""
-        n, height, width, q = input_shape
-        fewer = [None if length is None else length // self.side for length in (height, width)]
-        return n, *fewer, q * self.side**2
 
-    def get_config(self) -> dict[str, Any]:
-        """Configuration from which Keras makes the layer anew."""
-        return {**super().get_config(), "side": self.side}
-
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
 class Pixels(Cells):
     """The inverse of `Cells`."""
 
@@ -223,14 +175,7 @@ class Pixels(Cells):
         x = ops.transpose(x, (0, 1, 3, 2, 4))
         return ops.reshape(x, (-1, shape[1] * side, shape[2] * side, row // side))
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """More positions, fewer channels."""
-        n, height, width, channels = input_shape
-        more = [None if length is None else length * self.side for length in (height, width)]
-        return n, *more, channels // self.side**2
 
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
 class BandsToBatch(layers.Layer):
     """Every band as an image of its own: ``(n, y, x, band)`` twice to ``(n band, y, x, 2)``."""
 
@@ -241,12 +186,7 @@ class BandsToBatch(layers.Layer):
         x = ops.transpose(x, (0, 3, 1, 2, 4))
         return ops.reshape(x, (-1, shape[1], shape[2], 2))
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Bands join the batch."""
-        return None, *input_shape[0][1:3], 2
 
-
-@keras.saving.register_keras_serializable(package="morpheus_lite")
 class PoolBands(layers.Layer):
     """Mean and maximum over the valid bands: ``(n band, y, x, q)`` to ``(n, y, x, 2 q)``; 0 where no band is valid."""
 
@@ -260,22 +200,14 @@ class PoolBands(layers.Layer):
         mean = ops.sum(x, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)
         return ops.concatenate([mean, ops.max(x, axis=1)], axis=-1)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Twice the channels."""
-        features, valid = input_shape
-        return valid[0], valid[1], valid[2], 2 * features[-1]
 
-
-def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim: int = 0) -> keras.Model:
+def build_unet(config: UNetConfig, *, trim: int = 0) -> keras.Model:
     """The network, with fresh weights.
 
     Parameters
     ----------
     config : UNetConfig
         Its shape.
-    shape : (int, int), optional
-        Height and width of the input, each a multiple of ``config.factor``; the configuration's window if
-        not given. The weights do not depend on it.
     trim : int
         Border of the output that is not needed, in pixels; see `trim_unet`.
 
@@ -287,7 +219,7 @@ def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim
     Raises
     ------
     ModelError
-        The shape or the trim does not fit the configuration.
+        The trim does not fit the configuration.
 
     Examples
     --------
@@ -295,9 +227,11 @@ def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim
     >>> build_unet(HAUSEN2020).output_shape
     (None, 40, 40, 5)
     """
-    height, width = shape or (config.window, config.window)
-    _check_size(config, height, width, trim)
-    inputs = keras.Input((height, width, config.n_bands), name="pixels")
+    if trim and not config.last_reach <= trim < config.window / 2:
+        raise ModelError(
+            f"trim={trim}: expected 0, or at least {config.last_reach} px and less than half of {config.window} px"
+        )
+    inputs = keras.Input((config.window, config.window, config.n_bands), name="pixels")
     x, skips = inputs, []
     for i, (p, q) in enumerate(config.down):
         x = block(x, p, q, f"down_{i}")
@@ -309,7 +243,7 @@ def build_unet(config: UNetConfig, *, shape: tuple[int, int] | None = None, trim
         x = layers.Concatenate(name=f"up_{i}_concat")([x, skips.pop()])
         if trim and not skips:
             x = layers.Cropping2D(trim - config.last_reach, name="trim")(x)
-        x = block(x, p, q, f"up_{i}", folded=bool(trim) and not skips)
+        x = block(x, p, q, f"up_{i}", folded="valid" if trim and not skips else None)
     logits = layers.Conv2D(config.n_classes, KERNEL, padding="valid" if trim else "same", name="final_conv")(x)
     return keras.Model(inputs, logits, name="unet")
 
@@ -346,15 +280,6 @@ def trim_unet(network: keras.Model, config: UNetConfig, trim: int) -> keras.Mode
     return trimmed
 
 
-def _check_size(config: UNetConfig, height: int, width: int, trim: int) -> None:
-    if height % config.factor or width % config.factor or min(height, width) < config.factor:
-        raise ModelError(f"input of {height} x {width} px: both must be multiples of {config.factor} px")
-    if trim and not config.last_reach <= trim < min(height, width) / 2:
-        raise ModelError(
-            f"trim={trim}: expected 0, or at least {config.last_reach} px and less than half of {height} x {width} px"
-        )
-
-
 def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool = False) -> keras.Model:
     """The network, with fresh weights.
 
@@ -377,7 +302,7 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     n_bands = len(config.bands) or None
     snr = keras.Input((None, None, n_bands), name="snr")
     valid = keras.Input((None, None, n_bands), name="valid")
-    operation = _folded_block if folded else block
+    operation = partial(block, folded="same" if folded else None)
     margins = stage_margins(config)
     if not trimmed:
         margins = dict.fromkeys(margins, 0)
@@ -447,9 +372,3 @@ def fold_network(model: keras.Model, config: OnePassConfig, *, trimmed: bool = F
 def _cut(x: Any, pixels: int, size: int) -> Any:
     """Without this many pixels on each side, of which a position has ``size``."""
     return layers.Cropping2D(pixels // size)(x) if pixels else x
-
-
-def _folded_block(x: Any, p: int, q: int, name: str) -> Any:
-    for i in range(p):
-        x = layers.Conv2D(q, KERNEL, padding="same", activation="relu", name=f"{name}_{i}_conv")(x)
-    return x

@@ -14,7 +14,7 @@ from morpheus_lite.errors import ModelError
 from morpheus_lite.inference.sliding_window import BATCH
 from morpheus_lite.models.graph import bicubic_matrix
 from morpheus_lite.models.network_config import HAUSEN2020, UNetConfig
-from morpheus_lite.models.networks import BicubicUpsampling, block, build_unet, fold, trim_unet, upsample
+from morpheus_lite.models.networks import BicubicUpsampling, block, build_unet, fold, trim_unet
 from morpheus_lite.models.tensorflow_engine import compile_windows
 
 SMALL = UNetConfig(
@@ -96,17 +96,15 @@ def test_upsampling_keeps_constants_and_corners(size):
     assert matrix[0, 0] == matrix[-1, -1] == 1
 
 
-def test_upsampling_needs_a_size_and_a_known_kind():
+def test_upsampling_needs_a_size():
     with pytest.raises(ValueError, match="needs a fixed height and width"):
         BicubicUpsampling()(keras.Input((None, None, 3)))
-    with pytest.raises(ValueError, match="upsampling 'cubic': expected one of bicubic_aligned, bilinear, nearest"):
-        upsample(keras.Input((8, 8, 3)), "cubic", "up")
 
 
 def test_folding_moves_the_normalisation_into_the_convolution():
     inputs = keras.Input((9, 9, 3))
     network = shaken(keras.Model(inputs, block(inputs, 1, 4, "one")))
-    folded = keras.Model(inputs, block(inputs, 1, 4, "two", folded=True))
+    folded = keras.Model(inputs, block(inputs, 1, 4, "two", folded="valid"))
     folded.set_weights(fold(network.get_layer("one_0_norm"), network.get_layer("one_0_conv")))
     x = np.random.default_rng(1).normal(size=(2, 9, 9, 3)).astype(np.float32)
     np.testing.assert_allclose(folded(x), network(x, training=False)[:, 1:-1, 1:-1], atol=1e-5)
@@ -151,8 +149,6 @@ def test_any_number_of_bands_classes_and_stages(levels, bands, classes, factor, 
     config = UNetConfig(((1, 2),) * levels, (1, 3), ((1, 2),) * levels, bands, classes, window, kind)
     assert UNetConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert build_unet(config).output_shape == (None, window, window, classes)
-    larger = (2 * window, 3 * window)
-    assert build_unet(config, shape=larger).output_shape == (None, *larger, classes)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +178,7 @@ def test_unknown_and_missing_fields_are_named():
         UNetConfig.from_dict({**values, "colour": "red"})
 
 
-@pytest.mark.parametrize("options", [{"shape": (40, 42)}, {"shape": (0, 40)}, {"trim": 2}, {"trim": 20}])
+@pytest.mark.parametrize("options", [{"trim": 2}, {"trim": 20}])
 def test_impossible_sizes_are_refused(options):
-    with pytest.raises(ModelError, match=r"multiples of 8 px|expected 0, or at least 3 px"):
+    with pytest.raises(ModelError, match="expected 0, or at least 3 px"):
         build_unet(HAUSEN2020, **options)
