@@ -258,10 +258,10 @@ def train_command(
     import_tensorflow_quietly()
     from morpheus_lite.training import read_config
     from morpheus_lite.training.config import configure
+    from morpheus_lite.training.curves import save_training_curves
     from morpheus_lite.training.export import TRAINING_LOG, export
     from morpheus_lite.training.fit import train
     from morpheus_lite.training.source_scores import improvement
-    from morpheus_lite.visualization.plots.figures import save_training_curves
 
     def report(row: dict) -> None:
         save_training_curves(run_directory / TRAINING_LOG, run_directory / CURVES)

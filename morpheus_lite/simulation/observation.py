@@ -98,8 +98,10 @@ def plain_conditions(field: Field, *, depth: float = 1.0) -> Conditions:
     return Conditions(sigma=tuple(float(value) for value in sigma), correlation=zeros, offset=zeros, unevenness=zeros)
 
 
-def draw_conditions(rng: np.random.Generator, field: Field, *, tidy: float = 0.3) -> Conditions:
+def draw_conditions(rng: np.random.Generator, field: Field) -> Conditions:
     """Random conditions, wide enough to hold the deepest and the shallowest public images.
+
+    Three of ten have noise and saturation only.
 
     Parameters
     ----------
@@ -107,8 +109,6 @@ def draw_conditions(rng: np.random.Generator, field: Field, *, tidy: float = 0.3
         Where the randomness comes from.
     field : Field
         For its bands and pixel scale.
-    tidy : float, optional
-        Probability of an image with noise and saturation only.
     """
     n = len(field.bands)
     # A tenth to five times the noise of GOODS-S deep.
@@ -121,7 +121,7 @@ def draw_conditions(rng: np.random.Generator, field: Field, *, tidy: float = 0.3
         "matched": np.array(field.psf_fwhm) * rng.uniform(0.2, 0.45) * rng.uniform(0.7, 1.1, n),
     }[style]
     level = 10 ** rng.uniform(3.6, 5.2) * 10 ** rng.normal(0, 0.3, n)
-    blemished = rng.uniform() > tidy
+    blemished = rng.uniform() > 0.3
     return Conditions(
         sigma=tuple(sigma),
         correlation=tuple(correlation),

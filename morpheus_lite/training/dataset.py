@@ -1,9 +1,9 @@
 """Batches of patches from simulated fields and observed images, made while the network trains."""
 
 import logging
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from glob import glob
@@ -201,40 +201,18 @@ def draw_patch(rng: np.random.Generator, scene: TrainingScene, sampling: Samplin
 @contextmanager
 def prefetched(iterator: Iterator[Batch], depth: int = 6) -> Iterator[Iterator[Batch]]:
     """The same batches, made ahead in a background thread that ends with the ``with`` block."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
-    stop = threading.Event()
+    with ThreadPoolExecutor(1, "patches") as thread:
+        ahead = deque(thread.submit(next, iterator) for _ in range(depth))
 
-    def put(item: Batch | BaseException) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
+        def taken() -> Iterator[Batch]:
+            while True:
+                ahead.append(thread.submit(next, iterator))
+                yield ahead.popleft().result()
 
-    def work() -> None:
         try:
-            for item in iterator:
-                put(item)
-                if stop.is_set():
-                    return
-        except BaseException as error:  # handed to the thread that waits for it
-            put(error)
-
-    def drain() -> Iterator[Batch]:
-        while True:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=work, daemon=True, name="patches")
-    thread.start()
-    try:
-        yield drain()
-    finally:
-        stop.set()
-        thread.join(timeout=30)
+            yield taken()
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 def _with_errors(rng: np.random.Generator, psfs: Sequence[MoffatPsf]) -> tuple[MoffatPsf | None, ...]:

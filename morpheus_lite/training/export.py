@@ -1,6 +1,5 @@
 """Export of a training run: a model that can be loaded by name or path."""
 
-import csv
 import json
 import logging
 import shutil
@@ -18,7 +17,7 @@ from morpheus_lite.models.networks import build_onepass
 from morpheus_lite.models.registry import ModelInfo, read_info, save_model
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.observation import OWNED_SNR
-from morpheus_lite.training.checkpoint import load_state
+from morpheus_lite.training.checkpoint import load_state, read_log
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.observed import read_observed
 from morpheus_lite.training.source_scores import Improvement, improvement
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 BEST, TRAINING_LOG = "best.npz", "log.csv"
 _PIXELS_A_SCENE = 20_000
 _FEWEST_SOURCES = 20  # of each class, for a bias of its own
-KIND = "onepass"
 
 
 def export(
@@ -43,10 +41,8 @@ def export(
     run: str | Path,
     directory: str | Path,
     *,
-    description: str = "",
     pixel_scale: float | None = None,
     card: str = "",
-    overwrite: bool = False,
 ) -> ModelInfo:
     """Write the model of a run's best checkpoint, calibrated on what it was validated with.
 
@@ -58,14 +54,10 @@ def export(
         Directory of the run.
     directory : str or Path
         Directory of the model; the run's log goes there too.
-    description : str
-        One line.
     pixel_scale : float, optional
         Of the fields, in arcseconds.
     card : str
         Markdown; one is made from the configuration and the log if not given.
-    overwrite : bool
-        Whether files that exist may be replaced.
 
     Returns
     -------
@@ -94,8 +86,8 @@ def export(
     }
     info = ModelInfo(
         name=config.name,
-        kind=KIND,
-        description=description or _description(config),
+        kind="onepass",
+        description=_description(config),
         bands=config.model.bands,
         classes=CLASSES,
         network=json.loads(json.dumps(config.model.to_dict())),
@@ -105,7 +97,7 @@ def export(
     )
     better = improvement(run, int(numbers["step"]))
     card = card or make_card(config, info, run / TRAINING_LOG, better)
-    info = save_model(directory, info, network_weights(network), card=card, overwrite=overwrite)
+    info = save_model(directory, info, network_weights(network), card=card)
     with atomic_write(directory / "training_log.csv", overwrite=True) as temporary:
         shutil.copyfile(run / TRAINING_LOG, temporary)
     return info
@@ -198,8 +190,7 @@ def make_card(config: TrainingConfig, info: ModelInfo, log: Path, better: Improv
     better : Improvement, optional
         What became of the held-out sources.
     """
-    with log.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_log(log)
     best = next(row for row in rows if int(row["step"]) == info.settings["step"])
     lines = [f"# {config.name}", "", f"{info.description}.", ""]
     lines += [f"- Bands: {', '.join(info.bands) or 'any'}", f"- Starts from: {config.start or 'random numbers'}"]

@@ -11,6 +11,7 @@ from skimage.segmentation import watershed
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
+from morpheus_lite.evaluation.metrics import by_label
 from morpheus_lite.io.corrections import read_corrections
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import read_maps
@@ -42,15 +43,15 @@ class Labelling:
         bool, shape ``(source,)``: whose class is known.
     labelled : numpy.ndarray
         bool, shape ``(y, x)``: where something is known.
-    false : numpy.ndarray or None
-        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere; None for nowhere.
+    false : numpy.ndarray
+        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere.
     """
 
     owner: np.ndarray
     soft: np.ndarray
     classed: np.ndarray
     labelled: np.ndarray
-    false: np.ndarray | None = None
+    false: np.ndarray
 
 
 def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> Labelling:
@@ -72,8 +73,7 @@ def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> L
     """
     labelled = _labelled_area(config, light.shape)
     if config.classes is not None:
-        labels = _labels(config, light.shape)
-        labelling = _from_table(labels, config.classes, labelled)
+        labelling = _from_table(_labels(config, light.shape), config.classes, labelled)
     elif config.corrections is not None:
         labelling = _from_corrections(_labels(config, light.shape), config.corrections, labelled)
     elif config.class_map is not None:
@@ -92,15 +92,12 @@ def _from_table(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labellin
     soft = _shares(table, path)
     label = np.asarray(find_column(table, "label", path), np.int64)
     owner, numbers = _numbered(labels)
-    place = np.searchsorted(numbers, label).clip(max=max(len(numbers) - 1, 0))
-    there = (numbers[place] == label) if len(numbers) else np.zeros(len(label), bool)
+    there = np.isin(label, numbers)
     if not there.any():
         raise InputError(f"{path}: none of its {len(label)} labels is in the label map; is it of the same image?")
     if not there.all():
         log.warning("%s: %d of its labels are not in the label map", path, (~there).sum())
-    rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
-    rows[place[there]] = soft[there]
-    return _labelling(owner, rows, labelled)
+    return _labelling(owner, by_label(label, soft, numbers, np.nan), labelled)
 
 
 def _from_corrections(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labelling:
@@ -261,4 +258,4 @@ def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _labelling(owner: np.ndarray, soft: np.ndarray, labelled: np.ndarray) -> Labelling:
     classed = np.isfinite(soft).all(axis=1)
     soft = np.where(classed[:, None], soft, 1 / len(SOURCE_CLASSES)).astype(np.float32)
-    return Labelling(owner, soft, classed, labelled)
+    return Labelling(owner, soft, classed, labelled, np.zeros_like(owner))

@@ -22,7 +22,7 @@ from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling, read_labelling
 from morpheus_lite.training.shown import bin_blocks, bin_labels, measured_bands, show
-from morpheus_lite.training.targets import TrainingScene, make_training_scene
+from morpheus_lite.training.targets import PLANES, TrainingScene, make_training_scene, pad_scene, sum_by_owner
 
 log = logging.getLogger(__name__)
 
@@ -105,17 +105,10 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
         log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
         labelling = bin_labelling(labelling, factor)
     signal = estimate_signal(snr, valid, labelling)
-    scene = make_training_scene(
-        snr,
-        valid,
-        signal,
-        labelling.owner,
-        labelling.soft,
-        _positions(labelling.owner, (signal**2).sum(axis=2), len(labelling.soft)),
-        classed=labelling.classed,
-        labelled=labelling.labelled,
-    )
-    return replace(scene, false=labelling.false)
+    owner, soft = labelling.owner, labelling.soft
+    position = _positions(owner, (signal**2).sum(axis=2), len(soft))
+    known = {"has_class": labelling.classed, "labelled": labelling.labelled, "false": labelling.false}
+    return replace(make_training_scene(snr, valid, signal, owner, soft, position), **known)
 
 
 def bin_labelling(labelling: Labelling, factor: int) -> Labelling:
@@ -124,7 +117,7 @@ def bin_labelling(labelling: Labelling, factor: int) -> Labelling:
         labelling,
         owner=bin_labels(labelling.owner, factor),
         labelled=bin_blocks(labelling.labelled, factor, 1).all(axis=2),
-        false=None if labelling.false is None else bin_labels(labelling.false, factor),
+        false=bin_labels(labelling.false, factor),
     )
 
 
@@ -182,7 +175,7 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
     pieces: tuple[TrainingScene, ...] = ()
     if held_out is not None:
         clean = cut_scene(scene, held_out)
-        clean = replace(clean, labelled=_area(clean) & ~both[clean.owner])
+        clean = replace(clean, labelled=clean.labelled & ~both[clean.owner])
         pieces = _pieces(clean, training.model.factor)
         if not pieces:
             raise InputError(f"{config.name}: no source in the part held out ({config.held_out}); hold out another")
@@ -214,21 +207,18 @@ def hold_out_sources(scene: TrainingScene, share: float) -> tuple[TrainingScene,
     Which source is held out follows from where it lies alone: whoever corrects more sources of an image and trains
     again from the new weights holds out the same ones, and never tests on what an earlier round learnt.
     """
-    false = np.zeros_like(scene.owner) if scene.false is None else scene.false
-    n_sources, n_false = len(scene.soft), int(false.max(initial=0))
+    false, n_sources = scene.false, len(scene.soft)
     chosen = _draw(scene.owner, n_sources, share) & np.append(False, scene.has_class)
     if not chosen.any() or chosen.sum() == scene.has_class.sum():
         raise InputError(
             f"{scene.has_class.sum()} sources with a class, of which {chosen.sum()} are held out; correct or confirm "
             "more of them"
         )
-    held = chosen[scene.owner] | _draw(false, n_false, share)[false]
+    held = chosen[scene.owner] | _draw(false, int(false.max(initial=0)), share)[false]
     near = held | (ndimage.binary_dilation(held, iterations=_AROUND) & (scene.owner == 0) & (false == 0))
-    area = _area(scene)
-    classed = scene.has_class & ~chosen[1:]
     return (
-        replace(scene, labelled=area & ~near, classed=classed),
-        replace(scene, labelled=area & near, classed=chosen[1:]),
+        replace(scene, labelled=scene.labelled & ~near, has_class=scene.has_class & ~chosen[1:]),
+        replace(scene, labelled=scene.labelled & near, has_class=chosen[1:]),
     )
 
 
@@ -246,35 +236,18 @@ def cut_scene(scene: TrainingScene, window: Window, *, factor: int = 1) -> Train
 
     What is known of the sources stays that of the whole scene; positions are in the window's pixels.
     """
-    pad = [(0, -length % factor) for length in window.shape]
-
-    def cut(plane: np.ndarray) -> np.ndarray:
-        part = plane[window.slices]
-        return np.pad(part, [*pad, *[(0, 0)] * (part.ndim - 2)])
-
-    return replace(
-        scene,
-        snr=cut(scene.snr),
-        valid=cut(scene.valid),
-        signal=cut(scene.signal),
-        owner=cut(scene.owner),
-        position=scene.position - (window.y, window.x),
-        labelled=cut(_area(scene)),
-        false=None if scene.false is None else cut(scene.false),
-    )
+    planes = {name: getattr(scene, name)[window.slices] for name in PLANES}
+    part = replace(scene, **planes, position=scene.position - (window.y, window.x))
+    return pad_scene(part, [(0, -length % factor) for length in window.shape])
 
 
 def _pieces(scene: TrainingScene, factor: int) -> tuple[TrainingScene, ...]:
     """The tiles of a scene with the most labelled pixels of sources, and of what is said to be none."""
     windows = list(tiles(scene.owner.shape, _TILE))
-    asked = scene.owner > 0 if scene.false is None else (scene.owner > 0) | (scene.false > 0)
-    counts = [int((asked & _area(scene))[window.slices].sum()) for window in windows]
+    asked = scene.labelled & ((scene.owner > 0) | (scene.false > 0))
+    counts = [int(asked[window.slices].sum()) for window in windows]
     best = sorted(np.argsort(counts)[::-1][:_N_TILES])
     return tuple(cut_scene(scene, windows[i], factor=factor) for i in best if counts[i])
-
-
-def _area(scene: TrainingScene) -> np.ndarray:
-    return np.ones(scene.owner.shape, bool) if scene.labelled is None else scene.labelled
 
 
 def _hidden_noise(snr: np.ndarray, sky: np.ndarray) -> float:
@@ -290,14 +263,10 @@ def _hidden_noise(snr: np.ndarray, sky: np.ndarray) -> float:
 
 def _positions(owner: np.ndarray, light: np.ndarray, n_sources: int) -> np.ndarray:
     """Centroids, float64 ``(source, 2)``: y, x; NaN for a source without pixels."""
-    flat = owner.ravel()
-    total = np.bincount(flat, light.ravel(), minlength=n_sources + 1)[1:]
-    sums = [
-        np.bincount(flat, (light * axis).ravel(), minlength=n_sources + 1)[1:]
-        for axis in np.indices(owner.shape, sparse=True)
-    ]
+    axes = np.indices(owner.shape, sparse=True)
+    sums = [sum_by_owner(owner, light * axis, n_sources) for axis in axes]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.stack(sums, axis=1) / total[:, None]
+        return np.stack(sums, axis=1) / sum_by_owner(owner, light, n_sources)[:, None]
 
 
 def training_scenes(observed: Sequence[Observed]) -> tuple[tuple[TrainingScene, float], ...]:

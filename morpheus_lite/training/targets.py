@@ -22,6 +22,10 @@ _CLASS_BALANCE = np.array([1.1, 1.0, 1.3, 1.0], np.float32)  # irregulars are th
 _DETECTION_AREA, _CLASS_AREA = 150.0, 400.0  # px: sources of this size have weight 1, smaller ones more
 
 
+PLANES = ("snr", "valid", "signal", "owner", "labelled", "false")
+"""Fields of a scene that have a value for every pixel."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingScene:
     """A field under some conditions, ready for patches to be cut from it.
@@ -44,12 +48,12 @@ class TrainingScene:
         int64, shape ``(source,)``: pixels above `SOURCE_LEVEL`, all bands together.
     position : numpy.ndarray
         float64, shape ``(source, 2)``: y, x.
-    classed : numpy.ndarray or None
-        bool, shape ``(source,)``: whose class is known; None for all.
-    labelled : numpy.ndarray or None
-        bool, shape ``(y, x)``: pixels whose owner is known, others count nothing; None for all.
-    false : numpy.ndarray or None
-        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere; None for nowhere.
+    has_class : numpy.ndarray
+        bool, shape ``(source,)``: whose class is known.
+    labelled : numpy.ndarray
+        bool, shape ``(y, x)``: pixels whose owner is known, others count nothing.
+    false : numpy.ndarray
+        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere.
     """
 
     snr: np.ndarray
@@ -60,14 +64,9 @@ class TrainingScene:
     power: np.ndarray
     area: np.ndarray
     position: np.ndarray
-    classed: np.ndarray | None = None
-    labelled: np.ndarray | None = None
-    false: np.ndarray | None = None
-
-    @property
-    def has_class(self) -> np.ndarray:
-        """bool, shape ``(source,)``: whose class is known."""
-        return np.ones(len(self.soft), bool) if self.classed is None else self.classed
+    has_class: np.ndarray
+    labelled: np.ndarray
+    false: np.ndarray
 
 
 def make_training_scene(
@@ -77,29 +76,24 @@ def make_training_scene(
     owner: np.ndarray,
     soft: np.ndarray,
     position: np.ndarray,
-    *,
-    classed: np.ndarray | None = None,
-    labelled: np.ndarray | None = None,
 ) -> TrainingScene:
-    """A `TrainingScene` with the power and the visible area of every source measured."""
-    n_sources, n_bands = len(soft), snr.shape[2]
-    flat = owner.ravel()
+    """The scene of a simulated field, all of it known, with the power and the visible area of every source measured."""
     squares = np.where(valid, signal, 0) ** 2
-    power = [
-        np.bincount(flat, weights=squares[:, :, b].ravel(), minlength=n_sources + 1)[1 : n_sources + 1]
-        for b in range(n_bands)
-    ]
-    visible = (squares.sum(axis=2) >= SOURCE_LEVEL**2).ravel()
-    area = np.bincount(flat[visible], minlength=n_sources + 1)[1 : n_sources + 1]
-    return TrainingScene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, classed, labelled)
+    power = [sum_by_owner(owner, square, len(soft)) for square in np.moveaxis(squares, 2, 0)]
+    area = sum_by_owner(owner, squares.sum(axis=2) >= SOURCE_LEVEL**2, len(soft)).astype(np.int64)
+    known = np.ones(len(soft), bool), np.ones(owner.shape, bool), np.zeros(owner.shape, np.int32)
+    return TrainingScene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, *known)
+
+
+def sum_by_owner(owner: np.ndarray, values: np.ndarray, n_sources: int) -> np.ndarray:
+    """Sum of the values ``(y, x)`` over the pixels of each source: float64, shape ``(source,)``."""
+    return np.bincount(owner.ravel(), values.ravel(), n_sources + 1)[1:]
 
 
 def pad_scene(scene: TrainingScene, around: Sequence[tuple[int, int]]) -> TrainingScene:
     """A scene with so many rows and columns before and after it that are not in the image."""
-    names = ("snr", "valid", "signal", "owner", "labelled", "false")
-    planes = {name: plane for name in names if (plane := getattr(scene, name)) is not None}
-    padded = {name: np.pad(plane, [*around, (0, 0)][: plane.ndim]) for name, plane in planes.items()}
-    return replace(scene, **padded, position=scene.position + [first for first, _ in around])
+    planes = {name: np.pad(getattr(scene, name), [*around, (0, 0)][: getattr(scene, name).ndim]) for name in PLANES}
+    return replace(scene, **planes, position=scene.position + [first for first, _ in around])
 
 
 def targets(scene: TrainingScene, window: tuple[slice, slice], bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +132,7 @@ def targets(scene: TrainingScene, window: tuple[slice, slice], bands: np.ndarray
         axis=-1,
     )
     weight[..., 1] *= np.concatenate([[False], scene.has_class])[owner]
-    counts = seen.any(axis=-1) if scene.labelled is None else seen.any(axis=-1) & scene.labelled[window]
-    weight *= counts[..., None]
+    weight *= (seen.any(axis=-1) & scene.labelled[window])[..., None]
     return target, weight.astype(np.float32)
 
 

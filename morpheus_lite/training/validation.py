@@ -16,12 +16,13 @@ from morpheus_lite.models.losses import Loss
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.dataset import draw_training_scene, find_fields
 from morpheus_lite.training.observed import Observed
-from morpheus_lite.training.targets import TrainingScene, pad_scene, targets
+from morpheus_lite.training.targets import TrainingScene, pad_scene, sum_by_owner, targets
 
 BRIGHT = 40.0
 """Total S/N above which the class of a source is scored."""
 
 _FAINT = (8.0, 40.0)
+_N_FIELDS = 36  # at most, evenly spread over the sorted paths
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class ValidationScores:
         return row | {"completeness": self.completeness, "spurious_per_Mpx": self.spurious}
 
 
-def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1, limit: int = 36) -> list[ValidationScene]:
+def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1) -> list[ValidationScene]:
     """Validation fields, every other one at the depth of GOODS-S deep and the rest at random, always the same.
 
     Parameters
@@ -96,12 +97,10 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1, li
         Seed of noise and conditions.
     factor : int
         Of the pooling of the network: scenes get sides that are multiples of it, without data beyond the field.
-    limit : int
-        At most so many fields, evenly spread over the sorted paths.
     """
     scenes = []
     paths = find_fields(patterns)
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(_N_FIELDS, len(paths))).round().astype(int))
     for i, path in enumerate(paths[k] for k in chosen):
         field = Field.load(path)
         scene = draw_training_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
@@ -175,11 +174,11 @@ def _source_scores(item: ValidationScene, probability: np.ndarray, said: np.ndar
     flux = np.where(scene.valid, scene.signal, 0).sum(axis=2).ravel()
     given = probability[..., :BACKGROUND].reshape(-1, BACKGROUND)
     given = given / given.sum(axis=1, keepdims=True)
-    mean = [np.bincount(owner, weights=flux * given[:, k], minlength=n + 1)[1 : n + 1] for k in range(BACKGROUND)]
+    mean = [sum_by_owner(owner, flux * given[:, k], n) for k in range(BACKGROUND)]
     top, kind = np.argmax(mean, axis=0), np.where(scene.has_class, scene.soft.argmax(axis=1), -1)
-    seen = np.bincount(owner, minlength=n + 1)[1 : n + 1] > 0
+    seen = sum_by_owner(owner, np.ones_like(owner), n) > 0
     total = np.sqrt(scene.power.sum(axis=1))
-    found = np.bincount(owner, weights=said.ravel(), minlength=n + 1)[1 : n + 1] > 0
+    found = sum_by_owner(owner, said, n) > 0
     faint = seen & (total >= _FAINT[0]) & (total < _FAINT[1])
     magnitude = np.where(seen & (total > _FAINT[0]), item.magnitude, np.nan)
     return top == kind, kind, magnitude, seen & (total >= BRIGHT), faint, found

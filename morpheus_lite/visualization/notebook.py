@@ -10,13 +10,13 @@ from typing import Any, cast
 import numpy as np
 from astropy.wcs import WCS
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 from PIL import Image
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.visualization.plots.colours import colorize, field_rgb, hex_colours
+from morpheus_lite.visualization.plots.figures import class_patches
 from morpheus_lite.visualization.plots.summary import plot_class_map, plot_field, plot_scale_bar, shown_maps
 
 _THUMBNAIL = 200
@@ -109,9 +109,7 @@ def plot_result(result: Classification, ax: Axes | None = None) -> Axes:
     """Draw class maps in colour, with a legend; see `Classification.plot`."""
     ax = ax or _new_axes(result.wcs, result.shape)
     plot_class_map(result, ax)
-    colours = hex_colours("legible")
-    handles = [Patch(facecolor=colours[name], label=name.replace("_", " ")) for name in SOURCE_CLASSES]
-    handles.append(Patch(facecolor="black", label="background"))
+    handles = class_patches("legible", {"background": "black"})
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small")
     return ax
 
@@ -134,8 +132,7 @@ def _new_axes(wcs: WCS | None, shape: tuple[int, int]) -> Any:
 
 
 def _size(shape: tuple[int, int], scale: float | None) -> str:
-    height, width = shape
-    return f"{height:,} x {width:,} px" + ("" if scale is None else f' of {scale:.3g}"')
+    return f"{shape[0]:,} x {shape[1]:,} px" + ("" if scale is None else f' of {scale:.3g}"')
 
 
 def _step(shape: tuple[int, int]) -> int:

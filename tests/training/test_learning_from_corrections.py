@@ -87,11 +87,11 @@ def test_held_out_sources_are_never_trained_on(sky, scene):
 
 
 def test_the_same_sources_are_held_out_when_more_are_corrected(scene):
-    fewer = replace(scene, classed=scene.has_class & (np.arange(len(scene.soft)) < 25))
+    fewer = replace(scene, has_class=scene.has_class & (np.arange(len(scene.soft)) < 25))
     held = [hold_out_sources(one, 0.3)[1].has_class for one in (fewer, scene)]
     np.testing.assert_array_equal(held[0][:25], held[1][:25])
     with pytest.raises(InputError, match=r"1 sources with a class, of which [01] are held out"):
-        hold_out_sources(replace(scene, classed=np.arange(len(scene.soft)) == 3), 0.3)
+        hold_out_sources(replace(scene, has_class=np.arange(len(scene.soft)) == 3), 0.3)
 
 
 def log_of(path, *columns):

@@ -15,12 +15,12 @@ from morpheus_lite.training import TrainingConfig, read_config
 from morpheus_lite.training.checkpoint import load_state, save_state
 from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style
 from morpheus_lite.training.config import SamplingConfig
+from morpheus_lite.training.curves import save_training_curves
 from morpheus_lite.training.dataset import batches, draw_patch, draw_training_scene, find_fields, prefetched
 from morpheus_lite.training.export import export
 from morpheus_lite.training.fit import learning_rate, train
 from morpheus_lite.training.targets import SOURCE_LEVEL, make_training_scene, targets
 from morpheus_lite.training.validation import validation_scenes
-from morpheus_lite.visualization.plots.figures import save_training_curves
 
 TOML = """
 name = "tiny"
@@ -247,7 +247,7 @@ def test_configuration_is_checked(tmp_path, folder):
 def test_a_run_becomes_a_model_that_loads(folder, tmp_path):
     config = replace(read_config(folder / "tiny.toml"), steps=4, checkpoint_every=4)
     train(config, tmp_path / "run")
-    info = export(config, tmp_path / "run", tmp_path / "model", description="tiny", card="# tiny\n")
+    info = export(config, tmp_path / "run", tmp_path / "model", card="# tiny\n")
     model = load_model(tmp_path / "model")
     assert (model.sha256, model.bands, model.factor) == (info.sha256, HST_BANDS, 8)
     snr = np.random.default_rng(0).standard_normal((1, 64, 64, 4)).astype(np.float32)
@@ -263,5 +263,5 @@ def test_curves_are_drawn_from_the_log(tmp_path):
     (tmp_path / "log.csv").write_text("step,training_loss,loss,iou\n10,1.5,1.4,0.5\n20,1.0,1.1,0.7\n")
     save_training_curves(tmp_path / "log.csv", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no log of a training run"):
         save_training_curves(tmp_path / "none.csv", tmp_path / "curves.png")

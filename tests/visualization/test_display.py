@@ -16,6 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from morpheus_lite import Classification, InputError, OptionError, OutputError, SkyImage
 from morpheus_lite.catalog import measure
+from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.plots import (
     PALETTES,
     colorize,
@@ -25,7 +26,6 @@ from morpheus_lite.visualization.plots import (
     save_summary,
 )
 from morpheus_lite.visualization.plots.colours import _wavelength
-from morpheus_lite.visualization.plots.summary import _shrink
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -205,7 +205,7 @@ class TestField:
 
 def test_shrinking_keeps_the_mean_of_ragged_blocks():
     picture = np.arange(5 * 7 * 3, dtype=float).reshape(5, 7, 3)
-    small = _shrink(picture, 3)
+    small = block_mean(picture, 3)
     assert small.shape == (2, 3, 3)
     np.testing.assert_allclose(small[0, 0], picture[:3, :3].mean(axis=(0, 1)))
     np.testing.assert_allclose(small[1, 2], picture[3:, 6:].mean(axis=(0, 1)))

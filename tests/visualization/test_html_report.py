@@ -24,6 +24,7 @@ from report_inputs import HOSTILE, NOISE, make_run, tangent_wcs, without_wcs
 
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OutputError
+from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.html_report import layers, write_report
 from morpheus_lite.visualization.html_report.layers import interpolate, pixel_unit_vectors, sky_grid
 from morpheus_lite.visualization.html_report.page import pack, plain_json, script_json
@@ -276,7 +277,7 @@ def test_no_wcs_no_grid():
 @settings(deadline=None)
 @given(arrays(np.float32, SMALL, elements=st.sampled_from([0.0, 1.0, 2.0, np.nan])), st.integers(1, 4))
 def test_block_means_leave_out_nan(plane, step):
-    found = layers.block_mean(plane, step)
+    found = block_mean(plane, step)
     assert found.shape == tuple(-(-size // step) for size in plane.shape)
     for (row, column), value in np.ndenumerate(found):
         block = plane[row * step : (row + 1) * step, column * step : (column + 1) * step]
@@ -306,7 +307,7 @@ def test_large_layers_become_block_means_and_the_page_says_so(run, tmp_path, mon
     assert (payload["field"]["step"], payload["classmap"]["step"], payload["values"]["step"]) == (2, 2, 3)
     assert (payload["field"]["width"], payload["field"]["height"]) == (65, 45)
     planes = unpack(payload["classmap"]["index"], page.texts["block-classmap"])
-    wanted = layers.block_mean(classification.plane("disk")[::-1], 2)
+    wanted = block_mean(classification.plane("disk")[::-1], 2)
     finite = np.isfinite(wanted)
     np.testing.assert_allclose(planes["p_disk"][finite] / 254, wanted[finite], atol=0.5 / 254 + 1e-6)
 

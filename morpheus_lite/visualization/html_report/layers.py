@@ -18,6 +18,7 @@ from PIL import Image
 from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.html_report.sources import unit_text
 
 MAX_FIELD_PIXELS = 4096**2
@@ -53,34 +54,6 @@ def block_step(n_pixels: int, limit: int) -> int:
     return max(1, math.ceil(math.sqrt(n_pixels / limit)))
 
 
-def block_mean(plane: np.ndarray, step: int) -> np.ndarray:
-    """Mean over blocks of ``step`` by ``step`` pixels, not counting NaN.
-
-    Parameters
-    ----------
-    plane : numpy.ndarray
-        float32, shape ``(y, x)``.
-    step : int
-        Side of the blocks; the last ones are smaller where the shape is not a multiple of it.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, shape ``(ceil(y / step), ceil(x / step))``; NaN where a block holds only NaN.
-    """
-    if step == 1:
-        return plane
-    shape = tuple(-(-size // step) for size in plane.shape)
-    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for first, second in np.ndindex(step, step):
-        part = plane[first::step, second::step]
-        finite = np.isfinite(part)
-        here = tuple(slice(size) for size in part.shape)
-        total[here] += np.where(finite, part, np.float32(0))
-        count[here] += finite
-    return np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
-
-
 def field_tiles(rgb: np.ndarray) -> tuple[dict[str, Any], list[str]]:
     """The colour picture cut into tiles.
 
@@ -111,13 +84,10 @@ def field_tiles(rgb: np.ndarray) -> tuple[dict[str, Any], list[str]]:
 
 
 def _to_bytes(rgb: np.ndarray, step: int) -> np.ndarray:
-    """uint8 picture, block-averaged plane by plane to spare memory."""
+    """uint8 picture, averaged over blocks plane by plane to spare memory."""
     full = 1.0 if rgb.dtype.kind == "f" else 255.0
-    planes = []
-    for channel in range(3):
-        plane = block_mean(rgb[:, :, channel].astype(np.float32), step)
-        planes.append(np.clip(np.nan_to_num(plane) * (255 / full) + 0.5, 0, 255).astype(np.uint8))
-    return np.stack(planes, axis=2)
+    means = (block_mean(rgb[:, :, channel].astype(np.float32), step) for channel in range(3))
+    return np.stack([np.clip(np.nan_to_num(m) * (255 / full) + 0.5, 0, 255).astype(np.uint8) for m in means], axis=2)
 
 
 def _encode(tile: np.ndarray, lossless: bool) -> str:
@@ -144,15 +114,13 @@ def class_planes(classification: Classification) -> tuple[dict[str, Any], dict[s
     """
     step = block_step(math.prod(classification.shape), MAX_PLANE_PIXELS)
     arrays = {f"p_{name}": _codes(classification.plane(name), step, 1.0) for name in SOURCE_CLASSES}
-    layers = []
     arrays["entropy"] = _codes(class_entropy(classification.probability), step, 1.0)
-    layers.append(("entropy", "Entropy of the class", 1.0, "entropy of the mean class probabilities over log 5"))
+    about = "entropy of the mean class probabilities over log 5"
+    planes = [{"name": "entropy", "label": "Entropy of the class", "full": 1.0, "about": about}]
     if classification.variance is not None:
         arrays["scatter"] = _codes(np.sqrt(classification.variance.max(axis=2)), step, 0.5)
-        layers.append(
-            ("scatter", "Scatter over windows", 0.5, "largest standard deviation of a class over the windows")
-        )
-    planes = [dict(zip(("name", "label", "full", "about"), layer, strict=True)) for layer in layers]
+        about = "largest standard deviation of a class over the windows"
+        planes.append({"name": "scatter", "label": "Scatter over windows", "full": 0.5, "about": about})
     return {"step": step, "planes": planes}, arrays
 
 

@@ -96,27 +96,11 @@ def write_report(
         )
     if "label" not in table.colnames:
         raise InputError(f"{image.name}: the catalogue has no column label: it has {', '.join(table.colnames)}")
-    page = build_page(image, classification, labels, table, is_reduced=is_reduced, run=run or {})
-    with atomic_write(path, overwrite=overwrite) as partial:
-        partial.write_text(page, encoding="utf-8", newline="\n")
-    return Path(path)
-
-
-def build_page(
-    image: SkyImage,
-    classification: Classification,
-    labels: np.ndarray,
-    table: QTable,
-    *,
-    is_reduced: bool,
-    run: Mapping[str, Any],
-) -> str:
-    """The page as text; everything as in `write_report`, checked."""
     from morpheus_lite.visualization.plots import field_rgb  # loads matplotlib
 
     row_labels = np.asarray(table["label"], dtype=np.int64)
     blocks: dict[str, str] = {}
-    payload = _summary(image, classification, run)
+    payload = _summary(image, classification, run or {})
     model = str(classification.provenance.get("model", ""))
     payload["corrections"] = None if is_reduced else correction_header(image, labels, model)
     payload["field"], tiles = field_tiles(field_rgb(image))
@@ -136,7 +120,10 @@ def build_page(
     if (grid := sky_grid(image.wcs, image.shape)) is not None:
         index, blocks["sky"] = pack({"vectors": grid.vectors})
         payload["sky"] = {"max_error": grid.max_error, "pixel_scale": grid.pixel_scale, "index": index}
-    return _assemble(f"Morpheus: {image.title}", payload, blocks)
+    with atomic_write(path, overwrite=overwrite) as partial:
+        page = _assemble(f"Morpheus: {image.title}", payload, blocks)
+        partial.write_text(page, encoding="utf-8", newline="\n")
+    return Path(path)
 
 
 def _summary(image: SkyImage, classification: Classification, run: Mapping[str, Any]) -> dict[str, Any]:

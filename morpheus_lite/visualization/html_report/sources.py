@@ -6,7 +6,7 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import Column, MaskedColumn, QTable
+from astropy.table import Column, QTable
 
 from morpheus_lite.core.labels import trace_outlines
 from morpheus_lite.io.zero_points import parse_unit
@@ -162,14 +162,8 @@ def unit_text(unit: u.UnitBase | str | None) -> str:
 
 def _values(column: Any) -> np.ndarray:
     """The bare array behind a Column, a Quantity, a masked one, or the texts of anything else."""
-    if isinstance(column, MaskedColumn):
-        return np.asarray(column.data.data)
     column = getattr(column, "unmasked", column)
-    if isinstance(column, u.Quantity):
-        return np.asarray(column.value)
-    if isinstance(column, Column | np.ndarray):
-        return np.asarray(column)
-    return np.array([str(value) for value in column])
+    return np.asarray(column) if isinstance(column, np.ndarray) else np.array([str(value) for value in column])
 
 
 def _text(value: Any) -> str:

@@ -1,22 +1,24 @@
-"""Figures of numbers: fractions in bins, reliability diagrams, confusion, residuals, the course of a training run.
+"""Figures of numbers: fractions in bins, reliability diagrams, confusion, residuals.
 
 All of them share a frame: colours, markers, grid, legend below; and are written whole.
 """
 
-import csv
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.errors import InputError
+from morpheus_lite.core.labels import Outlines
 from morpheus_lite.runtime.atomic import atomic_write
+from morpheus_lite.visualization.plots.colours import class_colours
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe & Ito: apart for colour-blind readers; a marker each besides."""
@@ -163,45 +165,13 @@ def plot_confusion_matrix(counts: np.ndarray, ax: Axes) -> None:
     ax.tick_params(length=0)
 
 
-_PANELS = {
-    "loss": ("training_loss", "loss", "loss_observed", "loss_simulated"),
-    "share of right classes": ("right_H<23", "right_23-24", "right_24-25"),
-    "recall, S/N > 40": ("recall_spheroid", "recall_disk", "recall_irregular", "recall_point_source"),
-    "detection": ("iou", "completeness"),
-}
+def class_patches(palette: str, others: Mapping[str, Any], **style: Any) -> list[Patch]:
+    """Entries of a legend: the source classes in the colours of a palette, and others in theirs."""
+    colours = dict(zip(SOURCE_CLASSES, class_colours(palette), strict=True)) | dict(others)
+    return [Patch(facecolor=colour, label=name.replace("_", " "), **style) for name, colour in colours.items()]
 
 
-def save_training_curves(log: str | Path, path: str | Path) -> None:
-    """Draw loss, classes and detection against the steps of a training run.
-
-    Parameters
-    ----------
-    log : str or Path
-        The run's ``log.csv``.
-    path : str or Path
-        PNG to write; replaced if it exists.
-
-    Raises
-    ------
-    InputError
-        The log cannot be read, or has no rows.
-    """
-    try:
-        with Path(log).open(newline="") as handle:
-            rows = list(csv.DictReader(handle))
-    except OSError as error:
-        raise InputError(f"{log} cannot be read ({error}); expected the log.csv of a training run") from error
-    if not rows or "step" not in rows[0]:
-        raise InputError(f"{log} has no rows with a step; expected the log.csv of a training run")
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    steps = np.array([float(row["step"]) for row in rows])
-    for axis, (title, columns) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
-        known = {column: np.array([float(row[column]) for row in rows]) for column in columns if column in rows[0]}
-        there = [column for column, values in known.items() if np.isfinite(values).any()]
-        for column in there:
-            axis.plot(steps, known[column], label=column, marker=".")
-        axis.set(title=title if there else f"{title}: not known", xlabel="step")
-        if there:
-            axis.legend(fontsize="small")
-        tidy(axis)
-    save_figure(figure, path, overwrite=True, dpi=100)
+def draw_rings(outlines: Outlines, ax: Axes, *, scale: float = 1, corner: Any = 0, **style: Any) -> None:
+    """Draw outlines as closed lines, of a map of ``scale`` pixels a step that begins at the pixel ``corner``."""
+    rings = [scale * ring - 0.5 + corner for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
+    ax.add_collection(LineCollection([np.append(ring, ring[:1], axis=0) for ring in rings], **style), autolim=False)

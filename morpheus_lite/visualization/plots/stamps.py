@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.image import SkyImage
@@ -17,7 +15,7 @@ from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.runtime.atomic import check_writable
 from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, field_rgb
-from morpheus_lite.visualization.plots.figures import save_figure
+from morpheus_lite.visualization.plots.figures import class_patches, draw_rings, save_figure
 
 ORDERS = ("brightest", "uncertain")
 _SMALLEST = 20
@@ -64,10 +62,10 @@ def choose_sources(
     return ranked[there[ranked]][:n]
 
 
-def plot_stamp(
-    picture: np.ndarray, labels: np.ndarray, row: Any, ax: Axes, *, palette: str = "legible", side: int | None = None
-) -> None:
+def plot_stamp(picture: np.ndarray, labels: np.ndarray, row: Any, ax: Axes, *, palette: str = "legible") -> None:
     """Draw one source, its outline in the colour of its class, and the outlines of its neighbours in grey.
+
+    The side of the stamp is 2.5 times the extent of the source, between 20 and 200 px.
 
     Parameters
     ----------
@@ -81,10 +79,8 @@ def plot_stamp(
         Where.
     palette : {"legible", "paper"}
         Colours of the classes.
-    side : int, optional
-        Side of the stamp in pixels; None takes 2.5 times the extent of the source, between 20 and 200 px.
     """
-    side = side or int(np.clip(2.5 * np.sqrt(_number(row["area"])), _SMALLEST, LARGEST_STAMP))
+    side = int(np.clip(2.5 * np.sqrt(_number(row["area"])), _SMALLEST, LARGEST_STAMP))
     x, y = (round(_number(row[name])) for name in ("x_centroid", "y_centroid"))
     left, top = x - side // 2, y - side // 2
     here = slice(max(top, 0), top + side), slice(max(left, 0), left + side)
@@ -93,10 +89,8 @@ def plot_stamp(
     ax.imshow(picture[here], origin="lower", interpolation="nearest", extent=(x0, x1, y0, y1))
     outlines = trace_outlines(near)
     colour = dict(zip(SOURCE_CLASSES, class_colours(palette), strict=True)).get(str(row["morphology"]), NO_CLASS)
-    rings = [ring - 0.5 + corner for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
     colours = [colour if name == row["label"] else (0.6, 0.6, 0.6) for name in outlines.labels]
-    lines = LineCollection([np.append(ring, ring[:1], axis=0) for ring in rings], colors=colours, linewidths=0.8)
-    ax.add_collection(lines, autolim=False)
+    draw_rings(outlines, ax, corner=corner, colors=colours, linewidths=0.8)
     ax.set(xlim=(left - 0.5, left + side - 0.5), ylim=(top - 0.5, top + side - 0.5), xticks=[], yticks=[])
     ax.set_facecolor("0.25")
     ax.set_aspect("equal", anchor="S")
@@ -156,9 +150,7 @@ def plot_stamp_sheet(
         plot_stamp(picture, labels, row, upper, palette=palette)
         upper.set_title(_title(row, table), fontsize=7, color=_INK, pad=2, parse_math=False)
         _plot_bar(lower, row, palette)
-    names = [name.replace("_", " ") for name in (*SOURCE_CLASSES, UNCERTAIN)]
-    colours = [*class_colours(palette), NO_CLASS]
-    patches = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=True)]
+    patches = class_patches(palette, {UNCERTAIN: NO_CLASS})
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=8, frameon=False)
     return figure
 

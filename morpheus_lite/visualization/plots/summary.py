@@ -8,9 +8,7 @@ import numpy as np
 from astropy.table import QTable
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
@@ -21,7 +19,9 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import OutputError
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
+from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, colorize, field_rgb
+from morpheus_lite.visualization.plots.figures import class_patches, draw_rings
 
 _PANEL = 4.4
 _INK = "#222222"
@@ -73,7 +73,8 @@ def plot_classification(
     show_picture(colours, panels[0])
     plot_scale_bar(image, panels[0])
     plot_class_map(classification, panels[1], palette=palette)
-    show_picture(greyed(colours), panels[2])
+    # The mean of the colours, dimmed, is a ground for outlines.
+    show_picture(np.repeat(0.85 * colours.mean(axis=2, keepdims=True), 3, axis=2), panels[2])
     thin = outline_width(step * max(image.shape))
     plot_outlines(labels, table, panels[2], palette=palette, line_width=thin)
     titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", f"{len(table)} sources")
@@ -192,13 +193,9 @@ def _trim(ax: Any, *, celestial: bool, inner: bool) -> None:
 
 
 def _legend(figure: Figure, palette: str) -> None:
-    colours = [*class_colours(palette), NO_CLASS, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)]
-    names = [*(name.replace("_", " ") for name in SOURCE_CLASSES), UNCERTAIN, "undecided pixel", "background"]
-    patches = [
-        Patch(facecolor=colour, edgecolor="#666666", linewidth=0.5, label=name)
-        for colour, name in zip(colours, names, strict=True)
-    ]
     style = {"fontsize": 8, "frameon": False, "handlelength": 1.2, "labelcolor": _INK}
+    others = {UNCERTAIN: NO_CLASS, "undecided pixel": "white", "background": "black"}
+    patches = class_patches(palette, others, edgecolor="#666666", linewidth=0.5)
     figure.legend(handles=patches, loc="lower center", ncols=7, **style)
 
 
@@ -207,7 +204,7 @@ _MOST_PIXELS = 2000
 _BAR_LENGTHS = np.outer(10.0 ** np.arange(-1, 6), [1, 2, 5]).ravel()
 
 
-def plot_field(image: SkyImage, ax: Axes, *, grey: bool = False) -> None:
+def plot_field(image: SkyImage, ax: Axes) -> None:
     """Draw the field in colour.
 
     Parameters
@@ -216,16 +213,8 @@ def plot_field(image: SkyImage, ax: Axes, *, grey: bool = False) -> None:
         The image, any number of bands.
     ax : matplotlib.axes.Axes
         Where; plain axes or WCSAxes.
-    grey : bool
-        Draw the mean of the colours, dimmed: a ground for outlines.
     """
-    picture = field_rgb(image)
-    show_picture(greyed(picture) if grey else picture, ax)
-
-
-def greyed(picture: np.ndarray) -> np.ndarray:
-    """The mean of the colours, dimmed: float32, shape ``(y, x, 3)``."""
-    return np.repeat(0.85 * picture.mean(axis=2, keepdims=True), 3, axis=2)
+    show_picture(field_rgb(image), ax)
 
 
 def plot_class_map(
@@ -273,13 +262,9 @@ def plot_outlines(
     labels = check_labels(labels, np.shape(labels))
     step = _step(labels.shape)
     outlines = trace_outlines(labels[::step, ::step])
-    rings = [step * ring - 0.5 for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
     colours = np.array([*class_colours(palette), NO_CLASS])[_class_numbers(outlines.labels, table)]
     width = line_width or outline_width(max(labels.shape))
-    lines = LineCollection(
-        [np.append(ring, ring[:1], axis=0) for ring in rings], colors=colours, linewidths=width, joinstyle="miter"
-    )
-    ax.add_collection(lines, autolim=False)
+    draw_rings(outlines, ax, scale=step, colors=colours, linewidths=width, joinstyle="miter")
 
 
 def outline_width(side: int) -> float:
@@ -310,7 +295,7 @@ def show_picture(picture: np.ndarray, ax: Axes) -> None:
     """Draw colours, float32 of shape ``(y, x, 3)``, with the first row at the bottom."""
     height, width = picture.shape[:2]
     step = _step((height, width))
-    small = _shrink(picture, step)
+    small = block_mean(picture, step)
     extent = (-0.5, small.shape[1] * step - 0.5, -0.5, small.shape[0] * step - 0.5)
     ax.imshow(
         small, origin="lower", extent=extent, interpolation="nearest" if max(height, width) < 300 else "antialiased"
@@ -322,17 +307,6 @@ def show_picture(picture: np.ndarray, ax: Axes) -> None:
 def _step(shape: tuple[int, ...]) -> int:
     """Number of image pixels per pixel of the picture, along each axis."""
     return -(-max(shape) // _MOST_PIXELS)
-
-
-def _shrink(picture: np.ndarray, step: int) -> np.ndarray:
-    """Means over blocks of ``step`` x ``step`` pixels; blocks at the far edges may be smaller."""
-    if step == 1:
-        return picture
-    for axis in (0, 1):
-        starts = np.arange(0, picture.shape[axis], step)
-        sizes = np.diff(starts, append=picture.shape[axis])
-        picture = np.add.reduceat(picture, starts, axis=axis) / np.expand_dims(sizes, (1 - axis, 2))
-    return picture
 
 
 def _class_numbers(owners: np.ndarray, table: QTable) -> np.ndarray:
@@ -348,8 +322,8 @@ def _class_numbers(owners: np.ndarray, table: QTable) -> np.ndarray:
 _DIRECTIONS = ((1, 0), (0.7, 0.7), (0, 1), (-0.7, 0.7), (-1, 0), (-0.7, -0.7), (0, -1), (0.7, -0.7))
 
 
-def plot_names(table: QTable, ax: Axes, *, n_most: int = 40, size: float = 7) -> int:
-    """Write the labels of sources beside them.
+def plot_names(table: QTable, ax: Axes) -> int:
+    """Write the labels of sources beside them: of 40 at most, the largest first.
 
     Parameters
     ----------
@@ -357,10 +331,6 @@ def plot_names(table: QTable, ax: Axes, *, n_most: int = 40, size: float = 7) ->
         Catalogue: ``label, x_centroid, y_centroid, semimajor_axis, area``.
     ax : matplotlib.axes.Axes
         Where; its figure must have its final size and layout.
-    n_most : int
-        How many names at most; the largest sources go first.
-    size : float
-        Of the letters, in points.
 
     Returns
     -------
@@ -371,7 +341,7 @@ def plot_names(table: QTable, ax: Axes, *, n_most: int = 40, size: float = 7) ->
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
     frame = ax.get_window_extent(renderer)
-    order = np.argsort(-np.asarray(table["area"]), kind="stable")[:n_most]
+    order = np.argsort(-np.asarray(table["area"]), kind="stable")[:40]
     x, y = (np.asarray(table[name]) for name in ("x_centroid", "y_centroid"))
     centres = ax.transData.transform(np.stack([x, y], axis=1))
     taken = [text.get_window_extent(renderer) for text in ax.texts]
@@ -379,7 +349,7 @@ def plot_names(table: QTable, ax: Axes, *, n_most: int = 40, size: float = 7) ->
     for row in order:
         # WCSAxes know where they are only when they have been drawn; a place outside of them is never taken.
         where = {"xytext": (0, 0), "textcoords": "offset pixels", "va": "center", "annotation_clip": False}
-        name = _write(ax, str(table["label"][row]), (x[row], y[row]), fontsize=size, **where)
+        name = _write(ax, str(table["label"][row]), (x[row], y[row]), fontsize=7, **where)
         reach = _reach(ax, table, row)
         box = _place(name, reach, frame, taken, centres, renderer)
         if box is None:
