@@ -16,6 +16,8 @@ from morpheus_lite.evaluation.truth import Truth, top_class
 PREFERRED_BAND = "F160W"
 _SAME_PLACE = 1.0
 """Pixels that the corners of two maps of one field may be apart on the sky."""
+_NANOJANSKY = 31.4
+"""AB magnitude of 1 nJy."""
 _ENOUGH = 10
 """True sources from which on segments by chance can be told from others."""
 
@@ -30,7 +32,8 @@ class Scene:
     band: str | None
     light: np.ndarray | None
     """float32, shape ``(y, x)``: the image in that band, 0 where invalid; None without an image."""
-    zero_point: float | None
+    zero_point: float
+    """AB magnitude of one unit of it, NaN where not known."""
     scored: np.ndarray
     """bool, shape ``(y, x)``: pixels that count."""
     scale: float
@@ -67,17 +70,14 @@ def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None 
     these are averaged over its segment with the light as weight, as Hausen & Robertson (2020) do.
     """
     scene = make_scene(truth, result, options or EvaluationOptions())
-    detections = _detections(scene)
+    detections, shares = _detections(scene), _shares(scene)
     truth_row, row, distance = metrics.match_positions(
         truth.positions, np.column_stack([detections["x"], detections["y"]]), scene.options.radius / scene.scale
     )
-    sources = _truth_sources(scene)
-    sources["match"][truth_row] = detections["label"][row]
+    sources = _truth_sources(scene, detections, shares, (truth_row, row))
     sources["distance"][truth_row] = distance * scene.scale
     detections["match"][row] = sources["label"][truth_row]
-    _overlaps(scene, sources, detections)
-    shares = _shares(scene, detections)
-    _compare_matched(scene, sources, detections, shares, (truth_row, row))
+    _add_overlaps(scene, sources, detections)
     diagrams = map_reliability(scene) | _source_reliability(scene, sources, shares, (truth_row, row))
     n_pixels = int(scene.scored.sum())
     sources, detections = (rows[rows_inside(scene.scored, rows)] for rows in (sources, detections))
@@ -106,10 +106,11 @@ def make_scene(truth: Truth, result: Result, options: EvaluationOptions) -> Scen
     _refuse_another_field(truth, result)
     known = truth.bands or (truth.image.bands if truth.image is not None else ())
     band = options.band or (PREFERRED_BAND if PREFERRED_BAND in known else next(iter(known), None))
-    light = zero_point = None
+    light, zero_point = None, np.nan
     if truth.image is not None and band is not None:
         k = truth.image.index(band)
-        light, zero_point = truth.image.data[:, :, k], truth.image.zero_points[k]
+        light, stated = truth.image.data[:, :, k], truth.image.zero_points[k]
+        zero_point = np.nan if stated is None else stated
     scored = truth.valid.copy()
     if options.margin:
         frame = np.zeros_like(scored)
@@ -154,40 +155,64 @@ def rows_inside(scored: np.ndarray, rows: Table) -> np.ndarray:
     return within & scored[at_row, at_column]
 
 
-def _truth_sources(scene: Scene) -> Table:
-    """The table of `Scores.truth_sources`, nothing matched yet."""
-    truth, n = scene.truth, len(scene.truth.sources)
+def _truth_sources(
+    scene: Scene, detections: Table, shares: np.ndarray | None, pairs: tuple[np.ndarray, np.ndarray]
+) -> Table:
+    """The table of `Scores.truth_sources`, but for overlaps; ``pairs`` are rows of both tables that belong together."""
+    truth, given, (truth_row, row) = scene.truth, scene.result.sources, pairs
+    n, label = len(truth.sources), np.asarray(truth.sources["label"])
     segments = metrics.measure_segments(truth.labels, scene.light)
+    area = metrics.by_label(segments.label, segments.area, label, 0)
+    magnitude = truth.magnitude(scene.band if truth.bands else None)
+    shares = np.full((len(given), len(SOURCE_CLASSES)), np.nan) if shares is None else shares
+
+    def matched(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
+        """Values of detections, for the true sources that they are matched to."""
+        values = np.asarray(values)
+        column = np.full(n, missing, np.result_type(values, missing))
+        column[truth_row] = values[row]
+        return column
+
+    def of_tool(name: str, missing: float = np.nan) -> np.ndarray:
+        """A column of the tool, where it has it."""
+        return np.asarray(given[name], np.float64) if name in given.colnames else np.full(len(given), missing)
+
+    flux, error = (matched(of_tool(f"total_{kind}_{scene.band}")) for kind in ("fnu", "fnuerr"))
+    true_flux = 10 ** (-0.4 * (magnitude - _NANOJANSKY))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total_residual = -2.5 * np.log10(np.where(flux > 0, flux / true_flux, np.nan))
+        total_pull = (flux - true_flux) / error
     columns = {
         "field": np.full(n, truth.name),
-        "label": np.asarray(truth.sources["label"]),
+        "label": label,
         "x": np.asarray(truth.sources["x"], np.float64),
         "y": np.asarray(truth.sources["y"], np.float64),
-        "magnitude": truth.magnitude(scene.band if truth.bands else None),
-        "area": metrics.by_label(segments.label, segments.area, truth.sources["label"], 0),
-        "match": np.zeros(n, np.int32),
+        "magnitude": magnitude,
+        "area": area,
+        "match": matched(detections["label"], 0),
         "distance": np.full(n, np.nan),
         "fate": np.full(n, "undetected", "U10"),
         "overlap_match": np.zeros(n, np.int32),
         "iou": np.zeros(n),
         "true_class": truth.source_class,
-        "called_class": np.full(n, -1, np.int8),
+        "called_class": matched(top_class(shares), -1),
         "class_in_place": _classes_in_place(scene),
-        "flux_residual": np.full(n, np.nan),
-        "area_ratio": np.full(n, np.nan),
-        "flags": np.full(n, -1, np.int32),
-        "total_residual": np.full(n, np.nan),
-        "total_pull": np.full(n, np.nan),
+        "flux_residual": matched(detections["flux"]) / 10 ** (-0.4 * (magnitude - scene.zero_point)) - 1,
+        "area_ratio": matched(detections["area"]) / np.where(area > 0, area, np.nan),
+        "flags": matched(of_tool("flags", -1).astype(np.int32), -1),
+        "total_residual": total_residual,
+        "total_pull": total_pull,
     }
-    return Table(columns | {f"called_p_{name}": np.full(n, np.nan) for name in SOURCE_CLASSES})
+    return Table(columns | {f"called_p_{name}": matched(shares[:, k]) for k, name in enumerate(SOURCE_CLASSES)})
 
 
 def _detections(scene: Scene) -> Table:
     """The table of `Scores.detections`, nothing matched yet; ``flux`` in the unit of the image."""
+    is_lit = scene.light is not None
     result = scene.result
     segments = metrics.measure_segments(result.labels, scene.light)
     label = np.asarray(result.sources["label"])
-    flux = metrics.by_label(segments.label, segments.flux, label, np.nan)
+    flux = metrics.by_label(segments.label, segments.flux, label, np.nan) * (1 if is_lit else np.nan)
     x, y = (
         np.where(np.isfinite(given), given, metrics.by_label(segments.label, measured, label, np.nan))
         for given, measured in ((result.sources["x"], segments.x), (result.sources["y"], segments.y))
@@ -197,8 +222,8 @@ def _detections(scene: Scene) -> Table:
         "label": label,
         "x": x,
         "y": y,
-        "magnitude": _magnitudes(flux, scene),
-        "flux": flux if scene.light is not None else np.full(len(label), np.nan),
+        "magnitude": scene.zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)),
+        "flux": flux,
         "area": metrics.by_label(segments.label, segments.area, label, 0),
         "match": np.zeros(len(label), np.int32),
         "fate": np.full(len(label), "spurious", "U10"),
@@ -210,14 +235,7 @@ def _detections(scene: Scene) -> Table:
     return Table(columns)
 
 
-def _magnitudes(flux: np.ndarray, scene: Scene) -> np.ndarray:
-    if scene.zero_point is None or scene.light is None:
-        return np.full(len(flux), np.nan)
-    with np.errstate(invalid="ignore"):
-        return scene.zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
-
-
-def _overlaps(scene: Scene, sources: Table, detections: Table) -> None:
+def _add_overlaps(scene: Scene, sources: Table, detections: Table) -> None:
     """Fill in who overlaps whom, and the fates."""
     pairs = metrics.overlap_areas(scene.truth.labels, scene.result.labels, scene.truth.valid)
     one, two, iou = metrics.match_overlap(pairs)
@@ -231,50 +249,12 @@ def _overlaps(scene: Scene, sources: Table, detections: Table) -> None:
     sources["fate"], detections["fate"] = metrics.classify_matches(pairs, true, match, under, label, true_match)
 
 
-def _compare_matched(
-    scene: Scene,
-    sources: Table,
-    detections: Table,
-    shares: np.ndarray | None,
-    pairs: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Fill in class, flux and area of the matched detections: ``pairs`` are rows of both that belong together."""
-    truth_row, row = pairs
-    if shares is not None:
-        sources["called_class"][truth_row] = top_class(shares)[row]
-        for k, name in enumerate(SOURCE_CLASSES):
-            sources[f"called_p_{name}"][truth_row] = shares[row, k]
-    _compare_totals(scene, sources, truth_row, row)
-    if scene.zero_point is not None:
-        true_flux = 10 ** (-0.4 * (np.asarray(sources["magnitude"])[truth_row] - scene.zero_point))
-        sources["flux_residual"][truth_row] = np.asarray(detections["flux"])[row] / true_flux - 1
-    area = np.asarray(sources["area"], np.float64)[truth_row]
-    sources["area_ratio"][truth_row] = np.asarray(detections["area"])[row] / np.where(area > 0, area, np.nan)
-
-
-def _compare_totals(scene: Scene, sources: Table, truth_row: np.ndarray, row: np.ndarray) -> None:
-    """Fill in the flags of the matched detections, and how far their total fluxes are off, where the tool gives any."""
-    given = scene.result.sources
-    if "flags" in given.colnames:
-        sources["flags"][truth_row] = np.asarray(given["flags"])[row]
-    names = [f"total_{kind}_{scene.band}" for kind in ("fnu", "fnuerr")]
-    if not all(name in given.colnames for name in names):
-        return
-    flux, error = (np.asarray(given[name], np.float64)[row] for name in names)
-    # The zero-point of nJy.
-    true_flux = 10 ** (-0.4 * (np.asarray(sources["magnitude"])[truth_row] - 31.4))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sources["total_residual"][truth_row] = -2.5 * np.log10(np.where(flux > 0, flux / true_flux, np.nan))
-        sources["total_pull"][truth_row] = (flux - true_flux) / error
-
-
-def _shares(scene: Scene, detections: Table) -> np.ndarray | None:
+def _shares(scene: Scene) -> np.ndarray | None:
     """Class probabilities of the detections: the tool's own, else from its maps; float64, shape ``(n, 4)``."""
-    own = scene.result.shares
-    if own is not None or scene.result.probability is None:
+    own, maps = scene.result.shares, scene.result.probability
+    if own is not None or maps is None:
         return own
-    known = _mean_shares(scene, scene.result.probability, scene.result.labels)
-    return metrics.by_label(*known, detections["label"], np.nan)
+    return metrics.by_label(*_mean_shares(scene, maps, scene.result.labels), scene.result.sources["label"], np.nan)
 
 
 def _classes_in_place(scene: Scene) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from morpheus_lite.config.classify import PRECISIONS
-from morpheus_lite.errors import ModelError, OptionError, OutputError, reading
+from morpheus_lite.errors import ModelError, OptionError, reading
 from morpheus_lite.models.engines import (
     CompiledGraph,
     PredictTile,
@@ -38,7 +38,7 @@ from morpheus_lite.models.model_files import (
 )
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, UNetConfig, peak_bytes, stage_margins
 from morpheus_lite.models.preprocessing import PREPARATIONS
-from morpheus_lite.runtime.atomic import atomic_write, check_writable
+from morpheus_lite.runtime.atomic import atomic_directory
 
 if TYPE_CHECKING:
     import keras
@@ -368,14 +368,9 @@ def save_model(
     info = replace(info, sha256=hashlib.sha256(content).hexdigest())
     products = {WEIGHTS: content, CONFIG: info.to_json().encode(), **({CARD: card.encode()} if card else {})}
     directory = Path(directory)
-    check_writable([directory / name for name in products], overwrite)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{directory} cannot be made ({error}); choose another directory") from error
-    for name, data in products.items():
-        with atomic_write(directory / name, overwrite=overwrite) as temporary:
-            temporary.write_bytes(data)
+    with atomic_directory([directory / name for name in products], overwrite=overwrite) as temporary:
+        for name, data in products.items():
+            (temporary / name).write_bytes(data)
     return info
 
 

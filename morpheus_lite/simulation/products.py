@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from morpheus_lite import __version__
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import OptionError
-from morpheus_lite.runtime.atomic import atomic_write, check_writable
+from morpheus_lite.runtime.atomic import atomic_directory, check_writable
 from morpheus_lite.simulation.field import HST_BANDS, Field, check_field, simulate_field
 from morpheus_lite.simulation.observation import (
     OWNED_SNR,
@@ -116,13 +116,6 @@ def record(hdus: fits.HDUList, field: Field) -> None:
         hdus[0].header[f"FWHM{index}"] = (round(width, 3), f"pixels, {band}")
 
 
-def write_hdus(hdus: fits.HDUList, path: Path, overwrite: bool) -> Path:
-    """Write under a temporary name, then move into place."""
-    with atomic_write(path, overwrite=overwrite) as partial:
-        hdus.writeto(partial, overwrite=True, output_verify="exception")
-    return path
-
-
 def write_field(
     field: Field,
     observation: Observation,
@@ -159,15 +152,13 @@ def write_field(
     OutputError
         A file exists.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    image = image_hdus(observation, field.pixel_scale, zero_points)
-    truth = truth_hdus(field, observation)
-    for hdus in (image, truth):
-        record(hdus, field)
-    paths = folder / f"{name}.fits", folder / f"{name}_truth.fits"
-    check_writable(paths, overwrite)
-    return write_hdus(image, paths[0], overwrite), write_hdus(truth, paths[1], overwrite)
+    paths = Path(folder) / f"{name}.fits", Path(folder) / f"{name}_truth.fits"
+    with atomic_directory(paths, overwrite=overwrite) as temporary:
+        image = image_hdus(observation, field.pixel_scale, zero_points)
+        for path, hdus in zip(paths, (image, truth_hdus(field, observation)), strict=True):
+            record(hdus, field)
+            hdus.writeto(temporary / path.name, output_verify="exception")
+    return paths
 
 
 def simulate(

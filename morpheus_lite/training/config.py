@@ -1,7 +1,7 @@
 """Configuration of a training run: frozen, read from TOML."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,10 +176,6 @@ class TrainingConfig:
             raise OptionError(
                 f"images and loss={self.loss!r}: only loss='factored' can leave out classes that are not known"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them."""
-        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingConfig":

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import tensorflow as tf
 from morpheus_lite.errors import OptionError, reading
 from morpheus_lite.models.losses import get_loss
 from morpheus_lite.models.model_files import network_weights
-from morpheus_lite.models.network_config import OnePassConfig
 from morpheus_lite.models.networks import build_onepass
 from morpheus_lite.models.registry import load_network
 from morpheus_lite.runtime.atomic import atomic_write
@@ -39,7 +38,6 @@ from morpheus_lite.training.validation import (
 log = logging.getLogger(__name__)
 
 STATE = "state.npz"
-MODEL = "model.json"
 TRAINING = "training.json"
 
 _Progress = Callable[[dict[str, Any]], None]
@@ -123,33 +121,26 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def _record(config: TrainingConfig, directory: Path) -> None:
-    """Write the configurations beside the checkpoints, and refuse checkpoints of another network."""
-    path, model = directory / MODEL, config.model.to_dict()
-    if (directory / STATE).exists() and path.exists() and OnePassConfig.from_dict(_read(path)) != config.model:
-        raise OptionError(
-            f"{directory} holds checkpoints of another network; use another directory, or delete {STATE} there"
-        )
-    record = config.to_dict() | {"digests": [_digest(image.corrections) for image in config.images]}
-    if (directory / STATE).exists() and (directory / TRAINING).exists():
-        before = _read(directory / TRAINING)
-        now = json.loads(json.dumps(record))
-        if any(before.get(name) != now[name] for name in ("start", "images", "fields", "digests") if name in before):
+    """Write the configuration beside the checkpoints, and refuse checkpoints of another run."""
+    path = directory / TRAINING
+    now = json.loads(json.dumps(asdict(config) | {"digests": [_digest(image.corrections) for image in config.images]}))
+    if (directory / STATE).exists() and path.exists():
+        with reading(path):
+            before = json.loads(path.read_text())
+        names = [name for name in ("model", "start", "images", "fields", "digests") if name in before]
+        others = [name for name in names if before[name] != now[name]]
+        if others:
+            what = "another network" if "model" in others else f"something else ({', '.join(others)})"
             raise OptionError(
-                f"{directory} holds a run that learnt from something else (start, images, corrections or fields); use "
-                f"another directory, or delete {STATE} there"
+                f"{directory} holds checkpoints of a run that trained {what}; use another directory, or delete {STATE} "
+                "there"
             )
-    for name, values in ((MODEL, model), (TRAINING, record)):
-        with atomic_write(directory / name, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(values, indent=2))
+    with atomic_write(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(now, indent=2))
 
 
 def _digest(path: str | None) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with reading(path):
-        return json.loads(path.read_text())
 
 
 def _start(config: TrainingConfig, directory: Path) -> Run:

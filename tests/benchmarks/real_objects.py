@@ -52,7 +52,7 @@ def load(path: Path) -> tuple[OnePassConfig, Predict]:
 
         model = load_model(str(path))
         return OnePassConfig.from_dict(model.network), lambda image: classify(image, model).probability
-    config = OnePassConfig.from_dict(json.loads((path / "model.json").read_text()))
+    config = OnePassConfig.from_dict(json.loads((path / "training.json").read_text())["model"])
     network = build_onepass(config)
     network.set_weights(load_state(path / "state.npz")[0]["mean"])
 

@@ -1,7 +1,7 @@
 """Training: what a network should answer, patches, checkpoints, and that it learns."""
 
 import csv
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -228,7 +228,7 @@ def test_configuration_is_checked(tmp_path, folder):
     config = read_config(folder / "tiny.toml")
     assert config.fields == (str(folder / "train_*.npz"),)
     assert config.model == OnePassConfig(((1, 8), (1, 8)), (1, 8), ((1, 8), (1, 8)), bands=HST_BANDS)
-    assert TrainingConfig.from_dict(config.to_dict() | {"model": config.model.to_dict(), "stages": [{}]}).name == "tiny"
+    assert TrainingConfig.from_dict(asdict(config) | {"model": config.model.to_dict(), "stages": [{}]}).name == "tiny"
     with pytest.raises(OptionError, match="multiple of 8"):
         replace(config, stages=(SamplingConfig(patch=36),))
     with pytest.raises(OptionError, match="rising"):

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 from PIL import Image
+from scipy.interpolate import RegularGridInterpolator
 
 from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.io.wcs import pixel_area
 from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.html_report.sources import unit_text
 
@@ -182,6 +184,7 @@ def _noise(image: SkyImage, index: int) -> float:
 WANTED_ERROR = 0.02
 """Grid nodes are added until the interpolation is this good, in pixels."""
 
+_ARCSEC = 206264.806
 _NODES = (5, 9, 17, 33, 65, 129, 257)
 
 
@@ -228,12 +231,12 @@ def sky_grid(wcs: WCS | None, shape: tuple[int, int]) -> SkyGrid | None:
     if wcs is None or not wcs.has_celestial:
         return None
     wcs = wcs.celestial
-    scale = _pixel_scale(wcs, shape)
+    scale = math.sqrt(pixel_area(wcs, shape)) * _ARCSEC
     if not np.isfinite(scale) or scale <= 0:
         return None
     for n in _NODES:
         vectors = pixel_unit_vectors(wcs, *np.meshgrid(_nodes(n, shape[1]), _nodes(n, shape[0])))
-        error = _interpolation_error(wcs, vectors, shape) * 206264.806 / scale
+        error = _interpolation_error(wcs, vectors, shape) * _ARCSEC / scale
         if error < WANTED_ERROR:
             break
     return SkyGrid(vectors, error, scale) if np.isfinite(error) else None
@@ -241,32 +244,17 @@ def sky_grid(wcs: WCS | None, shape: tuple[int, int]) -> SkyGrid | None:
 
 def pixel_unit_vectors(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """ICRS unit vectors of 0-based pixel positions: float64, shape ``x.shape + (3,)``; NaN off the sky."""
-    sky = wcs.pixel_to_world(x, y).icrs
-    lon, lat = sky.ra.rad, sky.dec.rad
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+    return np.moveaxis(wcs.pixel_to_world(x, y).icrs.cartesian.xyz.value, 0, -1)
 
 
 def interpolate(vectors: np.ndarray, shape: tuple[int, int], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Unit vectors at pixel positions, as the page computes them: bilinear, then normalised."""
-    n = len(vectors)
-    column, row = (x + 0.5) / shape[1] * (n - 1), (y + 0.5) / shape[0] * (n - 1)
-    i, j = (np.clip(np.floor(place).astype(int), 0, n - 2) for place in (column, row))
-    s, t = (column - i)[..., None], (row - j)[..., None]
-    low = vectors[j, i] * (1 - s) + vectors[j, i + 1] * s
-    high = vectors[j + 1, i] * (1 - s) + vectors[j + 1, i + 1] * s
-    mixed = low * (1 - t) + high * t
+    mixed = RegularGridInterpolator([_nodes(len(vectors), size) for size in shape], vectors)(np.stack([y, x], axis=-1))
     return mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)
 
 
 def _nodes(n: int, size: int) -> np.ndarray:
     return np.linspace(-0.5, size - 0.5, n)
-
-
-def _pixel_scale(wcs: WCS, shape: tuple[int, int]) -> float:
-    """Arcseconds a pixel at the centre of the image, from three neighbouring positions."""
-    x, y = (shape[1] - 1) / 2 + np.array([0, 1, 0]), (shape[0] - 1) / 2 + np.array([0, 0, 1])
-    centre, right, up = pixel_unit_vectors(wcs, x, y)
-    return float(np.sqrt(np.linalg.norm(np.cross(right - centre, up - centre))) * 206264.806)
 
 
 def _interpolation_error(wcs: WCS, vectors: np.ndarray, shape: tuple[int, int]) -> float:

@@ -262,7 +262,9 @@ def plot_outlines(
     labels = check_labels(labels, np.shape(labels))
     step = _step(labels.shape)
     outlines = trace_outlines(labels[::step, ::step])
-    colours = np.array([*class_colours(palette), NO_CLASS])[_class_numbers(outlines.labels, table)]
+    kinds = dict(zip(table["label"].tolist(), map(str, table["morphology"]), strict=True))
+    colour_of = dict(zip(SOURCE_CLASSES, class_colours(palette), strict=True))
+    colours = [colour_of.get(kinds.get(label, ""), NO_CLASS) for label in outlines.labels.tolist()]
     width = line_width or outline_width(max(labels.shape))
     draw_rings(outlines, ax, scale=step, colors=colours, linewidths=width, joinstyle="miter")
 
@@ -307,16 +309,6 @@ def show_picture(picture: np.ndarray, ax: Axes) -> None:
 def _step(shape: tuple[int, ...]) -> int:
     """Number of image pixels per pixel of the picture, along each axis."""
     return -(-max(shape) // _MOST_PIXELS)
-
-
-def _class_numbers(owners: np.ndarray, table: QTable) -> np.ndarray:
-    """Index into ``SOURCE_CLASSES`` of the class of each label; its length for labels without one."""
-    number = {name: k for k, name in enumerate(SOURCE_CLASSES)}
-    lookup = np.full(int(owners.max(initial=0)) + 1, len(SOURCE_CLASSES))
-    for label, name in zip(table["label"], table["morphology"], strict=True):
-        if label < len(lookup):
-            lookup[label] = number.get(str(name), len(SOURCE_CLASSES))
-    return lookup[owners]
 
 
 _DIRECTIONS = ((1, 0), (0.7, 0.7), (0, 1), (-0.7, 0.7), (-1, 0), (-0.7, -0.7), (0, -1), (0.7, -0.7))
