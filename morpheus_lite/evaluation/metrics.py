@@ -1,4 +1,4 @@
-"""Metrics of sources: counts with intervals, purity, overlap of label maps, matching, means over segments.
+"""Metrics of sources: counts with intervals, overlap of label maps, matching, means over segments.
 
 Arrays in, arrays out: nothing here knows of files, images or models.
 """
@@ -109,80 +109,6 @@ def confusion_counts(truth: np.ndarray, predicted: np.ndarray, shape: tuple[int,
     known = (truth >= 0) & (truth < shape[0]) & (predicted >= 0) & (predicted < shape[1])
     cell = np.ravel_multi_index((truth[known], predicted[known]), shape)
     return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold and what was measured with it.
-
-    Parameters
-    ----------
-    threshold : float
-        Detections with a score of at least this are kept.
-    n_detected, n_matched : int
-        How many that is, and how many of them are true sources.
-    """
-
-    threshold: float
-    n_detected: int
-    n_matched: int
-
-    @property
-    def purity(self) -> float:
-        """Share of the detections kept that are true sources; NaN without detections."""
-        return self.n_matched / self.n_detected if self.n_detected else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson interval of the purity."""
-        low, high = wilson_interval(self.n_matched, self.n_detected)
-        return float(low), float(high)
-
-
-def purity_threshold(score: np.ndarray, matched: np.ndarray, purity: float = 0.98) -> OperatingPoint:
-    """The lowest threshold on a score at which the detections kept have a purity, so that most are kept.
-
-    Parameters
-    ----------
-    score : numpy.ndarray
-        float, shape ``(n,)``: significance or probability of each detection of validation fields (the threshold is to
-        be judged on others); higher is surer. NaN is never kept.
-    matched : numpy.ndarray
-        bool, shape ``(n,)``: whether the detection is a true source.
-    purity : float
-        Share of true sources wanted, 0 to 1.
-
-    Returns
-    -------
-    OperatingPoint
-
-    Raises
-    ------
-    InputError
-        No threshold reaches the purity.
-
-    Examples
-    --------
-    >>> purity_threshold(np.array([9.0, 7.0, 5.0, 3.0]), np.array([True, True, False, True]), 0.7).threshold
-    3.0
-    >>> purity_threshold(np.array([9.0, 7.0, 5.0, 3.0]), np.array([True, True, False, True]), 0.8).threshold
-    7.0
-    """
-    known = np.isfinite(score)
-    order = np.argsort(-np.asarray(score, dtype=np.float64)[known], kind="stable")
-    threshold, n_matched = np.asarray(score)[known][order], np.cumsum(np.asarray(matched, bool)[known][order])
-    n_detected = np.arange(1, len(threshold) + 1)
-    # Detections of one score are kept together.
-    is_last = np.append(np.diff(threshold) != 0, True)[: len(threshold)]
-    enough = np.flatnonzero(is_last & (n_matched >= purity * n_detected - 1e-9))
-    if len(enough) == 0:
-        best = (n_matched / n_detected)[is_last].max(initial=0) if len(threshold) else float("nan")
-        raise InputError(
-            f"no threshold gives a purity of {purity:g}: the best is {best:.3f}, among {is_last.sum()} scores; "
-            "ask for less, or use more fields or a better score"
-        )
-    lowest = enough[-1]
-    return OperatingPoint(float(threshold[lowest]), int(n_detected[lowest]), int(n_matched[lowest]))
 
 
 @dataclass(frozen=True, eq=False)

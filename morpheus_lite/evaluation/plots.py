@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.evaluation.scores import Scores
+from morpheus_lite.evaluation.summary import CLASS_MAGNITUDES
 from morpheus_lite.visualization.plots import figures
 
 
@@ -92,9 +93,7 @@ def plot_reliability(
     return figures.save_figure(figure, path, overwrite=overwrite)
 
 
-def plot_confusion(
-    scores: Scores, path: str | Path, *, edges: Sequence[float] = (18, 23, 24, 25), overwrite: bool = False
-) -> Path | None:
+def plot_confusion(scores: Scores, path: str | Path, *, overwrite: bool = False) -> Path | None:
     """Confusion of classes in bins of magnitude, each row normalised; None, and no file, without classes.
 
     Parameters
@@ -103,17 +102,16 @@ def plot_confusion(
         Of one tool.
     path : path
         PNG to write.
-    edges : sequence of float
-        Edges of the magnitude bins, ascending.
     overwrite : bool
         Replace a file that exists.
     """
-    counts = [scores.confusion(low, high) for low, high in itertools.pairwise(edges)]
+    bins = list(itertools.pairwise(CLASS_MAGNITUDES))
+    counts = [scores.confusion(*ends) for ends in bins]
     if not sum(one[:, : len(SOURCE_CLASSES)].sum() for one in counts):
         return None
     figure = Figure(figsize=(2.5 * len(counts) + 0.9, 2.7), layout="constrained")
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
-    for axes, one, low, high in zip(panels, counts, edges[:-1], edges[1:], strict=True):
+    for axes, one, (low, high) in zip(panels, counts, bins, strict=True):
         figures.plot_confusion_matrix(one, axes)
         right, judged = np.trace(one), one[:, : len(SOURCE_CLASSES)].sum()
         share = f"{right / judged:.0%} of {judged} right" if judged else "none matched"

@@ -14,8 +14,7 @@ from morpheus_lite.config.schema import check, option
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.evaluation.metrics import Fractions, OperatingPoint, binned_fractions, confusion_counts
-from morpheus_lite.evaluation.metrics import purity_threshold as lowest_pure_threshold
+from morpheus_lite.evaluation.metrics import Fractions, binned_fractions, confusion_counts
 from morpheus_lite.evaluation.reliability import Reliability, chance_error, proper_scores, top_label_reliability
 
 TRUTH_FATES = ("matched", "blended", "displaced", "undetected")
@@ -218,24 +217,6 @@ class Scores:
                 figures = {"n": int(inside.sum()), "bias": bias, "median": middle, "width": (most - least) / 2}
                 found.append({"magnitude": ends, **figures})
         return found
-
-    def purity_threshold(self, score: str, purity: float = 0.98) -> OperatingPoint:
-        """The lowest threshold on one of the detections' scores that gives a purity: see `metrics.purity_threshold`.
-
-        Parameters
-        ----------
-        score : str
-            Name of the score: column ``score_<name>`` of ``detections``.
-        purity : float
-            Share of true sources wanted.
-        """
-        column = f"score_{score}"
-        if column not in self.detections.colnames:
-            have = [one.removeprefix("score_") for one in self.detections.colnames if one.startswith("score_")]
-            raise InputError(
-                f"{self.name}: the detections have no score {score!r}; they have {', '.join(have) or 'none'}"
-            )
-        return lowest_pure_threshold(self.detections[column], self.detections["match"] > 0, purity)
 
     def ious(self) -> dict[str, float]:
         """Intersection over union of pixels: ``source``, ``sky`` (label map), ``source_maps`` and each class (maps)."""

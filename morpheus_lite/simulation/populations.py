@@ -28,10 +28,7 @@ KINDS = SOURCE_CLASSES
 """What can be drawn: spheroid, disk, irregular, point_source."""
 
 FAINT_LIMIT = 27.5
-"""Faintest H magnitude (AB) drawn."""
-
-REFERENCE_WAVELENGTH = 1.537
-"""Micron; magnitudes and sizes refer to F160W."""
+"""Faintest H magnitude (AB, F160W) drawn."""
 
 
 @dataclass(frozen=True)

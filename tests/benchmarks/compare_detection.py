@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,26 @@ from morpheus_lite.evaluation import (
     truth_of_simulation,
     write_evaluation,
 )
-from morpheus_lite.evaluation.metrics import OperatingPoint
 from morpheus_lite.simulation import Field, observe, plain_conditions
 
 ZERO_POINTS = {"F160W": 25.946, "F125W": 26.230, "F606W": 26.505, "F850LP": 24.867}
 """AB magnitude of 1 electron/s, for models that want these units; simulated fields are in nJy."""
 
 NANOJANSKY = 31.4
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, how many detections it keeps, and how many of them are true sources."""
+
+    threshold: float
+    n_detected: int
+    n_matched: int
+
+    @property
+    def purity(self) -> float:
+        """Share of the detections that are true sources; 0 without detections."""
+        return self.n_matched / max(self.n_detected, 1)
 
 
 def arguments() -> argparse.Namespace:
@@ -109,9 +122,9 @@ def pure_point(detector: Detector, fields: Sequence[Truth], purity: float, wrong
     tried: list[OperatingPoint] = []
     for threshold in sorted(detector.thresholds):
         tried.append(OperatingPoint(threshold, *count(threshold)))
-        if tried[-1].n_detected and tried[-1].purity >= purity - 1e-9:
+        if tried[-1].purity >= purity - 1e-9:
             break
-    return max(tried, key=lambda point: point.purity if point.n_detected else 0)
+    return max(tried, key=lambda point: point.purity)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -183,32 +183,6 @@ def test_bins_are_closed_below_and_open_above():
 def test_confusion_counts_rows_of_truth():
     truth, predicted = np.array([0, 0, 1, 1, -1, 1]), np.array([0, 1, 1, 2, 0, 5])
     assert metrics.confusion_counts(truth, predicted, (2, 3)).tolist() == [[1, 1, 0], [0, 1, 1]]
-
-
-# -- thresholds --------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=25), st.sampled_from([0.5, 0.8, 1.0]))
-def test_purity_threshold_is_the_lowest_pure_one(rows, wanted):
-    score, matched = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows])
-    pure = [t for t in set(score.tolist()) if matched[score >= t].mean() >= wanted]
-    if not pure:
-        with pytest.raises(InputError, match="no threshold"):
-            metrics.purity_threshold(score, matched, wanted)
-        return
-    point = metrics.purity_threshold(score, matched, wanted)
-    assert point.threshold == min(pure)
-    assert point.n_detected == (score >= point.threshold).sum()
-    assert point.purity == pytest.approx(matched[score >= point.threshold].mean())
-    assert point.interval[0] <= point.purity <= point.interval[1]
-
-
-def test_scores_that_are_nan_are_never_kept():
-    point = metrics.purity_threshold(np.array([np.nan, 1.0]), np.array([False, True]), 1.0)
-    assert (point.threshold, point.n_detected) == (1.0, 1)
-    with pytest.raises(InputError, match="best is nan"):
-        metrics.purity_threshold(np.array([np.nan]), np.array([True]))
 
 
 # -- probabilities -----------------------------------------------------------------------------------------------------
