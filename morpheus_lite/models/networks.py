@@ -270,14 +270,18 @@ def trim_unet(network: keras.Model, config: UNetConfig, trim: int) -> keras.Mode
     5 px of the published network's windows do not count: without them, 31 instead of 40.6 million multiply-adds.
     """
     trimmed = build_unet(config, trim=trim)
-    names = {layer.name for layer in trimmed.layers}
-    for layer in trimmed.layers:
-        original = network.get_layer(layer.name) if layer.weights else layer
-        norm = layer.name.removesuffix("_conv") + "_norm"
-        was_normalised = any(other.name == norm for other in network.layers)
-        folded = was_normalised and norm not in names
-        layer.set_weights(fold(network.get_layer(norm), original) if folded else original.get_weights())
+    _take_weights(trimmed, network)
     return trimmed
+
+
+def _take_weights(network: keras.Model, source: keras.Model) -> None:
+    """Give a network the weights of another, folded where it has no normalisation and the other has one."""
+    there, own = ({layer.name: layer for layer in one.layers} for one in (source, network))
+    for name, layer in own.items():
+        norm = name.removesuffix("_conv") + "_norm"
+        if layer.weights:
+            is_folded = norm in there and norm not in own
+            layer.set_weights(fold(there[norm], there[name]) if is_folded else there[name].get_weights())
 
 
 def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool = False) -> keras.Model:
@@ -355,17 +359,10 @@ def fold_network(model: keras.Model, config: OnePassConfig, *, trimmed: bool = F
         Equal results, except within `halo` of the border of the input, where "same" padding differs.
     """
     folded = build_onepass(config, folded=True, trimmed=trimmed)
-    for layer in folded.layers:
-        if not isinstance(layer, layers.Conv2D):
-            continue
-        convolution = model.get_layer(layer.name)
-        weights = convolution.get_weights()
-        if layer.name.removesuffix("_conv") != "final":
-            norm = model.get_layer(layer.name.removesuffix("_conv") + "_norm")
-            weights = fold(norm, convolution)
-        if layer.name == ("down_0_0_conv" if config.bands else "stem_0_conv"):
-            weights[0] = weights[0][:, :, channel_order(config)]
-        layer.set_weights(weights)
+    _take_weights(folded, model)
+    first = folded.get_layer("down_0_0_conv" if config.bands else "stem_0_conv")
+    kernel, bias = first.get_weights()
+    first.set_weights([kernel[:, :, channel_order(config)], bias])
     return folded
 
 

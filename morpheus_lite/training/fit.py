@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from morpheus_lite.training.observed import read_observed, training_scenes
 from morpheus_lite.training.source_scores import HELD_OUT, score_sources
 from morpheus_lite.training.validation import (
     ValidationScene,
-    ValidationScores,
     held_out_scenes,
     validate,
     validation_scenes,
@@ -221,16 +220,15 @@ def _checkpoint(
     """Validate, save, log."""
     model = build_onepass(run.config.model)
     model.set_weights(run.mean_weights())
-    scores, losses = _scores(run, model, simulated, held_out)
-    better = scores.loss < run.best
-    run.best, run.since_best = (scores.loss, 0) if better else (run.best, run.since_best + 1)
+    scores = _scores(run, model, simulated, held_out)
+    better = scores["loss"] < run.best
+    run.best, run.since_best = (scores["loss"], 0) if better else (run.best, run.since_best + 1)
     row = {
         "step": run.step,
         "minutes": run.seconds / 60,
         "learning_rate": learning_rate(run.config, run.step),
         "training_loss": float(np.mean(run.recent)) if run.recent else math.nan,
-        **scores.row(),
-        **losses,
+        **scores,
     }
     append_rows(directory / TRAINING_LOG, run.step, [row])  # before the state: a run killed here writes it again
     if held_out:
@@ -240,19 +238,19 @@ def _checkpoint(
     groups["optimizer"] = [np.asarray(v) for v in run.optimizer.variables]
     save_state(directory / STATE, groups, numbers)
     if better:
-        save_state(directory / BEST, {"weights": run.mean_weights()}, {"step": run.step, "loss": scores.loss})
-    log.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores.loss)
+        save_state(directory / BEST, {"weights": run.mean_weights()}, {"step": run.step, "loss": scores["loss"]})
+    log.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores["loss"])
     if progress:
         progress(row)
 
 
 def _scores(
     run: Run, model: keras.Model, simulated: Sequence[ValidationScene], held_out: Sequence[ValidationScene]
-) -> tuple[ValidationScores, dict[str, float]]:
+) -> dict[str, float]:
     """Scores of the running mean of the weights, and the losses of both kinds of scenes where there are both."""
     loss = get_loss(run.config.loss)
     if not (simulated and held_out):
-        return validate(model, simulated or held_out, loss), {}
-    new, old = validate(model, held_out, loss), validate(model, simulated, loss).loss
-    mixed = run.config.simulated * old + (1 - run.config.simulated) * new.loss
-    return replace(new, loss=mixed), {"loss_observed": new.loss, "loss_simulated": old}
+        return validate(model, simulated or held_out, loss)
+    new, old = validate(model, held_out, loss), validate(model, simulated, loss)["loss"]
+    mixed = run.config.simulated * old + (1 - run.config.simulated) * new["loss"]
+    return new | {"loss": mixed, "loss_observed": new["loss"], "loss_simulated": old}

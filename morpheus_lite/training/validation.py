@@ -48,44 +48,6 @@ class ValidationScene:
     image: str = ""
 
 
-@dataclass(frozen=True)
-class ValidationScores:
-    """Scores over all validation scenes; fractions 0-1, NaN where nothing could be scored.
-
-    Parameters
-    ----------
-    loss : float
-        The training loss.
-    iou : float
-        Intersection over union of source pixels, at a probability of one half.
-    ece : float
-        Expected calibration error of the most probable class, over pixels.
-    recall : tuple of float
-        Per class of source: share of sources with S/N > `BRIGHT` whose flux-weighted class is right.
-    by_magnitude : tuple of float
-        Share of right classes at H < 23, 23-24, 24-25, whatever their S/N.
-    completeness : float
-        Share of sources with a total S/N of 8 to 40 of which some pixel is called source.
-    spurious : float
-        Regions called source that hold no source of S/N > 3, per million pixels.
-    """
-
-    loss: float
-    iou: float
-    ece: float
-    recall: tuple[float, ...]
-    by_magnitude: tuple[float, ...]
-    completeness: float
-    spurious: float
-
-    def row(self) -> dict[str, float]:
-        """The scores as columns of a log."""
-        row = {"loss": self.loss, "iou": self.iou, "ece": self.ece}
-        row |= {f"recall_{name}": value for name, value in zip(SOURCE_CLASSES, self.recall, strict=True)}
-        row |= {f"right_{name}": v for name, v in zip(("H<23", "23-24", "24-25"), self.by_magnitude, strict=True)}
-        return row | {"completeness": self.completeness, "spurious_per_Mpx": self.spurious}
-
-
 def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1) -> list[ValidationScene]:
     """Validation fields, every other one at the depth of GOODS-S deep and the rest at random, always the same.
 
@@ -121,24 +83,34 @@ def _whole_scene(scene: TrainingScene, magnitude: np.ndarray, image: str = "") -
     return ValidationScene(scene, magnitude, target, weight, image)
 
 
-def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> ValidationScores:
-    """Score a network on scenes of sides that are multiples of its pooling."""
+def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> dict[str, float]:
+    """Score a network on scenes of sides that are multiples of its pooling.
+
+    Returns
+    -------
+    dict
+        Columns of the log, fractions 0-1, NaN where nothing could be scored: ``loss``, that of training; ``iou``, of
+        source pixels, at a probability of one half; ``ece``, calibration error of the most probable class, over pixels;
+        ``recall_<class>``, share of sources with S/N > `BRIGHT` whose flux-weighted class is right; ``right_<H>``, the
+        same in bins of H magnitude, whatever their S/N; ``completeness``, share of sources with a total S/N of 8 to 40
+        of which some pixel is called source; ``spurious_per_Mpx``, regions called source without one of S/N > 3.
+    """
     results = [_score_scene(model, scene, loss) for scene in scenes]
     right, kind, magnitude, bright, faint, found = (
         np.concatenate([result["sources"][i] for result in results]) for i in range(6)
     )
-    counts = np.sum([result["counts"] for result in results], axis=0)
+    common, either, spurious = np.sum([result["counts"] for result in results], axis=0).tolist()
     n_pixels = sum(scene.scene.owner.size for scene in scenes)
-    edges = ((0, 23), (23, 24), (24, 25))
-    return ValidationScores(
-        loss=float(np.mean([result["loss"] for result in results])),
-        iou=float(counts[0] / max(counts[1], 1)),
-        ece=reduce(add, [result["diagram"] for result in results]).error,
-        recall=tuple(_share(right[bright & (kind == k)]) for k in range(BACKGROUND)),
-        by_magnitude=tuple(_share(right[(magnitude >= a) & (magnitude < b)]) for a, b in edges),
-        completeness=_share(found[faint]),
-        spurious=float(counts[2] / n_pixels * 1e6),
-    )
+    bins = {"H<23": (0, 23), "23-24": (23, 24), "24-25": (24, 25)}
+    return {
+        "loss": float(np.mean([result["loss"] for result in results])),
+        "iou": common / max(either, 1),
+        "ece": reduce(add, [result["diagram"] for result in results]).error,
+        **{f"recall_{name}": _share(right[bright & (kind == k)]) for k, name in enumerate(SOURCE_CLASSES)},
+        **{f"right_{name}": _share(right[(magnitude >= a) & (magnitude < b)]) for name, (a, b) in bins.items()},
+        "completeness": _share(found[faint]),
+        "spurious_per_Mpx": spurious / n_pixels * 1e6,
+    }
 
 
 def predict_probability(model: keras.Model, snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
