@@ -1,15 +1,13 @@
 """Results of a tool: label map, catalogue and, if it makes them, class maps."""
 
 import logging
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from scipy import ndimage
 
@@ -18,6 +16,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import by_label, measure_segments, segment_means
 from morpheus_lite.io.fitsfile import run_of_header
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
+from morpheus_lite.io.wcs import celestial_wcs
 
 _LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
 CATALOG_SUFFIXES = (".ecsv", ".fits", ".parquet", ".csv", ".cat")
@@ -175,7 +174,9 @@ def read_result(path: str | Path, *, name: str | None = None) -> Result:
         planes = {hdu.name.lower(): hdu for hdu in hdus if getattr(hdu, "is_image", False)}
         complete = all(one in planes for one in CLASSES)
         maps = [np.asarray(planes[one].data, dtype=np.float32) for one in CLASSES] if complete else None
-        wcs, provenance = _celestial(hdus, labels.shape), run_of_header(hdus[0].header)
+        provenance = run_of_header(hdus[0].header)
+        headers = (hdu.header for hdu in planes.values() if hdu.shape == labels.shape and "CTYPE1" in hdu.header)
+        wcs = next((celestial_wcs(header, labels.shape, str(mapped)) for header in headers), None)
     stem = mapped.name.split(".")[0]
     result = make_result(
         labels,
@@ -184,17 +185,6 @@ def read_result(path: str | Path, *, name: str | None = None) -> Result:
         name=name or stem.removesuffix("_morpheus"),
     )
     return replace(result, wcs=wcs, provenance=provenance)
-
-
-def _celestial(hdus: Sequence[Any], shape: tuple[int, int]) -> WCS | None:
-    """WCS of the first plane of this shape that has one on the sky."""
-    for hdu in hdus:
-        if getattr(hdu, "is_image", False) and hdu.shape == shape and "CTYPE1" in hdu.header:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", AstropyWarning)
-                wcs = WCS(hdu.header)
-            return wcs.celestial if wcs.has_celestial else None
-    return None
 
 
 def _map_in(directory: Path) -> Path:
