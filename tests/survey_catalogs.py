@@ -9,8 +9,8 @@ from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.io import write_catalog
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.merge.footprint import Footprint
-from morpheus_lite.survey.state.statistics import place_statistics, table_statistics
-from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
+from morpheus_lite.survey.state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
+from morpheus_lite.survey.statistics import place_statistics, table_statistics
 
 SCALE = 0.1
 CENTRE = (150.1, 2.2)

@@ -67,7 +67,7 @@ def kept_model(name: str, *, device: str = "auto", precision: str = "float32", e
 def keeping_models() -> Iterator[None]:
     """Surveys in this process share their models, as those on long-lived workers do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("morpheus_lite.survey.scheduler.worker.load_model", kept_model)
+        patch.setattr("morpheus_lite.survey.worker.load_model", kept_model)
         yield
 
 

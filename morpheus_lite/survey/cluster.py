@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from morpheus_lite.config.survey import ClusterOptions
-from morpheus_lite.errors import MorpheusError, OptionError
+from morpheus_lite.errors import MorpheusError, OptionError, reason_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -57,26 +57,20 @@ def connected(options: ClusterOptions, *, retries: int = 2) -> Iterator["Client"
     """
     require_dask()
     import dask
-    from distributed import Client
 
-    from morpheus_lite.survey.scheduler.worker import SurveyWorker
+    from morpheus_lite.survey.worker import SurveyWorker
 
-    with (
-        dask.config.set({**_SETTINGS, "distributed.scheduler.allowed-failures": retries}),
-        _client_of(options) if options.scheduler else Client(_local(options), set_as_default=False) as client,
-    ):
+    settings = {**_SETTINGS, "distributed.scheduler.allowed-failures": retries}
+    with dask.config.set(settings), ExitStack() as stack:
+        client = stack.enter_context(_client(options.scheduler or _local_cluster(options, stack), options))
         client.register_plugin(SurveyWorker(in_process=options.in_process))
-        try:
-            yield client
-        finally:
-            if options.scheduler is None and client.cluster is not None:
-                client.cluster.close(timeout=20)
+        yield client
 
 
-def _local(options: ClusterOptions) -> Any:
+def _local_cluster(options: ClusterOptions, stack: ExitStack) -> Any:
     from distributed import LocalCluster
 
-    return LocalCluster(
+    cluster = LocalCluster(
         n_workers=max(options.n_workers, 1),
         threads_per_worker=1,
         processes=not options.in_process,
@@ -86,23 +80,24 @@ def _local(options: ClusterOptions) -> Any:
         host="127.0.0.1" if not options.in_process else None,
     )
 
+    @stack.callback
+    def close() -> None:
+        with suppress(TimeoutError):  # workers that do not end in time end with this process
+            cluster.close(timeout=20)
 
-def _client_of(options: ClusterOptions) -> "Client":
+    return cluster
+
+
+def _client(cluster: Any, options: ClusterOptions) -> "Client":
     from distributed import Client
     from distributed.security import Security
 
-    security = None
+    files = {"tls_ca_file": options.tls_ca, "tls_client_cert": options.tls_cert, "tls_client_key": options.tls_key}
     try:
-        if options.tls_ca or options.tls_cert:
-            security = Security(
-                tls_ca_file=options.tls_ca,
-                tls_client_cert=options.tls_cert,
-                tls_client_key=options.tls_key,
-                require_encryption=True,
-            )
-        return Client(options.scheduler, security=security, set_as_default=False, timeout=CONNECT)
+        security = Security(**files, require_encryption=True) if any(files.values()) else None
+        return Client(cluster, security=security, set_as_default=False, timeout=CONNECT)
     except (OSError, ValueError) as error:
         raise MorpheusError(
-            f"no Dask scheduler answers at {options.scheduler} ({' '.join(str(error).split())[:200]}); start one with "
+            f"no Dask scheduler answers at {options.scheduler} ({reason_of(error)}); start one with "
             "`dask scheduler`, and workers with `dask worker ADDRESS`"
         ) from error

@@ -5,7 +5,9 @@ import glob
 import logging
 import math
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,8 @@ _NOT_PER_TILE = {*NOT_IN_SURVEYS, "products"}
 _READ_OPTIONS = ReadOptions()
 _READING = tuple(one.path[0] for one in declared(_READ_OPTIONS))
 _REGION = ("tract", "patch")
-_PREFIXES = ("image", *NOISE_PLANES, "zero_point")
+_KNOWN = {"name", "image", *_REGION, *_READING}
+_OF_BAND = re.compile(rf"(image|{'|'.join(NOISE_PLANES)}|zero_point)_(.+)")
 
 
 def read_tiles(source: Any) -> list[Tile]:
@@ -86,10 +89,9 @@ def _tiles_of(source: str) -> Iterable[Tile]:
             raise InputError(f"{path} holds no images; expected files that end in {', '.join(IMAGES)}{left}")
         return map(_whole_file, images)
     if "://" not in source and not Path(Location.parse(source).path).exists() and glob.has_magic(source):
-        images = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (absolute patterns too)
-        if not images:
-            raise InputError(f"{source} matches no file")
-        return map(_whole_file, images)
+        if images := sorted(glob.glob(source, recursive=True)):  # noqa: PTH207  (absolute patterns too)
+            return map(_whole_file, images)
+        raise InputError(f"{source} matches no file")
     Location.parse(source).require_file()
     return [_whole_file(source)]
 
@@ -100,16 +102,11 @@ def _is_aside(path: str, others: Collection[str]) -> bool:
         return True
     if not Path(path).is_file():  # whoever opens a pipe waits for ever
         return False
-    try:
-        with Path(path).open("rb") as file:
-            for block in iter(lambda: file.read(2880), b""):
-                keywords = {block[start : start + 8] for start in range(0, len(block), 80)}
-                if RECORD.encode() in keywords:
-                    return True
-                if b"END     " in keywords or not block.isascii():
-                    return False
-    except OSError:
-        pass
+    with suppress(OSError), Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(2880), b""):
+            keywords = {block[start : start + 8] for start in range(0, len(block), 80)}
+            if RECORD.encode() in keywords or b"END     " in keywords or not block.isascii():
+                return RECORD.encode() in keywords
     return False
 
 
@@ -153,13 +150,10 @@ def read_manifest(path: str | Path) -> list[Tile]:
 
 def _toml_entries(path: Path) -> list[dict[str, Any]]:
     content = read_toml(path)
-    unknown = sorted(set(content) - {"tile", "defaults"})
-    entries, defaults = content.get("tile", []), content.get("defaults", {})
-    tables = isinstance(entries, list) and all(isinstance(one, dict) for one in (defaults, *entries))
-    if unknown or not tables:
-        raise InputError(
-            f"{path}: expected [[tile]] entries and at most one [defaults] table, not {', '.join(unknown) or 'these'}"
-        )
+    entries, defaults = content.pop("tile", []), content.pop("defaults", {})
+    if content or not isinstance(entries, list) or not all(isinstance(one, dict) for one in (defaults, *entries)):
+        others = ", ".join(sorted(content)) or "these"
+        raise InputError(f"{path}: expected [[tile]] entries and at most one [defaults] table, not {others}")
     return [{**defaults, **entry} for entry in entries]
 
 
@@ -175,7 +169,7 @@ def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
                 raise InputError(f"{path}, line {number}: more or fewer fields than there are columns")
         return rows
     table = read_catalog(path)
-    columns = [table[name].tolist() for name in table.colnames]
+    columns = (table[name].tolist() for name in table.colnames)
     return [dict(zip(table.colnames, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
@@ -185,28 +179,20 @@ def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
     for column, value in row.items():
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             continue
-        key, _, band = _split(column)
+        of_band = None if column in _READING else _OF_BAND.match(column)
+        key, band = of_band.groups() if of_band else (column, "")
         key = "zero_points" if key == "zero_point" else key
         if band:
             entry.setdefault(key, {})[band] = value
-        elif key in ("name", "image", *_REGION, *_READING):
+        elif key in _KNOWN:
             entry[key] = value
         else:
             entry.setdefault("options", {})[key] = value
     return entry
 
 
-def _split(column: str) -> tuple[str, str, str]:
-    for prefix in _PREFIXES:
-        if column.startswith(f"{prefix}_") and column not in _READING:
-            return prefix, "_", column.removeprefix(f"{prefix}_")
-    return column, "", ""
-
-
 def _tile(entry: Mapping[str, Any], directory: Path, *, texts: bool) -> Tile:
-    known = {"name", "image", "options", *_REGION, *_READING}
-    unknown = sorted(set(entry) - known)
-    if unknown:
+    if unknown := sorted(set(entry) - _KNOWN - {"options"}):
         raise InputError(
             f"{', '.join(unknown)} is unknown; expected name, image or image_<BAND>, {', '.join(NOISE_PLANES)} (or "
             "<plane>_<BAND>), bands, zero_point, or an option of morpheus classify"

@@ -1,5 +1,6 @@
 """The plan of a run: which tiles there are, which are done, and what the others will take."""
 
+import math
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +12,17 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.models.registry import list_models, read_info
 from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.resources import parse_memory
+from morpheus_lite.survey.jobs import Job
 from morpheus_lite.survey.mosaic.joined import MEMBERS, MOSAICS
-from morpheus_lite.survey.scheduler.jobs import Job
-from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options
-from morpheus_lite.survey.state.tile_state import (
+from morpheus_lite.survey.state import (
     SUMMARY,
     State,
     TileState,
+    digest,
     read_json,
     read_states,
-    tile_directory,
+    run_of,
+    tile_options,
     unrecognized_tiles,
 )
 from morpheus_lite.survey.tile import Tile
@@ -30,8 +32,6 @@ SAMPLE = 16
 
 _UNCHANGED = (State.DONE, State.CHECK)
 _BYTES_A_SOURCE = 700
-_RATES = {"windows": 13_000.0, "one pass": 250_000.0}
-"""Pixels per core-second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +91,12 @@ class SurveyPlan:
         self, run: str, names: Container[str] | None = None, *, threads: int = 1, seconds: float | None = None
     ) -> Iterator[Job]:
         """Jobs for these tiles, or for those that are not done, one after the other."""
+        mosaic = None if self.noise == "tile" else ""
         for tile, one in zip(self.tiles, self.states, strict=True):
             if one.state != State.DONE if names is None else tile.name in names:
                 made_of = run_of(tile, self.options, self.weights)
                 options = tile_options(tile, self.options)
-                yield Job(tile, options, str(self.root), run, made_of, one.state, threads, seconds, noise=self.noise)
+                yield Job(tile, options, str(self.root), run, made_of, one.state, threads, seconds, mosaic=mosaic)
 
 
 def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
@@ -142,19 +143,14 @@ def make_plan(
 def _beside_each_other(root: Path, tiles: Sequence[Tile], states: Sequence[TileState], noise: str) -> list[TileState]:
     """The states, where tiles of a mosaic are not done if another tile of it is not."""
     done = {tile.name: one.mosaic for tile, one in zip(tiles, states, strict=True) if one.state in _UNCHANGED}
-    whole = {}
+    reasons = {}
     for mosaic in {name for name in done.values() if name}:
         members = (read_json(root / MOSAICS / mosaic / MEMBERS) or {}).get("tiles", [])
-        whole[mosaic] = bool(members) and all(done.get(member) == mosaic for member in members)
-
-    def judged(one: TileState) -> TileState:
-        if one.state not in _UNCHANGED or not one.mosaic:
-            return one
-        if noise == "tile":
-            return TileState(State.STALE, "noise was survey, is tile")
-        return one if whole[one.mosaic] else TileState(State.STALE, "a tile on the same grid has changed")
-
-    return [judged(one) for one in states]
+        is_whole = members and all(done.get(member) == mosaic for member in members)
+        reasons[mosaic] = "" if is_whole else "a tile on the same grid has changed"
+        reasons[mosaic] = "noise was survey, is tile" if noise == "tile" else reasons[mosaic]
+    why = [reasons.get(one.mosaic or "", "") if one.state in _UNCHANGED else "" for one in states]
+    return [TileState(State.STALE, reason) if reason else one for one, reason in zip(states, why, strict=True)]
 
 
 def _weights(model: str) -> str:
@@ -178,8 +174,7 @@ def estimate(plan: SurveyPlan) -> dict[str, Any]:
     mean = sum(size for size, _ in sizes) / max(len(sizes), 1)
     largest, n_bands = max(sizes, default=(0, 0))
     in_windows = plan.options.model != AUTO and read_info(plan.options.model).has_windows
-    mode = "windows" if in_windows else "one pass"
-    rate, per_pixel, origin = _measured(plan) or (_RATES[mode], _bytes_per_pixel(plan.options, mode), "typical rates")
+    rate, per_pixel, origin = _measured(plan) or _typical(plan.options, in_windows=in_windows)
     n_pixels = round(mean * len(to_do))
     return {
         "tiles": len(plan.tiles),
@@ -200,17 +195,16 @@ def _measured(plan: SurveyPlan) -> tuple[float, float, str] | None:
     done = [tile for tile, one in zip(plan.tiles, plan.states, strict=True) if one.state == State.DONE]
     pixels = seconds = disk = 0.0
     for tile in done[:: max(1, len(done) // SAMPLE)][:SAMPLE]:
-        directory = tile_directory(plan.root, tile.name)
-        summary = read_json(directory / SUMMARY)
-        if summary is None:
-            continue
-        height, width = summary["footprint"]["shape"]
-        pixels += height * width
-        seconds += sum(summary["seconds"].values()) * summary.get("threads", 1)
-        disk += sum(path.stat().st_size for path in directory.iterdir())
+        directory = tile.directory(plan.root)
+        if summary := read_json(directory / SUMMARY):
+            pixels += math.prod(summary["footprint"]["shape"])
+            seconds += sum(summary["seconds"].values())
+            disk += sum(path.stat().st_size for path in directory.iterdir())
     return (pixels / seconds, disk / pixels, "tiles that are done") if pixels and seconds else None
 
 
-def _bytes_per_pixel(options: ClassifyOptions, mode: str) -> float:
-    maps = (69 if mode == "windows" else 29) * (0.5 if options.compress else 1)
-    return (maps if "maps" in options.products else 0) + _BYTES_A_SOURCE / 2500
+def _typical(options: ClassifyOptions, *, in_windows: bool) -> tuple[float, float, str]:
+    """The same where none is done."""
+    rate, maps = (13_000.0, 69.0) if in_windows else (250_000.0, 29.0)
+    maps *= ("maps" in options.products) * (0.5 if options.compress else 1)
+    return rate, maps + _BYTES_A_SOURCE / 2500, "typical rates"

@@ -16,16 +16,14 @@ from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
 from morpheus_lite.runtime.resources import Progress, shown_progress
 from morpheus_lite.survey.cluster import connected, require_dask
+from morpheus_lite.survey.jobs import Outcome
 from morpheus_lite.survey.manifest import read_tiles
+from morpheus_lite.survey.merge.index import read_index
 from morpheus_lite.survey.merge.merge import CATALOG, Merged, merge, merged_before
 from morpheus_lite.survey.plan import SurveyPlan, make_plan, survey_options
-from morpheus_lite.survey.report.page import write_page
-from morpheus_lite.survey.report.summary import summarise_survey
-from morpheus_lite.survey.scheduler.jobs import Outcome
-from morpheus_lite.survey.scheduler.lock import locked
-from morpheus_lite.survey.scheduler.stages import run_stages
-from morpheus_lite.survey.state.index import read_index
-from morpheus_lite.survey.state.tile_state import write_json
+from morpheus_lite.survey.report.survey_report import summarise_survey, write_page
+from morpheus_lite.survey.stages import run_stages
+from morpheus_lite.survey.state import locked, write_json
 from morpheus_lite.survey.tile import TILES
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from survey_runs import fill_page
 
 from morpheus_lite import ClassifyOptions, classify_file, load_model
 from morpheus_lite.io import open_image
-from morpheus_lite.survey.state.statistics import peak_memory
+from morpheus_lite.survey.statistics import peak_memory
 
 SQUARE_DEGREE = 3600**2
 SIDE = 4096

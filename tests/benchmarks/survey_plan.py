@@ -24,12 +24,18 @@ from survey_runs import fill_page
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.survey import read_tiles
+from morpheus_lite.survey.jobs import Outcome, run_jobs
+from morpheus_lite.survey.merge.index import read_index
 from morpheus_lite.survey.plan import make_plan, survey_options
-from morpheus_lite.survey.scheduler.jobs import Outcome
-from morpheus_lite.survey.scheduler.loop import run_jobs
-from morpheus_lite.survey.state.fingerprint import describe_inputs, run_of
-from morpheus_lite.survey.state.index import read_index
-from morpheus_lite.survey.state.tile_state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
+from morpheus_lite.survey.state import (
+    SUMMARY,
+    describe_inputs,
+    fingerprint_product,
+    run_of,
+    tile_directory,
+    write_json,
+    write_marker,
+)
 
 ROWS = ["| step | seconds | core-seconds | largest memory so far |", "|---|---|---|---|"]
 

@@ -20,7 +20,7 @@ from survey_runs import killed_half_way, run, write_tiles
 from morpheus_lite.io import open_image
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.merge.footprint import Footprint
-from morpheus_lite.survey.mosaic.geometry import cut
+from morpheus_lite.survey.mosaic.pieces import cut
 
 _OWN = ("tile", "is_primary", "n_tiles", "source_id", "_healpix_29")
 WHOLE, PIECE = 1_000_000, 1024

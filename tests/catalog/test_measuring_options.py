@@ -15,7 +15,7 @@ from morpheus_lite.config.schema import chosen
 from morpheus_lite.io import read_catalog, read_image
 from morpheus_lite.pipeline.classify import classify_file
 from morpheus_lite.survey.manifest import read_tiles
-from morpheus_lite.survey.state.fingerprint import digest, run_of, tile_options
+from morpheus_lite.survey.state import digest, run_of, tile_options
 from morpheus_lite.survey.tile import Tile
 
 FAST = ["--model", "hausen2020", "--stride", "30"]

@@ -13,7 +13,7 @@ from morpheus_lite.config.classify import NOT_IN_SURVEYS
 from morpheus_lite.config.schema import changed, declared, plain_values
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.survey.manifest import read_tiles
-from morpheus_lite.survey.state.fingerprint import tile_options
+from morpheus_lite.survey.state import tile_options
 
 
 def command(name):

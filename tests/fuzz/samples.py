@@ -20,7 +20,7 @@ import morpheus_lite as ml
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io import write_catalog, write_maps
-from morpheus_lite.survey.state.tile_state import fingerprint_product, tile_directory, write_marker
+from morpheus_lite.survey.state import fingerprint_product, tile_directory, write_marker
 
 SHAPE = (24, 32)
 

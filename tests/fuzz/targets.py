@@ -14,8 +14,7 @@ from morpheus_lite.io import describe_product, open_image, read_catalog, read_ma
 from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_labels, read_rows
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.manifest import read_tiles
-from morpheus_lite.survey.state.fingerprint import run_of
-from morpheus_lite.survey.state.tile_state import read_states, tile_state
+from morpheus_lite.survey.state import read_states, run_of, tile_state
 from morpheus_lite.survey.tile import Tile
 
 
@@ -77,7 +76,7 @@ def _model(path: Path) -> None:
 
 
 def _manifest(path: Path) -> None:
-    from morpheus_lite.survey.state.fingerprint import facts_of, tile_options
+    from morpheus_lite.survey.state import facts_of, tile_options
 
     for tile in read_tiles(path):
         tile_options(tile, ClassifyOptions())

@@ -27,9 +27,9 @@ from morpheus_lite.survey.merge.healpix import (
     finest_cells,
     make_partitions,
 )
+from morpheus_lite.survey.merge.index import read_index
 from morpheus_lite.survey.merge.merge import merge, merged_before
-from morpheus_lite.survey.state.index import read_index
-from morpheus_lite.survey.state.tile_state import SUMMARY, tile_directory
+from morpheus_lite.survey.state import SUMMARY, tile_directory
 
 
 class Inline:
@@ -236,7 +236,7 @@ def test_the_moc_opens_in_mocpy(tmp_path):
 def detections(ra, dec, extent=1.0, scale=SCALE):
     ra, dec = np.atleast_1d(np.array(ra, float)), np.atleast_1d(np.array(dec, float))
     size = np.full(len(ra), extent)
-    return Detections(ra, dec, ra, dec, size, 2 * size, np.zeros(len(ra), bool), scale)
+    return Detections(ra, dec, ra, dec, size, 2 * size, np.zeros(len(ra), bool), np.full(len(ra), scale))
 
 
 def test_tract_and_patch_of_the_tiles_are_columns(tmp_path):

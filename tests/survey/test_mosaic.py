@@ -19,10 +19,9 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
-from morpheus_lite.survey.mosaic import work
-from morpheus_lite.survey.mosaic.geometry import PIECES, cut, load_noise, save_noise
-from morpheus_lite.survey.mosaic.pieces import ClusterSpread, NamedPlane, PieceMaps
-from morpheus_lite.survey.state.tile_state import MARKER, tile_directory
+from morpheus_lite.survey import work
+from morpheus_lite.survey.mosaic.pieces import PIECES, ClusterSpread, NamedPlane, PieceMaps, cut, load_noise, save_noise
+from morpheus_lite.survey.state import MARKER, tile_directory
 
 HERE = ClusterOptions(workers=0)
 OPTIONS = ClassifyOptions(model="hausen2020", stride=15, products=("maps", "catalog"), catalog_format="parquet")

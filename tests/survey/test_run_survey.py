@@ -21,9 +21,8 @@ from survey_inputs import FAST, keeping_models, kept_model, write_tile
 from morpheus_lite import ClusterOptions, RunOptions, Tile, classify_file, classify_survey, read_catalog
 from morpheus_lite.cli import main
 from morpheus_lite.errors import MorpheusError, OptionError, OutputError
-from morpheus_lite.survey.scheduler.lock import locked
-from morpheus_lite.survey.scheduler.loop import SchedulerLostError
-from morpheus_lite.survey.state.tile_state import LOG, MARKER, tile_directory
+from morpheus_lite.survey.jobs import SchedulerLostError
+from morpheus_lite.survey.state import LOG, MARKER, locked, tile_directory
 
 distributed = pytest.importorskip("distributed")
 
@@ -240,7 +239,7 @@ def test_a_tile_that_hangs_is_noticed(cluster, resumed, tmp_path):
 
 
 def test_a_worker_that_is_stopped_is_ended_and_its_tile_done_by_another(cluster, resumed, tmp_path, monkeypatch):
-    monkeypatch.setattr("morpheus_lite.survey.scheduler.watch.GRACE", 1)
+    monkeypatch.setattr("morpheus_lite.survey.watch.GRACE", 1)
     images, root = resumed
     classify_survey(images, tmp_path / "before", FAST, cluster=cluster)  # the time limit is not that of TensorFlow
     waiting = pipe(tmp_path / "in" / "waiting.fits")

@@ -8,13 +8,12 @@ import pytest
 from survey_catalogs import grid, survey, truth
 
 from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.survey.jobs import Outcome
+from morpheus_lite.survey.merge.index import read_index
 from morpheus_lite.survey.merge.merge import merge
 from morpheus_lite.survey.plan import SurveyPlan, estimate, survey_options
-from morpheus_lite.survey.report.page import write_page
-from morpheus_lite.survey.report.summary import mark_outliers, summarise_survey
-from morpheus_lite.survey.scheduler.jobs import Outcome
-from morpheus_lite.survey.state.index import read_index
-from morpheus_lite.survey.state.tile_state import SUMMARY, State, TileState, read_json, tile_directory, write_json
+from morpheus_lite.survey.report.survey_report import mark_outliers, summarise_survey, write_page
+from morpheus_lite.survey.state import SUMMARY, State, TileState, read_json, tile_directory, write_json
 from morpheus_lite.survey.tile import Tile
 
 

@@ -14,15 +14,21 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import OutputError
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.survey.plan import survey_options
-from morpheus_lite.survey.scheduler.lock import HOLDER, holds, locked
-from morpheus_lite.survey.state.fingerprint import content_hash, describe_inputs, differences, digest, run_of
-from morpheus_lite.survey.state.tile_state import (
+from morpheus_lite.survey.state import (
+    HOLDER,
     MARKER,
     State,
+    content_hash,
+    describe_inputs,
+    differences,
+    digest,
     fingerprint_product,
+    holds,
+    locked,
     log_tail,
     read_marker,
     read_states,
+    run_of,
     tile_directory,
     tile_state,
     unrecognized_tiles,
@@ -66,7 +72,7 @@ def test_options_weights_and_version_make_it_stale(finished, monkeypatch):
     state = state_of(finished, weights={"hausen2020": "2" * 64})
     assert state.state == State.STALE
     assert state.reason.startswith("weights was 0000")
-    monkeypatch.setattr("morpheus_lite.survey.state.fingerprint.__version__", "99.0")
+    monkeypatch.setattr("morpheus_lite.survey.state.__version__", "99.0")
     state = state_of(finished)
     assert state.state == State.STALE
     assert state.reason.endswith("is 99.0")
@@ -167,7 +173,7 @@ def test_a_killed_run_does_not_stand_in_the_way(tmp_path):
     code = f"""
 import os, signal
 from pathlib import Path
-from morpheus_lite.survey.scheduler.lock import locked
+from morpheus_lite.survey.state import locked
 with locked(Path({str(tmp_path)!r})):
     print("locked", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,14 +14,12 @@ from morpheus_lite import read_catalog
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OutputError
 from morpheus_lite.io import open_image
+from morpheus_lite.survey.jobs import Job
 from morpheus_lite.survey.merge.footprint import Footprint, footprint_of
 from morpheus_lite.survey.plan import survey_options
-from morpheus_lite.survey.scheduler.jobs import Job
-from morpheus_lite.survey.scheduler.lock import locked
-from morpheus_lite.survey.scheduler.work import process
-from morpheus_lite.survey.state.fingerprint import run_of
-from morpheus_lite.survey.state.tile_state import LOG, MARKER, SUMMARY, State, tile_directory, tile_state
+from morpheus_lite.survey.state import LOG, MARKER, SUMMARY, State, locked, run_of, tile_directory, tile_state
 from morpheus_lite.survey.tile import Tile
+from morpheus_lite.survey.work import process
 
 OPTIONS = survey_options(FAST)
 
@@ -156,7 +154,7 @@ def test_a_product_that_cannot_be_moved_leaves_the_tile_undone(work, tmp_path, m
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("morpheus_lite.survey.scheduler.work.write_json", full)
+    monkeypatch.setattr("morpheus_lite.survey.work.write_json", full)
     with pytest.raises(OutputError, match="no space left on the disk"):
         work(tile)
     assert not (directory / MARKER).exists()
@@ -169,7 +167,7 @@ def test_a_worker_of_a_run_that_was_replaced_puts_nothing_in_place(work, tmp_pat
 
 
 def test_a_worker_of_another_version_says_so(work, tmp_path, monkeypatch):
-    monkeypatch.setattr("morpheus_lite.survey.scheduler.work.__version__", "99.0")
+    monkeypatch.setattr("morpheus_lite.survey.work.__version__", "99.0")
     outcome, _ = work(tile_of(write_tile(tmp_path / "a.fits")))
     assert "has morpheus_lite 99.0" in outcome.error
 

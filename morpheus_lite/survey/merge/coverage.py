@@ -11,8 +11,8 @@ from astropy.io import fits
 from morpheus_lite import __version__
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import FINEST
-from morpheus_lite.survey.state.index import Entry
-from morpheus_lite.survey.state.tile_state import SUMMARY, read_json
+from morpheus_lite.survey.merge.index import Entry
+from morpheus_lite.survey.state import SUMMARY, read_json
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -7,7 +7,7 @@ one is primary. All of it follows from the tiles' rows and footprints alone, whi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -29,8 +29,6 @@ sources of 64 tiles one was there twice, with 1 five were."""
 _NEIGHBOURS = 8
 """How many of the nearest sources are asked whether they touch: the nearest is not always the largest."""
 
-_COLUMNS = ("ra", "dec", "ra_peak", "dec_peak", "extent", "radius", "is_cut")
-
 _ARCSEC = np.pi / 180 / 3600
 
 Covered = Footprint | Footprints
@@ -39,12 +37,12 @@ Covered = Footprint | Footprints
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Columns of a tile's catalogue that identify its duplicates in other tiles.
+    """Columns of a tile's catalogue that identify its duplicates in other tiles, each of shape ``(n,)``.
 
     Parameters
     ----------
     ra, dec : numpy.ndarray
-        ICRS position of each source in degrees, shape ``(n,)``.
+        ICRS position of each source in degrees.
     ra_peak, dec_peak : numpy.ndarray
         Of its brightest pixel.
     extent : numpy.ndarray
@@ -53,7 +51,7 @@ class Detections:
         Of a circle as large as the source's segment, in arcseconds.
     is_cut : numpy.ndarray
         bool: whether the edge of the tile cuts the source.
-    pixel_scale : float
+    pixel_scale : numpy.ndarray
         Side of the tile's pixels in arcseconds.
     """
 
@@ -64,20 +62,19 @@ class Detections:
     extent: np.ndarray
     radius: np.ndarray
     is_cut: np.ndarray
-    pixel_scale: float
+    pixel_scale: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ra)
 
     @classmethod
     def joined(cls, parts: Sequence["Detections"]) -> "Detections":
-        """Those of several tiles that are one image, one tile after the other."""
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
-        return cls(**columns, pixel_scale=parts[0].pixel_scale)
+        """Those of several tiles, one tile after the other."""
+        return cls(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
     def take(self, which: np.ndarray) -> "Detections":
         """Some of them, by index or mask."""
-        return replace(self, **{name: getattr(self, name)[which] for name in _COLUMNS})
+        return Detections(*(column[which] for column in vars(self).values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,13 +148,12 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
     rows = np.arange(len(own)), np.arange(len(own))
     pairs = [rows if name == other else match(own, detections[other]) for other in names]
     seen = [detections[other].take(theirs) for other, (_, theirs) in zip(names, pairs, strict=True)]
-    counts = [len(one) for one in seen]
     # All at once: what takes time are the projections of the tiles.
-    at = np.repeat(np.arange(len(names)), counts), np.concatenate([mine for mine, _ in pairs])
-    matched, scales = Detections.joined(seen), np.repeat([one.pixel_scale for one in seen], counts)
+    at = np.repeat(np.arange(len(names)), [len(one) for one in seen]), np.concatenate([mine for mine, _ in pairs])
+    matched = Detections.joined(seen)
     owner[at] = owners(matched.ra_peak, matched.dec_peak, footprints)
     is_seen[at] = True
-    is_alone[at] = _alone(matched, scales, owner[at], [detections[one] for one in names])
+    is_alone[at] = _alone(matched, owner[at], [detections[one] for one in names])
     ranks = np.arange(len(names))[:, None]
     seen_by_owner = is_seen & (owner >= 0) & np.take_along_axis(is_seen, np.maximum(owner, 0), axis=0)
     place = np.where(owner == ranks, ranks, len(names) + ranks)
@@ -167,7 +163,7 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
     return Ownership(is_primary, owner[number] == number, is_seen.sum(axis=0))
 
 
-def _alone(rows: Detections, scales: np.ndarray, owner: np.ndarray, detections: Sequence[Detections]) -> np.ndarray:
+def _alone(rows: Detections, owner: np.ndarray, detections: Sequence[Detections]) -> np.ndarray:
     """True for rows with nothing near them in the tile that owns their place: bool, shape ``(n,)``."""
     alone = owner >= 0
     for number in np.unique(owner[alone]).tolist():
@@ -178,7 +174,7 @@ def _alone(rows: Detections, scales: np.ndarray, owner: np.ndarray, detections: 
         count = min(_NEIGHBOURS, len(others))
         distance, nearest = tree.query(unit_vectors(rows.ra[asked], rows.dec[asked]), k=range(1, count + 1))
         touching = _TOUCHING * (rows.radius[asked, None] + others.radius[nearest])
-        smallest = SMALLEST_TOLERANCE * np.maximum(scales[asked, None], others.pixel_scale)
+        smallest = SMALLEST_TOLERANCE * np.maximum(rows.pixel_scale[asked, None], others.pixel_scale[nearest])
         near = 2 * np.arcsin(np.minimum(distance / 2, 1)) < np.maximum(touching, smallest) * _ARCSEC
         alone[asked] = ~near.any(axis=1)
     return alone
@@ -198,7 +194,7 @@ def match(one: Detections, other: Detections) -> tuple[np.ndarray, np.ndarray]:
     distance, nearest = KDTree(there).query(here)
     _, back = KDTree(here).query(there)
     rows = np.arange(len(one))
-    smallest = SMALLEST_TOLERANCE * max(one.pixel_scale, other.pixel_scale)
+    smallest = SMALLEST_TOLERANCE * np.maximum(one.pixel_scale, other.pixel_scale[nearest])
     extents = np.sort([one.extent, other.extent[nearest]], axis=0)
     allowed = np.maximum(SHARE_OF_EXTENT * np.minimum(extents[1], 2 * extents[0]), smallest)
     matched = (back[nearest] == rows) & (2 * np.arcsin(distance / 2) < allowed * _ARCSEC)
@@ -235,7 +231,9 @@ def cut_sources(
         return []
     ra, dec = detections.ra_peak[cut], detections.dec_peak[cut]
     inside = footprints[name].edge_distance(ra, dec)
-    reach = np.maximum(3 * detections.extent[cut], np.where(np.isfinite(inside), inside, 0) + detections.pixel_scale)
+    reach = np.maximum(
+        3 * detections.extent[cut], np.where(np.isfinite(inside), inside, 0) + detections.pixel_scale[cut]
+    )
     goes_on = np.zeros(len(cut), dtype=bool)
     for north, east in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         there_dec = np.clip(dec + north * reach / 3600, -90, 90)

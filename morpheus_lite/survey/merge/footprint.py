@@ -1,12 +1,12 @@
 """Footprint: which part of the sky a tile covers, and how far inside of it a position lies."""
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from scipy import ndimage
@@ -95,14 +95,14 @@ class Footprint:
         """
         if not len(ra):
             return np.zeros(0)
-        x, y = _pixels(self.wcs, ra, dec)
+        assert self.wcs is not None
+        x, y = (np.nan_to_num(one, nan=-1e9) for one in self.wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg")))
         height, width = self.shape
         inside = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y)) + 0.5
         if self._depth is not None:
             places = [y / max(height - 1, 1) * (NODES - 1), x / max(width - 1, 1) * (NODES - 1)]
-            inside = np.where(
-                inside > 0, np.minimum(inside, ndimage.map_coordinates(self._depth, places, order=1)), inside
-            )
+            depth = np.minimum(inside, ndimage.map_coordinates(self._depth, places, order=1))
+            inside = np.where(inside > 0, depth, inside)
         steps = np.round(inside / QUANTUM)
         with np.errstate(invalid="ignore"):
             return np.where(inside > 0, steps * QUANTUM * self.pixel_scale, -np.inf)
@@ -117,25 +117,18 @@ class Footprint:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
-        packed = None if self.valid is None else base64.b64encode(np.packbits(self.valid).tobytes()).decode()
+        packed = None if self.valid is None else np.packbits(self.valid).tobytes().hex()
         circle = None if self.wcs is None else [*self.circle[0].tolist(), self.circle[1]]
-        return {
-            "shape": list(self.shape),
-            "wcs": self.header,
-            "valid": packed,
-            "valid_share": self.valid_share,
-            "circle": circle,
-        }
+        return {**asdict(self), "valid": packed, "circle": circle}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Footprint":
         """Make one from the values of `to_dict`."""
-        valid = None
-        if values["valid"] is not None:
-            bits = np.unpackbits(np.frombuffer(base64.b64decode(values["valid"]), np.uint8))
-            valid = bits[: NODES * NODES].reshape(NODES, NODES).astype(bool)
-        height, width = values["shape"]
-        return cls((height, width), values["wcs"], valid, values["valid_share"])
+        valid, (height, width) = values["valid"], values["shape"]
+        if valid is not None:
+            bits = np.frombuffer(bytes.fromhex(valid), np.uint8)
+            valid = np.unpackbits(bits, count=NODES * NODES).reshape(NODES, NODES).astype(bool)
+        return cls((height, width), values["header"], valid, values["valid_share"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +169,3 @@ def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Directions of ICRS positions in degrees: float64, shape ``(n, 3)``."""
     ra, dec = np.deg2rad(ra), np.deg2rad(dec)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-
-
-def _pixels(wcs: WCS | None, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from astropy.coordinates import SkyCoord
-
-    assert wcs is not None
-    x, y = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg", frame="icrs"))
-    return np.nan_to_num(x, nan=-1e9), np.nan_to_num(y, nan=-1e9)

@@ -3,7 +3,6 @@
 LSDB, and any reader of Parquet, understands it.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,23 +66,17 @@ def make_partitions(counts: Mapping[int, int], largest: int) -> list[Cell]:
     largest : int
         Sources of a partition.
     """
-    levels: list[Mapping[int, int]] = [counts]
-    for _ in range(COARSE):
-        parents: Counter[int] = Counter()
-        for pixel, count in levels[-1].items():
-            parents[pixel >> 2] += count
-        levels.append(parents)
-    levels.reverse()
-    found: list[Cell] = []
-    open_cells = [Cell(0, pixel) for pixel in levels[0]]
-    while open_cells:
-        cell = open_cells.pop()
-        if cell.order == COARSE or levels[cell.order][cell.pixel] <= largest:
-            found.append(cell)
-            continue
-        children = (Cell(cell.order + 1, 4 * cell.pixel + k) for k in range(4))
-        open_cells += [child for child in children if child.pixel in levels[child.order]]
-    return sorted(found, key=lambda cell: cell.range)
+    pixels = np.array(sorted(counts))
+    before = np.concatenate([[0], np.cumsum([counts[pixel] for pixel in pixels.tolist()])])
+
+    def divided(cell: Cell) -> list[Cell]:
+        inside = np.array([cell.pixel, cell.pixel + 1]) << (2 * (COARSE - cell.order))
+        first, last = before[np.searchsorted(pixels, inside)].tolist()
+        if first == last or cell.order == COARSE or last - first <= largest:
+            return [cell] if first < last else []
+        return [part for k in range(4) for part in divided(Cell(cell.order + 1, 4 * cell.pixel + k))]
+
+    return [part for base in range(12) for part in divided(Cell(0, base))]
 
 
 def partition_path(place: Path, cell: Cell) -> Path:
@@ -113,12 +106,10 @@ def write_layout(place: Path, name: str, cells: Sequence[Cell], schema: "pa.Sche
     """
     from pyarrow import parquet
 
-    collected = []
-    for cell in cells:
-        path = partition_path(place, cell)
-        metadata = parquet.read_metadata(path)
+    paths = [partition_path(place, cell) for cell in cells]
+    collected = [parquet.read_metadata(path) for path in paths]
+    for path, metadata in zip(paths, collected, strict=True):
         metadata.set_file_path(str(path.relative_to(place / "dataset")))
-        collected.append(metadata)
     parquet.write_metadata(schema, place / "dataset" / "_common_metadata")
     parquet.write_metadata(schema, place / "dataset" / "_metadata", metadata_collector=collected)
     counts = [metadata.num_rows for metadata in collected]

@@ -2,19 +2,18 @@
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morpheus_lite import __version__
-from morpheus_lite.errors import MorpheusError
+from morpheus_lite.errors import MorpheusError, reason_of
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.coverage import write_coverage
 from morpheus_lite.survey.merge.healpix import FINEST, POSITION, make_partitions, partition_path, write_layout
+from morpheus_lite.survey.merge.index import Index
 from morpheus_lite.survey.merge.partition import ORIGIN_COLUMNS, Partition, PartitionJob, make_partition
-from morpheus_lite.survey.state.fingerprint import digest
-from morpheus_lite.survey.state.index import Index
-from morpheus_lite.survey.state.tile_state import read_json, write_json
+from morpheus_lite.survey.state import digest, read_json, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +81,7 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_
             Path(job.path).parent.mkdir(parents=True, exist_ok=True)
         made = _gathered(client, jobs)
         n_duplicates = sum(one.n_duplicates for one in made)
-        cut = [{"tile": tile, "ra": one.ra, "dec": one.dec, "needed": one.needed} for p in made for tile, one in p.cut]
+        cut = [{"tile": tile, **asdict(one)} for part in made for tile, one in part.cut]
         n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
         write_coverage(aside, index.entries, client)
         record: dict[str, Any] = {"n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut}
@@ -110,12 +109,12 @@ def _gathered(client: "Client", jobs: list[PartitionJob]) -> list[Partition]:
     futures = client.map(make_partition, jobs, pure=False, retries=2, key="merge")
     try:
         return client.gather(futures)
-    # Whatever a worker may raise, or die of.
+    except MorpheusError:
+        raise
+    # Whatever else a worker may raise, or die of.
     except Exception as error:
-        if isinstance(error, MorpheusError):
-            raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MorpheusError(f"the catalogues cannot be merged ({reason}); the tiles are as they were") from error
+        why = reason_of(error)
+        raise MorpheusError(f"the catalogues cannot be merged ({why}); the tiles are as they were") from error
 
 
 def _replace(aside: Path, place: Path) -> None:
@@ -152,11 +151,7 @@ def _common_schema(index: Index) -> "pa.Schema":
         ("source_id", pa.int64(), "name of the source: HEALPix cell of its peak, order 29, nested"),
         ("tile", pa.string(), "tile that the row is from"),
         ("is_primary", pa.bool_(), "whether the row is the one of this source that counts"),
-        (
-            "is_inner",
-            pa.bool_(),
-            "whether the tile owns the place of the brightest pixel; else its owner has no such row",
-        ),
+        ("is_inner", pa.bool_(), "whether the tile owns the place of its peak; else the owner has no such row"),
         ("n_tiles", pa.int16(), "how many tiles, or mosaics of tiles, have a row of the source"),
     ]
     for k, name in enumerate(ORIGIN_COLUMNS[1:]):

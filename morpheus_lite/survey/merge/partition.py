@@ -14,8 +14,8 @@ from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, flag_primary
 from morpheus_lite.survey.merge.footprint import Footprint, Footprints
 from morpheus_lite.survey.merge.healpix import POSITION, Cell, finest_cells
-from morpheus_lite.survey.state.index import Entry
-from morpheus_lite.survey.state.tile_state import SUMMARY, read_json
+from morpheus_lite.survey.merge.index import Entry
+from morpheus_lite.survey.state import SUMMARY, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,17 +93,18 @@ def make_partition(job: PartitionJob) -> Partition:
         keep = here & owned.is_primary[: len(own)]
         n_duplicates += int(here.sum() - keep.sum())
         cut += [(image.name, one) for one in cut_sources(image.mosaic, own, keep, footprints)]
-        added: dict[str, Any] = {POSITION: position, "source_id": finest_cells(own.ra_peak, own.dec_peak)}
-        added |= {
-            name: [value] * len(own) for name, value in zip(ORIGIN_COLUMNS, (image.name, *image.region), strict=True)
+        table = _read_table(image.catalog)
+        added = {
+            POSITION: position,
+            "source_id": finest_cells(own.ra_peak, own.dec_peak),
+            "is_primary": owned.is_primary[: len(own)],
+            "is_inner": owned.is_inner[: len(own)],
+            "n_tiles": owned.n_seen[: len(own)],
+            **{name: [one] * len(own) for name, one in zip(ORIGIN_COLUMNS, (image.name, *image.region), strict=True)},
         }
-        decided = {"is_primary": owned.is_primary, "is_inner": owned.is_inner, "n_tiles": owned.n_seen}
-        added |= {name: values[: len(own)] for name, values in decided.items()}
-        table = _read_table(image.catalog).replace_schema_metadata()
-        for name in set(added).intersection(job.schema.names):
-            table = table.append_column(name, pa.array(added[name], job.schema.field(name).type))
-        tables.append(table.filter(pa.array(keep)))
-    merged = pa.concat_tables(tables, promote_options="permissive").cast(job.schema)
+        columns = dict(zip(table.column_names, table.columns, strict=True)) | added
+        tables.append(pa.table(columns).filter(pa.array(keep)))
+    merged = pa.concat_tables(tables, promote_options="permissive").select(job.schema.names).cast(job.schema)
     merged = merged.sort_by([(POSITION, "ascending"), ("source_id", "ascending")])
     identifiers = merged["source_id"].to_numpy()
     if len(np.unique(identifiers)) != len(identifiers):
@@ -147,4 +148,5 @@ def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> De
     radius = np.sqrt(columns["area"] / np.pi)
     extent = np.where(np.isfinite(columns["semimajor_axis"]), columns["semimajor_axis"], radius / 2)
     is_cut = (columns["flags"] & int(SourceFlag.EDGE)) > 0
-    return Detections(columns["ra"], columns["dec"], *peak, extent * scale, radius * scale, is_cut, scale)
+    scales = np.full(len(radius), scale)
+    return Detections(columns["ra"], columns["dec"], *peak, extent * scale, radius * scale, is_cut, scales)

@@ -2,9 +2,9 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -15,7 +15,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.mosaic.joined import JoinedTile, Mosaic
-from morpheus_lite.survey.state.fingerprint import digest
+from morpheus_lite.survey.state import digest
 from morpheus_lite.survey.tile import Tile
 
 LARGEST_SIDE = 50_000
@@ -30,6 +30,9 @@ _SAME_PLACE = 0.5
 
 _CELL = 1024
 """Side of the cells, in pixels, in which tiles are looked up."""
+
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,15 +93,11 @@ def join(tiles: Mapping[str, tuple[Tile, Look]]) -> list[Mosaic]:
     list of Mosaic
         Of two tiles or more each; tiles that lie apart, or on grids of their own, are in none.
     """
-    by_grid: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(tiles):
-        tile, look = tiles[name]
-        if look.grid:
-            by_grid[digest([look.grid, dict(tile.options)])].append(name)
+    placed = [tiles[name] for name in sorted(tiles) if tiles[name][1].grid]
     return [
         Mosaic.of(one)
-        for names in by_grid.values()
-        for field_ in _fields(tiles[name] for name in names)
+        for on_one_grid in _grouped(placed, [digest([look.grid, dict(tile.options)]) for tile, look in placed])
+        for field_ in _fields(on_one_grid)
         for group in _touching(field_.parts)
         for one in _split(group)
         if len(one) > 1
@@ -132,11 +131,9 @@ class _Field:
 
 
 def _cells(window: Window) -> Iterator[tuple[int, int]]:
-    rows, columns = (
-        range(start // _CELL, (start + length - 1) // _CELL + 1)
-        for start, length in ((window.y, window.height), (window.x, window.width))
-    )
-    return itertools.product(rows, columns)
+    bottom, right = window.y + window.height - 1, window.x + window.width - 1
+    rows = range(window.y // _CELL, bottom // _CELL + 1)
+    return itertools.product(rows, range(window.x // _CELL, right // _CELL + 1))
 
 
 def _is_same_place(one: Window, other: Window) -> bool:
@@ -166,16 +163,19 @@ def _touching(parts: Sequence[JoinedTile]) -> list[list[JoinedTile]]:
     near = (apart <= 0).all(axis=1) & (apart < 0).any(axis=1)
     graph = coo_array((np.ones(near.sum()), (one[near], other[near])), shape=(len(parts),) * 2)
     _, group = connected_components(graph, directed=False)
-    found: dict[int, list[JoinedTile]] = defaultdict(list)
-    for number, part in zip(group.tolist(), parts, strict=True):
-        found[number].append(part)
-    return list(found.values())
+    return _grouped(parts, group.tolist())
 
 
 def _split(parts: Sequence[JoinedTile]) -> list[list[JoinedTile]]:
     """Tiles that would make too large a mosaic, in squares."""
     y, x = (min(getattr(part.window, axis) for part in parts) for axis in "yx")
-    found: dict[tuple[int, int], list[JoinedTile]] = defaultdict(list)
-    for part in parts:
-        found[(part.window.y - y) // LARGEST_SIDE, (part.window.x - x) // LARGEST_SIDE].append(part)
+    squares = [((one.window.y - y) // LARGEST_SIDE, (one.window.x - x) // LARGEST_SIDE) for one in parts]
+    return _grouped(parts, squares)
+
+
+def _grouped(items: Iterable[_Item], keys: Iterable[Hashable]) -> list[list[_Item]]:
+    """Items with the same key, in the order of the first of each."""
+    found: dict[Hashable, list[_Item]] = defaultdict(list)
+    for key, item in zip(keys, items, strict=True):
+        found[key].append(item)
     return list(found.values())

@@ -1,8 +1,9 @@
 """Tiles on one pixel grid as one image: a mosaic whose pixels lie in the files of its tiles."""
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 from morpheus_lite.core.image import SkyImage, match_bands
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
+from morpheus_lite.io import open_image
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.io.image_reader import Band, ImageDescription, ImageSource, OpenFiles
-from morpheus_lite.survey.state.fingerprint import digest, facts_of
+from morpheus_lite.survey.state import digest, input_facts
 from morpheus_lite.survey.tile import Tile
 
 MOSAICS, MEMBERS = "mosaics", "tiles.json"
@@ -226,19 +228,14 @@ def _from_edge(start: int, count: int, length: int) -> np.ndarray:
     return np.minimum(place + 1, length - place)
 
 
-@dataclass(frozen=True)
-class _Files:
-    """A tile whose files are as they are now."""
-
-    facts: str
-    tile: Tile = field(compare=False)
-
-
 @lru_cache(maxsize=4096)
-def _described(files: _Files) -> ImageDescription:
-    """All but the WCS of a tile: found out once for all steps that a process does."""
-    with files.tile.open() as image:
-        return replace(image.description, wcs=None)
+def _described(image: str, read_options: str, facts: str) -> ImageDescription:
+    """All but the WCS of a tile, from its fields as JSON: found out once by a process, until its files change.
+
+    It takes longer than to open the files.
+    """
+    with open_image(json.loads(image), **json.loads(read_options)) as opened:
+        return replace(opened.description, wcs=None)
 
 
 class _OpenTiles:
@@ -248,18 +245,15 @@ class _OpenTiles:
     ----------
     parts : sequence of JoinedTile
         The tiles.
-    known : mapping of int to ImageDescription, optional
-        What is known of tiles already, by their number: to find it out takes longer than to open the files.
     """
 
-    def __init__(self, parts: Sequence[JoinedTile], known: Mapping[int, ImageDescription] | None = None) -> None:
+    def __init__(self, parts: Sequence[JoinedTile]) -> None:
         self._parts = parts
-        self.known = dict(known or {})
         self._images: dict[int, ImageSource] = {}
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _OpenTiles, (self._parts, self.known)
+        return _OpenTiles, (self._parts,)
 
     def read(self, number: int, window: Window, bands: Sequence[str]) -> SkyImage:
         """Bands of a tile in a window of it."""
@@ -288,20 +282,18 @@ class _OpenTiles:
         """Each band as the first tile with it has it: calibration, and the kinds and scales of noise planes."""
         found: dict[str, Band] = {}
         for number, part in enumerate(self._parts):
-            if set(part.bands) - set(found):
-                found = {**{str(band.name): band for band in self._description(number).bands}, **found}
+            if not found.keys() >= set(part.bands):
+                found = {str(band.name): band for band in self._description(number).bands} | found
         return found
 
     def _description(self, number: int) -> ImageDescription:
-        with self._lock:
-            if number not in self.known:
-                tile = self._parts[number].tile
-                try:
-                    facts = {role: facts_of(at) for role, at in tile.locations.items()}
-                    self.known[number] = _described(_Files(digest([facts, tile.read_options]), tile))
-                except InputError as error:
-                    raise TileError(str(error), tile.name) from error
-            return self.known[number]
+        tile = self._parts[number].tile
+        try:
+            return _described(
+                *(json.dumps(one, default=list) for one in (tile.image, tile.read_options, input_facts(tile)))
+            )
+        except InputError as error:
+            raise TileError(str(error), tile.name) from error
 
     def _image(self, number: int) -> ImageSource:
         with self._lock:

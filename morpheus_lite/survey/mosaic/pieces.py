@@ -1,7 +1,10 @@
-"""Class maps of one mosaic in many files, one for each piece, behind the door that the whole would have."""
+"""A mosaic that is cut: its pieces, what is known before they are classified, and their class maps as one."""
 
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +15,121 @@ from astropy.wcs import WCS
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import wcs_of_window
 from morpheus_lite.core.labels import FilePixels, ScratchFile
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.large_objects import LargeObjects
+from morpheus_lite.core.psf import MoffatPsf
+from morpheus_lite.core.windows import Window, tiles
+from morpheus_lite.errors import reading
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import PlaneMaps, export_maps
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.runtime.atomic import atomic_write
-from morpheus_lite.survey.scheduler.watch import LOOK, StoppedWorkers
-from morpheus_lite.survey.state.tile_state import fingerprint_product
+from morpheus_lite.survey.state import fingerprint_product, read_json
+from morpheus_lite.survey.watch import LOOK, StoppedWorkers
 
 if TYPE_CHECKING:
     from distributed import Client
+
+SIDE = 4096
+"""Side of the pieces in pixels, about: a multiple of the model's own tiles, which would else be done twice."""
+
+PIECES, NOISE, PREPARED, PLANE = "pieces", "noise.npz", "prepared.json", "labels.plane"
+"""The directory of what is needed while a mosaic is worked on, and what lies there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a mosaic.
+
+    Parameters
+    ----------
+    name : str
+        ``y2x0`` is the first piece of the third row.
+    window : Window
+        Its pixels.
+    """
+
+    name: str
+    window: Window
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Properties of a whole mosaic that are measured before its pieces are classified.
+
+    Parameters
+    ----------
+    run : str
+        Short name of all that it depends on beside its files.
+    model : str
+        Name of the model.
+    inputs : mapping
+        Its files, with the hashes of their content.
+    outside : tuple of str
+        In which respects it lies outside of what the model was trained on.
+    grid : int
+        Pixels that pieces start at multiples of.
+    """
+
+    run: str
+    model: str
+    inputs: Mapping[str, Any]
+    outside: tuple[str, ...] = ()
+    grid: int = 1
+
+
+def cut(shape: tuple[int, int], side: int, *, grid: int = 1) -> list[Piece]:
+    """The pieces of an image: squares of ``side`` pixels from its first pixel on, and what is left at the far edges.
+
+    The side is rounded down to a multiple of ``grid``, but not to 0.
+    """
+    side = max(side // grid, 1) * grid
+    n_columns = math.ceil(shape[1] / side)
+    windows = enumerate(tiles(shape, side))
+    return [Piece(f"y{k // n_columns}x{k % n_columns}", window) for k, window in windows]
+
+
+def read_prepared(place: Path) -> Prepared:
+    """Read the `Prepared` of a mosaic.
+
+    Raises
+    ------
+    OSError
+        It is not there.
+    """
+    if (values := read_json(place / PREPARED)) is None:
+        raise OSError(f"{place / PREPARED} is gone; run the survey again")
+    with reading(place / PREPARED):
+        return Prepared(**values)
+
+
+def save_noise(path: Path, noise: BackgroundMesh) -> None:
+    """Write the noise of a mosaic for the workers: arrays beside a text of JSON, in which their numbers stand."""
+    arrays: list[np.ndarray] = []
+
+    def plain(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return float(value)
+        arrays.append(value)
+        return {"array": len(arrays) - 1}
+
+    text = json.dumps(asdict(noise), default=plain)
+    with path.open("wb") as file:
+        np.savez(file, *arrays, text=np.array(text))
+
+
+def load_noise(path: Path) -> BackgroundMesh | None:
+    """The noise that `save_noise` wrote; None if the model needs none."""
+    if not path.is_file():
+        return None
+    with reading(path), np.load(path) as file:
+        arrays: dict[str, Any] = dict(file)
+        text = str(arrays.pop("text"))
+        values = json.loads(text, object_hook=lambda one: arrays[f"arr_{one['array']}"] if "array" in one else one)
+        values = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+        values["void"] = tuple(map(tuple, values["void"]))
+        values["psf"] = tuple(MoffatPsf(**one) for one in values["psf"])
+        values["large"] = values["large"] and LargeObjects(**values["large"])
+        return BackgroundMesh(**values)
 
 
 _NOTHING = {"FLAGS": int(PixelFlag.INVALID | PixelFlag.NOT_CLASSIFIED)}

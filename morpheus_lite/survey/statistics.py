@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from astropy.table import QTable
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.survey.merge.healpix import count_coarse, finest_cells
-from morpheus_lite.survey.state.fingerprint import digest
+from morpheus_lite.survey.state import digest
 
 BRIGHTEST, FAINTEST = 14, 32
 """Magnitudes that the histograms begin and end at, in steps of one."""
@@ -72,10 +73,9 @@ def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:
 
 def _aperture_noise(table: QTable) -> dict[str, float]:
     """Median error of the flux in the middle one of the apertures, by band, in data units."""
-    columns: dict[str, list[str]] = {}
-    for name in table.colnames:
-        if match := _APERTURE.match(name):
-            columns.setdefault(match["band"], []).append(name)
+    columns: dict[str, list[str]] = defaultdict(list)
+    for match in filter(None, map(_APERTURE.match, table.colnames)):
+        columns[match["band"]].append(match[0])
     found = {}
     for band, names in columns.items():
         errors = _values(table, names[len(names) // 2])

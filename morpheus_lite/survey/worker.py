@@ -12,8 +12,8 @@ from morpheus_lite.errors import ModelError
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import load_model, read_info
 from morpheus_lite.pipeline.plan import chosen_model
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome
-from morpheus_lite.survey.scheduler.watch import log_everything
+from morpheus_lite.survey.jobs import Job, Outcome
+from morpheus_lite.survey.watch import log_everything
 
 
 class SurveyWorker(WorkerPlugin):
@@ -68,7 +68,7 @@ class SurveyWorker(WorkerPlugin):
 def run_job(job: Job) -> Outcome:
     """`process` on this worker."""
     # The pipeline is imported where tiles are made, not by the process that hands them out.
-    from morpheus_lite.survey.scheduler.work import process
+    from morpheus_lite.survey.work import process
 
     plugin = cast(SurveyWorker, get_worker().plugins[SurveyWorker.name])
     return process(job, plugin.model, may_exit=not plugin.in_process)

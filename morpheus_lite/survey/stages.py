@@ -1,19 +1,17 @@
 """Stages of a run: a look at every tile; small tiles; of mosaics the background, the pieces, and the sources."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from morpheus_lite.errors import OutputError
-from morpheus_lite.survey.mosaic.geometry import Piece, cut, read_prepared
+from morpheus_lite.survey.jobs import Job, Outcome, SchedulerLostError, failure, run_jobs
 from morpheus_lite.survey.mosaic.grid import Look, join
 from morpheus_lite.survey.mosaic.joined import Mosaic
+from morpheus_lite.survey.mosaic.pieces import Piece, cut, read_prepared
 from morpheus_lite.survey.plan import SurveyPlan
-from morpheus_lite.survey.scheduler.jobs import Job, Outcome, failure
-from morpheus_lite.survey.scheduler.loop import SchedulerLostError, run_jobs
-from morpheus_lite.survey.state.fingerprint import digest
-from morpheus_lite.survey.state.tile_state import SUMMARY, State, read_each, read_json
+from morpheus_lite.survey.state import SUMMARY, State, digest, read_each, read_json
 from morpheus_lite.survey.tile import Tile
 
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
 Step = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
+RunJobs = Callable[[Iterable[Job]], Iterator[Outcome]]
 MakeJobs = Callable[[Container[str] | None], Iterator[Job]]
 """From names of tiles to their jobs; from None to those of the tiles that are not done."""
 
@@ -54,23 +53,38 @@ def run_stages(
         Of each tile; of those of a mosaic when its catalogue is made, or when something of it failed.
     """
     looks: dict[str, Look] = {}
-    tell = _Steps(len(plan.to_do), step)
+    run, tell = partial(run_jobs, client, retries=retries), _Steps(len(plan.to_do), step)
     first = "look" if plan.noise == "survey" else "tile"
-    for outcome in run_jobs(client, (replace(job, step=first, side=side) for job in jobs(None)), retries=retries):
-        if outcome.look is not None:
+    for outcome in run(replace(job, step=first, side=side) for job in jobs(None)):
+        if outcome.look is None:
+            yield tell.done(outcome)
+        else:
             looks[outcome.name] = outcome.look
-            continue
-        tell.done()
-        yield outcome
     wholes = [] if plan.noise == "tile" else _mosaics(plan, looks, jobs)
     joined = {name for whole in wholes for name in whole.members}
-    tell.more(len(joined - looks.keys()))
+    tell.total += len(joined - looks.keys())
     large = {name for name, look in looks.items() if side is not None and max(look.shape) > side} - joined
-    for outcome in run_jobs(client, jobs(looks.keys() - joined - large), retries=retries):
-        tell.done()
-        yield outcome
+    for outcome in run(jobs(looks.keys() - joined - large)):
+        yield tell.done(outcome)
     wholes += [_Whole(job, looks[job.name].shape) for job in jobs(large)]
-    yield from _run_wholes(wholes, side, client, retries, tell)
+    for whole, pieces, seconds in (yield from _make_pieces(wholes, side, run, tell)):
+        for outcome in _finished(whole, pieces, client, seconds, retries):
+            yield tell.done(outcome)
+
+
+@dataclass
+class _Steps:
+    """Counts steps, of which there may come to be more."""
+
+    total: int
+    step: Step | None
+    count: int = 0
+
+    def done(self, outcome: Outcome) -> Outcome:
+        self.count += 1
+        if self.step:
+            self.step(self.count, self.total)
+        return outcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,41 +129,36 @@ def _look_of_before(plan: SurveyPlan, tile: Tile) -> Look | None:
     return Look(**summary["look"]) if "look" in summary else None
 
 
-def _run_wholes(
-    wholes: list[_Whole], side: int | None, client: "Client", retries: int, tell: "_Steps"
-) -> Iterator[Outcome]:
-    """Work on images piece by piece, the pieces of all of them first."""
+def _make_pieces(
+    wholes: list[_Whole], side: int | None, run: RunJobs, tell: _Steps
+) -> Generator[Outcome, None, list[tuple[_Whole, list[Piece], float]]]:
+    """Classify images piece by piece, and yield what failed; gives back the others, their pieces and what they took."""
     made: list[tuple[_Whole, list[Piece], float]] = []
     while wholes:
         failed: dict[str, Outcome] = {}
-        for outcome in run_jobs(client, (replace(one.job, step="prepare") for one in wholes), retries=retries):
+        for outcome in run(replace(one.job, step="prepare") for one in wholes):
             failed |= {outcome.name: outcome} if outcome.status == "failed" else {}
         pieces = {one.job.name: _pieces(one, side) for one in wholes if one.job.name not in failed}
         seconds = dict.fromkeys(pieces, 0.0)
-        tell.more(sum(map(len, pieces.values())))
-        for outcome in run_jobs(client, _piece_jobs(wholes, pieces), retries=retries):
+        tell.total += sum(map(len, pieces.values()))
+        for outcome in map(tell.done, run(_piece_jobs(wholes, pieces))):
             name = outcome.name.partition(":")[0]
             seconds[name] += outcome.seconds
-            tell.done()
             if outcome.status == "failed":
                 text = outcome.error if outcome.culprit else f"piece {outcome.name}: {outcome.error}"
                 failed[name] = replace(outcome, name=name, error=text)
         made += [(one, pieces[one.job.name], seconds[one.job.name]) for one in wholes if one.job.name not in failed]
         again = []
-        for one in wholes:
-            reason = failed.get(one.job.name)
-            if reason is not None and reason.culprit in one.members and len(one.members) > 1:
-                # The others are a mosaic without it.
-                tell.done()
-                yield replace(reason, name=reason.culprit)
-                again.append(one.without(reason.culprit))
-            elif reason is not None:
-                yield from _failed(one, reason, tell)
+        for one in (one for one in wholes if one.job.name in failed):
+            reason = failed[one.job.name]
+            names = list(one.members) or [one.job.name]
+            if reason.culprit in one.members and len(names) > 1:
+                names = [reason.culprit]
+                again.append(one.without(reason.culprit))  # the others are a mosaic without it
+            for name in names:
+                yield tell.done(replace(reason, name=name))
         wholes = again
-    for one, found, spent in made:
-        for outcome in _finished(one, found, client, spent, retries):
-            tell.done()
-            yield outcome
+    return made
 
 
 def _piece_jobs(wholes: Iterable[_Whole], pieces: Mapping[str, list[Piece]]) -> Iterator[Job]:
@@ -159,34 +168,12 @@ def _piece_jobs(wholes: Iterable[_Whole], pieces: Mapping[str, list[Piece]]) -> 
 
 def _pieces(whole: _Whole, side: int | None) -> list[Piece]:
     """The pieces of an image; of a mosaic those in which there are tiles."""
-    grid, tile, longest = read_prepared(whole.job.directory).grid, whole.job.tile, max(whole.shape)
+    grid, tile, longest = read_prepared(whole.job.place).grid, whole.job.tile, max(whole.shape)
     if not isinstance(tile, Mosaic):
         return cut(whole.shape, side or longest, grid=grid)
     # These are seen by nobody: several workers share a small mosaic, too.
     found = cut(whole.shape, min(side or longest, max(longest // 4, _LEAST_SIDE)), grid=grid)
     return [piece for piece in found if any(part.window.touches(piece.window) for part in tile.parts)]
-
-
-def _failed(whole: _Whole, outcome: Outcome, tell: "_Steps") -> Iterator[Outcome]:
-    """The failure of an image, which is that of each of its tiles."""
-    for name in whole.members or [outcome.name]:
-        tell.done()
-        yield replace(outcome, name=name)
-
-
-class _Steps:
-    """Counts steps, of which there may come to be more."""
-
-    def __init__(self, total: int, step: Step | None) -> None:
-        self._done, self._total, self._step = 0, total, step
-
-    def more(self, count: int) -> None:
-        self._total += count
-
-    def done(self) -> None:
-        self._done += 1
-        if self._step:
-            self._step(self._done, self._total)
 
 
 def _finished(whole: _Whole, pieces: list[Piece], client: "Client", seconds: float, retries: int) -> Iterable[Outcome]:

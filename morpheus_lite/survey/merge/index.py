@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from morpheus_lite.survey.merge.healpix import COARSE, FINEST, Cell
-from morpheus_lite.survey.state.tile_state import MARKER, SUMMARY, read_each, read_json, tile_directory
+from morpheus_lite.survey.state import MARKER, SUMMARY, read_each, read_json, tile_directory
 
 
 @dataclass(frozen=True, slots=True, eq=False)

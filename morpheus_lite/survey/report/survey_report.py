@@ -1,21 +1,26 @@
-"""Summary of a survey: totals, figures of every tile, outliers, failures."""
+"""The report of a survey: totals, figures of every tile, outliers, failures; as plain values, and as an HTML page."""
 
+import html
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.stats import mad_std
 
 from morpheus_lite import __version__
-from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
+from morpheus_lite.runtime.atomic import atomic_write
+from morpheus_lite.survey.jobs import Outcome
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.merge import Merged
 from morpheus_lite.survey.plan import SurveyPlan
-from morpheus_lite.survey.scheduler.jobs import Outcome
-from morpheus_lite.survey.state.statistics import BRIGHTEST, FAINTEST
-from morpheus_lite.survey.state.tile_state import SUMMARY, read_each, read_json, tile_directory
+from morpheus_lite.survey.state import SUMMARY, read_each, read_json, tile_directory
+from morpheus_lite.survey.statistics import BRIGHTEST, FAINTEST
+from morpheus_lite.visualization.html_report.page import script_json
 
 FEWEST = 8
 """Tiles below which none stands out."""
@@ -24,8 +29,6 @@ FAR = 5.0
 """Tiles further than this from the median, in units of the scatter, stand out."""
 
 _FIGURES = ("bands", "depth", "n_sources", "classes", "magnitudes", "n_cut", "peak_memory", "host")
-_FLOORS = {"depth": 0.1, "pixel_scale": 0.002, "seconds_per_megapixel": 1.0}
-"""Scatter below which a difference does not matter."""
 
 
 def summarise_survey(
@@ -119,19 +122,30 @@ def mark_outliers(tiles: list[dict[str, Any]]) -> None:
         _mark_bands(tiles)
     if len(tiles) < FEWEST:
         return
-    bands = sorted({band for one in tiles for band in one["depth"]})
-    for band in bands:
-        _mark(tiles, f"depth in {band}", [one["depth"].get(band) for one in tiles], floor=_FLOORS["depth"])
-    _mark(tiles, "pixel scale in arcsec", [one["pixel_scale"] for one in tiles], floor=_FLOORS["pixel_scale"])
-    rate = [one["seconds"] / max(one["n_pixels"], 1) * 1e6 for one in tiles]
-    _mark(tiles, "seconds a megapixel", rate, floor=_FLOORS["seconds_per_megapixel"])
+    pixels = np.array([max(one["n_pixels"], 1) / 1e6 for one in tiles])
     counts = np.array([one["n_sources"] for one in tiles], dtype=float)
-    size = np.array([(one["area"] or one["n_pixels"] / 1e6) or np.nan for one in tiles])
-    _mark(tiles, "sources a unit of area", counts / size, noise=np.sqrt(np.maximum(counts, 1)) / size)
+    size = np.array([one["area"] or n for one, n in zip(tiles, pixels, strict=True)])
+    bands = sorted({band for one in tiles for band in one["depth"]})
+    # What, its values, the scatter below which a difference does not matter, and the noise of each value.
+    checks: list[tuple[str, Any, float, Any]] = [
+        *((f"depth in {band}", [one["depth"].get(band) for one in tiles], 0.1, 0.0) for band in bands),
+        ("pixel scale in arcsec", [one["pixel_scale"] for one in tiles], 0.002, 0.0),
+        ("seconds a megapixel", [one["seconds"] for one in tiles] / pixels, 1.0, 0.0),
+        ("sources a unit of area", counts / size, 0.0, np.sqrt(np.maximum(counts, 1)) / size),
+    ]
     for name in SOURCE_CLASSES:
         share = np.array([one["classes"][name] for one in tiles]) / np.maximum(counts, 1)
         noise = np.sqrt(np.maximum(share * (1 - share), 0.05) / np.maximum(counts, 1))
-        _mark(tiles, f"share of {name.replace('_', ' ')}", np.where(counts > 0, share, np.nan), noise=noise)
+        checks.append((f"share of {name.replace('_', ' ')}", np.where(counts > 0, share, np.nan), 0.0, noise))
+    for what, values, floor, noise in checks:
+        value = np.array(values, dtype=float)
+        known = np.isfinite(value)
+        if known.sum() < FEWEST:
+            continue
+        middle, scatter = np.median(value[known]), mad_std(value[known])
+        far = known & (np.abs(value - middle) > FAR * np.hypot(max(scatter, floor), noise))
+        for k in np.flatnonzero(far).tolist():
+            tiles[k]["outlier"].append(f"{what}: {value[k]:.4g}, others {middle:.4g}")
 
 
 def _mark_bands(tiles: list[dict[str, Any]]) -> None:
@@ -144,26 +158,6 @@ def _mark_bands(tiles: list[dict[str, Any]]) -> None:
             one["outlier"].append(f"with {', '.join(further)}, which others have not")
 
 
-def _mark(
-    tiles: list[dict[str, Any]],
-    what: str,
-    values: Iterable[float | None],
-    *,
-    floor: float = 0.0,
-    noise: np.ndarray | float = 0.0,
-) -> None:
-    value = np.array([np.nan if one is None else one for one in values], dtype=float)
-    known = np.isfinite(value)
-    if known.sum() < FEWEST:
-        return
-    middle = float(np.median(value[known]))
-    scatter = 1.4826 * float(np.median(np.abs(value[known] - middle)))
-    allowed = FAR * np.hypot(max(scatter, floor), noise)
-    for one, number, far in zip(tiles, value, known & (np.abs(value - middle) > allowed), strict=True):
-        if far:
-            one["outlier"].append(f"{what}: {number:.4g}, others {middle:.4g}")
-
-
 def _added(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Sums of counts, or of lists of counts, key by key."""
     total: dict[str, Any] = {}
@@ -172,3 +166,33 @@ def _added(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             added = np.asarray(value) + np.asarray(total.get(key, 0))
             total[key] = added.tolist()
     return total
+
+
+TEMPLATE = "survey.html"
+
+
+def write_page(path: Path, survey: Mapping[str, Any], *, title: str) -> Path:
+    """Write the report; it needs nothing beside itself, and no network.
+
+    Parameters
+    ----------
+    path : path
+        The file; replaced if it exists.
+    survey : mapping
+        From `~morpheus_lite.survey.report.survey_report.summarise`.
+    title : str
+        Name of the survey.
+    """
+    from morpheus_lite.visualization.plots import hex_colours
+
+    folder = resources.files(__package__)
+    page = folder.joinpath(TEMPLATE).read_text(encoding="utf-8")
+    for mark, text in {
+        "{{title}}": html.escape(title),
+        "{{script}}": folder.joinpath("survey.js").read_text(encoding="utf-8"),
+        "{{data}}": script_json({**survey, "colours": hex_colours("legible") | {UNCERTAIN: "#bbbbbb"}}),
+    }.items():
+        page = page.replace(mark, text)
+    with atomic_write(path, overwrite=True) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path

@@ -1,1 +1,0 @@
-"""Jobs and workers of a survey."""

@@ -1,1 +1,0 @@
-"""State of the tiles, and the fingerprints of their products."""
