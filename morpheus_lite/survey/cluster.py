@@ -18,9 +18,17 @@ _SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
-    # A tile blocks its process for minutes, which is no reason to warn.
+    # A tile blocks its process for minutes, which is no reason to warn, nor to look fifty times a second.
     "distributed.admin.tick.limit": "10 minutes",
+    "distributed.admin.tick.interval": "1 s",
+    # A profile of what a worker does, a hundred times a second, took as long as half of the work on small tiles.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5 s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.scheduler.active-memory-manager.start": False,
     "distributed.nanny.pre-spawn-environ.TF_CPP_MIN_LOG_LEVEL": "3",
+    # With it every large array is taken from the system anew, and cleared: a fifth of a worker's time.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
 }
 
 
