@@ -221,8 +221,9 @@ def _option_of(one: Declared, short: str | None) -> Callable:
 
 
 def _metavar(one: Declared) -> str:
-    unit = one.bounds.get("unit", "")
-    return unit.upper().split()[0] if unit else "N" if one.hint in (int, int | None) else "VALUE"
+    if unit := one.bounds.get("unit", ""):
+        return unit.upper().split()[0]
+    return "N" if one.hint in (int, int | None) else "A,B,..." if one.is_list and not one.is_table else "VALUE"
 
 
 def _help(one: Declared) -> str:

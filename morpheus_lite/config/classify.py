@@ -41,14 +41,12 @@ class ReadOptions(CheckedOptions):
     """
 
     bands: tuple[str, ...] | None = option(
-        None, unset="those of the file", flag="band-names", metavar="A,B,...", length=(1, None), group="Image"
+        None, unset="those of the file", flag="band-names", length=(1, None), group="Image"
     )
     rms: Planes = option(None, unset="as in the file", metavar="[NAME=]FILE")
     weight: Planes = option(None, unset="as in the file", metavar="[NAME=]FILE")
     dq: Planes = option(None, unset="as in the file", metavar="[NAME=]FILE")
-    dq_bits: str | int | tuple[str | int, ...] | None = option(
-        None, unset="as header or camera say", metavar="BITS|NAMES"
-    )
+    dq_bits: str | int | tuple[str | int, ...] | None = option(None, unset="as header or camera say", metavar="BITS")
     zero_points: float | Mapping[str, float] | None = option(
         None, unset="the header's", flag="zero-point", metavar="[NAME=]MAG"
     )
@@ -512,12 +510,10 @@ class ClassifyOptions(CatalogOptions):
     detection: Mapping[str, int | float] = option(dict, part_of=DetectionOptions)
     deblending: DeblendingOptions = option(DeblendingOptions, prefix="deblend-", group="Deblending")
     products: tuple[str, ...] = option(
-        PRODUCTS[:3], choices=PRODUCTS, length=(1, None), metavar="A,B,...", effect="files", group="Products"
+        PRODUCTS[:3], choices=PRODUCTS, length=(1, None), effect="files", group="Products"
     )
     catalog_format: str = option("ecsv", choices=CATALOG_FORMATS)
-    planes: tuple[str, ...] | None = option(
-        None, unset="all", choices=PLANES, length=(1, None), metavar="A,B,...", effect="files"
-    )
+    planes: tuple[str, ...] | None = option(None, unset="all", choices=PLANES, length=(1, None), effect="files")
     compress: bool = False
 
     def __post_init__(self) -> None:

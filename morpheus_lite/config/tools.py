@@ -38,7 +38,7 @@ class SimulateOptions(CheckedOptions):
     count: int = option(1, low=1, high=_LARGEST)
     shape: tuple[int, int] = option((512, 512), low=32, high=32768, unit="pixels", metavar="HEIGHT WIDTH")
     pixel_scale: float = option(0.06, above=0, unit="arcsec")
-    bands: tuple[str, ...] = option(("F160W", "F125W", "F606W", "F850LP"), length=(1, None), metavar="A,B,...")
+    bands: tuple[str, ...] = option(("F160W", "F125W", "F606W", "F850LP"), length=(1, None))
     depth: float = option(1.0, above=0)
     conditions: str = option("plain", choices=("plain", "random"))
     training: bool = False

@@ -148,9 +148,7 @@ def check_labels(labels: Any, shape: tuple[int, int]) -> np.ndarray:
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
-        raise InputError(
-            f"the label map holds {labels.dtype} values; expected whole numbers, 0 for sky (convert: .astype(int))"
-        )
+        raise InputError(f"the label map holds {labels.dtype} values; expected whole numbers, 0 for sky (.astype(int))")
     if labels.shape != tuple(shape):
         raise InputError(f"the label map has shape {labels.shape}, the image {tuple(shape)}; expected the same (y, x)")
     largest = int(labels.max(initial=0))

@@ -265,8 +265,7 @@ def grown(window: Window, margin: int, shape: tuple[int, int]) -> Window:
 
 def inside(window: Window, larger: Window) -> tuple[slice, slice]:
     """Index of a window in the pixels of a larger one."""
-    top, left = window.y - larger.y, window.x - larger.x
-    return slice(top, top + window.height), slice(left, left + window.width)
+    return window.relative_to(larger).slices
 
 
 def source_groups(

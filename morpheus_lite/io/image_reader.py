@@ -353,11 +353,9 @@ class ImageSource(NamedBands):
         """
         description = self.description
         window = window or description.whole
-        last = window.y + window.height, window.x + window.width
-        if min(window.y, window.x) < 0 or min(window.shape) < 1 or last[0] > self.shape[0] or last[1] > self.shape[1]:
-            raise OptionError(
-                f"{window} does not lie inside {self.name}, which is {self.shape[0]} x {self.shape[1]} px (y, x)"
-            )
+        if min(window.shape) < 1 or window.intersection(description.whole) != window:
+            height, width = self.shape
+            raise OptionError(f"{window} does not lie inside {self.name}, which is {height} x {width} px (y, x)")
         shape = (*window.shape, self.n_bands)
         data, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
         rms = np.zeros(shape, np.float32) if any(band.noise for band in description.bands) else None

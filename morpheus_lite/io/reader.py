@@ -163,13 +163,11 @@ def with_zero_points(
         given = dict(zip(names, zero_points, strict=True))
     else:
         given = dict.fromkeys(names, zero_points)
-    bands = (
-        _with_zero_point(band, given[str(band.name)]) if band.name in given else band for band in description.bands
-    )
+    bands = (_calibrated(band, given[str(band.name)]) if band.name in given else band for band in description.bands)
     return replace(description, bands=tuple(bands))
 
 
-def _with_zero_point(band: Band, value: Any) -> Band:
+def _calibrated(band: Band, value: Any) -> Band:
     try:
         number = None if value is None else float(value)
     except (TypeError, ValueError):

@@ -82,9 +82,8 @@ def label_plane(hdus: Sequence[Any], path: str | Path, names: Sequence[str]) -> 
     chosen = chosen or [hdu for hdu in images if len(images) == 1]
     if len(chosen) != 1:
         have = ", ".join(f"{hdu.name or 'no name'} {hdu.shape}" for hdu in images) or "no image"
-        raise InputError(
-            f"{path}: expected one label map, named {', '.join(names)} or the only image of integers; it has {have}"
-        )
+        wanted = f"expected one label map, named {', '.join(names)} or the only image of integers"
+        raise InputError(f"{path}: {wanted}; it has {have}")
     labels = np.asarray(chosen[0].data)
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         raise InputError(f"{path}[{chosen[0].name}] is not a label map: it holds {labels.dtype} with fractions")
@@ -156,7 +155,7 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str, wcs: WCS | 
         shape = hdus[number].shape
         if len(shape) < 2 or any(length != 1 for length in shape[:-2]):
             raise InputError(
-                f"{source}: the {what} has shape {shape}; expected two dimensions, (y, x), beside axes of length 1"
+                f"{source}: the {what} has shape {shape}; expected two dimensions, beside axes of length 1"
             )
         if wcs is not None and wcs.array_shape == shape[-2:]:
             own = celestial_wcs(hdus[number].header, shape[-2:], source, hdus)
@@ -191,15 +190,11 @@ def find_column(table: Table, quantity: str, name: str, *, required: bool = True
             if quantity not in ("x", "y"):
                 return np.asarray(column) if not hasattr(column, "mask") else column
             if column.dtype.kind not in "iufb" or column.ndim > 1:
-                raise InputError(
-                    f"{name}: the column {lower[spelling]} is {column.dtype}; expected a number for each row"
-                )
+                raise InputError(f"{name}: the column {lower[spelling]} is {column.dtype}; expected a number per row")
             return np.asarray(column, dtype=np.float64) - (1 if spelling in ONE_BASED else 0)
     if not required:
         return None
-    raise InputError(
-        f"{name}: the table has no {quantity} ({', '.join(spellings)}); it has {', '.join(table.colnames)}"
-    )
+    raise InputError(f"{name}: there is no {quantity} ({', '.join(spellings)}); it has {', '.join(table.colnames)}")
 
 
 def class_shares(table: Table, name: str) -> np.ndarray | None:

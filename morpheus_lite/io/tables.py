@@ -13,23 +13,14 @@ from astropy.io.misc import yaml
 from astropy.table import Column, MaskedColumn, QTable, Table, meta, serialize
 from astropy.utils.exceptions import AstropyWarning
 
+from morpheus_lite.core.facts import FACTS
 from morpheus_lite.errors import InputError, OptionError, reason_of
 from morpheus_lite.io.fitsfile import RECORD, header_of_run, open_fits, plain, run_of_header
 from morpheus_lite.runtime.atomic import atomic_write
 
-TABLE_FORMATS = {
-    ".ecsv": "ascii.ecsv",
-    ".fits": "fits",
-    ".parquet": "parquet",
-    ".vot": "votable",
-    ".xml": "votable",
-    ".csv": "ascii.csv",
-}
+TABLE_FORMATS: dict[str, str] = FACTS["catalogs"]
 """Endings that are understood, and what astropy calls their formats."""
 
-
-_RENAMED = {"bulge_fraction": "spheroid_pixel_fraction", "disk_fraction": "disk_pixel_fraction"}
-"""Columns of catalogues of 0.1: they never were bulge-to-total ratios."""
 
 _LONGEST_FITS_NAME = 68
 """Letters of a column's name that fit a card; longer names are cut, and whole in the card TLONGn."""
@@ -116,7 +107,7 @@ def read_catalog(path: str | Path) -> QTable:
     try:
         with warnings.catch_warnings(action="ignore", category=AstropyWarning):
             table = readers.get(kind, partial(Table.read, format=kind))(path)
-            for old, new in _RENAMED.items():
+            for old, new in FACTS["renamed_columns"].items():
                 if old in table.colnames and new not in table.colnames:
                     table.rename_column(old, new)
             return QTable(_tidy(table))

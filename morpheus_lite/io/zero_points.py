@@ -31,8 +31,6 @@ _PREFIXED = re.compile(
     r"^(?P<prefix>nano|micro|milli|kilo|mega|[numkµμ])?(?P<name>jy|janskys?|janskies|maggy|maggies|maggie|mgy)$",
     re.IGNORECASE,
 )
-_PREFIXES = {"nano": "n", "micro": "u", "milli": "m", "kilo": "k", "mega": "M", "µ": "u", "μ": "u"}
-_NO_UNIT = ("", "none", "n/a", "unknown", "unitless", "dimensionless", "arbitrary", "relative", "normalized", "1")
 
 
 def parse_unit(text: str | None) -> u.UnitBase | None:
@@ -78,7 +76,7 @@ def parse_unit(text: str | None) -> u.UnitBase | None:
 
 def states_unit(text: str | None) -> bool:
     """Tell whether a text says anything of the unit, as ``"unitless"`` or ``""`` do not."""
-    return (text or "").strip().strip("[]\"'").strip().lower() not in _NO_UNIT
+    return (text or "").strip().strip("[]\"'").strip().lower() not in FACTS["no_unit"]["spellings"]
 
 
 def _word(word: str, text: str) -> str:
@@ -88,7 +86,7 @@ def _word(word: str, text: str) -> str:
             raise ValueError(f"{word}: mega or milli")
         if prefix == "m" and name == "jy" and "/sr" in text:
             raise ValueError(f"{word}: milli, or mega in lower case")
-        prefix = _PREFIXES.get(prefix.lower(), prefix if prefix == "M" else prefix.lower())
+        prefix = FACTS["unit_prefixes"].get(prefix.lower(), prefix if prefix == "M" else prefix.lower())
         return prefix + ("Jy" if name.lower().startswith("j") else "mgy")
     return _WORDS.get(word.lower(), word)
 
@@ -135,9 +133,6 @@ _KEYWORDS = FACTS["keywords"]
 ZERO_POINT_KEYWORDS = (*_KEYWORDS["ab"], *_KEYWORDS["stated"], *_KEYWORDS["unstated"])
 """Keywords of the magnitude of one data unit, the most trusted first."""
 
-_CAMERA_KEYWORDS = ("TELESCOP", "INSTRUME", "SURVEY", "ORIGIN")
-_VEGA_CAMERAS = re.compile(r"\b(NEO)?WISE|2MASS|UKIRT|UKIDSS|WFCAM|VISTA|VIRCAM|NEWFIRM|DENIS", re.IGNORECASE)
-_AB_CAMERAS = re.compile(r"\bZTF\b", re.IGNORECASE)
 _TOLERANCE = 0.03  # mag; PHOTFLAM and PHOTFNU of one header differ by up to 0.01
 _AREA_TOLERANCE = 0.05  # distortion makes the pixels of one JWST detector differ by a few per cent
 
@@ -294,7 +289,7 @@ def _from_keywords(header: Mapping[str, Any]) -> Iterator[ZeroPoint]:
 
 def _system(header: Mapping[str, Any], keyword: str) -> str:
     stated = next((str(header[name]).strip() for name in _KEYWORDS["system"] if header.get(name)), "")
-    camera = " ".join(str(header.get(name, "")) for name in _CAMERA_KEYWORDS)
+    camera = " ".join(str(header.get(name, "")) for name in ("TELESCOP", "INSTRUME", "SURVEY", "ORIGIN")).upper()
     if keyword in _KEYWORDS["ab"]:
         return "AB"
     for text in (stated, _comment(header, keyword)):
@@ -304,9 +299,10 @@ def _system(header: Mapping[str, Any], keyword: str) -> str:
             return "AB"
     if stated:
         return stated
-    if _VEGA_CAMERAS.search(camera):
+    names = FACTS["names"]
+    if re.fullmatch(names["vega_camera"], camera):
         return "Vega"
-    return "unknown" if keyword in _KEYWORDS["unstated"] and not _AB_CAMERAS.search(camera) else "AB"
+    return "unknown" if keyword in _KEYWORDS["unstated"] and not re.fullmatch(names["ab_camera"], camera) else "AB"
 
 
 def _comment(header: Mapping[str, Any], keyword: str) -> str:
