@@ -230,16 +230,9 @@ def _missing_bytes(hdus: fits.HDUList) -> int:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    known = {
-        "no permission to read it": isinstance(error, PermissionError),
-        "the compressed file is truncated; copy or download it again": (
-            isinstance(error, EOFError) or "Compressed file ended" in text
-        ),
-        "it is not a FITS file (it does not begin with SIMPLE)": "SIMPLE" in text,
-        "the file is empty or truncated": "Empty or corrupt" in text,
-    }
-    return next((reason for reason, is_it in known.items() if is_it), reason_of(error))
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    return next((meaning for text, meaning in FACTS["reasons"].items() if text in str(error)), reason_of(error))
 
 
 def describe_hdus(hdus: Sequence[Any]) -> str:

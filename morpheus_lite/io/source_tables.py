@@ -43,11 +43,8 @@ def read_rows(source: Table | Mapping[str, Any] | np.ndarray | str | Path, name:
         raise InputError(f"{name}: there is no catalogue {path}")
     if suffix in _FITS:
         with open_hdus(path) as hdus:
-            tables = [
-                hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)
-            ]
             # FITS_LDAC keeps the image's header in a table of its own, before the sources.
-            tables = [hdu for hdu in tables if hdu.name != "LDAC_IMHEAD"]
+            tables = [hdu for hdu in hdus if type(hdu) is fits.BinTableHDU and hdu.name != "LDAC_IMHEAD"]
             if not tables:
                 raise InputError(f"{path} holds no table")
             return Table.read(tables[0])
