@@ -157,11 +157,6 @@ class MaskPlane:
     plane: Plane
     bits: Bits = field(default_factory=Bits)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.plane.shape
-
     def read(self, window: Window, files: OpenFiles) -> np.ndarray:
         """Read the mask of bad pixels of a window: bool, shape ``(y, x)``. NaN and what is no whole number are bad."""
         values = self.plane.read(window, files)
@@ -172,9 +167,6 @@ class MaskPlane:
             return (values.astype(np.uint64) & bad) != 0
         whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2.0**63)
         return ~whole | (np.where(whole, values, 0).astype(np.int64).view(np.uint64) & bad != 0)
-
-    def __str__(self) -> str:
-        return str(self.plane)
 
 
 @dataclass(frozen=True, eq=False)
@@ -475,7 +467,7 @@ def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
         pixels, light = _hidden(band, mask, files)
         if pixels > MOST_PIXELS or light > MOST_LIGHT:
             warn(
-                f"{band.name}: the plane {mask} hides {pixels:.0%} of the pixels and {light:.0%} of the light; "
+                f"{band.name}: the plane {mask.plane} hides {pixels:.0%} of the pixels and {light:.0%} of the light; "
                 f"{_set_bits(band, mask, files)}if that is not meant, choose the bits that make a pixel bad (dq_bits=, "
                 "--dq-bits), or leave the mask out (dq=False, --dq none)"
             )

@@ -56,7 +56,7 @@ def _describe_image(path: str) -> dict[str, Any]:
             "zero_point_source": band.meta.get("zero_point_source"),
             "zero_point_system": band.meta.get("zero_point_system"),
             "noise": [f"{noise.kind}: {noise.plane}" for noise in band.noise],
-            "masks": [str(mask) for mask in band.masks],
+            "masks": [str(mask.plane) for mask in band.masks],
         }
         for band in bands
     }

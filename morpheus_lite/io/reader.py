@@ -90,7 +90,7 @@ def _attach(band: Band, role: str, plane: Band | None) -> Band:
 
 def _with_bits(band: Band, option: Any) -> Band:
     """The band with its masks' bad bits given by option: see `~morpheus_lite.io.bits.chosen_bits`."""
-    masks = (replace(mask, bits=chosen_bits(option, mask.bits, f"{mask} of {band.name}")) for mask in band.masks)
+    masks = (replace(mask, bits=chosen_bits(option, mask.bits, f"{mask.plane} of {band.name}")) for mask in band.masks)
     return replace(band, masks=tuple(masks))
 
 
@@ -125,7 +125,7 @@ def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription
 def _check_shapes(band: Band, shape: tuple[int, int], reference: str) -> None:
     planes: list[tuple[str, Any]] = [("", band.data)]
     planes += [(f"the {noise.kind} plane of ", noise.plane) for noise in band.noise]
-    planes += [("the mask of ", mask) for mask in band.masks]
+    planes += [("the mask of ", mask.plane) for mask in band.masks]
     for what, plane in planes:
         if plane.shape != shape:
             raise InputError(
