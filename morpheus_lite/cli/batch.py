@@ -22,7 +22,7 @@ from morpheus_lite.cli.options import (
     progress_bar,
 )
 from morpheus_lite.cli.pipeline import with_report
-from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ClassifyOptions, ReadOptions
+from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ReadOptions
 from morpheus_lite.config.schema import chosen
 from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.errors import InputError, ModelError, OptionError
@@ -83,7 +83,7 @@ def batch_command(
     reading = {plane: False for plane in _PLANES if given.pop(plane)}
     reading |= chosen(collected(ReadOptions(), given, without=_PLANES))
     cluster, run = collected(ClusterOptions(), given), collected(RunOptions(), given)
-    from morpheus_lite.survey.manifest import read_tiles
+    from morpheus_lite.survey import classify_survey, read_tiles
     from morpheus_lite.survey.plan import make_plan, survey_options
 
     tiles = [replace(tile, read_options={**reading, **tile.read_options}) for tile in read_tiles(sources)]
@@ -92,25 +92,16 @@ def batch_command(
         show_plan(plan, as_json=as_json)
         return 0
     quiet_dask(verbose)
-    result = run_tiles(tiles, output, options, cluster, run, quiet=quiet)
+    tell = None if quiet else _tell
+    with progress_bar("tiles", quiet=quiet) as progress:
+        result = classify_survey(tiles, output, options, cluster=cluster, run=run, progress=progress, announce=tell)
     record = summary(result)
     click.echo(json.dumps(record, indent=2) if as_json else "\n".join(lines(record)))
     return 4 if result.failed else 0
 
 
-def run_tiles(
-    tiles: list, output: Path, options: ClassifyOptions, cluster: ClusterOptions, run: RunOptions, *, quiet: bool
-) -> Any:
-    """Run the survey, with progress on stderr."""
-    from morpheus_lite.survey import classify_survey
-
-    with progress_bar("tiles", quiet=quiet) as progress:
-
-        def tell(line: str) -> None:
-            if not quiet:
-                click.echo(f"morpheus: {line}", err=True)
-
-        return classify_survey(tiles, output, options, cluster=cluster, run=run, progress=progress, announce=tell)
+def _tell(line: str) -> None:
+    click.echo(f"morpheus: {line}", err=True)
 
 
 def quiet_dask(verbose: int) -> None:
