@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -129,14 +129,17 @@ def noise_of_pieces(
     around = np.ones((3, 3), dtype=bool)
     covered = [ndimage.binary_dilation(labels > 0, around, iterations=_KEEP_OFF) for _, labels in pieces]
     images = [image for image, _ in pieces]
-    return {band: _fit(images, index, covered, scatter or scatter_of) for index, band in enumerate(images[0].bands)}
+    fitted: dict[str, CorrelatedNoise] = {}
+    patches: list[_Patch] = []
+    for index, band in enumerate(images[0].bands):
+        before = [patch.sky for patch in patches] or [None] * len(images)
+        patches = [_patch(image, index, *rest) for image, *rest in zip(images, covered, before, strict=True)]
+        fitted[band] = _fit(patches, scatter or scatter_of)
+    return fitted
 
 
-def _fit(
-    images: list[SkyImage], index: int, covered: list[np.ndarray], scatter_of: Callable[[np.ndarray], float]
-) -> CorrelatedNoise:
-    patches = [_patch(image, index, hidden) for image, hidden in zip(images, covered, strict=True)]
-    sky = np.concatenate([patch.sky for patch in patches])
+def _fit(patches: list["_Patch"], scatter_of: Callable[[np.ndarray], float]) -> CorrelatedNoise:
+    sky = np.concatenate([patch.light for patch in patches])
     if len(sky) < _FEWEST:
         return CorrelatedNoise(np.nan)
     sigma = scatter_of(sky)
@@ -183,25 +186,31 @@ def _deviation(values: np.ndarray, median: np.floating) -> np.floating:
     return np.median(np.abs(away, out=away), overwrite_input=True) * MAD_TO_SIGMA
 
 
+class _Sky:
+    """Empty pixels of one piece, and the empty squares there are: mostly the same in all bands."""
+
+    def __init__(self, empty: np.ndarray) -> None:
+        self.empty = empty
+        self.squares = cache(partial(_empty_squares, _total(empty, np.int32)))
+
+
 class _Patch(NamedTuple):
-    """One piece: light of its empty pixels, and sums over rectangles from its corner.
+    """One piece: its empty pixels, their light, and sums of light, and of variance if known, over rectangles."""
 
-    The sums are those of empty pixels, of light, and of variance, where that is known.
-    """
-
-    sky: np.ndarray
-    n_empty: np.ndarray
+    sky: _Sky
+    light: np.ndarray
     totals: tuple[np.ndarray, ...]
 
 
-def _patch(image: SkyImage, index: int, covered: np.ndarray) -> _Patch:
+def _patch(image: SkyImage, index: int, covered: np.ndarray, before: _Sky | None) -> _Patch:
     empty = image.valid[:, :, index] & ~covered
     totals = [_total(np.where(empty, image.data[:, :, index], 0))]
     if image.rms is not None:
         variance = image.rms[:, :, index].astype(np.float64) ** 2
         empty &= variance > 0
         totals.append(_total(variance))
-    return _Patch(image.data[:, :, index][empty].astype(np.float64), _total(empty, np.int32), tuple(totals))
+    sky = before if before is not None and np.array_equal(before.empty, empty) else _Sky(empty)
+    return _Patch(sky, image.data[:, :, index][empty].astype(np.float64), tuple(totals))
 
 
 def _total(plane: np.ndarray, dtype: type = np.float64) -> np.ndarray:
@@ -238,7 +247,7 @@ def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, 
     """Sums in empty squares in units of independent noise, and how many squares apart from each other these are."""
     # Squares overlap by half along each axis: four times as many as fit side by side, and less scatter.
     step = max(side // 2, 1)
-    corners = [_empty_squares(patch.n_empty, side, step) for patch in patches]
+    corners = [patch.sky.squares(side, step) for patch in patches]
     n_empty = sum(map(len, corners))
     n_apart = max(n_empty * (step / side) ** 2, 1.0)
     # Evenly thinned before they are summed: a million squares tell no more, and take their time.
@@ -260,7 +269,7 @@ def _empty_squares(n_empty: np.ndarray, side: int, step: int) -> np.ndarray:
 
 
 def _patch_pulls(patch: _Patch, sigma: float, side: int, step: int, places: np.ndarray) -> np.ndarray:
-    width = patch.n_empty.shape[1]
+    width = patch.totals[0].shape[1]
     row, column = np.divmod(places, -(-(width - side) // step))
     corner = step * (row * width + column)
     ends = [corner + shift for shift in (side * width + side, side, side * width, 0)]
