@@ -9,6 +9,7 @@ from morpheus_lite.catalog.class_fractions import Morphology, measure_morphology
 from morpheus_lite.catalog.flags import find_saturated, flag_bands, flag_sources, mark_pixels
 from morpheus_lite.catalog.isophotal import measure_fluxes, measure_shapes
 from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings, sky_noise
+from morpheus_lite.catalog.total_flux import growth_extent
 from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
@@ -25,6 +26,8 @@ from morpheus_lite.noise.psf import StarProfile
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
 SPREAD = "spread", "spread_err"
+EVIDENCE = "class_snr", "class_size", "class_extent", "class_lopsidedness", *SPREAD
+"""What probabilities are calibrated by, beside themselves."""
 _TELLING, _SHARPER, _FEWEST = 30.0, 3.0, 5
 """S/N from which a spread tells, errors below the stars' that are too sharp, and how many sources tell so."""
 _POINT = 0.75
@@ -196,7 +199,7 @@ def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[st
             found["spread"] = rows["spread"] - np.median(rows["spread"][sharper])
     if calibration is not None:
         nothing = np.full(len(rows["label"]), np.nan)
-        evidence = [rows["class_snr"], rows["class_size"], *(found.get(name, nothing) for name in SPREAD)]
+        evidence = (found.get(name, nothing) for name in EVIDENCE)
         morphology = Morphology(calibration.apply(morphology.share, *evidence, prior=options.class_prior))
     names = morphology.names(options.min_class_confidence)
     found |= {"morphology": names, "class_confidence": morphology.confidence, "entropy": morphology.entropy}
@@ -221,11 +224,17 @@ def _evidence(
     classification: Classification,
     settings: RowSettings,
 ) -> dict[str, np.ndarray]:
-    """S/N of each source, and its size in pixels as the network sees them: what probabilities are calibrated by."""
+    """S/N of each source, its size in pixels as the network sees them, and its shape where photometry tells it."""
     noise = {band: settings.noise[band] for band in image.bands}
     snr = significance(fluxes, values["area"], sky_noise(image, values, noise, settings.background), noise)
     size = np.sqrt(values["area"]) / float(classification.provenance.get("binning", 1))
-    return {"class_snr": snr, "class_size": size}
+    found = {"class_snr": snr, "class_size": size}
+    if settings.options.photometry:
+        away = (values[f"{axis}_centroid_win"] - values[f"{axis}_centroid"] for axis in "xy")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found["class_lopsidedness"] = np.hypot(*away) / values["half_light_radius"]
+        found["class_extent"] = growth_extent(values["growth_radii"], values["growth"])
+    return found
 
 
 def _class_maps(classification: Classification, maps: str) -> np.ndarray:

@@ -22,15 +22,26 @@ EQUAL = "equal"
 N_TERMS = 3
 """Coefficients of a smooth function of S/N and size: a constant and a slope along each."""
 
-N_SPREAD_TERMS = N_TERMS + 2
-"""The same where the spread is known: how near it is to that of stars, and that again by how well it is known."""
+N_SHAPE_TERMS = 2
+"""Coefficients of the shape: one of the extent, one of the lopsidedness."""
+
+N_SPREAD_TERMS = 2
+"""Coefficients of the spread: how near it is to that of stars, and that again by how well it is known."""
 
 _NEAR, _USUAL_ERROR = 8.0, 0.003
+_SHAPE_SEEN = 15.0, 110.0
+"""S/N at which the shape begins to count, and from which it does in full."""
+_USUAL_EXTENT, _USUAL_LOPSIDEDNESS = (1.2, 0.26), (0.065, 0.075)
+"""Median and scatter of both, the first as a logarithm."""
+_ODDEST = 3.0
+"""Scatters beyond which a shape counts as this."""
+
+_Table = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class SourceCalibration:
-    """Correction of the class probabilities of a source by its S/N, size and spread.
+    """Correction of the class probabilities of a source by its S/N, size, shape and spread.
 
     Parameters
     ----------
@@ -39,10 +50,13 @@ class SourceCalibration:
         suppose of the sky. They add to 1.
     snr, size : (float, float)
         Range of both among these sources; beyond it, the value at its end is taken.
-    sharpness, bias : tuple of tuple of float
-        For each class `N_TERMS` coefficients of the factor of its logarithm, and of what is added to it.
+    sharpness : tuple of tuple of float
+        For each class `N_TERMS` coefficients of the factor of its logarithm.
+    bias : tuple of tuple of float
+        For each class `N_TERMS` and `N_SHAPE_TERMS` coefficients of what is added to it.
     spread_sharpness, spread_bias : tuple of tuple of float
-        The same for sources whose spread is known, `N_SPREAD_TERMS` for each class; empty where it does not count.
+        The same for sources whose spread is known, with `N_SPREAD_TERMS` more for each class; empty where it does not
+        count.
     fitted : dict
         What it was fitted on and how good it is.
 
@@ -50,32 +64,35 @@ class SourceCalibration:
     -----
     ``softmax(sharpness(u, v) * log(q) + bias(u, v))``, with q the light-weighted means over the pixels, and u and v the
     logarithms of S/N and size, -1 and 1 at the ends of their ranges: the vector scaling of Guo et al. 2017, ICML, whose
-    coefficients are linear in u and v. A known spread t, in units of its error, adds the terms ``exp(-t^2 / 8)``, where
-    t below 0 counts as 0, and this times the logarithm of the error, from -1 at .03 to 1 at .0003.
+    coefficients are linear in u and v. To the bias the shape adds terms: extent and lopsidedness, each less its median
+    and over its scatter, times a weight that rises with the logarithm of S/N, from 0 at 15 to 1 at 110. A known spread
+    t, in units of its error, adds the terms ``exp(-t^2 / 8)``, where t below 0 counts as 0, and this times the
+    logarithm of the error, from -1 at .03 to 1 at .0003.
     """
 
     prior: tuple[float, ...]
     snr: tuple[float, float]
     size: tuple[float, float]
-    sharpness: tuple[tuple[float, ...], ...]
-    bias: tuple[tuple[float, ...], ...]
-    spread_sharpness: tuple[tuple[float, ...], ...] = ()
-    spread_bias: tuple[tuple[float, ...], ...] = ()
+    sharpness: _Table
+    bias: _Table
+    spread_sharpness: _Table = ()
+    spread_bias: _Table = ()
     fitted: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        n = len(SOURCE_CLASSES)
-        tables = [(self.sharpness, N_TERMS), (self.bias, N_TERMS)]
+        n, counts = len(SOURCE_CLASSES), (N_TERMS, N_TERMS + N_SHAPE_TERMS)
+        tables = list(zip((self.sharpness, self.bias), counts, strict=True))
         if self.spread_sharpness or self.spread_bias:
-            tables += [(self.spread_sharpness, N_SPREAD_TERMS), (self.spread_bias, N_SPREAD_TERMS)]
+            more = (N_SPREAD_TERMS + count for count in counts)
+            tables += zip((self.spread_sharpness, self.spread_bias), more, strict=True)
         shapes = all([len(row) for row in table] == [count] * n for table, count in tables)
         ranges = all(len(one) == 2 and 0 < one[0] < one[1] < math.inf for one in (self.snr, self.size))
         is_prior = len(self.prior) == n and min(self.prior, default=0) > 0 and abs(sum(self.prior) - 1) < 1e-3
         if not (shapes and ranges and is_prior and all(np.isfinite(table).all() for table, _ in tables)):
             raise InputError(
                 f"calibration of sources: expected {n} shares above 0 that add to 1 (prior), two ranges (snr, size), "
-                f"and twice {N_TERMS} finite coefficients for each class (sharpness, bias), or also twice "
-                f"{N_SPREAD_TERMS} (spread_sharpness, spread_bias)"
+                f"and for each class {counts[0]} and {counts[1]} finite coefficients (sharpness, bias), or also "
+                f"{N_SPREAD_TERMS} more of each (spread_sharpness, spread_bias)"
             )
 
     def apply(
@@ -83,6 +100,8 @@ class SourceCalibration:
         share: np.ndarray,
         snr: np.ndarray,
         size: np.ndarray,
+        extent: np.ndarray,
+        lopsidedness: np.ndarray,
         spread: np.ndarray,
         spread_err: np.ndarray,
         *,
@@ -99,6 +118,12 @@ class SourceCalibration:
             positive, or NaN, counts as the least.
         size : numpy.ndarray
             float64, shape ``(source,)``: root of the area in pixels, as the network sees them.
+        extent : numpy.ndarray
+            float64, shape ``(source,)``: radius with 90 % of the light over that with 50 %, of the profile that was
+            fitted; NaN where there is none.
+        lopsidedness : numpy.ndarray
+            float64, shape ``(source,)``: distance of the windowed centroid from the other one, in half-light radii; NaN
+            where not known.
         spread, spread_err : numpy.ndarray
             float64, shape ``(source,)``: see `~morpheus_lite.catalog.spread.measure_spread`; NaN where not known.
         prior : mapping of str to float, or "equal", optional
@@ -114,12 +139,19 @@ class SourceCalibration:
         Another prior multiplies each probability by the ratio of both: Saerens et al. 2002, Neural Computation 14, 21;
         Paillassa et al. 2020, A&A 634, A48 (MaxiMask).
         """
-        terms = linear_terms(scaled(snr, self.snr), scaled(size, self.size))
+        terms, shape = (
+            linear_terms(scaled(snr, self.snr), scaled(size, self.size)),
+            shape_terms(snr, extent, lopsidedness),
+        )
         logarithm = np.log(np.maximum(share, SHARE_FLOOR))
-        score = (terms @ np.transpose(self.sharpness)) * logarithm + terms @ np.transpose(self.bias)
+
+        def score_of(terms: np.ndarray, sharpness: _Table, bias: _Table) -> np.ndarray:
+            return (terms @ np.transpose(sharpness)) * logarithm + np.hstack([terms, shape]) @ np.transpose(bias)
+
+        score = score_of(terms, self.sharpness, self.bias)
         if self.spread_bias:
             more = np.hstack([terms, spread_terms(spread, spread_err)])
-            better = (more @ np.transpose(self.spread_sharpness)) * logarithm + more @ np.transpose(self.spread_bias)
+            better = score_of(more, self.spread_sharpness, self.spread_bias)
             score = np.where(np.isfinite(spread)[:, None], better, score)
         found = np.exp(score - score.max(axis=1, keepdims=True))
         if prior is not None:
@@ -194,6 +226,15 @@ def calibration_of(
 def linear_terms(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Terms of a linear function, one a coefficient: float64, shape ``(source, N_TERMS)``."""
     return np.stack([np.ones_like(u), u, v], axis=1)
+
+
+def shape_terms(snr: np.ndarray, extent: np.ndarray, lopsidedness: np.ndarray) -> np.ndarray:
+    """Terms of extent and lopsidedness: float64, shape ``(source, N_SHAPE_TERMS)``; 0 where they are not known."""
+    odd = np.stack([np.log(extent), lopsidedness], axis=1)
+    usual, scatter = np.transpose([_USUAL_EXTENT, _USUAL_LOPSIDEDNESS])
+    odd = np.clip((odd - usual) / scatter, -_ODDEST, _ODDEST)
+    seen = (scaled(snr, _SHAPE_SEEN) + 1) / 2
+    return np.where(np.isfinite(odd), odd, 0) * seen[:, None]
 
 
 def spread_terms(spread: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -8,13 +8,23 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from morpheus_lite.catalog.measurement import measure_all_rows
+from morpheus_lite.catalog.rows import EVIDENCE
 from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.labels import LabelStore
-from morpheus_lite.core.source_calibration import SHARE_FLOOR, SourceCalibration, linear_terms, scaled, spread_terms
+from morpheus_lite.core.source_calibration import (
+    N_SHAPE_TERMS,
+    SHARE_FLOOR,
+    SourceCalibration,
+    linear_terms,
+    scaled,
+    shape_terms,
+    spread_terms,
+)
 from morpheus_lite.core.windows import BLOCK
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.evaluation.metrics import match_positions
@@ -45,7 +55,7 @@ class SourceSample:
     ----------
     share : numpy.ndarray
         float64, shape ``(source, 4)``: light-weighted means of the class maps, not calibrated.
-    snr, size, spread, spread_err : numpy.ndarray
+    snr, size, extent, lopsidedness, spread, spread_err : numpy.ndarray
         float64, shape ``(source,)``: see `~morpheus_lite.core.source_calibration.SourceCalibration.apply`.
     true_class : numpy.ndarray
         int64, shape ``(source,)``: index into ``SOURCE_CLASSES``.
@@ -58,6 +68,8 @@ class SourceSample:
     share: np.ndarray
     snr: np.ndarray
     size: np.ndarray
+    extent: np.ndarray
+    lopsidedness: np.ndarray
     spread: np.ndarray
     spread_err: np.ndarray
     true_class: np.ndarray
@@ -74,7 +86,7 @@ class SourceSample:
     @property
     def evidence(self) -> tuple[np.ndarray, ...]:
         """Arguments of `SourceCalibration.apply`."""
-        return self.share, self.snr, self.size, self.spread, self.spread_err
+        return self.share, self.snr, self.size, self.extent, self.lopsidedness, self.spread, self.spread_err
 
     @property
     def hard(self) -> np.ndarray:
@@ -131,9 +143,9 @@ def sample_sources(
     kept = inside[own] & (truth.source_class[true] >= 0) & np.isfinite(share[own]).all(axis=1)
     true, own = true[kept], own[kept]
     true_class = truth.source_class[true].astype(int)
-    snr, size, spread, error = (rows[name][own] for name in ("class_snr", "class_size", "spread", "spread_err"))
-    number, weight = np.full(len(own), field), np.ones(len(own))
-    return SourceSample(share[own], snr, size, spread, error, true_class, number, weight)
+    evidence = (rows[name][own] for name in EVIDENCE)
+    others = true_class, np.full(len(own), field), np.ones(len(own))
+    return SourceSample(share[own], *evidence, *others)
 
 
 def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str | Path]) -> SourceCalibration:
@@ -209,12 +221,13 @@ def _held_out(sample: SourceSample, parts: np.ndarray, penalty: float) -> np.nda
 def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
     ends = [_ends(values) for values in (sample.snr, sample.size)]
     terms = linear_terms(*starmap(scaled, zip((sample.snr, sample.size), ends, strict=True)))
-    sharpness, bias = _fit_tables(sample, terms, penalty)
+    shape = shape_terms(sample.snr, sample.extent, sample.lopsidedness)
+    sharpness, bias = _fit_tables(sample, terms, shape, penalty)
     known = np.isfinite(sample.spread)
     counts = np.bincount(sample.true_class[known], minlength=_N_CLASSES)
     if counts.sum() >= _FEWEST and counts.min() >= _FEWEST / 10:
         more = np.hstack([terms, spread_terms(sample.spread, sample.spread_err)])
-        with_spread: tuple[_Table, _Table] = _fit_tables(sample.take(known), more[known], penalty)
+        with_spread: tuple[_Table, _Table] = _fit_tables(sample.take(known), more[known], shape[known], penalty)
     else:
         with_spread = (), ()
     shares = np.maximum(sample.weight @ sample.hard, 0.5)  # of a part of a sample, which may lack a class
@@ -222,31 +235,38 @@ def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
     return SourceCalibration(prior, ends[0], ends[1], sharpness, bias, *with_spread)
 
 
-def _fit_tables(sample: SourceSample, terms: np.ndarray, penalty: float) -> tuple[_Table, _Table]:
-    """Sharpness and bias of each class, in the coefficients of the terms ``(source, term)``."""
+def _fit_tables(sample: SourceSample, terms: np.ndarray, shape: np.ndarray, penalty: float) -> tuple[_Table, _Table]:
+    """Sharpness and bias of each class, in the coefficients of the terms ``(source, term)``, and of the shape."""
     n_terms = terms.shape[1]
-    identity = np.stack([np.tile(np.eye(1, n_terms), (_N_CLASSES, 1)), np.zeros((_N_CLASSES, n_terms))])
+    both = np.hstack([terms, shape])
     # The constants are nearly free: so the probabilities add up to the true numbers.
     stiffness = np.array([1e-3, 1.0, 1.0, 0.03, 0.03])[:n_terms]
+    stiffness = np.tile([*stiffness, *stiffness, *(0.3,) * N_SHAPE_TERMS], _N_CLASSES)
+    identity = np.zeros((_N_CLASSES, 2 * n_terms + N_SHAPE_TERMS))
+    identity[:, 0] = 1
     logarithm, hard = np.log(np.maximum(sample.share, SHARE_FLOOR)), sample.hard
+    columns = [np.hstack([terms * logarithm[:, [k]], both]) for k in range(_N_CLASSES)]
+
+    def log_chances(values: np.ndarray) -> np.ndarray:
+        tables = values.reshape(identity.shape)
+        return log_softmax(np.stack([one @ row for one, row in zip(columns, tables, strict=True)], axis=1), axis=1)
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        tables = values.reshape(identity.shape)
-        factor, shift = terms @ tables.transpose(0, 2, 1)
-        score = factor * logarithm + shift
-        peak = score.max(axis=1)
-        exponential = np.exp(score - peak[:, None])
-        total = exponential.sum(axis=1)
-        off = tables - identity
-        misses = peak + np.log(total) - (hard * score).sum(axis=1)
-        value = sample.weight @ misses + penalty * (stiffness * off**2).sum()
-        excess = sample.weight[:, None] * (exponential / total[:, None] - hard)
-        slope = np.stack([(excess * logarithm).T @ terms, excess.T @ terms]) + 2 * penalty * stiffness * off
-        return float(value), slope.ravel()
+        found, off = log_chances(values), values - identity.ravel()
+        excess = sample.weight[:, None] * (np.exp(found) - hard)
+        slope = np.concatenate([one.T @ own for one, own in zip(columns, excess.T, strict=True)])
+        value = penalty * (stiffness * off**2).sum() - sample.weight @ (hard * found).sum(axis=1)
+        return float(value), slope + 2 * penalty * stiffness * off
 
-    found = minimize(loss, identity.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "maxfun": 4000})
-    sharpness, bias = found.x.reshape(identity.shape).round(4).tolist()
-    return tuple(map(tuple, sharpness)), tuple(map(tuple, bias))
+    def curvature(values: np.ndarray) -> np.ndarray:
+        p = np.exp(log_chances(values))
+        weights = sample.weight[:, None, None] * (p[:, :, None] * np.eye(_N_CLASSES) - p[:, :, None] * p[:, None])
+        rows = [[one.T @ (weights[:, [j], k] * two) for k, two in enumerate(columns)] for j, one in enumerate(columns)]
+        return np.block(rows) + np.diag(2 * penalty * stiffness)
+
+    found = minimize(loss, identity.ravel(), jac=True, hess=curvature, method="trust-exact")
+    rows = found.x.reshape(identity.shape).round(4).tolist()
+    return tuple(tuple(row[:n_terms]) for row in rows), tuple(tuple(row[n_terms:]) for row in rows)
 
 
 def source_figures(probability: np.ndarray, hard: np.ndarray, weight: np.ndarray | None = None) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from morpheus_lite import OptionError, read_image
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
 from morpheus_lite.catalog.band_psfs import psfs_of_totals
 from morpheus_lite.catalog.photometry import find_gains, gain_of_header
-from morpheus_lite.catalog.total_flux import RADII, SERSIC_INDICES, SIZES, correct_moffat, profiles_behind
+from morpheus_lite.catalog.total_flux import (
+    RADII,
+    SERSIC_INDICES,
+    SIZES,
+    correct_moffat,
+    growth_extent,
+    profiles_behind,
+)
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.simulation.products import field_wcs
 
@@ -213,3 +220,13 @@ def test_gain_is_read_from_files_but_not_added_to_rms_planes(tmp_path):
 def test_impossible_options(wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         MeasureOptions(**wrong)
+
+
+def test_extent_is_the_ratio_of_two_radii_of_the_profile():
+    radii = np.geomspace(0.3, 12, 60)
+    disk, gaussian = 1 - (1 + radii) * np.exp(-radii), 1 - np.exp(-(radii**2) / 2)
+    growth = np.stack([disk, gaussian, np.full(60, np.nan)])
+    # Half of the light of an exponential disk lies within 1.678 scale lengths, 90 % within 3.890.
+    expected = 3.890 / 1.678, np.sqrt(np.log(10) / np.log(2)), np.nan
+    np.testing.assert_allclose(growth_extent(np.tile(radii, (3, 1)), growth), expected, rtol=0.01)
+    assert growth_extent(np.empty((0, 60)), np.empty((0, 60))).shape == (0,)

@@ -15,12 +15,12 @@ NOTHING = SourceCalibration(
     snr=(5.0, 500.0),
     size=(2.0, 20.0),
     sharpness=((1.0, 0, 0),) * 4,
-    bias=((0.0,) * 3,) * 4,
+    bias=((0.0,) * 5,) * 4,
 )
 SHARE = np.array([[0.7, 0.2, 0.08, 0.02], [0.1, 0.3, 0.3, 0.3], [np.nan] * 4])
 SNR, SIZE = np.array([50.0, 8.0, 30.0]), np.array([5.0, 3.0, 4.0])
-NONE = (np.full(1, np.nan),) * 2
-UNKNOWN = (np.full(3, np.nan),) * 2
+NONE = (np.full(1, np.nan),) * 4
+UNKNOWN = (np.full(3, np.nan),) * 4
 
 
 def test_without_coefficients_nothing_changes():
@@ -29,7 +29,7 @@ def test_without_coefficients_nothing_changes():
 
 def test_coefficients_are_of_the_logarithms():
     # At the middle of both ranges, in the logarithm, only the constants count; at the ends all of u do.
-    made = replace(NOTHING, sharpness=((2.0, 1.0, 0),) * 4, bias=((np.log(3), 0, 0), *NOTHING.bias[1:]))
+    made = replace(NOTHING, sharpness=((2.0, 1.0, 0),) * 4, bias=((np.log(3), 0, 0, 0, 0), *NOTHING.bias[1:]))
     middle = made.apply(SHARE[:1], np.array([50.0]), np.array([np.sqrt(40.0)]), *NONE)
     end = made.apply(SHARE[:1], np.array([500.0]), np.array([np.sqrt(40.0)]), *NONE)
     for found, power in ((middle, 2), (end, 3)):
@@ -40,7 +40,7 @@ def test_coefficients_are_of_the_logarithms():
 def test_beyond_its_range_the_end_holds_and_no_light_is_the_faintest():
     made = replace(NOTHING, sharpness=((1.0, 0.4, 0.2),) * 4)
     share = np.repeat(SHARE[:1], 4, axis=0)
-    found = made.apply(share, np.array([5.0, 0.1, np.nan, -3.0]), np.full(4, 3.0), *NONE)
+    found = made.apply(share, np.array([5.0, 0.1, np.nan, -3.0]), np.full(4, 3.0), *(np.full(4, np.nan),) * 4)
     np.testing.assert_array_equal(found[1:], found[:1].repeat(3, axis=0))
     far = made.apply(share[:2], np.array([500.0, 1e9]), np.array([20.0, 1e5]), *NONE)
     np.testing.assert_array_equal(far[0], far[1])
@@ -65,19 +65,34 @@ def test_another_prior_is_bayes_theorem():
 
 def test_a_known_spread_has_coefficients_of_its_own():
     # Point sources gain by being as sharp as stars, and more where the error is small.
-    star = (0.0, 0, 0, 2.0, 0.5)
-    made = replace(NOTHING, spread_sharpness=((1.0, 0, 0, 0, 0),) * 4, spread_bias=(*((0.0,) * 5,) * 3, star))
+    star = (0.0, 0, 0, 2.0, 0.5, 0, 0)
+    made = replace(NOTHING, spread_sharpness=((1.0, 0, 0, 0, 0),) * 4, spread_bias=(*((0.0,) * 7,) * 3, star))
     share = np.repeat(SHARE[1:2], 6, axis=0)
     error = np.array([0.003, 0.0003, 0.0003, 0.003, 0.003, np.nan])
     spread = np.array([0.0, 0.0, -0.01, 2, np.sqrt(8), np.nan]) * [1, 1, 1, 1, 0.003, 1]
-    found = made.apply(share, np.full(6, 50.0), np.full(6, 5.0), spread, error)
+    found = made.apply(share, np.full(6, 50.0), np.full(6, 5.0), *np.full((2, 6), np.nan), spread, error)
     odds = np.log(found[:, 3] / found[:, 1]) - np.log(share[0, 3] / share[0, 1])
     np.testing.assert_allclose(odds, [2, 2.5, 2.5, 0, 2 / np.e, 0], atol=1e-9)
     np.testing.assert_allclose(found[5], share[0])
 
 
+def test_the_shape_counts_the_more_the_higher_the_signal_to_noise_ratio():
+    # Wings make a spheroid, a centroid beside the peak an irregular.
+    made = replace(NOTHING, bias=((0, 0, 0, 0.5, 0), (0.0,) * 5, (0, 0, 0, 0, 0.25), (0.0,) * 5))
+    snr = np.array([110.0, 5000, np.sqrt(15 * 110), 15, 3, 110, 110, 110])
+    extent = np.exp(1.2 + 0.26 * np.array([2.0, 2, 2, 2, 2, 20, 0, np.nan]))
+    lopsidedness = 0.065 + 0.075 * np.array([1.0, 1, 1, 1, 1, 0, 99, np.nan])
+    found = made.apply(
+        SHARE[:1].repeat(8, axis=0), snr, np.full(8, 5.0), extent, lopsidedness, *np.full((2, 8), np.nan)
+    )
+    odds = np.log(found / found[:, 1:2]) - np.log(SHARE[0] / SHARE[0, 1])
+    np.testing.assert_allclose(odds[:, 0], [1, 1, 0.5, 0, 0, 1.5, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(odds[:, 2], [0.25, 0.25, 0.125, 0, 0, 0, 0.75, 0], atol=1e-9)
+    np.testing.assert_allclose(odds[:, 3], 0, atol=1e-9)
+
+
 def test_it_survives_json():
-    spread = {"spread_sharpness": ((1.0, 0, 0, 0, 0),) * 4, "spread_bias": ((0.5,) * 5,) * 4}
+    spread = {"spread_sharpness": ((1.0, 0, 0, 0, 0),) * 4, "spread_bias": ((0.5,) * 7,) * 4}
     made = replace(NOTHING, fitted={"n_sources": 3}, **spread)
     read = SourceCalibration.from_dict(json.loads(json.dumps(made.to_dict())))
     assert read == made
@@ -94,10 +109,11 @@ def test_it_survives_json():
         ("snr", [5.0, 5.0]),
         ("size", [0.0, 5.0]),
         ("sharpness", [[1.0]] * 4),
-        ("bias", [[0.0] * 3] * 3),
-        ("bias", [[np.nan] * 3] * 4),
+        ("bias", [[0.0] * 5] * 3),
+        ("bias", [[0.0] * 3] * 4),
+        ("bias", [[np.nan] * 5] * 4),
         ("bias", "many"),
-        ("spread_bias", [[0.0] * 5] * 4),
+        ("spread_bias", [[0.0] * 7] * 4),
         ("spread_sharpness", None),
         ("sharpness", None),
     ],

@@ -25,9 +25,9 @@ def draw(n, seed):
     right /= right.sum(axis=1, keepdims=True)
     given = right ** (1.6 + 0.4 * u)[:, None] * np.array([1.5, 0.7, 1, 1])
     given /= given.sum(axis=1, keepdims=True)
-    spread = np.full((2, n), np.nan)
+    unknown = np.full((4, n), np.nan)
     return SourceSample(
-        given, np.exp(3 * u + 4), np.exp(v + 2), *spread, true_class, np.arange(n) % 20, np.ones(n)
+        given, np.exp(3 * u + 4), np.exp(v + 2), *unknown, true_class, np.arange(n) % 20, np.ones(n)
     ), right
 
 
@@ -92,6 +92,24 @@ def test_spread_tells_stars_where_it_is_known():
     np.testing.assert_array_equal(sharper[~known], blind[~known])
     assert sharper[known].sum() == pytest.approx(is_star[known].sum(), rel=0.1)
     assert fit_sources(draw(3000, 1)[0]).spread_bias == ()
+
+
+def test_shapes_tell_spheroids_and_irregulars_of_bright_sources():
+    def with_shape(seed):
+        sample, _ = draw(3000, seed)
+        rng = np.random.default_rng([seed, 2])
+        extent = np.exp(1.2 + 0.26 * (rng.normal(size=3000) + 1.5 * (sample.true_class == 0)))
+        lopsidedness = 0.065 + 0.075 * (rng.normal(size=3000) + 1.5 * (sample.true_class == 2))
+        return replace(sample, extent=extent, lopsidedness=lopsidedness)
+
+    fitted, fresh = fit_sources(with_shape(1)), with_shape(2)
+    hidden = replace(fresh, extent=np.full(3000, np.nan), lopsidedness=np.full(3000, np.nan))
+    seen, blind = (fitted.apply(*one.evidence) for one in (fresh, hidden))
+    bright, rows = fresh.snr > 110, np.arange(3000)
+    gain = np.log(seen / blind)[rows, fresh.true_class]
+    assert gain[bright].mean() > 0.1
+    np.testing.assert_allclose(gain[fresh.snr < 15], 0, atol=1e-12)
+    assert source_figures(seen, fresh.hard)["ece"] < 0.03
 
 
 def test_figures_of_a_fit_are_of_fields_that_it_did_not_see():

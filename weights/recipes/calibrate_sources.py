@@ -1,7 +1,7 @@
 """Fit the calibration of sources of a set of weights, and store it in its ``config.json``.
 
     python weights/recipes/make_fields.py valid FIELDS --natural --skip 70000 --count 390 --only hst --side 512
-    python weights/recipes/calibrate_sources.py weights/hst 'FIELDS/*.npz' 'SECOND/*.npz' --stars 5
+    python weights/recipes/calibrate_sources.py weights/hst 'FIELDS/*.npz' 'SECOND/*.npz' --stars 8
     python weights/recipes/calibrate_sources.py weights/any 'ALL/*.npz' 'SECOND/*.npz' --stars 20 --only-spread
     python weights/recipes/calibrate_sources.py weights/hst 'TEST/*.npz' --score
 
@@ -10,13 +10,14 @@ first simulator with the real sky's counts and classes, and some of the second o
 together weigh 0.3 of those of the first. Star fields (``--stars``) show stars of every PSF; together they weigh 0.3 of
 the stars of the first simulator. With ``--only-spread`` sources whose spread is not known keep the means of pixels.
 With ``--score`` nothing is fitted or stored: the fields are scored with the weights as they are. A field of 384 px
-takes 2 to 3 core-s.
+takes 2 to 3 core-s; with ``--sample FILE`` its sources are kept in FILE, and taken from there the next time.
+The penalty is the one under which held-out fields are most likely.
 """
 
 import argparse
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import numpy as np
 import morpheus_lite as ml
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.source_calibration import CALIBRATION_KEY, N_TERMS, calibration_of
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, N_SHAPE_TERMS, N_TERMS, calibration_of
 from morpheus_lite.evaluation import Truth, make_result, make_truth, truth_of_simulation
 from morpheus_lite.evaluation.reliability import proper_scores, top_label_reliability
 from morpheus_lite.evaluation.source_calibration import (
@@ -126,6 +127,19 @@ def balanced(sample: SourceSample, stars: SourceSample | None) -> SourceSample:
     return join_samples([sample, replace(stars, weight=np.full(len(stars), STARS * n_stars / len(stars)))])
 
 
+def kept_sample(path: Path | None, key: str, make: Callable[[], SourceSample]) -> SourceSample:
+    """A sample from a file, if it is there and of these weights; else made, and kept there if one is named."""
+    if path is not None and path.exists():
+        stored = np.load(path)
+        if stored["weights"] != key:
+            raise SystemExit(f"{path}: sources as other weights see them; name another file, or delete it")
+        return SourceSample(**{name: stored[name] for name in SourceSample.__dataclass_fields__})
+    sample = make()
+    if path is not None:
+        np.savez_compressed(path, weights=key, **vars(sample))
+    return sample
+
+
 def score(sample: SourceSample, settings: dict[str, Any]) -> None:
     """Print figures before and after calibration, in all and by S/N."""
     calibration = calibration_of(settings, "probability", None)
@@ -161,17 +175,25 @@ def main() -> None:
     parser.add_argument(
         "--only-spread", action="store_true", help="leave sources without a spread the means of their pixels"
     )
+    parser.add_argument("--sample", type=Path, help="npz file that keeps the sources")
     chosen = parser.parse_args()
     info, model = read_info(chosen.weights), ml.load_model(str(chosen.weights))
-    sample = join_samples(list(sample_fields(find_fields(chosen.fields), model)))
-    settings = dict(info.settings)
-    if not chosen.score:
+
+    def make() -> SourceSample:
+        sample = join_samples(list(sample_fields(find_fields(chosen.fields), model)))
+        if chosen.score:
+            return sample
         first = int(sample.field.max()) + 1
-        fields = [sample_image(star_field(FIRST_STARS + k, model.bands), model, first + k) for k in range(chosen.stars)]
-        found = fit_sources(balanced(sample, join_samples(fields) if fields else None))
+        stars = [sample_image(star_field(FIRST_STARS + k, model.bands), model, first + k) for k in range(chosen.stars)]
+        return balanced(sample, join_samples(stars) if stars else None)
+
+    sample, settings = kept_sample(chosen.sample, info.sha256, make), dict(info.settings)
+    if not chosen.score:
+        found = fit_sources(sample)
         if chosen.only_spread:
-            none = ((0.0,) * N_TERMS,) * len(SOURCE_CLASSES)
-            found = replace(found, sharpness=((1.0, *none[0][1:]),) * len(SOURCE_CLASSES), bias=none)
+            factor = ((1.0, *(0.0,) * (N_TERMS - 1)),) * len(SOURCE_CLASSES)
+            nothing = ((0.0,) * (N_TERMS + N_SHAPE_TERMS),) * len(SOURCE_CLASSES)
+            found = replace(found, sharpness=factor, bias=nothing)
         settings[CALIBRATION_KEY] = found.to_dict()
         print(json.dumps(settings[CALIBRATION_KEY]))
         with atomic_write(chosen.weights / CONFIG, overwrite=True) as temporary:
