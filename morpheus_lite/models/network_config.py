@@ -242,7 +242,7 @@ def halo(config: OnePassConfig) -> int:
 
 
 def _stages(config: OnePassConfig) -> dict[str, tuple[int, int]]:
-    """How many convolutions each stage has, and how many pixels a side of their positions; the last one is a stage."""
+    """Convolutions of each stage, and pixels along a side of its positions; the last convolution is a stage, too."""
     n, cell = len(config.down), config.cell
     found = {} if config.bands else {"stem": (config.stem[0], cell)}
     found |= {f"down_{i}": (p, cell * 2**i) for i, (p, _) in enumerate(config.down)}

@@ -22,7 +22,7 @@ from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import Labelling, read_labelling
 from morpheus_lite.training.shown import bin_blocks, bin_labels, measured_bands, show
-from morpheus_lite.training.targets import PLANES, TrainingScene, make_training_scene, pad_scene, sum_by_owner
+from morpheus_lite.training.targets import SCENE_PLANES, TrainingScene, make_training_scene, pad_scene, sum_by_owner
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ def cut_scene(scene: TrainingScene, window: Window, *, factor: int = 1) -> Train
 
     What is known of the sources stays that of the whole scene; positions are in the window's pixels.
     """
-    planes = {name: getattr(scene, name)[window.slices] for name in PLANES}
+    planes = {name: getattr(scene, name)[window.slices] for name in SCENE_PLANES}
     part = replace(scene, **planes, position=scene.position - (window.y, window.x))
     return pad_scene(part, [(0, -length % factor) for length in window.shape])
 

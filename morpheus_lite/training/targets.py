@@ -22,7 +22,7 @@ _CLASS_BALANCE = np.array([1.1, 1.0, 1.3, 1.0], np.float32)  # irregulars are th
 _DETECTION_AREA, _CLASS_AREA = 150.0, 400.0  # px: sources of this size have weight 1, smaller ones more
 
 
-PLANES = ("snr", "valid", "signal", "owner", "labelled", "false")
+SCENE_PLANES = ("snr", "valid", "signal", "owner", "labelled", "false")
 """Fields of a scene that have a value for every pixel."""
 
 
@@ -92,8 +92,9 @@ def sum_by_owner(owner: np.ndarray, values: np.ndarray, n_sources: int) -> np.nd
 
 def pad_scene(scene: TrainingScene, around: Sequence[tuple[int, int]]) -> TrainingScene:
     """A scene with so many rows and columns before and after it that are not in the image."""
-    planes = {name: np.pad(getattr(scene, name), [*around, (0, 0)][: getattr(scene, name).ndim]) for name in PLANES}
-    return replace(scene, **planes, position=scene.position + [first for first, _ in around])
+    planes = {name: getattr(scene, name) for name in SCENE_PLANES}
+    padded = {name: np.pad(plane, [*around, (0, 0)][: plane.ndim]) for name, plane in planes.items()}
+    return replace(scene, **padded, position=scene.position + [first for first, _ in around])
 
 
 def targets(scene: TrainingScene, window: tuple[slice, slice], bands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
