@@ -7,6 +7,7 @@ import numpy as np
 
 from morpheus_lite.catalog.kernels import distances, ellipse_overlap, mirror
 from morpheus_lite.catalog.neighbors import Neighbors
+from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.noise.detection_image import DetectionImage, summed
 
@@ -53,7 +54,8 @@ class Stamp:
         float64, shape ``(y, x, band)``: of the bands in the detection image.
     detection, detection_variance : numpy.ndarray
         float64, shape ``(y, x)``: the detection image, and of its noise. Pixels of neighbours, and those that no band
-        covers, hold what lies opposite the centre, or 0 where that cannot be used either.
+        covers, hold what lies opposite the centre; where that cannot be used either, the straight line across the gap
+        in the source, or 0.
     source_mask, neighbor_mask : numpy.ndarray
         bool, shape ``(y, x)``: pixels of the source, and of other sources.
     usable : numpy.ndarray
@@ -165,7 +167,12 @@ def cut_stamp(
     centre = here.y, here.x
     # Where every pixel has the same bands, their weights are the same too.
     factors = weights[:1, :1] if whole else weights
-    together, _ = mirror(summed(factors, light)[:, :, None], seen, wanted, centre, neighbor_mask)
+    mirrored, there = mirror(summed(factors, light)[:, :, None], seen, wanted, centre, neighbor_mask)
+    together = mirrored[:, :, 0]
+    if not there.all():
+        # What lies in the middle of a source has no opposite.
+        _, lines = fill_gaps(source_mask.astype(np.int32), ~seen[:, :, 0], together)
+        together = np.where(there[:, :, 0], together, lines)
     if whole:
         # Where all pixels are alike, so is their noise.
         alike = variance.strides[:2] == (0, 0)
@@ -181,7 +188,7 @@ def cut_stamp(
         variance,
         covered,
         weights,
-        together[:, :, 0],
+        together,
         noisy,
         source_mask,
         neighbor_mask,

@@ -14,6 +14,7 @@ from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import BandFlag, SourceFlag
+from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.source_calibration import SourceCalibration
@@ -107,7 +108,8 @@ def measure_rows(
     A row has the same bits for the whole image and for any piece that holds the source's bounding box and
     `MeasureOptions.margin` around it (one pixel without photometry), where the image does not end before.
     """
-    own = np.where(np.isin(labels, wanted), labels, 0)
+    filled, _ = fill_gaps(labels, ~image.valid.any(axis=2))
+    own = np.where(np.isin(filled, wanted), filled, 0)
     sources = LabelledPixels.gather(own, origin=origin)
     marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage)
     return measure_sources(sources, labels, image, classification, marks, settings, parents=parents)
@@ -128,7 +130,10 @@ def measure_sources(
     light, usable = settings.detection.of_sources(sources, image)
     maps = _class_maps(classification, settings.maps)
     morphology, unweighted = measure_morphology(sources, maps, light, usable)
-    values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, light, usable)}
+    # Light in gaps of a source gives it place and shape, and no flux.
+    _, shining = fill_gaps(labels, ~image.valid.any(axis=2), light)
+    values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, shining, usable | (shining != light))}
+    values["area"] = sources.sum(sources.take(labels) > 0).astype(np.int64)
     fluxes = measure_fluxes(sources, image)
     negative = np.any([fluxes[f"segment_flux_{name}"] <= 0 for name in image.bands], axis=0)
     others: dict[SourceFlag, Any] = {

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import scipy.fft
 
+from morpheus_lite.core.gaps import Gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.psf import MoffatPsf, moffat_radius
 from morpheus_lite.core.windows import Window, grown, inside
@@ -62,36 +63,17 @@ def bridged(snr: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     px through the centre, ``hst`` had 27 right, and 36 bridged (``any`` 25 and 35). Filling footprints' edges with the
     nearest values was tried too: within 8 px it makes sources of noise, and half of the stars at an edge spheroids.
     """
-    gaps = [band for band in range(valid.shape[2]) if valid[..., band].any() and not valid[..., band].all()]
-    if not gaps:
+    with_gaps = [band for band in range(valid.shape[2]) if valid[..., band].any() and not valid[..., band].all()]
+    if not with_gaps:
         return snr, valid
     snr, shown = snr.copy(), valid.copy()
-    for band in gaps:
-        plane, known = snr[..., band], valid[..., band]
-        y, x = np.nonzero(~known)
-        found = _across(plane.T, known.T, x, y), _across(plane, known, y, x)
-        lines, widths = (np.stack(both) for both in zip(*found, strict=True))
-        width = widths.min(axis=0)
-        narrow = width <= WIDEST_GAP
-        plane[y[narrow], x[narrow]] = np.average(lines, axis=0, weights=widths == width)[narrow]
-        shown[y[narrow], x[narrow], band] = True
+    for band in with_gaps:
+        plane, gaps = snr[..., band], Gaps.of(~valid[..., band])
+        narrow = gaps.widths.min(axis=0) <= WIDEST_GAP
+        y, x = gaps.y[narrow], gaps.x[narrow]
+        plane[y, x] = gaps.straight(plane)[narrow]
+        shown[y, x, band] = True
     return snr, shown
-
-
-def _across(plane: np.ndarray, valid: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Straight lines across gaps along the first axis, at invalid pixels: values, and the gaps' widths in pixels."""
-    steps = []
-    for sign in (-1, 1):
-        step = np.full(y.shape, WIDEST_GAP + 1)
-        for distance in range(WIDEST_GAP, 0, -1):
-            at = y + sign * distance
-            is_end = (at >= 0) & (at < len(plane))
-            is_end[is_end] = valid[at[is_end], x[is_end]]
-            step[is_end] = distance
-        steps.append(step)
-    before, after = steps
-    first, last = (plane[np.clip(at, 0, len(plane) - 1), x] for at in (y - before, y + after))
-    return (first * after + last * before) / (before + after), before + after - 1
 
 
 def sky_scatter(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

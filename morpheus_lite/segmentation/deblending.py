@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelMap, LabelStore, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
@@ -326,9 +327,10 @@ def _at_levels(
     smooth, bands = _smooth(image, window, options, scatter)
     seen = None if maps is None else maps.read(window, ("mean", "large_object"))
     planes, large = (None, None) if seen is None else (seen.probability, seen.large_object)
+    filled, _ = fill_gaps(labels, bands == 0)
     # Small numbers: boxes are listed up to the largest.
-    place = np.searchsorted(wanted, labels)
-    local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == labels, place + 1, 0).astype(np.int32)
+    place = np.searchsorted(wanted, filled)
+    local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == filled, place + 1, 0).astype(np.int32)
 
     def relight(box: tuple[slice, slice], own: np.ndarray) -> np.ndarray | None:
         if not is_broken(bands[box], own):
@@ -337,7 +339,7 @@ def _at_levels(
         return unbroken(image.read, here, own, options, scatter, image.shape)
 
     for number, box, found in split_sources(local, smooth, planes, options, noise=noise, relight=relight, large=large):
-        own = local[box] == number
+        own = labels[box] == wanted[number - 1]
         yield Split(int(wanted[number - 1]), box, np.where(own, found, 0), int(found.max()))
 
 

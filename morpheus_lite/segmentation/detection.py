@@ -9,6 +9,7 @@ from skimage.segmentation import watershed
 
 from morpheus_lite.config.classify import DetectionOptions
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.gaps import Gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchMemory
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
@@ -76,7 +77,7 @@ class Components:
         self._pairs: list[np.ndarray] = []
         self._facts: list[np.ndarray] = []
 
-    def add(self, window: Window, mask: np.ndarray, core: np.ndarray) -> np.ndarray:
+    def add(self, window: Window, mask: np.ndarray, core: np.ndarray, bridges: np.ndarray | None = None) -> np.ndarray:
         """Label one tile.
 
         Parameters
@@ -85,14 +86,16 @@ class Components:
             Where the tile lies.
         mask, core : numpy.ndarray
             bool, shape of the window: pixels of components, and those that count as core.
+        bridges : numpy.ndarray, optional
+            bool, shape of the window: pixels that are of no component, and join those on their sides.
 
         Returns
         -------
         numpy.ndarray
             int32, shape of the window: numbers, which `table` translates.
         """
-        labels, count = ndimage.label(mask)
-        facts = _facts(labels, count, core, window, self._width)
+        labels, count = ndimage.label(mask if bridges is None else mask | bridges)
+        facts = _facts(labels if bridges is None else np.where(bridges, 0, labels), count, core, window, self._width)
         keep = (facts["area"] >= self._min_area) & facts["has_core"]
         for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
             keep[side[side > 0] - 1] = True
@@ -105,7 +108,7 @@ class Components:
             self._join(self._left, labels[:, 0])
         self._above[window.slices[1]] = labels[-1]
         self._left = labels[:, -1].copy()
-        return labels
+        return labels if bridges is None else np.where(bridges, 0, labels)
 
     def _join(self, one: np.ndarray, other: np.ndarray) -> None:
         touching = (one > 0) & (other > 0)
@@ -161,6 +164,9 @@ def _facts(labels: np.ndarray, count: int, core: np.ndarray, window: Window, wid
         facts["box"][:, side], facts["box"][:, side + 2] = first, last
     return facts
 
+
+_WIDE, _WIDEST_GAP = 5, 16
+"""How many times as wide as it is long a gap in a source may be, and the most pixels."""
 
 DETECTION_METHODS = ("paper", "probability")
 
@@ -221,7 +227,8 @@ def segment(
 
     ``"probability"`` takes the mean probability of being source, 1 - background: pixels of at least ``threshold`` that
     are connected with one of at least ``seed_threshold``, ``min_area`` of them or more. Sources that touch
-    are for `~morpheus_lite.segmentation.deblending.deblend` to split.
+    are for `~morpheus_lite.segmentation.deblending.deblend` to split. Parts on both sides of a gap, as of a bad column,
+    are one source; the gap itself stays 0.
 
     Examples
     --------
@@ -309,11 +316,44 @@ def detect(
 def _by_probability(maps: MapStore, plane: ScratchArray, options: DetectionOptions, tile: int) -> ComponentTable:
     components = Components(maps.shape, min_area=options.min_area)
     for window in tiles(maps.shape, tile):
-        # Pixels that were not classified are NaN, and above no threshold.
-        source = 1 - maps.read_plane("BACKGROUND", window)
-        plane.write(window, components.add(window, source >= options.threshold, source >= options.seed_threshold))
+        around = grown(window, 2 * _WIDEST_GAP + 1, maps.shape)
+        here = inside(window, around)
+        # Pixels that were not classified are NaN, and above no threshold: sky, or gaps in sources.
+        source = 1 - maps.read_plane("BACKGROUND", around)
+        bridges = _bridges(source >= options.threshold, np.isnan(source))
+        source = source[here]
+        found = components.add(
+            window,
+            source >= options.threshold,
+            source >= options.seed_threshold,
+            None if bridges is None else bridges[here],
+        )
+        plane.write(window, found)
     table = components.table()
     return table.keep(table.has_core & (table.area >= options.min_area))
+
+
+def _bridges(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray | None:
+    """Unknown pixels in gaps that one source goes across; None where nothing is unknown.
+
+    Gaps of bad columns and pixels, and wider ones such as trails, as far as a source is seen along them on both sides
+    for a fifth of their width. Two sources on both sides are for deblending to tell, by the light.
+    """
+    if not unknown.any():
+        return None
+    gaps = Gaps.of(unknown)
+    first, last = gaps.sides(mask)
+    bridges = np.zeros_like(mask)
+    for widths, is_source, across in zip(gaps.widths, first & last, (1, 0), strict=True):
+        width = np.zeros(mask.shape, np.int64)
+        width[gaps.y, gaps.x] = np.where(is_source & (widths <= _WIDEST_GAP), widths, 0)
+        # Runs of such pixels along the gap are gaps between the others.
+        runs = Gaps.of(width > 0)
+        long = runs.after[across] - runs.before[across] - 1
+        wide = width[runs.y, runs.x]
+        kept = wide <= _WIDE * long
+        bridges[runs.y[kept], runs.x[kept]] = True
+    return bridges
 
 
 def _by_votes(maps: MapStore, plane: ScratchArray, threshold: float, tile: int) -> ComponentTable:

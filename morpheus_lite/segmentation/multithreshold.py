@@ -8,6 +8,7 @@ from skimage.measure import inertia_tensor_eigvals
 
 from morpheus_lite.config.classify import DeblendingOptions
 from morpheus_lite.core.classes import CLASSES
+from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.saddles import split_at_saddles
 from morpheus_lite.core.windows import Window, grown, inside
@@ -39,7 +40,7 @@ def unbroken(
     scatter: tuple[float | None, ...],
     shape: tuple[int, int],
 ) -> np.ndarray:
-    """Smoothed light of the box of a source that lies across the edge of a band, without a step there.
+    """Smoothed light of the box of a source across the edge of a band, or a gap in all bands, without a step there.
 
     Parameters
     ----------
@@ -60,7 +61,10 @@ def unbroken(
     here = inside(window, around)
     mask = np.zeros(around.shape, dtype=bool)
     mask[here] = own
-    return smoothed(unbroken_detection_image(read(around), mask, scatter), options)[here]
+    image = read(around)
+    missing = ~image.valid.any(axis=2)
+    _, light = fill_gaps(mask & ~missing, missing, unbroken_detection_image(image, mask, scatter))
+    return smoothed(light, options)[here]
 
 
 def is_broken(bands: np.ndarray, own: np.ndarray) -> bool:

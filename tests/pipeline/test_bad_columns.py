@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from star_fields import galaxy
+from star_fields import galaxy, star_grid
 
 import morpheus_lite as ml
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
@@ -35,3 +35,54 @@ def test_spheroids_with_a_bad_column_stay_spheroids(model, least):
         valid[y * CELL : (y + 1) * CELL, column : column + number % 3 + 1] = False
     # Not bridged: 27 and 25.
     assert classes(model, valid, light).count("spheroid") >= least
+
+
+def found_stars(light: np.ndarray, valid: np.ndarray, model: str = "any"):
+    """Catalogue and labels of an image with noise of 1."""
+    data = light + np.random.default_rng(1).normal(size=light.shape)
+    image = SkyImage(np.where(valid, data, np.nan)[:, :, None].astype(np.float32), ("F160W",), valid[:, :, None])
+    maps = ml.classify(image, model)
+    labels = ml.deblend(ml.segment(maps), image)
+    return ml.measure(labels, image, maps), labels
+
+
+@pytest.mark.parametrize("model", ["hst", "any"])
+def test_bad_columns_through_stars_make_no_pairs(model):
+    light = star_grid(3.0)
+    valid = np.ones(light.shape, bool)
+    for width, column in zip((1, 1, 2, 2, 3, 3), range(24, light.shape[1], 48), strict=True):
+        valid[:, column - width // 2 : column - width // 2 + width] = False
+    table, labels = found_stars(light, valid, model)
+    x, y = (np.array(table[name], float) for name in ("x_centroid", "y_centroid"))
+    assert len(set(zip(x // 48, y // 48, strict=True))) == len(table) >= 35, "one source per star"
+    # Of a faint star, one half may be too faint for a source.
+    assert np.median(np.abs(x % 48 - 24)) < 0.6
+    assert max(np.abs(x % 48 - 24).max() / 2, np.abs(y % 48 - 24).max()) < 1
+    assert not labels[~valid].any()
+    assert (table["flags"] & ml.SourceFlag.INVALID_PIXELS > 0).all()
+    assert np.count_nonzero(table["segment_covered_F160W"] < 1) >= 30
+    assert (table["flags_F160W"] & ml.BandFlag.PARTLY_COVERED > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["saturated", "cross", "trail"])
+def test_stars_with_holes_are_one_source_each(kind):
+    light = star_grid(4.0)
+    y, x = np.indices(light.shape) % 48 - 24
+    missing = {
+        "saturated": np.hypot(x, y) < 2.2,
+        "cross": (x == 0) | (np.abs(y) < 1.5),
+        "trail": np.abs(x - y) <= 2,
+    }
+    table, labels = found_stars(light, ~missing[kind])
+    # Of the faintest, a trail may leave two wings that hardly face each other.
+    assert len(table) == 36 or (kind == "trail" and len(table) == 37)
+    assert not labels[missing[kind]].any()
+    assert (table["segment_covered_F160W"] < 1).all()
+
+
+def test_two_stars_beside_a_trail_are_two():
+    y, x = np.mgrid[:192, :192]
+    light = 400 * sum(np.exp(-((x % 96 - at) ** 2 + (y % 48 - 24) ** 2) / 4) for at in (42, 54))
+    valid = np.abs(x % 96 - 48) > 2
+    table, _ = found_stars(light, valid)
+    assert len(table) == 16

@@ -13,7 +13,7 @@ from morpheus_lite import Classification, InputError, OptionError, SkyImage
 from morpheus_lite.core import windows
 from morpheus_lite.core.labels import LabelledPixels, check_labels
 from morpheus_lite.core.windows import Window
-from morpheus_lite.segmentation.detection import DetectionOptions, flood, segment, uncertain_pixels
+from morpheus_lite.segmentation.detection import DetectionOptions, _bridges, flood, segment, uncertain_pixels
 
 
 def votes(background, seen=None):
@@ -183,6 +183,18 @@ class TestProbability:
         labels = segment(self.maps(self.source(), seen), method="probability")
         assert not labels[:, 13].any()
 
+    @pytest.mark.parametrize(("gap", "count"), [(np.s_[13:14], 1), (np.s_[11:15], 1), (np.s_[8:18], 0)])
+    def test_a_source_goes_on_across_a_gap(self, gap, count):
+        source = np.full((40, 50), 0.05)
+        source[10:16, 10:16] = source[25:31, 30:36] = 0.9
+        source[10:16, 20:26] = source[10:16, 28:34] = 0.9  # two, with sky between them
+        seen = np.ones(source.shape, bool)
+        seen[:, gap] = False
+        labels = segment(self.maps(source, seen), method="probability")
+        assert not labels[~seen].any()
+        assert len(np.unique(labels[10:16, 8:18])) - 1 == count
+        assert labels.max() == 3 + count
+
     def test_the_light_must_be_significant(self):
         rng = np.random.default_rng(0)
         data = rng.normal(size=(40, 50, 2)).astype(np.float32)
@@ -220,10 +232,17 @@ def test_scipy_on_the_whole_image_finds_the_same(monkeypatch, side, source):
     planes = np.stack([source, *[np.zeros_like(source)] * 3, 1 - source], axis=2)
     seen = np.isfinite(source)
     maps = Classification(planes, seen.astype(np.int32), seen, vote=planes)
-    parts, count = ndimage.label(np.nan_to_num(source) >= 0.4)
+    mask, bridges = np.nan_to_num(source) >= 0.4, np.zeros(source.shape, bool)
+    if not seen.all():
+        bridges = _bridges(mask, ~seen)
+    parts, count = ndimage.label(mask | bridges)
+    parts[bridges] = 0
     has_core = np.bincount(parts[np.nan_to_num(source) >= 0.7], minlength=count + 1) > 0
     keep = has_core & (np.bincount(parts.ravel(), minlength=count + 1) >= 5) & (np.arange(count + 1) > 0)
-    expected = np.where(keep, np.cumsum(keep), 0)[parts]
+    names, first = np.unique(parts, return_index=True)
+    expected = np.zeros_like(parts)
+    for number, name in enumerate(names[np.argsort(first)][keep[names[np.argsort(first)]]], start=1):
+        expected[parts == name] = number
     np.testing.assert_array_equal(segment(maps, method="probability"), expected)
     background = 1 - source
     flooded = flood(background, uncertain_pixels(background, 0.3))
