@@ -30,6 +30,8 @@ _OTHER_AXIS = re.compile(
 _MATRIX = re.compile(r"^(PC\d_\d|CDELT\d|CROTA\d)$")
 _TEXT_NUMBER = re.compile(r"^[JB]?([+-]?\d+\.?\d*([ED][+-]?\d+)?)$", re.IGNORECASE)
 _FRAMES = ("RA", "GLON")
+_RADESYS = {"ICR": "ICRS", "FK5": "FK5", "J2000": "FK5", "FK4-NO-E": "FK4-NO-E", "FK4": "FK4", "B1950": "FK4"}
+"""How spellings of a frame begin, and how the standard has it."""
 _SIP = re.compile(r"^(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)$")
 
 
@@ -61,12 +63,15 @@ def celestial_wcs(
 
     1. SIP keywords without ``-SIP`` in CTYPE are left over from before the image was resampled, and are dropped.
     2. Where CDi_j and PCi_j disagree, CDi_j is taken.
-    3. Distortion that a header cannot carry (lookup tables) counts for positions, and is missing in products.
+    3. RADESYS in the words of archives (``J2000``, ``ICRF``, ``icrs``) is read; one that no one knows is left out, so
+       that EQUINOX says the frame, or nothing, which is ICRS.
+    4. Distortion that a header cannot carry (lookup tables) counts for positions, and is missing in products.
 
     Numbers in quotes (EQUINOX ``'J2000.0'``) are numbers, which wcslib would pass over.
     """
     try:
         header = _one_matrix(_without_stale_sip(_with_numbers(_first_two_axes(header)), origin), origin)
+        header = _in_known_frame(header, origin)
         with warnings.catch_warnings(action="ignore"):
             check_wcs(header, hdus)
             wcs = WCS(header, fobj=hdus)
@@ -207,6 +212,22 @@ def _without_stale_sip(header: fits.Header, origin: str) -> fits.Header:
         "from before resampling, and is ignored"
     )
     return _without(header, [keyword for keyword in header if _SIP.match(keyword)])
+
+
+def _in_known_frame(header: fits.Header, origin: str) -> fits.Header:
+    """The header with its RADESYS in the spelling of the standard; astropy gives no position for others."""
+    for keyword in ("RADESYS", "RADECSYS"):
+        text = str(header.get(keyword, "")).strip()
+        name = next((name for start, name in _RADESYS.items() if text.upper().startswith(start)), None)
+        if text == (name or ""):
+            continue
+        header = header.copy()
+        if name is None:
+            del header[keyword]
+            warnings.warn(f"{origin}: {keyword} {text!r} is no frame that is known, and is left out", stacklevel=3)
+        else:
+            header[keyword] = name
+    return header
 
 
 def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: Sequence[str]) -> None:

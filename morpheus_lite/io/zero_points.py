@@ -28,7 +28,7 @@ _FACTOR = re.compile(
     re.IGNORECASE,
 )
 _PREFIXED = re.compile(
-    r"^(?P<prefix>nano|micro|milli|kilo|mega|[numkµμ])?(?P<name>jy|janskys?|janskies|maggy|maggies|maggie|mgy)$",
+    r"^(?P<prefix>nano|micro|milli|kilo|mega|mu|[numkµμ])?(?P<name>jy|janskys?|janskies|maggy|maggies|maggie|mgy)$",
     re.IGNORECASE,
 )
 

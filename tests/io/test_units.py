@@ -10,7 +10,7 @@ SPELLINGS = {
     "flux density": {
         "nJy": "nJy; NJY; njy; nanoJansky; nanojanskys; nano-Jansky; 1.e-9 Jy; 10**-9 Jy; 1e-9*Jy",
         "10 nJy": "10.0*nanoJansky; 10 nJy",
-        "uJy": "uJy; UJY; µJy; microJy; microJansky; micro Jansky; MICROJY; uJy/pix",
+        "uJy": "uJy; UJY; µJy; muJy; microJy; microJansky; micro Jansky; MICROJY; uJy/pix",
         "mJy": "mJy; mjy; milliJy; mJy/pixel",
         "Jy": "Jy; JY; Jansky; JANSKY; Jy/pixel; JY/PIXEL; Jy pix-1; Jy per pixel",
         "MJy": "MJy; megaJansky",

@@ -58,6 +58,23 @@ def test_the_equinox_in_quotes_is_a_number(text, tmp_path):
     assert same_sky(read.wcs, WCS(header(EQUINOX=1950.0)))
 
 
+@pytest.mark.parametrize(
+    ("text", "frame"),
+    [("J2000", "FK5"), ("FK5/J2000", "FK5"), ("icrs", "ICRS"), ("ICRF", "ICRS"), ("fk4", "FK4"), ("B1950.0", "FK4")],
+)
+def test_frames_in_the_words_of_archives(text, frame, tmp_path):
+    read = read_quietly(write(tmp_path / "a.fits", image(field(), header(RADESYS=text))))
+    assert same_sky(read.wcs, WCS(header(RADESYS=frame)))
+
+
+@pytest.mark.parametrize(("cards", "frame"), [({}, "ICRS"), ({"EQUINOX": 1950.0}, "FK4")])
+def test_a_frame_that_nobody_knows_is_that_of_the_equinox(cards, frame, tmp_path):
+    path = write(tmp_path / "a.fits", image(field(), header(RADESYS="GAPPT", **cards)))
+    with pytest.warns(UserWarning, match="GAPPT"):
+        read = read_image(path)
+    assert same_sky(read.wcs, WCS(header(RADESYS=frame, **cards)))
+
+
 def test_arcseconds(tmp_path):
     cards = header(CUNIT1="arcsecs", CUNIT2="arcsecs", CRVAL1=53.1 * 3600, CRVAL2=-27.8 * 3600)
     cards.update(CD1_1=-0.06, CD2_2=0.06)
