@@ -74,6 +74,8 @@ class BackgroundMesh:
         PSF of each band; empty where none was measured.
     large : LargeObjects, optional
         Objects that the network sees in bins; None where there are none.
+    doubts : tuple of str
+        One sentence for each way in which the image is unlike light on an even sky, which no mesh follows.
     """
 
     shape: tuple[int, int]
@@ -87,6 +89,7 @@ class BackgroundMesh:
     void: tuple[tuple[float, ...], ...] = ()
     psf: tuple[MoffatPsf, ...] = ()
     large: LargeObjects | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def covered(self) -> np.ndarray:

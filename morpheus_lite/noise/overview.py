@@ -3,11 +3,13 @@
 Every step, for an image in memory or in a file, whole or in pieces, sees the image through what is measured here.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
+from astropy.stats import mad_std
 from scipy import ndimage
 
 from morpheus_lite.core.image import ImageView, SkyImage
@@ -49,6 +51,9 @@ _LARGEST_LEVEL = (
 )  # of the sky, in units of its noise: the steps of 32-bit floats there are as large as the noise
 _LARGEST_SNR = 1e12  # of blocks; the brightest stars of deep images reach 1e9
 _GROWN = 0.5  # half-light radii
+_STEP, _FAR = 8.0, 10.0  # times the scatter of blocks: a step of one sigma of a pixel, and light far from the sky
+_FEWEST_LOW, _LOW = 8, 4  # blocks below the sky, and how many for each above it
+_PART_OF_STEP, _BESIDE, _UNEVEN = 16, 3, 0.25  # blocks along and across a step, and how much they may differ, of it
 
 
 def measure_image(
@@ -89,7 +94,9 @@ def measure_image(
     noise = measure_sections(overview, background=background, workers=workers)
     _check_range(first.bands, overview, noise)
     noise = with_psf(noise, image, given)
-    return _with_large_objects(noise, overview.blocks, fixed=background != "mesh")
+    blocks = _without_voids(overview.blocks, noise)
+    noise = replace(noise, doubts=_doubts(first.bands, blocks, noise))
+    return _with_large_objects(noise, blocks, fixed=background != "mesh")
 
 
 def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundMesh) -> None:
@@ -166,16 +173,74 @@ def _block_means(piece: SkyImage) -> np.ndarray:
         return (light / count).astype(np.float32)
 
 
+def _without_voids(blocks: SkyImage, noise: BackgroundMesh) -> SkyImage:
+    """The blocks, those without data and beside such, which hold some of it, not valid."""
+    valid = blocks.valid.copy()
+    for band, values in enumerate(noise.void):
+        for value in values:
+            valid[..., band] &= ~ndimage.binary_dilation(blocks.data[..., band] == np.float32(value), np.ones((3, 3)))
+    return replace(blocks, valid=valid)
+
+
+def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tuple[str, ...]:
+    """Ways in which the image is unlike light on an even sky: steps of the sky, and sources below it."""
+    y, x = (np.arange(n) * BLOCK_SIDE + (BLOCK_SIDE - 1) / 2 for n in blocks.shape)
+    background = noise.background_at(np.tile(x, len(y)), np.repeat(y, len(x))).reshape(blocks.data.shape)
+    found = []
+    for b, band in enumerate(bands):
+        light = np.where(blocks.valid[..., b], blocks.data[..., b].astype(np.float64), np.nan)
+        change = np.diff(light, axis=1)
+        if not np.isfinite(change).any():
+            continue
+        # Of a block, whatever the slopes and steps of the sky.
+        scatter = float(mad_std(change, ignore_nan=True)) / np.sqrt(2)
+        steps = [
+            f"{band}: the sky is {abs(step):.3g} {'higher' if step > 0 else 'lower'} from {name} = {place} px on; "
+            "sources beside such a step are lost or wrong: subtract the sky of each side first, or classify both alone"
+            for name, plane in (("x", light), ("y", light.T))
+            for place, step in _steps(plane, _STEP * scatter)
+        ]
+        away = light - background[..., b]
+        away -= np.nanmedian(away)
+        low, high = (np.count_nonzero(sign * away > _FAR * scatter) for sign in (-1, 1))
+        if not steps and scatter > 0 and low >= _FEWEST_LOW and low > _LOW * high:
+            steps = [
+                f"{band}: {low} places lie far below the sky, {high} above it; the image looks inverted (multiply it "
+                "by -1), or bad pixels are not marked as such (--dq)"
+            ]
+        found += steps
+    return tuple(found)
+
+
+def _steps(light: np.ndarray, least: float) -> Iterator[tuple[int, float]]:
+    """Columns at which the sky of blocks ``(y, x)`` steps by so much, for a length of 256 px or all of the image."""
+    n_parts = max(len(light) // _PART_OF_STEP, 1)
+    if light.shape[1] < 2 * _BESIDE + 1 or not least > 0:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # parts without data
+        sky = np.stack([np.nanmedian(part, axis=0) for part in np.array_split(light, n_parts)])
+    around = np.lib.stride_tricks.sliding_window_view(sky, 2 * _BESIDE + 1, axis=1)
+    left, right = around[..., :_BESIDE], around[..., -_BESIDE:]
+    step = right.mean(axis=2) - left.mean(axis=2)
+    # Even on both sides: neither a slope nor the edge of a galaxy.
+    uneven = np.maximum(np.ptp(left, axis=2), np.ptp(right, axis=2))
+    step[~((np.abs(step) > least) & (uneven < _UNEVEN * np.abs(step)))] = 0
+    # The block before or after may hold the step as well.
+    runs, n_runs = ndimage.label(step != 0, np.ones((3, 3)))
+    for rows, columns in ndimage.find_objects(runs)[:n_runs]:
+        if rows.stop - rows.start >= min(2, n_parts) and columns.stop - columns.start <= _BESIDE:
+            found = step[rows, columns]
+            yield (
+                round((columns.start + columns.stop - 1) / 2 * BLOCK_SIDE + (_BESIDE + 0.5) * BLOCK_SIDE),
+                float(np.median(found[found != 0])),
+            )
+
+
 def _with_large_objects(noise: BackgroundMesh, blocks: SkyImage, *, fixed: bool) -> BackgroundMesh:
     """The noise with the large objects of the image, and under them the background of the blocks."""
     if min(blocks.shape) < 2 * _LARGE_SCALE:
         return noise
-    valid = blocks.valid.copy()
-    for band, values in enumerate(noise.void):
-        for value in values:
-            # Blocks beside an area without data hold some of it.
-            valid[..., band] &= ~ndimage.binary_dilation(blocks.data[..., band] == np.float32(value), np.ones((3, 3)))
-    blocks = replace(blocks, valid=valid)
     coarse = measure_background(blocks)
     large = _find(*normalize(blocks, coarse), canonical_factor(noise.psf))
     if large is None:

@@ -353,8 +353,9 @@ def make_catalog(
         labels, parents = split(parents, sky, maps, method=method, options=how.deblending, tile=tile, workers=workers)
         _reached(progress, 0.4)
         log.info("%d sources, %d after deblending", len(parents.names), len(labels.names))
-        if noise is not None:
-            _warn_of_light_in_no_source(image, noise, labels)
+        measuring = how.measuring
+        if noise is not None and _misses_light(image, noise, labels):
+            measuring = replace(measuring, outside_domain=True)
         if "segmentation" in maps.kinds:
             for window in tiles(maps.shape, tile):
                 maps.write_plane("SEGMENTATION", labels.read(window), window)
@@ -364,7 +365,7 @@ def make_catalog(
             image,
             maps,
             kind=KIND_OF[how.method],
-            options=how.measuring,
+            options=measuring,
             band=how.band,
             mesh=noise,
             tile=tile,
@@ -373,18 +374,20 @@ def make_catalog(
         )
 
 
-def _warn_of_light_in_no_source(image: ImageReader, noise: BackgroundMesh, labels: LabelStore) -> None:
-    """Warn where the network takes most of what is bright, in the middle of an image, for artifacts."""
+def _misses_light(image: ImageReader, noise: BackgroundMesh, labels: LabelStore) -> bool:
+    """Tell, and warn, if the network takes most of what is bright, in the middle of an image, for artifacts."""
     window = middle(image.shape)
     snr, valid = normalize(image.read(window), noise, window=window)
     bright = np.where(valid, snr, 0).max(axis=2) > _BRIGHT
     lost = np.count_nonzero(bright & (labels.read(window) == 0))
-    if lost > max(_FEWEST_BRIGHT, np.count_nonzero(bright) / 2):
+    misses = lost > max(_FEWEST_BRIGHT, np.count_nonzero(bright) / 2)
+    if misses:
         log.warning(
             "most of the pixels above %g times the noise (%d of %d in the middle of the image) are in no source: "
             "cosmic rays and hot pixels, or stars of a PSF narrower than 1.5 px, which look like these",
             _BRIGHT, lost, np.count_nonzero(bright),
         )  # fmt: skip
+    return bool(misses)
 
 
 def _reached(progress: Progress | None, share: float) -> None:

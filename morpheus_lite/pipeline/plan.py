@@ -24,7 +24,7 @@ from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration, calibration_of
 from morpheus_lite.core.windows import BLOCK, Window
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.inference.domain_check import check_domain
+from morpheus_lite.inference.domain_check import DomainCheck, check_domain
 from morpheus_lite.inference.inferer import Inferer, make_inferer
 from morpheus_lite.inference.network_input import has_wings
 from morpheus_lite.io import read_image
@@ -103,14 +103,15 @@ class Plan:
     def outside_domain(self, noise: BackgroundMesh | None) -> list[str]:
         """List, and log, how the image, as the network sees it, differs by far from what it was trained on."""
         ranges = self.model.settings.get("domain", {})
-        if not ranges or noise is None or not self.options.domain_check:
+        if noise is None or not self.options.domain_check:
             return []
-        check = check_domain(self.image, self.model.bands, noise, ranges)
-        for sentence in check.outside:
+        check = check_domain(self.image, self.model.bands, noise, ranges) if ranges else DomainCheck()
+        outside = [*noise.doubts, *check.outside]
+        for sentence in outside:
             log.warning("%s: %s", self.image.name, sentence)
         for sentence in check.notes:
             log.info("%s (no reason for distrust): %s", self.image.name, sentence)
-        return list(check.outside)
+        return outside
 
     def noise_record(self, noise: BackgroundMesh | None, outside: Sequence[str] = ()) -> dict[str, Any]:
         """Record of the PSFs, how the image was binned for the network on their account, and how it is unlike others.

@@ -1,5 +1,7 @@
 """Large objects of an image, and the background under them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,31 @@ def test_boxes_hold_their_objects():
     large = LargeObjects(labels, np.array([2, 4]), np.array([[20.0, 35.0], [60.0, 64.0]]), np.array([30.0, 60.0]))
     assert large.boxes(2) == [Window(16, 24, 16, 24)] and large.boxes(4) == [Window(56, 56, 8, 16)]
     assert large.at(Window(31, 23, 2, 2)).tolist() == [[0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("place", [128, 101])
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_a_step_of_the_sky_is_said_with_its_place(place, along):
+    light = star_grid(3.0, n=5, step=52)
+    place_of = np.indices(light.shape)["yx".index(along)]
+    (sentence,) = noise_of(light + 3.0 * (place_of >= place)).doubts
+    found = re.search(r"1: the sky is ([\d.]+) higher from (\w) = (\d+) px on", sentence)
+    assert found[2] == along
+    assert float(found[1]) == pytest.approx(3, abs=0.2)
+    assert int(found[3]) == pytest.approx(place, abs=8)
+
+
+def test_an_inverted_image_is_said():
+    (sentence,) = noise_of(-star_grid(3.0)).doubts
+    assert "looks inverted" in sentence
+
+
+def test_usual_skies_raise_no_doubts():
+    stars = star_grid(3.0, n=5, step=52)
+    y, x = np.indices(stars.shape)
+    trail, edge = 100.0 * (np.abs(x - 99) < 3), 200 * np.exp(-np.abs(x - 120) / 4)
+    skies = [0 * x, 2 * x + y, 8 * np.sin(1.3 * y), 8 * np.sin(0.4 * x), trail, edge, galaxy(260, 30, 1, 50), 2 * (-1.0) ** x]
+    assert [noise_of(stars + sky).doubts for sky in skies] == [()] * len(skies)
+    image = seen(stars + 200)
+    image.data[:, :93] = 0
+    assert measure_image(image).doubts == ()
