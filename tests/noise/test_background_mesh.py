@@ -30,6 +30,15 @@ def with_data(image, data, valid=None, rms=None):
     return SkyImage(data.astype(np.float32), image.bands, image.valid if valid is None else valid, rms=rms)
 
 
+@pytest.mark.parametrize("pattern", [lambda y, x: x % 2, lambda y, x: y % 2, lambda y, x: (x + y) % 2])
+def test_rows_and_columns_that_alternate_are_all_seen(pattern):
+    image = sky()
+    steps = 3 * np.array([2.0, 0.03]) * pattern(*np.indices(image.shape))[..., None]
+    noise = measure_background(with_data(image, image.data + steps))
+    np.testing.assert_allclose((noise.background - [5.0, -0.1]) / [2.0, 0.03], 1.5, atol=0.3)
+    np.testing.assert_allclose(noise.sigma / [2.0, 0.03], 1.9, atol=0.2)
+
+
 def test_noise_and_background_of_blank_sky():
     noise = measure_background(sky())
     assert noise.sigma.shape == (3, 4, 2)

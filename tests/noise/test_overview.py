@@ -94,7 +94,16 @@ def test_usual_skies_raise_no_doubts():
     stars = star_grid(3.0, n=5, step=52)
     y, x = np.indices(stars.shape)
     trail, edge = 100.0 * (np.abs(x - 99) < 3), 200 * np.exp(-np.abs(x - 120) / 4)
-    skies = [0 * x, 2 * x + y, 8 * np.sin(1.3 * y), 8 * np.sin(0.4 * x), trail, edge, galaxy(260, 30, 1, 50), 2 * (-1.0) ** x]
+    skies = [
+        0 * x,
+        2 * x + y,
+        8 * np.sin(1.3 * y),
+        8 * np.sin(0.4 * x),
+        trail,
+        edge,
+        galaxy(260, 30, 1, 50),
+        2 * (-1.0) ** x,
+    ]
     assert [noise_of(stars + sky).doubts for sky in skies] == [()] * len(skies)
     image = seen(stars + 200)
     image.data[:, :93] = 0
