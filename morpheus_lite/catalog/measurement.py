@@ -274,7 +274,7 @@ def measure_all_rows(
         if options.photometry:
             stars = _stars_of(image, mesh, maps, options)
         if background == "mesh":
-            mesh = mesh.less_sources(measure_sections(image, labels=labels))
+            mesh = mesh.less_sources(measure_sections(image, labels=labels, steps=mesh.steps))
         image = SubtractedImage(image, mesh)
     sample = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
     band = band or (sample[0][0].detection_band if kind == "vote" else None)

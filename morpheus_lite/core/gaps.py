@@ -1,6 +1,7 @@
 """Gaps: pixels without data, and what lies on both sides of them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,9 +65,7 @@ def _ends(line: np.ndarray, place: np.ndarray, length: int) -> tuple[np.ndarray,
     return np.repeat(place[starts] - 1, counts), np.repeat(place[starts] + counts, counts)
 
 
-def fill_gaps(
-    labels: np.ndarray, missing: np.ndarray, light: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
+def fill_gaps(labels: np.ndarray, missing: np.ndarray, light: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
     """Sources and their light across their gaps: missing pixels with the same source on both sides.
 
     Parameters

@@ -8,7 +8,7 @@ the image is cut. The network, detection, deblending and measurement all see the
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -43,6 +43,28 @@ plane is 30 times the noise of the sky where the S/N is 3,000, and the photons a
 """
 
 
+class Step(NamedTuple):
+    """Step of the sky of a band: ``height`` higher in data units from row (axis 0) or column ``place`` on."""
+
+    band: int
+    axis: int
+    place: int
+    height: float
+
+    def told(self, bands: Sequence[str]) -> str:
+        """The step in a sentence."""
+        more = "higher" if self.height > 0 else "lower"
+        return (
+            f"{bands[self.band]}: the sky is {abs(self.height):.3g} {more} from {'yx'[self.axis]} = {self.place} px "
+            "on, and was measured on each side; where the gains differ too, classify both sides alone"
+        )
+
+    def take_from(self, light: np.ndarray, window: Window) -> None:
+        """Subtract the step of the light of its band inside a window, in place."""
+        first = max(self.place - (window.y, window.x)[self.axis], 0)
+        light[(np.s_[first:], np.s_[:, first:])[self.axis]] -= np.float32(self.height)
+
+
 @dataclass(frozen=True, eq=False)
 class BackgroundMesh:
     """Background and noise of one pixel of an image on a coarse mesh.
@@ -74,8 +96,10 @@ class BackgroundMesh:
         PSF of each band; empty where none was measured.
     large : LargeObjects, optional
         Objects that the network sees in bins; None where there are none.
+    steps : tuple of Step
+        Steps of the sky, to which the mesh adds up.
     doubts : tuple of str
-        One sentence for each way in which the image is unlike light on an even sky, which no mesh follows.
+        One sentence for each way in which the image is unlike light on a sky.
     """
 
     shape: tuple[int, int]
@@ -89,6 +113,7 @@ class BackgroundMesh:
     void: tuple[tuple[float, ...], ...] = ()
     psf: tuple[MoffatPsf, ...] = ()
     large: LargeObjects | None = None
+    steps: tuple[Step, ...] = ()
     doubts: tuple[str, ...] = ()
 
     @property
@@ -111,7 +136,7 @@ class BackgroundMesh:
         if background == "mesh":
             return self
         level = 0.0 if background == "none" else float(background)
-        return replace(self, background=np.full_like(self.background, level))
+        return replace(self, background=np.full_like(self.background, level), steps=())
 
     def less_sources(self, sky: "BackgroundMesh") -> "BackgroundMesh":
         """The same on the background that was measured outside of the sources, in bands with enough of it.
@@ -120,7 +145,7 @@ class BackgroundMesh:
         """
         y, x = np.meshgrid(*sky.centers, indexing="ij")
         # The two meshes may have other centres: a steep background has two more at the edges of the image.
-        own = self.background_at(x.ravel(), y.ravel()).reshape(sky.background.shape).astype(np.float32)
+        own = self._at(self.background, x.ravel(), y.ravel()).reshape(sky.background.shape).astype(np.float32)
         # Under large objects there is hardly any sky to measure, and light of theirs in it.
         known = (sky.sigma > 0).any(axis=(0, 1)) & ~replace(self, centers=sky.centers).covered[:, :, None]
         background = np.where(known, sky.background, own)
@@ -128,7 +153,10 @@ class BackgroundMesh:
 
     def background_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Background at places in pixels: float64, shape ``(place, band)``."""
-        return self._at(self.background, x, y)
+        level = self._at(self.background, x, y)
+        for step in self.steps:
+            level[:, step.band] += step.height * ((y, x)[step.axis] >= step.place)
+        return level
 
     def sigma_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Noise of the sky at places in pixels: float64, shape ``(place, band)``, in the units of ``sigma``."""
@@ -161,6 +189,7 @@ class BackgroundMesh:
             photons=values(self.photons, 0.0),
             largest=values(self.largest, np.inf),
             void=values(self.void, ()),
+            steps=tuple(step._replace(band=k) for k, b in enumerate(indices) for step in self.steps if step.band == b),
             psf=values(self.psf, MoffatPsf()),
         )
 
@@ -424,6 +453,9 @@ def _seen(
         # Compared as float32, the type of the data: a value that is not exact there would never be found.
         light[light == np.float32(value)] = np.nan
     light -= interpolate_mesh(noise.background[:, :, band], noise.centers, window)
+    for step in noise.steps:
+        if step.band == band:
+            step.take_from(light, window)
     sigma = rms_plane(image, np.s_[:, :, band], None if noise.has_rms is None else noise.has_rms[band])
     if sigma is None:
         return light, None

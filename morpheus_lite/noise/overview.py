@@ -23,6 +23,7 @@ from morpheus_lite.noise.background_mesh import (
     STEEP,
     STEEP_SKY,
     BackgroundMesh,
+    Step,
     measure_background,
     measure_row,
     near_sources,
@@ -54,6 +55,7 @@ _GROWN = 0.5  # half-light radii
 _STEP, _FAR = 8.0, 10.0  # times the scatter of blocks: a step of one sigma of a pixel, and light far from the sky
 _FEWEST_LOW, _LOW = 8, 4  # blocks below the sky, and how many for each above it
 _PART_OF_STEP, _BESIDE, _UNEVEN = 16, 3, 0.25  # blocks along and across a step, and how much they may differ, of it
+_MOST_PARTS, _LENGTH = 0.7, 4096  # share of the parts in which a step is seen; pixels along it that tell its place
 
 
 def measure_image(
@@ -93,9 +95,13 @@ def measure_image(
     overview = _Overview.of(seen or image, first.n_bands)
     noise = measure_sections(overview, background=background, workers=workers)
     _check_range(first.bands, overview, noise)
-    noise = with_psf(noise, image, given)
     blocks = _without_voids(overview.blocks, noise)
-    noise = replace(noise, doubts=_doubts(first.bands, blocks, noise))
+    steps = _steps(image, blocks) if background == "mesh" else ()
+    if steps:
+        noise = measure_sections(image, background=background, steps=steps, workers=workers)
+        blocks = _levelled(blocks, steps)
+    noise = replace(noise, doubts=_doubts(first.bands, blocks, replace(noise, steps=())))
+    noise = with_psf(noise, image, given)
     return _with_large_objects(noise, blocks, fixed=background != "mesh")
 
 
@@ -183,37 +189,62 @@ def _without_voids(blocks: SkyImage, noise: BackgroundMesh) -> SkyImage:
 
 
 def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tuple[str, ...]:
-    """Ways in which the image is unlike light on an even sky: steps of the sky, and sources below it."""
+    """Ways in which the image is unlike light on a sky."""
     y, x = (np.arange(n) * BLOCK_SIDE + (BLOCK_SIDE - 1) / 2 for n in blocks.shape)
     background = noise.background_at(np.tile(x, len(y)), np.repeat(y, len(x))).reshape(blocks.data.shape)
     found = []
     for b, band in enumerate(bands):
-        light = np.where(blocks.valid[..., b], blocks.data[..., b].astype(np.float64), np.nan)
-        change = np.diff(light, axis=1)
-        if not np.isfinite(change).any():
-            continue
-        # Of a block, whatever the slopes and steps of the sky.
-        scatter = float(mad_std(change, ignore_nan=True)) / np.sqrt(2)
-        steps = [
-            f"{band}: the sky is {abs(step):.3g} {'higher' if step > 0 else 'lower'} from {name} = {place} px on; "
-            "sources beside such a step are lost or wrong: subtract the sky of each side first, or classify both alone"
-            for name, plane in (("x", light), ("y", light.T))
-            for place, step in _steps(plane, _STEP * scatter)
-        ]
+        light = _light_of(blocks, b)
+        scatter = _scatter_of(light)
         away = light - background[..., b]
-        away -= np.nanmedian(away)
-        low, high = (np.count_nonzero(sign * away > _FAR * scatter) for sign in (-1, 1))
-        if not steps and scatter > 0 and low >= _FEWEST_LOW and low > _LOW * high:
-            steps = [
+        low, high = 0, 0
+        if np.isfinite(away).any():
+            away -= np.nanmedian(away)
+            low, high = (np.count_nonzero(sign * away > _FAR * scatter) for sign in (-1, 1))
+        if scatter > 0 and low >= _FEWEST_LOW and low > _LOW * high:
+            found.append(
                 f"{band}: {low} places lie far below the sky, {high} above it; the image looks inverted (multiply it "
                 "by -1), or bad pixels are not marked as such (--dq)"
-            ]
-        found += steps
+            )
     return tuple(found)
 
 
-def _steps(light: np.ndarray, least: float) -> Iterator[tuple[int, float]]:
-    """Columns at which the sky of blocks ``(y, x)`` steps by so much, for a length of 256 px or all of the image."""
+def _light_of(blocks: SkyImage, band: int) -> np.ndarray:
+    """One band of the blocks: float64, NaN where not valid."""
+    return np.where(blocks.valid[..., band], blocks.data[..., band].astype(np.float64), np.nan)
+
+
+def _scatter_of(light: np.ndarray) -> float:
+    """Scatter of a block, whatever the slopes and steps of the sky; 0 where there are too few."""
+    change = np.diff(light, axis=1)
+    return float(mad_std(change, ignore_nan=True)) / np.sqrt(2) if np.isfinite(change).any() else 0.0
+
+
+def _levelled(blocks: SkyImage, steps: Sequence[Step]) -> SkyImage:
+    """The blocks less steps of the sky, those that lie across one not valid."""
+    data, valid = blocks.data.copy(), blocks.valid.copy()
+    for step in steps:
+        first, rest = divmod(step.place, BLOCK_SIDE)
+        step._replace(place=first + (rest > 0)).take_from(data[..., step.band], Window(0, 0, *blocks.shape))
+        if rest:
+            valid[..., step.band].swapaxes(0, step.axis)[first] = False
+    return replace(blocks, data=data, valid=valid)
+
+
+def _steps(image: ImageReader, blocks: SkyImage) -> tuple[Step, ...]:
+    """Steps of the sky along whole rows or columns, as of detectors with several amplifiers."""
+    found = []
+    for band in range(blocks.n_bands):
+        light = _light_of(blocks, band)
+        least = _STEP * _scatter_of(light)
+        for axis, plane in ((1, light), (0, light.T)):
+            for block, height in _steps_of_blocks(plane, least):
+                found.append(Step(band, axis, _place_of_step(image, band, axis, block, height), height))
+    return tuple(found)
+
+
+def _steps_of_blocks(light: np.ndarray, least: float) -> Iterator[tuple[int, float]]:
+    """Columns of blocks ``(y, x)`` at which the sky steps by so much all the way, and by how much."""
     n_parts = max(len(light) // _PART_OF_STEP, 1)
     if light.shape[1] < 2 * _BESIDE + 1 or not least > 0:
         return
@@ -225,16 +256,32 @@ def _steps(light: np.ndarray, least: float) -> Iterator[tuple[int, float]]:
     step = right.mean(axis=2) - left.mean(axis=2)
     # Even on both sides: neither a slope nor the edge of a galaxy.
     uneven = np.maximum(np.ptp(left, axis=2), np.ptp(right, axis=2))
-    step[~((np.abs(step) > least) & (uneven < _UNEVEN * np.abs(step)))] = 0
-    # The block before or after may hold the step as well.
-    runs, n_runs = ndimage.label(step != 0, np.ones((3, 3)))
-    for rows, columns in ndimage.find_objects(runs)[:n_runs]:
-        if rows.stop - rows.start >= min(2, n_parts) and columns.stop - columns.start <= _BESIDE:
-            found = step[rows, columns]
-            yield (
-                round((columns.start + columns.stop - 1) / 2 * BLOCK_SIDE + (_BESIDE + 0.5) * BLOCK_SIDE),
-                float(np.median(found[found != 0])),
-            )
+    seen = (np.abs(step) > least) & (uneven < _UNEVEN * np.abs(step))
+    known = np.isfinite(step)
+    # Of most parts, as bright stars lie on some.
+    common = seen.sum(axis=0) >= np.maximum(_MOST_PARTS * known.sum(axis=0), 1)
+    runs, _ = ndimage.label(common)
+    for (columns,) in ndimage.find_objects(runs):
+        # The block before or after may hold the step as well.
+        if columns.stop - columns.start <= _BESIDE:
+            here = step[:, columns][seen[:, columns]]
+            yield (columns.start + columns.stop - 1) // 2 + _BESIDE, float(np.median(here))
+
+
+def _place_of_step(image: ImageReader, band: int, axis: int, block: int, height: float) -> int:
+    """The row or column from which on the sky is higher, near a block."""
+    first = max((block - 2) * BLOCK_SIDE, 0)
+    along, across = image.shape[1 - axis], min((block + 3) * BLOCK_SIDE, image.shape[axis]) - first
+    start, length = max((along - _LENGTH) // 2, 0), min(along, _LENGTH)
+    window = Window(start, first, length, across) if axis else Window(first, start, across, length)
+    piece = image.read(window)
+    light = np.where(piece.valid[..., band], piece.data[..., band].astype(np.float64), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # lines without data
+        sky = np.nanmedian(light, axis=1 - axis)
+    # Where the sums of both sides are the farthest apart from the mean of both.
+    middle = (np.nanmedian(sky[:BLOCK_SIDE]) + np.nanmedian(sky[-BLOCK_SIDE:])) / 2
+    return first + 1 + int(np.argmin(np.cumsum(np.sign(height) * np.nan_to_num(sky - middle))))
 
 
 def _with_large_objects(noise: BackgroundMesh, blocks: SkyImage, *, fixed: bool) -> BackgroundMesh:
@@ -345,6 +392,7 @@ def measure_sections(
     *,
     background: str | float = "mesh",
     labels: LabelStore | None = None,
+    steps: tuple[Step, ...] = (),
     workers: int | None = None,
 ) -> BackgroundMesh:
     """Background and noise of an image that is read by section, a few pieces of its strips at a time.
@@ -357,6 +405,8 @@ def measure_sections(
         What is to be subtracted: what the mesh shows, nothing, or one level in data units.
     labels : LabelStore, optional
         Sources, which are left out, and their surroundings as far as can be.
+    steps : tuple of Step
+        Steps of the sky, of which the mesh is free.
     workers : int, optional
         Threads (default: one for each usable core).
 
@@ -370,9 +420,15 @@ def measure_sections(
 
     def work(piece: Window) -> None:
         near = None if labels is None else near_sources(labels.read(piece), labels.boxes, piece)
-        statistics[piece] = measure_row(image.read(piece), image.shape, left=piece.x, has_rms=has_rms, near=near)
+        strip = image.read(piece)
+        if steps:
+            strip = replace(strip, data=strip.data.copy())
+        for step in steps:
+            step.take_from(strip.data[..., step.band], piece)
+        statistics[piece] = measure_row(strip, image.shape, left=piece.x, has_rms=has_rms, near=near)
 
     run_each(work, pieces, threads=workers or usable_cores())
     rows = (np.concatenate([statistics[piece] for piece in row]) for _, row in groupby(pieces, lambda piece: piece.y))
     least_tilt = STEEP if labels is None else STEEP_SKY
-    return noise_from_rows(image.shape, rows, has_rms=has_rms, least_tilt=least_tilt).with_background(background)
+    noise = noise_from_rows(image.shape, rows, has_rms=has_rms, least_tilt=least_tilt)
+    return replace(noise, steps=steps).with_background(background)

@@ -107,7 +107,7 @@ class Plan:
             return []
         check = check_domain(self.image, self.model.bands, noise, ranges) if ranges else DomainCheck()
         outside = [*noise.doubts, *check.outside]
-        for sentence in outside:
+        for sentence in [*(step.told(self.image.bands) for step in noise.steps), *outside]:
             log.warning("%s: %s", self.image.name, sentence)
         for sentence in check.notes:
             log.info("%s (no reason for distrust): %s", self.image.name, sentence)
@@ -127,6 +127,7 @@ class Plan:
         record |= {"binning": factor} if factor > 1 else {}
         record |= {"wings_removed": winged} if winged else {}
         record |= {"domain": list(outside)} if outside else {}
+        record |= {"sky_steps": [step.told(self.image.bands) for step in noise.steps]} if noise.steps else {}
         return record if noise.large is None else {**record, "large_objects": noise.large.record()}
 
     def run_record(self, noise: BackgroundMesh | None, outside: Sequence[str]) -> dict[str, Any]:

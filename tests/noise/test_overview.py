@@ -1,12 +1,11 @@
 """Large objects of an image, and the background under them."""
 
-import re
-
 import numpy as np
 import pytest
 
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.windows import Window
+from morpheus_lite.noise.background_mesh import subtract
 from morpheus_lite.noise.overview import measure_image
 from tests.star_fields import galaxy, seen, star_grid
 
@@ -73,16 +72,28 @@ def test_boxes_hold_their_objects():
     assert large.at(Window(31, 23, 2, 2)).tolist() == [[0, 1], [0, 0]]
 
 
-@pytest.mark.parametrize("place", [128, 101])
-@pytest.mark.parametrize("along", ["x", "y"])
-def test_a_step_of_the_sky_is_said_with_its_place(place, along):
+@pytest.mark.parametrize("place", [128, 101, 60])
+@pytest.mark.parametrize(("along", "height"), [("x", 3), ("y", -30)])
+def test_the_sky_is_measured_on_both_sides_of_a_step(place, along, height):
     light = star_grid(3.0, n=5, step=52)
-    place_of = np.indices(light.shape)["yx".index(along)]
-    (sentence,) = noise_of(light + 3.0 * (place_of >= place)).doubts
-    found = re.search(r"1: the sky is ([\d.]+) higher from (\w) = (\d+) px on", sentence)
-    assert found[2] == along
-    assert float(found[1]) == pytest.approx(3, abs=0.2)
-    assert int(found[3]) == pytest.approx(place, abs=8)
+    beyond = np.indices(light.shape)["yx".index(along)] >= place
+    noise, even = noise_of(light + height * beyond), noise_of(light)
+    (step,) = noise.steps
+    assert noise.doubts == ()
+    assert (step.band, step.axis, step.place) == (0, "yx".index(along), place)
+    assert step.height == pytest.approx(height, abs=0.2)
+    assert f"from {along} = {place} px on" in step.told("F")
+    y, x = np.indices(light.shape).reshape(2, -1)
+    difference = (noise.background_at(x, y) - even.background_at(x, y))[:, 0] - height * beyond.ravel()
+    assert np.abs(difference).max() < 0.25
+    np.testing.assert_allclose(noise.sigma, even.sigma, atol=0.05)
+    assert noise.with_background("none").steps == ()
+    assert noise.take([None, 0]).steps == (step._replace(band=1),)
+    cut = Window(50, 40, 120, 130)
+    image = seen(light + height * beyond)
+    np.testing.assert_array_equal(
+        subtract(image, noise).data[cut.slices], subtract(image.cutout(cut), noise, window=cut).data
+    )
 
 
 def test_an_inverted_image_is_said():
@@ -104,7 +115,8 @@ def test_usual_skies_raise_no_doubts():
         galaxy(260, 30, 1, 50),
         2 * (-1.0) ** x,
     ]
-    assert [noise_of(stars + sky).doubts for sky in skies] == [()] * len(skies)
+    found = [noise_of(stars + sky) for sky in skies]
+    assert [(one.steps, one.doubts) for one in found] == [((), ())] * len(skies)
     image = seen(stars + 200)
     image.data[:, :93] = 0
-    assert measure_image(image).doubts == ()
+    assert measure_image(image).steps == measure_image(image).doubts == ()
