@@ -108,7 +108,7 @@ def measure_rows(
     A row has the same bits for the whole image and for any piece that holds the source's bounding box and
     `MeasureOptions.margin` around it (one pixel without photometry), where the image does not end before.
     """
-    filled, _ = fill_gaps(labels, ~image.valid.any(axis=2))
+    filled, _ = fill_gaps(labels, np.asarray(~image.valid.any(axis=2)))
     own = np.where(np.isin(filled, wanted), filled, 0)
     sources = LabelledPixels.gather(own, origin=origin)
     marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage)
@@ -131,7 +131,7 @@ def measure_sources(
     maps = _class_maps(classification, settings.maps)
     morphology, unweighted = measure_morphology(sources, maps, light, usable)
     # Light in gaps of a source gives it place and shape, and no flux.
-    _, shining = fill_gaps(labels, ~image.valid.any(axis=2), light)
+    _, shining = fill_gaps(labels, np.asarray(~image.valid.any(axis=2)), light)
     values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, shining, usable | (shining != light))}
     values["area"] = sources.sum(sources.take(labels) > 0).astype(np.int64)
     fluxes = measure_fluxes(sources, image)

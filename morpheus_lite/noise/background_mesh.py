@@ -43,7 +43,7 @@ plane is 30 times the noise of the sky where the S/N is 3,000, and the photons a
 """
 
 
-class Step(NamedTuple):
+class SkyStep(NamedTuple):
     """Step of the sky of a band: ``height`` higher in data units from row (axis 0) or column ``place`` on."""
 
     band: int
@@ -96,7 +96,7 @@ class BackgroundMesh:
         PSF of each band; empty where none was measured.
     large : LargeObjects, optional
         Objects that the network sees in bins; None where there are none.
-    steps : tuple of Step
+    steps : tuple of SkyStep
         Steps of the sky, to which the mesh adds up.
     doubts : tuple of str
         One sentence for each way in which the image is unlike light on a sky.
@@ -113,7 +113,7 @@ class BackgroundMesh:
     void: tuple[tuple[float, ...], ...] = ()
     psf: tuple[MoffatPsf, ...] = ()
     large: LargeObjects | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SkyStep, ...] = ()
     doubts: tuple[str, ...] = ()
 
     @property

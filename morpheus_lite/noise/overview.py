@@ -23,7 +23,7 @@ from morpheus_lite.noise.background_mesh import (
     STEEP,
     STEEP_SKY,
     BackgroundMesh,
-    Step,
+    SkyStep,
     measure_background,
     measure_row,
     near_sources,
@@ -200,7 +200,7 @@ def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tu
         low, high = 0, 0
         if np.isfinite(away).any():
             away -= np.nanmedian(away)
-            low, high = (np.count_nonzero(sign * away > _FAR * scatter) for sign in (-1, 1))
+            low, high = (int(np.count_nonzero(sign * away > _FAR * scatter)) for sign in (-1, 1))
         if scatter > 0 and low >= _FEWEST_LOW and low > _LOW * high:
             found.append(
                 f"{band}: {low} places lie far below the sky, {high} above it; the image looks inverted (multiply it "
@@ -220,7 +220,7 @@ def _scatter_of(light: np.ndarray) -> float:
     return float(mad_std(change, ignore_nan=True)) / np.sqrt(2) if np.isfinite(change).any() else 0.0
 
 
-def _levelled(blocks: SkyImage, steps: Sequence[Step]) -> SkyImage:
+def _levelled(blocks: SkyImage, steps: Sequence[SkyStep]) -> SkyImage:
     """The blocks less steps of the sky, those that lie across one not valid."""
     data, valid = blocks.data.copy(), blocks.valid.copy()
     for step in steps:
@@ -231,7 +231,7 @@ def _levelled(blocks: SkyImage, steps: Sequence[Step]) -> SkyImage:
     return replace(blocks, data=data, valid=valid)
 
 
-def _steps(image: ImageReader, blocks: SkyImage) -> tuple[Step, ...]:
+def _steps(image: ImageReader, blocks: SkyImage) -> tuple[SkyStep, ...]:
     """Steps of the sky along whole rows or columns, as of detectors with several amplifiers."""
     found = []
     for band in range(blocks.n_bands):
@@ -239,7 +239,7 @@ def _steps(image: ImageReader, blocks: SkyImage) -> tuple[Step, ...]:
         least = _STEP * _scatter_of(light)
         for axis, plane in ((1, light), (0, light.T)):
             for block, height in _steps_of_blocks(plane, least):
-                found.append(Step(band, axis, _place_of_step(image, band, axis, block, height), height))
+                found.append(SkyStep(band, axis, _place_of_step(image, band, axis, block, height), height))
     return tuple(found)
 
 
@@ -392,7 +392,7 @@ def measure_sections(
     *,
     background: str | float = "mesh",
     labels: LabelStore | None = None,
-    steps: tuple[Step, ...] = (),
+    steps: tuple[SkyStep, ...] = (),
     workers: int | None = None,
 ) -> BackgroundMesh:
     """Background and noise of an image that is read by section, a few pieces of its strips at a time.
@@ -405,7 +405,7 @@ def measure_sections(
         What is to be subtracted: what the mesh shows, nothing, or one level in data units.
     labels : LabelStore, optional
         Sources, which are left out, and their surroundings as far as can be.
-    steps : tuple of Step
+    steps : tuple of SkyStep
         Steps of the sky, of which the mesh is free.
     workers : int, optional
         Threads (default: one for each usable core).

@@ -62,7 +62,7 @@ def unbroken(
     mask = np.zeros(around.shape, dtype=bool)
     mask[here] = own
     image = read(around)
-    missing = ~image.valid.any(axis=2)
+    missing = np.asarray(~image.valid.any(axis=2))
     _, light = fill_gaps(mask & ~missing, missing, unbroken_detection_image(image, mask, scatter))
     return smoothed(light, options)[here]
 

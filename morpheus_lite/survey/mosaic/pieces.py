@@ -21,7 +21,7 @@ from morpheus_lite.core.windows import Window, tiles
 from morpheus_lite.errors import reading
 from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import PlaneMaps, export_maps
-from morpheus_lite.noise.background_mesh import BackgroundMesh, Step
+from morpheus_lite.noise.background_mesh import BackgroundMesh, SkyStep
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.state import fingerprint_product, read_json
 from morpheus_lite.survey.watch import LOOK, StoppedWorkers
@@ -127,7 +127,7 @@ def load_noise(path: Path) -> BackgroundMesh | None:
         values = json.loads(text, object_hook=lambda one: arrays[f"arr_{one['array']}"] if "array" in one else one)
         values = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
         values["void"] = tuple(map(tuple, values["void"]))
-        values["steps"] = tuple(Step(*one) for one in values["steps"])
+        values["steps"] = tuple(SkyStep(*one) for one in values["steps"])
         values["psf"] = tuple(MoffatPsf(**one) for one in values["psf"])
         values["large"] = values["large"] and LargeObjects(**values["large"])
         return BackgroundMesh(**values)
