@@ -18,6 +18,7 @@ from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.maps import MemoryMaps
+from morpheus_lite.noise.background_mesh import SkyStep
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.survey import work
 from morpheus_lite.survey.mosaic.pieces import PIECES, ClusterSpread, NamedPlane, PieceMaps, cut, load_noise, save_noise
@@ -226,10 +227,12 @@ def test_noise_survives_its_file(mosaic, tmp_path):
     with open_image(mosaic) as image:
         psf = (MoffatPsf(3.0, 2.5, 9, "stars"), MoffatPsf(), MoffatPsf(2.0, origin="given"), MoffatPsf())
         large = LargeObjects(np.eye(3, dtype=np.int32), np.array([4]), np.array([[9.5, 7.5]]), np.array([50.0]))
-        noise = replace(measure_sections(image), void=((0.0, -99.0), (), (5.0,), ()), psf=psf, large=large)
+        steps = SkyStep(2, 1, 30, 0.5), SkyStep(0, 0, 9, -1.0)
+        noise = measure_sections(image, steps=steps)
+        noise = replace(noise, void=((0.0, -99.0), (), (5.0,), ()), psf=psf, large=large, doubts=("dim",))
     save_noise(tmp_path / "noise.npz", noise)
     found = load_noise(tmp_path / "noise.npz")
-    for name in ("shape", "has_rms", "photons", "largest", "void"):
+    for name in ("shape", "has_rms", "photons", "largest", "void", "steps", "doubts"):
         assert getattr(found, name) == getattr(noise, name)
     for name in ("background", "sigma"):
         np.testing.assert_array_equal(getattr(found, name), getattr(noise, name))
