@@ -13,7 +13,7 @@ from morpheus_lite.evaluation.summary import CLASS_MAGNITUDES
 from morpheus_lite.visualization.plots import figures
 
 
-def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: bool = False) -> Path:
+def plot_detection(scores: Sequence[Scores], path: str | Path) -> Path:
     """Completeness against true magnitude, purity against measured magnitude.
 
     Parameters
@@ -21,9 +21,7 @@ def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
     scores : sequence of Scores
         One a tool, of the same fields.
     path : path
-        PNG to write.
-    overwrite : bool
-        Replace a file that exists.
+        PNG to write; replaced if it exists.
     """
     figure = Figure(figsize=(7.2, 3.2 + 0.2 * np.ceil(len(scores) / 2)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -46,15 +44,11 @@ def plot_detection(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
         right.axvline(faintest, color="0.6", linewidth=1)
         right.text(faintest + 0.05, 0.02, "fainter", fontsize=figures.SMALL, color="0.4")
     figures.legend_below(figure, left)
-    return figures.save_figure(figure, path, overwrite=overwrite)
+    return figures.save_figure(figure, path, overwrite=True)
 
 
 def plot_reliability(
-    scores: Sequence[Scores],
-    path: str | Path,
-    *,
-    keys: Sequence[str] = ("pixels", "source_pixels", "sources"),
-    overwrite: bool = False,
+    scores: Sequence[Scores], path: str | Path, keys: Sequence[str] = ("pixels", "source_pixels", "sources")
 ) -> Path | None:
     """Reliability diagrams, one panel a kind of prediction; None, and no file, where no tool gives probabilities.
 
@@ -63,11 +57,9 @@ def plot_reliability(
     scores : sequence of Scores
         One a tool, of the same fields.
     path : path
-        PNG to write.
+        PNG to write; replaced if it exists.
     keys : sequence of str
         Which diagrams of `Scores.reliability`.
-    overwrite : bool
-        Replace a file that exists.
     """
     filled = [{key for key, diagram in one.reliability.items() if diagram.total > 0} for one in scores]
     keys = [key for key in keys if any(key in known for known in filled)]
@@ -90,10 +82,10 @@ def plot_reliability(
     grid[0, 0].set_ylabel("frequency")
     grid[1, 0].set_ylabel("share")
     figures.legend_below(figure, max(grid[0], key=lambda axes: len(axes.get_legend_handles_labels()[1])))
-    return figures.save_figure(figure, path, overwrite=overwrite)
+    return figures.save_figure(figure, path, overwrite=True)
 
 
-def plot_confusion(scores: Scores, path: str | Path, *, overwrite: bool = False) -> Path | None:
+def plot_confusion(scores: Scores, path: str | Path) -> Path | None:
     """Confusion of classes in bins of magnitude, each row normalised; None, and no file, without classes.
 
     Parameters
@@ -101,9 +93,7 @@ def plot_confusion(scores: Scores, path: str | Path, *, overwrite: bool = False)
     scores : Scores
         Of one tool.
     path : path
-        PNG to write.
-    overwrite : bool
-        Replace a file that exists.
+        PNG to write; replaced if it exists.
     """
     bins = list(itertools.pairwise(CLASS_MAGNITUDES))
     counts = [scores.confusion(*ends) for ends in bins]
@@ -119,10 +109,10 @@ def plot_confusion(scores: Scores, path: str | Path, *, overwrite: bool = False)
     panels[0].set_ylabel("true class", fontsize=figures.FONT)
     figure.supxlabel("class given", fontsize=figures.FONT)
     figure.suptitle(scores.name, fontsize=figures.FONT)
-    return figures.save_figure(figure, path, overwrite=overwrite)
+    return figures.save_figure(figure, path, overwrite=True)
 
 
-def plot_residuals(scores: Sequence[Scores], path: str | Path, *, overwrite: bool = False) -> Path:
+def plot_residuals(scores: Sequence[Scores], path: str | Path) -> Path:
     """Flux in the segments over true flux, and segment over true segment, against true magnitude.
 
     Parameters
@@ -130,9 +120,7 @@ def plot_residuals(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
     scores : sequence of Scores
         One a tool, of the same fields.
     path : path
-        PNG to write.
-    overwrite : bool
-        Replace a file that exists.
+        PNG to write; replaced if it exists.
     """
     figure = Figure(figsize=(7.2, 3.2 + 0.2 * np.ceil(len(scores) / 2)), layout="constrained")
     panels = figure.subplots(1, 2)
@@ -149,7 +137,7 @@ def plot_residuals(scores: Sequence[Scores], path: str | Path, *, overwrite: boo
         axes.set(xlim=_shown_range(scores), ylim=(0, 2.5))
         figures.tidy(axes)
     figures.legend_below(figure, panels[0])
-    return figures.save_figure(figure, path, overwrite=overwrite)
+    return figures.save_figure(figure, path, overwrite=True)
 
 
 def _shown_range(scores: Sequence[Scores]) -> tuple[float, float]:

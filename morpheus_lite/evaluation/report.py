@@ -116,27 +116,27 @@ def write_evaluation(scores: Sequence[Scores], directory: str | Path, *, overwri
     from morpheus_lite.evaluation import plots
 
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     paths = {key: directory / file for key, file in FILES.items()}
+    for tool in (tools := _file_names([one.name for one in scores])):
+        paths[f"confusion_{tool}"] = directory / f"confusion_{tool}.png"
+        paths |= {f"{kind}_{tool}": directory / f"{kind}_{tool}.ecsv" for kind in ("sources", "detections")}
     check_writable(paths.values(), overwrite)
-    with atomic_write(paths["json"], overwrite=overwrite) as temporary:
-        temporary.write_text(json.dumps([summarise(one) for one in scores], indent=1) + "\n")
-    with atomic_write(paths["markdown"], overwrite=overwrite) as temporary:
-        temporary.write_text(format_scores(scores))
-    plots.plot_detection(scores, paths["detection"], overwrite=overwrite)
-    plots.plot_residuals(scores, paths["residuals"], overwrite=overwrite)
-    if plots.plot_reliability(scores, paths["reliability"], overwrite=overwrite) is None:
-        del paths["reliability"]
-    by_class = [f"sources_{name}" for name in SOURCE_CLASSES]
-    if plots.plot_reliability(scores, paths["classes"], keys=by_class, overwrite=overwrite) is None:
-        del paths["classes"]
-    for one, tool in zip(scores, _file_names([one.name for one in scores]), strict=True):
-        confusion = plots.plot_confusion(one, directory / f"confusion_{tool}.png", overwrite=overwrite)
-        paths.update({} if confusion is None else {f"confusion_{tool}": confusion})
+    directory.mkdir(parents=True, exist_ok=True)
+    texts = {"json": json.dumps([summarise(one) for one in scores], indent=1) + "\n", "markdown": format_scores(scores)}
+    for key, text in texts.items():
+        with atomic_write(paths[key], overwrite=True) as temporary:
+            temporary.write_text(text)
+    plots.plot_detection(scores, paths["detection"])
+    plots.plot_residuals(scores, paths["residuals"])
+    drawn = {
+        "reliability": plots.plot_reliability(scores, paths["reliability"]),
+        "classes": plots.plot_reliability(scores, paths["classes"], [f"sources_{name}" for name in SOURCE_CLASSES]),
+    }
+    for one, tool in zip(scores, tools, strict=True):
+        drawn[f"confusion_{tool}"] = plots.plot_confusion(one, paths[f"confusion_{tool}"])
         for kind, rows in (("sources", one.truth_sources), ("detections", one.detections)):
-            path = directory / f"{kind}_{tool}.ecsv"
-            paths[f"{kind}_{tool}"] = write_catalog(rows, path, overwrite=overwrite)
-    return paths
+            write_catalog(rows, paths[f"{kind}_{tool}"], overwrite=True)
+    return {key: path for key, path in paths.items() if drawn.get(key, path)}
 
 
 def _common_name(names: Sequence[str]) -> str:

@@ -112,14 +112,9 @@ class BicubicUpsampling(layers.Layer):
     interpolation is linear and separable, hence two products with fixed matrices.
     """
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         """Make the two matrices; the size must be known."""
-        height, width = input_shape[1:3]
-        if height is None or width is None:
-            raise ValueError(
-                f"{self.name}: input of shape {input_shape}; bicubic upsampling needs a fixed height and width"
-            )
-        self._rows, self._columns = bicubic_matrix(height), bicubic_matrix(width)
+        self._rows, self._columns = map(bicubic_matrix, input_shape[1:3])
 
     def call(self, x: KerasTensor) -> KerasTensor:
         """Interpolate along y, then along x."""

@@ -36,7 +36,7 @@ def save_training_curves(log: Path, path: Path) -> None:
     steps = [float(row["step"]) for row in rows]
     for axis, (title, columns) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
         for column in columns:
-            values = [float(row.get(column, "nan")) for row in rows]
+            values = [float(row.get(column) or "nan") for row in rows]
             if np.isfinite(values).any():
                 axis.plot(steps, values, label=column, marker=".")
         axis.set(title=title if axis.lines else f"{title}: not known", xlabel="step")

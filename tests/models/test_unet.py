@@ -96,11 +96,6 @@ def test_upsampling_keeps_constants_and_corners(size):
     assert matrix[0, 0] == matrix[-1, -1] == 1
 
 
-def test_upsampling_needs_a_size():
-    with pytest.raises(ValueError, match="needs a fixed height and width"):
-        BicubicUpsampling()(keras.Input((None, None, 3)))
-
-
 def test_folding_moves_the_normalisation_into_the_convolution():
     inputs = keras.Input((9, 9, 3))
     network = shaken(keras.Model(inputs, block(inputs, 1, 4, "one")))

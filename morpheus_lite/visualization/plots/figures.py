@@ -49,11 +49,15 @@ def legend_below(figure: Figure, ax: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False, handlelength=2.5)
 
 
-def save_figure(figure: Figure, path: str | Path, *, overwrite: bool = False, dpi: int = 200) -> Path:
-    """Write a figure as PNG; the file appears under its name when it is whole."""
+def save_figure(
+    figure: Figure, path: str | Path, *, overwrite: bool = False, dpi: int = 200, kind: str = "png"
+) -> Path:
+    """Write a figure; the file appears under its name when it is whole."""
     FigureCanvasAgg(figure)
+    # A file larger by a tenth takes a third of the time to pack.
+    packing: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
     with atomic_write(Path(path), overwrite=overwrite) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png")
+        figure.savefig(temporary, format=kind, dpi=dpi, **packing)
     return Path(path)
 
 

@@ -18,10 +18,10 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import OutputError
-from morpheus_lite.runtime.atomic import atomic_write, check_writable
+from morpheus_lite.runtime.atomic import check_writable
 from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, colorize, field_rgb
-from morpheus_lite.visualization.plots.figures import class_patches, draw_rings
+from morpheus_lite.visualization.plots.figures import class_patches, draw_rings, save_figure
 
 _PANEL = 4.4
 _INK = "#222222"
@@ -130,11 +130,7 @@ def save_summary(
     if kind not in FigureCanvasAgg.get_supported_filetypes():
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
     figure = plot_classification(image, classification, labels, table, palette=palette, step=step)
-    with atomic_write(path, overwrite=overwrite) as partial:
-        # A file larger by a tenth takes a third of the time to pack.
-        packing: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
-        figure.savefig(partial, format=kind, dpi=dpi, **packing)
-    return path
+    return save_figure(figure, path, overwrite=overwrite, dpi=dpi, kind=kind)
 
 
 _MEANING = {"vote": "rank votes", "probability": "mean probabilities"}
