@@ -12,7 +12,6 @@ from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
 from morpheus_lite.models.model_files import network_weights
-from morpheus_lite.models.network_config import halo
 from morpheus_lite.models.networks import build_onepass
 from morpheus_lite.models.registry import ModelInfo, read_info, save_model
 from morpheus_lite.runtime.atomic import atomic_write
@@ -78,8 +77,6 @@ def export(
     # thresholds, calibration of sources, training ranges and the like of a model hold for those made from it
     settings = dict(start.settings) if start and config.images else {}
     found = {
-        "halo": halo(config.model),
-        "factor": config.model.factor,
         "calibration": calibration.to_dict(),
         "step": int(numbers["step"]),
         "validation_loss": numbers["loss"],

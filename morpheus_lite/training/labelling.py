@@ -17,6 +17,7 @@ from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import read_maps
 from morpheus_lite.io.source_tables import class_shares, find_column, read_labels, read_rows, read_whole_numbers
 from morpheus_lite.training.image_config import ImageConfig
+from morpheus_lite.training.targets import sum_by_owner
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +120,9 @@ def _from_class_map(config: ImageConfig, shape: tuple[int, int], labelled: np.nd
         labels = ndimage.label((top >= 0) & (top != BACKGROUND))[0]
     kind = np.where(top == BACKGROUND, -1, top)
     owner, parts = _numbered(np.where(labels > 0, labels.astype(np.int64) * len(CLASSES) + kind + 1, 0))
-    flat = owner.ravel()
-    count = np.maximum(np.bincount(flat, minlength=len(parts) + 1)[1:], 1)
-    planes = [np.nan_to_num(shares[..., k]).ravel() for k in range(BACKGROUND)]
-    rows = np.stack([np.bincount(flat, p, minlength=len(parts) + 1)[1:] / count for p in planes], axis=1)
+    planes = np.moveaxis(np.nan_to_num(shares[..., :BACKGROUND]), 2, 0)
+    count = sum_by_owner(owner, np.ones_like(owner), len(parts))
+    rows = np.stack([sum_by_owner(owner, plane, len(parts)) / count for plane in planes], axis=1)
     rows[parts % len(CLASSES) == 0] = np.nan
     known = labelled & ((top >= 0) | (labels > 0))
     return _labelling(owner, rows / np.maximum(rows.sum(axis=1, keepdims=True), 1e-9), known)
