@@ -143,9 +143,9 @@ def sample_sources(
     kept = inside[own] & (truth.source_class[true] >= 0) & np.isfinite(share[own]).all(axis=1)
     true, own = true[kept], own[kept]
     true_class = truth.source_class[true].astype(int)
-    evidence = (rows[name][own] for name in EVIDENCE)
-    others = true_class, np.full(len(own), field), np.ones(len(own))
-    return SourceSample(share[own], *evidence, *others)
+    snr, size, extent, lopsidedness, spread, error = (rows[name][own] for name in EVIDENCE)
+    number, weight = np.full(len(own), field), np.ones(len(own))
+    return SourceSample(share[own], snr, size, extent, lopsidedness, spread, error, true_class, number, weight)
 
 
 def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str | Path]) -> SourceCalibration:
