@@ -1,22 +1,27 @@
 """Total magnitudes against truth in simulated fields, with the network's own sources: bias, pulls, blends, stars.
 
     python tests/benchmarks/total_fluxes.py --seeds 7101 7102 7103 7104 7105 7106
+    python tests/benchmarks/total_fluxes.py --seeds 400010 400011 400012 --second
 
-Fields of 512 x 512 px of GOODS-S depth (F160W, F125W, F606W, F850LP; model ``hst``), or with ``--nircam`` those of
-NIRCam (F115W, F150W, F277W, F444W; model ``any``). Sources are matched one to one within 5 px; those that the edge of
-the field cuts, whose light is not all there, have lines of their own. A field takes some 10 core-s.
+Fields of 512 x 512 px of GOODS-S depth (F160W, F125W, F606W, F850LP; model ``hst``), with ``--nircam`` those of NIRCam
+(F115W, F150W, F277W, F444W; ``any``), or with ``--second`` those of ``weights/recipes/second_simulator.py`` (model
+``any``), of which the first band alone is shown, whatever filter it is. Sources are matched one to one within 5 px;
+those that the edge of the field cuts, whose light is not all there, have lines of their own. A field takes 3 to 10
+core-s.
 """
 
 import argparse
 import itertools
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import morpheus_lite as ml
 from morpheus_lite.evaluation.metrics import match_positions
-from morpheus_lite.simulation.field import simulate_field
+from morpheus_lite.simulation.field import Field, simulate_field
 from morpheus_lite.simulation.observation import observe, plain_conditions
 from morpheus_lite.simulation.products import field_wcs
 
@@ -27,19 +32,27 @@ EDGES = (16, 23, 24, 25, 26, 27)
 MIXED = int(ml.SourceFlag.BLENDED | ml.SourceFlag.DEBLEND_CHILD)
 
 
-def measured(seed: int, model: Any, bands: tuple[str, ...], scale: float, band: str | None) -> list[np.ndarray]:
-    """True rows and measured columns of the matched sources of one field."""
-    field = simulate_field(seed, shape=(512, 512), pixel_scale=scale, bands=bands)
-    seen = observe(field, plain_conditions(field), np.random.default_rng([seed, 2]))
-    image = replace(seen.image, wcs=field_wcs(field.shape, scale))
+def second_field(seed: int) -> Field:
+    """A field of the second simulator."""
+    sys.path.append(str(Path(__file__).parents[2] / "weights" / "recipes"))
+    from second_simulator import make_field
+
+    return make_field(seed)
+
+
+def measured(field: Field, model: Any, n_bands: int, band: str | None) -> list[np.ndarray]:
+    """True fluxes, kinds, and measured flags and columns of the matched sources of one field, in its first bands."""
+    seen = observe(field, plain_conditions(field), np.random.default_rng([field.seed, 2]))
+    image = replace(seen.image, wcs=field_wcs(field.shape, field.pixel_scale))
     maps = ml.classify(image, model)
     labels = ml.deblend(ml.segment(maps), image)
     table = ml.measure(labels, image, maps, band=band, options=ml.MeasureOptions(structure=False))
     true = field.sources[np.isin(field.sources["id"], np.unique(seen.labels))]
     found = np.column_stack([table[f"{axis}_centroid"].value for axis in "xy"])
     row, mine, _ = match_positions(np.column_stack([true["x"], true["y"]]), found, 5.0)
-    columns = [np.asarray(table[f"total_{kind}_{name}"])[mine] for kind in ("flux", "fluxerr") for name in bands]
-    return [true["flux"][row].T, true["kind"][row] == 3, np.asarray(table["flags"])[mine], np.array(columns)]
+    names = [f"total_{kind}_{name}" for kind in ("flux", "fluxerr") for name in field.bands[:n_bands]]
+    columns = [np.asarray(table[name])[mine] for name in names]
+    return [true["flux"][row].T[:n_bands], true["kind"][row] == 3, np.asarray(table["flags"])[mine], np.array(columns)]
 
 
 def line(name: str, true: np.ndarray, flux: np.ndarray, error: np.ndarray) -> None:
@@ -57,16 +70,26 @@ def main() -> None:
     """Print a table for each band."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[7101, 7102])
-    parser.add_argument("--nircam", action="store_true")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--nircam", action="store_true")
+    which.add_argument("--second", action="store_true")
     parser.add_argument("--band", help="detection band; all by default")
     chosen = parser.parse_args()
     bands, scale = (NIRCAM, 0.03) if chosen.nircam else (HST, 0.06)
-    model = ml.load_model("any" if chosen.nircam else "hst")
-    fields = [measured(seed, model, bands, scale, chosen.band) for seed in chosen.seeds]
+    bands = ("first band",) if chosen.second else bands
+    model = ml.load_model("any" if chosen.nircam or chosen.second else "hst")
+    fields = []
+    for seed in chosen.seeds:
+        if chosen.second:
+            field = second_field(seed)
+        else:
+            field = simulate_field(seed, shape=(512, 512), pixel_scale=scale, bands=bands)
+        fields.append(measured(field, model, len(bands), chosen.band))
     true, star, flags, columns = (np.concatenate(parts, axis=-1) for parts in zip(*fields, strict=True))
     magnitude = NANOJANSKY - 2.5 * np.log10(true[0])
     whole, mixed = (flags & int(ml.SourceFlag.EDGE)) == 0, (flags & MIXED) > 0
     kinds = {
+        "flags 0": flags == 0,
         "isolated galaxies": (flags == 0) & ~star,
         "isolated stars": (flags == 0) & star,
         "blended": mixed & whole,
