@@ -153,8 +153,8 @@ class Photometry:
         float64, shape ``(2,)``: windowed centroid, x and y in pixels of the stamp, and its error.
     background : numpy.ndarray
         float64, shape ``(band + 1,)``: sky that was subtracted per pixel, in each band and in the detection image.
-    crowded : bool
-        Whether another source lies inside the Kron ellipse.
+    hidden : float
+        Share of the Kron ellipse on pixels of other sources.
     wings_error : numpy.ndarray
         float64, shape ``(band,)``: error of the light of neighbours that was subtracted in the Kron ellipse.
     matched : (numpy.ndarray, numpy.ndarray) or None
@@ -173,7 +173,7 @@ class Photometry:
     centroid: np.ndarray
     centroid_error: np.ndarray
     background: np.ndarray
-    crowded: bool
+    hidden: float
     wings_error: np.ndarray
     matched: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -235,7 +235,6 @@ def measure_photometry(
         strict=True,
     )
     flux, error, covered = (np.concatenate(pair) for pair in sums)
-    crowded = bool((stamp.neighbor_mask & (kron > 0)).any())
     shares = _light_covered(stamp, kron * light, covered[1])
     return Photometry(
         flux=flux,
@@ -248,7 +247,7 @@ def measure_photometry(
         centroid=centroid,
         centroid_error=centroid_error,
         background=background,
-        crowded=crowded,
+        hidden=float((kron * stamp.neighbor_mask).sum() / kron.sum()),
         wings_error=_doubt_of_wings(stamp, kron),
         matched=None if matched is None else _matched_sums(stamp, matched, (y, x), background[:-1], bands),
         **_isophotal(stamp, light, detection),

@@ -158,7 +158,7 @@ def measure_sources(
             stars=settings.stars,
         )
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
-        others[SourceFlag.CROWDED] = values.pop("crowded")
+        others[SourceFlag.CROWDED] = values["kron_hidden"] > 0
         others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side
         fluxes = {name: values for name, values in fluxes.items() if not name.startswith("segment_fluxerr_")}
     levels = _saturation(values, image, settings)

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from morpheus_lite.catalog.band_psfs import known_psfs, psfs_of_totals
 from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp, cut_stamp
+from morpheus_lite.catalog.isophotal import measure_shapes
 from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.neighbors import Neighbors
 from morpheus_lite.catalog.nonparametric import Structure, central_curve, measure_structure
@@ -166,7 +167,7 @@ def measure_surroundings(
     Returns
     -------
     dict
-        Column name to float64 values, shape ``(source,)``; NaN for sources that are too large. ``crowded`` is bool.
+        Column name to float64 values, shape ``(source,)``; NaN for sources that are too large.
 
     Notes
     -----
@@ -191,6 +192,8 @@ def measure_surroundings(
         stamp = cut_stamp(
             labels, image, sigmas[row], detection, label, box, ellipse, margin, origin=origin, neighbors=neighbors
         )
+        if neighbors is not None:
+            stamp = replace(stamp, ellipse=_ellipse_without_neighbors(stamp))
         central = central_curve(stamp) if options.structure else None
         light = measure_photometry(stamp, detection.noise, bands, radii, options, central=central, matched=matched)
         light.centroid[:] += stamp.corner
@@ -242,6 +245,13 @@ def _ellipse(shapes: dict[str, np.ndarray], row: int) -> Ellipse:
     return Ellipse(float(shapes["y_centroid"][row]), float(shapes["x_centroid"][row]), a, b, math.radians(angle))
 
 
+def _ellipse_without_neighbors(stamp: Stamp) -> Ellipse:
+    """The ellipse of a source, measured again in its segment when the light of its neighbours is out."""
+    own = LabelledPixels.gather(stamp.source_mask.astype(np.int32))
+    found = _ellipse(measure_shapes(own, stamp.detection, np.asarray(stamp.usable.any(axis=2))), 0)
+    return replace(found, y=stamp.ellipse.y, x=stamp.ellipse.x)
+
+
 def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptions) -> dict[str, np.ndarray]:
     """Values of all sources by column name."""
     names = options.aperture_names(image.pixel_scale)
@@ -261,7 +271,7 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
         "total_correction": np.array([one.profile.together.factor if one else np.nan for one in found]),
         "total_correction_err": np.array([one.profile.together.error if one else np.nan for one in found]),
         "kron_scale_radius": np.array([one.size if one else np.nan for one in found]),
-        "crowded": np.array([bool(one and one.crowded) for one in light], dtype=bool),
+        "kron_hidden": np.array([one.hidden if one else np.nan for one in light]),
     }
     unknown = np.full(N_RADII, np.nan)
     radii = [one.profile.radii if one else unknown for one in found]

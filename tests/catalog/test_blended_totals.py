@@ -66,6 +66,23 @@ def test_a_faint_source_beside_a_bright_one():
     assert float(table["total_flux_F160W"][0]) == pytest.approx(400 * 2 * np.pi * 16, rel=0.1)
 
 
+def test_errors_grow_with_the_share_of_the_ellipse_that_others_hide():
+    shape, errors = (80, 120), []
+    noise = np.random.default_rng(6).normal(size=shape)
+    for apart in (40, 11, 8):
+        places = [60 - apart / 2, 60 + apart / 2]
+        light = sum(gaussian(shape, 40, at, 2.0, 4000) for at in places)
+        y, x = np.indices(shape)
+        near = [np.hypot(x - at, y - 40) for at in places]
+        labels = np.where(np.minimum(*near) < 7, np.where(near[0] <= near[1], 1, 2), 0).astype(np.int32)
+        image = sky(light + noise)
+        table = measure(labels, image, maps_of(shape), noise=WHITE, options=MeasureOptions(background="none"))
+        flux, error = (np.asarray(table[f"total_{kind}_F160W"]) for kind in ("flux", "fluxerr"))
+        assert (np.abs(flux - 4000) < 2 * error).all()
+        errors.append(error.max() / 4000)
+    assert errors[0] < 0.06 < errors[1] < errors[2] < 0.4
+
+
 @pytest.mark.parametrize(("radius", "share", "beyond"), [(6, 0.849, 0.048), (8, 0.872, 0.045), (12, 0.911, 0.028)])
 def test_stars_from_space_have_the_wings_that_they_show(radius, share, beyond):
     # HST's WFC3 in F160W, 0.06 arcsec per pixel: FWHM 3.18 px, half of the Kron flux within 2.15 px.
