@@ -132,7 +132,7 @@ def noise_of_pieces(
     fitted: dict[str, CorrelatedNoise] = {}
     patches: list[_Patch] = []
     for index, band in enumerate(images[0].bands):
-        before = [patch.sky for patch in patches] or [None] * len(images)
+        before: list[_Sky | None] = [patch.sky for patch in patches] or [None] * len(images)
         patches = [_patch(image, index, *rest) for image, *rest in zip(images, covered, before, strict=True)]
         fitted[band] = _fit(patches, scatter or scatter_of)
     return fitted
