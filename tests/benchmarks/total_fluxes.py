@@ -40,9 +40,9 @@ def second_field(seed: int) -> Field:
     return make_field(seed)
 
 
-def measured(field: Field, model: Any, n_bands: int, band: str | None) -> list[np.ndarray]:
+def measured(field: Field, model: Any, n_bands: int, band: str | None, rng: np.random.Generator) -> list[np.ndarray]:
     """True fluxes, kinds, and measured flags and columns of the matched sources of one field, in its first bands."""
-    seen = observe(field, plain_conditions(field), np.random.default_rng([field.seed, 2]))
+    seen = observe(field, plain_conditions(field), rng)
     image = replace(seen.image, wcs=field_wcs(field.shape, field.pixel_scale))
     maps = ml.classify(image, model)
     labels = ml.deblend(ml.segment(maps), image)
@@ -84,7 +84,8 @@ def main() -> None:
             field = second_field(seed)
         else:
             field = simulate_field(seed, shape=(512, 512), pixel_scale=scale, bands=bands)
-        fields.append(measured(field, model, len(bands), chosen.band))
+        rng = np.random.default_rng([seed, 3 if chosen.second else 2])
+        fields.append(measured(field, model, len(bands), chosen.band, rng))
     true, star, flags, columns = (np.concatenate(parts, axis=-1) for parts in zip(*fields, strict=True))
     magnitude = NANOJANSKY - 2.5 * np.log10(true[0])
     whole, mixed = (flags & int(ml.SourceFlag.EDGE)) == 0, (flags & MIXED) > 0
