@@ -2,16 +2,15 @@
 
     python weights/recipes/make_fields.py valid FIELDS --natural --skip 70000 --count 390 --only hst --side 512
     python weights/recipes/calibrate_sources.py weights/hst 'FIELDS/*.npz' 'SECOND/*.npz' --stars 8
-    python weights/recipes/calibrate_sources.py weights/any 'ALL/*.npz' 'SECOND/*.npz' --stars 20 --only-spread
+    python weights/recipes/calibrate_sources.py weights/any 'ALL/*.npz' 'SECOND/*.npz' --stars 12
     python weights/recipes/calibrate_sources.py weights/hst 'TEST/*.npz' --score
 
 It comes last, after ``finish.py``. The fields are validation fields, seen at the depth of GOODS-S deep: those of the
 first simulator with the real sky's counts and classes, and some of the second one (``second_*``), all sources of which
 together weigh 0.3 of those of the first. Star fields (``--stars``) show stars of every PSF; together they weigh 0.3 of
-the stars of the first simulator. With ``--only-spread`` sources whose spread is not known keep the means of pixels.
-With ``--score`` nothing is fitted or stored: the fields are scored with the weights as they are. A field of 384 px
-takes 2 to 3 core-s; with ``--sample FILE`` its sources are kept in FILE, and taken from there the next time.
-The penalty is the one under which held-out fields are most likely.
+the stars of the first simulator. The penalty is the one under which held-out fields are most likely. With ``--score``
+nothing is fitted or stored: the fields are scored with the weights as they are. A field of 384 px takes 2 to 3 core-s;
+with ``--sample FILE`` its sources are kept in FILE, and taken from there the next time.
 """
 
 import argparse
@@ -28,7 +27,7 @@ import numpy as np
 import morpheus_lite as ml
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.source_calibration import CALIBRATION_KEY, N_SHAPE_TERMS, N_TERMS, calibration_of
+from morpheus_lite.core.source_calibration import CALIBRATION_KEY, calibration_of
 from morpheus_lite.evaluation import Truth, make_result, make_truth, truth_of_simulation
 from morpheus_lite.evaluation.reliability import proper_scores, top_label_reliability
 from morpheus_lite.evaluation.source_calibration import (
@@ -172,9 +171,6 @@ def main() -> None:
     parser.add_argument("fields", nargs="+", help="patterns of field files")
     parser.add_argument("--score", action="store_true", help="score the weights as they are; change nothing")
     parser.add_argument("--stars", type=int, default=0, help="number of star fields")
-    parser.add_argument(
-        "--only-spread", action="store_true", help="leave sources without a spread the means of their pixels"
-    )
     parser.add_argument("--sample", type=Path, help="npz file that keeps the sources")
     chosen = parser.parse_args()
     info, model = read_info(chosen.weights), ml.load_model(str(chosen.weights))
@@ -189,12 +185,7 @@ def main() -> None:
 
     sample, settings = kept_sample(chosen.sample, info.sha256, make), dict(info.settings)
     if not chosen.score:
-        found = fit_sources(sample)
-        if chosen.only_spread:
-            factor = ((1.0, *(0.0,) * (N_TERMS - 1)),) * len(SOURCE_CLASSES)
-            nothing = ((0.0,) * (N_TERMS + N_SHAPE_TERMS),) * len(SOURCE_CLASSES)
-            found = replace(found, sharpness=factor, bias=nothing)
-        settings[CALIBRATION_KEY] = found.to_dict()
+        settings[CALIBRATION_KEY] = fit_sources(sample).to_dict()
         print(json.dumps(settings[CALIBRATION_KEY]))
         with atomic_write(chosen.weights / CONFIG, overwrite=True) as temporary:
             temporary.write_text(replace(info, settings=settings).to_json())
