@@ -312,8 +312,10 @@ class OnePass:
                 writer.write(window, _classify_window(bands, window, self.model, network, ask))
                 release_memory(above=_NEAR * self.memory)
 
+            # Those of one shape, one behind the other: a network keeps its memory from one to the next.
+            windows = sorted(shown, key=lambda window: window.shape, reverse=True)
             # One thread more than calls of the network: it reads and writes while the others compute.
-            run_each(work, list(shown), threads=workers + 1, progress=progress)
+            run_each(work, windows, threads=workers + 1, progress=progress)
 
         bands, factor = seen_bands(whole, whole.noise.psf)
         writer: MapWriter = maps
