@@ -130,11 +130,11 @@ def noise_of_pieces(
     covered = [ndimage.binary_dilation(labels > 0, around, iterations=_KEEP_OFF) for _, labels in pieces]
     images = [image for image, _ in pieces]
     fitted: dict[str, CorrelatedNoise] = {}
-    patches: list[_Patch] = []
+    before: list[_Sky | None] = [None] * len(images)
     for index, band in enumerate(images[0].bands):
-        before: list[_Sky | None] = [patch.sky for patch in patches] or [None] * len(images)
         patches = [_patch(image, index, *rest) for image, *rest in zip(images, covered, before, strict=True)]
         fitted[band] = _fit(patches, scatter or scatter_of)
+        before = [patch.sky for patch in patches]
     return fitted
 
 

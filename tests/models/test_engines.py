@@ -50,6 +50,19 @@ def test_one_pass_models_agree(name, openvino):
     np.testing.assert_array_equal(fast.predict_inner(*both)[:1], answer)
 
 
+@pytest.mark.parametrize("name", ["hst", "any"])
+def test_tiles_that_are_shown_in_the_same_memory_do_not_meet(name, openvino):
+    model = load_model(name, device="cpu", engine="openvino")
+    tiles = [tile_for(model, seed=seed) for seed in (0, 1)]
+    first, second = (model.predict_inner(*tile) for tile in tiles)
+    kept = first.copy()
+    np.testing.assert_array_equal(model.predict_inner(*tiles[1]), second)
+    model.release()
+    np.testing.assert_array_equal(model.predict_inner(*tiles[0]), kept)
+    np.testing.assert_array_equal(first, kept)
+    assert np.abs(first - second).max() > 0.1
+
+
 def test_window_models_agree(openvino):
     fast, keras = (load_model("hausen2020", device="cpu", engine=engine) for engine in ("openvino", "tensorflow"))
     rng = np.random.default_rng(1)
