@@ -199,7 +199,7 @@ def test_models_lists_bands_scales_and_scores(capsys):
     by_name = {part.splitlines()[0]: part for part in re.split(r"\n(?=\w)", capsys.readouterr().out)}
     assert {"any", "hausen2020", "hst"} <= set(by_name)
     assert "F160W" in by_name["hst"] and "class right" in by_name["hst"]
-    assert "bands: any; pixels: 0.025 to 0.25" in by_name["any"]
+    assert "bands: any; pixels: 0.025 to 0.45" in by_name["any"]
 
 
 def test_interrupted_run_leaves_nothing(sim_field, tmp_path):
