@@ -30,6 +30,12 @@ OF_OTHERS = {
     "--follow",
     "--side",
     "--tiles",
+    "--tile",
+    "--across",
+    "--overlap",
+    "--cost",
+    "--second",
+    "--seeds",
 }
 """Options of other programs, and of the benchmarks."""
 
