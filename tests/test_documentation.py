@@ -1,5 +1,6 @@
-"""The documentation says what is: options, pages, files."""
+"""The documentation says what is: options, pages, files, names."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -82,3 +83,15 @@ def test_every_page_stands_in_an_index():
         listed = set(re.findall(r"^([a-z0-9_]+)$", index.read_text(), re.MULTILINE))
         there = {path.stem for path in index.parent.glob("*.*") if path.suffix in (".md", ".rst")} - {"index"}
         assert there <= listed, f"{index.parent.name}: {sorted(there - listed)}"
+
+
+def test_every_name_of_the_reference_is_there():
+    text = (DOCS / "reference" / "api.rst").read_text()
+    directives = re.findall(r"^\.\. (currentmodule|auto(?:class|function|data))::\s*(\S+)", text, re.MULTILINE)
+    assert len(directives) > 20
+    module = ""
+    for kind, name in directives:
+        if kind == "currentmodule":
+            module = name
+        else:
+            pkgutil.resolve_name(name if name.startswith("morpheus_lite.") else f"{module}.{name}")
