@@ -341,9 +341,11 @@ def _bridges(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray | None:
     """
     if not unknown.any():
         return None
+    bridges = np.zeros_like(mask)
+    if not mask.any():
+        return bridges
     gaps = Gaps.of(unknown)
     first, last = gaps.sides(mask)
-    bridges = np.zeros_like(mask)
     for widths, is_source, across in zip(gaps.widths, first & last, (1, 0), strict=True):
         width = np.zeros(mask.shape, np.int64)
         width[gaps.y, gaps.x] = np.where(is_source & (widths <= _WIDEST_GAP), widths, 0)
