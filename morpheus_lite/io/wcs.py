@@ -224,7 +224,7 @@ def _in_known_frame(header: fits.Header, origin: str) -> fits.Header:
         header = header.copy()
         if name is None:
             del header[keyword]
-            warnings.warn(f"{origin}: {keyword} {text!r} is no frame that is known, and is left out", stacklevel=3)
+            warn(f"{origin}: {keyword} {text!r} is no frame that is known, and is left out")
         else:
             header[keyword] = name
     return header
