@@ -139,10 +139,8 @@ class SourceCalibration:
         Another prior multiplies each probability by the ratio of both: Saerens et al. 2002, Neural Computation 14, 21;
         Paillassa et al. 2020, A&A 634, A48 (MaxiMask).
         """
-        terms, shape = (
-            linear_terms(scaled(snr, self.snr), scaled(size, self.size)),
-            shape_terms(snr, extent, lopsidedness),
-        )
+        terms = linear_terms(scaled(snr, self.snr), scaled(size, self.size))
+        shape = shape_terms(snr, extent, lopsidedness)
         logarithm = np.log(np.maximum(share, SHARE_FLOOR))
 
         def score_of(terms: np.ndarray, sharpness: _Table, bias: _Table) -> np.ndarray:

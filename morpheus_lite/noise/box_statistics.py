@@ -10,11 +10,7 @@ from morpheus_lite.core.image import SkyImage
 BOX = 128
 """Side of a mesh box in pixels: larger than nearly all galaxies, smaller than most steps in depth."""
 _STEP = 2  # every second pixel of every second row: 4,096 values per box know its scatter to 1.5 %
-_SPARSE, _FEWEST_SPARSE, _ALTERNATING = (
-    8,
-    64,
-    0.5,
-)  # pixels, values, and sigma between rows or columns, which is no chance
+_SPARSE, _FEWEST_SPARSE, _ALTERNATING = 8, 64, 0.5  # pixels; values; sigma between rows or columns that is no chance
 _MIN_FRACTION = 0.2  # boxes with fewer valid pixels are filled from their neighbours
 _CLIP = 2.5
 _N_CLIPS = 6

@@ -209,9 +209,9 @@ def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tu
     return tuple(found)
 
 
-def _light_of(blocks: SkyImage, band: int) -> np.ndarray:
-    """One band of the blocks: float64, NaN where not valid."""
-    return np.where(blocks.valid[..., band], blocks.data[..., band].astype(np.float64), np.nan)
+def _light_of(image: SkyImage, band: int) -> np.ndarray:
+    """One band of an image, or of its blocks: float64, NaN where not valid."""
+    return np.where(image.valid[..., band], image.data[..., band].astype(np.float64), np.nan)
 
 
 def _scatter_of(light: np.ndarray) -> float:
@@ -275,7 +275,7 @@ def _place_of_step(image: ImageReader, band: int, axis: int, block: int, height:
     start, length = max((along - _LENGTH) // 2, 0), min(along, _LENGTH)
     window = Window(start, first, length, across) if axis else Window(first, start, across, length)
     piece = image.read(window)
-    light = np.where(piece.valid[..., band], piece.data[..., band].astype(np.float64), np.nan)
+    light = _light_of(piece, band)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # lines without data
         sky = np.nanmedian(light, axis=1 - axis)
