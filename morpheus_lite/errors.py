@@ -25,6 +25,10 @@ class OutputError(MorpheusError):
     """A product cannot be written: it exists already, or there is no room or permission for it."""
 
 
+class InputWarning(UserWarning):
+    """What is doubtful about an input that is read all the same."""
+
+
 @contextmanager
 def reading(
     what: object,
@@ -68,7 +72,7 @@ def reading(
 
 def warn(message: str) -> None:
     """Warn of what is doubtful about an input, and is read all the same."""
-    warnings.warn(message, UserWarning, stacklevel=3)
+    warnings.warn(message, InputWarning, stacklevel=3)
 
 
 def reason_of(error: BaseException) -> str:

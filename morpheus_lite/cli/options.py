@@ -5,6 +5,7 @@ import inspect
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -16,7 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from morpheus_lite.config.schema import Declared, declared, with_values
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, InputWarning, OptionError
 
 _Progress = Callable[[int, int], None]
 
@@ -41,7 +42,10 @@ class _Once(logging.Filter):
 
 @contextmanager
 def logging_to_stderr(*, verbose: int, quiet: bool) -> Iterator[None]:
-    """Send the library's log to stderr at the level asked for, each message once; then leave logging as it was."""
+    """Send the library's log, and warnings of inputs, to stderr, each message once; then leave logging as it was.
+
+    Warnings of other libraries are for ``-vv``.
+    """
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("morpheus: %(message)s"))
@@ -54,6 +58,15 @@ def logging_to_stderr(*, verbose: int, quiet: bool) -> Iterator[None]:
     before, handlers = {logger: logger.level for logger in levels}, logging.root.handlers[:]
     logging.root.handlers[:] = [handler]
     logging.captureWarnings(True)
+    captured = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, InputWarning):
+            logging.getLogger("morpheus_lite").warning("%s", message)
+        else:
+            captured(message, category, *where)
+
+    warnings.showwarning = show
     try:
         for logger, wanted in levels.items():
             logger.setLevel(wanted)

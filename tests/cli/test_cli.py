@@ -284,6 +284,16 @@ def test_a_message_is_said_once(capsys):
     assert capsys.readouterr().err == "morpheus: field deep is odd\nmorpheus: field wide is odd\n"
 
 
+def test_doubts_about_an_input_are_said(tmp_path, capsys):
+    fits.writeto(tmp_path / "odd.fits", np.ones((40, 40), np.float32), fits.Header({"BUNIT": "furlong"}))
+    assert main(["info", str(tmp_path / "odd.fits")]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("morpheus: ") and said.count("BUNIT furlong is not understood") == 1
+    assert ".py:" not in said
+    assert main(["info", "-q", str(tmp_path / "odd.fits")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_command_leaves_logging_as_it_was():
     loggers = logging.root, logging.getLogger("morpheus_lite"), logging.getLogger("py.warnings")
     before = logging.root.handlers[:], [logger.level for logger in loggers], warnings.showwarning
