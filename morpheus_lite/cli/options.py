@@ -60,11 +60,11 @@ def logging_to_stderr(*, verbose: int, quiet: bool) -> Iterator[None]:
     logging.captureWarnings(True)
     captured = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *where: Any, **lines: Any) -> None:
         if issubclass(category, InputWarning):
             logging.getLogger("morpheus_lite").warning("%s", message)
         else:
-            captured(message, category, *where)
+            captured(message, category, *where, **lines)
 
     warnings.showwarning = show
     try:
