@@ -26,7 +26,7 @@ class OutputError(MorpheusError):
 
 
 class InputWarning(UserWarning):
-    """What is doubtful about an input that is read all the same."""
+    """A doubt about an input that is read all the same."""
 
 
 @contextmanager
