@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from morpheus_lite.catalog.neighbors import Neighbors, find_neighbors
+from morpheus_lite.catalog.cutouts import Neighbors, find_neighbors
 from morpheus_lite.catalog.rows import RowSettings
 from morpheus_lite.catalog.surroundings import calibrated, measure_surroundings
 from morpheus_lite.core.flags import SourceFlag

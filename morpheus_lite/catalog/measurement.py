@@ -117,7 +117,7 @@ def measure(
     Notes
     -----
     Centroids and ellipses are photutils' (flux-weighted, negative pixels left out). Invalid pixels never count.
-    ``p_<class>`` are the shares of `~morpheus_lite.catalog.class_fractions`; those of mean probabilities are calibrated
+    ``p_<class>`` are the shares of `~morpheus_lite.catalog.segments`; those of mean probabilities are calibrated
     where the model knows how (`~morpheus_lite.core.source_calibration.SourceCalibration`, in the provenance of the
     class maps), and ``meta["class_prior"]`` states the shares of the classes that they suppose. A source without
     positive light in a band has the flag NEGATIVE_FLUX.

@@ -5,9 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.catalog.class_fractions import Morphology, measure_morphology, measure_nature, significance
 from morpheus_lite.catalog.flags import find_saturated, flag_bands, flag_sources, mark_pixels
-from morpheus_lite.catalog.isophotal import measure_fluxes, measure_shapes
+from morpheus_lite.catalog.segments import (
+    Morphology,
+    measure_fluxes,
+    measure_morphology,
+    measure_nature,
+    measure_shapes,
+    significance,
+)
 from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings, sky_noise
 from morpheus_lite.catalog.total_flux import growth_extent
 from morpheus_lite.config.classify import MeasureOptions

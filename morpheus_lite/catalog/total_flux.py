@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +12,10 @@ from scipy.special import gammainc, gammaincinv
 from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, growth_by_distance
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.kernels import ProfileGrid, fit_profiles
-from morpheus_lite.core.psf import MoffatPsf
+from morpheus_lite.config.classify import MeasureOptions
+from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.psf import MoffatPsf, usual_psf
+from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 
 SERSIC_INDICES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
@@ -415,3 +418,31 @@ def _assumed_psfs(
 def _shape_of(beta: float) -> _Shape:
     """The nearest of a few indices of which there are tables."""
     return (None if beta > 2 * max(_BETAS) else min(_BETAS, key=lambda known: abs(math.log(known / beta))), 0.0)
+
+
+def known_psfs(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> tuple[MoffatPsf, ...]:
+    """PSF of each band as it is given or measured on stars; `MoffatPsf.is_known` tells where it is neither."""
+    if mesh is not None and mesh.psf:
+        return mesh.psf
+    return tuple(one or MoffatPsf() for one in options.given_psfs(image.bands, image.pixel_scale))
+
+
+def psfs_of_totals(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> tuple[MoffatPsf, ...]:
+    """PSF behind the profiles of total fluxes in each band.
+
+    Returns
+    -------
+    tuple of MoffatPsf
+        ``psf_fwhm`` for all bands, if it is given; else the PSF that is given or measured on stars; else what is usual
+        for the filter. A band without any takes the mean width of those that have one; NaN where none has.
+    """
+    if options.psf_fwhm is not None:
+        width = options.psf_fwhm_in_pixels(image.pixel_scale)
+        return (MoffatPsf(float(width or "nan"), origin="given"),) * image.n_bands
+    found = [
+        psf if psf.is_known else usual_psf(band, image.pixel_scale)
+        for band, psf in zip(image.bands, known_psfs(image, options, mesh), strict=True)
+    ]
+    widths = [psf.fwhm for psf in found if psf.origin != "unknown"]
+    mean = sum(widths) / len(widths) if widths else float("nan")
+    return tuple(replace(psf, fwhm=mean) if psf.origin == "unknown" else psf for psf in found)

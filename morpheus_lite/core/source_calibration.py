@@ -114,7 +114,7 @@ class SourceCalibration:
         share : numpy.ndarray
             float64, shape ``(source, 4)``: light-weighted means of the class maps over the pixels. Rows with NaN stay.
         snr : numpy.ndarray
-            float64, shape ``(source,)``: see `~morpheus_lite.catalog.class_fractions.significance`. What is not
+            float64, shape ``(source,)``: see `~morpheus_lite.catalog.segments.significance`. What is not
             positive, or NaN, counts as the least.
         size : numpy.ndarray
             float64, shape ``(source,)``: root of the area in pixels, as the network sees them.
@@ -125,7 +125,7 @@ class SourceCalibration:
             float64, shape ``(source,)``: distance of the windowed centroid from the other one, in half-light radii; NaN
             where not known.
         spread, spread_err : numpy.ndarray
-            float64, shape ``(source,)``: see `~morpheus_lite.catalog.spread.measure_spread`; NaN where not known.
+            float64, shape ``(source,)``: see `~morpheus_lite.catalog.surroundings.measure_spread`; NaN where not known.
         prior : mapping of str to float, or "equal", optional
             Shares of the classes in the sky, instead of those that it was fitted on.
 

@@ -5,7 +5,7 @@ import pytest
 from test_photometry import WHITE, gaussian, maps_of, sky
 
 from morpheus_lite.catalog import MeasureOptions, measure
-from morpheus_lite.catalog.neighbors import find_neighbors
+from morpheus_lite.catalog.cutouts import find_neighbors
 from morpheus_lite.catalog.total_flux import correct_point_source, is_from_space
 
 

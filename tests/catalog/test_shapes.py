@@ -5,7 +5,7 @@ import pytest
 from photutils.segmentation import SegmentationImage, SourceCatalog
 from scipy import ndimage
 
-from morpheus_lite.catalog.isophotal import measure_shapes
+from morpheus_lite.catalog.segments import measure_shapes
 from morpheus_lite.core.labels import LabelledPixels
 
 SHAPES = ("x_centroid", "y_centroid", "semimajor_axis", "semiminor_axis", "orientation", "ellipticity")

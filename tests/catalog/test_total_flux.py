@@ -10,7 +10,6 @@ from test_photometry import WHITE, gaussian, maps_of, sky
 
 from morpheus_lite import OptionError, read_image
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, measure
-from morpheus_lite.catalog.band_psfs import psfs_of_totals
 from morpheus_lite.catalog.photometry import find_gains, gain_of_header
 from morpheus_lite.catalog.total_flux import (
     RADII,
@@ -19,6 +18,7 @@ from morpheus_lite.catalog.total_flux import (
     correct_moffat,
     growth_extent,
     profiles_behind,
+    psfs_of_totals,
 )
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.simulation.products import field_wcs

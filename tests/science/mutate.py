@@ -46,7 +46,7 @@ NOT_TUNED = {
     """,
     "definitions": """
         _BORDER N_SYMMETRIES MIN_DISTANCE NANOJANSKY_ZERO_POINT _THINNEST _SIGMA_OF_FWHM _PIXEL
-        _MAGNITUDE _SIDES_OF_SUMS class_fractions._N kernels._MIDDLE curve_of_growth._HALF
+        _MAGNITUDE _SIDES_OF_SUMS segments._N kernels._MIDDLE curve_of_growth._HALF
     """,
 }
 RAISES = 100
