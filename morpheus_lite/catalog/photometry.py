@@ -61,7 +61,7 @@ def _gain_of_band(image: SkyImage, index: int, option: float | Mapping[str, floa
     band = image.bands[index]
     given = option.get(band) if isinstance(option, Mapping) else option
     if given is not None:
-        return Gain(float(given), f"added: {given:g} electrons in a unit of data, as given")
+        return Gain(float(given), f"added: {given:g} electrons per unit of data, as given")
     known = image.meta.get("bands", {}).get(band, {})
     # The first plane gives the RMS; others may only tell which pixels are bad, as WHT beside ERR does.
     first = next(iter(known.get("noise", ())), "")
@@ -93,7 +93,7 @@ def gain_of_header(header: Mapping[str, Any], unit: str | None) -> Gain:
         if not _positive(header.get("EXPTIME")):
             return Gain(None, f"not included: data in {unit}, and the header has no EXPTIME")
         value, source = value * float(header["EXPTIME"]), [*source, "EXPTIME"]
-    return Gain(value, f"added: {value:g} electrons in a unit of data, from {' and '.join([*source, 'BUNIT'])}")
+    return Gain(value, f"added: {value:g} electrons per unit of data, from {' and '.join([*source, 'BUNIT'])}")
 
 
 def _positive(value: Any) -> bool:

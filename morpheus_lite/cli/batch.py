@@ -17,6 +17,7 @@ from morpheus_lite.cli.options import (
     collected,
     common,
     complete_file,
+    counted,
     grouped_option,
     options_of,
     progress_bar,
@@ -33,14 +34,14 @@ _PLANES = ("rms", "weight", "dq")
 
 
 def without_planes(command: Callable) -> Callable:
-    """Add ``--rms none`` and the like: files of planes are a tile's own, and stand in a manifest."""
+    """Add ``--rms none`` and the like: files of planes belong to one tile each, and are listed in a manifest."""
     for plane in _PLANES[::-1]:
-        about = f"Do without {plane} planes; files of planes stand in a manifest."
+        about = f"Do without {plane} planes; files of planes are listed in a manifest."
         command = grouped_option(f"--{plane}", type=click.Choice(["none"]), help=about, group="Image")(command)
     return command
 
 
-@click.command("batch", cls=Command, short_help="Classify the tiles of a survey.")
+@click.command("batch", cls=Command)
 @click.argument(
     "sources", nargs=-1, required=True, metavar="IMAGE|DIRECTORY|GLOB|MANIFEST...", shell_complete=complete_file
 )
@@ -122,7 +123,7 @@ def show_plan(plan: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(values, indent=2))
         return
     click.echo(
-        f"{_counted(values['tiles'], 'tile')}: {values['done']} done, {values['missing']} to do, "
+        f"{counted(values['tiles'], 'tile')}: {values['done']} done, {values['missing']} to do, "
         f"{values['stale']} to do again, {values['check']} to look at (files renamed or written again)"
     )
     for reason, number in list(values["reasons"].items())[:10]:
@@ -135,13 +136,9 @@ def show_plan(plan: Any, *, as_json: bool) -> None:
         return
     click.echo(
         f"{values['n_pixels'] / 1e6:,.1f} million pixels: about {_duration(values['core_seconds'])} of one core, "
-        f"{format_memory(values['disk'])} of products, {format_memory(values['memory_per_worker'])} of memory a worker "
-        f"({values['based_on']})"
+        f"{format_memory(values['disk'])} of products, {format_memory(values['memory_per_worker'])} of memory per "
+        f"worker ({values['based_on']})"
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:
@@ -176,14 +173,14 @@ def summary(result: Any) -> dict[str, Any]:
 def lines(record: dict[str, Any]) -> list[str]:
     """A summary for a person."""
     text = [
-        f"{record['output']}: {record['done_before'] + record['done_now']} of {_counted(record['tiles'], 'tile')} "
+        f"{record['output']}: {record['done_before'] + record['done_now']} of {counted(record['tiles'], 'tile')} "
         f"are done, {record['done_now']} of them now, in {record['seconds']:.1f} s"
     ]
     if record["merged"] is not None:
         text.append(f"{record['merged']:,} sources, each once; {record['duplicates']:,} rows of overlaps left out")
     if record["larger_than_overlap"]:
         text.append(
-            f"{_counted(record['larger_than_overlap'], 'source')} larger than the overlap of the tiles: see the report"
+            f"{counted(record['larger_than_overlap'], 'source')} larger than the overlap of the tiles: see the report"
         )
     for failed in record["failed"]:
         text.append(f"{failed['tile']} failed: {failed['error']}")

@@ -17,6 +17,7 @@ from morpheus_lite.cli.options import (
     collected,
     common,
     complete_file,
+    counted,
     gc_paused,
     grouped_option,
     options_of,
@@ -28,7 +29,7 @@ from morpheus_lite.errors import MorpheusError
 from morpheus_lite.models.engines import import_tensorflow_quietly
 
 
-@click.command("classify", cls=Command, short_help="Classify images.")
+@click.command("classify", cls=Command)
 @click.argument("images", nargs=-1, metavar="[IMAGE.fits[EXT]]...", shell_complete=complete_file)
 @band_option
 @options_of(ReadOptions())
@@ -122,13 +123,13 @@ def image_lines(record: dict[str, Any]) -> list[str]:
     """Describe the products, for a person."""
     counts = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in record["classes"].items())
     height, width = record["shape"]
-    sources = "" if record["n_sources"] is None else f", {record['n_sources']} sources"
+    sources = "" if record["n_sources"] is None else f", {counted(record['n_sources'], 'source')}"
     seconds = sum(record["seconds"].values())
     head = f"{record['image']}: {height} x {width} px{sources}{f' ({counts})' if counts else ''} in {seconds:.1f} s"
     return [head, *(f"  {name:<8} {path}" for name, path in record["products"].items())]
 
 
-@click.command("catalog", cls=Command, short_help="Measure the sources of a segmentation map.")
+@click.command("catalog", cls=Command)
 @click.argument("image", required=False, metavar="[IMAGE.fits[EXT]]", shell_complete=complete_file)
 @band_option
 @options_of(ReadOptions())
@@ -173,4 +174,4 @@ def catalog_command(
     if as_json:
         click.echo(json.dumps({"catalog": str(output), "n_sources": len(table), "columns": table.colnames}))
     else:
-        click.echo(f"{output}: {len(table)} sources, {len(table.colnames)} columns")
+        click.echo(f"{output}: {counted(len(table), 'source')}, {len(table.colnames)} columns")

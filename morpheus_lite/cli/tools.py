@@ -31,9 +31,9 @@ CURVES = "training_curves.png"
 """Picture of the log, in the directory of the run and in that of the weights."""
 
 
-@click.command("simulate", cls=Command, short_help="Simulate fields with truth.")
+@click.command("simulate", cls=Command)
 @options_of(SimulateOptions, short={"count": "-n"})
-@grouped_option("-o", "--output", type=DIRECTORY, default=".", help="Directory.")
+@grouped_option("-o", "--output", type=DIRECTORY, default=".", help="Where the fields go.")
 @common
 def simulate_command(output: Path, quiet: bool, as_json: bool, **given: Any) -> None:
     """Simulate fields of galaxies and stars: an image and a truth file each.
@@ -64,7 +64,7 @@ def simulate_command(output: Path, quiet: bool, as_json: bool, **given: Any) -> 
         click.echo(json.dumps({"products": paths}, indent=2))
 
 
-@click.command("evaluate", cls=Command, short_help="Score results against truth.")
+@click.command("evaluate", cls=Command)
 @grouped_option(
     "--truth", "truths", type=PATH, required=True, multiple=True,
     help="Truth file, as morpheus simulate writes it; once per field.",
@@ -96,8 +96,8 @@ def evaluate_command(
     click.echo(json.dumps([summarise(score) for score in scores], indent=2) if as_json else format_scores(scores))
 
 
-@click.command("calibrate", cls=Command, short_help="Fit a calibration of the probabilities.")
-@grouped_option("--truth", "truths", multiple=True, required=True, type=PATH, help="Truth file; one a result.")
+@click.command("calibrate", cls=Command)
+@grouped_option("--truth", "truths", multiple=True, required=True, type=PATH, help="Truth file; one per result.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
 @options_of(CalibrateOptions)
 @common
@@ -117,7 +117,7 @@ def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], **giv
     click.echo(json.dumps(fitted, indent=2))
 
 
-@click.command("export", cls=Command, short_help="Write a model for other programs.")
+@click.command("export", cls=Command)
 @click.argument("model", shell_complete=complete_model)
 @grouped_option("-o", "--output", type=FILE, help="File to write (default: MODEL.onnx here).")
 @options_of(ExportOptions)
@@ -138,7 +138,7 @@ def export_command(model: str, output: Path | None, as_json: bool, **given: Any)
     click.echo(json.dumps({"model": model, "file": str(path)}) if as_json else path)
 
 
-@click.command("models", cls=Command, short_help="Describe models, shipped or in a directory.")
+@click.command("models", cls=Command)
 @click.argument("models", nargs=-1, metavar="[NAME|DIRECTORY]...", shell_complete=complete_model)
 @grouped_option("--card", is_flag=True, help="Print the card of each model: training, scores, limits.")
 @common
@@ -180,7 +180,7 @@ def describe_scores(scores: Mapping[str, Any]) -> Iterator[str]:
         yield f"    {title:12s}" + "".join(f"{one:>8s}" for one in shown)
 
 
-@click.command("info", cls=Command, short_help="Say what is in a product or an image.")
+@click.command("info", cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PATH)
 @common
 def info_command(files: tuple[Path, ...], as_json: bool) -> None:
@@ -202,7 +202,7 @@ def info_command(files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _image_lines(record: dict[str, Any]) -> list[str]:
-    """Describe how an image is read: a line for the pixel scale, and one per band."""
+    """Describe how an image is read: a line for the pixel scale, one per band; ``[1]`` is an HDU of this file."""
     if "problem" in record:
         return [f"not read as an image: {record['problem']}"]
     if "bands" not in record:
@@ -216,11 +216,11 @@ def _image_lines(record: dict[str, Any]) -> list[str]:
         origin = "" if source is None else f" ({source})" if known else f" ({source}, system {system})"
         planes = [*band["noise"], *(f"mask: {mask}" for mask in band["masks"])]
         parts = [band["origin"], f"unit {band['unit'] or 'not stated'}", calibration + origin, *planes]
-        lines.append(f"band {name}: {'; '.join(parts)}")
+        lines.append(f"band {name}: {'; '.join(parts)}".replace(f"{record['file']}[", "["))
     return lines
 
 
-@click.command("train", cls=Command, short_help="Train or fine-tune a network.")
+@click.command("train", cls=Command)
 @click.argument("source", metavar="CONFIG.toml|IMAGE", shell_complete=complete_file)
 @grouped_option("--corrections", type=FILE, help="Corrections that the report saved; the argument is then the image.")
 @grouped_option("--labels", metavar="FILE", help="With --corrections: class maps of the run.  [default: found]")
@@ -246,8 +246,8 @@ def train_command(
 ) -> None:
     """Train the network that CONFIG.toml describes, and write its weights directory.
 
-    On simulated fields, on observed images with labels and classes, or on both; from random numbers, or from a model
-    that there is (fine-tuning). With --corrections FILE IMAGE, fine-tune a model with what a person corrected in its
+    On simulated fields, on observed images with labels and classes, or on both; from random numbers, or from an
+    existing model (fine-tuning). With --corrections FILE IMAGE, fine-tune a model with what a person corrected in its
     report of the image, and say what got better on sources that were held out.
     """
     if corrections is None and (labels is not None or start is not None):

@@ -180,7 +180,7 @@ class SkyImage(NamedBands):
     data : numpy.ndarray
         float32, shape ``(y, x, band)``, in the units of ``units``. Finite where ``valid``; 0 elsewhere.
     bands : tuple of str
-        One name a band, canonical (``"F160W"``). Bands without a name are ``"1"``, ``"2"``, ...
+        One name per band, canonical (``"F160W"``). Bands without a name are ``"1"``, ``"2"``, ...
     valid : numpy.ndarray
         bool, shape ``(y, x, band)``: True where a pixel may be used.
     rms : numpy.ndarray or None

@@ -118,7 +118,7 @@ def moffat_radius(fwhm: float, beta: float) -> float:
 
 
 def canonical_factor(psfs: Iterable[MoffatPsf]) -> int:
-    """Choose by how many pixels a side an image is binned for a network that was made for narrow PSFs.
+    """Choose how many pixels per side make one bin, for a network that was made for narrow PSFs.
 
     Parameters
     ----------

@@ -222,7 +222,7 @@ def calibration_of(
 
 
 def linear_terms(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Terms of a linear function, one a coefficient: float64, shape ``(source, N_TERMS)``."""
+    """Terms of a linear function, one per coefficient: float64, shape ``(source, N_TERMS)``."""
     return np.stack([np.ones_like(u), u, v], axis=1)
 
 

@@ -185,7 +185,7 @@ def sample_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     Returns
     -------
     tuple of Window
-        The whole image up to `LARGEST_WHOLE` pixels; else cells of `CELL` pixels a side on an even grid, row by row.
+        The whole image up to `LARGEST_WHOLE` pixels; else cells of `CELL` pixels per side on an even grid, row by row.
         They depend on the shape alone, so the sample is the same for any size of the pieces that are read.
 
     Examples

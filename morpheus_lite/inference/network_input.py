@@ -171,7 +171,7 @@ def align_bands(image: SkyImage, bands: tuple[str, ...]) -> SkyImage:
     if not set(bands) & set(image.bands):
         raise InputError(
             f"{image.name} has band(s) {', '.join(image.bands)}, and none of {', '.join(bands)}; choose a model that "
-            "takes any band"
+            "takes any band, as the shipped model any does"
         )
     planes = [image.bands.index(band) if band in image.bands else None for band in bands]
 

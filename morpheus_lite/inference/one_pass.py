@@ -36,11 +36,11 @@ MEMORY_OF_A_TILE = 550e6
 """Bytes that a tile at work may take: two of them, and the libraries, fit into 2 GB."""
 
 _BYTES_READ = 14
-"""Bytes a pixel and band of a tile that is being prepared: data and S/N 4 each, validity of both 1 each, and what is at
-work for one band."""
+"""Bytes per pixel and band of a tile that is being prepared: data and S/N 4 each, validity of both 1 each, and what is
+at work for one band."""
 
 _BYTES_SYMMETRIES = 120
-"""Bytes a pixel of the sums over the symmetries, beside S/N and validity turned: answers, entropies, logarithms."""
+"""Bytes per pixel of the sums over the symmetries, beside S/N and validity turned: answers, entropies, logarithms."""
 
 
 @runtime_checkable
@@ -73,7 +73,7 @@ def tile_side(model: TileModel, n_bands: int) -> int:
 
 
 def _bytes_at_work(model: TileModel, n_bands: int) -> float:
-    """Bytes a pixel of a tile that the network is at work on: its own, S/N and validity."""
+    """Bytes per pixel of a tile that the network is at work on: its own, S/N and validity."""
     return model.bytes_per_pixel(n_bands) + 5 * n_bands
 
 

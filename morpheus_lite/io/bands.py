@@ -379,6 +379,8 @@ def _choose(
         numbers = [find_hdu(hdus, one, where) for one in ext]
         chosen = [one for number in numbers for one in candidates if one.number == number]
     else:
+        if role == "science":
+            _check_not_a_product(hdus, where)
         wanted = [one for one in candidates if role in (one.role, _FAMILY.get(one.role, one.role))]
         chosen = wanted if wanted and role != "science" else _images(candidates, hdus)
         chosen = [one for one in chosen if len(one.hdu.shape) > 1] or chosen
@@ -391,6 +393,15 @@ def _choose(
         if problem := _ambiguity(chosen, shapes):
             raise InputError(f"{where} holds {problem}; {_HINT}. It has\n{describe_hdus(hdus)}")
     return chosen
+
+
+def _check_not_a_product(hdus: Sequence[Any], where: str) -> None:
+    """Class maps and truth files lie beside images, and their planes look like bands."""
+    names = {hdu.name for hdu in hdus}
+    kinds = {"class maps": {"BACKGROUND", "DISK", "SPHEROID"}, "the truth of a field": {"CLASS", "LABELS", "SOURCES"}}
+    for kind, planes in kinds.items():
+        if planes <= names:
+            raise InputError(f"{where} holds {kind}, not an image; give the image, or name an HDU, as in FILE[1]")
 
 
 def _images(candidates: list[_Candidate], hdus: Sequence[Any]) -> list[_Candidate]:

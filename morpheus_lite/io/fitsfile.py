@@ -83,7 +83,7 @@ class Location:
         if self.is_remote:
             return
         if path.is_dir():
-            raise InputError(f"{path} is a directory; expected a FITS file (a batch of images is another command)")
+            raise InputError(f"{path} is a directory; expected a FITS file (for all images in it: morpheus batch)")
         if not path.exists():
             where = "" if path.parent.is_dir() else f" (there is no directory {path.parent} either)"
             raise InputError(f"{path}: no such file{where}; check the path")

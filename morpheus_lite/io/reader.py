@@ -248,7 +248,7 @@ def open_image(
         A FITS file may be ``"img.fits"``, ``"img.fits[SCI]"``, ``"img.fits[SCI,1]"`` or ``"img.fits[1]"``, plain,
         .fz or .gz (which is decompressed into memory as a whole). Without an HDU, the images in it are taken
         as bands, named by FILTER, FILTER1 and FILTER2, or EXTNAME. In FITS cubes the band axis is the first
-        ``(band, y, x)``, in arrays the last ``(y, x, band)``. A mapping gives one input a band.
+        ``(band, y, x)``, in arrays the last ``(y, x, band)``. A mapping gives one input per band.
     bands : sequence of str, optional
         Bands wanted, in this order. Where the input has no names, these are its names.
     rms, weight, dq : path, array, HDU, mapping from band to any of these, or False, optional
@@ -355,7 +355,7 @@ def _bands(source: Any, files: OpenFiles, *, ext: Any = None, role: str = "scien
 
 def _bands_of_mapping(source: Mapping, files: OpenFiles, ext: Any, role: str, known: Sequence[str] = ()) -> list[Band]:
     if not source:
-        raise InputError("an empty mapping came; expected one input a band, such as {'F160W': 'h.fits'}")
+        raise InputError("an empty mapping came; expected one input per band, such as {'F160W': 'h.fits'}")
     bands = []
     for key, value in source.items():
         name = canonical_band(key, known)

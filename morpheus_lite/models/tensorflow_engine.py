@@ -123,7 +123,7 @@ def one_thread_a_call() -> None:
     """Let every call of a network run in one thread, if TensorFlow has not started yet.
 
     How TensorFlow cuts a product of matrices, and so how its sums are rounded, depends on the number of threads it may
-    use. With one thread a call and several calls at once, all cores are as busy, and the result does not depend on
+    use. With one thread per call and several calls at once, all cores are as busy, and the result does not depend on
     how many there are. Once TensorFlow has started (in a process that trains) the number stays as it is: results then
     agree to about 1e-6 for a window.
     """

@@ -103,7 +103,7 @@ def measure_correlated_noise(image: SkyImage, labels: np.ndarray) -> dict[str, C
 
     Notes
     -----
-    Squares of 1, 2, 3, ... 32 pixels a side are laid over the image; those without a source or an invalid pixel are
+    Squares of 1, 2, 3, ... 32 pixels per side are laid over the image; those without a source or an invalid pixel are
     empty. The scatter (from the median absolute deviation) of their sums, in units of the root of their summed
     variances, is 1 for independent pixels and a right RMS plane; it exceeds 1 where neighbours are correlated
     or the RMS plane is too low, and includes sources too faint to be detected. Sizes with fewer than 60 empty squares

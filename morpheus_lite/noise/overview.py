@@ -18,7 +18,7 @@ from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, warn
 from morpheus_lite.noise.background_mesh import (
     STEEP,
     STEEP_SKY,
@@ -50,6 +50,7 @@ _SMALLEST_NOISE, _LARGEST_LIGHT = 1e-36, 1e30  # data units
 _LARGEST_LEVEL = (
     2.0**24
 )  # of the sky, in units of its noise: the steps of 32-bit floats there are as large as the noise
+_PULLS = 0.2, 5.0  # scatter of the sky over its RMS plane; drizzled pixels scatter by less than 1
 _LARGEST_SNR = 1e12  # of blocks; the brightest stars of deep images reach 1e9
 _GROWN = 0.5  # half-light radii
 _STEP, _FAR = 8.0, 10.0  # times the scatter of blocks: a step of one sigma of a pixel, and light far from the sky
@@ -117,20 +118,28 @@ def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundM
                 f"band {band} has {what} per pixel; expected a noise above {_SMALLEST_NOISE:g} and light below "
                 f"{_LARGEST_LIGHT:g}: multiply the image, and its noise plane, by a constant"
             )
-        if not overview.has_rms[b] and (sigma > 0).any():
-            typical = float(np.median(sigma[sigma > 0]))
-            level = float(np.abs(noise.background[:, :, b]).max())
-            if level > _LARGEST_LEVEL * typical:
-                raise InputError(
-                    f"band {band} has a sky of {level:.3g} with a noise of {typical:.3g}, which 32-bit floats do not "
-                    "tell apart; subtract a constant from the image first"
+        if not (sigma > 0).any():
+            continue
+        typical = float(np.median(sigma[sigma > 0]))
+        if overview.has_rms[b]:
+            if not _PULLS[0] <= typical <= _PULLS[1]:
+                warn(
+                    f"band {band}: the scatter of the sky is {typical:.3g} times the given noise; is that the standard "
+                    "deviation of this image, in its unit? The errors of fluxes follow it (--rms none: measure it)"
                 )
-            above = float(np.nanmax(overview.means[:, :, b], initial=0.0)) / typical
-            if above > _LARGEST_SNR:
-                raise InputError(
-                    f"band {band} has light of {above:.1g} times the noise of its sky: bad pixels that are not marked "
-                    "as such; set them to NaN, or give a mask (--dq)"
-                )
+            continue
+        level = float(np.abs(noise.background[:, :, b]).max())
+        if level > _LARGEST_LEVEL * typical:
+            raise InputError(
+                f"band {band} has a sky of {level:.3g} with a noise of {typical:.3g}, which 32-bit floats do not "
+                "tell apart; subtract a constant from the image first"
+            )
+        above = float(np.nanmax(overview.means[:, :, b], initial=0.0)) / typical
+        if above > _LARGEST_SNR:
+            raise InputError(
+                f"band {band} has light of {above:.1g} times the noise of its sky: bad pixels that are not marked "
+                "as such; set them to NaN, or give a mask (--dq)"
+            )
 
 
 def see_sky(image: SkyImage, background: str | float) -> SkyImage:

@@ -20,7 +20,7 @@ _CELL, _N_CELLS = 352, 3
 _BRIGHT = 20.0  # S/N of the pixel at the peak
 _BRIGHTER = 100.0  # where there are enough such stars: an error of the sky makes fainter ones narrow
 _N_CANDIDATES = 100
-_HALF = 16  # of the stamps, in pixels: 33 px a side
+_HALF = 16  # of the stamps, in pixels: 33 px per side
 _NEAR = 7  # pixels around a peak in which nothing is brighter
 _WIDEST = 6.0  # sigma that a stamp is large enough for
 _SHARPEST = 0.3  # sigma of a hot pixel, at most
@@ -40,7 +40,7 @@ _OF_MODEL = 1e3  # S/N of the peak of a model: brighter, the rings of a diffract
 def psf_windows(shape: tuple[int, int]) -> tuple[Window, ...]:
     """Choose the windows in which the PSF of an image is measured; they depend on its shape alone.
 
-    Images of up to 1024 px a side as a whole; of larger ones 352 px a side nine times, evenly spread.
+    Images of up to 1024 px per side as a whole; of larger ones 352 px per side nine times, evenly spread.
     """
     if max(shape) <= _WHOLE:
         return (Window(0, 0, *shape),)

@@ -328,7 +328,7 @@ N_STAMPS = 32
 """How many of the brightest sources are on the sheet of stamps."""
 
 BYTES_DRAWN = 160
-"""Bytes of memory a pixel that a report takes, about."""
+"""Bytes of memory per pixel that a report takes, about."""
 
 LONGEST_PRODUCT_NAME = 200
 """Bytes of the first part of a product's name; file systems allow 255 for the whole."""

@@ -152,13 +152,17 @@ def write_field(
     OutputError
         A file exists.
     """
-    paths = Path(folder) / f"{name}.fits", Path(folder) / f"{name}_truth.fits"
+    paths = _paths(folder, name)
     with atomic_directory(paths, overwrite=overwrite) as temporary:
         image = image_hdus(observation, field.pixel_scale, zero_points)
         for path, hdus in zip(paths, (image, truth_hdus(field, observation)), strict=True):
             record(hdus, field)
             hdus.writeto(temporary / path.name, output_verify="exception")
     return paths
+
+
+def _paths(folder: str | Path, name: str) -> tuple[Path, Path]:
+    return Path(folder) / f"{name}.fits", Path(folder) / f"{name}_truth.fits"
 
 
 def simulate(
@@ -199,6 +203,8 @@ def simulate(
     tuple of pathlib.Path
         Image and truth.
     """
+    name = name or f"field_{seed}"
+    check_writable(_paths(folder, name), overwrite)
     field = simulate_field(seed, shape=shape, pixel_scale=pixel_scale, bands=bands, matched=matched, sky=sky)
     rng = np.random.default_rng([seed, 2])
     if conditions == "plain":
@@ -208,8 +214,8 @@ def simulate(
     elif not isinstance(conditions, Conditions):
         raise OptionError(f"conditions={conditions!r}: give 'plain', 'random' or a Conditions")
     observation = observe(field, conditions, rng)
-    observation = replace(observation, image=replace(observation.image, name=name or f"field_{seed}"))
-    return write_field(field, observation, folder, name=name or f"field_{seed}", overwrite=overwrite)
+    observation = replace(observation, image=replace(observation.image, name=name))
+    return write_field(field, observation, folder, name=name, overwrite=overwrite)
 
 
 def training_sky(rng: np.random.Generator, area: float) -> Sky:

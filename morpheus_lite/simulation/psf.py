@@ -49,7 +49,7 @@ class Psf:
     _transforms: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     def transform(self, n: int) -> np.ndarray:
-        """Half-plane Fourier transform on ``n`` pixels a side, the centre at the origin, unit at zero frequency.
+        """Half-plane Fourier transform on ``n`` pixels per side, the centre at the origin, unit at zero frequency.
 
         Wings beyond ``n / 2`` pixels are tapered off, so that no square edge shows.
         """

@@ -116,7 +116,7 @@ def measure(interpreter: str, code: str, pixels: Path) -> dict[str, float]:
 
 
 def report(shape: tuple[int, int], seconds: dict[str, list[dict[str, float]]]) -> None:
-    """Pixels a second of each, and the ratio, on the clock and by the work done."""
+    """Pixels per second of each, and the ratio, on the clock and by the work done."""
     n_pixels = shape[0] * shape[1]
     print(f"{shape[0]} x {shape[1]} px, stride 1, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}")
     for label, kind in (("px/s on the clock", "clock"), ("px per core-second", "core")):

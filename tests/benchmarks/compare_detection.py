@@ -142,7 +142,7 @@ def main() -> None:
         # Only the first pass is timed: ours then picks from what it found.
         seconds = float(np.median(detector.seconds[: len(fields)]))
         record.append({"name": detector.name, "threshold": point.threshold, "seconds_a_field": seconds})
-        print(f"{detector.name}: {seconds:.2f} s a field", file=sys.stderr)
+        print(f"{detector.name}: {seconds:.2f} s per field", file=sys.stderr)
     print(f"At the thresholds that users take.\n\n{format_scores(usual)}")
     print(
         f"At the lowest threshold where no more than {1 - chosen.purity:.1%} of the detections are {chosen.wrong}, or"

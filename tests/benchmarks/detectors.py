@@ -122,7 +122,7 @@ def morpheus(model: str, *, score: str = "log_odds", stride: int | None = None) 
         return make_result(labels, ml.measure(labels, image, maps), probability=maps.probability)
 
     def run(image: SkyImage, threshold: float) -> Result:
-        # The threshold only picks from what was found: the network runs once a field.
+        # The threshold only picks from what was found: the network runs once per field.
         if id(image) not in seen:
             seen[id(image)] = detect(image)
         result = seen[id(image)]

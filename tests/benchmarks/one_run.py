@@ -176,7 +176,7 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
     load = os.getloadavg()[0]
     print(f"{options.side} x {options.side} px, {N_BANDS} bands, {time.strftime('%Y-%m-%d')}, load {load:.1f}\n")
     unit = float(subprocess.run([*stages, "--unit"], check=True, capture_output=True, text=True).stdout)
-    print("| | sources | core-seconds | seconds | peak (MB) | core-seconds a megapixel | over a matrix product |")
+    print("| | sources | core-seconds | seconds | peak (MB) | core-seconds per megapixel | over a matrix product |")
     print("|---|---|---|---|---|---|---|")
     megapixels = options.side**2 / 1e6
     for name, (n_sources, cost) in _tools(field, folder, options):

@@ -207,7 +207,7 @@ def main() -> None:
     print(
         "\n"
         + ", ".join(
-            f"{name} {1e3 * value / chosen.n / len(chosen.ratios):.1f} ms a source" for name, value in seconds.items()
+            f"{name} {1e3 * value / chosen.n / len(chosen.ratios):.1f} ms per source" for name, value in seconds.items()
         )
     )
 

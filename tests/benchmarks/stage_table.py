@@ -5,7 +5,7 @@
 
 Everything that `classify` does runs here once, in a fresh process, start-up included. A core-second is a second of one
 core at work, in this process and those that it starts; it does not depend on what else the machine does, as seconds of
-the clock do. The last column is the same on every processor, as far as that can be: core-seconds a megapixel over the
+the clock do. The last column is the same on every processor, as far as that can be: core-seconds per megapixel over the
 core-seconds that 10^12 floating-point operations take in a float32 matrix product of 4,096 x 4,096.
 """
 
@@ -175,7 +175,7 @@ def _print(stages: Stages, products: Any, unit: float, workers: int | None) -> N
         f"{height} x {width} px, {n_sources} sources, {workers or usable_cores()} workers, {usable_cores()} cores, "
         f"{time.strftime('%Y-%m-%d')}; 10^12 operations of a matrix product: {unit:.2f} core-seconds\n"
     )
-    print("| stage | core-seconds | seconds | peak (MB) | core-seconds a megapixel | over a matrix product |")
+    print("| stage | core-seconds | seconds | peak (MB) | core-seconds per megapixel | over a matrix product |")
     print("|---|---|---|---|---|---|")
     rows = {**stages.core, "all": sum(stages.core.values())}
     for stage, core in rows.items():

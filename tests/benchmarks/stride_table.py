@@ -33,7 +33,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure and print one table an image."""
+    """Measure and print one table per image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+")
     parser.add_argument("--model", default="hausen2020")

@@ -47,7 +47,7 @@ def step(what, *, count=None):
     yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     took, busy = time.perf_counter() - start, time.process_time() - busy
-    rate = f" ({count / took:,.0f} a second)" if count else ""
+    rate = f" ({count / took:,.0f} per second)" if count else ""
     ROWS.append(f"| {what}{rate} | {took:.1f} | {busy:.1f} | {peak:.2f} GB |")
     print(ROWS[-1], flush=True)
 

@@ -41,7 +41,7 @@ def by_brightness(table) -> np.ndarray:
 
 
 def picture(report) -> np.ndarray:
-    """The image as drawn, one colour a pixel of the image: uint8, shape (y, x, 3)."""
+    """The image as drawn, one colour per pixel of the image: uint8, shape (y, x, 3)."""
     text = report.ask(
         COPY
         + """const out = [];

@@ -40,8 +40,8 @@ def test_classify_measures_as_it_was_told(sim_field, tmp_path):
     assert {"aper_flux_4px_F125W", "shared_flux_F125W", "local_background_F125W"} <= set(table.colnames)
     assert table.meta["detection_band"] == "F125W"
     assert table.meta["psf_fwhm"] == 3
-    assert table.meta["photon_noise"]["F160W"] == "added: 4 electrons in a unit of data, as given"
-    assert table.meta["photon_noise"]["F606W"] == "added: 2 electrons in a unit of data, as given"
+    assert table.meta["photon_noise"]["F160W"] == "added: 4 electrons per unit of data, as given"
+    assert table.meta["photon_noise"]["F606W"] == "added: 2 electrons per unit of data, as given"
     recorded = table.meta["options"]
     assert recorded["detection_band"] == "j"
     assert recorded["measuring"] == {**chosen(AS_OPTIONS), "aperture_radii": [4.0, 6.0]}
@@ -160,7 +160,7 @@ def test_the_sheet_of_stamps_is_a_product(sim_field, tmp_path):
 
 @pytest.mark.parametrize(
     ("planes", "statement"),
-    [(("ERR", "WHT"), "as far as the RMS plane holds it"), (("WHT",), "added: 100 electrons in a unit of data, from ")],
+    [(("ERR", "WHT"), "as far as the RMS plane holds it"), (("WHT",), "added: 100 electrons per unit of data, from ")],
 )
 def test_photons_are_added_to_weights_but_not_to_errors(planes, statement, tmp_path):
     hdus = [plane(np.ones((SIZE, SIZE)), name) for name in planes]

@@ -178,7 +178,7 @@ def test_photons_of_the_source_count():
         assert pulls.std() == pytest.approx(1, abs=0.2)
     pulls = (np.asarray(table["x_centroid_win"]) % side - 19.5) / np.asarray(table["x_centroid_win_err"])
     assert pulls.std() == pytest.approx(1, abs=0.25)
-    assert table.meta["photon_noise"] == {"F160W": "added: 0.5 electrons in a unit of data, as given"}
+    assert table.meta["photon_noise"] == {"F160W": "added: 0.5 electrons per unit of data, as given"}
     without = measured(data, labels)
     assert np.all(without["kron_fluxerr_F160W"] < 0.5 * table["kron_fluxerr_F160W"])
     assert without.meta["photon_noise"] == {"F160W": "as far as the RMS plane holds it"}

@@ -192,6 +192,8 @@ def test_info_says_how_a_product_was_made(sim_field, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "hausen2020" in out
     assert "SEGMENTATION" in out
+    assert main(["info", str(sim_field)]) == 0
+    assert "\n  band F160W: [1]; unit" in capsys.readouterr().out
 
 
 def test_models_lists_bands_scales_and_scores(capsys):

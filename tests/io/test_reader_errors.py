@@ -17,6 +17,8 @@ from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.io import open_image, read_image
 from morpheus_lite.io.fitsfile import Location, parse_extension
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def image_hdu(k=0, **options):
     return fits.ImageHDU(plane(k), header(k), **options)
@@ -89,6 +91,14 @@ BAD_FILES = {
     "bands last": (
         lambda folder: write(folder / "t.fits", fits.ImageHDU(np.ones((44, 52, 4)))),
         r"as if its bands came last; a FITS cube has them first",
+    ),
+    "class maps": (
+        lambda folder: write(folder / "t.fits", *(image_hdu(name=one) for one in ("SPHEROID", "DISK", "BACKGROUND"))),
+        r"t.fits holds class maps, not an image; give the image, or name an HDU, as in FILE\[1\]",
+    ),
+    "truth": (
+        lambda folder: ROOT / "examples/data/demo_truth.fits",
+        r"demo_truth.fits holds the truth of a field, not an image",
     ),
     "only a weight": (
         lambda folder: write(folder / "t.fits", image_hdu(name="WHT")),
@@ -181,7 +191,7 @@ BAD_VALUES = {
     "objects": (np.array([[None]]), r"values of type object; expected real numbers"),
     "bool": (np.ones((5, 5), bool), r"is of type bool; expected real numbers \(a mask is given as dq=\)"),
     "bands first": (np.ones((4, 44, 52)), r"as if its bands came first; arrays have them last"),
-    "no bands": ({}, r"an empty mapping came; expected one input a band"),
+    "no bands": ({}, r"an empty mapping came; expected one input per band"),
     "table": (fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1])]), r"a BinTableHDU is not an image"),
     "HDU without pixels": (fits.ImageHDU(), r"holds no image"),
     "uncertainty": (

@@ -155,7 +155,7 @@ def test_zero_points(cards, unit, expected, source):
 
 
 def test_zero_point_of_surface_brightness():
-    # JWST at 0.03 arcsec: 1 MJy/sr is 2.1154e-8 Jy a pixel, 28.0865 mag.
+    # JWST at 0.03 arcsec: 1 MJy/sr is 2.1154e-8 Jy per pixel, 28.0865 mag.
     found = zero_point({}, "MJy/sr", AREA)
     assert found.value == pytest.approx(28.0865, abs=1e-3)
     assert zero_point({"PIXAR_SR": AREA / 100}, "MJy/sr", None).value == pytest.approx(found.value + 5, abs=1e-9)

@@ -17,7 +17,7 @@ ANY = replace(FIXED, bands=(), stem=(1, 4))
 CONFIGS = {
     "fixed": FIXED,
     "any band": ANY,
-    "one pixel a cell": replace(FIXED, cell=1),
+    "one pixel per cell": replace(FIXED, cell=1),
 }
 
 

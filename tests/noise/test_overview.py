@@ -1,5 +1,7 @@
 """Large objects of an image, and the background under them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,15 @@ def test_the_sky_is_measured_on_both_sides_of_a_step(place, along, height):
 def test_an_inverted_image_is_said():
     (sentence,) = noise_of(-star_grid(3.0)).doubts
     assert "looks inverted" in sentence
+
+
+@pytest.mark.parametrize(("factor", "said"), [(0.03, "32.9"), (30, "0.0329"), (0.5, ""), (3, "")])
+def test_a_noise_plane_of_another_image_is_said(factor, said, recwarn):
+    image = seen(star_grid(3.0))
+    measure_image(replace(image, rms=np.full_like(image.data, factor)))
+    told = [str(one.message) for one in recwarn if "the given noise" in str(one.message)]
+    assert len(told) == bool(said)
+    assert all(f"the sky is {said} times the given noise" in one for one in told)
 
 
 def test_usual_skies_raise_no_doubts():

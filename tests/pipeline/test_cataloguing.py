@@ -85,7 +85,7 @@ def test_options_reach_the_measurement(files):
 def test_gain_and_psf_reach_the_measurement(files, gain, value):
     assert run(files, "--gain", gain, "--psf-fwhm", "3") == 0
     table = read_catalog(files / "out.ecsv")
-    assert table.meta["photon_noise"]["F160W"] == f"added: {value:g} electrons in a unit of data, as given"
+    assert table.meta["photon_noise"]["F160W"] == f"added: {value:g} electrons per unit of data, as given"
     assert table.meta["psf_fwhm"] == 3
     assert (table["total_correction"] >= 1).all()
 

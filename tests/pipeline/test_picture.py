@@ -11,7 +11,7 @@ from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.pipeline.products import PictureBlocks, PicturedImage, PicturedMaps, picture_step
 
-SHAPE = (70, 2700)  # wide, so that blocks are two pixels a side
+SHAPE = (70, 2700)  # wide, so that blocks are two pixels per side
 BANDS = ("F160W", "F606W")
 
 

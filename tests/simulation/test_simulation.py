@@ -305,6 +305,8 @@ def test_simulate_is_reproducible(tmp_path):
     with fits.open(first) as one, fits.open(second) as two:
         assert np.array_equal(one["F160W"].data, two["F160W"].data)
         assert one[0].header["SEED"] == 12
+    with pytest.raises(OutputError, match=r"field_12\.fits.*exist already"):
+        simulate(tmp_path / "a", seed=12, shape=(10**6, 10**6))  # at once, not after drawing
     with pytest.raises(OptionError, match="plain"):
         simulate(tmp_path, seed=1, shape=(48, 48), bands=("F160W",), conditions="stormy")
 

@@ -72,7 +72,7 @@ def test_tiles_that_differ_stand_out(finished):
     report = summarise_survey(finished, [], None, 0)
     assert report["outliers"] == ["t22"], "the depth of too few tiles is known"
     said = {tile["name"]: tile["outlier"] for tile in report["tiles"]}
-    assert any("sources a unit of area" in line for line in said["t22"])
+    assert any("sources per unit of area" in line for line in said["t22"])
     assert any("share of spheroid" in line for line in said["t22"])
     for name in ("t00", "t01", "t02", "t10", "t12", "t20", "t21"):
         change(finished, name, depth={"H": 27.0 + int(name[1:]) / 1000})

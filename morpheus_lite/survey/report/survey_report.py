@@ -130,8 +130,8 @@ def mark_outliers(tiles: list[dict[str, Any]]) -> None:
     checks: list[tuple[str, Any, float, Any]] = [
         *((f"depth in {band}", [one["depth"].get(band) for one in tiles], 0.1, 0.0) for band in bands),
         ("pixel scale in arcsec", [one["pixel_scale"] for one in tiles], 0.002, 0.0),
-        ("seconds a megapixel", [one["seconds"] for one in tiles] / pixels, 1.0, 0.0),
-        ("sources a unit of area", counts / size, 0.0, np.sqrt(np.maximum(counts, 1)) / size),
+        ("seconds per megapixel", [one["seconds"] for one in tiles] / pixels, 1.0, 0.0),
+        ("sources per unit of area", counts / size, 0.0, np.sqrt(np.maximum(counts, 1)) / size),
     ]
     for name in SOURCE_CLASSES:
         share = np.array([one["classes"][name] for one in tiles]) / np.maximum(counts, 1)

@@ -151,7 +151,7 @@ def pixel_values(image: SkyImage) -> tuple[dict[str, Any], dict[str, np.ndarray]
         ``step`` (block side), and ``bands``: ``name``, ``unit`` and ``softening`` (value at which the scale turns
         logarithmic), with ``value = softening * sinh(code * 0.005)``.
     arrays : dict of str to numpy.ndarray
-        int16 codes a band, rows from the top; -32768 where a block has no usable pixel.
+        int16 codes per band, rows from the top; -32768 where a block has no usable pixel.
     """
     step = block_step(image.data.size, MAX_VALUES)
     bands, arrays = [], {}

@@ -176,6 +176,6 @@ def class_patches(palette: str, others: Mapping[str, Any], **style: Any) -> list
 
 
 def draw_rings(outlines: Outlines, ax: Axes, *, scale: float = 1, corner: Any = 0, **style: Any) -> None:
-    """Draw outlines as closed lines, of a map of ``scale`` pixels a step that begins at the pixel ``corner``."""
+    """Draw outlines as closed lines, of a map of ``scale`` pixels per step that begins at the pixel ``corner``."""
     rings = [scale * ring - 0.5 + corner for ring in np.split(outlines.vertices, outlines.starts[1:-1])]
     ax.add_collection(LineCollection([np.append(ring, ring[:1], axis=0) for ring in rings], **style), autolim=False)

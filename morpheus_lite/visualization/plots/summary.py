@@ -77,7 +77,8 @@ def plot_classification(
     show_picture(np.repeat(0.85 * colours.mean(axis=2, keepdims=True), 3, axis=2), panels[2])
     thin = outline_width(step * max(image.shape))
     plot_outlines(labels, table, panels[2], palette=palette, line_width=thin)
-    titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", f"{len(table)} sources")
+    found = f"{len(table)} source{'s' * (len(table) != 1)}"
+    titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", found)
     for number, (ax, title) in enumerate(zip(panels, titles, strict=True)):
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
         _trim(ax, celestial=projection is not None, inner=not wide and number > 0)
