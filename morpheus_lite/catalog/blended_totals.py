@@ -7,10 +7,9 @@ from functools import partial
 import numpy as np
 
 from morpheus_lite.catalog.cutouts import Neighbors, find_neighbors
-from morpheus_lite.catalog.rows import RowSettings
+from morpheus_lite.catalog.rows import RowSettings, head_of
 from morpheus_lite.catalog.surroundings import calibrated, measure_surroundings
 from morpheus_lite.core.flags import SourceFlag
-from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels, LabelStore
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.windows import SourceGroup, grown, source_groups
@@ -26,7 +25,6 @@ def total_of_blends(
     rows: dict[str, np.ndarray],
     labels: LabelStore,
     image: ImageReader,
-    head: SkyImage,
     settings: RowSettings,
     margins: np.ndarray,
     *,
@@ -43,8 +41,6 @@ def total_of_blends(
         The label map.
     image : ImageReader
         The image that the rows were measured in.
-    head : SkyImage
-        Bands and zero-points.
     settings : RowSettings
         How they were measured.
     margins : numpy.ndarray
@@ -66,6 +62,7 @@ def total_of_blends(
     fitted to them. Its error holds a share of what was subtracted, and grows with the share of its ellipse that others
     hide.
     """
+    head = head_of(image)
     noise = [settings.noise[band].sigma for band in head.bands]
     neighbors = find_neighbors(rows, head.bands, noise)
     chosen = np.flatnonzero(np.isin(rows["label"], list(neighbors.of)))

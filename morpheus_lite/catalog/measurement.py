@@ -1,8 +1,7 @@
 """Measurement: a label map, an image and class maps become a catalogue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +11,7 @@ from astropy.table import QTable
 from morpheus_lite.catalog.blended_totals import total_of_blends
 from morpheus_lite.catalog.deblended_flux import share_light
 from morpheus_lite.catalog.flags import mark_pixels
-from morpheus_lite.catalog.rows import RowSettings, classify_rows, measure_rows, measure_sources
+from morpheus_lite.catalog.rows import RowSettings, classify_rows, head_of, measure_rows, measure_sources
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.config.classify import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
@@ -149,7 +148,7 @@ def measure(
             raise InputError(f"zero-point {zero_point} of {name}: expected a finite AB magnitude, or None if unknown")
     options.check_image(image.name, image.bands, image.pixel_scale)
     found = LabelStore.of(labels)
-    return measure_labels(
+    measurement = prepare_measurement(
         found,
         found if parents is None else LabelStore.of(check_labels(parents, labels.shape)),
         image,
@@ -159,11 +158,11 @@ def measure(
         band=band,
         noise=noise,
         tile=block_side(workers),
-        workers=workers,
     )
+    return measurement.table(workers=workers)
 
 
-def measure_labels(
+def prepare_measurement(
     labels: LabelStore,
     parents: LabelStore,
     image: ImageReader,
@@ -175,10 +174,8 @@ def measure_labels(
     noise: dict[str, CorrelatedNoise] | None = None,
     mesh: BackgroundMesh | None = None,
     tile: int,
-    workers: Workers = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> QTable:
-    """Measure the sources of a label map, some at a time: what `measure` does, for images of any size.
+) -> "Measurement":
+    """Measure what holds for all sources of an image of any size: noise, background, stars.
 
     Parameters
     ----------
@@ -195,72 +192,7 @@ def measure_labels(
         if it is needed and not given.
     tile : int
         Side of a block in pixels; the result does not depend on it.
-    workers : int or Executor
-        Processes that share the sources.
-    progress : callable, optional
-        Called with (sources measured, sources in all).
     """
-    measured = measure_all_rows(
-        labels,
-        parents,
-        image,
-        maps,
-        kind=kind,
-        options=options,
-        band=band,
-        noise=noise,
-        mesh=mesh,
-        tile=tile,
-        workers=workers,
-        progress=progress,
-    )
-    rows, head, settings = measured.values, measured.head, measured.settings
-    if options.deblended_flux:
-        rows |= share_light(rows, labels, measured.image, settings, tile=tile)
-    if options.photometry:
-        margins = _margins(labels, image, options)
-        rows |= total_of_blends(rows, labels, measured.image, head, settings, margins, tile=tile, workers=workers)
-    return finish_table(rows, head, settings, provenance=dict(maps.provenance))
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredRows:
-    """Rows of all sources of an image, and what they were measured with.
-
-    Parameters
-    ----------
-    values : dict
-        As `~morpheus_lite.catalog.rows.measure_rows` gives them.
-    image : ImageReader
-        The image, less its background.
-    head : SkyImage
-        A single pixel that carries the metadata of the whole image.
-    settings : RowSettings
-        What holds for all rows.
-    """
-
-    values: Rows
-    image: ImageReader
-    head: SkyImage
-    settings: RowSettings
-
-
-def measure_all_rows(
-    labels: LabelStore,
-    parents: LabelStore,
-    image: ImageReader,
-    maps: MapStore,
-    *,
-    kind: str,
-    options: MeasureOptions,
-    band: str | None = None,
-    noise: dict[str, CorrelatedNoise] | None = None,
-    mesh: BackgroundMesh | None = None,
-    tile: int,
-    workers: Workers = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> MeasuredRows:
-    """Measure what every source's own surroundings tell: `measure_labels` without what needs all rows together."""
     calibration = calibration_of(maps.provenance, kind, options.class_prior)
     background = options.background_of(by_votes=kind == "vote")
     stars: tuple[StarProfile, ...] = ()
@@ -268,7 +200,7 @@ def measure_all_rows(
         mesh = None
     else:
         if mesh is None:
-            head = _head(image)
+            head = head_of(image)
             given = options.given_psfs(head.bands, head.pixel_scale)
             mesh = measure_image(image, background=background, given=given)
         if options.photometry:
@@ -284,17 +216,16 @@ def measure_all_rows(
     if calibration is not None and (missing := set(sample[0][0].bands) - set(noise)):
         names = ", ".join(sorted(missing))
         raise InputError(f"noise of {names} is missing: classes are calibrated by the S/N in all bands")
-    detection = detection_image(sample, noise, band)
-    settings = RowSettings(detection, kind, options, noise, background=mesh, calibration=calibration, stars=stars)
-    rows = measure_groups(labels, parents, image, maps, settings, tile=tile, workers=workers, progress=progress)
-    return MeasuredRows(classify_rows(rows, settings), image, _head(image), settings)
+    detection, coverage = detection_image(sample, noise, band), _usual_coverage(maps, tile)
+    settings = RowSettings(detection, kind, options, noise, coverage, mesh, calibration, stars)
+    return Measurement(labels, parents, image, maps, settings, tile)
 
 
 def _stars_of(
     image: ImageReader, mesh: BackgroundMesh, maps: MapStore, options: MeasureOptions
 ) -> tuple[StarProfile, ...]:
     """Looks of stars in each band: as it is given, or as they are in the image."""
-    head = _head(image)
+    head = head_of(image)
 
     def look(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         probability = maps.read(window, ("mean",)).probability[..., : len(SOURCE_CLASSES)]
@@ -308,182 +239,142 @@ def _stars_of(
     return tuple(StarProfile(psf) if psf else star for psf, star in zip(given, found, strict=True))
 
 
-def measure_groups(
-    labels: LabelStore,
-    parents: LabelStore,
-    image: ImageReader,
-    maps: MapStore,
-    settings: RowSettings,
-    *,
-    tile: int,
-    workers: Workers = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> Rows:
-    """Rows of all sources, some of a tile's at a time.
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Sources of an image, and what they are measured with.
 
     Parameters
     ----------
     labels, parents : LabelStore
         The label map, and the one before deblending.
-    image, maps : ImageReader, MapStore
-        The image and its class maps.
+    image : ImageReader
+        The image, less its background.
+    maps : MapStore
+        Its class maps.
     settings : RowSettings
         What holds for all rows.
     tile : int
-        Side of a tile in pixels; the result does not depend on it.
-    workers : int
-        Processes that share the groups.
-    progress : callable, optional
-        Called with (sources done, sources in all).
-
-    Returns
-    -------
-    dict
-        As `~morpheus_lite.catalog.rows.measure_rows` gives it.
+        Side of a block in pixels.
     """
-    settings = replace(settings, usual_coverage=_usual_coverage(maps, tile))
-    sides = (labels.boxes[:, 2:] - labels.boxes[:, :2]).max(axis=1, initial=0)
-    limit = settings.options.largest_side if settings.options.photometry else _LONGEST
-    fits = np.flatnonzero(sides <= limit)
-    margins = _margins(labels, image, settings.options)
-    groups = [
-        SourceGroup(group.window, fits[group.members])
-        for group in source_groups(labels.boxes[fits], margins[fits], labels.shape, tile)
-    ]
-    if settings.options.photometry:
-        # Loaded before processes fork: each of them would spend half a second on it.
-        import_module("scipy.optimize")
-    # Files that are open have one position, which forked processes would share: each opens them again.
-    image.close()
-    look = partial(_measure_group, labels=labels, parents=parents, image=image, maps=maps, settings=settings)
-    found, done = [], 0
-    for group, rows in zip(groups, parallel_map(look, groups, workers=workers), strict=True):
-        found.append(rows)
-        done += len(group.members)
-        if progress:
-            progress(done, len(labels.names))
-    long = np.flatnonzero(sides > limit)
-    found.extend(_measure_long(row, labels, parents, image, maps, settings, tile) for row in long.tolist())
-    rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]} if found else {}
-    if not rows:
-        corner = Window(0, 0, 1, 1)
-        return look(SourceGroup(corner, fits))
-    order = np.argsort(rows["label"], kind="stable")
-    return {name: values[order] for name, values in rows.items()}
+
+    labels: LabelStore
+    parents: LabelStore
+    image: ImageReader
+    maps: MapStore
+    settings: RowSettings
+    tile: int
+
+    def table(self, *, workers: Workers = 1, progress: Callable[[int, int], None] | None = None) -> QTable:
+        """The catalogue.
+
+        Parameters
+        ----------
+        workers : int or Executor
+            Processes that share the sources; the result does not depend on it.
+        progress : callable, optional
+            Called with (sources measured, sources in all).
+        """
+        rows, head, options = self.rows(workers=workers, progress=progress), head_of(self.image), self.settings.options
+        if options.deblended_flux:
+            rows |= share_light(rows, self.labels, self.image, self.settings, tile=self.tile)
+        if options.photometry:
+            place = self.labels, self.image, self.settings, self._margins()
+            rows |= total_of_blends(rows, *place, tile=self.tile, workers=workers)
+        return finish_table(rows, head, self.settings, provenance=dict(self.maps.provenance))
+
+    def rows(self, *, workers: Workers = 1, progress: Callable[[int, int], None] | None = None) -> Rows:
+        """What every source's own surroundings tell, as `~morpheus_lite.catalog.rows.measure_rows` gives it."""
+        labels, options = self.labels, self.settings.options
+        sides = (labels.boxes[:, 2:] - labels.boxes[:, :2]).max(axis=1, initial=0)
+        limit = options.largest_side if options.photometry else _LONGEST
+        fits = np.flatnonzero(sides <= limit)
+        groups = [
+            SourceGroup(group.window, fits[group.members])
+            for group in source_groups(labels.boxes[fits], self._margins()[fits], labels.shape, self.tile)
+        ]
+        if options.photometry:
+            # Loaded before processes fork: each of them would spend half a second on it.
+            import_module("scipy.optimize")
+        # Files that are open have one position, which forked processes would share: each opens them again.
+        self.image.close()
+        found, done = [], 0
+        for group, rows in zip(groups, parallel_map(self._group, groups, workers=workers), strict=True):
+            found.append(rows)
+            done += len(group.members)
+            if progress:
+                progress(done, len(labels.names))
+        found.extend(map(self._long, np.flatnonzero(sides > limit).tolist()))
+        # Without sources, columns without rows.
+        found = found or [self._group(SourceGroup(Window(0, 0, 1, 1), fits))]
+        together = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        order = np.argsort(together["label"], kind="stable")
+        return classify_rows({name: values[order] for name, values in together.items()}, self.settings)
+
+    def _margins(self) -> np.ndarray:
+        """Pixels around each box that its row depends on: those beside it matter for the flags."""
+        if not self.settings.options.photometry:
+            return np.ones(len(self.labels.names), dtype=np.int64)
+        scale = pixel_scale_of(self.image.wcs)
+        sides = (self.labels.boxes[:, 2:] - self.labels.boxes[:, :2]).tolist()
+        return np.array([self.settings.options.margin(height, width, scale) for height, width in sides], dtype=np.int64)
+
+    def _read(self, window: Window) -> tuple[np.ndarray, SkyImage, Classification, np.ndarray]:
+        """Labels, image with the WCS of the whole, class maps and parents of a window."""
+        wanted = ("mean", "coverage", "flags", *(("vote",) if self.settings.maps == "vote" else ()))
+        maps = self.maps.read(window, tuple(kind for kind in self.maps.kinds if kind in wanted))
+        image = replace(self.image.read(window), wcs=self.image.wcs)
+        return self.labels.read(window), image, maps, self.parents.read(window)
+
+    def _group(self, group: SourceGroup) -> Rows:
+        # A box begins on its source: without the pixel around it, it would lie at the edge of the piece.
+        window = grown(group.window, 1, self.labels.shape)
+        wanted, origin = self.labels.names[group.members], (window.y, window.x)
+        return measure_rows(*self._read(window), self.settings, wanted=wanted, origin=origin)
+
+    def _long(self, row: int) -> Rows:
+        """The row of a source that is too long for a stamp, from its pixels one behind the other."""
+        top, left, bottom, right = self.labels.boxes[row].tolist()
+        box, name, parts = Window(top, left, bottom - top, right - left), self.labels.names[row], []
+        for part in pieces(box, self.tile):
+            around = grown(part, 1, self.labels.shape)
+            here = inside(part, around)
+            near, image, maps, parents = self._read(around)
+            y, x = np.nonzero(near[here] == name)
+            if len(y):
+                marks = mark_pixels(near, image.valid, maps, usual_coverage=self.settings.usual_coverage)
+                at = y + here[0].start, x + here[1].start
+                place = np.stack([y + part.y, x + part.x])
+                parts.append((place, _take(image, at), _take(maps, at), marks[at], parents[at]))
+        places, images, classes, marks_there, before = zip(*parts, strict=True)
+        place = np.concatenate(places, axis=1)
+        options = self.settings.options
+        if np.ptp(place, axis=1).max() < options.largest_side and options.photometry:
+            # What is known of a box before may be too much, where another source took pixels away.
+            return self._group(SourceGroup(grown(box, LARGEST_MARGIN, self.labels.shape), np.array([row])))
+        order = np.lexsort((place[1], place[0]))
+        marks, parents = (np.concatenate(one)[order][None] for one in (marks_there, before))
+        strip = np.full((1, len(order)), name, dtype=np.int32)
+        sources = replace(LabelledPixels.gather(strip), row=place[0][order], column=place[1][order])
+        image, maps = _joined(images, order), _joined(classes, order)
+        return measure_sources(sources, strip, image, maps, parents, marks, self.settings)
 
 
-def _margins(labels: LabelStore, image: ImageReader, options: MeasureOptions) -> np.ndarray:
-    """Pixels around each box that its row depends on: those beside it matter for the flags."""
-    if not options.photometry:
-        return np.ones(len(labels.names), dtype=np.int64)
-    scale = pixel_scale_of(image.wcs)
-    sides = (labels.boxes[:, 2:] - labels.boxes[:, :2]).tolist()
-    return np.array([options.margin(height, width, scale) for height, width in sides], dtype=np.int64)
+def _planes(whole: Any) -> dict[str, np.ndarray]:
+    """Planes of an image or of class maps, by name."""
+    names = "data", "valid", "rms", "probability", "coverage", "variance", "vote", "flags"
+    return {name: plane for name in names if (plane := getattr(whole, name, None)) is not None}
 
 
-def _head(image: ImageReader) -> SkyImage:
-    """A single pixel that carries the metadata of the whole image."""
-    return replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
+def _take(whole: Any, at: tuple[np.ndarray, np.ndarray]) -> Any:
+    """Some pixels of an image or of class maps as one row."""
+    return replace(whole, **{name: plane[at][None] for name, plane in _planes(whole).items()})
 
 
-def _measure_group(
-    group: SourceGroup,
-    labels: LabelStore,
-    parents: LabelStore,
-    image: ImageReader,
-    maps: MapStore,
-    settings: RowSettings,
-) -> Rows:
-    # A box begins on its source: without the pixel around it, it would lie at the edge of the piece.
-    window = grown(group.window, 1, labels.shape)
-    return measure_rows(
-        labels.read(window),
-        replace(image.read(window), wcs=image.wcs),
-        maps.read(window, _kinds(maps, settings)),
-        settings,
-        parents=parents.read(window),
-        wanted=labels.names[group.members],
-        origin=(window.y, window.x),
-    )
-
-
-def _measure_long(
-    row: int,
-    labels: LabelStore,
-    parents: LabelStore,
-    image: ImageReader,
-    maps: MapStore,
-    settings: RowSettings,
-    tile: int,
-) -> Rows:
-    """The row of a source that is too long for a stamp, from its pixels one behind the other."""
-    top, left, bottom, right = labels.boxes[row].tolist()
-    name = labels.names[row]
-    parts = []
-    for part in pieces(Window(top, left, bottom - top, right - left), tile):
-        around = grown(part, 1, labels.shape)
-        near = labels.read(around)
-        here = inside(part, around)
-        y, x = np.nonzero(near[here] == name)
-        if not len(y):
-            continue
-        seen, classes = replace(image.read(around), wcs=image.wcs), maps.read(around, _kinds(maps, settings))
-        marks = mark_pixels(near, seen.valid, classes, usual_coverage=settings.usual_coverage)
-        at = y + here[0].start, x + here[1].start
-        place = np.stack([y + part.y, x + part.x])
-        parts.append((place, _take(seen, at), _take_maps(classes, at), marks[at], parents.read(around)[at]))
-    place = np.concatenate([part[0] for part in parts], axis=1)
-    if np.ptp(place, axis=1).max() < settings.options.largest_side and settings.options.photometry:
-        # What is known of a box before may be too much, where another source took pixels away.
-        window = Window(top, left, bottom - top, right - left)
-        group = SourceGroup(grown(window, LARGEST_MARGIN, labels.shape), np.array([row]))
-        return _measure_group(group, labels, parents, image, maps, settings)
-    order = np.lexsort((place[1], place[0]))
-    seen, classes = _joined(parts, order)
-    marks, before = (np.concatenate([part[k] for part in parts])[order][None] for k in (3, 4))
-    strip = np.full((1, len(order)), name, dtype=np.int32)
-    gathered = LabelledPixels.gather(strip)
-    sources = replace(gathered, row=place[0][order], column=place[1][order])
-    return measure_sources(sources, strip, seen, classes, marks, settings, parents=before)
-
-
-def _kinds(maps: MapStore, settings: RowSettings) -> tuple[str, ...]:
-    wanted = ("mean", "coverage", "flags", *(("vote",) if settings.maps == "vote" else ()))
-    return tuple(kind for kind in maps.kinds if kind in wanted)
-
-
-def _take(image: SkyImage, at: tuple[np.ndarray, np.ndarray]) -> SkyImage:
-    """Some pixels of an image as one row."""
-    rms = None if image.rms is None else image.rms[at][None]
-    return replace(image, data=image.data[at][None], valid=image.valid[at][None], rms=rms)
-
-
-def _take_maps(maps: Classification, at: tuple[np.ndarray, np.ndarray]) -> Classification:
-    """Some pixels of class maps as one row."""
-    planes = {name: plane[at][None] for name, plane in _planes(maps).items() if plane is not None}
-    return replace(maps, **planes)
-
-
-def _planes(maps: Classification) -> dict[str, np.ndarray | None]:
-    return {name: getattr(maps, name) for name in ("probability", "coverage", "valid", "variance", "vote", "flags")}
-
-
-def _joined(parts: list[tuple], order: np.ndarray) -> tuple[SkyImage, Classification]:
-    """Rows of pixels one behind the other, in raster order."""
-    images, maps = [part[1] for part in parts], [part[2] for part in parts]
-
-    def join(arrays: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(arrays, axis=1)[:, order]
-
-    pixels = {name: join([getattr(image, name) for image in images]) for name in ("data", "valid")}
-    if images[0].rms is not None:
-        pixels["rms"] = join([image.rms for image in images])
-    planes = {
-        name: join([getattr(one, name) for one in maps])
-        for name, plane in _planes(maps[0]).items()
-        if plane is not None
-    }
-    return replace(images[0], **pixels), replace(maps[0], **planes)
+def _joined(parts: Sequence[Any], order: np.ndarray) -> Any:
+    """Rows of pixels one behind the other, in an order."""
+    planes = zip(*(_planes(part).items() for part in parts), strict=True)
+    joined = {pairs[0][0]: np.concatenate([plane for _, plane in pairs], axis=1)[:, order] for pairs in planes}
+    return replace(parts[0], **joined)
 
 
 def _usual_coverage(maps: MapStore, tile: int) -> int | None:

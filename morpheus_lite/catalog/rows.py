@@ -1,6 +1,6 @@
 """The rows of a catalogue, before they are a table: everything that a source's own surroundings tell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.source_calibration import SourceCalibration
+from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
@@ -75,13 +77,18 @@ class RowSettings:
     stars: tuple[StarProfile, ...] = ()
 
 
+def head_of(image: ImageReader) -> SkyImage:
+    """A single pixel that carries the metadata of the whole image."""
+    return replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
+
+
 def measure_rows(
     labels: np.ndarray,
     image: SkyImage,
     classification: Classification,
+    parents: np.ndarray,
     settings: RowSettings,
     *,
-    parents: np.ndarray,
     wanted: np.ndarray,
     origin: tuple[int, int],
 ) -> dict[str, np.ndarray]:
@@ -95,10 +102,10 @@ def measure_rows(
         The same pixels; with the WCS of the whole image.
     classification : Classification
         Class maps of the same pixels.
-    settings : RowSettings
-        What holds for all rows.
     parents : numpy.ndarray
         int32, shape ``(y, x)``: labels before deblending.
+    settings : RowSettings
+        What holds for all rows.
     wanted : numpy.ndarray
         int, shape ``(n,)``: the sources to measure; the others are only neighbours.
     origin : (int, int)
@@ -118,7 +125,7 @@ def measure_rows(
     own = np.where(np.isin(filled, wanted), filled, 0)
     sources = LabelledPixels.gather(own, origin=origin)
     marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage)
-    return measure_sources(sources, labels, image, classification, marks, settings, parents=parents)
+    return measure_sources(sources, labels, image, classification, parents, marks, settings)
 
 
 def measure_sources(
@@ -126,10 +133,9 @@ def measure_sources(
     labels: np.ndarray,
     image: SkyImage,
     classification: Classification,
+    parents: np.ndarray,
     marks: np.ndarray,
     settings: RowSettings,
-    *,
-    parents: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Rows of sources whose pixels are gathered; only those that fit into a stamp need the pixels around."""
     options = settings.options

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from morpheus_lite.catalog.measurement import measure_all_rows
+from morpheus_lite.catalog.measurement import prepare_measurement
 from morpheus_lite.catalog.rows import EVIDENCE
 from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
@@ -131,8 +131,8 @@ def sample_sources(
     classified = np.isfinite(result.probability[:, :, 0])
     binning = {name: result.provenance[name] for name in ("binning",) if name in result.provenance}
     maps = Classification(result.probability, classified.astype(np.int32), classified, provenance=binning)
-    image, stores = truth.image, MemoryMaps.of(maps)
-    rows = measure_all_rows(labels, labels, image, stores, kind="probability", options=_MEASURED, tile=BLOCK).values
+    place = labels, labels, truth.image, MemoryMaps.of(maps)
+    rows = prepare_measurement(*place, kind="probability", options=_MEASURED, tile=BLOCK).rows()
     height, width = truth.shape
     x, y = rows["x_centroid"], rows["y_centroid"]
     radius = max(options.radius / (truth.pixel_scale or 1.0), 1.5)

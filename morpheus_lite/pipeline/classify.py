@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 
-from morpheus_lite.catalog.measurement import measure_labels
+from morpheus_lite.catalog.measurement import prepare_measurement
 from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions, MeasureOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
@@ -359,19 +359,11 @@ def make_catalog(
         if "segmentation" in maps.kinds:
             for window in tiles(maps.shape, tile):
                 maps.write_plane("SEGMENTATION", labels.read(window), window)
-        return measure_labels(
-            labels,
-            parents,
-            image,
-            maps,
-            kind=KIND_OF[how.method],
-            options=measuring,
-            band=how.band,
-            mesh=noise,
-            tile=tile,
-            workers=workers,
-            progress=part_of(progress, 0.4, 1),
+        kind = KIND_OF[how.method]
+        measurement = prepare_measurement(
+            labels, parents, image, maps, kind=kind, options=measuring, band=how.band, mesh=noise, tile=tile
         )
+        return measurement.table(workers=workers, progress=part_of(progress, 0.4, 1))
 
 
 def _misses_light(image: ImageReader, noise: BackgroundMesh, labels: LabelStore) -> bool:

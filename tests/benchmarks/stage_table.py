@@ -35,7 +35,10 @@ STAGES = {
     "detection": ("morpheus_lite.pipeline.classify.detect",),
     "deblending": ("morpheus_lite.pipeline.classify.split",),
     "noise beside sources": ("morpheus_lite.catalog.measurement.measure_sections",),
-    "measuring": ("morpheus_lite.pipeline.classify.measure_labels",),
+    "measuring": (
+        "morpheus_lite.pipeline.classify.prepare_measurement",
+        "morpheus_lite.catalog.measurement.Measurement.table",
+    ),
     "catalogue file": ("morpheus_lite.pipeline.products.write_catalog",),
     "picture": (
         "morpheus_lite.pipeline.products.PictureBlocks.drawn",
