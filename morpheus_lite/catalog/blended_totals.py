@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from morpheus_lite.catalog.cutouts import Neighbors, find_neighbors
-from morpheus_lite.catalog.rows import RowSettings, head_of
-from morpheus_lite.catalog.surroundings import calibrated, measure_surroundings
+from morpheus_lite.catalog.rows import head_of
+from morpheus_lite.catalog.surroundings import RowSettings, calibrated, measure_surroundings
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.labels import LabelledPixels, LabelStore
 from morpheus_lite.core.protocols import ImageReader
@@ -102,18 +102,9 @@ def _measure_again(
     members = np.sort(chosen[group.members])
     own = {name: values[members] for name, values in rows.items()}
     sources = LabelledPixels.gather(np.where(np.isin(near, own["label"]), near, 0), origin=(window.y, window.x))
-    return measure_surroundings(
-        near,
-        sources,
-        replace(image.read(window), wcs=image.wcs),
-        settings.detection,
-        own,
-        settings.noise,
-        replace(settings.options, structure=False),
-        is_point=own["is_point"],
-        mesh=settings.background,
-        neighbors=neighbors,
-    )
+    image_there = replace(image.read(window), wcs=image.wcs)
+    alone = replace(settings, options=replace(settings.options, structure=False), stars=())
+    return measure_surroundings(near, sources, image_there, own, alone, neighbors=neighbors)
 
 
 def _doubted(

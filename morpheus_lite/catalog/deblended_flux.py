@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.photometry import BandNoise, find_gains
-from morpheus_lite.catalog.rows import RowSettings
+from morpheus_lite.catalog.photometry import BandNoise, band_noise
+from morpheus_lite.catalog.surroundings import RowSettings
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.protocols import ImageReader
@@ -49,8 +49,7 @@ def share_light(
         its segment. NaN where no pixel has data.
     """
     head = image.read(Window(0, 0, 1, 1))
-    gains = find_gains(head, settings.options.gain)
-    bands = [BandNoise(settings.noise[name], gain.value) for name, gain in zip(head.bands, gains, strict=True)]
+    bands = band_noise(head, settings.noise, settings.options.gain)
     found = {
         f"shared_{kind}_{name}": rows[f"segment_{kind}_{name}"].astype(np.float64)
         for name in head.bands

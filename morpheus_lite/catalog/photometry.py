@@ -126,6 +126,14 @@ class BandNoise:
     gain: float | None = None
 
 
+def band_noise(
+    image: SkyImage, noise: Mapping[str, CorrelatedNoise], option: float | Mapping[str, float] | None
+) -> list[BandNoise]:
+    """Noise of each band of an image, with its gain as `find_gains` has it."""
+    gains = find_gains(image, option)
+    return [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
+
+
 @dataclass(frozen=True, eq=False)
 class Photometry:
     """Light of one source.

@@ -1,6 +1,6 @@
 """The rows of a catalogue, before they are a table: everything that a source's own surroundings tell."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from morpheus_lite.catalog.segments import (
     measure_shapes,
     significance,
 )
-from morpheus_lite.catalog.surroundings import box_sides, measure_surroundings, sky_noise
+from morpheus_lite.catalog.surroundings import RowSettings, box_sides, measure_surroundings, sky_noise
 from morpheus_lite.catalog.total_flux import growth_extent
 from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
@@ -24,13 +24,8 @@ from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.protocols import ImageReader
-from morpheus_lite.core.source_calibration import SourceCalibration
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
-from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.correlated import CorrelatedNoise
-from morpheus_lite.noise.detection_image import DetectionImage
-from morpheus_lite.noise.psf import StarProfile
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
@@ -41,40 +36,6 @@ _TELLING, _SHARPER, _FEWEST = 30.0, 3.0, 5
 """S/N from which a spread tells, errors below the stars' that are too sharp, and how many sources tell so."""
 _POINT = 0.75
 """Probability from which a point source is measured as one."""
-
-
-@dataclass(frozen=True, eq=False)
-class RowSettings:
-    """Settings of all rows of one catalogue.
-
-    Parameters
-    ----------
-    detection : DetectionImage
-        How the bands become the one that places, shapes and weights come from.
-    maps : {"vote", "probability"}
-        Which class maps are summed to morphologies.
-    options : MeasureOptions
-        What to measure.
-    noise : dict
-        Noise of each band of the whole image; not needed without photometry.
-    usual_coverage : int, optional
-        Largest coverage of the whole image; None takes that of the class maps at hand.
-    background : BackgroundMesh, optional
-        Whose background was subtracted of the image; None where nothing was.
-    calibration : SourceCalibration, optional
-        Of the class probabilities; None leaves them as they are summed.
-    stars : tuple of StarProfile
-        What stars look like in each band, for the spread; empty where nothing says.
-    """
-
-    detection: DetectionImage
-    maps: str
-    options: MeasureOptions
-    noise: dict[str, CorrelatedNoise]
-    usual_coverage: int | None = None
-    background: BackgroundMesh | None = None
-    calibration: SourceCalibration | None = None
-    stars: tuple[StarProfile, ...] = ()
 
 
 def head_of(image: ImageReader) -> SkyImage:
@@ -157,18 +118,7 @@ def measure_sources(
     if options.photometry:
         # Before calibration: another prior of the classes changes no flux.
         values["is_point"] = morphology.share[:, SOURCE_CLASSES.index("point_source")] >= _POINT
-        values |= measure_surroundings(
-            labels,
-            sources,
-            image,
-            settings.detection,
-            values,
-            settings.noise,
-            options,
-            is_point=values["is_point"],
-            mesh=settings.background,
-            stars=settings.stars,
-        )
+        values |= measure_surroundings(labels, sources, image, values, settings)
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values["kron_hidden"] > 0
         others[SourceFlag.TOO_LARGE] = box_sides(sources) > options.largest_side
@@ -243,7 +193,7 @@ def _evidence(
 ) -> dict[str, np.ndarray]:
     """S/N of each source, its size in pixels as the network sees them, and its shape where photometry tells it."""
     noise = {band: settings.noise[band] for band in image.bands}
-    snr = significance(fluxes, values["area"], sky_noise(image, values, noise, settings.background), noise)
+    snr = significance(fluxes, values["area"], sky_noise(image, values, settings), noise)
     size = np.sqrt(values["area"]) / float(classification.provenance.get("binning", 1))
     found = {"class_snr": snr, "class_size": size}
     if settings.options.photometry:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Neighbors, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.nonparametric import Structure, central_curve, measure_structure
-from morpheus_lite.catalog.photometry import BandNoise, Photometry, find_gains, measure_photometry
+from morpheus_lite.catalog.photometry import BandNoise, Photometry, band_noise, measure_photometry
 from morpheus_lite.catalog.segments import measure_shapes
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
@@ -30,6 +32,7 @@ from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.psf import MoffatPsf
+from morpheus_lite.core.source_calibration import SourceCalibration
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
@@ -161,36 +164,63 @@ def _correct_point(
     psfs: Sequence[MoffatPsf],
     from_space: bool,
 ) -> list[ApertureCorrection]:
-    """Correction of a point source in each band, by the growth of its PSF; that of its profile where none is known."""
-    fitted = profile.in_bands
+    """Correction of a point source in each band, by the growth of its PSF; that of its profile where none is known.
+
+    From space, the light itself tells it, in bands bright enough.
+    """
     if not from_space:
-        return [correct_moffat(size, psf) if psf.is_known else one for psf, one in zip(psfs, fitted, strict=True)]
-    usual = [
-        correct_point_source(size, psf.fwhm / FWHM_OF_STARS, 0.0, math.inf) if math.isfinite(psf.fwhm) else one
-        for psf, one in zip(psfs, fitted, strict=True)
-    ]
-    return _correct_stars(stamp, light, size, usual)
-
-
-def _correct_stars(
-    stamp: Stamp, light: Photometry, size: float, usual: list[ApertureCorrection]
-) -> list[ApertureCorrection]:
-    """Correction of a point source from space in each band; ``usual`` where a band is too faint to tell its size."""
+        known = zip(psfs, profile.in_bands, strict=True)
+        return [correct_moffat(size, psf) if psf.is_known else fitted for psf, fitted in known]
     found = []
-    for index, (flux, error) in enumerate(zip(light.flux[1], light.error[1], strict=True)):
-        if not flux > _FAINTEST_STAR * error:
-            found.append(usual[index])
-            continue
-        plane = np.ascontiguousarray(stamp.light[:, :, index]) - light.background[index]
-        growth = curve_of_growth(plane, stamp.ellipse.y, stamp.ellipse.x, STAR_REACH * size)
-        radius, within = growth.radius_of(flux / 2), growth.flux_within(size)
-        if not (radius > 0 and within > 0):
-            found.append(usual[index])
-            continue
-        beyond = growth.flux_within(STAR_REACH * size) / within - 1
-        # The ring has 1.25 times the area of the circle.
-        found.append(correct_point_source(size, radius, beyond, math.sqrt(STAR_REACH**2 - 1) * error / within))
+    for index, (psf, correction) in enumerate(zip(psfs, profile.in_bands, strict=True)):
+        if math.isfinite(psf.fwhm):
+            correction = correct_point_source(size, psf.fwhm / FWHM_OF_STARS, 0.0, math.inf)
+        flux, error = light.flux[1, index], light.error[1, index]
+        if flux > _FAINTEST_STAR * error:
+            plane = np.ascontiguousarray(stamp.light[:, :, index]) - light.background[index]
+            growth = curve_of_growth(plane, stamp.ellipse.y, stamp.ellipse.x, STAR_REACH * size)
+            radius, within = growth.radius_of(flux / 2), growth.flux_within(size)
+            if radius > 0 and within > 0:
+                beyond = growth.flux_within(STAR_REACH * size) / within - 1
+                # The ring has 1.25 times the area of the circle.
+                noise = math.sqrt(STAR_REACH**2 - 1) * error / within
+                correction = correct_point_source(size, radius, beyond, noise)
+        found.append(correction)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class RowSettings:
+    """Settings of all rows of one catalogue.
+
+    Parameters
+    ----------
+    detection : DetectionImage
+        How the bands become the one that places, shapes and weights come from.
+    maps : {"vote", "probability"}
+        Which class maps are summed to morphologies.
+    options : MeasureOptions
+        What to measure.
+    noise : dict
+        Noise of each band of the whole image; not needed without photometry.
+    usual_coverage : int, optional
+        Largest coverage of the whole image; None takes that of the class maps at hand.
+    background : BackgroundMesh, optional
+        Whose background was subtracted of the image; None where nothing was.
+    calibration : SourceCalibration, optional
+        Of the class probabilities; None leaves them as they are summed.
+    stars : tuple of StarProfile
+        What stars look like in each band, for the spread; empty where nothing says.
+    """
+
+    detection: DetectionImage
+    maps: str
+    options: MeasureOptions
+    noise: dict[str, CorrelatedNoise]
+    usual_coverage: int | None = None
+    background: BackgroundMesh | None = None
+    calibration: SourceCalibration | None = None
+    stars: tuple[StarProfile, ...] = ()
 
 
 def box_sides(sources: LabelledPixels) -> np.ndarray:
@@ -203,15 +233,10 @@ def measure_surroundings(
     labels: np.ndarray,
     sources: LabelledPixels,
     image: SkyImage,
-    detection: DetectionImage,
     shapes: dict[str, np.ndarray],
-    noise: dict[str, CorrelatedNoise],
-    options: MeasureOptions,
+    settings: RowSettings,
     *,
-    is_point: np.ndarray,
-    mesh: BackgroundMesh | None = None,
     neighbors: Neighbors | None = None,
-    stars: Sequence[StarProfile] = (),
 ) -> dict[str, np.ndarray]:
     """Photometry and structure of every source.
 
@@ -223,22 +248,13 @@ def measure_surroundings(
         The pixels of ``labels``.
     image : SkyImage
         The image, or a piece of it; with the WCS of the whole image.
-    detection : DetectionImage
-        How the bands become one, with its noise.
     shapes : dict
-        Centroid and ellipse of each source, as `~morpheus_lite.catalog.segments.measure_shapes` gives them.
-    noise : dict
-        Noise of each band.
-    options : MeasureOptions
-        What to measure.
-    is_point : numpy.ndarray
-        bool, shape ``(source,)``: point sources, whose total fluxes are those of the PSF.
-    mesh : BackgroundMesh, optional
-        Noise of the sky everywhere in the image, for bands without an RMS plane; that of ``noise`` if not given.
+        Centroid and ellipse of each source, as `~morpheus_lite.catalog.segments.measure_shapes` gives them, and
+        ``is_point``, True for point sources, whose total fluxes are those of the PSF.
+    settings : RowSettings
+        What holds for all rows.
     neighbors : Neighbors, optional
         Models of the light of other sources, which are subtracted.
-    stars : sequence of StarProfile, optional
-        What stars look like in each band, for the spread; nothing to leave it NaN.
 
     Returns
     -------
@@ -248,17 +264,17 @@ def measure_surroundings(
     Notes
     -----
     The row of a source depends on the pixels of its bounding box and `MeasureOptions.margin` around it, and on
-    ``noise``; on nothing else.
+    ``settings``; on nothing else.
     """
+    options, detection, mesh, stars = settings.options, settings.detection, settings.background, settings.stars
     scale, origin = image.pixel_scale, sources.origin
     radii = options.aperture_radii_in_pixels(scale)
-    gains = find_gains(image, options.gain)
-    bands = [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
+    bands = band_noise(image, settings.noise, options.gain)
     psfs = psfs_of_totals(image, options, mesh)
     from_space = options.psf_fwhm is None and is_from_space(image.bands)
     matched = matched_apertures(radii, known_psfs(image, options, mesh)) if options.matched else None
     boxes = sources.boxes
-    sigmas = sky_noise(image, shapes, noise, mesh)
+    sigmas = sky_noise(image, shapes, settings)
 
     def look(row: int) -> _Source:
         top, left, bottom, right = boxes[row].tolist()
@@ -279,7 +295,7 @@ def measure_surroundings(
         rings = measure_annular_profile(stamp, plane, kron, light.half_light_radius, detection.noise)
         profile = correct_to_total(rings, _mixture(stamp), psfs, from_space=from_space)
         structure = Structure() if central is None else measure_structure(stamp, central, light.snr, detection.noise)
-        in_bands, is_star = profile.in_bands, bool(is_point[row])
+        in_bands, is_star = profile.in_bands, bool(shapes["is_point"][row])
         if is_star:
             in_bands = _correct_point(stamp, light, size, profile, psfs, from_space)
         around = spread_windows(stamp, light, stars)
@@ -297,12 +313,10 @@ def measure_surroundings(
     return values | {"spread": spread[:, 0], "spread_err": spread[:, 1]}
 
 
-def sky_noise(
-    image: SkyImage, shapes: dict[str, np.ndarray], noise: dict[str, CorrelatedNoise], mesh: BackgroundMesh | None
-) -> np.ndarray:
+def sky_noise(image: SkyImage, shapes: dict[str, np.ndarray], settings: RowSettings) -> np.ndarray:
     """Noise of a pixel of the sky at each source, in data units: float64, shape ``(source, band)``."""
-    x, y = shapes["x_centroid"], shapes["y_centroid"]
-    sigmas = np.tile([noise[band].sigma for band in image.bands], (len(x), 1))
+    x, y, mesh = shapes["x_centroid"], shapes["y_centroid"], settings.background
+    sigmas = np.tile([settings.noise[band].sigma for band in image.bands], (len(x), 1))
     if mesh is None:
         return sigmas
     # Of bands with an RMS plane, the mesh is in units of it.
@@ -328,66 +342,60 @@ def _ellipse_without_neighbors(stamp: Stamp) -> Ellipse:
     return replace(found, y=stamp.ellipse.y, x=stamp.ellipse.x)
 
 
+_PLACES = {
+    "kron_radius": "light.kron_radius",
+    "kron_hidden": "light.hidden",
+    "kron_scale_radius": "size",
+    "half_light_radius": "light.half_light_radius",
+    "half_light_radius_err": "light.half_light_radius_error",
+    "snr": "light.snr",
+    "total_correction": "profile.together.factor",
+    "total_correction_err": "profile.together.error",
+    **{f"{name}{kind}": f"structure.{name}{kind}" for name in STRUCTURE for kind in ("", "_err")},
+}
+"""Where a `_Source` has the values of columns."""
+
+
 def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptions) -> dict[str, np.ndarray]:
     """Values of all sources by column name."""
-    names = options.aperture_names(image.pixel_scale)
-    kinds = ("segment", "kron", *names)
-    nothing = np.full((len(kinds), image.n_bands), np.nan)
-    light = [one.light if one else None for one in found]
-    shape = (len(found), *nothing.shape)
-    flux, error, covered = (
-        np.array([getattr(one, name) if one else nothing for one in light]).reshape(shape)
-        for name in ("flux", "error", "covered")
-    )
-    values = {
-        "kron_radius": np.array([one.kron_radius if one else np.nan for one in light]),
-        "half_light_radius": np.array([one.half_light_radius if one else np.nan for one in light]),
-        "half_light_radius_err": np.array([one.half_light_radius_error if one else np.nan for one in light]),
-        "snr": np.array([one.snr if one else np.nan for one in light]),
-        "total_correction": np.array([one.profile.together.factor if one else np.nan for one in found]),
-        "total_correction_err": np.array([one.profile.together.error if one else np.nan for one in found]),
-        "kron_scale_radius": np.array([one.size if one else np.nan for one in found]),
-        "kron_hidden": np.array([one.hidden if one else np.nan for one in light]),
-    }
-    unknown = np.full(N_RADII, np.nan)
-    radii = [one.profile.radii if one else unknown for one in found]
-    growth = [one.profile.growth if one else unknown for one in found]
-    values |= {"growth_radii": np.reshape(radii, (-1, N_RADII)), "growth": np.reshape(growth, (-1, N_RADII))}
-    for index, axis in enumerate("xy"):
-        values[f"{axis}_centroid_err"] = np.array([one.isophotal_error[index] if one else np.nan for one in light])
-        values[f"{axis}_centroid_win"] = np.array([one.centroid[index] if one else np.nan for one in light])
-        values[f"{axis}_centroid_win_err"] = np.array([one.centroid_error[index] if one else np.nan for one in light])
-    for column in (f"{name}{kind}" for name in STRUCTURE for kind in ("", "_err")):
-        values[column] = np.array([getattr(one.structure, column) if one else np.nan for one in found])
+    names, n_bands = options.aperture_names(image.pixel_scale), image.n_bands
+    kinds = ("segment_{}", "kron_{}", *(f"aper_{{}}_{name}" for name in names))
+
+    def each(place: str, *shape: int) -> np.ndarray:
+        """Values of all sources, of this shape each; NaN where not measured."""
+        get, nothing = attrgetter(place), np.full(shape, np.nan)
+        return np.array([get(one) if one else nothing for one in found]).reshape(len(found), *shape)
+
+    flux, error, covered = (each(f"light.{name}", len(kinds), n_bands) for name in ("flux", "error", "covered"))
+    values = {column: each(place) for column, place in _PLACES.items()}
+    values |= {"growth_radii": each("profile.radii", N_RADII), "growth": each("profile.growth", N_RADII)}
+    for name, place in (("err", "isophotal_error"), ("win", "centroid"), ("win_err", "centroid_error")):
+        values[f"x_centroid_{name}"], values[f"y_centroid_{name}"] = each(f"light.{place}", 2).T
     is_galaxy = np.array([bool(one and not one.is_point) for one in found], dtype=bool)
     doubt_of_profile = is_galaxy * np.hypot(_DOUBT[0], _DOUBT[1] / np.where(values["snr"] > 0, values["snr"], np.inf))
+    corrections, wings = each("in_bands", n_bands, 2), each("light.wings_error", n_bands)
+    shares, background = (each(f"light.{name}", n_bands + 1) for name in ("light_covered", "background"))
+    if options.matched:
+        matched = each("light.matched", 2, len(names), n_bands)
     for index, band in enumerate(image.bands):
         zero_point = image.zero_points[index]
-        measured = {kind: (flux[:, part, index], error[:, part, index]) for part, kind in enumerate(kinds)}
-        share, seen = (np.array([one.light_covered[k] if one else np.nan for one in light]) for k in (index, -1))
-        factor, doubt = (
-            np.array([getattr(one.in_bands[index], name) if one else np.nan for one in found])
-            for name in ("factor", "error")
-        )
+        measured: dict[str, Any] = {kind: (flux[:, k, index], error[:, k, index]) for k, kind in enumerate(kinds)}
+        values |= {f"{kind}_{band}".format("covered"): covered[:, part, index] for part, kind in enumerate(kinds)}
+        factor, doubt = corrections[:, index].T
         # Point sources have the errors of their PSF; of all others the profile is known less well than the fit says.
         doubt = np.where(doubt_of_profile > 0, np.hypot(doubt, doubt_of_profile * factor), doubt)
-        wings = np.array([one.wings_error[index] if one else np.nan for one in light])
-        measured["total"] = _total(*measured["kron"], factor, doubt, share, seen, wings)
+        share, seen = shares[:, index], shares[:, -1]
+        kron_flux, kron_error = measured["kron_{}"]
+        measured["total_{}"] = _total(kron_flux, kron_error, factor, doubt, share, seen, wings[:, index])
+        if options.matched:
+            measured |= {f"matched_{{}}_{name}": matched[:, :, part, index].T for part, name in enumerate(names)}
         for kind, (one_flux, one_error) in measured.items():
-            prefix, suffix = ("aper", f"{kind}_{band}") if kind in names else (kind, band)
-            values[f"{prefix}_flux_{suffix}"], values[f"{prefix}_fluxerr_{suffix}"] = one_flux, one_error
-            if kind in kinds:
-                values[f"{prefix}_covered_{suffix}"] = covered[:, kinds.index(kind), index]
-            if zero_point is not None and kind != "segment":
-                values |= calibrated(one_flux, one_error, float(zero_point), f"{prefix}_{{}}_{suffix}")
-        for part, name in enumerate(names if options.matched else ()):
-            both = [one.matched if one else None for one in light]
-            one_flux, one_error = (np.array([two[k][part, index] if two else np.nan for two in both]) for k in (0, 1))
-            values |= {f"matched_flux_{name}_{band}": one_flux, f"matched_fluxerr_{name}_{band}": one_error}
-            if zero_point is not None:
-                values |= calibrated(one_flux, one_error, float(zero_point), f"matched_{{}}_{name}_{band}")
-        background = np.array([one.background[index] if one else np.nan for one in light])
-        values[f"local_background_{band}"] = np.where(np.isfinite(flux[:, 1, index]), background, np.nan)
+            name = f"{kind}_{band}"
+            values |= {name.format("flux"): one_flux, name.format("fluxerr"): one_error}
+            if zero_point is not None and kind != "segment_{}":
+                values |= calibrated(one_flux, one_error, float(zero_point), name)
+        local = np.where(np.isfinite(kron_flux), background[:, index], np.nan)
+        values[f"local_background_{band}"] = local
     return values
 
 

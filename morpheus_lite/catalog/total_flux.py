@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammainc, gammaincinv
@@ -173,8 +174,7 @@ _LOG_PRIOR = -_STEEP * np.maximum(np.array(SERSIC_INDICES) - 1, 0) - 0.5 * (np.l
 _GRID = ProfileGrid(RADII, _SMALLEST, math.log(_STEP), _N_SIZES, _SIZES[0], _LOG_PRIOR)
 
 
-@dataclass(frozen=True)
-class ApertureCorrection:
+class ApertureCorrection(NamedTuple):
     """Correction from Kron flux to total flux.
 
     Parameters
