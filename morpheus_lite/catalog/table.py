@@ -1,9 +1,7 @@
 """The table of the catalogue: its columns with name, unit and meaning, and what needs all rows or the sky."""
 
 import re
-from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import astropy.units as u
 import numpy as np
@@ -24,69 +22,55 @@ from morpheus_lite.noise.detection_image import STACK
 _RATIO = u.dimensionless_unscaled
 
 
-@dataclass(frozen=True)
-class ColumnDefinition:
+class ColumnDefinition(NamedTuple):
     """One column of the catalogue.
 
     Parameters
     ----------
     name : str
         Name in the table.
-    kind : str
-        NumPy type of the values.
-    unit : astropy.units.UnitBase or None
-        None for names, labels and bit fields, and for light in an unknown unit.
     description : str
         Meaning, in one line.
+    unit : astropy.units.UnitBase or None
+        None for names, labels and bit fields, and for light in an unknown unit.
+    kind : str
+        NumPy type of the values.
     """
 
     name: str
-    kind: str
-    unit: u.UnitBase | None
     description: str
+    unit: u.UnitBase | None = _RATIO
+    kind: str = "f8"
 
 
 _EXTENT = (
-    ColumnDefinition("snr", "f8", _RATIO, "light of the segment over its noise, in the detection image"),
-    ColumnDefinition(
-        "spread", "f8", _RATIO, "how much wider than stars, as SPREAD_MODEL: 0 for stars; NaN where no PSF is known"
-    ),
-    ColumnDefinition("spread_err", "f8", _RATIO, "noise of spread, and of a FWHM that is off by 3 %"),
-    ColumnDefinition("x_centroid_err", "f8", u.pix, "noise of x_centroid"),
-    ColumnDefinition("y_centroid_err", "f8", u.pix, "noise of y_centroid"),
-    ColumnDefinition("x_centroid_win", "f8", u.pix, "centroid under a Gaussian as wide as the source, first column 0"),
-    ColumnDefinition("y_centroid_win", "f8", u.pix, "centroid under a Gaussian as wide as the source, first row 0"),
-    ColumnDefinition("x_centroid_win_err", "f8", u.pix, "noise of x_centroid_win"),
-    ColumnDefinition("y_centroid_win_err", "f8", u.pix, "noise of y_centroid_win"),
-    ColumnDefinition("kron_radius", "f8", _RATIO, "first moment of the light, in units of the semi-axes"),
-    ColumnDefinition(
-        "total_correction", "f8", _RATIO, "all of the light over that in the Kron ellipse, in the detection image"
-    ),
-    ColumnDefinition("total_correction_err", "f8", _RATIO, "uncertainty of total_correction"),
-    ColumnDefinition("half_light_radius", "f8", u.pix, "circle with half of the Kron flux of the detection image"),
-    ColumnDefinition("half_light_radius_err", "f8", u.pix, "noise of half_light_radius"),
+    ColumnDefinition("snr", "light of the segment over its noise, in the detection image"),
+    ColumnDefinition("spread", "how much wider than stars, as SPREAD_MODEL: 0 for stars; NaN where no PSF is known"),
+    ColumnDefinition("spread_err", "noise of spread, and of a FWHM that is off by 3 %"),
+    ColumnDefinition("x_centroid_err", "noise of x_centroid", u.pix),
+    ColumnDefinition("y_centroid_err", "noise of y_centroid", u.pix),
+    ColumnDefinition("x_centroid_win", "centroid under a Gaussian as wide as the source, first column 0", u.pix),
+    ColumnDefinition("y_centroid_win", "centroid under a Gaussian as wide as the source, first row 0", u.pix),
+    ColumnDefinition("x_centroid_win_err", "noise of x_centroid_win", u.pix),
+    ColumnDefinition("y_centroid_win_err", "noise of y_centroid_win", u.pix),
+    ColumnDefinition("kron_radius", "first moment of the light, in units of the semi-axes"),
+    ColumnDefinition("total_correction", "all of the light over that in the Kron ellipse, in the detection image"),
+    ColumnDefinition("total_correction_err", "uncertainty of total_correction"),
+    ColumnDefinition("half_light_radius", "circle with half of the Kron flux of the detection image", u.pix),
+    ColumnDefinition("half_light_radius_err", "noise of half_light_radius", u.pix),
 )
 _NOISY = {name: f"; NaN below snr = {least:g}" for name, least in LEAST_SNR.items()}
-_STRUCTURE = (
-    ColumnDefinition("r_petrosian", "f8", u.pix, "circular Petrosian radius, eta = 0.2"),
-    ColumnDefinition("r_petrosian_err", "f8", u.pix, "noise of r_petrosian"),
-    ColumnDefinition(
-        "concentration", "f8", _RATIO, f"5 log10(r80 / r20) within 1.5 r_petrosian{_NOISY['concentration']}"
-    ),
-    ColumnDefinition("concentration_err", "f8", _RATIO, "noise of concentration"),
-    ColumnDefinition(
-        "asymmetry",
-        "f8",
-        _RATIO,
-        f"light not alike after half a turn, noise taken off, 1.5 r_petrosian{_NOISY['asymmetry']}",
-    ),
-    ColumnDefinition("asymmetry_err", "f8", _RATIO, "noise of asymmetry"),
-    ColumnDefinition("gini", "f8", _RATIO, f"Gini coefficient of the light; 1 if one pixel has it all{_NOISY['gini']}"),
-    ColumnDefinition("gini_err", "f8", _RATIO, "noise of gini"),
-    ColumnDefinition(
-        "m20", "f8", _RATIO, f"log10 of the second moment of the brightest 20 % relative to the whole{_NOISY['m20']}"
-    ),
-    ColumnDefinition("m20_err", "f8", _RATIO, "noise of m20"),
+_MEANINGS = {
+    "r_petrosian": "circular Petrosian radius, eta = 0.2",
+    "concentration": "5 log10(r80 / r20) within 1.5 r_petrosian",
+    "asymmetry": "light not alike after half a turn, noise taken off, 1.5 r_petrosian",
+    "gini": "Gini coefficient of the light; 1 if one pixel has it all",
+    "m20": "log10 of the second moment of the brightest 20 % relative to the whole",
+}
+_STRUCTURE = tuple(
+    ColumnDefinition(f"{name}{kind}", text, u.pix if name == "r_petrosian" else _RATIO)
+    for name, meaning in _MEANINGS.items()
+    for kind, text in (("", meaning + _NOISY.get(name, "")), ("_err", f"noise of {name}"))
 )
 
 
@@ -102,129 +86,105 @@ def light_unit(text: str | None) -> u.UnitBase | None:
     return u.Unit(text, parse_strict="silent") if known is None and text and text.strip() else known
 
 
-def extent_columns(settings: MeasureOptions) -> list[ColumnDefinition]:
-    """Columns of size and structure, from the detection image."""
-    if not settings.photometry:
-        return []
-    return [*_EXTENT, *(_STRUCTURE if settings.structure else ())]
-
-
 def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list[ColumnDefinition]:
     """Columns of the light in one band."""
     band, unit = image.bands[index], light_unit(image.units[index])
     note = "" if unit is not None else "; in the unit of the image, which does not state it"
-    flags = ColumnDefinition(
-        f"flags_{band}", "i4", None, f"sum of the bits of BandFlag: {bits_in_words(BandFlag)}; in {band}"
-    )
+    bits = f"sum of the bits of BandFlag: {bits_in_words(BandFlag)}; in {band}"
+    flags = ColumnDefinition(f"flags_{band}", bits, None, "i4")
+    meanings = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
     if not settings.photometry:
-        noise = f"noise of segment_flux_{band}, pixels independent{note}"
-        columns = [ColumnDefinition(f"segment_flux_{band}", "f8", unit, f"sum of the valid pixels in {band}{note}")]
-        errors = [ColumnDefinition(f"segment_fluxerr_{band}", "f8", unit, noise)] * (image.rms is not None)
-        return [*columns, *errors, _covered(f"segment_flux_{band}"), flags]
+        ((name, meaning),) = meanings.items()
+        noise = ColumnDefinition(f"segment_fluxerr_{band}", f"noise of {name}, pixels independent{note}", unit)
+        errors = [noise] if image.rms is not None else []
+        return [ColumnDefinition(name, meaning + note, unit), *errors, _covered(name), flags]
     zero_point = image.zero_points[index]
     note += "; not calibrated, no zero-point is known" if zero_point is None else f"; AB zero-point {zero_point:.4g}"
-    pairs = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
-    pairs[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}, as measured"
-    pairs[f"total_flux_{band}"] = (
+    meanings[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}, as measured"
+    meanings[f"total_flux_{band}"] = (
         f"all of the light in {band}: kron_flux_{band} less the light of neighbours, corrected by its profile and the "
         "PSF of the band, what has no data added"
     )
     for name in settings.aperture_names(image.pixel_scale):
         number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")
         radius = f"{number.replace('p', '.')} {unit_name}"
-        pairs[f"aper_flux_{name}_{band}"] = f"light within a radius of {radius} in {band}"
+        meanings[f"aper_flux_{name}_{band}"] = f"light within a radius of {radius} in {band}"
         if settings.matched:
-            pairs[f"matched_flux_{name}_{band}"] = (
+            meanings[f"matched_flux_{name}_{band}"] = (
                 f"light in {band} within a radius of {radius}, on the PSF that all bands have in common"
             )
     columns = []
-    for name, meaning in pairs.items():
-        columns.append(ColumnDefinition(name, "f8", unit, meaning + note))
-        error = name.replace("_flux_", "_fluxerr_")
+    for name, meaning in meanings.items():
         doubt = ", and of profile, PSF and blending" if name.startswith("total_") else ""
-        columns.append(ColumnDefinition(error, "f8", unit, f"noise of {name}, correlated as the sky is{doubt}{note}"))
+        columns += _with_error(name, meaning + note, f"noise of {name}, correlated as the sky is{doubt}{note}", unit)
         if not name.startswith(("total_", "matched_")):
             columns.append(_covered(name))
         if name.startswith(("aper_", "matched_")) and zero_point is not None:
-            columns += _magnitude_columns(name)
+            columns += _magnitudes(name)
     if settings.deblended_flux:
+        name = f"shared_flux_{band}"
         meaning = f"light of the segment in {band}, blended pixels shared between the pieces of their parent"
-        columns.append(ColumnDefinition(f"shared_flux_{band}", "f8", unit, meaning + note))
-        columns.append(ColumnDefinition(f"shared_fluxerr_{band}", "f8", unit, f"noise of shared_flux_{band}{note}"))
-        columns.append(_covered(f"shared_flux_{band}"))
+        columns += [*_with_error(name, meaning + note, f"noise of {name}{note}", unit), _covered(name)]
     if settings.local_background:
-        columns.append(ColumnDefinition(f"local_background_{band}", "f8", unit, f"sky subtracted, a pixel{note}"))
+        columns.append(ColumnDefinition(f"local_background_{band}", f"sky subtracted, a pixel{note}", unit))
     columns.append(flags)
-    if zero_point is None:
-        return columns
-    return columns + _calibrated_columns("kron", band) + _calibrated_columns("total", band)
+    for kind in ("kron", "total") if zero_point is not None else ():
+        flux, fnu = f"{kind}_flux_{band}", f"{kind}_fnu_{band}"
+        columns += [*_magnitudes(flux), *_with_error(fnu, f"flux density of {flux}", f"noise of {fnu}", u.nJy)]
+    return columns
+
+
+def _with_error(name: str, meaning: str, noise: str, unit: u.UnitBase | None) -> list[ColumnDefinition]:
+    error = re.sub("_(flux|mag|fnu)_", r"_\1err_", name, count=1)
+    return [ColumnDefinition(name, meaning, unit), ColumnDefinition(error, noise, unit)]
 
 
 def _covered(name: str) -> ColumnDefinition:
     meaning = f"share of the pixels of {name} that have data; {name} is that of these, and NaN where it is 0"
-    return ColumnDefinition(name.replace("_flux_", "_covered_"), "f8", _RATIO, meaning)
+    return ColumnDefinition(name.replace("_flux_", "_covered_"), meaning)
 
 
-def background_column(image: SkyImage, index: int) -> ColumnDefinition:
-    """Column of the background in one band."""
-    band, unit = image.bands[index], light_unit(image.units[index])
-    return ColumnDefinition(
-        f"background_{band}", "f8", unit, f"background of one pixel at the centroid, subtracted in {band}"
-    )
-
-
-def _calibrated_columns(kind: str, band: str) -> list[ColumnDefinition]:
-    flux = f"{kind}_flux_{band}"
-    return [
-        *_magnitude_columns(flux),
-        ColumnDefinition(f"{kind}_fnu_{band}", "f8", u.nJy, f"flux density of {flux}"),
-        ColumnDefinition(f"{kind}_fnuerr_{band}", "f8", u.nJy, f"noise of {kind}_fnu_{band}"),
-    ]
-
-
-def _magnitude_columns(flux: str) -> list[ColumnDefinition]:
-    magnitude, error = (flux.replace("_flux_", f"_{kind}_") for kind in ("mag", "magerr"))
-    return [
-        ColumnDefinition(magnitude, "f8", u.mag, f"AB magnitude of {flux}; NaN if not positive"),
-        ColumnDefinition(error, "f8", u.mag, f"error of {magnitude}, that of {flux}"),
-    ]
+def _magnitudes(flux: str) -> list[ColumnDefinition]:
+    magnitude = flux.replace("_flux_", "_mag_")
+    meaning = f"AB magnitude of {flux}; NaN if not positive"
+    return _with_error(magnitude, meaning, f"error of {magnitude}, that of {flux}", u.mag)
 
 
 _PIXELS = "share of the light in pixels whose most probable source class is {}; no bulge-to-total ratio"
 
 _PLACE = (
-    ColumnDefinition("label", "i4", None, "number of the source in the segmentation map"),
-    ColumnDefinition("x_centroid", "f8", u.pix, "centroid of the light in the detection image, 0 at the first column"),
-    ColumnDefinition("y_centroid", "f8", u.pix, "centroid of the light in the detection image, 0 at the first row"),
-    ColumnDefinition("x_peak", "i4", u.pix, "brightest pixel in the detection image, 0 at the first column"),
-    ColumnDefinition("y_peak", "i4", u.pix, "brightest pixel in the detection image, 0 at the first row"),
+    ColumnDefinition("label", "number of the source in the segmentation map", None, "i4"),
+    ColumnDefinition("x_centroid", "centroid of the light in the detection image, 0 at the first column", u.pix),
+    ColumnDefinition("y_centroid", "centroid of the light in the detection image, 0 at the first row", u.pix),
+    ColumnDefinition("x_peak", "brightest pixel in the detection image, 0 at the first column", u.pix, "i4"),
+    ColumnDefinition("y_peak", "brightest pixel in the detection image, 0 at the first row", u.pix, "i4"),
 )
 _SKY = (
-    ColumnDefinition("ra", "f8", u.deg, "right ascension of x_centroid, y_centroid, ICRS"),
-    ColumnDefinition("dec", "f8", u.deg, "declination of x_centroid, y_centroid, ICRS"),
+    ColumnDefinition("ra", "right ascension of x_centroid, y_centroid, ICRS", u.deg),
+    ColumnDefinition("dec", "declination of x_centroid, y_centroid, ICRS", u.deg),
 )
 _SKY_ERRORS = (
-    ColumnDefinition("ra_err", "f8", u.arcsec, "noise of ra, times cos(dec): an angle on the sky"),
-    ColumnDefinition("dec_err", "f8", u.arcsec, "noise of dec"),
+    ColumnDefinition("ra_err", "noise of ra, times cos(dec): an angle on the sky", u.arcsec),
+    ColumnDefinition("dec_err", "noise of dec", u.arcsec),
 )
-_SKY_SHAPE = (ColumnDefinition("sky_orientation", "f8", u.deg, "major axis, from north through east, 0 to 180"),)
+_SKY_SHAPE = (ColumnDefinition("sky_orientation", "major axis, from north through east, 0 to 180", u.deg),)
 _SHAPE = (
-    ColumnDefinition("area", "f8", u.pix**2, "pixels of the source in the segmentation map"),
-    ColumnDefinition("semimajor_axis", "f8", u.pix, "standard deviation of the light along the major axis"),
-    ColumnDefinition("semiminor_axis", "f8", u.pix, "standard deviation of the light along the minor axis"),
-    ColumnDefinition("orientation", "f8", u.deg, "major axis, counter-clockwise from the x axis"),
-    ColumnDefinition("ellipticity", "f8", _RATIO, "1 - semiminor_axis / semimajor_axis"),
+    ColumnDefinition("area", "pixels of the source in the segmentation map", u.pix**2),
+    ColumnDefinition("semimajor_axis", "standard deviation of the light along the major axis", u.pix),
+    ColumnDefinition("semiminor_axis", "standard deviation of the light along the minor axis", u.pix),
+    ColumnDefinition("orientation", "major axis, counter-clockwise from the x axis", u.deg),
+    ColumnDefinition("ellipticity", "1 - semiminor_axis / semimajor_axis"),
 )
 _VERDICT = (
-    ColumnDefinition("flags", "i4", None, f"sum of the bits of SourceFlag: {bits_in_words(SourceFlag)}"),
-    ColumnDefinition("parent_label", "i4", None, "label of the source before deblending"),
-    ColumnDefinition("n_children", "i4", None, "pieces that the parent was split into; 0 if it was not"),
+    ColumnDefinition("flags", f"sum of the bits of SourceFlag: {bits_in_words(SourceFlag)}", None, "i4"),
+    ColumnDefinition("parent_label", "label of the source before deblending", None, "i4"),
+    ColumnDefinition("n_children", "pieces that the parent was split into; 0 if it was not", None, "i4"),
 )
 _NATURE = (
-    ColumnDefinition("p_source", "f8", _RATIO, "light-weighted mean of 1 - P(background): how sure the source is real"),
-    ColumnDefinition("entropy", "f8", _RATIO, "entropy of p_<class> over its largest: 0 one class, 1 all alike"),
-    ColumnDefinition("spheroid_pixel_fraction", "f8", _RATIO, _PIXELS.format("spheroid")),
-    ColumnDefinition("disk_pixel_fraction", "f8", _RATIO, _PIXELS.format("disk")),
+    ColumnDefinition("p_source", "light-weighted mean of 1 - P(background): how sure the source is real"),
+    ColumnDefinition("entropy", "entropy of p_<class> over its largest: 0 one class, 1 all alike"),
+    ColumnDefinition("spheroid_pixel_fraction", _PIXELS.format("spheroid")),
+    ColumnDefinition("disk_pixel_fraction", _PIXELS.format("disk")),
 )
 IN_ARCSEC = ("semimajor_axis", "semiminor_axis", "half_light_radius", "r_petrosian")
 """Sizes that are also told in arcsec."""
@@ -248,29 +208,27 @@ def catalogue_columns(
     """
     on_sky = image.pixel_scale is not None
     sky = (*_SKY, *(_SKY_ERRORS if settings.photometry else ())) if on_sky else ()
-    extent = [*_SHAPE, *(_SKY_SHAPE if on_sky else ()), *extent_columns(settings)]
+    extent = [*_SHAPE, *(_SKY_SHAPE if on_sky else ())]
+    if settings.photometry:
+        extent += [*_EXTENT, *(_STRUCTURE if settings.structure else ())]
     in_arcsec = [
-        ColumnDefinition(f"{one.name}_arcsec", "f8", u.arcsec, f"{one.name}, by the mean side of a pixel on the sky")
+        ColumnDefinition(f"{one.name}_arcsec", f"{one.name}, by the mean side of a pixel on the sky", u.arcsec)
         for one in extent
         if on_sky and one.name in IN_ARCSEC
     ]
-    light = chain.from_iterable(
-        [*light_columns(image, index, settings), *([background_column(image, index)] if with_background else [])]
-        for index in range(image.n_bands)
-    )
+    light = []
+    for index, band in enumerate(image.bands):
+        light += light_columns(image, index, settings)
+        if with_background:
+            meaning = f"background of one pixel at the centroid, subtracted in {band}"
+            light.append(ColumnDefinition(f"background_{band}", meaning, light_unit(image.units[index])))
     meaning = "probability of {}, calibrated on sources" if calibrated else "light-weighted share of {}"
-    shares = [ColumnDefinition(f"p_{name}", "f8", _RATIO, meaning.format(name)) for name in SOURCE_CLASSES]
+    shares = [ColumnDefinition(f"p_{name}", meaning.format(name)) for name in SOURCE_CLASSES]
     least = settings.min_class_confidence
-    named = (
-        ColumnDefinition(
-            "morphology",
-            "U12",
-            None,
-            f"class with the largest p_<class>; {UNCERTAIN} where that is below {least:g}, empty if nothing is known",
-        ),
-        ColumnDefinition("class_confidence", "f8", _RATIO, "largest p_<class>"),
-    )
-    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *_NATURE, *named, *_VERDICT]
+    meaning = f"class with the largest p_<class>; {UNCERTAIN} where that is below {least:g}, empty if nothing is known"
+    shares += [*_NATURE, ColumnDefinition("morphology", meaning, None, "U12")]
+    shares.append(ColumnDefinition("class_confidence", "largest p_<class>"))
+    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *_VERDICT]
 
 
 def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], meta: dict[str, Any]) -> QTable:
