@@ -1,7 +1,5 @@
 """Light of blended sources, each pixel shared between the pieces of its parent instead of given to one."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import ndimage
 
@@ -10,7 +8,7 @@ from morpheus_lite.catalog.surroundings import RowSettings
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.protocols import ImageReader
-from morpheus_lite.core.windows import Window, source_groups
+from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.detection_image import summed
 
 MOST_PIECES = 60
@@ -23,9 +21,9 @@ _SMOOTHING = 1.0
 
 
 def share_light(
-    rows: dict[str, np.ndarray], labels: LabelStore, image: ImageReader, settings: RowSettings, *, tile: int
+    rows: dict[str, np.ndarray], labels: LabelStore, image: ImageReader, settings: RowSettings
 ) -> dict[str, np.ndarray]:
-    """Fluxes of all sources, with the pixels of those that were split shared; some parents at a time.
+    """Fluxes of all sources, with the pixels of those that were split shared; one parent at a time.
 
     Parameters
     ----------
@@ -38,8 +36,6 @@ def share_light(
     settings : RowSettings
         How the rows were measured: how the bands become the one whose light says how pixels are shared (the shares are
         the same in every band), and their noise.
-    tile : int
-        Side of a block in pixels; the result does not depend on it.
 
     Returns
     -------
@@ -61,23 +57,18 @@ def share_light(
     hulls = np.concatenate([far, np.zeros_like(far)], axis=1)
     for side, join in enumerate((np.minimum, np.minimum, np.maximum, np.maximum)):
         join.at(hulls[:, side], family, boxes[:, side])
-    split = np.flatnonzero((n_pieces > 1) & (n_pieces <= MOST_PIECES))
-    for group in source_groups(hulls[split], 0, labels.shape, tile):
-        near, piece = labels.read(group.window), image.read(group.window)
-        places = ndimage.find_objects(near)
-        for parent in split[group.members]:
-            members = np.flatnonzero(family == parent)
-            names = rows["label"][members]
-            box = _hull([places[name - 1] for name in names])
-            own = np.where(np.isin(near[box], names), near[box], 0)
-            first = group.window.y + box[0].start, group.window.x + box[1].start
-            peaks = np.stack([rows["y_peak"][members], rows["x_peak"][members]], axis=1) - first
-            data = np.where(piece.valid[box], piece.data[box], 0).astype(np.float64)
-            light = summed(settings.detection.weights(data, piece.valid[box], own > 0), data)
-            shares = share_pixels(light, own, names, peaks)
-            for index, band in enumerate(head.bands):
-                for kind, values in zip(SHARED_COLUMNS, _sums(shares, piece, box, index, bands[index]), strict=True):
-                    found[f"shared_{kind}_{band}"][members] = values
+    for parent in np.flatnonzero((n_pieces > 1) & (n_pieces <= MOST_PIECES)).tolist():
+        top, left, bottom, right = hulls[parent].tolist()
+        window, members = Window(top, left, bottom - top, right - left), np.flatnonzero(family == parent)
+        near, piece, names = labels.read(window), image.read(window), rows["label"][members]
+        own = np.where(np.isin(near, names), near, 0)
+        peaks = np.stack([rows["y_peak"][members], rows["x_peak"][members]], axis=1) - (top, left)
+        data = np.where(piece.valid, piece.data, 0).astype(np.float64)
+        light = summed(settings.detection.weights(data, piece.valid, own > 0), data)
+        shares = share_pixels(light, own, names, peaks)
+        for index, band in enumerate(head.bands):
+            for kind, values in zip(SHARED_COLUMNS, _sums(shares, piece, index, bands[index]), strict=True):
+                found[f"shared_{kind}_{band}"][members] = values
     return found
 
 
@@ -130,23 +121,17 @@ def _symmetric(light: np.ndarray, row: int, column: int) -> np.ndarray:
     return np.maximum(np.minimum(light, turned), 0)
 
 
-def _hull(boxes: Sequence[tuple[slice, slice]]) -> tuple[slice, slice]:
-    """The box around boxes."""
-    sides = [slice(min(box[k].start for box in boxes), max(box[k].stop for box in boxes)) for k in (0, 1)]
-    return sides[0], sides[1]
-
-
 def _sums(
-    shares: np.ndarray, image: SkyImage, box: tuple[slice, slice], index: int, noise: BandNoise
+    shares: np.ndarray, image: SkyImage, index: int, noise: BandNoise
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Flux of each piece in one band, its error, and the share that is covered: float64, shape ``(piece,)``."""
-    usable = image.valid[box][:, :, index]
-    rms = np.full(usable.shape, noise.sky.sigma) if image.rms is None else image.rms[box][:, :, index]
+    usable = image.valid[:, :, index]
+    rms = np.full(usable.shape, noise.sky.sigma) if image.rms is None else image.rms[:, :, index]
     known = usable & (rms > 0)
     variance = np.where(usable, np.where(known, rms, 0).astype(np.float64) ** 2, 0)
     if known.any():
         variance[usable & ~known] = variance[known].mean()
-    flux = (shares * np.where(usable, image.data[box][:, :, index], 0)).sum(axis=(1, 2))
+    flux = (shares * np.where(usable, image.data[:, :, index], 0)).sum(axis=(1, 2))
     area = (shares * usable).sum(axis=(1, 2))
     flux[area == 0] = np.nan
     sky = (shares**2 * variance).sum(axis=(1, 2)) * noise.sky.factor(area) ** 2

@@ -277,7 +277,7 @@ class Measurement:
         """
         rows, head, options = self.rows(workers=workers, progress=progress), head_of(self.image), self.settings.options
         if options.deblended_flux:
-            rows |= share_light(rows, self.labels, self.image, self.settings, tile=self.tile)
+            rows |= share_light(rows, self.labels, self.image, self.settings)
         if options.photometry:
             place = self.labels, self.image, self.settings, self._margins()
             rows |= total_of_blends(rows, *place, tile=self.tile, workers=workers)

@@ -6,14 +6,7 @@ from typing import Any
 import numpy as np
 
 from morpheus_lite.catalog.flags import find_saturated, flag_bands, flag_sources, mark_pixels
-from morpheus_lite.catalog.segments import (
-    Morphology,
-    measure_fluxes,
-    measure_morphology,
-    measure_nature,
-    measure_shapes,
-    significance,
-)
+from morpheus_lite.catalog.segments import measure_fluxes, measure_morphology, measure_nature, measure_shapes, verdicts
 from morpheus_lite.catalog.surroundings import RowSettings, box_sides, measure_surroundings, sky_noise
 from morpheus_lite.catalog.total_flux import growth_extent
 from morpheus_lite.config.classify import MeasureOptions
@@ -102,7 +95,7 @@ def measure_sources(
     options = settings.options
     light, usable = settings.detection.of_sources(sources, image)
     maps = _class_maps(classification, settings.maps)
-    morphology, unweighted = measure_morphology(sources, maps, light, usable)
+    share, unweighted = measure_morphology(sources, maps, light, usable)
     # Light in gaps of a source gives it place and shape, and no flux.
     _, shining = fill_gaps(labels, np.asarray(~image.valid.any(axis=2)), light)
     values: dict[str, Any] = {"label": sources.labels, **measure_shapes(sources, shining, usable | (shining != light))}
@@ -117,7 +110,7 @@ def measure_sources(
     faintest = [np.inf] * image.n_bands
     if options.photometry:
         # Before calibration: another prior of the classes changes no flux.
-        values["is_point"] = morphology.share[:, SOURCE_CLASSES.index("point_source")] >= _POINT
+        values["is_point"] = share[:, SOURCE_CLASSES.index("point_source")] >= _POINT
         values |= measure_surroundings(labels, sources, image, values, settings)
         faintest = [np.nan_to_num(_BRIGHT * settings.noise[name].sigma, nan=np.inf) for name in image.bands]
         others[SourceFlag.CROWDED] = values["kron_hidden"] > 0
@@ -130,7 +123,7 @@ def measure_sources(
         values[name] = np.where(others[SourceFlag.SATURATED], np.nan, values[name])
     if set(image.bands) <= set(settings.noise):
         values |= _evidence(values, fluxes, image, classification, settings)
-    values |= fluxes | _shares(morphology) | measure_nature(sources, classification.probability, light, usable)
+    values |= fluxes | verdicts(share, 0) | measure_nature(sources, classification.probability, light, usable)
     of_bands = {f"flags_{band}": _flags_of_band(values, band, image, options) for band in image.bands}
     partly = [(flags & int(BandFlag.PARTLY_COVERED)) > 0 for flags in of_bands.values()]
     others[SourceFlag.PARTLY_COVERED] = np.any(partly, axis=0)
@@ -154,23 +147,21 @@ def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[st
     median of these sources is the spread of the stars.
     """
     options, calibration = settings.options, settings.calibration
-    morphology = Morphology(np.stack([rows[f"p_{name}"] for name in SOURCE_CLASSES], axis=1))
+    share = np.stack([rows[f"p_{name}"] for name in SOURCE_CLASSES], axis=1)
     found = dict(rows)
     if settings.stars and "class_snr" in rows:
         pull = rows["spread"] / rows["spread_err"]
         bright = rows["class_snr"] > _TELLING
         sharper = bright & (pull < -_SHARPER)
-        is_star = morphology.share.argmax(axis=1) == SOURCE_CLASSES.index("point_source")
+        is_star = share.argmax(axis=1) == SOURCE_CLASSES.index("point_source")
         taken = np.count_nonzero(bright & is_star & (np.abs(pull) <= _SHARPER))
         if np.count_nonzero(sharper) >= max(_FEWEST, taken / 2):
             found["spread"] = rows["spread"] - np.median(rows["spread"][sharper])
     if calibration is not None:
         nothing = np.full(len(rows["label"]), np.nan)
         evidence = (found.get(name, nothing) for name in EVIDENCE)
-        morphology = Morphology(calibration.apply(morphology.share, *evidence, prior=options.class_prior))
-    names = morphology.names(options.min_class_confidence)
-    found |= {"morphology": names, "class_confidence": morphology.confidence, "entropy": morphology.entropy}
-    return found | _shares(morphology)
+        share = calibration.apply(share, *evidence, prior=options.class_prior)
+    return found | verdicts(share, options.min_class_confidence)
 
 
 def _saturation(
@@ -191,11 +182,19 @@ def _evidence(
     classification: Classification,
     settings: RowSettings,
 ) -> dict[str, np.ndarray]:
-    """S/N of each source, its size in pixels as the network sees them, and its shape where photometry tells it."""
-    noise = {band: settings.noise[band] for band in image.bands}
-    snr = significance(fluxes, values["area"], sky_noise(image, values, settings), noise)
-    size = np.sqrt(values["area"]) / float(classification.provenance.get("binning", 1))
-    found = {"class_snr": snr, "class_size": size}
+    """S/N of each source, its size in pixels as the network sees them, and its shape where photometry tells it.
+
+    The S/N is that of all bands together; light that is not positive, or whose noise is not known, counts as 0.
+    """
+    area, power = values["area"], np.zeros(len(values["area"]))
+    for band, sigma in zip(image.bands, sky_noise(image, values, settings).T, strict=True):
+        covered = np.maximum(area * fluxes[f"segment_covered_{band}"], 1)
+        noise = sigma * np.sqrt(covered) * settings.noise[band].factor(covered)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            snr = fluxes[f"segment_flux_{band}"] / noise
+        power += np.where(np.isfinite(snr), np.maximum(snr, 0), 0) ** 2
+    size = np.sqrt(area) / float(classification.provenance.get("binning", 1))
+    found = {"class_snr": np.sqrt(power), "class_size": size}
     if settings.options.photometry:
         away = (values[f"{axis}_centroid_win"] - values[f"{axis}_centroid"] for axis in "xy")
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -227,7 +226,3 @@ def _parent_labels(sources: LabelledPixels, parents: np.ndarray) -> np.ndarray:
         return sources.labels
     found = np.maximum.reduceat(sources.take(parents), sources.starts)
     return np.where(found > 0, found, sources.labels)
-
-
-def _shares(morphology: Morphology) -> dict[str, np.ndarray]:
-    return {f"p_{name}": morphology.share[:, k] for k, name in enumerate(SOURCE_CLASSES)}

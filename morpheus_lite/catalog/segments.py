@@ -1,14 +1,10 @@
 """Segments: what the pixels of a source tell by themselves, its place, ellipse, fluxes and classes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
-from morpheus_lite.noise.correlated import CorrelatedNoise
 
 _THINNEST = 1 / 12
 """Variance of a pixel's own width, in pixels squared."""
@@ -104,40 +100,30 @@ def measure_fluxes(sources: LabelledPixels, image: SkyImage) -> dict[str, np.nda
 _N = len(SOURCE_CLASSES)
 
 
-@dataclass(frozen=True, eq=False)
-class Morphology:
-    """Class probabilities of each source, and scores.
+def verdicts(share: np.ndarray, least: float) -> dict[str, np.ndarray]:
+    """Class of each source, and scores, from the shares of the classes ``(source, 4)``.
 
-    Parameters
-    ----------
-    share : numpy.ndarray
-        float64, shape ``(source, 4)``: light-weighted share of each source class, or what a calibration made of it,
-        adding to 1; NaN where no pixel of a source says anything for a source class.
+    Returns
+    -------
+    dict
+        ``p_<class>``; ``morphology``: class with the largest share, `UNCERTAIN` below ``least``, empty if not known;
+        ``class_confidence``: the largest share; ``entropy`` of the shares in units of its largest. NaN where nothing is
+        known.
     """
-
-    share: np.ndarray
-
-    @property
-    def entropy(self) -> np.ndarray:
-        """float64, shape ``(source,)``: entropy of the shares in units of its largest; NaN where nothing is known."""
-        terms = np.where(self.share > 0, self.share * np.log(np.where(self.share > 0, self.share, 1)), self.share)
-        return np.abs(terms.sum(axis=1)) / np.log(_N)
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """float64, shape ``(source,)``: the largest share; NaN where nothing is known."""
-        return self.share.max(axis=1)
-
-    def names(self, least: float) -> np.ndarray:
-        """str, shape ``(source,)``: class with the largest share, `UNCERTAIN` below ``least``, empty if not known."""
-        known = np.isfinite(self.share).all(axis=1)
-        top = np.array(SOURCE_CLASSES)[np.nan_to_num(self.share).argmax(axis=1)]
-        return np.where(known, np.where(self.confidence >= least, top, UNCERTAIN), "")
+    known, confidence = np.isfinite(share).all(axis=1), share.max(axis=1)
+    top = np.array(SOURCE_CLASSES)[np.nan_to_num(share).argmax(axis=1)]
+    terms = np.where(share > 0, share * np.log(np.where(share > 0, share, 1)), share)
+    return {
+        **{f"p_{name}": share[:, k] for k, name in enumerate(SOURCE_CLASSES)},
+        "morphology": np.where(known, np.where(confidence >= least, top, UNCERTAIN), ""),
+        "class_confidence": confidence,
+        "entropy": np.abs(terms.sum(axis=1)) / np.log(_N),
+    }
 
 
 def measure_morphology(
     sources: LabelledPixels, maps: np.ndarray, light: np.ndarray, usable: np.ndarray
-) -> tuple[Morphology, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Share of each class in each source.
 
     Parameters
@@ -151,8 +137,9 @@ def measure_morphology(
 
     Returns
     -------
-    Morphology
-    numpy.ndarray
+    share : numpy.ndarray
+        float64, shape ``(source, 4)``: they add to 1; NaN where no pixel of a source says anything for a source class.
+    unweighted : numpy.ndarray
         bool, shape ``(source,)``: True where there was no positive light to weight with.
 
     Notes
@@ -170,38 +157,7 @@ def measure_morphology(
         weight = np.where(sources.spread(unweighted), known, weight)
         sums = _class_sums(sources, maps, weight)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return Morphology(sums / sums.sum(axis=1, keepdims=True)), unweighted
-
-
-def significance(
-    fluxes: Mapping[str, np.ndarray], area: np.ndarray, sigmas: np.ndarray, noise: Mapping[str, CorrelatedNoise]
-) -> np.ndarray:
-    """S/N of sources in all bands together, by which their probabilities are calibrated.
-
-    Parameters
-    ----------
-    fluxes : mapping
-        ``segment_flux_<band>`` and ``segment_covered_<band>`` of each source.
-    area : numpy.ndarray
-        Pixels of each source.
-    sigmas : numpy.ndarray
-        float64, shape ``(source, band)``: noise of a pixel of the sky.
-    noise : mapping of str to CorrelatedNoise
-        Of each band, in their order.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape ``(source,)``: the root of the sum of the squares over the bands, in each of which light that is
-        not positive, or whose noise is not known, counts as 0.
-    """
-    total = np.zeros(len(area))
-    for index, (band, of_band) in enumerate(noise.items()):
-        covered = np.maximum(area * fluxes[f"segment_covered_{band}"], 1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            snr = fluxes[f"segment_flux_{band}"] / (sigmas[:, index] * np.sqrt(covered) * of_band.factor(covered))
-        total += np.where(np.isfinite(snr), np.maximum(snr, 0), 0) ** 2
-    return np.sqrt(total)
+        return sums / sums.sum(axis=1, keepdims=True), unweighted
 
 
 def measure_nature(

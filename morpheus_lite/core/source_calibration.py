@@ -114,7 +114,7 @@ class SourceCalibration:
         share : numpy.ndarray
             float64, shape ``(source, 4)``: light-weighted means of the class maps over the pixels. Rows with NaN stay.
         snr : numpy.ndarray
-            float64, shape ``(source,)``: see `~morpheus_lite.catalog.segments.significance`. What is not
+            float64, shape ``(source,)``: see `~morpheus_lite.catalog.rows.EVIDENCE`. What is not
             positive, or NaN, counts as the least.
         size : numpy.ndarray
             float64, shape ``(source,)``: root of the area in pixels, as the network sees them.
