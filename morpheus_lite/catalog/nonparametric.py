@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,36 +32,8 @@ _RINGS = 12
 _SHARES = np.append(0.0, np.geomspace(0.003, 3, 16))
 
 
-@dataclass(frozen=True)
-class Structure:
-    """Arrangement of the light of one source; NaN where it cannot be told.
-
-    Parameters
-    ----------
-    r_petrosian : float
-        Circular Petrosian radius in pixels, where the brightness is 0.2 of the mean within.
-    concentration : float
-        ``5 log10(r80 / r20)``, of the light within 1.5 Petrosian radii.
-    asymmetry : float
-        Difference from the source turned by 180 degrees, within 1.5 Petrosian radii, less what the noise gives.
-    gini : float
-        Inequality of the pixels' light: 0 if all are alike, 1 if one has all.
-    m20 : float
-        log10 of the second moment of the brightest pixels with 20 % of the light, relative to that of all.
-    r_petrosian_err, concentration_err, asymmetry_err, gini_err, m20_err : float
-        What the noise makes of them, to first order.
-    """
-
-    r_petrosian: float = np.nan
-    r_petrosian_err: float = np.nan
-    concentration: float = np.nan
-    concentration_err: float = np.nan
-    asymmetry: float = np.nan
-    asymmetry_err: float = np.nan
-    gini: float = np.nan
-    gini_err: float = np.nan
-    m20: float = np.nan
-    m20_err: float = np.nan
+STRUCTURE = tuple(f"{name}{kind}" for name in ("r_petrosian", *LEAST_SNR) for kind in ("", "_err"))
+"""Names of what `measure_structure` tells, and of the errors."""
 
 
 def central_curve(stamp: Stamp) -> CurveOfGrowth:
@@ -70,7 +41,7 @@ def central_curve(stamp: Stamp) -> CurveOfGrowth:
     return curve_of_growth(stamp.detection, stamp.ellipse.y, stamp.ellipse.x, _largest(stamp))
 
 
-def measure_structure(stamp: Stamp, central: CurveOfGrowth, snr: float, noise: CorrelatedNoise) -> Structure:
+def measure_structure(stamp: Stamp, central: CurveOfGrowth, snr: float, noise: CorrelatedNoise) -> dict[str, float]:
     """Arrangement of the light in the detection image of a stamp.
 
     Parameters
@@ -84,6 +55,16 @@ def measure_structure(stamp: Stamp, central: CurveOfGrowth, snr: float, noise: C
     noise : CorrelatedNoise
         Of the detection image, for the errors.
 
+    Returns
+    -------
+    dict
+        ``r_petrosian``: circular Petrosian radius in pixels, where the brightness is 0.2 of the mean within;
+        ``concentration``: ``5 log10(r80 / r20)`` of the light within 1.5 Petrosian radii; ``asymmetry``: difference
+        from the source turned by 180 degrees, within 1.5 Petrosian radii, less what the noise gives; ``gini``:
+        inequality of the pixels' light, 0 if all are alike, 1 if one has all; ``m20``: log10 of the second moment of
+        the brightest pixels with 20 % of the light, relative to that of all; and ``..._err``, what the noise makes of
+        them, to first order. What cannot be told is missing.
+
     Notes
     -----
     Definitions are those of Lotz, Primack & Madau (2004) and Conselice (2003) as statmorph
@@ -95,7 +76,7 @@ def measure_structure(stamp: Stamp, central: CurveOfGrowth, snr: float, noise: C
     the mean of both extremes, and its error holds half of their difference.
     """
     if math.isnan(snr):
-        return Structure()
+        return {}
     wanted = {"r_petrosian", *(name for name, least in LEAST_SNR.items() if snr >= least)}
     found: dict[str, float] = {}
     first = central.petrosian()
@@ -105,7 +86,7 @@ def measure_structure(stamp: Stamp, central: CurveOfGrowth, snr: float, noise: C
         found = _concentration(growth, variance_of_sums(stamp, noise)) | asymmetry
     if wanted & {"gini", "m20"}:
         found |= _gini_and_m20(stamp, noise)
-    return Structure(**{name: value for name, value in found.items() if name.removesuffix("_err") in wanted})
+    return {name: value for name, value in found.items() if name.removesuffix("_err") in wanted}
 
 
 def _concentration(growth: CurveOfGrowth, variance: Callable[[float], float]) -> dict[str, float]:

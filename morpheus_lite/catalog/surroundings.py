@@ -11,7 +11,7 @@ import numpy as np
 from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Neighbors, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
-from morpheus_lite.catalog.nonparametric import Structure, central_curve, measure_structure
+from morpheus_lite.catalog.nonparametric import STRUCTURE, central_curve, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, Photometry, band_noise, measure_photometry
 from morpheus_lite.catalog.segments import measure_shapes
 from morpheus_lite.catalog.total_flux import (
@@ -25,7 +25,6 @@ from morpheus_lite.catalog.total_flux import (
     correct_to_total,
     is_from_space,
     known_psfs,
-    measure_annular_profile,
     psfs_of_totals,
 )
 from morpheus_lite.config.classify import MeasureOptions
@@ -115,7 +114,6 @@ def _overlap(at: int, half: int, length: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first - at + half, last - at + half)
 
 
-STRUCTURE = ("r_petrosian", "concentration", "asymmetry", "gini", "m20")
 NANOJANSKY_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy (to 1e-4; Oke & Gunn 1983)."""
 
@@ -139,21 +137,13 @@ class _Source:
 
     light: Photometry
     profile: FittedProfile
-    structure: Structure
+    structure: dict[str, float]
     in_bands: list[ApertureCorrection]
     is_point: bool
     size: float
     """Radius of a circle of the area of the Kron ellipse, in pixels."""
     around: list[tuple[np.ndarray, ...]]
     """From `spread_windows`."""
-
-
-def _mixture(stamp: Stamp) -> np.ndarray:
-    """Share of each band in the light of the source in the detection image: float64, shape ``(band,)``."""
-    weights = stamp.weights[stamp.source_mask]
-    light = np.maximum((weights * stamp.light[stamp.source_mask]).sum(axis=0), 0)
-    light = light if light.any() else weights.sum(axis=0)
-    return light / light.sum() if light.any() else np.full(len(light), 1 / len(light))
 
 
 def _correct_point(
@@ -292,9 +282,9 @@ def measure_surroundings(
         kron = options.kron_scale * light.kron_radius
         size = kron * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
         plane = stamp.detection - light.background[-1]
-        rings = measure_annular_profile(stamp, plane, kron, light.half_light_radius, detection.noise)
-        profile = correct_to_total(rings, _mixture(stamp), psfs, from_space=from_space)
-        structure = Structure() if central is None else measure_structure(stamp, central, light.snr, detection.noise)
+        seen = plane, kron, light.half_light_radius
+        profile = correct_to_total(stamp, *seen, detection.noise, psfs, from_space=from_space)
+        structure = {} if central is None else measure_structure(stamp, central, light.snr, detection.noise)
         in_bands, is_star = profile.in_bands, bool(shapes["is_point"][row])
         if is_star:
             in_bands = _correct_point(stamp, light, size, profile, psfs, from_space)
@@ -351,7 +341,6 @@ _PLACES = {
     "snr": "light.snr",
     "total_correction": "profile.together.factor",
     "total_correction_err": "profile.together.error",
-    **{f"{name}{kind}": f"structure.{name}{kind}" for name in STRUCTURE for kind in ("", "_err")},
 }
 """Where a `_Source` has the values of columns."""
 
@@ -368,6 +357,9 @@ def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptio
 
     flux, error, covered = (each(f"light.{name}", len(kinds), n_bands) for name in ("flux", "error", "covered"))
     values = {column: each(place) for column, place in _PLACES.items()}
+    values |= {
+        name: np.array([one.structure.get(name, np.nan) if one else np.nan for one in found]) for name in STRUCTURE
+    }
     values |= {"growth_radii": each("profile.radii", N_RADII), "growth": each("profile.growth", N_RADII)}
     for name, place in (("err", "isophotal_error"), ("win", "centroid"), ("win_err", "centroid_error")):
         values[f"x_centroid_{name}"], values[f"y_centroid_{name}"] = each(f"light.{place}", 2).T

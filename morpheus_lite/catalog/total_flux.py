@@ -208,77 +208,6 @@ class FittedProfile:
     growth: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class AnnularProfile:
-    """Light of one source in elliptical rings, from the centre outwards.
-
-    Parameters
-    ----------
-    edges : numpy.ndarray
-        float64, shape ``(ring + 1,)``: radii between which the rings lie, those of circles of the same area, in pixels.
-    flux, variance : numpy.ndarray
-        float64, shape ``(ring,)``.
-    kron : float
-        Radius of the Kron ellipse, measured likewise.
-    half_light_radius : float
-        Circle with half of the Kron flux, in pixels.
-    ratio : float
-        Minor over major axis.
-    """
-
-    edges: np.ndarray
-    flux: np.ndarray
-    variance: np.ndarray
-    kron: float
-    half_light_radius: float
-    ratio: float
-
-
-def measure_annular_profile(
-    stamp: Stamp, light: np.ndarray, scale: float, half_light_radius: float, noise: CorrelatedNoise
-) -> AnnularProfile | None:
-    """Light of a source in ten rings, out to 1.5 Kron ellipses or as far as they are whole.
-
-    Parameters
-    ----------
-    stamp : Stamp
-        The source and its surroundings.
-    light : numpy.ndarray
-        float64, shape ``(y, x)``: detection image, its sky subtracted.
-    scale : float
-        Semi-axes of the Kron ellipse in units of the source's own.
-    half_light_radius : float
-        Circle with half of the Kron flux, in pixels.
-    noise : CorrelatedNoise
-        Of the detection image.
-
-    Returns
-    -------
-    AnnularProfile or None
-        None where there is no half-light radius.
-    """
-    if not half_light_radius > 0:
-        return None
-    size = math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
-    distance, kron = stamp.elliptical_radius * size, scale * size
-    reach = max(min(max(_REACH * kron, 3 * half_light_radius), _inside(distance)), 2 * _INNERMOST)
-    inner = min(max(_INNERMOST, half_light_radius / 2), reach / 2)
-    # Rings widen outwards by a constant factor, as the light falls.
-    edges = np.append(0.0, inner * (reach / inner) ** _PARTS)
-
-    def in_rings(growth: CurveOfGrowth, values: np.ndarray) -> np.ndarray:
-        return np.diff(np.interp(edges, growth.radii, values))
-
-    growth = growth_by_distance(light, distance, reach)
-    flux, area = in_rings(growth, growth.flux), in_rings(growth, growth.area)
-    pixel = stamp.detection_variance[distance <= reach].mean()
-    variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
-    if (wings := stamp.detection_wings) is not None:
-        growth = growth_by_distance(wings, distance, reach)
-        variance += (stamp.wings_error * in_rings(growth, growth.flux)) ** 2
-    return AnnularProfile(edges, flux, variance, kron, half_light_radius, stamp.ellipse.b / stamp.ellipse.a)
-
-
 def _inside(distance: np.ndarray) -> float:
     """Largest ellipse that is whole in the stamp."""
     return float(min(distance[0].min(), distance[-1].min(), distance[:, 0].min(), distance[:, -1].min()))
@@ -296,16 +225,29 @@ def is_from_space(bands: Sequence[str]) -> bool:
 
 
 def correct_to_total(
-    rings: AnnularProfile | None, mixture: np.ndarray, psfs: Sequence[MoffatPsf], *, from_space: bool = False
+    stamp: Stamp,
+    light: np.ndarray,
+    scale: float,
+    half_light_radius: float,
+    noise: CorrelatedNoise,
+    psfs: Sequence[MoffatPsf],
+    *,
+    from_space: bool = False,
 ) -> FittedProfile:
     """Profile of a source, and the share of its light outside of its Kron ellipse.
 
     Parameters
     ----------
-    rings : AnnularProfile or None
-        Light of the source in the detection image.
-    mixture : numpy.ndarray
-        float64, shape ``(band,)``: share of each band in it.
+    stamp : Stamp
+        The source and its surroundings.
+    light : numpy.ndarray
+        float64, shape ``(y, x)``: detection image, its sky subtracted.
+    scale : float
+        Semi-axes of the Kron ellipse in units of the source's own.
+    half_light_radius : float
+        Circle with half of the Kron flux, in pixels.
+    noise : CorrelatedNoise
+        Of the detection image.
     psfs : sequence of MoffatPsf
         PSF of each band. If the width of one is not known, widths up to that of the source are tried for all alike.
     from_space : bool
@@ -314,39 +256,65 @@ def correct_to_total(
     Returns
     -------
     FittedProfile
-        NaN where there are no rings.
+        NaN where there is no half-light radius.
 
     Notes
     -----
-    Light in ten elliptical rings out to 1.5 Kron ellipses is compared with Sersic profiles (n 0.5 to 5.6, sizes 0.12 to
-    2.5 times the half-light radius that is seen) behind the PSF of the detection image: that of the bands, each by its
-    share in the light. PSFs are Gaussian and Moffat, Moffat of the index that is known, or those of a space telescope.
-    The factor of a band is one over the mean share inside of the Kron ellipse behind its own PSF, each profile weighing
-    by its likelihood; its error holds the spread of the shares, a share of the correction, and a floor for the pixels
-    that the ellipse cuts.
+    Light in ten elliptical rings, out to 1.5 Kron ellipses or as far as they are whole, is compared with Sersic
+    profiles (n 0.5 to 5.6, sizes 0.12 to 2.5 times the half-light radius that is seen) behind the PSF of the detection
+    image: that of the bands, each by its share in the light. PSFs are Gaussian and Moffat, Moffat of the index that is
+    known, or those of a space telescope. The factor of a band is one over the mean share inside of the Kron ellipse
+    behind its own PSF, each profile weighing by its likelihood; its error holds the spread of the shares, a share of
+    the correction, and a floor for the pixels that the ellipse cuts.
     """
-    if rings is None:
+    if not half_light_radius > 0:
         nothing, nowhere = ApertureCorrection(), np.full(N_RADII, np.nan)
         return FittedProfile(nothing, [nothing] * len(psfs), nowhere, nowhere)
-    assumed = _assumed_psfs(psfs, 2 * rings.half_light_radius, from_space)
+    # Radii are those of circles of the area of the ellipses.
+    size = math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
+    distance, kron = stamp.elliptical_radius * size, scale * size
+    reach = max(min(max(_REACH * kron, 3 * half_light_radius), _inside(distance)), 2 * _INNERMOST)
+    inner = min(max(_INNERMOST, half_light_radius / 2), reach / 2)
+    # Rings widen outwards by a constant factor, as the light falls.
+    edges = np.append(0.0, inner * (reach / inner) ** _PARTS)
+
+    def in_rings(growth: CurveOfGrowth, values: np.ndarray) -> np.ndarray:
+        return np.diff(np.interp(edges, growth.radii, values))
+
+    growth = growth_by_distance(light, distance, reach)
+    flux, area = in_rings(growth, growth.flux), in_rings(growth, growth.area)
+    pixel = stamp.detection_variance[distance <= reach].mean()
+    variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
+    if (wings := stamp.detection_wings) is not None:
+        growth = growth_by_distance(wings, distance, reach)
+        variance += (stamp.wings_error * in_rings(growth, growth.flux)) ** 2
+    assumed = _assumed_psfs(psfs, 2 * half_light_radius, from_space)
     tables = [[profiles_behind(*shape) for shape, _ in of_bands] for _, of_bands in assumed]
     widths = np.array([[width for _, width in of_bands] for _, of_bands in assumed])
-    radii = np.concatenate([rings.edges, rings.kron * _BEYOND, [rings.kron]])
-    mean, spread, growth = fit_profiles(
+    radii = np.concatenate([edges, kron * _BEYOND, [kron]])
+    mean, spread, shares = fit_profiles(
         tables,
-        effective_fwhm(np.maximum(widths, _SMALL_FWHM), np.array(rings.ratio)),
+        effective_fwhm(np.maximum(widths, _SMALL_FWHM), np.array(stamp.ellipse.b / stamp.ellipse.a)),
         np.array([prior for prior, _ in assumed]),
-        mixture,
-        (rings.flux, rings.variance),
+        _mixture(stamp),
+        (flux, variance),
         radii,
-        rings.half_light_radius,
+        half_light_radius,
         _GRID,
     )
     factor = 1 / mean
     error = np.sqrt(spread / mean**4 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
     together, *in_bands = map(ApertureCorrection, factor.tolist(), error.tolist())
     in_bands *= len(psfs) // len(in_bands)
-    return FittedProfile(together, in_bands, radii[1:-1], growth[1:])
+    return FittedProfile(together, in_bands, radii[1:-1], shares[1:])
+
+
+def _mixture(stamp: Stamp) -> np.ndarray:
+    """Share of each band in the light of the source in the detection image: float64, shape ``(band,)``."""
+    weights = stamp.weights[stamp.source_mask]
+    light = np.maximum((weights * stamp.light[stamp.source_mask]).sum(axis=0), 0)
+    light = light if light.any() else weights.sum(axis=0)
+    return light / light.sum() if light.any() else np.full(len(light), 1 / len(light))
 
 
 def growth_extent(radii: np.ndarray, growth: np.ndarray) -> np.ndarray:
