@@ -1,6 +1,6 @@
 """Deblending: split sources that hold more than one peak of light."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -33,22 +33,17 @@ from morpheus_lite.noise.detection_image import (
     bits_of_bands,
     light_noise,
     make_detection_image,
+    unbroken_detection_image,
 )
 from morpheus_lite.noise.overview import see_sky
 from morpheus_lite.runtime.resources import Workers, parallel_map
-from morpheus_lite.segmentation.multithreshold import (
-    LARGEST_BOX,
-    DeblendingOptions,
-    is_broken,
-    smoothed,
-    smoothing_reach,
-    split_sources,
-    unbroken,
-)
+from morpheus_lite.segmentation.multithreshold import LARGEST_BOX, DeblendingOptions, split_source
 
 DEBLENDING_METHODS = ("paper", "multithreshold")
 
 _STRIP = 1024
+_MOST_PEAKS = 20
+_WITH_CORNERS = np.ones((3, 3), dtype=bool)
 
 
 def deblend(
@@ -272,11 +267,12 @@ def split(
         The label map after deblending, and the one before as the plane's new numbers give it.
     """
     sides, options = parents.boxes[:, 2:] - parents.boxes[:, :2], options or DeblendingOptions()
+    may = sides.prod(axis=1) <= LARGEST_BOX
     if method == "paper":
-        may = np.array([may_have_peaks(pair, options.min_distance) for pair in sides.tolist()], dtype=bool)
+        # Peaks nearer than min_distance to the sides of a box do not count: smaller boxes have none.
+        may &= sides.min(axis=1) > 2 * options.min_distance
         splitter: Splitter = partial(_at_peaks, image, options.min_distance)
     else:
-        may = sides.prod(axis=1) <= LARGEST_BOX
         scatter, noise = _levels(parents, image, options)
         splitter = partial(_at_levels, image, maps, options, scatter, noise)
     book = SplitBook(parents.label)
@@ -307,12 +303,35 @@ def _look(
 def _at_peaks(
     image: ImageReader, min_distance: int, window: Window, labels: np.ndarray, wanted: np.ndarray
 ) -> Iterator[Split]:
+    """Sources with several peaks: their pieces depend on the pixels in their boxes alone."""
     piece = image.read(window)
     band = piece.index(piece.detection_band)
     usable = piece.valid[:, :, band]
     light = np.where(usable, piece.data[:, :, band], 0)
-    for label, box, found, n_peaks in peak_pieces(labels, light, usable, min_distance, wanted):
-        yield Split(label, box, found, n_peaks)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if label not in wanted:
+            continue
+        own = labels[box] == label
+        own_light = np.where(own, light[box], 0)
+        peaks = peak_local_max(own_light, min_distance=min_distance, num_peaks=_MOST_PEAKS)
+        if len(peaks) > 1:
+            holes = ndimage.binary_fill_holes(own, _WITH_CORNERS) & (labels[box] == 0) & usable[box]
+            yield Split(label, box, _flood(own, holes, own_light, peaks), len(peaks))
+
+
+def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """Pieces of one source, numbered as its peaks: int32; 0 outside, and everywhere if no peak is inside."""
+    mask = own | holes
+    markers = np.zeros(mask.shape, dtype=np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    markers[~mask] = 0
+    pieces = watershed(-light, markers, mask=mask)
+    left = own & (pieces == 0)
+    if left.any() and markers.any():
+        # A source in several parts, as other tools make them: a part without a peak goes to the nearest piece.
+        nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
+        pieces[left] = pieces[tuple(nearest[:, left])]
+    return pieces
 
 
 def _at_levels(
@@ -332,27 +351,57 @@ def _at_levels(
     # Small numbers: boxes are listed up to the largest.
     place = np.searchsorted(wanted, filled)
     local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == filled, place + 1, 0).astype(np.int32)
+    for number, (label, box) in enumerate(zip(wanted.tolist(), ndimage.find_objects(local), strict=True), start=1):
+        own = local[box] == number
+        if np.count_nonzero(own) < 2 * options.min_area:
+            continue
+        light, seen_in = smooth[box], bands[box][own]
+        if (seen_in != seen_in[0]).any():
+            here = Window(window.y + box[0].start, window.x + box[1].start, *own.shape)
+            light = _unbroken(image, here, own, options, scatter)
+        classes, objects = (None if plane is None else plane[box] for plane in (planes, large))
+        found = split_source(light, own, classes, options, noise=noise, large=objects)
+        if found is not None:
+            yield Split(label, box, np.where(labels[box] == label, found, 0), int(found.max()))
 
-    def relight(box: tuple[slice, slice], own: np.ndarray) -> np.ndarray | None:
-        if not is_broken(bands[box], own):
-            return None
-        here = Window(window.y + box[0].start, window.x + box[1].start, *own.shape)
-        return unbroken(image.read, here, own, options, scatter, image.shape)
 
-    for number, box, found in split_sources(local, smooth, planes, options, noise=noise, relight=relight, large=large):
-        own = labels[box] == wanted[number - 1]
-        yield Split(int(wanted[number - 1]), box, np.where(own, found, 0), int(found.max()))
+def _unbroken(
+    image: ImageReader,
+    window: Window,
+    own: np.ndarray,
+    options: DeblendingOptions,
+    scatter: tuple[float | None, ...],
+) -> np.ndarray:
+    """Smoothed light of the box of a source across the edge of a band, or a gap in all bands, without a step there."""
+    around = grown(window, _reach(options), image.shape)
+    here = inside(window, around)
+    mask = np.zeros(around.shape, dtype=bool)
+    mask[here] = own
+    piece = image.read(around)
+    missing = np.asarray(~piece.valid.any(axis=2))
+    _, light = fill_gaps(mask & ~missing, missing, unbroken_detection_image(piece, mask, scatter))
+    return _smoothed(light, options)[here]
+
+
+def _smoothed(light: np.ndarray, options: DeblendingOptions) -> np.ndarray:
+    """The light in which saddles are sought."""
+    return ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
+
+
+def _reach(options: DeblendingOptions) -> int:
+    """Pixels from which `_smoothed` draws on each side."""
+    return int(4 * options.smoothing + 0.5)
 
 
 def _levels(
     parents: LabelStore, image: ImageReader, options: DeblendingOptions
 ) -> tuple[tuple[float | None, ...], LightNoise]:
     """Scatter of each band and noise of the smoothed light in the empty sky."""
-    reach = smoothing_reach(options)
+    reach = _reach(options)
     sample = [(window, grown(window, reach, image.shape)) for window in sample_windows(parents.shape)]
     seen = [(image.read(around), parents.read(window), inside(window, around)) for window, around in sample]
     scatter = band_scatter((_part(piece, here), labels) for piece, labels, here in seen)
-    noise = light_noise((smoothed(_light(piece, scatter), options)[here], labels) for piece, labels, here in seen)
+    noise = light_noise((_smoothed(_light(piece, scatter), options)[here], labels) for piece, labels, here in seen)
     return scatter, noise
 
 
@@ -370,76 +419,11 @@ def _smooth(
     image: ImageReader, window: Window, options: DeblendingOptions, scatter: tuple[float | None, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smoothed light of a window, and its valid bands as bits; no more than strips of them are in memory at once."""
-    around = grown(window, smoothing_reach(options), image.shape)
+    around = grown(window, _reach(options), image.shape)
     light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
     for part in pieces(around, _STRIP):
         piece: SkyImage = image.read(part)
         light[inside(part, around)] = _light(piece, scatter)
         bands[inside(part, around)] = bits_of_bands(piece.valid)
     here = inside(window, around)
-    return smoothed(light, options)[here], bands[here]
-
-
-_MOST_PEAKS = 20
-_WITH_CORNERS = np.ones((3, 3), dtype=bool)
-
-
-def peak_pieces(
-    labels: np.ndarray,
-    light: np.ndarray,
-    usable: np.ndarray,
-    min_distance: int,
-    wanted: np.ndarray,
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, int]]:
-    """Find the sources with several peaks, each with its pieces.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``.
-    light, usable : numpy.ndarray
-        Light of one band, 0 where it may not be used, and where it may, shape ``(y, x)``.
-    min_distance : int
-        Smallest distance between two peaks along either axis, in pixels.
-    wanted : numpy.ndarray
-        int, shape ``(n,)``: the sources to split; the others are only neighbours.
-
-    Yields
-    ------
-    label, box, pieces, n_peaks
-        int; (slice, slice); int32 of the box's shape: 1, 2, ... up to the number of peaks, 0 where there is no piece.
-        They depend on the pixels in the source's box alone.
-    """
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        # Peaks nearer than min_distance to the box's sides do not count: smaller boxes have none.
-        if box is None or not may_have_peaks([side.stop - side.start for side in box], min_distance):
-            continue
-        if label not in wanted:
-            continue
-        own = labels[box] == label
-        own_light = np.where(own, light[box], 0)
-        peaks = peak_local_max(own_light, min_distance=min_distance, num_peaks=_MOST_PEAKS)
-        if len(peaks) < 2:
-            continue
-        holes = ndimage.binary_fill_holes(own, _WITH_CORNERS) & (labels[box] == 0) & usable[box]
-        yield label, box, _flood(own, holes, own_light, peaks), len(peaks)
-
-
-def may_have_peaks(sides: Sequence[int], min_distance: int) -> bool:
-    """True if a bounding box is large enough for two peaks, and not too large to be split."""
-    return min(sides) > 2 * min_distance and sides[0] * sides[1] <= LARGEST_BOX
-
-
-def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """Pieces of one source, numbered as its peaks: int32; 0 outside, and everywhere if no peak is inside."""
-    mask = own | holes
-    markers = np.zeros(mask.shape, dtype=np.int32)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    markers[~mask] = 0
-    pieces = watershed(-light, markers, mask=mask)
-    left = own & (pieces == 0)
-    if left.any() and markers.any():
-        # A source in several parts, as other tools make them: a part without a peak goes to the nearest piece.
-        nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
-        pieces[left] = pieces[tuple(nearest[:, left])]
-    return pieces
+    return _smoothed(light, options)[here], bands[here]

@@ -1,18 +1,13 @@
 """Multi-threshold deblending: pieces by light, put back together where light and classes say so."""
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 from scipy import ndimage
 from skimage.measure import inertia_tensor_eigvals
 
 from morpheus_lite.config.classify import DeblendingOptions
 from morpheus_lite.core.classes import CLASSES
-from morpheus_lite.core.gaps import fill_gaps
-from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.saddles import split_at_saddles
-from morpheus_lite.core.windows import Window, grown, inside
-from morpheus_lite.noise.detection_image import LightNoise, SourceNoise, unbroken_detection_image
+from morpheus_lite.noise.detection_image import LightNoise, SourceNoise
 
 LARGEST_BOX = 1 << 23
 """Pixels of the largest bounding box of a source that is split: its working memory is some 100 bytes per pixel."""
@@ -23,127 +18,48 @@ _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _POINT, _DISK, _IRREGULAR = (CLASSES.index(name) for name in ("point_source", "disk", "irregular"))
 
 
-Relight = Callable[[tuple[slice, slice], np.ndarray], np.ndarray | None]
-"""Takes the box of a source and its pixels in it, gives the smoothed light there as that source needs it, if other."""
-
-
-def smoothed(light: np.ndarray, options: DeblendingOptions) -> np.ndarray:
-    """The light in which saddles are sought."""
-    return ndimage.gaussian_filter(light, options.smoothing) if options.smoothing else light
-
-
-def unbroken(
-    read: Callable[[Window], SkyImage],
-    window: Window,
+def split_source(
+    light: np.ndarray,
     own: np.ndarray,
-    options: DeblendingOptions,
-    scatter: tuple[float | None, ...],
-    shape: tuple[int, int],
-) -> np.ndarray:
-    """Smoothed light of the box of a source across the edge of a band, or a gap in all bands, without a step there.
-
-    Parameters
-    ----------
-    read : callable
-        Gives the pixels of a window of the image.
-    window : Window
-        The box.
-    own : numpy.ndarray
-        bool, shape of the box: pixels of the source.
-    options : DeblendingOptions
-        With the smoothing.
-    scatter : tuple of (float or None)
-        Of each band, as `~morpheus_lite.noise.detection_image.band_scatter` gives it.
-    shape : (int, int)
-        Height and width of the image.
-    """
-    around = grown(window, smoothing_reach(options), shape)
-    here = inside(window, around)
-    mask = np.zeros(around.shape, dtype=bool)
-    mask[here] = own
-    image = read(around)
-    missing = np.asarray(~image.valid.any(axis=2))
-    _, light = fill_gaps(mask & ~missing, missing, unbroken_detection_image(image, mask, scatter))
-    return smoothed(light, options)[here]
-
-
-def is_broken(bands: np.ndarray, own: np.ndarray) -> bool:
-    """True if the valid bands, as bits of a number, are not the same in all pixels of a source."""
-    numbers = bands[own]
-    return bool((numbers != numbers[0]).any())
-
-
-def smoothing_reach(options: DeblendingOptions) -> int:
-    """Pixels from which `smoothed` draws on each side."""
-    return int(4 * options.smoothing + 0.5)
-
-
-def split_sources(
-    labels: np.ndarray,
-    smooth: np.ndarray,
     planes: np.ndarray | None,
     options: DeblendingOptions,
     *,
     noise: LightNoise,
-    relight: Relight | None = None,
     large: np.ndarray | None = None,
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    """The sources that are several, each with its pieces.
+) -> np.ndarray | None:
+    """Pieces of a source, from the pixels of its bounding box.
 
     Parameters
     ----------
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``.
-    smooth : numpy.ndarray
+    light : numpy.ndarray
         float64, shape ``(y, x)``: smoothed light.
+    own : numpy.ndarray
+        bool, shape ``(y, x)``: pixels of the source.
     planes : numpy.ndarray or None
         float32, shape ``(y, x, class)``: mean probabilities.
     options : DeblendingOptions
         When to split and when to join.
     noise : LightNoise
         Of the smoothed light in the empty sky.
-    relight : callable, optional
-        For sources that need another light.
     large : numpy.ndarray, optional
         int32, shape ``(y, x)``: number of the large object that a pixel is of, or 0: pieces whose peaks are of the same
         one are one source, those of different ones are not.
 
-    Yields
-    ------
-    label, box, pieces
-        int; (slice, slice); int32 of the box's shape: 1, 2, ... with the brightest first, every pixel of the
-        box as the piece nearest to it. A source's pieces depend on the pixels in its box alone.
+    Returns
+    -------
+    numpy.ndarray or None
+        int32, shape ``(y, x)``: 1, 2, ... with the brightest first, every pixel of the box as the piece nearest to it;
+        None if the source is one.
     """
     # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
     floor = noise.scatter if noise.scatter > 0 else np.finfo(np.float32).tiny
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None or np.prod([side.stop - side.start for side in box]) > LARGEST_BOX:
-            continue
-        own = labels[box] == label
-        if np.count_nonzero(own) < 2 * options.min_area:
-            continue
-        light = smooth[box] if relight is None or (other := relight(box, own)) is None else other
-        coarse = light if large is None else _without_knots(light, large[box])
-        pieces = split_at_saddles(
-            np.maximum(coarse, floor),
-            own,
-            n_levels=options.n_levels,
-            min_area=options.min_area,
-            contrast=options.contrast,
-        )
-        if pieces is None:
-            continue
-        here = SourceNoise(light, own, noise)
-        joined = _join(
-            pieces,
-            light,
-            here,
-            None if planes is None else planes[box],
-            options,
-            None if large is None else large[box],
-        )
-        if joined.max() > 1:
-            yield label, box, _nearest(joined)
+    coarse = np.maximum(light if large is None else _without_knots(light, large), floor)
+    levels = {"n_levels": options.n_levels, "min_area": options.min_area}
+    pieces = split_at_saddles(coarse, own, **levels, contrast=options.contrast)
+    if pieces is None:
+        return None
+    joined = _join(pieces, light, SourceNoise(light, own, noise), planes, options, large)
+    return _nearest(joined) if joined.max() > 1 else None
 
 
 def _nearest(pieces: np.ndarray) -> np.ndarray:
