@@ -1,6 +1,6 @@
 """Probabilities that mean what they say: temperature and bias, fitted on fields whose truth is known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -192,12 +192,17 @@ N_PIXELS = 400_000
 """Pixels drawn from each field, half of them where there is a source or the model sees one."""
 
 
+def read_pairs(truths: Sequence[str | Path], results: Sequence[str | Path]) -> Iterator[tuple[Truth, Result]]:
+    """Read truth files and products with class maps, as many, in the same order: see `read_truth`, `read_result`."""
+    if len(truths) != len(results) or not truths:
+        raise OptionError(
+            f"{len(truths)} truth file(s) and {len(results)} result(s): expected as many of both, one or more"
+        )
+    yield from zip(map(read_truth, truths), map(read_result, results), strict=True)
+
+
 def calibrate_files(
-    truths: Sequence[str | Path],
-    results: Sequence[str | Path],
-    *,
-    bias: str = "sky",
-    seed: int = 0,
+    truths: Sequence[str | Path], results: Sequence[str | Path], *, bias: str = "sky", seed: int = 0
 ) -> Calibration:
     """Fit a calibration from truth files and what a model said of them.
 
@@ -209,12 +214,7 @@ def calibrate_files(
     bias, seed
         As in `calibrate_results`.
     """
-    if len(truths) != len(results) or not truths:
-        raise OptionError(
-            f"{len(truths)} truth file(s) and {len(results)} result(s): expected as many of both, one or more"
-        )
-    pairs = ((read_truth(one), read_result(two)) for one, two in zip(truths, results, strict=True))
-    return calibrate_results(pairs, bias=bias, seed=seed)
+    return calibrate_results(read_pairs(truths, results), bias=bias, seed=seed)
 
 
 def calibrate_results(

@@ -26,12 +26,13 @@ from morpheus_lite.core.source_calibration import (
     spread_terms,
 )
 from morpheus_lite.core.windows import BLOCK
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError
+from morpheus_lite.evaluation.calibration import read_pairs
 from morpheus_lite.evaluation.metrics import match_positions
 from morpheus_lite.evaluation.reliability import classwise_reliability, proper_scores, top_label_reliability
-from morpheus_lite.evaluation.result import Result, read_result
+from morpheus_lite.evaluation.result import Result
 from morpheus_lite.evaluation.scores import EvaluationOptions
-from morpheus_lite.evaluation.truth import Truth, read_truth
+from morpheus_lite.evaluation.truth import Truth
 from morpheus_lite.io.maps import MemoryMaps
 
 _FEWEST = 200
@@ -156,12 +157,9 @@ def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str |
     truths, results : sequence of path
         As in `~morpheus_lite.evaluation.calibrate_files`; with the images.
     """
-    if len(truths) != len(results) or not truths:
-        raise OptionError(
-            f"{len(truths)} truth file(s) and {len(results)} result(s): expected as many of both, one or more"
-        )
-    pairs = zip(map(read_truth, truths), map(read_result, results), strict=True)
-    return fit_sources(join_samples([sample_sources(*pair, field=k) for k, pair in enumerate(pairs)]))
+    return fit_sources(
+        join_samples([sample_sources(*pair, field=k) for k, pair in enumerate(read_pairs(truths, results))])
+    )
 
 
 def fit_sources(sample: SourceSample) -> SourceCalibration:
