@@ -309,8 +309,10 @@ def _sums(
     areas = whole - missing
     areas[areas < _NOTHING * whole] = 0
     flux -= areas * background
-    variance *= np.stack([band.sky.factor(area) for band, area in zip(bands, areas.T, strict=True)], axis=1) ** 2
-    return *_where_covered(flux, np.sqrt(variance + _photons(flux, bands)), areas), areas / whole
+    error = np.sqrt(variance * _noise_factors(areas, bands) ** 2 + _photons(flux, bands))
+    # Not measured is not 0.
+    flux, error = (np.where(areas > 0, values, np.nan) for values in (flux, error))
+    return flux, error, areas / whole
 
 
 def _matched_sums(
@@ -325,23 +327,16 @@ def _matched_sums(
     weights = apertures.at(np.hypot(down[:, None], right))
     areas = weights.sum(axis=(2, 3))
     flux = np.einsum("abyx,yxb->ab", weights, stamp.light) - areas * background
-    factors = np.stack(
-        [band.sky.factor(area) for band, area in zip(bands, np.nan_to_num(areas).T, strict=True)], axis=1
-    )
+    factors = _noise_factors(np.nan_to_num(areas), bands)
     variance = np.einsum("abyx,yxb->ab", weights**2, stamp.variance) * factors**2 + _photons(flux, bands)
     # Light that is missing would be missing by other shares in every band.
-    whole = np.array(
-        [
-            [not weight[~there].any() for weight, there in zip(one, np.moveaxis(stamp.covered, 2, 0), strict=True)]
-            for one in weights
-        ]
-    )
+    whole = ~np.einsum("abyx,yxb->ab", weights != 0, ~stamp.covered)
     return np.where(whole, flux, np.nan), np.where(whole, np.sqrt(variance), np.nan)
 
 
-def _where_covered(flux: np.ndarray, error: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fluxes and errors, NaN where no pixel has data: not measured is not 0."""
-    return np.where(areas > 0, flux, np.nan), np.where(areas > 0, error, np.nan)
+def _noise_factors(areas: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
+    """Noise of sums over areas ``(aperture, band)``, over that of independent pixels."""
+    return np.stack([band.sky.factor(area) for band, area in zip(bands, areas.T, strict=True)], axis=1)
 
 
 def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
