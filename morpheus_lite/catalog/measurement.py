@@ -10,8 +10,8 @@ from astropy.table import QTable
 
 from morpheus_lite.catalog.blended_totals import total_of_blends
 from morpheus_lite.catalog.deblended_flux import share_light
-from morpheus_lite.catalog.flags import mark_pixels
 from morpheus_lite.catalog.rows import classify_rows, head_of, measure_rows, measure_sources
+from morpheus_lite.catalog.segments import mark_pixels
 from morpheus_lite.catalog.surroundings import RowSettings
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.config.classify import LARGEST_MARGIN, MeasureOptions

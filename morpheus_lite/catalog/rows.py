@@ -5,8 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.catalog.flags import find_saturated, flag_bands, flag_sources, mark_pixels
-from morpheus_lite.catalog.segments import measure_fluxes, measure_morphology, measure_nature, measure_shapes, verdicts
+from morpheus_lite.catalog.segments import (
+    find_saturated,
+    flag_bands,
+    flag_sources,
+    mark_pixels,
+    measure_fluxes,
+    measure_morphology,
+    measure_nature,
+    measure_shapes,
+    verdicts,
+)
 from morpheus_lite.catalog.surroundings import RowSettings, box_sides, measure_surroundings, sky_noise
 from morpheus_lite.catalog.total_flux import growth_extent
 from morpheus_lite.config.classify import MeasureOptions
