@@ -284,7 +284,7 @@ class Measurement:
         return finish_table(rows, head, self.settings, provenance=dict(self.maps.provenance))
 
     def rows(self, *, workers: Workers = 1, progress: Callable[[int, int], None] | None = None) -> Rows:
-        """What every source's own surroundings tell, as `~morpheus_lite.catalog.rows.measure_rows` gives it."""
+        """Rows of all sources, as `~morpheus_lite.catalog.rows.measure_rows` gives them."""
         labels, options = self.labels, self.settings.options
         sides = (labels.boxes[:, 2:] - labels.boxes[:, :2]).max(axis=1, initial=0)
         limit = options.largest_side if options.photometry else _LONGEST
