@@ -402,7 +402,7 @@ def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tup
     Returns
     -------
     snr, shown : numpy.ndarray
-        float32 and bool, shape ``(1, y, x, band)``, the halo included: S/N and validity, narrow gaps `bridged`. What
+        float32 and bool, shape ``(1, y, x, band)``, the halo included: S/N and validity, gaps `bridged`. What
         lies outside the image is invalid, as missing data are.
     valid : numpy.ndarray
         bool, shape ``(y, x, band)`` of the window: validity as it is.
@@ -411,8 +411,8 @@ def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tup
     sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
     snr = np.zeros((1, *sides, len(bands.bands)), np.float32)
     shown = np.zeros(snr.shape, bool)
-    # Gaps that reach into the halo are bridged as in a tile that holds them whole.
-    around = grown(window, model.halo + WIDEST_GAP, bands.shape)
+    # Gaps that reach into the halo are bridged, and mirrored, as in a tile that holds them whole.
+    around = grown(window, model.halo + 2 * WIDEST_GAP, bands.shape)
     light, valid = bands.snr(around)
     seen = grown(window, model.halo, bands.shape)
     y, x = model.halo - (window.y - seen.y), model.halo - (window.x - seen.x)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.image import SkyImage
@@ -87,11 +88,26 @@ def test_narrow_gaps_are_bridged_by_straight_lines(width, along, across):
     valid[:, 15 : 15 + width, 0] = False
     valid[12, 30], valid[0, 0], valid[20:, 36:, 1] = False, False, False
     filled, shown = bridged(np.where(valid, snr, 99), valid)
-    expected = valid.copy()
-    expected[12, 30] = True
-    expected[:, 15 : 15 + width, 0] |= width <= WIDEST_GAP
-    np.testing.assert_array_equal(shown, expected)
-    np.testing.assert_allclose(filled[shown], snr[shown], atol=1e-4)
+    narrow = ~valid
+    narrow[:, 15 : 15 + width, 0] &= width <= WIDEST_GAP
+    narrow[0, 0], narrow[20:, 36:, 1] = False, False
+    np.testing.assert_allclose(filled[valid | narrow], snr[valid | narrow], atol=1e-4)
+    distance = np.stack([ndimage.distance_transform_edt(~valid[..., band]) for band in (0, 1)], axis=-1)
+    np.testing.assert_array_equal(shown, narrow | (distance <= 2))
+
+
+def test_wide_gaps_are_mirrored_at_their_edges():
+    y, x = np.mgrid[:20, :30]
+    snr, valid = (3.0 * x + y)[..., None].astype(np.float32), (x < 10)[..., None]
+    filled, shown = bridged(snr * valid, valid)
+    np.testing.assert_array_equal(shown[..., 0], x < 12)
+    np.testing.assert_array_equal(filled[:, 10:12], snr[:, [9, 8]])
+    # Across the edge of a triangle, pixels of both legs stand for the corner between them.
+    valid = (x + y < 20)[..., None]
+    filled, shown = bridged(snr * valid, valid)
+    assert shown[10, 10] and filled[10, 10, 0] == (snr[9, 10, 0] + snr[10, 9, 0]) / 2
+    assert shown[11, 10] and filled[11, 10, 0] == snr[10, 9, 0]
+    assert not shown[12, 11] and not shown[0, 22]
 
 
 def test_bands_without_gaps_are_left_as_they_are():
