@@ -87,7 +87,7 @@ def measure_rows(
     filled, _ = fill_gaps(labels, np.asarray(~image.valid.any(axis=2)))
     own = np.where(np.isin(filled, wanted), filled, 0)
     sources = LabelledPixels.gather(own, origin=origin)
-    marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage)
+    marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage, filled=filled)
     return measure_sources(sources, labels, image, classification, parents, marks, settings)
 
 

@@ -221,11 +221,16 @@ class PixelMark(IntFlag):
     CONTACT = 4
     RARELY_SEEN = 8
     FIRST_BAND = 16
-    """This bit and those above it: beside an invalid pixel of the first band, of the second, ..."""
+    """This bit and those above it: beside an invalid pixel of a source in the first band, in the second, ..."""
 
 
 def mark_pixels(
-    labels: np.ndarray, valid: np.ndarray, classification: Classification, *, usual_coverage: int | None = None
+    labels: np.ndarray,
+    valid: np.ndarray,
+    classification: Classification,
+    *,
+    usual_coverage: int | None = None,
+    filled: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pixels whose place matters for the flags of their source.
 
@@ -239,6 +244,9 @@ def mark_pixels(
         Tells invalid, unclassified and rarely seen pixels.
     usual_coverage : int, optional
         Largest coverage of the whole image, where these are pieces of it.
+    filled : numpy.ndarray, optional
+        int32, shape ``(y, x)``: ``labels`` with the gaps of the sources filled; not given, every invalid pixel counts
+        as one of a source.
 
     Returns
     -------
@@ -255,7 +263,8 @@ def mark_pixels(
     for mark, plane in planes.items():
         marks[plane] |= int(mark)
     for index in range(valid.shape[2]):
-        marks[_beside(~valid[:, :, index])] |= int(PixelMark.FIRST_BAND) << index
+        holes = ~valid[:, :, index] if filled is None else ~valid[:, :, index] & (filled > 0)
+        marks[_beside(holes)] |= int(PixelMark.FIRST_BAND) << index
     return marks
 
 

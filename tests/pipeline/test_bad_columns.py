@@ -86,3 +86,19 @@ def test_two_stars_beside_a_trail_are_two():
     valid = np.abs(x % 96 - 48) > 2
     table, _ = found_stars(light, valid)
     assert len(table) == 16
+
+
+@pytest.mark.parametrize("model", ["hst", "any"])
+def test_stars_cut_by_a_slanted_edge_are_found(model):
+    y, x = np.mgrid[:192, :192]
+    # Along a diagonal, 3 px to 0.5 px inside of the edge of the data.
+    places = [(24 + 24 * k, 24 + 24 * k + 40 - depth * np.sqrt(2)) for k, depth in enumerate((3, 2, 1, 0.5, 0.2))]
+    stars = [60 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 3.4) for row, column in places]
+    table, _ = found_stars(sum(stars), x - y < 40, model)
+    assert len(table) == 5
+    np.testing.assert_allclose(table["y_centroid_win"].value, [row for row, _ in places], atol=0.8)
+    seen = [star[x - y < 40].sum() for star in stars]
+    np.testing.assert_allclose(table["kron_flux_F160W"].value, seen, rtol=0.07)
+    flags = [ml.decode_flags(bits) for bits in table["flags"]]
+    # What is missing beside the peak is no hole in it.
+    assert all("partly_covered" in bits and "saturated" not in bits for bits in flags)
