@@ -115,6 +115,8 @@ def measure_sources(
         SourceFlag.NEGATIVE_FLUX: negative | unweighted,
         SourceFlag.OUTSIDE_DOMAIN: options.outside_domain or bool(classification.provenance.get("domain")),
     }
+    if settings.background is not None:
+        others[SourceFlag.OUTSIDE_DOMAIN] |= settings.background.uneven_at(values["x_centroid"], values["y_centroid"])
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands
     if options.photometry:

@@ -44,7 +44,7 @@ class SourceFlag(_Bits):
     DEBLEND_CHILD = 16, "The segment is a child of a deblended parent."
     NEGATIVE_FLUX = 32, "The summed flux is not positive in at least one band."
     LOW_COVERAGE = 64, "Pixels of the segment were seen by fewer windows than an interior pixel."
-    OUTSIDE_DOMAIN = 128, "The image lies outside the range the model was trained on."
+    OUTSIDE_DOMAIN = 128, "The image, or its sky there, is unlike those that the model was trained on."
     TOO_LARGE = 256, "The segment is larger than the stated limit; some measurements are missing."
     CROWDED = 512, "Another source lies inside the photometric aperture."
     PARTLY_COVERED = (

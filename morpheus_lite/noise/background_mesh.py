@@ -100,6 +100,8 @@ class BackgroundMesh:
         Steps of the sky, to which the mesh adds up.
     doubts : tuple of str
         One sentence for each way in which the image is unlike light on a sky.
+    uneven : numpy.ndarray, optional
+        bool, shape ``(part y, part x, band)``: equal parts of the image in which the sky does not follow the mesh.
     """
 
     shape: tuple[int, int]
@@ -115,6 +117,17 @@ class BackgroundMesh:
     large: LargeObjects | None = None
     steps: tuple[SkyStep, ...] = ()
     doubts: tuple[str, ...] = ()
+    uneven: np.ndarray | None = None
+
+    def uneven_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """True for places in pixels around which the sky of any band is uneven: bool, shape ``(place,)``."""
+        if self.uneven is None:
+            return np.zeros(len(x), dtype=bool)
+        y, x = (
+            np.clip(np.nan_to_num(place) * n_parts // n, 0, n_parts - 1).astype(int)
+            for place, n_parts, n in zip((y, x), self.uneven.shape, self.shape, strict=False)
+        )
+        return np.asarray(self.uneven.any(axis=2)[y, x])
 
     @property
     def covered(self) -> np.ndarray:
@@ -186,6 +199,7 @@ class BackgroundMesh:
             sigma=planes(self.sigma),
             has_rms=None if self.has_rms is None else values(self.has_rms, False),
             floor=None if self.floor is None else planes(self.floor),
+            uneven=None if self.uneven is None else planes(self.uneven) > 0,
             photons=values(self.photons, 0.0),
             largest=values(self.largest, np.inf),
             void=values(self.void, ()),

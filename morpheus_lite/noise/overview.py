@@ -57,6 +57,19 @@ _STEP, _FAR = 8.0, 10.0  # times the scatter of blocks: a step of one sigma of a
 _FEWEST_LOW, _LOW = 8, 4  # blocks below the sky, and how many for each above it
 _PART_OF_STEP, _BESIDE, _UNEVEN = 16, 3, 0.25  # blocks along and across a step, and how much they may differ, of it
 _MOST_PARTS, _LENGTH = 0.7, 4096  # share of the parts in which a step is seen; pixels along it that tell its place
+_PART_OF_SKY, _FEWEST_BLOCKS, _QUANTILES = 32, 200, (0.1587, 0.5)  # blocks, and quantiles, of a part of the sky
+_LONGEST_LAG = 3  # blocks
+_LAGS = [
+    (dy, dx)
+    for dy in range(_LONGEST_LAG + 1)
+    for dx in range(-_LONGEST_LAG, _LONGEST_LAG + 1)
+    if max(dy, abs(dx)) > 1 and (dy, dx) > (0, 0)
+]
+_ALIKE, _RELIEF = 0.5, 0.5
+"""Correlation of the lower sides of blocks 16 px apart, and amplitude in units of the noise of a pixel, from which the
+sky is uneven. Noise has 0.07 and 0.17 at most, however its pixels are correlated, five deep fields of HST up to 0.4 and
+0.4; fringes of 1 sigma and 30 px 0.8 and 0.6, and those make 23 sources of the sky beside 16 stars.
+"""
 
 
 def measure_image(
@@ -103,7 +116,8 @@ def measure_image(
         blocks = _levelled(blocks, steps)
     noise = replace(noise, doubts=_doubts(first.bands, blocks, replace(noise, steps=())))
     noise = with_psf(noise, image, given)
-    return _with_large_objects(noise, blocks, fixed=background != "mesh")
+    noise = _with_large_objects(noise, blocks, fixed=background != "mesh")
+    return replace(noise, uneven=_uneven(blocks, replace(noise, steps=())))
 
 
 def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundMesh) -> None:
@@ -199,8 +213,8 @@ def _without_voids(blocks: SkyImage, noise: BackgroundMesh) -> SkyImage:
 
 def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tuple[str, ...]:
     """Ways in which the image is unlike light on a sky."""
-    y, x = (np.arange(n) * BLOCK_SIDE + (BLOCK_SIDE - 1) / 2 for n in blocks.shape)
-    background = noise.background_at(np.tile(x, len(y)), np.repeat(y, len(x))).reshape(blocks.data.shape)
+    x, y = _middles(blocks)
+    background = noise.background_at(x, y).reshape(blocks.data.shape)
     found = []
     for b, band in enumerate(bands):
         light = _light_of(blocks, b)
@@ -216,6 +230,68 @@ def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tu
                 "by -1), or bad pixels are not marked as such (--dq)"
             )
     return tuple(found)
+
+
+def _middles(blocks: SkyImage) -> tuple[np.ndarray, np.ndarray]:
+    """Places x and y in pixels of the middles of all blocks, in raster order."""
+    y, x = np.indices(blocks.shape).reshape(2, -1) * BLOCK_SIDE + (BLOCK_SIDE - 1) / 2
+    return x, y
+
+
+def _uneven(blocks: SkyImage, noise: BackgroundMesh) -> np.ndarray:
+    """Parts of the image in which the sky does not follow the mesh: bool, shape ``(part y, part x, band)``."""
+    if noise.floor is not None:
+        noise = replace(noise, sigma=noise.sigma * np.where(noise.floor > 0, noise.floor, 1))
+    background, sigma = (
+        of(*_middles(blocks)).reshape(blocks.data.shape) for of in (noise.background_at, noise.sigma_at)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = (blocks.data - background) / sigma
+    known = blocks.valid & np.isfinite(away)
+    if noise.large is not None:
+        known &= (noise.large.labels == 0)[..., None]
+    bands = range(blocks.n_bands)
+    return np.stack([_uneven_parts(np.where(known[..., b], away[..., b], np.nan)) for b in bands], axis=-1)
+
+
+def _uneven_parts(away: np.ndarray) -> np.ndarray:
+    """Parts of a band, of its blocks in units of the noise of a pixel, in which the sky is uneven.
+
+    Notes
+    -----
+    Sources are light: what lies below the median is sky. If that is the same 16 to 24 px farther along any direction,
+    it is no noise.
+    """
+    n_parts = [max(n // _PART_OF_SKY, 1) for n in away.shape]
+    if min(away.shape) <= 2 * _LONGEST_LAG:
+        return np.zeros(n_parts, dtype=bool)
+    rows, columns = (np.arange(n) * parts // n for n, parts in zip(away.shape, n_parts, strict=True))
+    part = rows[:, None] * n_parts[1] + columns
+    low, middle = np.full((2, n_parts[0] * n_parts[1]), np.nan)
+    for k in range(len(low)):
+        own = away[part == k]
+        own = own[np.isfinite(own)]
+        if len(own) >= _FEWEST_BLOCKS:
+            low[k], middle[k] = np.quantile(own, _QUANTILES)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        seen = np.isfinite(values)
+        there = part[: values.shape[0], : values.shape[1]][seen]
+        sums, counts = (np.bincount(there, one, len(low)) for one in (values[seen], None))
+        return np.where(counts >= _FEWEST_BLOCKS / 2, sums / np.maximum(counts, 1), np.nan)
+
+    below = np.minimum(away - middle[part], 0)
+    below -= mean(below)[part]
+    alike = np.full(len(low), -np.inf)
+    for dy, dx in _LAGS:
+        height, width = below.shape[0] - dy, below.shape[1] - abs(dx)
+        first = below[:height, max(-dx, 0) :][:, :width]
+        other = below[dy:, max(dx, 0) :][:, :width]
+        alike = np.fmax(alike, mean(first * other))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alike /= mean(below**2)
+        uneven = (alike > _ALIKE) & (np.sqrt(np.maximum(alike, 0)) * (middle - low) > _RELIEF)
+    return uneven.reshape(n_parts)
 
 
 def _light_of(image: SkyImage, band: int) -> np.ndarray:

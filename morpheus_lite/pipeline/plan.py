@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from morpheus_lite import __version__
 from morpheus_lite.config.classify import (
     AUTO,
@@ -31,6 +33,7 @@ from morpheus_lite.io import read_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.registry import Model, choose_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.noise.box_statistics import BOX
 from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.noise.psf import psf_of_star
 from morpheus_lite.runtime.resources import held_memory, parse_memory
@@ -107,7 +110,7 @@ class Plan:
             return []
         check = check_domain(self.image, self.model.bands, noise, ranges) if ranges else DomainCheck()
         outside = [*noise.doubts, *check.outside]
-        for sentence in [*(step.told(self.image.bands) for step in noise.steps), *outside]:
+        for sentence in [*_of_the_sky(noise, self.image.bands), *outside]:
             log.warning("%s: %s", self.image.name, sentence)
         for sentence in check.notes:
             log.info("%s (no reason for distrust): %s", self.image.name, sentence)
@@ -127,7 +130,8 @@ class Plan:
         record |= {"binning": factor} if factor > 1 else {}
         record |= {"wings_removed": winged} if winged else {}
         record |= {"domain": list(outside)} if outside else {}
-        record |= {"sky_steps": [step.told(self.image.bands) for step in noise.steps]} if noise.steps else {}
+        sky = _of_the_sky(noise, self.image.bands)
+        record |= {"sky": sky} if sky else {}
         return record if noise.large is None else {**record, "large_objects": noise.large.record()}
 
     def run_record(self, noise: BackgroundMesh | None, outside: Sequence[str]) -> dict[str, Any]:
@@ -139,6 +143,24 @@ class Plan:
         if options.measuring.background is not None:
             record["background"] = options.measuring.background
         return {**record, **self.noise_record(noise, outside)}
+
+
+def _of_the_sky(noise: BackgroundMesh, bands: Sequence[str]) -> list[str]:
+    """Sentences on what the sky is like where a mesh does not do."""
+    found = [step.told(bands) for step in noise.steps]
+    for band, uneven in zip(bands, () if noise.uneven is None else np.moveaxis(noise.uneven, 2, 0), strict=False):
+        if uneven.any():
+            y, x = (
+                int(at * n / parts)
+                for at, n, parts in zip(np.argwhere(uneven)[0], noise.shape, uneven.shape, strict=True)
+            )
+            found.append(
+                f"{band}: the sky has structure that boxes of {BOX} px do not follow (fringes, glow, curvature, huge "
+                f"galaxies), in {np.count_nonzero(uneven)} of {uneven.size} parts of the image, the first from "
+                f"x = {x}, y = {y} px on: sources there have the flag outside_domain; subtract the sky, as by "
+                "photutils' Background2D, first"
+            )
+    return found
 
 
 def plan_run(image: ImageSource, model: Model, options: ClassifyOptions, *, workers: int | None = None) -> Plan:

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.background_mesh import subtract
@@ -131,3 +133,44 @@ def test_usual_skies_raise_no_doubts():
     image = seen(stars + 200)
     image.data[:, :93] = 0
     assert measure_image(image).steps == measure_image(image).doubts == ()
+
+
+SKIES = {
+    "fringes": lambda x, y: np.sin(2 * np.pi * (x + 0.5 * y) / 30),
+    "narrow fringes": lambda x, y: 10 * np.sin(2 * np.pi * (x + 0.3 * y) / 20),
+    "curvature": lambda x, y: 25 * ((x % 128 - 64) / 64.0) ** 2,
+    "bowl": lambda x, y: 100 * (np.hypot(x - 130, y - 130) / 128) ** 2,
+}
+
+
+@pytest.mark.parametrize("kind", SKIES)
+def test_an_uneven_sky_is_seen(kind):
+    stars = star_grid(3.0, n=5, step=52)
+    y, x = np.indices(stars.shape)
+    assert noise_of(stars + SKIES[kind](x, y)).uneven.all()
+
+
+@pytest.mark.parametrize("sigma", [0, 0.8, 1.5, 3.0])
+def test_noise_of_any_correlation_is_no_structure(sigma):
+    stars = star_grid(3.0, n=5, step=52)
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=stars.shape), sigma)
+    image = SkyImage(
+        (stars + noise / noise.std())[..., None].astype(np.float32), ("1",), np.ones((*stars.shape, 1), bool)
+    )
+    assert not measure_image(image).uneven.any()
+
+
+def test_the_sky_is_uneven_where_it_is():
+    stars = star_grid(3.0, n=11, step=48)
+    y, x = np.indices(stars.shape)
+    noise = noise_of(stars + 3 * np.sin(2 * np.pi * (x + y) / 35) * (x > 264))
+    assert noise.uneven[..., 0].tolist() == [[False, True], [False, True]]
+    assert noise.uneven_at(np.array([10.0, 400.0, np.nan]), np.array([300.0, 20.0, 5.0])).tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert noise.take([None, 0]).uneven[..., 1].tolist() == noise.uneven[..., 0].tolist()
+    assert not noise.take([None, 0]).uneven[..., 0].any()
+    # Too few places tell nothing, and neither do areas without data.
+    assert not noise_of(stars[:90, :90]).uneven.any() and not noise_of(stars[:20]).uneven.any()

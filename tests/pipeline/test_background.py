@@ -207,6 +207,21 @@ def test_stars_that_look_like_hot_pixels_are_said_to_be_in_no_source(tmp_path, c
     assert "in no source" not in caplog.text
 
 
+def test_fringes_are_said_and_flagged(tmp_path, caplog):
+    light = star_field(60, 3.0, side=512)
+    y, x = np.indices(light.shape)
+    fringes = 4 * np.sin(2 * np.pi * (x + 0.5 * y) / 40) * (x >= 256)
+    path = write(tmp_path / "fringes.fits", image(light + fringes + normal(light.shape), CARDS))
+    table, info = classify_case(path)
+    assert "F160W: the sky has structure that boxes of 128 px do not follow" in caplog.text
+    assert "in 2 of 4 parts of the image, the first from x = 256, y = 0 px on" in caplog.text
+    (sentence,) = info.products.provenance["sky"]
+    assert "Background2D" in sentence
+    flagged = [("outside_domain" in ml.decode_flags(bits)) for bits in table["flags"]]
+    assert flagged == list(table["x_centroid"].value >= 256)
+    assert flagged.count(False) == 50
+
+
 def test_whole_numbers_and_flat_tops_are_data():
     data = field()
     for step in (1.0, 0.5, 0.25):
