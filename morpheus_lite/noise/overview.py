@@ -117,7 +117,7 @@ def measure_image(
     noise = replace(noise, doubts=_doubts(first.bands, blocks, replace(noise, steps=())))
     noise = with_psf(noise, image, given)
     noise = _with_large_objects(noise, blocks, fixed=background != "mesh")
-    return replace(noise, uneven=_uneven(blocks, replace(noise, steps=())))
+    return replace(noise, uneven=_uneven(blocks, replace(noise, steps=()))) if background == "mesh" else noise
 
 
 def _check_range(bands: Sequence[str], overview: "_Overview", noise: BackgroundMesh) -> None:

@@ -49,7 +49,7 @@ from morpheus_lite.runtime.resources import (
 from morpheus_lite.segmentation.deblending import split
 from morpheus_lite.segmentation.detection import detect
 
-_BRIGHT, _FEWEST_BRIGHT = 10.0, 20
+_BRIGHT, _FEWEST_BRIGHT, _LOST = 10.0, 20, 0.05  # S/N, and pixels, of which so many are in no source: 0 to .035 in HST
 
 log = logging.getLogger(__name__)
 
@@ -367,19 +367,19 @@ def make_catalog(
 
 
 def _misses_light(image: ImageReader, noise: BackgroundMesh, labels: LabelStore) -> bool:
-    """Tell, and warn, if the network takes most of what is bright, in the middle of an image, for artifacts."""
+    """Tell if the network takes most of what is bright, in the middle of an image, for artifacts; warn of much."""
     window = middle(image.shape)
     snr, valid = normalize(image.read(window), noise, window=window)
     bright = np.where(valid, snr, 0).max(axis=2) > _BRIGHT
     lost = np.count_nonzero(bright & (labels.read(window) == 0))
-    misses = lost > max(_FEWEST_BRIGHT, np.count_nonzero(bright) / 2)
-    if misses:
+    n_bright = np.count_nonzero(bright)
+    if lost > max(_FEWEST_BRIGHT, _LOST * n_bright):
         log.warning(
-            "most of the pixels above %g times the noise (%d of %d in the middle of the image) are in no source: "
-            "cosmic rays and hot pixels, or stars of a PSF narrower than 1.5 px, which look like these",
-            _BRIGHT, lost, np.count_nonzero(bright),
+            "%s of the pixels above %g times the noise (%d of %d in the middle of the image) are in no source: "
+            "cosmic rays and hot pixels, or stars of a PSF narrower than those of the training, which look like these",
+            "most" if 2 * lost > n_bright else "many", _BRIGHT, lost, n_bright,
         )  # fmt: skip
-    return bool(misses)
+    return bool(lost > max(_FEWEST_BRIGHT, n_bright / 2))
 
 
 def _reached(progress: Progress | None, share: float) -> None:
