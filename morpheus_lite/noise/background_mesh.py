@@ -127,7 +127,7 @@ class BackgroundMesh:
             np.clip(np.nan_to_num(place) * n_parts // n, 0, n_parts - 1).astype(int)
             for place, n_parts, n in zip((y, x), self.uneven.shape, self.shape, strict=False)
         )
-        return np.asarray(self.uneven.any(axis=2)[y, x])
+        return np.asarray(self.uneven[y, x].any(axis=1))
 
     @property
     def covered(self) -> np.ndarray:
