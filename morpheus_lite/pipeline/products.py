@@ -26,6 +26,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import MapFile, export_maps
+from morpheus_lite.visualization.colours import hex_colours
 
 
 @dataclass(frozen=True, eq=False)
@@ -425,8 +426,6 @@ def _write_stamps(path: Path, source: ImageSource, maps: MapStore, table: QTable
 
 
 def _write_regions(path: Path, source: ImageSource, maps: MapStore, table: QTable, *, outlines: bool) -> None:
-    from morpheus_lite.visualization.plots import hex_colours
-
     wcs = source.wcs
     frame = "image" if wcs is None or not wcs.has_celestial else "sky"
     labels = maps.read_plane("SEGMENTATION") if outlines else None

@@ -15,7 +15,7 @@ from PIL import Image
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.visualization.plots.colours import colorize, field_rgb, hex_colours
+from morpheus_lite.visualization.colours import colorize, field_rgb, hex_colours
 from morpheus_lite.visualization.plots.figures import class_patches
 from morpheus_lite.visualization.plots.summary import plot_class_map, plot_field, plot_scale_bar, shown_maps
 

@@ -17,6 +17,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from morpheus_lite import Classification, InputError, OptionError, OutputError, SkyImage
 from morpheus_lite.catalog import measure
 from morpheus_lite.visualization.blocks import block_mean
+from morpheus_lite.visualization.colours import _wavelength
 from morpheus_lite.visualization.plots import (
     PALETTES,
     colorize,
@@ -25,7 +26,6 @@ from morpheus_lite.visualization.plots import (
     plot_outlines,
     save_summary,
 )
-from morpheus_lite.visualization.plots.colours import _wavelength
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 PNG = b"\x89PNG\r\n\x1a\n"

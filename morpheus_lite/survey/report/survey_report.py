@@ -20,6 +20,7 @@ from morpheus_lite.survey.merge.merge import Merged
 from morpheus_lite.survey.plan import SurveyPlan
 from morpheus_lite.survey.state import SUMMARY, read_each, read_json, tile_directory
 from morpheus_lite.survey.statistics import BRIGHTEST, FAINTEST
+from morpheus_lite.visualization.colours import hex_colours
 from morpheus_lite.visualization.html_report.page import script_json
 
 FEWEST = 8
@@ -183,8 +184,6 @@ def write_page(path: Path, survey: Mapping[str, Any], *, title: str) -> Path:
     title : str
         Name of the survey.
     """
-    from morpheus_lite.visualization.plots import hex_colours
-
     folder = resources.files(__package__)
     page = folder.joinpath(TEMPLATE).read_text(encoding="utf-8")
     for mark, text in {

@@ -25,6 +25,7 @@ from morpheus_lite.core.labels import check_labels
 from morpheus_lite.errors import InputError
 from morpheus_lite.io.corrections import correction_header
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
+from morpheus_lite.visualization.colours import field_rgb, hex_colours
 from morpheus_lite.visualization.html_report.layers import class_planes, field_tiles, pixel_values, sky_grid
 from morpheus_lite.visualization.html_report.sources import label_runs, outline_arrays, table_columns, unit_text
 
@@ -96,8 +97,6 @@ def write_report(
         )
     if "label" not in table.colnames:
         raise InputError(f"{image.name}: the catalogue has no column label: it has {', '.join(table.colnames)}")
-    from morpheus_lite.visualization.plots import field_rgb  # loads matplotlib
-
     row_labels = np.asarray(table["label"], dtype=np.int64)
     blocks: dict[str, str] = {}
     payload = _summary(image, classification, run or {})
@@ -128,8 +127,6 @@ def write_report(
 
 def _summary(image: SkyImage, classification: Classification, run: Mapping[str, Any]) -> dict[str, Any]:
     """Content of the page beside arrays."""
-    from morpheus_lite.visualization.plots import hex_colours  # loads matplotlib
-
     bands = zip(image.bands, map(unit_text, image.units), image.zero_points, strict=True)
     return {
         "title": image.title,

@@ -1,6 +1,6 @@
 """Pictures: the field in colour, class maps, outlines, and a summary of them; the only place that needs matplotlib."""
 
-from morpheus_lite.visualization.plots.colours import PALETTES, colorize, field_rgb, hex_colours
+from morpheus_lite.visualization.colours import PALETTES, colorize, field_rgb, hex_colours
 from morpheus_lite.visualization.plots.figures import (
     plot_calibration,
     plot_confusion_matrix,

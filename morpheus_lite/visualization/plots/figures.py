@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.labels import Outlines
 from morpheus_lite.runtime.atomic import atomic_write
-from morpheus_lite.visualization.plots.colours import class_colours
+from morpheus_lite.visualization.colours import class_colours
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe & Ito: apart for colour-blind readers; a marker each besides."""

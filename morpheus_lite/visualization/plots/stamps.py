@@ -14,7 +14,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.runtime.atomic import check_writable
-from morpheus_lite.visualization.plots.colours import NO_CLASS, class_colours, field_rgb
+from morpheus_lite.visualization.colours import NO_CLASS, class_colours, field_rgb
 from morpheus_lite.visualization.plots.figures import class_patches, draw_rings, save_figure
 
 ORDERS = ("brightest", "uncertain")
