@@ -3,6 +3,8 @@
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from astropy.io import fits
@@ -32,6 +34,11 @@ _TEXT_NUMBER = re.compile(r"^[JB]?([+-]?\d+\.?\d*([ED][+-]?\d+)?)$", re.IGNORECA
 _FRAMES = ("RA", "GLON")
 _RADESYS = {"ICR": "ICRS", "FK5": "FK5", "J2000": "FK5", "FK4-NO-E": "FK4-NO-E", "FK4": "FK4", "B1950": "FK4"}
 """How spellings of a frame begin, and how the standard has it."""
+_NOT_OF_THE_SKY = re.compile(
+    r"EXT(NAME|VER|LEVEL|END)|(CHECK|DATA)SUM|SIMPLE|XTENSION|[PG]COUNT|BITPIX|BSCALE|BZERO|BLANK|BUNIT|ABZP|MAGZERO"
+    r"|ZEROPNT|PHOT\w+|FILTER\w*|COMMENT|HISTORY|"
+)
+"""Cards in which bands of one image differ."""
 _SIP = re.compile(r"^(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)$")
 
 
@@ -69,15 +76,48 @@ def celestial_wcs(
 
     Numbers in quotes (EQUINOX ``'J2000.0'``) are numbers, which wcslib would pass over.
     """
+    cards = _Cards.of(header)
+    wcs, doubts = _read_wcs(cards, shape) if cards.text else _read_wcs.__wrapped__(cards, shape, hdus)
+    for doubt in doubts:
+        warn(f"{origin}: {doubt}")
+    return wcs and wcs.deepcopy()
+
+
+@dataclass(frozen=True)
+class _Cards:
+    """A header, equal to those that say the same of the sky, as most bands of a file do.
+
+    Its text is empty where more than the header is to be read: tables of distortion, or cards that are broken.
+    """
+
+    text: str
+    header: fits.Header = field(compare=False)
+
+    @classmethod
+    def of(cls, header: fits.Header) -> "_Cards":
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                cards = [str(card) for card in header.cards if not _NOT_OF_THE_SKY.fullmatch(card.keyword)]
+        except (ValueError, fits.VerifyError):
+            cards = []
+        return cls("" if any(card.startswith(("CPDIS", "D2IM")) for card in cards) else "".join(cards), header)
+
+
+@lru_cache(maxsize=16)
+def _read_wcs(
+    cards: _Cards, shape: tuple[int, int], hdus: fits.HDUList | None = None
+) -> tuple[WCS | None, tuple[str, ...]]:
+    """Read the WCS of a header, and what there is to say about it."""
+    doubts: list[str] = []
     try:
-        header = _one_matrix(_without_stale_sip(_with_numbers(_first_two_axes(header)), origin), origin)
-        header = _in_known_frame(header, origin)
+        header = _one_matrix(_without_stale_sip(_with_numbers(_first_two_axes(cards.header)), doubts), doubts)
+        header = _in_known_frame(header, doubts)
         with warnings.catch_warnings(action="ignore"):
             check_wcs(header, hdus)
             wcs = WCS(header, fobj=hdus)
             kinds = [str(header.get(f"CTYPE{axis}", "")).upper() for axis in (1, 2)]
             if not wcs.has_celestial and not any(kind.startswith(_FRAMES) for kind in kinds):
-                return None
+                return None, tuple(doubts)
             problem = None if wcs.has_celestial else f"its axes are {' and '.join(kinds)}, which are no projection"
             problem = problem or _zero_scale(header) or problem_of_wcs(wcs, shape)
             stretch = 1.0 if problem else pixel_area(wcs, shape) / wcs.proj_plane_pixel_area().to_value("sr")
@@ -85,16 +125,15 @@ def celestial_wcs(
     except Exception as error:
         problem = " ".join(str(error).split()) or type(error).__name__
     if problem is not None:
-        warn(f"{origin}: the WCS is not usable and is left out ({problem})")
-        return None
+        return None, (*doubts, f"the WCS is not usable and is left out ({problem})")
     wcs.array_shape = shape
-    _warn_of_lost_distortion(wcs, shape, origin)
+    _note_lost_distortion(wcs, shape, doubts)
     if abs(stretch - 1) > MAX_STRETCH:
-        warn(
-            f"{origin}: a pixel in the middle of the image has {stretch:.3g} times the area of one at the reference of "
+        doubts.append(
+            f"a pixel in the middle of the image has {stretch:.3g} times the area of one at the reference of "
             "the WCS, by which radii in arcsec are; resample the image to a projection around its middle"
         )
-    return wcs
+    return wcs, tuple(doubts)
 
 
 def _without(header: fits.Header, keywords: Iterable[str]) -> fits.Header:
@@ -135,7 +174,7 @@ def _with_numbers(header: fits.Header) -> fits.Header:
     return header
 
 
-def _one_matrix(header: fits.Header, origin: str) -> fits.Header:
+def _one_matrix(header: fits.Header, doubts: list[str]) -> fits.Header:
     """The header with CDi_j alone where it has PCi_j as well, of which wcslib takes PCi_j."""
     elements = [f"{axis}_{pixel}" for axis in (1, 2) for pixel in (1, 2)]
     cd, pc = ([header.get(f"{kind}{one}") for one in elements] for kind in ("CD", "PC"))
@@ -149,11 +188,11 @@ def _one_matrix(header: fits.Header, origin: str) -> fits.Header:
     except (TypeError, ValueError):
         same = False
     if not same:
-        warn(f"{origin}: the header has both CDi_j and PCi_j, and they disagree; CDi_j is taken")
+        doubts.append("the header has both CDi_j and PCi_j, and they disagree; CDi_j is taken")
     return _without(header, [keyword for keyword in header if _MATRIX.match(keyword)])
 
 
-def _warn_of_lost_distortion(wcs: WCS, shape: tuple[int, int], origin: str) -> None:
+def _note_lost_distortion(wcs: WCS, shape: tuple[int, int], doubts: list[str]) -> None:
     with warnings.catch_warnings(action="ignore"):
         try:
             x, y = _corners_and_middle(shape)
@@ -166,8 +205,8 @@ def _warn_of_lost_distortion(wcs: WCS, shape: tuple[int, int], origin: str) -> N
     if not lost <= MAX_LOST:
         tables = [name for name in ("cpdis1", "cpdis2", "det2im1", "det2im2") if getattr(wcs, name) is not None]
         what = f"distortion in lookup tables ({', '.join(tables)})" if tables else "a part of the WCS"
-        warn(
-            f"{origin}: {what}, of up to {lost:.2f} px, cannot be written to a header: right ascension and "
+        doubts.append(
+            f"{what}, of up to {lost:.2f} px, cannot be written to a header: right ascension and "
             "declination in the catalogue are right, but the WCS of the maps lacks it"
         )
 
@@ -203,18 +242,18 @@ def problem_of_wcs(wcs: WCS, shape: tuple[int, int]) -> str | None:
     return None if offset < MAX_OFFSET else f"from the middle of the image to the sky and back is {offset:.1f} px off"
 
 
-def _without_stale_sip(header: fits.Header, origin: str) -> fits.Header:
+def _without_stale_sip(header: fits.Header, doubts: list[str]) -> fits.Header:
     types = [str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)]
     if "A_ORDER" not in header or any(kind.endswith("-SIP") for kind in types):
         return header
-    warn(
-        f"{origin}: the header has SIP distortion but CTYPE is {types[0]}; the distortion is taken to be left over "
+    doubts.append(
+        f"the header has SIP distortion but CTYPE is {types[0]}; the distortion is taken to be left over "
         "from before resampling, and is ignored"
     )
     return _without(header, [keyword for keyword in header if _SIP.match(keyword)])
 
 
-def _in_known_frame(header: fits.Header, origin: str) -> fits.Header:
+def _in_known_frame(header: fits.Header, doubts: list[str]) -> fits.Header:
     """The header with its RADESYS in the spelling of the standard; astropy gives no position for others."""
     for keyword in ("RADESYS", "RADECSYS"):
         text = str(header.get(keyword, "")).strip()
@@ -224,7 +263,7 @@ def _in_known_frame(header: fits.Header, origin: str) -> fits.Header:
         header = header.copy()
         if name is None:
             del header[keyword]
-            warn(f"{origin}: {keyword} {text!r} is no frame that is known, and is left out")
+            doubts.append(f"{keyword} {text!r} is no frame that is known, and is left out")
         else:
             header[keyword] = name
     return header

@@ -94,6 +94,19 @@ def test_left_over_distortion_is_dropped_with_a_warning(tmp_path):
     np.testing.assert_allclose(positions(image.wcs), positions(sky_wcs()), rtol=0, atol=1e-12)
 
 
+def test_what_is_doubtful_about_one_wcs_names_each_band_that_has_it(tmp_path):
+    made = sip_header()
+    made["CTYPE1"], made["CTYPE2"] = "RA---TAN", "DEC--TAN"
+    bands = [fits.ImageHDU(plane(k), made, name=name) for k, name in enumerate(("F125W", "F160W"))]
+    with pytest.warns(UserWarning, match="left over") as told, open_image(write(tmp_path / "t.fits", *bands)) as image:
+        first = image.wcs
+    assert [sum(f"t.fits[{number}]" in str(one.message) for one in told) for number in (1, 2)] == [1, 1]
+    first.wcs.crval = 0, 0
+    with pytest.warns(UserWarning, match="left over"):
+        image = read_image(tmp_path / "t.fits")
+    np.testing.assert_allclose(positions(image.wcs), positions(sky_wcs()), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "cards",
     [
