@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from survey_catalogs import CENTRE, grid, survey, truth
+from survey_catalogs import CENTRE, SCALE, grid, survey, truth
 from test_merge import merged_table
 
 lsdb = pytest.importorskip("lsdb", reason="LSDB has dependencies of its own; where it is installed it is tried")
@@ -50,3 +50,27 @@ def test_a_cross_match_finds_each_source_again(merged):
     pairs = catalog.crossmatch(other, radius_arcsec=0.5, suffixes=("", "_other"), suffix_method="all_columns").compute()
     assert len(pairs) == table.num_rows
     assert (pairs["source_id"] == pairs["source_id_other"]).all()
+
+
+def test_the_margin_finds_partners_beyond_borders_of_partitions(tmp_path):
+    tiles = [(name, 60 * x, 60 * y, *rest) for name, x, y, *rest in grid(3, 300, 80, scale=60 * SCALE)]
+    places, sizes = truth(2000, 60 * 740, seed=3, apart=60 * 4.0)
+    survey(tmp_path, tiles, places, 60 * sizes)
+    found, table = merged_table(tmp_path, [one[0] for one in tiles], largest=60)
+    moved = table.select(["ra", "dec", "source_id"]).to_pandas()
+    moved["dec"] += 15 / 3600
+    ra, dec, names = (table[name].to_numpy() for name in ("ra", "dec", "source_id"))
+    apart_from = np.hypot(
+        (moved["ra"].to_numpy()[:, None] - ra) * np.cos(np.deg2rad(dec)), moved["dec"].to_numpy()[:, None] - dec
+    )
+    nearest = dict(zip(names, names[apart_from.argmin(axis=1)], strict=True))
+    other = lsdb.from_dataframe(moved, ra_column="ra", dec_column="dec", highest_order=8)
+    options = {"radius_arcsec": 18, "suffixes": ("_moved", ""), "suffix_method": "all_columns"}
+    right = []
+    for margin in (None, found.path / "margin"):
+        catalog = lsdb.open_catalog(found.path, columns=["ra", "dec", "source_id"], margin_cache=margin)
+        pairs = other.crossmatch(catalog, **options).compute()
+        right.append(
+            sum(nearest[one] == to for one, to in zip(pairs["source_id_moved"], pairs["source_id"], strict=True))
+        )
+    assert right[0] < right[1] == table.num_rows

@@ -21,8 +21,10 @@ from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import (
     COARSE,
     FINEST,
+    MARGIN,
     POSITION,
     Cell,
+    cells_beside,
     count_coarse,
     finest_cells,
     make_partitions,
@@ -105,6 +107,37 @@ def test_the_answer_does_not_depend_on_partitions_or_on_order(tmp_path):
     assert len(list(one.path.glob("dataset/**/Npix*"))) > 10
     assert many.n_rows == one.n_rows
     assert parts.sort_by(POSITION).equals(whole)
+
+
+def test_the_margin_of_a_partition_holds_what_lies_near_it(tmp_path):
+    tiles = [(name, 60 * x, 60 * y, *rest) for name, x, y, *rest in grid(3, 300, 80, scale=60 * SCALE)]
+    places, sizes = truth(2000, 60 * 740, seed=3, apart=60 * 4.0)
+    survey(tmp_path, tiles, places, 60 * sizes)
+    merged, table = merged_table(tmp_path, [one[0] for one in tiles], largest=60)
+    ra, dec, names = (table[name].to_numpy() for name in ("ra", "dec", "source_id"))
+    files = {path.relative_to(merged.path): path for path in merged.path.glob("dataset/**/Npix*.parquet")}
+    found, n_near = {}, 0
+    for path in files:
+        margin = merged.path / "margin" / path
+        found[path] = parquet.read_table(margin) if margin.exists() else table.slice(0, 0)
+        own = parquet.read_table(files[path])["source_id"].to_numpy()
+        assert not set(found[path]["source_id"].to_numpy()) & set(own)
+        cell = Cell(int(path.parts[1].split("=")[1]), int(path.stem.split("=")[1]))
+        near = np.zeros(len(ra), bool)
+        for angle in np.linspace(0, 2 * np.pi, 90):
+            turned = ra + MARGIN / 3600 * np.cos(angle) / np.cos(np.deg2rad(dec)), dec + MARGIN / 3600 * np.sin(angle)
+            cells = finest_cells(*turned)
+            near |= (cells >= cell.range[0]) & (cells < cell.range[1])
+        near &= ~np.isin(names, own)
+        n_near += near.sum()
+        assert set(names[near]) <= set(found[path]["source_id"].to_numpy())
+    assert n_near > 20
+    total = sum(one.num_rows for one in found.values())
+    assert total < 8 * n_near
+    properties = (merged.path / "margin" / "hats.properties").read_text().split()
+    assert {"dataproduct_type=margin", "hats_primary_table_url=..", f"hats_nrows={total}"} <= set(properties)
+    assert {path.name for path in merged.path.iterdir()} >= {"dataset", "margin"}
+    assert not (merged.path / "margin_parts").exists()
 
 
 def test_partitions_are_sorted_named_and_known_to_readers(tmp_path):
@@ -324,6 +357,16 @@ def test_what_only_the_neighbour_has_found_is_kept_unless_the_owner_has_somethin
         assert flag_primary("a", both, footprints).is_primary.tolist() == [kept]
         assert flag_primary("b", both, footprints).is_primary.all()
     assert flag_primary("b", {"a": at(), "b": at(80.0)}, footprints).is_primary.tolist() == [True]
+
+
+def test_what_lies_beside_a_position():
+    first, last = Cell(COARSE, 5000), Cell(COARSE, 5001)
+    middle, corner = first.range[0] + (first.range[1] - first.range[0]) // 4 - 1, first.range[1] - 1
+    beside = cells_beside(np.array([middle, corner]), [first, last])
+    assert beside.shape == (9, 2)
+    assert set(beside[:, 0]) == {0}
+    assert set(beside[:, 1]) > {0}
+    assert cells_beside(np.zeros(0, np.int64), [first, last]).shape == (9, 0)
 
 
 def test_partitions_cover_the_counts_once():

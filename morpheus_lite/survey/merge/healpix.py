@@ -24,6 +24,12 @@ FINEST = 29
 COARSE = 8
 """Order of the cells that a tile's sources are counted in: 14 arcminutes a side. No partition is smaller."""
 
+MARGIN = 20.0
+"""Arcseconds around a partition within which its margin has all rows of others."""
+
+_SMALL = 12
+"""Order of the cells that margins consist of: 51 arcseconds a side, and nowhere narrower than `MARGIN`."""
+
 
 @dataclass(frozen=True, order=True)
 class Cell:
@@ -85,7 +91,34 @@ def partition_path(place: Path, cell: Cell) -> Path:
     return place / "dataset" / f"Norder={cell.order}" / f"Dir={directory}" / f"Npix={cell.pixel}.parquet"
 
 
-def write_layout(place: Path, name: str, cells: Sequence[Cell], schema: "pa.Schema") -> int:
+def cells_beside(cells: np.ndarray, partitions: Sequence[Cell]) -> np.ndarray:
+    """Which partitions positions lie in, or close enough to for the margin.
+
+    Parameters
+    ----------
+    cells : numpy.ndarray
+        int64, shape ``(n,)``: the positions' cells of order `FINEST`.
+    partitions : sequence of Cell
+        In the order of the sky.
+
+    Returns
+    -------
+    numpy.ndarray
+        int, shape ``(9, n)``: numbers of partitions, each as often as there are small cells of it around; -1 for none.
+    """
+    from astropy_healpix import neighbours
+
+    size, (firsts, ends) = 4 ** (FINEST - _SMALL), np.array([cell.range for cell in partitions]).T
+    small, back = np.unique(cells // size, return_inverse=True)
+    around = np.concatenate([small[None], neighbours(small, 2**_SMALL, order="nested")])
+    number = np.searchsorted(firsts, around * size, side="right") - 1
+    inside = (around >= 0) & (number >= 0) & (around * size < ends[number])
+    return np.where(inside, number, -1)[:, back]
+
+
+def write_layout(
+    place: Path, name: str, cells: Sequence[Cell], schema: "pa.Schema", *, margin_of: str | None = None
+) -> int:
     """Write the files that tell what there is, beside the partitions that lie in place already.
 
     Parameters
@@ -98,6 +131,8 @@ def write_layout(place: Path, name: str, cells: Sequence[Cell], schema: "pa.Sche
         Its partitions, in the order of the sky.
     schema : pyarrow.Schema
         Its columns.
+    margin_of : str, optional
+        Path of the catalogue of which this one is the margin, as seen from here.
 
     Returns
     -------
@@ -127,6 +162,9 @@ def write_layout(place: Path, name: str, cells: Sequence[Cell], schema: "pa.Sche
         "hats_order": max(cell.order for cell in cells),
         "hats_builder": f"morpheus_lite {__version__}",
     }
+    if margin_of is not None:
+        margin = {"hats_primary_table_url": margin_of, "hats_margin_threshold": MARGIN}
+        properties |= {"dataproduct_type": "margin", **margin}
     text = "".join(f"{key}={value}\n" for key, value in properties.items())
     for file in ("hats.properties", "properties"):
         (place / file).write_text(text)

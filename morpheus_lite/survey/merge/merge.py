@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,16 @@ from morpheus_lite import __version__
 from morpheus_lite.errors import MorpheusError, reason_of
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.coverage import write_coverage
-from morpheus_lite.survey.merge.healpix import FINEST, POSITION, make_partitions, partition_path, write_layout
+from morpheus_lite.survey.merge.healpix import FINEST, POSITION, make_partitions, write_layout
 from morpheus_lite.survey.merge.index import Index
-from morpheus_lite.survey.merge.partition import ORIGIN_COLUMNS, Partition, PartitionJob, make_partition
+from morpheus_lite.survey.merge.partition import (
+    MARGIN_CATALOG,
+    MARGIN_PARTS,
+    ORIGIN_COLUMNS,
+    PartitionJob,
+    join_margin,
+    make_partition,
+)
 from morpheus_lite.survey.state import digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -77,12 +86,16 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_
     aside = temporary_path(place)
     try:
         jobs = _jobs(index, aside, largest)
-        for job in jobs:
-            Path(job.path).parent.mkdir(parents=True, exist_ok=True)
-        made = _gathered(client, jobs)
+        made = _gathered(client, make_partition, jobs, key="merge")
         n_duplicates = sum(one.n_duplicates for one in made)
         cut = [{"tile": tile, **asdict(one)} for part in made for tile, one in part.cut]
-        n_rows = write_layout(aside, root.name, [job.cell for job in jobs], jobs[0].schema)
+        cells, schema = jobs[0].cells, jobs[0].schema
+        n_rows = write_layout(aside, root.name, cells, schema)
+        if beside := sorted(int(one.name) for one in (aside / MARGIN_PARTS).glob("*")):
+            _gathered(client, partial(join_margin, place=aside, cells=cells), beside, key="margin")
+            names = f"{root.name}_{MARGIN_CATALOG}", [cells[number] for number in beside]
+            write_layout(aside / MARGIN_CATALOG, *names, schema, margin_of="..")
+            shutil.rmtree(aside / MARGIN_PARTS)
         write_coverage(aside, index.entries, client)
         record: dict[str, Any] = {"n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut}
         write_json(aside / MERGE_RECORD, {"fingerprint": fingerprint, **record})
@@ -105,8 +118,8 @@ def _fingerprint(index: Index, largest: int) -> str:
     return digest([__version__, largest, made_of])
 
 
-def _gathered(client: "Client", jobs: list[PartitionJob]) -> list[Partition]:
-    futures = client.map(make_partition, jobs, pure=False, retries=2, key="merge")
+def _gathered(client: "Client", work: Callable[[Any], Any], jobs: Sequence[Any], *, key: str) -> list[Any]:
+    futures = client.map(work, jobs, pure=False, retries=2, key=key)
     try:
         return client.gather(futures)
     except MorpheusError:
@@ -129,12 +142,12 @@ def _jobs(index: Index, aside: Path, largest: int) -> list[PartitionJob]:
     cells = make_partitions(index.counts(), largest)
     neighbours, schema = index.neighbours(), _common_schema(index)
     jobs = []
-    for cell, members in zip(cells, index.members(cells), strict=True):
+    for n, members in enumerate(index.members(cells)):
         needed = sorted({k for member in members for k in neighbours[member]})
         number = {k: i for i, k in enumerate(needed)}
         overlaps = tuple((number[k], tuple(number[other] for other in neighbours[k])) for k in members)
         images = tuple(index.entries[k] for k in needed)
-        jobs.append(PartitionJob(cell, images, overlaps, str(partition_path(aside, cell)), schema))
+        jobs.append(PartitionJob(n, tuple(cells), images, overlaps, aside, schema))
     return jobs
 
 

@@ -1,6 +1,6 @@
 """One partition of the merged catalogue: the sources of a cell of the sky, each once, as a worker makes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, flag_primary
 from morpheus_lite.survey.merge.footprint import Footprint, Footprints
-from morpheus_lite.survey.merge.healpix import POSITION, Cell, finest_cells
+from morpheus_lite.survey.merge.healpix import POSITION, Cell, cells_beside, finest_cells, partition_path
 from morpheus_lite.survey.merge.index import Entry
 from morpheus_lite.survey.state import SUMMARY, read_json
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 25_000
 """Rows that a reader who wants a part of the sky has to read at least."""
+
+MARGIN_CATALOG, MARGIN_PARTS = "margin", "margin_parts"
+"""Directories, in that of the catalogue, of its margin, and of what that is made of."""
 
 ORIGIN_COLUMNS = ("tile", "tract", "patch")
 """Columns that say where in the survey a row is from."""
@@ -35,31 +38,37 @@ class PartitionJob:
 
     Parameters
     ----------
-    cell : Cell
-        Which part of the sky.
+    number : int
+        Which of the partitions.
+    cells : tuple of Cell
+        The parts of the sky that all partitions are.
     images : tuple of Entry
         Images with sources in it, and those that overlap these.
     members : tuple of (int, tuple of int)
         Numbers of the former, and of all images that overlap each.
-    path : str
-        The file to write.
+    place : pathlib.Path
+        Directory of the catalogue.
     schema : pyarrow.Schema
         Its columns.
     """
 
-    cell: Cell
+    number: int
+    cells: tuple[Cell, ...]
     images: tuple[Entry, ...]
     members: tuple[tuple[int, tuple[int, ...]], ...]
-    path: str
+    place: Path
     schema: Any
+
+    @property
+    def cell(self) -> Cell:
+        """Part of the sky."""
+        return self.cells[self.number]
 
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """Outcome of a partition: rows, rows left out because another tile has the source, and sources too large."""
+    """Outcome of a partition: rows left out because another tile has the source, and sources too large."""
 
-    cell: Cell
-    n_rows: int
     n_duplicates: int
     cut: tuple[tuple[str, CutSource], ...] = ()
 
@@ -73,7 +82,6 @@ def make_partition(job: PartitionJob) -> Partition:
         Two sources have the same name, which cannot be unless two tiles show the same pixels under different names.
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
     images, (first, last) = [_Loaded(one) for one in job.images], job.cell.range
     tables, cut, n_duplicates = [job.schema.empty_table()], [], 0
@@ -109,10 +117,29 @@ def make_partition(job: PartitionJob) -> Partition:
     identifiers = merged["source_id"].to_numpy()
     if len(np.unique(identifiers)) != len(identifiers):
         raise MorpheusError(f"two sources in {job.cell} have the same place; do two tiles show the same pixels?")
-    path = temporary_path(Path(job.path))
-    parquet.write_table(merged, path, row_group_size=ROW_GROUP, compression="zstd")
-    path.replace(job.path)
-    return Partition(job.cell, merged.num_rows, n_duplicates, tuple(cut))
+    _write_rows(merged, partition_path(job.place, job.cell))
+    beside = cells_beside(merged[POSITION].to_numpy(), job.cells)
+    for other in np.setdiff1d(beside, [-1, job.number]).tolist():
+        rows = pa.array((beside == other).any(axis=0))
+        _write_rows(merged.filter(rows), job.place / MARGIN_PARTS / str(other) / f"{job.number}.parquet")
+    return Partition(n_duplicates, tuple(cut))
+
+
+def join_margin(number: int, place: Path, cells: Sequence[Cell]) -> None:
+    """Write the margin of a partition: the rows of others that `make_partition` found to be near."""
+    import pyarrow as pa
+
+    parts = [_read_table(str(path)) for path in sorted((place / MARGIN_PARTS / str(number)).glob("[!.]*"))]
+    _write_rows(pa.concat_tables(parts).sort_by(POSITION), partition_path(place / MARGIN_CATALOG, cells[number]))
+
+
+def _write_rows(table: "pa.Table", path: Path) -> None:
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = temporary_path(path)
+    parquet.write_table(table, aside, row_group_size=ROW_GROUP, compression="zstd")
+    aside.replace(path)
 
 
 @dataclass(frozen=True, eq=False)
