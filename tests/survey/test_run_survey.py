@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,16 +273,11 @@ def separate_processes(port):
     worker = [*dask_command, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
     worker += ["--no-dashboard", "--no-nanny"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with (
-        subprocess.Popen(scheduler, **quiet) as first,
-        subprocess.Popen(worker, **quiet) as second,
-    ):
-        try:
-            wait_for(lambda: listens(port))
-            yield first
-        finally:
-            for process in (second, first):
-                process.kill()
+    with subprocess.Popen(scheduler, **quiet) as first, ExitStack() as ending:
+        ending.callback(first.kill)
+        wait_for(lambda: listens(port))  # a worker gives up after half a minute
+        ending.callback(ending.enter_context(subprocess.Popen(worker, **quiet)).kill)
+        yield first
 
 
 def test_the_scheduler_killed_and_started_again(resumed, tmp_path):
