@@ -11,6 +11,7 @@ whether every tile is done and every row is in the merged catalogue once.
 
 import argparse
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -29,6 +30,16 @@ from pyarrow import parquet
 
 MAIN = "from morpheus_lite.cli import main; raise SystemExit(main())"
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
+SETTINGS = {
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1 s",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "67108864",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""Those that docs/how_to/surveys.md gives for a cluster of one's own."""
+
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -133,6 +144,7 @@ class Attack:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
             process.kill()
+            process.wait()
 
 
 def n_done(place):
@@ -191,12 +203,14 @@ def main():
         (place / "in").mkdir()
         for number in range(chosen.tiles):
             write_tile(place / "in" / f"t{number:05}.fits", number, chosen.side)
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        os.environ.update(SETTINGS)
         start = time.perf_counter()
         memory, killed = rehearse(place, chosen)
         seconds = time.perf_counter() - start
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         print(
-            f"{chosen.tiles} tiles of {chosen.side} px on {chosen.workers} workers: {seconds:.0f} s; killed: {killed}"
+            f"{chosen.tiles} tiles of {chosen.side} px on {chosen.workers} workers: {seconds:.0f} s, "
+            f"{used.ru_utime + used.ru_stime:.0f} core-s; killed: {killed}"
         )
         print("largest memory of a worker in each third:", ", ".join(f"{max(one) / 1e9:.2f} GB" for one in memory))
         merged = parquet.read_table(place / "out" / "catalog" / "dataset", partitioning=None)

@@ -78,6 +78,14 @@ def found(place, marks):
     return [path for path in place.glob(marks) if path.name != "prepared.json"]
 
 
+def repeated(image, path, times):
+    """A large image: copies of one beside each other."""
+    with fits.open(image) as hdus:
+        copies = [fits.ImageHDU(np.tile(hdu.data, (times, times)), hdu.header, name=hdu.name) for hdu in hdus[1:]]
+    fits.HDUList([fits.PrimaryHDU(), *copies]).writeto(path)
+    return path
+
+
 def write_tiles(image, directory, side, n_across):
     """Overlapping tiles of an image, each a file with its own WCS."""
     directory.mkdir()
