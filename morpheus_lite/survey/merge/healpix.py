@@ -92,7 +92,7 @@ def partition_path(place: Path, cell: Cell) -> Path:
 
 
 def cells_beside(cells: np.ndarray, partitions: Sequence[Cell]) -> np.ndarray:
-    """Which partitions positions lie in, or close enough to for the margin.
+    """Number the partitions that positions lie in, or close enough to for the margin.
 
     Parameters
     ----------
