@@ -175,13 +175,14 @@ def arrive(path, **options):
     path.with_name("whole.part").replace(path)
 
 
-def test_a_worker_killed_in_the_middle_of_a_tile(cluster, resumed, tmp_path):
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_worker_killed_in_the_middle_of_a_tile(ended_by, cluster, resumed, tmp_path):
     images, root = resumed
     waiting = pipe(tmp_path / "in" / "waiting.fits")
     with running([*images, waiting], root, FAST, cluster=cluster) as found:
         worker = wait_for(lambda: at_work(root, "waiting"))
         write_tile(tmp_path / "whole.fits", n_sources=3).replace(waiting.image)
-        os.kill(worker, signal.SIGKILL)
+        os.kill(worker, ended_by)
     (result,) = found
     assert [(one.name, one.status, one.n_sources) for one in result.outcomes] == [("waiting", "done", 3)]
     assert (tile_directory(root, "waiting") / LOG).read_text().count("== ") == 3, "looked at twice, and classified"
