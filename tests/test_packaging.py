@@ -5,6 +5,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"astropy-base": "astropy", "matplotlib-base": "matplotlib"}
@@ -26,17 +27,31 @@ def requirement(text):
 def test_one_version(setup):
     version = setup["metadata"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f'set version = "{version}"' in (ROOT / "packaging/conda/meta.yaml").read_text()
+    assert recipe()["context"]["version"] == version
     assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == version
 
 
+def recipe():
+    """The conda recipe as it is written."""
+    return yaml.safe_load((ROOT / "packaging/conda/recipe.yaml").read_text())
+
+
 def test_the_conda_recipe_has_the_dependencies_of_the_package(setup):
-    recipe = (ROOT / "packaging/conda/meta.yaml").read_text()
-    lines = re.search(r"\n  run:\n((?:    - .*\n)+)", recipe)[1].splitlines()
-    found = {CONDA_NAMES.get(name, name): lowest for name, lowest in (requirement(line[6:]) for line in lines)}
+    needed = (requirement(line) for line in recipe()["requirements"]["run"])
+    found = {CONDA_NAMES.get(name, name): lowest for name, lowest in needed}
     listed = [line for line in setup["options"]["install_requires"].splitlines() if line and line[0] != "#"]
     expected = dict(requirement(line) for line in listed)
     assert found == {"python": setup["options"]["python_requires"][2:], **expected}
+
+
+def test_the_conda_recipe_renders():
+    rattler_build = pytest.importorskip("rattler_build", reason="py-rattler-build is not installed")
+    variants = rattler_build.VariantConfig({"c_compiler": ["gcc"], "c_stdlib": ["sysroot"]})
+    (rendered,) = rattler_build.Stage0Recipe.from_file(ROOT / "packaging/conda/recipe.yaml").render(variants)
+    made = rendered.recipe.to_dict()
+    assert made["source"][0]["url"].endswith(f"/morpheus_lite-{made['package']['version']}.tar.gz")
+    assert made["build"]["python"]["entry_points"] == ["morpheus = morpheus_lite.cli:main"]
+    assert all((ROOT / name).is_file() for name in made["about"]["license_file"])
 
 
 def test_every_tested_python_has_its_classifier(setup):
