@@ -190,7 +190,11 @@ def _calibration_table(scores: Scores) -> list[str]:
     ]
     diagrams = {name: scores.reliability.get(f"sources_{name}") for name in SOURCE_CLASSES}
     errors = ", ".join(f"{name} {one.error:.3f}" for name, one in diagrams.items() if one is not None)
-    title = "classes of the matched sources by true magnitude, beside the majority; probabilities summed / true number."
+    title = (
+        "classes of the matched sources by true magnitude. Majority: accuracy if all had the most frequent class. "
+        "Of shares: log loss if all had the shares of the classes as probabilities. For each class: sum of the "
+        "probabilities / true number."
+    )
     total = f" ECE of each class: {errors}." if errors else ""
     head = ["n", "accuracy", "majority", "log loss", "of shares", "ECE (chance)", *SOURCE_CLASSES]
     return _table(f"{scores.name}: {title}{total}", head, rows)
