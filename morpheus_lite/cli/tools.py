@@ -252,6 +252,8 @@ def train_command(
     """
     if corrections is None and (labels is not None or start is not None):
         raise OptionError("--labels and --start go with --corrections; a CONFIG.toml says both itself")
+    if corrections is None and ".fits" in source.lower():
+        raise OptionError(f"{source} is an image: give --corrections FILE with it, or a CONFIG.toml instead")
     run_directory = run_directory or (Path("run") if corrections is None else output.with_name(f"{output.name}_run"))
     from morpheus_lite.models.engines import import_tensorflow_quietly
 

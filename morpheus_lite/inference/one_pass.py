@@ -125,7 +125,7 @@ def workers_in(
     if fitting < 1:
         needed = reading + network
         raise OptionError(
-            f"{format_memory(max(memory, 0))} of memory are left for the work, and {model.name} needs "
+            f"{format_memory(max(memory, 0))} of memory are left for the work, and model {model.name} needs "
             f"{format_memory(needed)} for a tile of {side} px: allow {format_memory(needed - memory)} more (--memory)"
         )
     return min(fitting, usable_cores())

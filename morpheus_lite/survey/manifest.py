@@ -81,8 +81,8 @@ def _tiles_of(source: str) -> Iterable[Tile]:
             aside = [Path(file).name for file in files if file not in set(images)]
             more = ", ..." if len(aside) > 4 else ""
             log.warning(
-                "%s: %d files are planes or products by their names or headers, and left aside: %s%s (name a file to "
-                "have it as a tile)", path, len(aside), ", ".join(aside[:4]), more
+                "%s: left aside, as planes or products by their names or headers, %d of %d files: %s%s (name a file to "
+                "have it as a tile)", path, len(aside), len(files), ", ".join(aside[:4]), more
             )  # fmt: skip
         if not images:
             left = f" and are not planes or products; {len(files)} of these are left aside" if files else ""

@@ -109,7 +109,7 @@ def test_planes_and_products_in_a_directory_are_left_aside(tmp_path, caplog):
     product = fits.PrimaryHDU(header=header_of_run({"model": "hst", "stride": 3}))
     product.writeto(tmp_path / "product.fits")
     assert {tile.name for tile in read_tiles(tmp_path)} == set(tiles)
-    assert f"{len(aside) + 2} files are planes or products" in caplog.text
+    assert f"left aside, as planes or products by their names or headers, {len(aside) + 2} of" in caplog.text
     assert [tile.name for tile in read_tiles(tmp_path / "a_wht.fits")] == ["a_wht"]
 
 
