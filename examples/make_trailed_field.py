@@ -2,10 +2,11 @@
 
     python examples/make_trailed_field.py examples/data
 
-A simulated piece of sky with many stars, 512 x 512 pixels of 0.06 arcsec in the four HST bands F160W, F125W, F606W and F850LP, from a
-telescope that slipped by 6 pixels while it exposed: every star is a short line, as no network was ever shown, and half
-of the classes are wrong. It is what ``examples/correct_trailed_field.py`` corrects. The image is compressed (steps of a
-quarter of the noise). Everything follows from the seed. It needs the extra ``simulation`` (GalSim).
+A simulated piece of sky with many stars, 512 x 512 pixels of 0.06 arcsec in the four HST bands F160W, F125W, F606W and
+F850LP, from a telescope that slipped by 6 pixels while it exposed: every star is a short line, as no network was ever
+shown, and half of the classes are wrong. It is what ``examples/correct_trailed_field.py`` corrects. The image is
+compressed (steps of a quarter of the noise). Everything follows from the seed. It needs the extra ``simulation``
+(GalSim).
 """
 
 import argparse

@@ -137,6 +137,7 @@ OTHERS = [
     "info latin.toml",
     "models --nonsense",
     "train absent.toml -o out",
+    "train field.fits -o out",
     "train . -o out",
     "train latin.toml -o out",
     "train field.fits -o out",
