@@ -95,11 +95,6 @@ class Neighbors:
         area = np.pi * np.diff(self.radii**2, prepend=0, axis=1)
         return np.log(np.maximum(light / area, 1e-300))
 
-    @cached_property
-    def reach(self) -> np.ndarray:
-        """float64, shape ``(source, radius)``: radius of the middle of each ring."""
-        return np.exp(self._at)
-
 
 def find_neighbors(rows: Mapping[str, np.ndarray], bands: Sequence[str], noise: Sequence[float]) -> Neighbors:
     """Models of all sources, and whose light reaches whom.
@@ -135,7 +130,7 @@ def find_neighbors(rows: Mapping[str, np.ndarray], bands: Sequence[str], noise: 
     strength = np.max(models.flux / usual, axis=1)
     bright = np.exp(models._log_brightness) * strength[:, None] > _FAINT
     stretch = np.sqrt(axes[:, 0] / np.where(known, axes[:, 1], 1))
-    reach = np.minimum(np.where(bright, models.reach, 0).max(axis=1) * stretch, _FURTHEST)
+    reach = np.minimum(np.where(bright, np.exp(models._at), 0).max(axis=1) * stretch, _FURTHEST)
     size = rows["kron_scale_radius"]
     tree = cKDTree(models.places[rows_of_models])
     of: dict[int, np.ndarray] = {}
@@ -241,11 +236,6 @@ class Stamp:
     def circle_overlap(self, y: float, x: float, radius: float) -> np.ndarray:
         """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
         return ellipse_overlap(self.source_mask.shape, (y, x), radius, radius)
-
-    @property
-    def detection_wings(self) -> np.ndarray | None:
-        """float64, shape ``(y, x)``: light of neighbours that was subtracted of the detection image."""
-        return None if self.wings is None else summed(self.weights, self.wings)
 
     @cached_property
     def elliptical_radius(self) -> np.ndarray:

@@ -32,7 +32,7 @@ from morpheus_lite.core.windows import (
     source_groups,
     tiles,
 )
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
@@ -194,6 +194,10 @@ def prepare_measurement(
     tile : int
         Side of a block in pixels; the result does not depend on it.
     """
+    if kind not in ("vote", "probability"):
+        raise OptionError(f"maps={kind!r}: expected 'vote' or 'probability'")
+    if kind == "vote" and kind not in maps.kinds:
+        raise OptionError("these class maps have no rank votes; take the mean probabilities with maps='probability'")
     calibration = calibration_of(maps.provenance, kind, options.class_prior)
     background = options.background_of(by_votes=kind == "vote")
     stars: tuple[StarProfile, ...] = ()

@@ -27,7 +27,6 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import OptionError
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
@@ -103,7 +102,7 @@ def measure_sources(
     """Rows of sources whose pixels are gathered; only those that fit into a stamp need the pixels around."""
     options = settings.options
     light, usable = settings.detection.of_sources(sources, image)
-    maps = _class_maps(classification, settings.maps)
+    maps = classification.probability if classification.vote is None or settings.maps != "vote" else classification.vote
     share, unweighted = measure_morphology(sources, maps, light, usable)
     # Light in gaps of a source gives it place and shape, and no flux.
     _, shining = fill_gaps(labels, np.asarray(~image.valid.any(axis=2)), light)
@@ -212,15 +211,6 @@ def _evidence(
             found["class_lopsidedness"] = np.hypot(*away) / values["half_light_radius"]
         found["class_extent"] = growth_extent(values["growth_radii"], values["growth"])
     return found
-
-
-def _class_maps(classification: Classification, maps: str) -> np.ndarray:
-    if maps not in ("vote", "probability"):
-        raise OptionError(f"maps={maps!r}: expected 'vote' or 'probability'")
-    chosen = getattr(classification, maps)
-    if chosen is None:
-        raise OptionError("these class maps have no rank votes; take the mean probabilities with maps='probability'")
-    return chosen
 
 
 def _flags_of_band(values: dict[str, np.ndarray], band: str, image: SkyImage, options: MeasureOptions) -> np.ndarray:

@@ -32,6 +32,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.source_calibration import SourceCalibration
+from morpheus_lite.core.windows import Window, grown, inside
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
@@ -49,16 +50,16 @@ def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[StarProfile]
     """
     windows: list[tuple[np.ndarray, ...]] = []
     y, x = _centre(stamp, light)
-    middle = round(y), round(x)
+    middle = Window(round(y), round(x), 1, 1)
     for index, star in enumerate(stars):
         half = spread_reach(star.psf) if star.psf.is_known else 0
         seen, noise, used = np.zeros((3, 2 * half + 1, 2 * half + 1))
-        sides = zip(middle, stamp.source_mask.shape, strict=True)
-        there, here = zip(*(_overlap(at, half, length) for at, length in sides), strict=True)
+        part = grown(middle, half, stamp.source_mask.shape)
+        there, here = part.slices, inside(part, Window(middle.y - half, middle.x - half, *seen.shape))
         seen[here] = stamp.light[..., index][there] - light.background[index]
         noise[here] = stamp.variance[..., index][there]
         used[here] = stamp.usable[..., index][there] & ~stamp.neighbor_mask[there]
-        windows.append((seen, noise, used, np.array([y - middle[0], x - middle[1]])))
+        windows.append((seen, noise, used, np.array([y - middle.y, x - middle.x])))
     return windows
 
 
@@ -105,13 +106,6 @@ def _centre(stamp: Stamp, light: Photometry) -> tuple[float, float]:
     ellipse = stamp.ellipse
     x, y = light.centroid - stamp.corner
     return (y, x) if math.hypot(y - ellipse.y, x - ellipse.x) < _FURTHEST else (ellipse.y, ellipse.x)
-
-
-def _overlap(at: int, half: int, length: int) -> tuple[slice, slice]:
-    """Part of an axis within a distance, and where it lies in a window of that half-width."""
-    first, last = min(max(at - half, 0), length), max(min(at + half + 1, length), 0)
-    last = max(first, last)
-    return slice(first, last), slice(first - at + half, last - at + half)
 
 
 NANOJANSKY_ZERO_POINT = 31.4

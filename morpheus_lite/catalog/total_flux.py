@@ -18,6 +18,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.psf import MoffatPsf, usual_psf
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
+from morpheus_lite.noise.detection_image import summed
 
 SERSIC_INDICES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 """Indices of the profiles that are tried."""
@@ -285,8 +286,8 @@ def correct_to_total(
     flux, area = in_rings(growth, growth.flux), in_rings(growth, growth.area)
     pixel = stamp.detection_variance[distance <= reach].mean()
     variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
-    if (wings := stamp.detection_wings) is not None:
-        growth = growth_by_distance(wings, distance, reach)
+    if stamp.wings is not None:
+        growth = growth_by_distance(summed(stamp.weights, stamp.wings), distance, reach)
         variance += (stamp.wings_error * in_rings(growth, growth.flux)) ** 2
     assumed = _assumed_psfs(psfs, 2 * half_light_radius, from_space)
     tables = [[profiles_behind(*shape) for shape, _ in of_bands] for _, of_bands in assumed]

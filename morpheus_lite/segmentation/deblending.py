@@ -400,15 +400,9 @@ def _levels(
     reach = _reach(options)
     sample = [(window, grown(window, reach, image.shape)) for window in sample_windows(parents.shape)]
     seen = [(image.read(around), parents.read(window), inside(window, around)) for window, around in sample]
-    scatter = band_scatter((_part(piece, here), labels) for piece, labels, here in seen)
+    scatter = band_scatter((replace(piece, wcs=None)[here], labels) for piece, labels, here in seen)
     noise = light_noise((_smoothed(_light(piece, scatter), options)[here], labels) for piece, labels, here in seen)
     return scatter, noise
-
-
-def _part(image: SkyImage, here: tuple[slice, slice]) -> SkyImage:
-    """Some pixels of an image, without its WCS."""
-    rms = None if image.rms is None else image.rms[here]
-    return replace(image, data=image.data[here], valid=image.valid[here], rms=rms, wcs=None)
 
 
 def _light(image: SkyImage, scatter: tuple[float | None, ...]) -> np.ndarray:

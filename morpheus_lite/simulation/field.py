@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, inside
 from morpheus_lite.errors import OptionError, reading
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.instruments import FILTERS
@@ -183,14 +183,11 @@ def owner_threshold(noise: np.ndarray, pixel_scale: float) -> float:
 
 def overlap(corner: tuple[int, int], size: tuple[int, int], shape: tuple[int, int]):
     """Slices of the field and of a stamp where they overlap, or None twice where they do not."""
-    there, here = [], []
-    for start, length, limit in zip(corner, size, shape, strict=True):
-        low, high = max(start, 0), min(start + length, limit)
-        if low >= high:
-            return None, None
-        there.append(slice(low, high))
-        here.append(slice(low - start, high - start))
-    return tuple(there), tuple(here)
+    stamp, field = Window(*corner, *size), Window(0, 0, *shape)
+    if not stamp.touches(field):
+        return None, None
+    shared = stamp.intersection(field)
+    return shared.slices, inside(shared, stamp)
 
 
 def source_table(placed: Sequence[Placed], wavelengths: np.ndarray, sharpest: float) -> np.ndarray:

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from glob import glob
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +34,7 @@ _PSF_ERRORS = 0.03, 0.12  # of FWHM and index, relative
 _CUTOUT_SIDES = 40, 110  # px
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """Input of one training step.
 
     Parameters

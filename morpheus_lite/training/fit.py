@@ -189,8 +189,7 @@ def _step_function(run: Run) -> Callable[[Batch], float]:
 
     def take(batch: Batch) -> float:
         keep = min(decay, (1 + run.step) / (10 + run.step))  # short memory at first
-        arrays = (batch.snr, batch.valid, batch.target, batch.weight)
-        return float(step(*(tf.convert_to_tensor(a) for a in arrays), tf.constant(keep, tf.float32)))
+        return float(step(*map(tf.convert_to_tensor, batch), tf.constant(keep, tf.float32)))
 
     return take
 
