@@ -1,6 +1,5 @@
 """Total fluxes of sources in the light of others: measured again, with models of the others taken out."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -78,13 +77,22 @@ def total_of_blends(
     for group, again in zip(groups, parallel_map(look, groups, workers=workers), strict=True):
         members = np.sort(chosen[group.members])
         found["kron_hidden"][members] = again["kron_hidden"]
-        for band in head.bands:
-            flux, error = (f"total_{kind}_{band}" for kind in ("flux", "fluxerr"))
+        for flux, error in zip(names[::2], names[1::2], strict=True):
             right = np.isfinite(again[flux])
             found[flux][members] = np.where(right, again[flux], found[flux][members])
             # Where nothing is left, the light may be all that of the neighbours.
             found[error][members] = np.where(right, again[error], np.abs(found[flux][members]))
-    return found | _doubted(rows, found, head.bands, head.zero_points)
+    # What is not known of blended and crowded sources.
+    snr = rows["snr"]
+    _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
+    mixed = (n_pieces[family] > 1) | ((rows["flags"] & int(SourceFlag.BLENDED | SourceFlag.CROWDED)) > 0)
+    least = np.hypot(_DOUBT[0], _DOUBT[1] / np.where(snr > 0, snr, np.inf))
+    doubt = mixed * np.hypot(least, _DOUBT[2] * found["kron_hidden"])
+    for flux, error, zero_point in zip(names[::2], names[1::2], head.zero_points, strict=True):
+        found[error] = np.hypot(found[error], doubt * np.abs(found[flux]))
+        if zero_point is not None:
+            found |= calibrated(found[flux], found[error], float(zero_point), flux.replace("_flux_", "_{}_", 1))
+    return found
 
 
 def _measure_again(
@@ -105,25 +113,3 @@ def _measure_again(
     image_there = replace(image.read(window), wcs=image.wcs)
     alone = replace(settings, options=replace(settings.options, structure=False), stars=())
     return measure_surroundings(near, sources, image_there, own, alone, neighbors=neighbors)
-
-
-def _doubted(
-    rows: dict[str, np.ndarray],
-    found: dict[str, np.ndarray],
-    bands: Sequence[str],
-    zero_points: Sequence[float | None],
-) -> dict[str, np.ndarray]:
-    """Errors with what is not known of blended and crowded sources, and what follows from fluxes and errors."""
-    flags, snr = rows["flags"], rows["snr"]
-    _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
-    mixed = (n_pieces[family] > 1) | ((flags & int(SourceFlag.BLENDED | SourceFlag.CROWDED)) > 0)
-    known = np.hypot(_DOUBT[0], _DOUBT[1] / np.where(snr > 0, snr, np.inf))
-    doubt = mixed * np.hypot(known, _DOUBT[2] * found["kron_hidden"])
-    put_right: dict[str, np.ndarray] = {}
-    for band, zero_point in zip(bands, zero_points, strict=True):
-        flux = found[f"total_flux_{band}"]
-        error = np.hypot(found[f"total_fluxerr_{band}"], doubt * np.abs(flux))
-        put_right |= {f"total_fluxerr_{band}": error}
-        if zero_point is not None:
-            put_right |= calibrated(flux, error, float(zero_point), f"total_{{}}_{band}")
-    return put_right

@@ -53,13 +53,10 @@ def share_light(
     }
     boxes = labels.boxes[np.searchsorted(labels.names, rows["label"])]
     _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
-    far = np.full((len(n_pieces), 2), np.iinfo(np.int64).max)
-    hulls = np.concatenate([far, np.zeros_like(far)], axis=1)
-    for side, join in enumerate((np.minimum, np.minimum, np.maximum, np.maximum)):
-        join.at(hulls[:, side], family, boxes[:, side])
     for parent in np.flatnonzero((n_pieces > 1) & (n_pieces <= MOST_PIECES)).tolist():
-        top, left, bottom, right = hulls[parent].tolist()
-        window, members = Window(top, left, bottom - top, right - left), np.flatnonzero(family == parent)
+        members = np.flatnonzero(family == parent)
+        (top, left), (bottom, right) = boxes[members, :2].min(axis=0).tolist(), boxes[members, 2:].max(axis=0).tolist()
+        window = Window(top, left, bottom - top, right - left)
         near, piece, names = labels.read(window), image.read(window), rows["label"][members]
         own = np.where(np.isin(near, names), near, 0)
         peaks = np.stack([rows["y_peak"][members], rows["x_peak"][members]], axis=1) - (top, left)

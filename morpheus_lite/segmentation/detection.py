@@ -139,29 +139,24 @@ class Components:
         return ComponentTable(np.concatenate([[0], group + 1]).astype(np.int32), area, has_core, boxes)
 
 
-_FACTS = np.dtype([("area", "i8"), ("first", "i8"), ("has_core", "?"), ("box", "i8", 4)])
+_FACTS = np.dtype([("area", "i8"), ("first", "i8"), ("has_core", "?"), ("box", "i8", 4)], align=True)
 _FAR = np.iinfo(np.int64).max
 _SIDES = ((np.minimum, _FAR), (np.minimum, _FAR), (np.maximum, 0), (np.maximum, 0))
 
 
 def _facts(labels: np.ndarray, count: int, core: np.ndarray, window: Window, width: int) -> np.ndarray:
     facts = np.zeros(count, _FACTS)
-    if not count:
-        return facts
     pixels = np.flatnonzero(labels)
     which = labels.ravel()[pixels] - 1
     row, column = np.divmod(pixels, window.width)
     row, column = row + window.y, column + window.x
     facts["area"] = np.bincount(which, minlength=count)
-    facts["has_core"] = np.bincount(which, weights=core.ravel()[pixels], minlength=count) > 0
-    first, last = np.full(count, _FAR), np.zeros(count, dtype=np.int64)
-    np.minimum.at(first, which, row * width + column)
-    facts["first"] = first
-    for side, place in ((0, row), (1, column)):
-        first, last = np.full(count, _FAR), np.zeros(count, dtype=np.int64)
-        np.minimum.at(first, which, place)
-        np.maximum.at(last, which, place + 1)
-        facts["box"][:, side], facts["box"][:, side + 2] = first, last
+    facts["has_core"] = np.bincount(which, core.ravel()[pixels], count) > 0
+    facts["first"] = _FAR
+    np.minimum.at(facts["first"], which, row * width + column)
+    for side, place in enumerate((row, column, row + 1, column + 1)):
+        join, facts["box"][:, side] = _SIDES[side]
+        join.at(facts["box"][:, side], which, place)
     return facts
 
 
