@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from astropy.table import QTable
 
-from morpheus_lite.catalog.blended_totals import total_of_blends
+from morpheus_lite.catalog.cutouts import Neighbors, find_neighbors
 from morpheus_lite.catalog.deblended_flux import share_light
 from morpheus_lite.catalog.rows import classify_rows, head_of, measure_rows, measure_sources
 from morpheus_lite.catalog.segments import mark_pixels
-from morpheus_lite.catalog.surroundings import RowSettings
+from morpheus_lite.catalog.surroundings import RowSettings, calibrated, measure_surroundings
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.config.classify import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.core.labels import LabelledPixels, LabelMap, LabelStore, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore
@@ -43,6 +45,10 @@ from morpheus_lite.runtime.resources import Workers, parallel_map
 
 _LONGEST = 1024
 """Sources longer than this are gathered pixel by pixel where no stamp of them is needed."""
+_SHAPE = "label", "x_centroid", "y_centroid", "semimajor_axis", "semiminor_axis", "orientation", "area", "is_point"
+# Errors of blended and crowded sources beyond those of isolated ones, of the flux: a constant, one over S/N, and one
+# times the share of the Kron ellipse that lies on others. They make pulls 0.8 to 1.5 wide in fields of both simulators.
+_DOUBT = 0.01, 2.0, 0.8
 
 Rows = dict[str, np.ndarray]
 
@@ -132,7 +138,7 @@ def measure(
     says so.
     ``total_flux`` is the Kron flux over the share of the light in the Kron ellipse, from a fit of Sersic profiles to
     the detection image behind the PSF of each band (`~morpheus_lite.catalog.total_flux`); of sources in the light of
-    others, measured less models of these (`~morpheus_lite.catalog.blended_totals`). Beyond the segment, and these
+    others, measured less models of these (`~morpheus_lite.catalog.cutouts.Neighbors`). Beyond the segment, and these
     models, a row depends on the pixels within
     `MeasureOptions.margin` of its bounding box.
     """
@@ -279,13 +285,12 @@ class Measurement:
         progress : callable, optional
             Called with (sources measured, sources in all).
         """
-        rows, head, options = self.rows(workers=workers, progress=progress), head_of(self.image), self.settings.options
+        rows, options = self.rows(workers=workers, progress=progress), self.settings.options
         if options.deblended_flux:
             rows |= share_light(rows, self.labels, self.image, self.settings)
         if options.photometry:
-            place = self.labels, self.image, self.settings, self._margins()
-            rows |= total_of_blends(rows, *place, tile=self.tile, workers=workers)
-        return finish_table(rows, head, self.settings, provenance=dict(self.maps.provenance))
+            rows |= self._totals_of_blends(rows, workers)
+        return finish_table(rows, head_of(self.image), self.settings, provenance=dict(self.maps.provenance))
 
     def rows(self, *, workers: Workers = 1, progress: Callable[[int, int], None] | None = None) -> Rows:
         """Rows of all sources, as `~morpheus_lite.catalog.rows.measure_rows` gives them."""
@@ -314,6 +319,53 @@ class Measurement:
         together = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         order = np.argsort(together["label"], kind="stable")
         return classify_rows({name: values[order] for name, values in together.items()}, self.settings)
+
+    def _totals_of_blends(self, rows: Rows, workers: Workers) -> Rows:
+        """Total fluxes and their errors, magnitudes: those of sources in the light of others put right.
+
+        The Kron ellipse of a faint source beside a bright one is filled with the light of the bright one. So every
+        source that others give 1 % of its light or more is measured again, less their models: ellipses with the
+        profiles that were fitted to them. Its error holds a share of what was subtracted, and grows with the share of
+        its ellipse that others hide.
+        """
+        head, labels = head_of(self.image), self.labels
+        neighbors = find_neighbors(rows, head.bands, [self.settings.noise[band].sigma for band in head.bands])
+        chosen = np.flatnonzero(np.isin(rows["label"], list(neighbors.of)))
+        at = np.searchsorted(labels.names, rows["label"][chosen])
+        groups = list(source_groups(labels.boxes[at], self._margins()[at], labels.shape, self.tile))
+        self.image.close()
+        shapes = {name: rows[name] for name in _SHAPE}
+        look = partial(self._again, shapes=shapes, chosen=chosen, neighbors=neighbors)
+        names = [f"total_{kind}_{band}" for band in head.bands for kind in ("flux", "fluxerr")]
+        found = {name: rows[name].copy() for name in (*names, "kron_hidden")}
+        for group, again in zip(groups, parallel_map(look, groups, workers=workers), strict=True):
+            members = np.sort(chosen[group.members])
+            found["kron_hidden"][members] = again["kron_hidden"]
+            for flux, error in zip(names[::2], names[1::2], strict=True):
+                right = np.isfinite(again[flux])
+                found[flux][members] = np.where(right, again[flux], found[flux][members])
+                # Where nothing is left, the light may be all that of the neighbours.
+                found[error][members] = np.where(right, again[error], np.abs(found[flux][members]))
+        # What is not known of blended and crowded sources.
+        snr = rows["snr"]
+        _, family, n_pieces = np.unique(rows["parent_label"], return_inverse=True, return_counts=True)
+        mixed = (n_pieces[family] > 1) | ((rows["flags"] & int(SourceFlag.BLENDED | SourceFlag.CROWDED)) > 0)
+        least = np.hypot(_DOUBT[0], _DOUBT[1] / np.where(snr > 0, snr, np.inf))
+        doubt = mixed * np.hypot(least, _DOUBT[2] * found["kron_hidden"])
+        for flux, error, zero_point in zip(names[::2], names[1::2], head.zero_points, strict=True):
+            found[error] = np.hypot(found[error], doubt * np.abs(found[flux]))
+            if zero_point is not None:
+                found |= calibrated(found[flux], found[error], float(zero_point), flux.replace("_flux_", "_{}_", 1))
+        return found
+
+    def _again(self, group: SourceGroup, shapes: Rows, chosen: np.ndarray, neighbors: Neighbors) -> Rows:
+        """Total fluxes of some sources, ordered by label, without the light of their neighbours."""
+        window = grown(group.window, 1, self.labels.shape)
+        near, image = self.labels.read(window), replace(self.image.read(window), wcs=self.image.wcs)
+        own = {name: values[np.sort(chosen[group.members])] for name, values in shapes.items()}
+        sources = LabelledPixels.gather(np.where(np.isin(near, own["label"]), near, 0), origin=(window.y, window.x))
+        alone = replace(self.settings, options=replace(self.settings.options, structure=False), stars=())
+        return measure_surroundings(near, sources, image, own, alone, neighbors=neighbors)
 
     def _margins(self) -> np.ndarray:
         """Pixels around each box that its row depends on: those beside it matter for the flags."""
