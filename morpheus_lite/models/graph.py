@@ -130,7 +130,9 @@ class Graph:
             x = self.add("Relu", self.convolution(x, *folded(weights, f"{name}_{i}"), padding=padding))
         return x
 
-    def grown_block(self, x: str, skip: str, weights: Weights, name: str, stage: Stage, below: int) -> str:
+    def grown_block(
+        self, x: str, skip: str, weights: Weights, name: str, stage: Stage, below: int, *, padding: int
+    ) -> str:
         """A block on a map of ``below`` channels, twice its size by repeating, beside a ``skip`` of that size.
 
         To repeat every value in a square of two and convolve 3 x 3 is one transposed convolution of stride two, 4 x 4:
@@ -139,10 +141,11 @@ class Graph:
         kernel, bias = folded(weights, f"{name}_0")
         transposed = np.einsum("ay,bx,yxio->ioab", _UPSAMPLED, _UPSAMPLED, kernel[:, :, :below])
         grown = self.add(
-            "ConvTranspose", x, self.constant(transposed), kernel_shape=[4, 4], strides=[2, 2], pads=[1] * 4
+            "ConvTranspose", x, self.constant(transposed), kernel_shape=[4, 4], strides=[2, 2], pads=[2 - padding] * 4
         )
-        x = self.add("Relu", self.add("Add", self.convolution(skip, kernel[:, :, below:], bias), grown))
-        return self.block(x, weights, name, range(1, stage[0]))
+        beside = self.convolution(skip, kernel[:, :, below:], bias, padding=padding)
+        x = self.add("Relu", self.add("Add", beside, grown))
+        return self.block(x, weights, name, range(1, stage[0]), padding=padding)
 
     def pooled(self, x: str) -> str:
         """Maximum over squares of two."""
@@ -297,33 +300,40 @@ def _whole(graph: Graph, light: str, seen: str, network: OnePassNetwork) -> str:
 def probability(graph: Graph, x: str, network: OnePassNetwork, *, trimmed: bool, name: str | None = None) -> str:
     """Everything from stretched cells ``(1 or band, channel, y, x)`` to probabilities ``(1, class, y, x)``."""
     config, weights = network.config, network.weights
-    margins = stage_margins(config)
+    # Trimmed, a convolution gives no more than what it sees whole: one position less on each side.
+    margins, padding = stage_margins(config), 0
     if not trimmed:
-        margins = dict.fromkeys(margins, 0)
+        margins, padding = dict.fromkeys(margins, 0), KERNEL // 2
     first = "down_0" if config.bands else "stem"
     weights = {**weights, **_in_order_of_cells(weights, f"{first}_0", config)}
+    size, margin, lost = config.cell, margins["input"], 1 - padding
     if not config.bands:
-        x = _pooled_bands(graph, x, graph.block(x, weights, "stem", range(config.stem[0])), config)
+        n = config.stem[0]
+        stem = graph.block(x, weights, "stem", range(n), padding=padding)
+        x = _pooled_bands(graph, graph.cut(x, lost * n), stem, config)
+        margin -= lost * n * size
     skips: list[tuple[str, int]] = []
-    size, margin = config.cell, margins["input"]
-    for i, (p, _) in enumerate(config.down):
-        x = graph.block(graph.cut(x, (margin - margins[f"down_{i}"]) // size), weights, f"down_{i}", range(p))
-        margin = margins[f"down_{i}"]
+    for i, (n, _) in enumerate(config.down):
+        x = graph.block(x, weights, f"down_{i}", range(n), padding=padding)
+        margin -= lost * n * size
         skips.append((x, margin))
-        x, size = graph.pooled(x), 2 * size
-    x = graph.cut(x, (margin - margins["intermediate"]) // size)
-    x = graph.block(x, weights, "intermediate", range(config.intermediate[0]))
-    margin, channels = margins["intermediate"], config.intermediate[1]
+        wanted = margins[f"down_{i + 1}" if i + 1 < len(config.down) else "intermediate"]
+        x, size, margin = graph.pooled(graph.cut(x, (margin - wanted) // size)), 2 * size, wanted
+    n, channels = config.intermediate
+    x = graph.block(x, weights, "intermediate", range(n), padding=padding)
+    margin -= lost * n * size
     for i, stage in enumerate(config.up):
-        x = graph.cut(x, (margin - margins[f"up_{i}"]) // size)
-        margin, size = margins[f"up_{i}"], size // 2
+        x, margin = graph.cut(x, (margin - margins[f"up_{i}"]) // size), margins[f"up_{i}"]
+        size //= 2
         skip, skip_margin = skips.pop()
         skip = graph.cut(skip, (skip_margin - margin) // size)
-        x = graph.grown_block(x, skip, weights, f"up_{i}", stage, channels)
+        x = graph.grown_block(x, skip, weights, f"up_{i}", stage, channels, padding=padding)
+        margin -= lost * stage[0] * size
         channels = stage[1]
     kernel, bias = (weights[f"final_conv/{variable}"] / network.temperature for variable in ("kernel", "bias"))
     each_class = np.broadcast_to(np.asarray(network.bias, np.float64), len(CLASSES))
-    x = graph.cut(graph.convolution(x, kernel, bias + np.tile(each_class, config.cell**2)), margin // size)
+    x = graph.convolution(x, kernel, bias + np.tile(each_class, config.cell**2), padding=padding)
+    x = graph.cut(x, margin // size - lost)
     if config.cell > 1:
         x = graph.add("DepthToSpace", x, blocksize=config.cell)
     return graph.add("Softmax", x, axis=1, name=name)
