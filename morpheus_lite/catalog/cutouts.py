@@ -286,9 +286,10 @@ def cut_stamp(
     corner = window[1].start + origin[1], window[0].start + origin[0]
     here = Ellipse(ellipse.y - corner[1], ellipse.x - corner[0], ellipse.a, ellipse.b, ellipse.theta)
     near = labels[window]
-    usable = image.valid[window]
+    # Band beside band, however the image lies in memory: sums round by their order.
+    usable = np.ascontiguousarray(image.valid[window])
     whole = bool(usable.all())
-    light = image.data[window].astype(np.float64)
+    light = image.data[window].astype(np.float64, order="C")
     if not whole:
         light[~usable] = 0
     source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
@@ -367,7 +368,7 @@ def _variance(rms: np.ndarray | None, window: tuple[slice, ...], usable: np.ndar
     """Variance of each pixel; unknown ones as the mean of the known, else that of the sky."""
     if rms is None:
         return np.broadcast_to(sigmas**2, usable.shape)
-    variance = np.where(usable, rms[window], 0).astype(np.float64) ** 2
+    variance = np.where(usable, rms[window], 0).astype(np.float64, order="C") ** 2
     known = variance > 0
     if not known.all():
         for index, sigma in enumerate(sigmas):

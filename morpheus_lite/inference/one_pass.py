@@ -409,8 +409,7 @@ def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tup
     """
     # Whole cells of the network's pooling.
     sides = [-(-length // model.factor) * model.factor + 2 * model.halo for length in window.shape]
-    snr = np.zeros((1, *sides, len(bands.bands)), np.float32)
-    shown = np.zeros(snr.shape, bool)
+    snr, shown = (np.zeros((1, len(bands.bands), *sides), dtype).transpose(0, 2, 3, 1) for dtype in (np.float32, bool))
     # Gaps that reach into the halo are bridged, and mirrored, as in a tile that holds them whole.
     around = grown(window, model.halo + 2 * WIDEST_GAP, bands.shape)
     light, valid = bands.snr(around)

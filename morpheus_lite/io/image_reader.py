@@ -348,9 +348,13 @@ class ImageSource(NamedBands):
         if min(window.shape) < 1 or window.intersection(description.whole) != window:
             height, width = self.shape
             raise OptionError(f"{window} does not lie inside {self.name}, which is {height} x {width} px (y, x)")
-        shape = (*window.shape, self.n_bands)
-        data, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
-        rms = np.zeros(shape, np.float32) if any(band.noise for band in description.bands) else None
+        has_noise = any(band.noise for band in description.bands)
+        # Band behind band in memory: all that is done with pixels is done band by band.
+        data, valid, *noise = (
+            np.zeros((self.n_bands, *window.shape), dtype).transpose(1, 2, 0)
+            for dtype in (np.float32, bool, np.float32)[: 2 + has_noise]
+        )
+        rms = noise[0] if noise else None
         self._read_into(window, data, valid, rms)
         whole = window == description.whole
         return SkyImage(
