@@ -244,6 +244,26 @@ def tiles(shape: tuple[int, int], side: int) -> Iterator[Window]:
             yield Window(y, x, min(side, shape[0] - y), min(side, shape[1] - x))
 
 
+def block_sums(plane: np.ndarray, first: tuple[int, int], step: int) -> np.ndarray:
+    """Sums over blocks of a plane ``(y, x, ...)`` that begins at a pixel of the image: float32, or int32 of bool.
+
+    One row and column of all blocks at a time is several times as fast as `numpy.add.reduceat`.
+    """
+    if plane.dtype == bool:
+        plane = plane.view(np.uint8)  # blocks are less than 256 pixels long
+    for axis in (0, 1):
+        before, take = first[axis] % step, (slice(None),) * axis
+        shape = list(plane.shape)
+        shape[axis] = -(-(before + shape[axis]) // step)
+        # The sums lie in memory as the plane does, and are added up in its order.
+        total = np.zeros_like(plane, np.int32 if axis and plane.dtype == np.uint8 else None, shape=shape)
+        for k in range(step):
+            part, skipped = plane[(*take, slice((k - before) % step, None, step))], int(k < before)
+            total[(*take, slice(skipped, skipped + part.shape[axis]))] += part
+        plane = total
+    return plane
+
+
 def row_blocks(shape: tuple[int, int], n_rows: int = 256) -> Iterator[Window]:
     """Windows of full width that cover an image once, from the top down."""
     return (Window(y, 0, min(n_rows, shape[0] - y), shape[1]) for y in range(0, shape[0], n_rows))

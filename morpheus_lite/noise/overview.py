@@ -17,7 +17,7 @@ from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
-from morpheus_lite.core.windows import Window
+from morpheus_lite.core.windows import Window, block_sums
 from morpheus_lite.errors import InputError, warn
 from morpheus_lite.noise.background_mesh import (
     STEEP,
@@ -194,10 +194,9 @@ def _block_means(piece: SkyImage) -> np.ndarray:
     if piece.rms is not None:
         known = piece.rms[piece.rms > 0]
         usable = usable & (piece.rms < ABSURD * (np.median(known[::16]) if len(known) else np.inf))
-    light, count = np.where(usable, piece.data, np.float32(0)), usable.astype(np.float32)
-    for axis in (0, 1):
-        starts = np.arange(0, light.shape[axis], BLOCK_SIDE)
-        light, count = (np.add.reduceat(plane, starts, axis=axis) for plane in (light, count))
+    light, count = (
+        block_sums(plane, (0, 0), BLOCK_SIDE) for plane in (np.where(usable, piece.data, np.float32(0)), usable)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         return (light / count).astype(np.float32)
 
