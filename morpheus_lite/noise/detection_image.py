@@ -176,22 +176,17 @@ def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float |
     tuple of (float or None)
         None for a band whose noise the RMS plane tells.
     """
-    known: list[bool] = []
-    sky: list[list[np.ndarray]] = []
-    anything: list[list[np.ndarray]] = []
-    for image, labels in pieces:
-        known = known or [False] * image.n_bands
-        sky, anything = (lists or [[] for _ in image.bands] for lists in (sky, anything))
-        for index in range(image.n_bands):
-            known[index] |= image.rms is not None and bool((image.rms[:, :, index] > 0).any())
-            usable = image.valid[:, :, index]
-            sky[index].append(image.data[:, :, index][usable & (labels == 0)])
-            anything[index].append(image.data[:, :, index][usable])
+    pieces = list(pieces)
+    empty = [labels == 0 for _, labels in pieces]
     found: list[float | None] = []
-    for rms, *planes in zip(known, sky, anything, strict=True):
-        empty, whole = map(np.concatenate, planes)
-        pixels = empty if len(empty) else whole
-        found.append(None if rms else scatter_of(pixels) if len(pixels) else 0.0)
+    for index in range(pieces[0][0].n_bands):
+        if any(image.rms is not None and (image.rms[:, :, index] > 0).any() for image, _ in pieces):
+            found.append(None)
+            continue
+        planes = [(image.data[:, :, index], image.valid[:, :, index]) for image, _ in pieces]
+        sky = np.concatenate([data[valid & where] for (data, valid), where in zip(planes, empty, strict=True)])
+        pixels = sky if len(sky) else np.concatenate([data[valid] for data, valid in planes])
+        found.append(scatter_of(pixels) if len(pixels) else 0.0)
     return tuple(found)
 
 
