@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
-SETUP  := setup.cfg setup.py pyproject.toml morpheus_lite/catalog/_kernels.c
+SETUP  := setup.cfg setup.py pyproject.toml morpheus_lite/catalog/_kernels.c morpheus_lite/core/_loops.c
 
 .PHONY: help demo test emri lint docs dist clean
 

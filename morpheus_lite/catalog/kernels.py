@@ -1,17 +1,16 @@
 """The loops over the pixels of one source: in C where the package was built with a compiler, else in NumPy."""
 
-import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from scipy.special import erf
 
-_KINDS = {"i": ctypes.c_longlong, "d": ctypes.c_double, "p": ctypes.c_void_p}
+from morpheus_lite.core.loops import call_loop, load_loops
+
 _SIGNATURES = {
     "overlap": "iidddddp",
     "growth": "ippdiipp",
@@ -25,21 +24,10 @@ _SIGNATURES = {
     "mirror": "iiipppppdd",
     "gini_and_m20": "iipppdddpp",
 }
-_GIVE_NUMBERS = ("best_centre", "without_noise")
 
 
 def _load() -> Any:
-    found = find_spec("morpheus_lite.catalog._kernels")
-    if found is None or found.origin is None:
-        return None
-    library = ctypes.CDLL(found.origin)
-    if not all(hasattr(library, name) for name in _SIGNATURES):  # built from an earlier source
-        return None
-    for name, kinds in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes = [_KINDS[kind] for kind in kinds]
-        function.restype = ctypes.c_double if name in _GIVE_NUMBERS else ctypes.c_longlong
-    return library
+    return load_loops("morpheus_lite.catalog._kernels", _SIGNATURES, give_numbers=("best_centre", "without_noise"))
 
 
 compiled = _load()
@@ -51,9 +39,7 @@ def _doubles(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def _call(name: str, *arguments: Any) -> Any:
-    """Call a compiled function; arrays are handed on as they lie in memory."""
-    plain = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
-    return getattr(compiled, name)(*plain)
+    return call_loop(compiled, name, *arguments)
 
 
 def ellipse_overlap(

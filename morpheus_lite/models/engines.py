@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from morpheus_lite.config.classify import ENGINES
+from morpheus_lite.core import loops
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork
 
@@ -267,6 +269,15 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, p
     """
     cell, n_stretches = config.cell, len(config.stretches)
     images, rows, columns, _ = place.shape
+    if loops.compiled is not None:
+        n_channels = snr.shape[3] // images
+        # Steps from value to value along y, x and band, in whatever order they lie in memory.
+        given = (np.asarray(snr, np.float32), np.asarray(valid, bool))
+        given = ((one, np.array(one.strides[1:]) // one.itemsize) for one in given)
+        stretches = np.array(config.stretches, np.float32)
+        sizes = images, rows, columns, cell, n_channels, n_stretches
+        loops.call_loop(loops.compiled, "stretch_cells", *sizes, stretches, *chain.from_iterable(given), place)
+        return
     cells = place.reshape(images, rows, columns, n_stretches + 1, -1)
     axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)
     # One memory for all rows: small enough for the cache of a core.

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
+from morpheus_lite.core.loops import interpolate_rows
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
@@ -399,12 +400,12 @@ def subtract(
         Areas without data, and pixels whose RMS marks them as bad, are invalid and 0.
     """
     window = _window_of(image, noise, window)
-    data, valid = np.empty_like(image.data), np.empty_like(image.valid)
+    data, valid = np.zeros_like(image.data), np.empty_like(image.valid)
     rms = None if image.rms is None else np.zeros_like(image.rms)
     for b in range(image.n_bands):
         light, sigma = _seen(image, b, noise, window, sky_noise=sky_noise)
-        usable = np.isfinite(light)
-        valid[:, :, b], data[:, :, b] = usable, np.where(usable, light, 0)
+        valid[:, :, b] = usable = np.isfinite(light)
+        np.copyto(data[:, :, b], light, where=usable)
         if rms is not None and sigma is not None:
             rms[:, :, b] = np.where(usable, sigma, 0)
     return replace(image, data=data, valid=valid, rms=rms)
@@ -435,7 +436,7 @@ def normalize(image: SkyImage, noise: BackgroundMesh, *, window: Window | None =
     in the whole image and not on the window.
     """
     window = _window_of(image, noise, window)
-    snr, valid = np.zeros(image.data.shape, np.float32), np.zeros(image.data.shape, bool)
+    snr, valid = np.zeros_like(image.data), np.zeros_like(image.valid)
     for b in range(image.n_bands):  # one band at a time: a tile of all of them is large
         if not np.any(noise.sigma[:, :, b] > 0):
             continue
@@ -443,9 +444,8 @@ def normalize(image: SkyImage, noise: BackgroundMesh, *, window: Window | None =
         if sigma is not None:
             plane /= sigma
         plane *= interpolate_mesh(1 / noise.sigma[:, :, b], noise.centers, window)
-        seen = np.isfinite(plane)
-        plane[~seen] = 0
-        snr[:, :, b], valid[:, :, b] = plane, seen
+        valid[:, :, b] = seen = np.isfinite(plane)
+        np.copyto(snr[:, :, b], plane, where=seen)
     return snr, valid
 
 
@@ -492,14 +492,7 @@ def interpolate_mesh(mesh: np.ndarray, centers: tuple[np.ndarray, np.ndarray], w
     upper = np.minimum(lower + 1, mesh.shape[0] - 1)
     fraction = fraction[:, None]
     rows = mesh[lower] * (1 - fraction) + mesh[upper] * fraction
-    lower, fraction = _positions(centers[1], window.x, window.width)
-    upper = np.minimum(lower + 1, mesh.shape[1] - 1)
-    plane = rows[:, lower]
-    plane *= 1 - fraction
-    other = rows[:, upper]
-    other *= fraction
-    plane += other
-    return plane
+    return interpolate_rows(rows, *_positions(centers[1], window.x, window.width))
 
 
 def _edges(length: int) -> np.ndarray:

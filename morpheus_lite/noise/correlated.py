@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.loops import integral, median
 from morpheus_lite.core.windows import sample_windows
 
 _SIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -164,26 +165,20 @@ def scatter_of(values: np.ndarray) -> float:
     Where many values are the median itself, as in counts, the deviation is 0 or a step of the data: then it is the
     standard deviation of all.
     """
-    median = np.median(values)
-    return float(np.std(values) if _is_coarse(values, median) else _deviation(values, median))
+    middle = median(values)
+    return float(np.std(values) if _is_coarse(values, middle) else MAD_TO_SIGMA * median(values, middle))
 
 
 def upper_scatter_of(values: np.ndarray) -> float:
     """Scatter that tells how rare large values are: of counts, whose excesses are larger than Gaussian ones."""
-    median = np.median(values)
-    if not _is_coarse(values, median):
-        return float(_deviation(values, median))
-    return float(max(np.std(values), (np.quantile(values, _THREE_SIGMA) - median) / 3))
+    middle = median(values)
+    if not _is_coarse(values, middle):
+        return float(MAD_TO_SIGMA * median(values, middle))
+    return float(max(np.std(values), (np.quantile(values, _THREE_SIGMA) - middle) / 3))
 
 
-def _is_coarse(values: np.ndarray, median: np.floating) -> bool:
-    return int(np.count_nonzero(values == median)) > _COARSE * len(values)
-
-
-def _deviation(values: np.ndarray, median: np.floating) -> np.floating:
-    """`astropy.stats.mad_std` of values whose median is known: half of its work."""
-    away = np.subtract(values, median)
-    return np.median(np.abs(away, out=away), overwrite_input=True) * MAD_TO_SIGMA
+def _is_coarse(values: np.ndarray, middle: np.floating) -> bool:
+    return int(np.count_nonzero(values == middle)) > _COARSE * len(values)
 
 
 class _Sky:
@@ -191,7 +186,7 @@ class _Sky:
 
     def __init__(self, empty: np.ndarray) -> None:
         self.empty = empty
-        self.squares = cache(partial(_empty_squares, _total(empty, np.int32)))
+        self.squares = cache(partial(_empty_squares, integral(empty, empty)))
 
 
 class _Patch(NamedTuple):
@@ -204,22 +199,12 @@ class _Patch(NamedTuple):
 
 def _patch(image: SkyImage, index: int, covered: np.ndarray, before: _Sky | None) -> _Patch:
     empty = image.valid[:, :, index] & ~covered
-    totals = [_total(np.where(empty, image.data[:, :, index], 0))]
+    totals = [integral(image.data[:, :, index], empty)]
     if image.rms is not None:
-        variance = image.rms[:, :, index].astype(np.float64) ** 2
-        empty &= variance > 0
-        totals.append(_total(variance))
+        empty &= image.rms[:, :, index] > 0
+        totals.append(integral(image.rms[:, :, index], empty, square=True))
     sky = before if before is not None and np.array_equal(before.empty, empty) else _Sky(empty)
     return _Patch(sky, image.data[:, :, index][empty].astype(np.float64), tuple(totals))
-
-
-def _total(plane: np.ndarray, dtype: type = np.float64) -> np.ndarray:
-    # Sums over any square are then differences of four of these.
-    total = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1), dtype)
-    inner = total[1:, 1:]
-    np.cumsum(plane, axis=0, dtype=dtype, out=inner)
-    np.cumsum(inner, axis=1, out=inner)
-    return total
 
 
 def _filtered(sides: np.ndarray, factors: np.ndarray, errors: np.ndarray) -> np.ndarray:

@@ -1,0 +1,137 @@
+"""Compiled loops: where the package was built with a compiler; NumPy does the same elsewhere."""
+
+import ctypes
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+_KINDS = {"i": ctypes.c_longlong, "d": ctypes.c_double, "p": ctypes.c_void_p}
+
+
+def load_loops(module: str, signatures: Mapping[str, str], *, give_numbers: tuple[str, ...] = ()) -> Any:
+    """The functions of a compiled module.
+
+    Parameters
+    ----------
+    module : str
+        Name of the module.
+    signatures : mapping of str to str
+        Kinds of the arguments of each function: whole number, number, or array.
+    give_numbers : tuple of str
+        Those that return a float.
+
+    Returns
+    -------
+    ctypes.CDLL or None
+        None where the package was built without a compiler, or from an earlier source.
+    """
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        return None
+    library = ctypes.CDLL(found.origin)
+    if not all(hasattr(library, name) for name in signatures):
+        return None
+    for name, kinds in signatures.items():
+        function = getattr(library, name)
+        function.argtypes = [_KINDS[kind] for kind in kinds]
+        function.restype = ctypes.c_double if name in give_numbers else ctypes.c_longlong
+    return library
+
+
+def call_loop(library: Any, name: str, *arguments: Any) -> Any:
+    """Call a compiled function; arrays are handed on as they lie in memory."""
+    plain = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
+    return getattr(library, name)(*plain)
+
+
+_SIGNATURES = {
+    "interpolate": "iiipppp",
+    "stretch_cells": "iiiiiipppppp",
+    "integrate": "iippip",
+    "two_of_rank": "ipidiip",
+}
+compiled = load_loops("morpheus_lite.core._loops", _SIGNATURES)
+"""Compiled loops over the pixels of an image."""
+
+
+def interpolate_rows(rows: np.ndarray, lower: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Lines from column to column.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        float32, shape ``(y, column)``.
+    lower : numpy.ndarray
+        int64, shape ``(x,)``: the column before each place, ascending.
+    fraction : numpy.ndarray
+        float32, shape ``(x,)``: 0 to 1, how far it is to the next.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape ``(y, x)``.
+    """
+    if compiled is not None:
+        rows, fraction = (np.ascontiguousarray(one, np.float32) for one in (rows, fraction))
+        plane = np.empty((len(rows), len(lower)), np.float32)
+        call_loop(compiled, "interpolate", *plane.shape, rows.shape[1], rows, lower, fraction, plane)
+        return plane
+    plane = rows[:, lower]
+    plane *= 1 - fraction
+    other = rows[:, np.minimum(lower + 1, rows.shape[1] - 1)]
+    other *= fraction
+    plane += other
+    return plane
+
+
+def integral(plane: np.ndarray, wanted: np.ndarray, *, square: bool = False) -> np.ndarray:
+    """Sums over the rectangles from the first pixel on: sums over any rectangle are differences of four of these.
+
+    Parameters
+    ----------
+    plane : numpy.ndarray
+        float32, shape ``(y, x)``.
+    wanted : numpy.ndarray
+        bool, shape ``(y, x)``: others count as 0.
+    square : bool
+        Whether the squares are summed.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape ``(y + 1, x + 1)``.
+    """
+    total = np.empty((plane.shape[0] + 1, plane.shape[1] + 1))
+    if compiled is not None:
+        plane, wanted = np.ascontiguousarray(plane, np.float32), np.ascontiguousarray(wanted, bool)
+        call_loop(compiled, "integrate", *plane.shape, plane, wanted, square, total)
+        return total
+    total[0] = total[:, 0] = 0
+    inner = total[1:, 1:]
+    np.cumsum(np.where(wanted, plane, np.float64(0)) ** (1 + square), axis=0, out=inner)
+    np.cumsum(inner, axis=1, out=inner)
+    return total
+
+
+def median(values: np.ndarray, around: float | None = None) -> np.floating:
+    """Median of values, or of their distances from a number, in their own precision; NaN of none.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float32 or float64, shape ``(value,)``, without NaN.
+    around : float, optional
+        The number.
+    """
+    if compiled is not None and values.dtype in (np.float32, np.float64) and len(values):
+        values, found, last = np.ascontiguousarray(values), np.empty(2), len(values) - 1
+        middle = 0.0 if around is None else float(around)
+        single, is_distance = values.dtype == np.float32, around is not None
+        call_loop(compiled, "two_of_rank", len(values), values, single, middle, is_distance, last // 2, found)
+        return np.mean(found.astype(values.dtype)[: 1 + last % 2])
+    if around is None:
+        return np.median(values)
+    away = np.subtract(values, values.dtype.type(around))
+    return np.median(np.abs(away, out=away), overwrite_input=True)

@@ -1,0 +1,77 @@
+"""Compiled loops over pixels give what NumPy gives: the same bits of a mesh, the input of networks up to rounding."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from morpheus_lite.core import loops
+from morpheus_lite.core.windows import Window
+from morpheus_lite.models.engines import cells_shape, stretched_cells
+from morpheus_lite.models.network_config import OnePassConfig
+from morpheus_lite.noise.background_mesh import interpolate_mesh
+
+pytestmark = pytest.mark.skipif(
+    loops.compiled is None and shutil.which("cc") is None, reason="needs a compiler, when the package is installed"
+)
+
+
+def both(monkeypatch, call):
+    assert loops.compiled is not None, "the compiled part was not built: install the package again"
+    fast = call()
+    monkeypatch.setattr(loops, "compiled", None)
+    return fast, call()
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 5])
+def test_mesh(monkeypatch, n_columns):
+    mesh = np.random.default_rng(0).standard_normal((3, n_columns)).astype(np.float32)
+    centers = np.array([50.0, 150, 260]), 40.0 + 100 * np.arange(n_columns)
+    fast, plain = both(monkeypatch, lambda: interpolate_mesh(mesh, centers, Window(20, 7, 301, 480)))
+    np.testing.assert_array_equal(fast, plain)
+
+
+@pytest.mark.parametrize("bands", [("F160W", "F125W", "F606W"), ()])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+def test_cells(monkeypatch, bands, axes):
+    config = OnePassConfig(((1, 4),), (1, 4), ((1, 4),), cell=2, bands=bands)
+    rng = np.random.default_rng(1)
+    snr = (rng.standard_normal((24, 32, 3)) * 10.0 ** rng.uniform(-6, 6, (24, 32, 3))).astype(np.float32)
+    snr[rng.random(snr.shape) < 0.1] = np.nan
+    # Values may lie in memory in any order.
+    snr = np.ascontiguousarray(snr.transpose(axes)).transpose(np.argsort(axes))[None]
+    valid = np.isfinite(snr) & (snr < 1e5)
+
+    def cells():
+        place = np.full(cells_shape(snr.shape, config), np.nan, np.float32)
+        stretched_cells(snr, valid, config, place)
+        return place
+
+    fast, plain = both(monkeypatch, cells)
+    np.testing.assert_allclose(fast, plain, rtol=3e-7, atol=1e-7)
+
+
+def test_an_earlier_build_is_left_alone():
+    assert loops.load_loops("morpheus_lite.core._loops", {"interpolate": "iiipppp"}) is not None
+    assert loops.load_loops("morpheus_lite.core._loops", {"not_yet_there": "i"}) is None
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_sums_over_rectangles(monkeypatch, square):
+    rng = np.random.default_rng(2)
+    plane, wanted = rng.standard_normal((37, 41)).astype(np.float32), rng.random((37, 41)) < 0.8
+    fast, plain = both(monkeypatch, lambda: loops.integral(plane[:, 3:], wanted[:, 3:], square=square))
+    np.testing.assert_array_equal(fast, plain)
+    assert fast[-1, -1] == pytest.approx((plane.astype(float) ** (1 + square) * wanted)[:, 3:].sum())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_values", [1, 2, 3, 1000, 1001])
+@pytest.mark.parametrize("around", [None, 0.3])
+def test_medians(monkeypatch, dtype, n_values, around):
+    rng = np.random.default_rng(n_values)
+    for values in (rng.standard_normal(n_values), rng.integers(-3, 4, n_values) / 8, np.zeros(n_values)):
+        values = values.astype(dtype)
+        fast, plain = both(monkeypatch, lambda: loops.median(values, around))  # noqa: B023
+        monkeypatch.undo()
+        assert fast == plain == np.median(values if around is None else np.abs(values - dtype(around)))
