@@ -107,7 +107,7 @@ def classify_one(source: Any, output: Path, settings: dict[str, Any], *, quiet: 
     label = source if isinstance(source, str) else ", ".join(source)
     with progress_bar(Path(label).name, quiet=quiet) as progress:
         products = classify_file(source, output, **settings, progress=progress)
-    kinds = [] if products.table is None else [str(kind) for kind in products.table["morphology"]]
+    kinds = products.kinds
     return {
         "image": label,
         "shape": list(products.shape),

@@ -523,7 +523,12 @@ class ClassifyOptions(CatalogOptions):
     @property
     def needs_sources(self) -> bool:
         """True if any product needs sources: all but maps without their segmentation plane do."""
-        return self.products != ("maps",) or self.planes is None or "segmentation" in self.planes
+        return self.measures_sources or self.planes is None or "segmentation" in self.planes
+
+    @property
+    def measures_sources(self) -> bool:
+        """True if any product needs more of them than their pixels."""
+        return self.products != ("maps",)
 
 
 SURVEY_OPTIONS = ClassifyOptions(products=("maps", "catalog"))

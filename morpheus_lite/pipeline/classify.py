@@ -149,7 +149,8 @@ class Products:
     paths : dict
         Product name to path.
     table : astropy.table.QTable or None
-        The catalogue; None if no product tells of sources, which are not looked for then.
+        The catalogue, only with the labels if no product needs more; None if none tells of sources, which are not
+        looked for then.
     shape : (int, int)
         Height and width of the image.
     seconds : dict
@@ -164,6 +165,14 @@ class Products:
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def kinds(self) -> list[str]:
+        """Morphology of each source; none where they were not measured."""
+        table = self.table
+        return (
+            [] if table is None or "morphology" not in table.colnames else [str(kind) for kind in table["morphology"]]
+        )
+
     def __repr__(self) -> str:
         sources = "" if self.table is None else f", {len(self.table)} sources"
         files = ", ".join(f"{name} {str(path)!r}" for name, path in self.paths.items())
@@ -174,8 +183,8 @@ class Products:
 
         facts = {"Size": f"{self.shape[0]:,} x {self.shape[1]:,} px", "Model": str(self.provenance.get("model"))}
         if self.table is not None:
-            kinds = self.table["morphology"]
-            counts = ", ".join(f"{np.sum(kinds == kind)} {kind.replace('_', ' ')}" for kind in sorted(set(kinds)))
+            kinds = self.kinds
+            counts = ", ".join(f"{kinds.count(kind)} {kind.replace('_', ' ')}" for kind in sorted(set(kinds)))
             facts["Sources"] = f"{len(self.table)} ({counts})" if counts else "0"
         picture = self.paths.get("picture")
         png = picture.read_bytes() if picture is not None and picture.exists() else None
@@ -270,6 +279,7 @@ def classify_file(
                 if options.needs_sources:
                     cores = workers or usable_cores()
                     settings: dict[str, Any] = {"memory": plan.memory, "workers": cores, "scratch": folder}
+                    settings["measured"] = options.measures_sources
                     table = make_catalog(image, maps, how, noise=noise, **settings, progress=advance)
             with clock("writing"):
                 run = {**record, "timings": clock.seconds}
@@ -288,6 +298,7 @@ def make_catalog(
     workers: Workers = 1,
     scratch: str | Path | None = None,
     plane: ScratchFile | None = None,
+    measured: bool = True,
     progress: Progress | None = None,
 ) -> QTable:
     """Segment, deblend and measure the sources of an image that is read by section.
@@ -315,6 +326,8 @@ def make_catalog(
         Directory of a temporary file with 4 bytes per pixel; None takes the system's.
     plane : ScratchFile, optional
         The temporary file itself, where the workers cannot inherit one; it is closed in the end.
+    measured : bool
+        Whether the sources are measured; if not, the catalogue has nothing but their labels.
     progress : callable, optional
         Called with (thousandths done, 1000).
 
@@ -359,6 +372,8 @@ def make_catalog(
         if "segmentation" in maps.kinds:
             for window in tiles(maps.shape, tile):
                 maps.write_plane("SEGMENTATION", labels.read(window), window)
+        if not measured:
+            return QTable({"label": labels.names})
         kind = KIND_OF[how.method]
         measurement = prepare_measurement(
             labels, parents, image, maps, kind=kind, options=measuring, band=how.band, mesh=noise, tile=tile

@@ -142,6 +142,15 @@ def test_maps_alone_need_no_sources(sim_field, tmp_path, monkeypatch, capsys):
     assert "sources" not in capsys.readouterr().out
 
 
+def test_sources_of_maps_alone_are_not_measured(sim_field, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("morpheus_lite.pipeline.classify.prepare_measurement", None)
+    assert main(["classify", str(sim_field), "-o", str(tmp_path), *FAST, "--products", "maps", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)["images"][0]
+    labels = fits.getdata(record["products"]["maps"], "SEGMENTATION")
+    assert record["n_sources"] == len(np.unique(labels[labels > 0])) > 0
+    assert record["classes"] == {}
+
+
 @pytest.mark.parametrize(
     "changed", [{"planes": None}, {"planes": ("mean", "segmentation")}, {"products": ("maps", "regions")}]
 )
