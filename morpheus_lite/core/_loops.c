@@ -95,6 +95,18 @@ EXPORT WIDE void stretch_cells(whole n_images, whole rows, whole columns, whole 
     free(light);
 }
 
+/* Add a band in units of its noise, `sigma` or that of each pixel, to the bands before, and count it where it is. */
+EXPORT WIDE void add_band(whole n_pixels, const float *data, const flag *valid, const float *rms, double sigma,
+                          double *total, flag *n_bands)
+{
+    for (whole k = 0; k < n_pixels; k++) {
+        double noise = rms ? rms[k] : sigma;
+        int usable = valid[k] && noise > 0;
+        total[k] += usable ? data[k] / noise : 0;
+        n_bands[k] += usable;
+    }
+}
+
 /* Sums of the wanted pixels of a plane, or their squares, over all rectangles from its corner on; a row and a column of
    0 come first. */
 EXPORT void integrate(whole height, whole width, const float *plane, const flag *wanted, whole square, double *total)

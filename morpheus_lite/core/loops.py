@@ -49,6 +49,7 @@ def call_loop(library: Any, name: str, *arguments: Any) -> Any:
 _SIGNATURES = {
     "interpolate": "iiipppp",
     "stretch_cells": "iiiiiipppppp",
+    "add_band": "ipppdpp",
     "integrate": "iippip",
     "two_of_rank": "ipidiip",
 }

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
+from morpheus_lite.core import loops
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.windows import sample_windows
@@ -116,14 +117,24 @@ def make_detection_image(
     if scatter is None:
         windows = sample_windows(image.shape)
         scatter = band_scatter((image.cutout(window), labels[window.slices]) for window in windows)
-    total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.intp)
+    total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.uint8)
     for index in range(image.n_bands):
-        light, usable = _band_in_units_of_noise(image, index, scatter[index])
-        total += light
-        n_used += usable
+        if loops.compiled is None:
+            light, usable = _band_in_units_of_noise(image, index, scatter[index])
+            total += light
+            n_used += usable
+        else:
+            sigma, rms = scatter[index] or 0.0, image.rms if scatter[index] is None else None
+            data, noise = (
+                None if one is None else np.ascontiguousarray(one[:, :, index], np.float32) for one in (image.data, rms)
+            )
+            valid = np.ascontiguousarray(image.valid[:, :, index])
+            loops.call_loop(loops.compiled, "add_band", total.size, data, valid, noise, sigma, total, n_used)
     # The sum of n independent bands scatters by the root of n.
     roots = np.sqrt(np.maximum(np.arange(len(scatter) + 1), 1))
-    return total if len(scatter) == 1 else total / roots.take(n_used)
+    if len(scatter) > 1:
+        total /= roots[-1] if (n_used == len(scatter)).all() else roots.take(n_used)
+    return total
 
 
 def _band_in_units_of_noise(image: SkyImage, index: int, sigma: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -338,7 +349,8 @@ class DetectionImage:
 
 def bits_of_bands(valid: np.ndarray) -> np.ndarray:
     """Encode the valid bands as bits of a number: int64, shape ``(...)`` of ``(..., band)``."""
-    return valid @ (1 << np.arange(valid.shape[-1]))
+    n_bands = valid.shape[-1]
+    return np.full(valid.shape[:-1], (1 << n_bands) - 1) if valid.all() else valid @ (1 << np.arange(n_bands))
 
 
 def summed(weights: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from morpheus_lite.core import loops
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.models.engines import cells_shape, stretched_cells
 from morpheus_lite.models.network_config import OnePassConfig
 from morpheus_lite.noise.background_mesh import interpolate_mesh
+from morpheus_lite.noise.detection_image import make_detection_image
 
 pytestmark = pytest.mark.skipif(
     loops.compiled is None and shutil.which("cc") is None, reason="needs a compiler, when the package is installed"
@@ -75,3 +77,14 @@ def test_medians(monkeypatch, dtype, n_values, around):
         fast, plain = both(monkeypatch, lambda: loops.median(values, around))  # noqa: B023
         monkeypatch.undo()
         assert fast == plain == np.median(values if around is None else np.abs(values - dtype(around)))
+
+
+@pytest.mark.parametrize("scatter", [(0.5, 2.0), (None, 2.0), (0.0, None)])
+def test_sums_of_bands(monkeypatch, scatter):
+    rng = np.random.default_rng(3)
+    data, rms = rng.standard_normal((2, 31, 37, 2)).astype(np.float32)
+    rms = rms.astype(np.float64)  # as images made in memory may have it
+    image = SkyImage(data, ("a", "b"), rng.random(data.shape) < 0.8, rms=rms)
+    fast, plain = both(monkeypatch, lambda: make_detection_image(image, np.zeros(image.shape, int), scatter=scatter))
+    np.testing.assert_array_equal(fast, plain)
+    assert np.count_nonzero(fast)
