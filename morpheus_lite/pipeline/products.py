@@ -171,15 +171,17 @@ class PictureBlocks:
     def add_image(self, window: Window, image: SkyImage) -> None:
         """Add a window of the image."""
         self._image = self._image or image
-        self._add("image", window, light=np.where(image.valid, image.data, np.float32(0)), valid=image.valid)
+        light = image.data if image.valid.all() else np.where(image.valid, image.data, np.float32(0))
+        self._add("image", window, light=light, valid=image.valid)
 
     def add_maps(self, window: Window, maps: Classification) -> None:
         """Add a window of the class maps."""
         classified = maps.classified
         names = self.planes or ["probability" if maps.vote is None else "vote"]
         planes = {name: plane for name in names if (plane := getattr(maps, name)) is not None}
-        shown = {name: np.where(classified[:, :, None], plane, np.float32(0)) for name, plane in planes.items()}
-        self._add("maps", window, classified=classified, **shown)
+        if not classified.all():
+            planes = {name: np.where(classified[:, :, None], plane, np.float32(0)) for name, plane in planes.items()}
+        self._add("maps", window, classified=classified, **planes)
 
     def add_labels(self, window: Window, labels: np.ndarray) -> None:
         """Add a window of the label map."""
@@ -200,11 +202,16 @@ class PictureBlocks:
         assert head is not None
         wcs = None if image.wcs is None else image.wcs.slice((slice(None, None, self.step),) * 2)
         light, n_valid = self._planes["image"]["light"], self._planes["image"]["valid"]
-        seen = replace(head, data=light / np.maximum(n_valid, 1), valid=n_valid > 0, rms=None, wcs=wcs)
+        data = np.divide(light, np.maximum(n_valid, 1), dtype=np.float32)
+        seen = replace(head, data=data, valid=n_valid > 0, rms=None, wcs=wcs)
         counts = self._planes["maps"]
         n_classified = counts["classified"]
         with np.errstate(invalid="ignore"):
-            means = {name: counts[name] / n_classified[:, :, None] for name in counts if name != "classified"}
+            means = {
+                name: np.divide(counts[name], n_classified[:, :, None], dtype=np.float32)
+                for name in counts
+                if name != "classified"
+            }
         known = n_classified > 0
         mean = means.pop("probability", means.get("vote"))
         planes = {"mean": mean, "coverage": known.astype(np.int32), **means}
