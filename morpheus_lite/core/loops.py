@@ -116,7 +116,7 @@ def integral(plane: np.ndarray, wanted: np.ndarray, *, square: bool = False) -> 
     return total
 
 
-def median(values: np.ndarray, around: float | None = None) -> np.floating:
+def median(values: np.ndarray, around: float | np.floating | None = None) -> np.floating:
     """Median of values, or of their distances from a number, in their own precision; NaN of none.
 
     Parameters

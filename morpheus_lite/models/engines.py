@@ -272,8 +272,8 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, p
     if loops.compiled is not None:
         n_channels = snr.shape[3] // images
         # Steps from value to value along y, x and band, in whatever order they lie in memory.
-        given = (np.asarray(snr, np.float32), np.asarray(valid, bool))
-        given = ((one, np.array(one.strides[1:]) // one.itemsize) for one in given)
+        planes: tuple[np.ndarray, ...] = np.asarray(snr, np.float32), np.asarray(valid, bool)
+        given = ((one, np.array(one.strides[1:]) // one.itemsize) for one in planes)
         stretches = np.array(config.stretches, np.float32)
         sizes = images, rows, columns, cell, n_channels, n_stretches
         loops.call_loop(loops.compiled, "stretch_cells", *sizes, stretches, *chain.from_iterable(given), place)
