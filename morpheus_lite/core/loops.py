@@ -53,7 +53,7 @@ _SIGNATURES = {
     "integrate": "iippip",
     "two_of_rank": "ipidiip",
 }
-compiled = load_loops("morpheus_lite.core._loops", _SIGNATURES)
+compiled_loops = load_loops("morpheus_lite.core._loops", _SIGNATURES)
 """Compiled loops over the pixels of an image."""
 
 
@@ -74,10 +74,10 @@ def interpolate_rows(rows: np.ndarray, lower: np.ndarray, fraction: np.ndarray) 
     numpy.ndarray
         float32, shape ``(y, x)``.
     """
-    if compiled is not None:
+    if compiled_loops is not None:
         rows, fraction = (np.ascontiguousarray(one, np.float32) for one in (rows, fraction))
         plane = np.empty((len(rows), len(lower)), np.float32)
-        call_loop(compiled, "interpolate", *plane.shape, rows.shape[1], rows, lower, fraction, plane)
+        call_loop(compiled_loops, "interpolate", *plane.shape, rows.shape[1], rows, lower, fraction, plane)
         return plane
     plane = rows[:, lower]
     plane *= 1 - fraction
@@ -105,9 +105,9 @@ def integral(plane: np.ndarray, wanted: np.ndarray, *, square: bool = False) -> 
         float64, shape ``(y + 1, x + 1)``.
     """
     total = np.empty((plane.shape[0] + 1, plane.shape[1] + 1))
-    if compiled is not None:
+    if compiled_loops is not None:
         plane, wanted = np.ascontiguousarray(plane, np.float32), np.ascontiguousarray(wanted, bool)
-        call_loop(compiled, "integrate", *plane.shape, plane, wanted, square, total)
+        call_loop(compiled_loops, "integrate", *plane.shape, plane, wanted, square, total)
         return total
     total[0] = total[:, 0] = 0
     inner = total[1:, 1:]
@@ -126,11 +126,11 @@ def median(values: np.ndarray, around: float | np.floating | None = None) -> np.
     around : float, optional
         The number.
     """
-    if compiled is not None and values.dtype in (np.float32, np.float64) and len(values):
+    if compiled_loops is not None and values.dtype in (np.float32, np.float64) and len(values):
         values, found, last = np.ascontiguousarray(values), np.empty(2), len(values) - 1
         middle = 0.0 if around is None else float(around)
         single, is_distance = values.dtype == np.float32, around is not None
-        call_loop(compiled, "two_of_rank", len(values), values, single, middle, is_distance, last // 2, found)
+        call_loop(compiled_loops, "two_of_rank", len(values), values, single, middle, is_distance, last // 2, found)
         return np.mean(found.astype(values.dtype)[: 1 + last % 2])
     if around is None:
         return np.median(values)

@@ -269,14 +269,14 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, p
     """
     cell, n_stretches = config.cell, len(config.stretches)
     images, rows, columns, _ = place.shape
-    if loops.compiled is not None:
+    if loops.compiled_loops is not None:
         n_channels = snr.shape[3] // images
         # Steps from value to value along y, x and band, in whatever order they lie in memory.
         planes: tuple[np.ndarray, ...] = np.asarray(snr, np.float32), np.asarray(valid, bool)
         given = ((one, np.array(one.strides[1:]) // one.itemsize) for one in planes)
         stretches = np.array(config.stretches, np.float32)
         sizes = images, rows, columns, cell, n_channels, n_stretches
-        loops.call_loop(loops.compiled, "stretch_cells", *sizes, stretches, *chain.from_iterable(given), place)
+        loops.call_loop(loops.compiled_loops, "stretch_cells", *sizes, stretches, *chain.from_iterable(given), place)
         return
     cells = place.reshape(images, rows, columns, n_stretches + 1, -1)
     axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)

@@ -119,7 +119,7 @@ def make_detection_image(
         scatter = band_scatter((image.cutout(window), labels[window.slices]) for window in windows)
     total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.uint8)
     for index in range(image.n_bands):
-        if loops.compiled is None:
+        if loops.compiled_loops is None:
             light, usable = _band_in_units_of_noise(image, index, scatter[index])
             total += light
             n_used += usable
@@ -129,7 +129,7 @@ def make_detection_image(
                 None if one is None else np.ascontiguousarray(one[:, :, index], np.float32) for one in (image.data, rms)
             )
             valid = np.ascontiguousarray(image.valid[:, :, index])
-            loops.call_loop(loops.compiled, "add_band", total.size, data, valid, noise, sigma, total, n_used)
+            loops.call_loop(loops.compiled_loops, "add_band", total.size, data, valid, noise, sigma, total, n_used)
     # The sum of n independent bands scatters by the root of n.
     roots = np.sqrt(np.maximum(np.arange(len(scatter) + 1), 1))
     if len(scatter) > 1:

@@ -14,14 +14,15 @@ from morpheus_lite.noise.background_mesh import interpolate_mesh
 from morpheus_lite.noise.detection_image import make_detection_image
 
 pytestmark = pytest.mark.skipif(
-    loops.compiled is None and shutil.which("cc") is None, reason="needs a compiler, when the package is installed"
+    loops.compiled_loops is None and shutil.which("cc") is None,
+    reason="needs a compiler, when the package is installed",
 )
 
 
 def both(monkeypatch, call):
-    assert loops.compiled is not None, "the compiled part was not built: install the package again"
+    assert loops.compiled_loops is not None, "the compiled part was not built: install the package again"
     fast = call()
-    monkeypatch.setattr(loops, "compiled", None)
+    monkeypatch.setattr(loops, "compiled_loops", None)
     return fast, call()
 
 
