@@ -78,7 +78,8 @@ def bridged(snr: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     snr, shown = snr.copy(), valid.copy()
     for band in with_gaps:
         plane, known = snr[..., band], shown[..., band]
-        gaps = Gaps.of(~known)
+        # Of gaps so narrow, no pixel is farther from their sides.
+        gaps = Gaps.of(~known, ndimage.binary_dilation(known, iterations=2))
         narrow = gaps.widths.min(axis=0) <= WIDEST_GAP
         y, x = gaps.y[narrow], gaps.x[narrow]
         plane[y, x] = gaps.straight(plane)[narrow]

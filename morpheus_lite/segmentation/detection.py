@@ -9,7 +9,7 @@ from skimage.segmentation import watershed
 
 from morpheus_lite.config.classify import DetectionOptions
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.gaps import Gaps
+from morpheus_lite.core.gaps import ACROSS, Gaps
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchMemory
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
@@ -339,14 +339,14 @@ def _bridges(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray | None:
     bridges = np.zeros_like(mask)
     if not mask.any():
         return bridges
-    gaps = Gaps.of(unknown)
+    gaps = Gaps.of(unknown, ndimage.maximum_filter(mask, 2 * _WIDEST_GAP + 1))
     first, last = gaps.sides(mask)
-    for widths, is_source, across in zip(gaps.widths, first & last, (1, 0), strict=True):
-        width = np.zeros(mask.shape, np.int64)
+    for widths, is_source, across in zip(gaps.widths, first & last, ACROSS, strict=True):
+        width = np.zeros(mask.shape)
         width[gaps.y, gaps.x] = np.where(is_source & (widths <= _WIDEST_GAP), widths, 0)
         # Runs of such pixels along the gap are gaps between the others.
         runs = Gaps.of(width > 0)
-        long = runs.after[across] - runs.before[across] - 1
+        long = runs.back[across] + runs.on[across] - 1
         wide = width[runs.y, runs.x]
         kept = wide <= _WIDE * long
         bridges[runs.y[kept], runs.x[kept]] = True

@@ -11,20 +11,35 @@ def test_every_missing_pixel_knows_both_ends_of_its_gaps():
     gaps = Gaps.of(missing)
     pixels = dict(zip(zip(gaps.y.tolist(), gaps.x.tolist(), strict=True), range(7), strict=True))
     inside, corner = pixels[3, 2], pixels[0, 6]
-    assert gaps.before[:, inside].tolist() == [1, 0]
-    assert gaps.after[:, inside].tolist() == [4, 4]
-    assert gaps.widths[:, inside].tolist() == [2, 3]
-    assert gaps.before[:, corner].tolist() == [-1, 5]
-    assert gaps.after[1, corner] == 7
+    assert gaps.back[:, inside].tolist() == [2, 2, 2, 2]
+    assert gaps.on[:, inside].tolist() == [1, 2, 1, 1]
+    np.testing.assert_allclose(gaps.widths[:, inside], [2, 3, 8**0.5, 8**0.5])
+    assert gaps.back[:, corner].tolist() == [1, 1, 1, 1]
     assert (gaps.widths[:, corner] > 1e6).all(), "the gap goes on to the edge"
 
 
-def test_lines_go_along_the_narrower_side():
-    missing = np.zeros((6, 7), bool)
-    missing[2:4, 1:4] = True
+def test_lines_go_along_the_narrowest_side():
+    missing = np.zeros((6, 9), bool)
+    missing[2:4, 1:8] = True
     y, x = np.indices(missing.shape)
     plane = np.where(missing, 99.0, 10 * y + x**2)
-    np.testing.assert_allclose(Gaps.of(missing).straight(plane), (10 * y + x**2)[missing])
+    lines = Gaps.of(missing).straight(plane).reshape(2, 7)
+    np.testing.assert_allclose(lines[:, 1:-1], (10 * y + x**2)[2:4, 2:7])
+    # A diagonal crosses the corners of the gap in one step.
+    assert lines[0, 0] == (plane[1, 2] + plane[3, 0]) / 2 and lines[1, 6] == (plane[4, 6] + plane[2, 8]) / 2
+
+
+def test_slanted_gaps_are_crossed_at_right_angles():
+    y, x = np.indices((30, 30))
+    missing, plane = np.abs(x - y) <= 3, (3.0 * x - 2 * y)
+    gaps = Gaps.of(missing)
+    middle = (gaps.y == gaps.x) & (gaps.y > 5) & (gaps.y < 25)
+    np.testing.assert_allclose(gaps.widths[3, middle], 3 * 2**0.5)
+    assert (gaps.widths.min(axis=0)[middle] == gaps.widths[3, middle]).all()
+    np.testing.assert_allclose(gaps.straight(plane)[middle], plane[missing][middle])
+    labels = np.where(np.hypot(x - 15, y - 15) < 4, 4, 0) * ~missing
+    filled, _ = fill_gaps(labels, missing)
+    assert filled[15, 15] == filled[16, 16] == 4 and filled[25, 25] == 0
 
 
 def test_gaps_of_a_source_are_its_own():

@@ -74,8 +74,7 @@ def test_stars_with_holes_are_one_source_each(kind):
         "trail": np.abs(x - y) <= 2,
     }
     table, labels = found_stars(light, ~missing[kind])
-    # Of the faintest, a trail may leave two wings that hardly face each other.
-    assert len(table) == 36 or (kind == "trail" and len(table) == 37)
+    assert len(table) == 36
     assert not labels[missing[kind]].any()
     assert np.count_nonzero(table["segment_covered_F160W"] < 1) >= 30
 
@@ -102,3 +101,13 @@ def test_stars_cut_by_a_slanted_edge_are_found(model):
     flags = [ml.decode_flags(bits) for bits in table["flags"]]
     # What is missing beside the peak is no hole in it.
     assert all("partly_covered" in bits and "saturated" not in bits for bits in flags)
+
+
+@pytest.mark.parametrize("width", [5, 7])
+def test_a_wide_slanted_trail_leaves_one_row_per_star(width):
+    light = star_grid(4.0)
+    y, x = np.indices(light.shape) % 48 - 24
+    table, _ = found_stars(light, np.abs(x - y) > width / np.sqrt(2))
+    places = {(int(row["x_centroid"].value) // 48, int(row["y_centroid"].value) // 48) for row in table}
+    assert len(table) == len(places) == 36
+    assert (table["flags"] & ml.SourceFlag.INVALID_PIXELS > 0).all()
