@@ -323,21 +323,9 @@ def cut_stamp(
         # Pixels that no band covers hold mirrored light, and are as noisy as the others.
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
     filled, covered = mirror(light, usable, neighbor_mask, centre, neighbor_mask)
-    return Stamp(
-        filled,
-        variance,
-        covered,
-        weights,
-        together,
-        noisy,
-        source_mask,
-        neighbor_mask,
-        usable,
-        here,
-        corner,
-        wings,
-        wings_error,
-    )
+    light_and_noise = filled, variance, covered, weights, together, noisy
+    masks = source_mask, neighbor_mask, usable
+    return Stamp(*light_and_noise, *masks, here, corner, wings, wings_error)
 
 
 def _scale_of_wings(planes: list[np.ndarray], sky: np.ndarray, variance: np.ndarray) -> tuple[float, float]:

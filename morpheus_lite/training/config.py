@@ -59,7 +59,7 @@ class SamplingConfig:
     bright_snr
         Signal-to-noise ratio of a source, all bands together, from which its class can be told.
     styles
-        Shares of the conditions ``"deep"``, ``"matched"`` and ``"free"`` (see `morpheus_lite.training.conditions`).
+        Shares of the conditions ``"deep"``, ``"matched"`` and ``"free"`` (see `morpheus_lite.training.dataset`).
     drop_bands
         Share of patches with one or more bands missing.
     edges

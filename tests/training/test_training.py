@@ -13,10 +13,18 @@ from morpheus_lite.models.registry import load_model, load_weights
 from morpheus_lite.simulation import HST_BANDS, Field
 from morpheus_lite.training import TrainingConfig, read_config
 from morpheus_lite.training.checkpoint import load_state, save_state
-from morpheus_lite.training.conditions import STYLES, correlated_scatter, draw_style
 from morpheus_lite.training.config import SamplingConfig
 from morpheus_lite.training.curves import save_training_curves
-from morpheus_lite.training.dataset import batches, draw_patch, draw_training_scene, find_fields, prefetched
+from morpheus_lite.training.dataset import (
+    STYLES,
+    batches,
+    correlated_scatter,
+    draw_patch,
+    draw_style,
+    draw_training_scene,
+    find_fields,
+    prefetched,
+)
 from morpheus_lite.training.export import export
 from morpheus_lite.training.fit import learning_rate, train
 from morpheus_lite.training.targets import SOURCE_LEVEL, make_training_scene, targets
