@@ -75,7 +75,7 @@ def batch_command(
     \b
     All images of a directory:   morpheus batch images/ -o survey
     Listed in a manifest:        morpheus batch tiles.csv -o survey --workers 8
-    On a cluster that runs:      morpheus batch tiles.csv -o survey --scheduler tcp://host:8786
+    On a running cluster:        morpheus batch tiles.csv -o survey --scheduler tcp://host:8786
 
     Each tile's products appear in OUTPUT/tiles/NAME when they are whole. Stop a run whenever you like: the same command
     goes on with what is missing, or has changed. Exit code 4: some tiles failed; the others are done.

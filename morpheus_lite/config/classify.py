@@ -60,11 +60,11 @@ class DetectionOptions(CheckedOptions):
     Parameters
     ----------
     seed_threshold
-        Source probability that a source reaches.
+        Source probability that one pixel reaches.
     threshold
-        Source probability that its pixels have.
+        Source probability that all pixels have.
     min_area
-        Smallest source.
+        Smallest area of a source.
     min_snr
         Smallest signal-to-noise ratio of a source.
 
@@ -99,7 +99,7 @@ class DeblendingOptions(CheckedOptions):
     Parameters
     ----------
     n_levels
-        Levels between noise and peak, even in the logarithm.
+        Levels between noise and peak, logarithmic.
     contrast
         Smallest share of a source's light in a piece.
     min_area
@@ -113,7 +113,7 @@ class DeblendingOptions(CheckedOptions):
     merge_contrast
         Join a piece with less of its light above the saddle.
     merge_contrast_structured
-        The same between disk and irregular light.
+        The same limit between disk and irregular light.
 
         These are arms and clumps of one galaxy. In between, the limit rises from the one to the other with the
         probability; it falls again for a round piece with the square of its share of its neighbour's light.
@@ -123,13 +123,13 @@ class DeblendingOptions(CheckedOptions):
         It is counted down to half of its height above the saddle. Knots are joined with their galaxy, however much they
         stand out. 12 is for a PSF of 2.5 to 3 px.
     max_knot_contrast
-        Most light of a knot above the saddle.
+        Largest share of a knot's light above the saddle.
     min_knot_probability
-        Least probability of disk and irregular of a knot.
+        Least probability of disk plus irregular of a knot.
 
         Both the knot and its neighbour have it at their peaks.
     max_spike_contrast
-        Join spikes with less of a star's light.
+        Join spikes with less of a star's light than this.
 
         A spike is a piece of a point source that touches a brighter one.
     point_probability
@@ -137,7 +137,7 @@ class DeblendingOptions(CheckedOptions):
 
         It is weighted with the light. A star is never joined with a galaxy.
     min_distance
-        Smallest distance of two peaks, for paper.
+        Smallest distance of two peaks (only paper).
 
         It is that along either axis. Peaks closer than this to the side of their source's bounding box do not count, so
         sources up to twice as wide stay whole.
@@ -226,9 +226,9 @@ class MeasureOptions(CheckedOptions):
     local_background
         Subtract what is left of the sky around each source.
     saturation
-        Data value of saturated pixels, and up.
+        Data value from which pixels are saturated.
     min_class_confidence
-        Least probability of a class that is named.
+        Least probability of the class that morphology names.
 
         Below it ``morphology`` is ``uncertain``; 0 always names the most probable class.
     class_prior
@@ -450,7 +450,7 @@ class ClassifyOptions(CatalogOptions):
     Parameters
     ----------
     model
-        Shipped model or directory; auto: as suits the bands.
+        Shipped model or directory; auto: chosen by the bands.
     stride
         Step between windows of hausen2020.
     edges
@@ -471,9 +471,9 @@ class ClassifyOptions(CatalogOptions):
 
         auto: OpenVINO on a CPU.
     precision
-        What a one-pass model calculates in.
+        Number format in which hst and any calculate.
     memory
-        Memory of the run; it changes no result.
+        Memory that the run may take; it changes no result.
     segmentation
         How sources are found.
 

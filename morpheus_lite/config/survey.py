@@ -28,7 +28,7 @@ class ClusterOptions(CheckedOptions):
 
         They share its cores.
     scheduler
-        A Dask scheduler that runs, such as tcp://host:8786.
+        A running Dask scheduler, such as tcp://host:8786.
 
         It has its own workers.
     memory_limit
@@ -116,7 +116,7 @@ class RunOptions(CheckedOptions):
     retries
         Further tries of a tile that failed.
     tile_timeout
-        End a worker that is at one tile for longer.
+        Stop a worker that is at one tile for longer than this.
     verify
         Compare the checksums of products that are there.
     merge
