@@ -36,8 +36,7 @@ from morpheus_lite.core.windows import Window, grown, inside
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
-from morpheus_lite.noise.psf import StarProfile
-from morpheus_lite.noise.spread import excess_light, spread_reach
+from morpheus_lite.noise.psf import StarProfile, excess_light, spread_reach
 
 _FURTHEST = 1.5
 """Pixels between both centroids beyond which the windowed one is that of something else."""
@@ -84,7 +83,7 @@ def measure_spread(
 
     Notes
     -----
-    Of each band as `~morpheus_lite.noise.spread.excess_light` has it, less that of the stars. The bands are averaged by
+    Of each band as `~morpheus_lite.noise.psf.excess_light` has it, less that of the stars. The bands are averaged by
     the inverse of their variances.
     """
     total, weight = np.zeros((2, len(windows)))
