@@ -182,6 +182,10 @@ class LabelMap(np.ndarray):
         found.classification, found.parents = classification, parents
         return found
 
+    def __reduce__(self) -> Any:
+        """A pickled map remembers too, as one that is sent to another process."""
+        return LabelMap.of, (np.asarray(self), self.classification, self.parents)
+
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
         """Results of arithmetic are plain arrays and numbers."""
         return array[()] if return_scalar else np.asarray(array)

@@ -56,8 +56,8 @@ class SkyStep(NamedTuple):
         """The step in a sentence."""
         more = "higher" if self.height > 0 else "lower"
         return (
-            f"{bands[self.band]}: the sky is {abs(self.height):.3g} {more} from {'yx'[self.axis]} = {self.place} px "
-            "on, and was measured on each side; where the gains differ too, classify both sides alone"
+            f"band {bands[self.band]}: the sky is {abs(self.height):.3g} {more} from {'yx'[self.axis]} = {self.place} "
+            "px on, and was measured on each side; where the gains differ too, classify both sides alone"
         )
 
     def take_from(self, light: np.ndarray, window: Window) -> None:

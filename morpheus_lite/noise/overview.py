@@ -225,8 +225,8 @@ def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tu
             low, high = (int(np.count_nonzero(sign * away > _FAR * scatter)) for sign in (-1, 1))
         if scatter > 0 and low >= _FEWEST_LOW and low > _LOW * high:
             found.append(
-                f"{band}: {low} places lie far below the sky, {high} above it; the image looks inverted (multiply it "
-                "by -1), or bad pixels are not marked as such (--dq)"
+                f"band {band}: {low} places lie far below the sky, {high} above it; the image looks inverted (multiply "
+                "it by -1), or bad pixels are not marked as such (--dq)"
             )
     return tuple(found)
 

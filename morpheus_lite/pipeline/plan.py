@@ -155,8 +155,8 @@ def _of_the_sky(noise: BackgroundMesh, bands: Sequence[str]) -> list[str]:
                 for at, n, parts in zip(np.argwhere(uneven)[0], noise.shape, uneven.shape, strict=True)
             )
             found.append(
-                f"{band}: the sky has structure that boxes of {BOX} px do not follow (fringes, glow, curvature, huge "
-                f"galaxies), in {np.count_nonzero(uneven)} of {uneven.size} parts of the image, the first from "
+                f"band {band}: the sky has structure that boxes of {BOX} px do not follow (fringes, glow, curvature, "
+                f"huge galaxies), in {np.count_nonzero(uneven)} of {uneven.size} parts of the image, the first from "
                 f"x = {x}, y = {y} px on: sources there have the flag outside_domain; subtract the sky, as by "
                 "photutils' Background2D, first"
             )

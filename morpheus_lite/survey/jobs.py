@@ -150,6 +150,8 @@ class Outcome:
         Last lines of the tile's log.
     culprit : str
         The tile of a mosaic that could not be read.
+    doubts : tuple of str
+        What was warned of.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Outcome:
     kind: str = ""
     tail: str = field(default="", repr=False)
     culprit: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def failure(job: Job, error: BaseException, seconds: float = 0.0, text: str = "") -> Outcome:

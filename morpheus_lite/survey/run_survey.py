@@ -23,7 +23,7 @@ from morpheus_lite.survey.merge.merge import CATALOG, Merged, merge, merged_befo
 from morpheus_lite.survey.plan import SurveyPlan, make_plan, survey_options
 from morpheus_lite.survey.report.survey_report import summarise_survey, write_page
 from morpheus_lite.survey.stages import run_stages
-from morpheus_lite.survey.state import locked, write_json
+from morpheus_lite.survey.state import LOG, locked, write_json
 from morpheus_lite.survey.tile import TILES
 
 if TYPE_CHECKING:
@@ -158,6 +158,9 @@ def _work(
         outcomes.append(outcome)
         if outcome.status == "failed":
             tell(f"tile {outcome.name} failed: {outcome.error}")
+    if doubtful := [outcome for outcome in outcomes if outcome.doubts]:
+        first = doubtful[0]
+        tell(f"{len(doubtful)} of {n_tiles} tiles have warnings in their {LOG}; {first.name}: {first.doubts[0]}")
     return tuple(outcomes)
 
 

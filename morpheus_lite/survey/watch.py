@@ -25,21 +25,34 @@ GRACE = 10.0
 log = logging.getLogger(__name__)
 
 
+class _Doubts(logging.Handler):
+    """Keeps what the package warns of, each in a line."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        where, mark, text = record.getMessage().partition("InputWarning: ")
+        if mark or record.name != "py.warnings":
+            self._said.append((text or where).strip().splitlines()[0])
+
+
 @contextmanager
-def tile_log(path: Path) -> Iterator[TextIO]:
-    """Append what the package logs, and warnings, to a tile's log."""
+def tile_log(path: Path, said: list[str]) -> Iterator[TextIO]:
+    """Append what the package logs, and warnings, to a tile's log, and what it warns of to a list."""
     with path.open("a", buffering=1, errors="backslashreplace") as file:
         file.write(f"== {time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()} on {socket.gethostname()}\n")
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-        loggers = [logging.getLogger(name) for name in LOGGERS]
-        for logger in loggers:
-            logger.addHandler(handler)
+        added = [(logging.getLogger(name), one) for name in LOGGERS for one in (handler, _Doubts(said))]
+        for logger, one in added:
+            logger.addHandler(one)
         try:
             yield file
         finally:
-            for logger in loggers:
-                logger.removeHandler(handler)
+            for logger, one in added:
+                logger.removeHandler(one)
 
 
 def log_everything() -> None:

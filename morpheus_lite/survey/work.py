@@ -94,9 +94,11 @@ def process(job: Job, get_model: GetModel, *, may_exit: bool = False) -> Outcome
     try:
         _check_place(job)
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with tile_log(job.log) as file, time_limit(job.seconds if may_exit else None, file):
+        said: list[str] = []
+        with tile_log(job.log, said) as file, time_limit(job.seconds if may_exit else None, file):
             try:
-                return replace(_STEPS[job.step](job, get_model), seconds=time.perf_counter() - start)
+                outcome = _STEPS[job.step](job, get_model)
+                return replace(outcome, seconds=time.perf_counter() - start, doubts=tuple(said))
             except Exception:
                 traceback.print_exc(file=file)
                 raise

@@ -14,7 +14,22 @@ from morpheus_lite.models.registry import load_model
 from morpheus_lite.noise.background_mesh import measure_background, normalize, subtract
 from morpheus_lite.pipeline import classify as pipeline
 from morpheus_lite.segmentation.detection import DetectionOptions
-from tests.cases import FLUX, SIZE, X, Y, check_stars, classify_case, field, header, image, noise, plane, stars, write
+from tests.cases import (
+    FLUX,
+    SIZE,
+    X,
+    Y,
+    check_stars,
+    classify_case,
+    field,
+    header,
+    image,
+    noise,
+    plane,
+    star_rows,
+    stars,
+    write,
+)
 
 CARDS = header(FILTER="F160W", BUNIT="nJy")
 
@@ -164,6 +179,20 @@ def test_areas_of_one_value_are_no_data(tmp_path, value):
     assert len(table) == inside.sum()
     np.testing.assert_allclose(np.sort(table["kron_flux_F160W"].value), np.sort(FLUX[inside]), rtol=0.05)
     np.testing.assert_array_equal(normalize(info.image, measure_background(info.image))[1][..., 0], ~outside)
+
+
+def test_stars_on_the_slanted_edge_of_a_footprint_are_found(tmp_path):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    footprint = np.abs(x - y) < 40
+    table, info = classify_case(write(tmp_path / "footprint.fits", image(np.where(footprint, field(), 0), CARDS)))
+    assert info.products.provenance["model"] == "hst"
+    rows = star_rows(table, within=1.6)
+    # Three lie whole inside, two with their centres on the edge, two with them just outside of it.
+    assert (rows[[0, 4, 8, 3, 7]] >= 0).all() and len(table) in (6, 7)
+    np.testing.assert_allclose(table["kron_flux_F160W"].value[rows[[0, 4, 8]]], FLUX[[0, 4, 8]], rtol=0.05)
+    np.testing.assert_allclose(table["kron_flux_F160W"].value[rows[[3, 7]]], 0.5 * FLUX[[3, 7]], rtol=0.1)
+    flags = [ml.decode_flags(table["flags"][row]) for row in rows[[3, 7]]]
+    assert all("partly_covered" in bits and "saturated" not in bits for bits in flags)
 
 
 @pytest.mark.parametrize("mark", [-999.0, -32768.0])

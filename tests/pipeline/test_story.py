@@ -1,5 +1,6 @@
 """The example of the README, with no argument beyond the data: the sources and the rows that the command writes."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -92,6 +93,10 @@ def test_labels_remember_until_they_are_changed():
     for made in (labels[2:], labels.copy(), labels == 1, labels + 1, np.where(labels > 0, labels, 0)):
         assert not isinstance(made, LabelMap) or made.classification is None
     assert isinstance(labels.max(), np.integer)
+    again = pickle.loads(pickle.dumps(LabelMap.of(labels, labels.classification, labels + 1)))
+    np.testing.assert_array_equal(again, labels)
+    np.testing.assert_array_equal(again.parents, labels + 1)
+    np.testing.assert_array_equal(again.classification.probability, planes)
 
 
 def test_a_path_and_an_array_are_images_too(field):

@@ -16,6 +16,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+from astropy.io import fits
 from survey_inputs import FAST, keeping_models, kept_model, write_tile
 
 from morpheus_lite import ClusterOptions, RunOptions, Tile, classify_file, classify_survey, read_catalog
@@ -379,6 +380,17 @@ def test_bad_tiles_are_a_line_each_in_the_report_and_the_others_are_done(images,
     for name, reason in reasons.items():
         assert reason in next(line for line in printed if line.startswith(name))
         assert reason in failed[name]
+
+
+def test_what_a_tile_is_warned_of_is_said(tmp_path, capsys):
+    data = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
+    for name, cards in {"a": {"BUNIT": "nJy"}, "b": {"BUNIT": "nJy", "MAGZERO": 25.9}}.items():
+        fits.PrimaryHDU(data, fits.Header({"FILTER": "F160W"} | cards)).writeto(tmp_path / f"{name}.fits")
+    images = [str(tmp_path / f"{name}.fits") for name in "ab"]
+    assert main(["batch", *images, "-o", str(tmp_path / "out"), "--products", "catalog", "--workers", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "1 of 2 tiles have warnings in their log.txt; b: " in said
+    assert "BUNIT nJy gives a zero-point of 31.400 AB, MAGZERO one of 25.900" in said
 
 
 def test_a_tile_in_a_bucket_that_cannot_be_read_ends_the_command_with_4(tmp_path, capsys, monkeypatch):
