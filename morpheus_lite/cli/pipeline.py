@@ -84,7 +84,8 @@ def classify_command(
             if len(sources) == 1:
                 raise
             failures.append((source, error))
-            click.echo(f"morpheus: {source}: {error}", err=True)
+            where = "" if str(source) in str(error) else f"{source}: "
+            click.echo(f"morpheus: {where}{error}", err=True)
             continue
         records.append(record)
         if not as_json:
