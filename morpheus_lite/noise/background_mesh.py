@@ -400,12 +400,12 @@ def subtract(
         Areas without data, and pixels whose RMS marks them as bad, are invalid and 0.
     """
     window = _window_of(image, noise, window)
-    data, valid = np.zeros_like(image.data), np.empty_like(image.valid)
+    data, valid = np.empty_like(image.data), np.empty_like(image.valid)
     rms = None if image.rms is None else np.zeros_like(image.rms)
     for b in range(image.n_bands):
         light, sigma = _seen(image, b, noise, window, sky_noise=sky_noise)
         valid[:, :, b] = usable = np.isfinite(light)
-        np.copyto(data[:, :, b], light, where=usable)
+        data[:, :, b] = light if usable.all() else np.where(usable, light, 0)
         if rms is not None and sigma is not None:
             rms[:, :, b] = np.where(usable, sigma, 0)
     return replace(image, data=data, valid=valid, rms=rms)
@@ -436,16 +436,17 @@ def normalize(image: SkyImage, noise: BackgroundMesh, *, window: Window | None =
     in the whole image and not on the window.
     """
     window = _window_of(image, noise, window)
-    snr, valid = np.zeros_like(image.data), np.zeros_like(image.valid)
+    snr, valid = np.empty_like(image.data, np.float32), np.empty_like(image.valid)
     for b in range(image.n_bands):  # one band at a time: a tile of all of them is large
         if not np.any(noise.sigma[:, :, b] > 0):
+            snr[:, :, b], valid[:, :, b] = 0, False
             continue
         plane, sigma = _seen(image, b, noise, window, sky_noise=True)
         if sigma is not None:
             plane /= sigma
         plane *= interpolate_mesh(1 / noise.sigma[:, :, b], noise.centers, window)
         valid[:, :, b] = seen = np.isfinite(plane)
-        np.copyto(snr[:, :, b], plane, where=seen)
+        snr[:, :, b] = plane if seen.all() else np.where(seen, plane, 0)
     return snr, valid
 
 
