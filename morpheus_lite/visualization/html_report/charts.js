@@ -121,6 +121,6 @@ class Statistics {
     this.classes.replaceChildren(classChart(countClasses(Array(N_ROWS).keys()), countClasses(rows)));
     const column = columns[Number(this.choice.value)];
     this.values.replaceChildren(column ? histogram(column, rows) : "");
-    this.note.textContent = "Colours: the sources shown, by class; grey: all sources. The outermost 0.5 % on each side are left out of the axis.";
+    this.note.textContent = "Colours: the sources shown, by class; the pale bars behind: all sources. The outermost 0.5 % on each side are left out of the axis.";
   }
 }
