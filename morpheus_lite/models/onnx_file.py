@@ -56,7 +56,8 @@ def export_model(
     A one-pass model takes images of any height and width, and gives ``probability`` of the same: ``snr``, float32
     ``(1, y, x, band)``, the data minus the background over the noise of a pixel as
     `morpheus_lite.noise.background_mesh` measures them, and ``valid``, 1 or 0. Its result is that of `classify` within
-    1e-5. What the model says of itself (name, sha256, bands, classes, normalisation) is in the file's metadata.
+    1e-5, if gaps in the data are filled before as `morpheus_lite.inference.network_input.bridged` does. What the model
+    says of itself (name, sha256, bands, classes, normalisation) is in the file's metadata.
     """
     path = Path(path)
     check_writable([path], overwrite)

@@ -6,6 +6,7 @@ import pytest
 import morpheus_lite as ml
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import ModelError, OptionError, OutputError
+from morpheus_lite.inference.network_input import bridged
 from morpheus_lite.models.onnx_file import export_model
 from morpheus_lite.noise.background_mesh import interpolate_mesh, measure_background, normalize
 from morpheus_lite.segmentation.detection import DetectionOptions
@@ -42,7 +43,7 @@ def test_one_pass_models_take_images_of_any_size(name, n_bands, shape, tmp_path)
     image = sky(shape, n_bands)
     expected = ml.classify(image, name).probability
     seen = np.isfinite(expected[..., 0])
-    snr, valid = normalize(image, measure_background(image))
+    snr, valid = bridged(*normalize(image, measure_background(image)))
     snr[~valid] = np.nan  # which must not matter
     answer, facts = run(export_model(name, tmp_path / "model.onnx"), snr=snr[None], valid=valid[None])
     assert answer.shape == (1, *shape, 5)
@@ -59,8 +60,10 @@ def test_normalisation_in_the_graph(tmp_path):
         np.stack([interpolate_mesh(mesh[..., b], noise.centers, whole) for b in range(4)], axis=-1)[None]
         for mesh in (noise.background, noise.sigma)
     )
+    snr, valid = bridged(*normalize(image, noise))
+    data = snr * sigma + background
     path = export_model("hst", tmp_path / "model.onnx", with_normalization=True)
-    answer, _ = run(path, data=image.data[None], background=background, noise=sigma, valid=image.valid[None])
+    answer, _ = run(path, data=data, background=background, noise=sigma, valid=valid[None])
     seen = np.isfinite(expected[..., 0])
     np.testing.assert_allclose(answer[0][seen], expected[seen], rtol=0, atol=1e-5)
 
