@@ -14,7 +14,10 @@ from scipy import ndimage
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.protocols import ScratchArray
 from morpheus_lite.core.windows import Window
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, warn
+
+_MOST_PARTS = 2
+"""Separate areas of the only source of a label map: with more it looks like a mask."""
 
 
 class ScratchMemory:
@@ -145,6 +148,11 @@ def check_labels(labels: Any, shape: tuple[int, int]) -> np.ndarray:
     ------
     InputError
         Not whole numbers, another shape, or labels too large for int32.
+
+    Warns
+    -----
+    InputWarning
+        It looks like a mask: one label for many areas.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
@@ -154,6 +162,11 @@ def check_labels(labels: Any, shape: tuple[int, int]) -> np.ndarray:
     largest = int(labels.max(initial=0))
     if largest > np.iinfo(np.int32).max:
         raise InputError(f"label {largest} does not fit int32; renumber the sources")
+    if largest == 1 and (n_parts := ndimage.label(labels > 0, np.ones((3, 3)))[1]) > _MOST_PARTS:
+        warn(
+            f"the label map has one label for {n_parts} separate areas, which are taken for one source; if it is a "
+            "mask, give each its own label (scipy.ndimage.label)"
+        )
     return np.maximum(labels, 0).astype(np.int32)
 
 

@@ -13,6 +13,7 @@ from morpheus_lite import Classification, InputError, OptionError, SkyImage
 from morpheus_lite.core import windows
 from morpheus_lite.core.labels import LabelledPixels, check_labels
 from morpheus_lite.core.windows import Window
+from morpheus_lite.errors import InputWarning
 from morpheus_lite.segmentation.detection import DetectionOptions, _bridges, flood, segment, uncertain_pixels
 
 
@@ -124,6 +125,15 @@ class TestLabelMaps:
         assert labels.dtype == np.int32
         assert labels.dtype.isnative
         assert labels.max() == 5
+
+    def test_a_mask_is_doubted(self):
+        mask = np.zeros((9, 9), np.uint8)
+        mask[1::4, 1::4] = 1
+        with pytest.warns(InputWarning, match="one label for 4 separate areas"):
+            assert check_labels(mask, mask.shape).max() == 1
+        mask[1, 1:] = 1  # two areas: a source with a gap
+        mask[5:, 1::4] = 1
+        check_labels(mask[:5], (5, 9))
 
     def test_unclassified_is_sky(self):
         assert check_labels([[-1, 3]], (1, 2)).tolist() == [[0, 3]]
