@@ -21,4 +21,4 @@ def gather(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: int) -
         Shape ``(n, size, size, band)``, contiguous, of the dtype of the data.
     """
     windows = np.lib.stride_tricks.sliding_window_view(data, (size, size, data.shape[2]))
-    return windows[rows, columns, 0]
+    return np.ascontiguousarray(windows[rows, columns, 0])  # sums depend on the order in memory

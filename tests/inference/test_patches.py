@@ -23,7 +23,7 @@ def sky(n=6, size=40, n_bands=4, seed=1, scale=1.0):
 @given(st.integers(5, 20), st.integers(5, 20), st.integers(1, 5), st.integers(1, 4), st.integers(0, 99))
 def test_gathered_windows_are_slices(height, width, size, n_bands, seed):
     rng = np.random.default_rng(seed)
-    data = rng.normal(size=(height, width, n_bands)).astype(np.float32)
+    data = np.moveaxis(rng.normal(size=(n_bands, height, width)).astype(np.float32), 0, -1)  # as it is read
     rows, columns = (rng.integers(0, length - size + 1, 7) for length in (height, width))
     windows = gather(data, rows, columns, size)
     assert windows.flags.c_contiguous
