@@ -1,7 +1,6 @@
 """The Dask cluster of a run: threads of this process, worker processes of this machine, or a scheduler that runs."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
@@ -27,7 +26,6 @@ _SETTINGS = {
     "distributed.admin.system-monitor.interval": "5 s",
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.scheduler.active-memory-manager.start": False,
-    "distributed.worker.multiprocessing-method": "forkserver" if sys.platform == "linux" else "spawn",
     "distributed.nanny.pre-spawn-environ.TF_CPP_MIN_LOG_LEVEL": "3",
     # With it every large array is taken from the system anew, and cleared: a fifth of a worker's time.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
@@ -79,11 +77,7 @@ def connected(options: ClusterOptions, *, retries: int = 2) -> Iterator["Client"
 
 def _local_cluster(options: ClusterOptions, stack: ExitStack) -> Any:
     from distributed import LocalCluster
-    from distributed.utils import get_mp_context
 
-    if (context := get_mp_context()).get_start_method() == "forkserver":
-        # Workers are forks of one process that has imported what they need: three core-seconds less for each.
-        context.set_forkserver_preload(["distributed", "morpheus_lite.survey.worker", "morpheus_lite.survey.work"])
     cluster = LocalCluster(
         n_workers=max(options.n_workers, 1),
         threads_per_worker=1,
