@@ -39,6 +39,8 @@ _NOT_OF_THE_SKY = re.compile(
     r"|ZEROPNT|PHOT\w+|FILTER\w*|COMMENT|HISTORY|"
 )
 """Cards in which bands of one image differ."""
+_OF_TABLES = "CPDIS", "D2IM", "AXISCORR"
+"""How cards begin that name tables of distortion."""
 _SIP = re.compile(r"^(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)$")
 
 
@@ -100,7 +102,8 @@ class _Cards:
                 cards = [str(card) for card in header.cards if not _NOT_OF_THE_SKY.fullmatch(card.keyword)]
         except (ValueError, fits.VerifyError):
             cards = []
-        return cls("" if any(card.startswith(("CPDIS", "D2IM")) for card in cards) else "".join(cards), header)
+        has_tables = any(card.startswith(_OF_TABLES) for card in cards)
+        return cls("" if has_tables else "".join(cards), header)
 
 
 @lru_cache(maxsize=16)

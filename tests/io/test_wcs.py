@@ -119,6 +119,14 @@ def test_lookup_tables_count_and_are_named(tmp_path):
     assert read.shape == (SIZE, SIZE)
 
 
+def test_columns_of_the_detector_as_old_files_have_them_count(tmp_path):
+    table = fits.ImageHDU(np.full(SIZE, 0.2, np.float32), name="D2IMARR", ver=1)
+    table.header.update(CRPIX1=1.0, CRVAL1=1.0, CDELT1=1.0)
+    path = write(tmp_path / "a.fits", image(field(), header(AXISCORR=1), "SCI"), table)
+    with pytest.warns(UserWarning, match=r"lookup tables \(det2im1\), of up to 0.20 px"):
+        assert read_image(path).wcs.det2im1 is not None
+
+
 @pytest.mark.parametrize(
     ("cards", "why"),
     [
