@@ -1,14 +1,11 @@
 """Runs of `morpheus batch` as a process of its own, for the benchmarks of surveys."""
 
-import ctypes
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +14,6 @@ from astropy.io import fits
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.io.wcs import header_of_wcs
-
-SUBREAPER = 36
-"""Of ``prctl``: whose parent has ended becomes a child of this process, so that its core-seconds count."""
 
 MAIN = "from morpheus_lite.cli import main; raise SystemExit(main())"
 
@@ -47,20 +41,15 @@ def command(source, place, model, workers, tile_size=None, memory_limit=None, no
 
 def run(source, place, model, workers, **options):
     """Run a survey to its end, and say what it took."""
-    ctypes.CDLL(None).prctl(SUBREAPER, 1)
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
     with subprocess.Popen(command(source, place, model, workers, **options), stdout=subprocess.DEVNULL) as process:
-        _, status, _ = os.wait4(process.pid, 0)
+        _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    with suppress(ChildProcessError):
-        while True:  # what the command has started and not waited for comes to this process
-            os.wait()
     assert process.returncode == 0, f"{place} ended with {process.returncode}"
-    seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    core_seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    seconds = time.perf_counter() - start
     report = json.loads((place / "report.json").read_text())
     memory = max(one["peak_memory"] for one in report["tiles"])
-    return Spent(seconds, core_seconds, memory, report["totals"]["tile_seconds"])
+    return Spent(seconds, used.ru_utime + used.ru_stime, memory, report["totals"]["tile_seconds"])
 
 
 def killed_half_way(source, place, model, workers, marks, count):
