@@ -124,13 +124,13 @@ def classify_survey(
     start = time.perf_counter()
     with locked(root) as name, ExitStack() as stack:
         clear_unfinished(root)
+        stack.callback(clear_unfinished, root)  # after the workers have ended, also where the run is stopped
         plan = make_plan(tiles, root, options, noise=run.noise, verify=run.verify)
         advance = stack.enter_context(shown_progress(progress, "tiles"))
         client = cache(lambda: stack.enter_context(connected(cluster, retries=run.retries)))
         outcomes = _work(plan, name, client(), cluster, run, advance, tell) if not plan.is_done else ()
         merged = _merge(plan, client, run)
         products = _report(plan, outcomes, merged, time.perf_counter() - start)
-        clear_unfinished(root)
     return SurveyResult(root, plan, outcomes, time.perf_counter() - start, products, merged)
 
 

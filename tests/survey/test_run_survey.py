@@ -228,6 +228,21 @@ def test_the_client_killed_and_started_again(cluster, images, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before, "what was done stays done"
 
 
+def test_a_run_that_is_told_to_end_leaves_nothing_half_done(tmp_path):
+    write_tile(tmp_path / "in" / "slow.fits", shape=(200, 200))
+    command = [sys.executable, "-m", "morpheus_lite", "batch", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    command += ["--model", "hausen2020", "--stride", "1", "--workers", "1"]
+    tiles = tmp_path / "out" / "tiles"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        wait_for(lambda: list(tiles.glob(".slow.*")) or run.poll() is not None)
+        run.terminate()
+        said = run.communicate(timeout=PATIENCE)[1]
+    assert run.returncode == 130
+    assert "interrupted; no half-written product was left" in said
+    assert [path.name for path in tiles.iterdir()] == ["slow"]
+    assert [path.name for path in (tiles / "slow").iterdir()] == [LOG]
+
+
 def test_a_tile_that_hangs_is_noticed(cluster, resumed, tmp_path):
     images, root = resumed
     tiles = [pipe(tmp_path / "in" / "hanging.fits"), *images]
