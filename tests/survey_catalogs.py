@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import QTable
 from astropy.wcs import WCS
 
+from morpheus_lite.catalog.table import ucd_of
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.io import write_catalog
 from morpheus_lite.io.wcs import header_of_wcs
@@ -54,6 +55,8 @@ def seen_by(wcs, shape, ra, dec, size, rng, jitter=0.3):
     table["flags"] = np.where(edge < 3 * size, int(SourceFlag.EDGE), 0).astype(np.int32)
     table["morphology"] = ["disk"] * len(x)
     table["kron_flux_H"] = size * u.electron / u.s
+    for name in table.colnames:
+        table[name].info.meta = {"ucd": ucd_of(name)}
     return table
 
 

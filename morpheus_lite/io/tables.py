@@ -1,11 +1,12 @@
 """Catalogues as ECSV, FITS, Parquet, VOTable or CSV, by the ending of the name."""
 
+import io
 import json
 import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -18,6 +19,9 @@ from morpheus_lite.core.facts import FACTS
 from morpheus_lite.errors import InputError, OptionError, reason_of
 from morpheus_lite.io.fitsfile import RECORD, header_of_run, open_fits, plain, run_of_header
 from morpheus_lite.runtime.atomic import atomic_write
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TABLE_FORMATS: dict[str, str] = FACTS["catalogs"]
 """Endings that are understood, and what astropy calls their formats."""
@@ -244,7 +248,7 @@ def _write_parquet(table: Table, path: Path) -> None:
             arrays.append(pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1]))
         else:
             arrays.append(pa.nulls(0, pa.list_(pa.from_numpy_dtype(values.dtype), max(values.shape[1], 1))))
-        facts = {"unit": column.unit, "description": column.description}
+        facts = {"unit": column.unit, "description": column.description, "ucd": (column.info.meta or {}).get("ucd")}
         facts = {key: str(value) for key, value in facts.items() if value is not None}
         described.append(pa.field(column.name, arrays[-1].type, metadata=facts))
     with path.open("wb") as file:  # pyarrow takes paths of valid UTF-8 only
@@ -266,7 +270,10 @@ def _read_parquet(path: Path) -> Table:
     from pyarrow import parquet
 
     with path.open("rb") as file:  # pyarrow takes paths of valid UTF-8 only
-        stored = parquet.read_table(file)
+        return _table_of(parquet.read_table(file))
+
+
+def _table_of(stored: "pa.Table") -> Table:
     record = (stored.schema.metadata or {}).get(b"table_meta_yaml")
     header = {} if record is None else meta.get_header_from_yaml(record.decode().split("\n"))
     described = {column["name"]: column for column in header.get("datatype", ())}
@@ -279,6 +286,8 @@ def _read_parquet(path: Path) -> Table:
         table[field.name] = kind(values, description=facts.get("description"))
         if facts.get("unit"):
             table[field.name].unit = _unit(str(facts["unit"]))
+        if facts.get("ucd"):
+            table[field.name].info.meta = {"ucd": facts["ucd"]}
     return Table(serialize._construct_mixins_from_columns(table), copy=False)
 
 
@@ -303,7 +312,19 @@ def _arrow_values(column: Any) -> np.ndarray:
     return values if absent is None else np.ma.array(values, mask=absent)
 
 
+def votable_head(schema: "pa.Schema") -> bytes:
+    """Describe the columns of a Parquet file as a VOTable without data, which TOPCAT looks for in it (VOParquet)."""
+    head = io.BytesIO()
+    _to_votable(_table_of(schema.empty_table()), head)
+    return head.getvalue()
+
+
 def _write_votable(table: Table, path: Path) -> None:
+    with path.open("wb") as file:
+        _to_votable(table, file)
+
+
+def _to_votable(table: Table, file: IO[bytes]) -> None:
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import CooSys, Info
 
@@ -313,13 +334,15 @@ def _write_votable(table: Table, path: Path) -> None:
         document = from_table(table)
         resource = document.resources[0]
         resource.infos.append(Info(name=RECORD, value=record[RECORD]))
-        on_sky = [field for field in resource.tables[0].fields if (field.ucd or "").startswith("pos.eq.")]
+        fields = resource.tables[0].fields
+        on_sky = [field for field in fields if (field.ucd or "").startswith("pos.eq.")]
         if on_sky:
             resource.coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
         for field in on_sky:
             field.ref = "icrs"
-        with path.open("wb") as file:
-            document.to_xml(file)
+        for field in [one for one in fields if one.datatype == "unicodeChar" and not len(table)]:
+            field.arraysize = "*"  # no row says how long the texts are
+        document.to_xml(file)
 
 
 def _read_votable(path: Path) -> Table:

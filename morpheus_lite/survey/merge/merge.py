@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from morpheus_lite import __version__
 from morpheus_lite.errors import MorpheusError, reason_of
+from morpheus_lite.io.tables import votable_head
 from morpheus_lite.runtime.atomic import temporary_path
 from morpheus_lite.survey.merge.coverage import write_coverage
 from morpheus_lite.survey.merge.healpix import FINEST, POSITION, make_partitions, write_layout
@@ -159,18 +160,31 @@ def _common_schema(index: Index) -> "pa.Schema":
     # A table without rows does not know the type of its texts.
     kinds = {entry.schema: entry for entry in index.entries if entry.cells}
     schemas = [parquet.read_schema(kinds[kind].catalog).remove_metadata() for kind in sorted(kinds)]
+    regions = [name for k, name in enumerate(ORIGIN_COLUMNS[1:]) if any(one.region[k] for one in index.entries)]
     added = [
-        (POSITION, pa.int64(), f"HEALPix cell of the position, order {FINEST}, nested"),
-        ("source_id", pa.int64(), "name of the source: HEALPix cell of its peak, order 29, nested"),
-        ("tile", pa.string(), "tile that the row is from"),
-        ("is_primary", pa.bool_(), "whether the row is the one of this source that counts"),
-        ("is_inner", pa.bool_(), "whether the tile owns the place of its peak; else the owner has no such row"),
-        ("n_tiles", pa.int16(), "how many tiles, or mosaics of tiles, have a row of the source"),
+        (POSITION, pa.int64(), "pos.healpix", f"HEALPix cell of the position, order {FINEST}, nested"),
+        (
+            "source_id",
+            pa.int64(),
+            "meta.id;meta.main",
+            "name of the source: HEALPix cell of its peak, order 29, nested",
+        ),
+        ("tile", pa.string(), "meta.id;obs.field", "tile that the row is from"),
+        ("is_primary", pa.bool_(), "meta.code", "whether the row is the one of this source that counts"),
+        (
+            "is_inner",
+            pa.bool_(),
+            "meta.code",
+            "whether the tile owns the place of its peak; else the owner has no such row",
+        ),
+        ("n_tiles", pa.int16(), "meta.number", "how many tiles, or mosaics of tiles, have a row of the source"),
+        *((name, pa.string(), "meta.id;obs.field", f"{name} of the tile") for name in regions),
+        ("label", pa.int64(), "meta.id", "label of the source in its tile, or mosaic of tiles"),
     ]
-    for k, name in enumerate(ORIGIN_COLUMNS[1:]):
-        added += [(name, pa.string(), f"{name} of the tile")] if any(one.region[k] for one in index.entries) else []
-    front = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in added]
+    front = [pa.field(name, kind, metadata={"description": text, "ucd": ucd}) for name, kind, ucd, text in added]
     taken = {one.name for one in front}
     fields = [one for one in pa.unify_schemas(schemas, promote_options="permissive") if one.name not in taken]
+    schema = pa.schema([*front, *fields])
     record = json.dumps({"software": "morpheus_lite", "version": __version__})
-    return pa.schema([*front, *fields], metadata={"morpheus": record})
+    head = {"IVOA.VOTable-Parquet.version": "1.0", "IVOA.VOTable-Parquet.content": votable_head(schema)}
+    return schema.with_metadata({"morpheus": record, **head})
