@@ -3,57 +3,12 @@
 import numpy as np
 from astropy.table import Column, QTable
 
+from morpheus_lite.catalog.table import COLUMNS
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import InputError
 
-_NAMES = {
-    "label": "NUMBER",
-    "x_centroid": "X_IMAGE",
-    "y_centroid": "Y_IMAGE",
-    "x_centroid_win": "XWIN_IMAGE",
-    "y_centroid_win": "YWIN_IMAGE",
-    "x_centroid_win_err": "ERRXWIN_IMAGE",
-    "y_centroid_win_err": "ERRYWIN_IMAGE",
-    "x_peak": "XPEAK_IMAGE",
-    "y_peak": "YPEAK_IMAGE",
-    "ra": "ALPHA_J2000",
-    "dec": "DELTA_J2000",
-    "area": "ISOAREA_IMAGE",
-    "semimajor_axis": "A_IMAGE",
-    "semiminor_axis": "B_IMAGE",
-    "orientation": "THETA_IMAGE",
-    "sky_orientation": "THETA_J2000",
-    "ellipticity": "ELLIPTICITY",
-    "half_light_radius": "FLUX_RADIUS",
-    "spread": "SPREAD_MODEL",
-    "spread_err": "SPREADERR_MODEL",
-    "r_petrosian": "PETRO_RADIUS_IMAGE",
-    "p_point_source": "CLASS_STAR",
-}
-_BAND_NAMES = {
-    "segment_flux": "FLUX_ISO",
-    "segment_fluxerr": "FLUXERR_ISO",
-    "kron_flux": "FLUX_AUTO",
-    "kron_fluxerr": "FLUXERR_AUTO",
-    "total_flux": "FLUX_TOTAL",
-    "total_fluxerr": "FLUXERR_TOTAL",
-    "total_mag": "MAG_TOTAL",
-    "total_magerr": "MAGERR_TOTAL",
-    "kron_mag": "MAG_AUTO",
-    "kron_magerr": "MAGERR_AUTO",
-    "local_background": "BACKGROUND",
-}
 _FROM_ONE = ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "XPEAK_IMAGE", "YPEAK_IMAGE")
 _ANGLES = ("THETA_IMAGE", "THETA_J2000")
-_FLAGS = {
-    SourceFlag.CROWDED: 1,
-    SourceFlag.INVALID_PIXELS: 1,
-    SourceFlag.PARTLY_COVERED: 1,
-    SourceFlag.BLENDED: 2,
-    SourceFlag.DEBLEND_CHILD: 2,
-    SourceFlag.SATURATED: 4,
-    SourceFlag.EDGE: 8,
-}
 
 
 def sextractor_columns(table: QTable) -> QTable:
@@ -111,11 +66,11 @@ def sextractor_name(name: str, detection: str) -> str:
     >>> sextractor_name("kron_flux_F160W", "F160W"), sextractor_name("aper_fluxerr_0p5_F606W", "F160W")
     ('FLUX_AUTO', 'FLUXERR_APER_0P5_F606W')
     """
-    if name in _NAMES:
-        return _NAMES[name]
+    if name in COLUMNS["sextractor"]:
+        return COLUMNS["sextractor"][name]
     if name == "flags" or name.startswith("flags_"):
         return f"MORPHEUS_{name.upper()}"
-    for ours, theirs in _BAND_NAMES.items():
+    for ours, theirs in COLUMNS["sextractor_bands"].items():
         if name.startswith(ours + "_"):
             return _with_band(theirs, name[len(ours) + 1 :], detection)
     if name.startswith("aper_") and not name.startswith("aper_covered_"):
@@ -130,6 +85,6 @@ def _with_band(name: str, band: str, detection: str) -> str:
 
 def _sextractor_flags(flags: np.ndarray) -> np.ndarray:
     found = np.zeros(flags.shape, dtype=np.int32)
-    for ours, theirs in _FLAGS.items():
-        found |= np.where(flags & int(ours), np.int32(theirs), np.int32(0))
+    for ours, theirs in COLUMNS["sextractor_flags"].items():
+        found |= np.where(flags & int(SourceFlag[ours]), np.int32(theirs), np.int32(0))
     return found

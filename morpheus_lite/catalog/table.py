@@ -1,6 +1,8 @@
 """The table of the catalogue: its columns with name, unit and meaning, and what needs all rows or the sky."""
 
 import re
+import tomllib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import astropy.units as u
@@ -19,7 +21,8 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io.zero_points import parse_unit
 from morpheus_lite.noise.detection_image import STACK
 
-_RATIO = u.dimensionless_unscaled
+COLUMNS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
+"""Columns in groups, with their meaning, unit and kind; their UCDs, and the names that SExtractor has for them."""
 
 
 class ColumnDefinition(NamedTuple):
@@ -39,39 +42,19 @@ class ColumnDefinition(NamedTuple):
 
     name: str
     description: str
-    unit: u.UnitBase | None = _RATIO
+    unit: u.UnitBase | None = u.dimensionless_unscaled
     kind: str = "f8"
 
 
-_EXTENT = (
-    ColumnDefinition("snr", "light of the segment over its noise, in the detection image"),
-    ColumnDefinition("spread", "how much wider than stars, as SPREAD_MODEL: 0 for stars; NaN where no PSF is known"),
-    ColumnDefinition("spread_err", "noise of spread, and of a FWHM that is off by 3 %"),
-    ColumnDefinition("x_centroid_err", "noise of x_centroid", u.pix),
-    ColumnDefinition("y_centroid_err", "noise of y_centroid", u.pix),
-    ColumnDefinition("x_centroid_win", "centroid under a Gaussian as wide as the source, first column 0", u.pix),
-    ColumnDefinition("y_centroid_win", "centroid under a Gaussian as wide as the source, first row 0", u.pix),
-    ColumnDefinition("x_centroid_win_err", "noise of x_centroid_win", u.pix),
-    ColumnDefinition("y_centroid_win_err", "noise of y_centroid_win", u.pix),
-    ColumnDefinition("kron_radius", "first moment of the light, in units of the semi-axes"),
-    ColumnDefinition("total_correction", "all of the light over that in the Kron ellipse, in the detection image"),
-    ColumnDefinition("total_correction_err", "uncertainty of total_correction"),
-    ColumnDefinition("half_light_radius", "circle with half of the Kron flux of the detection image", u.pix),
-    ColumnDefinition("half_light_radius_err", "noise of half_light_radius", u.pix),
-)
-_NOISY = {name: f"; NaN below snr = {least:g}" for name, least in LEAST_SNR.items()}
-_MEANINGS = {
-    "r_petrosian": "circular Petrosian radius, eta = 0.2",
-    "concentration": "5 log10(r80 / r20) within 1.5 r_petrosian",
-    "asymmetry": "light not alike after half a turn, noise taken off, 1.5 r_petrosian",
-    "gini": "Gini coefficient of the light; 1 if one pixel has it all",
-    "m20": "log10 of the second moment of the brightest 20 % relative to the whole",
-}
-_STRUCTURE = tuple(
-    ColumnDefinition(f"{name}{kind}", text, u.pix if name == "r_petrosian" else _RATIO)
-    for name, meaning in _MEANINGS.items()
-    for kind, text in (("", meaning + _NOISY.get(name, "")), ("_err", f"noise of {name}"))
-)
+def columns_of(group: str, **words: Any) -> list[ColumnDefinition]:
+    """The columns of a group of `COLUMNS`, with words in the place of ``{word}``."""
+    columns = []
+    for name, said in COLUMNS[group].items():
+        kind = said.get("kind", "f8")
+        unit = u.Unit(said.get("unit", "")) if "unit" in said or kind == "f8" else None
+        noisy = f"; NaN below snr = {LEAST_SNR[name]:g}" if name in LEAST_SNR else ""
+        columns.append(ColumnDefinition(name, said["about"].format(noisy=noisy, **words), unit, kind))
+    return columns
 
 
 def light_unit(text: str | None) -> u.UnitBase | None:
@@ -92,7 +75,8 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
     note = "" if unit is not None else "; in the unit of the image, which does not state it"
     bits = f"sum of the bits of BandFlag: {bits_in_words(BandFlag)}; in {band}"
     flags = ColumnDefinition(f"flags_{band}", bits, None, "i4")
-    meanings = {f"segment_flux_{band}": f"sum of the valid pixels in {band}"}
+    said = COLUMNS["light"]
+    meanings = {f"segment_flux_{band}": said["segment"].format(band=band)}
     if not settings.photometry:
         ((name, meaning),) = meanings.items()
         noise = ColumnDefinition(f"segment_fluxerr_{band}", f"noise of {name}, pixels independent{note}", unit)
@@ -100,19 +84,12 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
         return [ColumnDefinition(name, meaning + note, unit), *errors, _covered(name), flags]
     zero_point = image.zero_points[index]
     note += "; not calibrated, no zero-point is known" if zero_point is None else f"; AB zero-point {zero_point:.4g}"
-    meanings[f"kron_flux_{band}"] = f"light in the Kron ellipse in {band}, as measured"
-    meanings[f"total_flux_{band}"] = (
-        f"all of the light in {band}: kron_flux_{band} less the light of neighbours, corrected by its profile and the "
-        "PSF of the band, what has no data added"
-    )
+    meanings |= {f"{kind}_flux_{band}": said[kind].format(band=band) for kind in ("kron", "total")}
     for name in settings.aperture_names(image.pixel_scale):
         number, unit_name = (name[:-2], "pixels") if name.endswith("px") else (name, "arcsec")
         radius = f"{number.replace('p', '.')} {unit_name}"
-        meanings[f"aper_flux_{name}_{band}"] = f"light within a radius of {radius} in {band}"
-        if settings.matched:
-            meanings[f"matched_flux_{name}_{band}"] = (
-                f"light in {band} within a radius of {radius}, on the PSF that all bands have in common"
-            )
+        for kind in ("aper", "matched") if settings.matched else ("aper",):
+            meanings[f"{kind}_flux_{name}_{band}"] = said[kind].format(band=band, radius=radius)
     columns = []
     for name, meaning in meanings.items():
         doubt = ", and of profile, PSF and blending" if name.startswith("total_") else ""
@@ -123,7 +100,7 @@ def light_columns(image: SkyImage, index: int, settings: MeasureOptions) -> list
             columns += _magnitudes(name)
     if settings.deblended_flux:
         name = f"shared_flux_{band}"
-        meaning = f"light of the segment in {band}, blended pixels shared between the pieces of their parent"
+        meaning = said["shared"].format(band=band)
         columns += [*_with_error(name, meaning + note, f"noise of {name}{note}", unit), _covered(name)]
     if settings.local_background:
         columns.append(ColumnDefinition(f"local_background_{band}", f"sky subtracted, a pixel{note}", unit))
@@ -150,42 +127,6 @@ def _magnitudes(flux: str) -> list[ColumnDefinition]:
     return _with_error(magnitude, meaning, f"error of {magnitude}, that of {flux}", u.mag)
 
 
-_PIXELS = "share of the light in pixels whose most probable source class is {}; no bulge-to-total ratio"
-
-_PLACE = (
-    ColumnDefinition("label", "number of the source in the segmentation map", None, "i4"),
-    ColumnDefinition("x_centroid", "centroid of the light in the detection image, 0 at the first column", u.pix),
-    ColumnDefinition("y_centroid", "centroid of the light in the detection image, 0 at the first row", u.pix),
-    ColumnDefinition("x_peak", "brightest pixel in the detection image, 0 at the first column", u.pix, "i4"),
-    ColumnDefinition("y_peak", "brightest pixel in the detection image, 0 at the first row", u.pix, "i4"),
-)
-_SKY = (
-    ColumnDefinition("ra", "right ascension of x_centroid, y_centroid, ICRS", u.deg),
-    ColumnDefinition("dec", "declination of x_centroid, y_centroid, ICRS", u.deg),
-)
-_SKY_ERRORS = (
-    ColumnDefinition("ra_err", "noise of ra, times cos(dec): an angle on the sky", u.arcsec),
-    ColumnDefinition("dec_err", "noise of dec", u.arcsec),
-)
-_SKY_SHAPE = (ColumnDefinition("sky_orientation", "major axis, from north through east, 0 to 180", u.deg),)
-_SHAPE = (
-    ColumnDefinition("area", "pixels of the source in the segmentation map", u.pix**2),
-    ColumnDefinition("semimajor_axis", "standard deviation of the light along the major axis", u.pix),
-    ColumnDefinition("semiminor_axis", "standard deviation of the light along the minor axis", u.pix),
-    ColumnDefinition("orientation", "major axis, counter-clockwise from the x axis", u.deg),
-    ColumnDefinition("ellipticity", "1 - semiminor_axis / semimajor_axis"),
-)
-_VERDICT = (
-    ColumnDefinition("flags", f"sum of the bits of SourceFlag: {bits_in_words(SourceFlag)}", None, "i4"),
-    ColumnDefinition("parent_label", "label of the source before deblending", None, "i4"),
-    ColumnDefinition("n_children", "pieces that the parent was split into; 0 if it was not", None, "i4"),
-)
-_NATURE = (
-    ColumnDefinition("p_source", "light-weighted mean of 1 - P(background): how sure the source is real"),
-    ColumnDefinition("entropy", "entropy of p_<class> over its largest: 0 one class, 1 all alike"),
-    ColumnDefinition("spheroid_pixel_fraction", _PIXELS.format("spheroid")),
-    ColumnDefinition("disk_pixel_fraction", _PIXELS.format("disk")),
-)
 IN_ARCSEC = ("semimajor_axis", "semiminor_axis", "half_light_radius", "r_petrosian")
 """Sizes that are also told in arcsec."""
 
@@ -207,10 +148,10 @@ def catalogue_columns(
         Whether a background was subtracted of the image.
     """
     on_sky = image.pixel_scale is not None
-    sky = (*_SKY, *(_SKY_ERRORS if settings.photometry else ())) if on_sky else ()
-    extent = [*_SHAPE, *(_SKY_SHAPE if on_sky else ())]
+    sky = [*columns_of("sky"), *(columns_of("sky_errors") if settings.photometry else ())] if on_sky else []
+    extent = [*columns_of("shape"), *(columns_of("sky_shape") if on_sky else ())]
     if settings.photometry:
-        extent += [*_EXTENT, *(_STRUCTURE if settings.structure else ())]
+        extent += [*columns_of("extent"), *(columns_of("structure") if settings.structure else ())]
     in_arcsec = [
         ColumnDefinition(f"{one.name}_arcsec", f"{one.name}, by the mean side of a pixel on the sky", u.arcsec)
         for one in extent
@@ -224,11 +165,9 @@ def catalogue_columns(
             light.append(ColumnDefinition(f"background_{band}", meaning, light_unit(image.units[index])))
     meaning = "probability of {}, calibrated on sources" if calibrated else "light-weighted share of {}"
     shares = [ColumnDefinition(f"p_{name}", meaning.format(name)) for name in SOURCE_CLASSES]
-    least = settings.min_class_confidence
-    meaning = f"class with the largest p_<class>; {UNCERTAIN} where that is below {least:g}, empty if nothing is known"
-    shares += [*_NATURE, ColumnDefinition("morphology", meaning, None, "U12")]
-    shares.append(ColumnDefinition("class_confidence", "largest p_<class>"))
-    return [*_PLACE, *sky, *extent, *in_arcsec, *light, *shares, *_VERDICT]
+    nature = columns_of("nature", uncertain=UNCERTAIN, least=settings.min_class_confidence)
+    verdict = columns_of("verdict", bits=bits_in_words(SourceFlag))
+    return [*columns_of("place"), *sky, *extent, *in_arcsec, *light, *shares, *nature, *verdict]
 
 
 def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], meta: dict[str, Any]) -> QTable:
@@ -246,30 +185,6 @@ def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], 
     return table
 
 
-_SIZE = "phys.angSize"
-_UCDS = {
-    "label": "meta.id;meta.main",
-    "parent_label": "meta.id.parent",
-    "n_children": "meta.number",
-    "(x|y)_(centroid|centroid_win|peak)": r"pos.cartesian.\1;instr.det",
-    "(ra|dec)": r"pos.eq.\1;meta.main",
-    "area": "phys.angArea",
-    "semimajor_axis(_arcsec)?": f"{_SIZE}.smajAxis",
-    "semiminor_axis(_arcsec)?": f"{_SIZE}.sminAxis",
-    "(half_light_radius|r_petrosian)(_arcsec)?": _SIZE,
-    "(sky_)?orientation": "pos.posAng",
-    "ellipticity": "src.ellipticity",
-    "snr": "stat.snr",
-    "kron_radius|spread|concentration|asymmetry|gini|m20": "src.morph.param",
-    "(segment|kron|total|aper|matched|shared)_flux_.*": "phot.flux",
-    "(kron|total|aper|matched)_mag_.*": "phot.mag",
-    "(kron|total)_fnu_.*": "phot.flux.density",
-    "(segment|kron|aper|shared)_covered_.*|[a-z]+_pixel_fraction": "stat.filling",
-    "(local_)?background_.*": "instr.background",
-    "flags(_.*)?": "meta.code.qual",
-    "morphology": "src.morph.type",
-    "p_[a-z_]+|class_confidence": "stat.probability",
-}
 _ERROR = re.compile(r"(.*)_err|([a-z]+_(?:flux|mag|fnu))err(_.*)")
 
 
@@ -285,24 +200,10 @@ def ucd_of(name: str) -> str | None:
         of_what = ucd_of(error[1] or error[2] + error[3])
         # Of an error, only the quantity itself may be the main one.
         return None if of_what is None else f"stat.error;{of_what.removesuffix(';meta.main')}"
-    for pattern, ucd in _UCDS.items():
+    for pattern, ucd in COLUMNS["ucds"].items():
         if found := re.fullmatch(pattern, name):
             return found.expand(ucd)
     return None
-
-
-_STACKED = (
-    "sum of {}, each over the noise of its sky, in each pixel of those valid there: places, shapes, Kron ellipses, "
-    "half-light and Petrosian radii, concentration, asymmetry, Gini, M20, class weights; fluxes are of each band"
-)
-
-_UNMATCHED = (
-    "not matched: every band keeps its own PSF, so that circular apertures hold less of the light in bands with a "
-    "wider PSF, and their colours are off by that; colours of total fluxes suffer least, and match_psf adds apertures "
-    "on one PSF"
-)
-_MATCHED = "matched_flux is on the PSF that {} have in common; aper_flux is on that of each band"
-_NO_PSF = "matched_flux is NaN in {}, whose PSF (FWHM and index) is neither given nor measured on stars"
 
 
 def finish_table(
@@ -343,7 +244,10 @@ def finish_table(
         meta["class_prior"] = settings.calibration.prior_record(options.class_prior)
     if detection.name == STACK:
         names = [name for name, chosen in zip(image.bands, detection.chosen, strict=True) if chosen]
-        meta |= {"reference_band": detection.band, "detection_image": _STACKED.format(", ".join(names))}
+        meta |= {
+            "reference_band": detection.band,
+            "detection_image": COLUMNS["statements"]["stacked"].format(", ".join(names)),
+        }
     meta["zero_points"] = {name: _zero_point_record(image, k) for k, name in enumerate(image.bands)}
     if settings.background is not None and settings.background.psf:
         meta["psf"] = {name: psf.record() for name, psf in zip(image.bands, settings.background.psf, strict=True)}
@@ -362,11 +266,13 @@ def finish_table(
 def _colours(image: SkyImage, settings: RowSettings) -> str:
     """Say which apertures give colours."""
     if not settings.options.matched:
-        return _UNMATCHED
+        return COLUMNS["statements"]["unmatched"]
     psfs = dict(zip(image.bands, known_psfs(image, settings.options, settings.background), strict=True))
     known = [band for band, psf in psfs.items() if can_match(psf)]
     others = [band for band in image.bands if band not in known]
-    parts = [_MATCHED.format(", ".join(known))] * bool(known) + [_NO_PSF.format(", ".join(others))] * bool(others)
+    parts = [COLUMNS["statements"]["matched"].format(", ".join(known))] * bool(known) + [
+        COLUMNS["statements"]["no_psf"].format(", ".join(others))
+    ] * bool(others)
     return "; ".join(parts)
 
 
