@@ -1,6 +1,5 @@
 """Configurations of the networks: their stages, settings, and the shapes of their weights."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
@@ -220,54 +219,6 @@ class OnePassNetwork:
     weights: Mapping[str, np.ndarray]
     temperature: float = 1.0
     bias: float | Sequence[float] = 0.0
-
-
-def halo(config: OnePassConfig) -> int:
-    """Reach of a pixel's influence: pixels on each side of a tile that are spoilt by its border.
-
-    Parameters
-    ----------
-    config : OnePassConfig
-        The network.
-
-    Returns
-    -------
-    int
-        A multiple of ``config.factor``; a result does not depend on input farther away than this, in rows or in
-        columns, if tiles start at multiples of ``config.factor``.
-    """
-    reach = sum(p * side for p, side in _stages(config).values())
-    # A pooled position stands for a block of pixels.
-    return _rounded_up(reach + config.factor - 1, config.factor)
-
-
-def _stages(config: OnePassConfig) -> dict[str, tuple[int, int]]:
-    """Convolutions of each stage, and pixels along a side of its positions; the last convolution is a stage, too."""
-    n, cell = len(config.down), config.cell
-    found = {} if config.bands else {"stem": (config.stem[0], cell)}
-    found |= {f"down_{i}": (p, cell * 2**i) for i, (p, _) in enumerate(config.down)}
-    found |= {"intermediate": (config.intermediate[0], cell * 2**n)}
-    found |= {f"up_{i}": (p, cell * 2 ** (n - 1 - i)) for i, (p, _) in enumerate(config.up)}
-    return found | {"final": (1, cell)}
-
-
-def multiply_adds(config: OnePassConfig, *, n_bands: int | None = None) -> float:
-    """Multiply-adds of the convolutions per pixel of the image.
-
-    Parameters
-    ----------
-    config : OnePassConfig
-        The network.
-    n_bands : int, optional
-        How many bands the image has; needed where the network takes any number.
-    """
-    sides, total = {name: side for name, (_, side) in _stages(config).items()}, 0.0
-    for name, shape in config.weight_shapes().items():
-        if name.endswith("/kernel"):
-            stage = name.rsplit("_", 2)[0]
-            n_images = (n_bands or 1) if stage == "stem" else 1
-            total += n_images * math.prod(shape) / sides[stage] ** 2
-    return total
 
 
 def stage_margins(config: OnePassConfig) -> dict[str, int]:

@@ -11,6 +11,7 @@ times the speed of the published package that is, at its stride 1. Rounds altern
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import tempfile
@@ -31,7 +32,7 @@ from morpheus_lite.inference import network_input
 from morpheus_lite.io import open_image
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import MapFile
-from morpheus_lite.models.network_config import OnePassConfig, multiply_adds
+from morpheus_lite.models.network_config import OnePassConfig
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.noise import overview
 from morpheus_lite.noise.overview import measure_sections
@@ -40,6 +41,20 @@ from morpheus_lite.runtime.resources import usable_cores
 
 RESIDENT = 1024  # side of the array of the bare call: a larger one is slower, for it leaves the caches
 STAGES = ("reading", "noise", "normalising", "writing")
+
+
+def _multiply_adds(config: OnePassConfig, n_bands: int) -> float:
+    """Multiply-adds of the convolutions per pixel of an image of so many bands."""
+    last = len(config.down) - 1
+    level = {"stem": 0, "final": 0, "intermediate": last + 1}
+    level |= {f"down_{i}": i for i in range(last + 1)} | {f"up_{i}": last - i for i in range(last + 1)}
+    total = 0.0
+    for name, shape in config.weight_shapes().items():
+        if name.endswith("/kernel"):
+            stage = name.rsplit("_", 2)[0] if name.count("_") > 1 else name.split("_")[0]
+            side = config.cell * 2 ** level[stage]
+            total += math.prod(shape) / side**2 * (n_bands if stage == "stem" else 1)
+    return total
 
 
 def main() -> None:
@@ -53,7 +68,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path)
     options = parser.parse_args()
     model = load_model(options.model)
-    flops = 2 * multiply_adds(OnePassConfig.from_dict(model.network), n_bands=4)
+    flops = 2 * _multiply_adds(OnePassConfig.from_dict(model.network), n_bands=4)
     shares: dict[str, float] = defaultdict(float)
     _time_stages(shares)
     speeds = defaultdict(list)

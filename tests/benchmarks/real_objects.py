@@ -21,7 +21,7 @@ from astropy.io import fits
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io import read_image
-from morpheus_lite.models.network_config import OnePassConfig, halo
+from morpheus_lite.models.network_config import OnePassConfig, stage_margins
 from morpheus_lite.models.networks import build_onepass
 from morpheus_lite.noise.background_mesh import measure_background, normalize
 from morpheus_lite.pipeline.classify import classify
@@ -58,7 +58,8 @@ def load(path: Path) -> tuple[OnePassConfig, Predict]:
 
     def predict(image: SkyImage) -> np.ndarray:
         snr, valid = normalize(image, measure_background(image))
-        margin, factor = halo(config), config.factor
+        factor = config.factor
+        margin = -(-stage_margins(config)["input"] // factor) * factor
         pad = [(margin, margin + -length % factor) for length in image.shape]
         snr, valid = (np.pad(a, (*pad, (0, 0))) for a in (snr, valid))
         height, width = image.shape
