@@ -264,6 +264,15 @@ def block_sums(plane: np.ndarray, first: tuple[int, int], step: int) -> np.ndarr
     return plane
 
 
+def block_mean(plane: np.ndarray, step: int) -> np.ndarray:
+    """Mean over blocks of pixels of a plane ``(y, x, ...)``, NaN left out: float32, NaN where a block has no other."""
+    if step == 1:
+        return plane
+    finite = np.isfinite(plane)
+    total, count = (block_sums(one, (0, 0), step) for one in (np.where(finite, plane, np.float32(0)), finite))
+    return np.where(count > 0, np.divide(total, np.maximum(count, 1), dtype=np.float32), np.float32(np.nan))
+
+
 def row_blocks(shape: tuple[int, int], n_rows: int = 256) -> Iterator[Window]:
     """Windows of full width that cover an image once, from the top down."""
     return (Window(y, 0, min(n_rows, shape[0] - y), shape[1]) for y in range(0, shape[0], n_rows))

@@ -16,7 +16,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.protocols import MapStore, MapWriter
-from morpheus_lite.core.windows import Window, even_windows, grown, inside, tiles
+from morpheus_lite.core.windows import Window, block_sums, even_windows, grown, inside, tiles
 from morpheus_lite.inference.network_input import NetworkInput, sky_scatter
 
 _STRIP = 1 << 21  # pixels that are read at once
@@ -74,7 +74,7 @@ class BinnedBands:
         for part in self.strips(window):
             rows = slice(part.y - window.y, part.y - window.y + part.height)
             snr, usable = self.whole.snr(self.pixels(part))
-            total, count = (_sums(plane, self.factor) for plane in (snr, usable.astype(np.float32)))
+            total, count = (block_sums(one, (0, 0), self.factor) for one in (snr, usable.astype(np.float32)))
             valid[rows] = count > 0
             data[rows] = total / np.sqrt(np.maximum(count, 1)) / self.sigma
         return data, valid
@@ -96,18 +96,6 @@ class BinnedBands:
         y, x = window.y // self.factor, window.x // self.factor
         bottom, right = -(-(window.y + window.height) // self.factor), -(-(window.x + window.width) // self.factor)
         return Window(y, x, bottom - y, right - x)
-
-
-def _sums(plane: np.ndarray, factor: int) -> np.ndarray:
-    """Sums over bins ``(y, x, band)``, pixel by pixel in one order, so that they do not depend on the window."""
-    for axis in (0, 1):
-        plane = np.pad(plane, [(0, -plane.shape[k] % factor if k == axis else 0) for k in range(3)])
-        take = (slice(None),) * axis
-        total = plane[(*take, slice(0, None, factor))].copy()
-        for step in range(1, factor):
-            total += plane[(*take, slice(step, None, factor))]
-        plane = total
-    return plane
 
 
 class ExpandedMaps:

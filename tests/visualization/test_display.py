@@ -16,7 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from morpheus_lite import Classification, InputError, OptionError, OutputError, SkyImage
 from morpheus_lite.catalog import measure
-from morpheus_lite.visualization.blocks import block_mean
+from morpheus_lite.core.windows import block_mean
 from morpheus_lite.visualization.colours import _wavelength
 from morpheus_lite.visualization.plots import (
     PALETTES,

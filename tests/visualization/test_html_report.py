@@ -23,8 +23,8 @@ from hypothesis.extra.numpy import arrays
 from report_inputs import HOSTILE, NOISE, make_run, tangent_wcs, without_wcs
 
 from morpheus_lite.core.classes import BACKGROUND
+from morpheus_lite.core.windows import block_mean
 from morpheus_lite.errors import InputError, OutputError
-from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.html_report import layers, write_report
 from morpheus_lite.visualization.html_report.layers import interpolate, pixel_unit_vectors, sky_grid
 from morpheus_lite.visualization.html_report.page import pack, plain_json, script_json

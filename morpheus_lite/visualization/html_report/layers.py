@@ -19,8 +19,8 @@ from scipy.interpolate import RegularGridInterpolator
 from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.windows import block_mean
 from morpheus_lite.io.wcs import pixel_area
-from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.html_report.sources import unit_text
 
 MAX_FIELD_PIXELS = 4096**2

@@ -17,9 +17,9 @@ from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels, trace_outlines
+from morpheus_lite.core.windows import block_mean
 from morpheus_lite.errors import OutputError
 from morpheus_lite.runtime.atomic import check_writable
-from morpheus_lite.visualization.blocks import block_mean
 from morpheus_lite.visualization.colours import NO_CLASS, class_colours, colorize, field_rgb
 from morpheus_lite.visualization.plots.figures import class_patches, draw_rings, save_figure
 
