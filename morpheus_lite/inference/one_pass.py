@@ -231,7 +231,7 @@ def _turned_back(batch: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class OnePass:
-    """An `~morpheus_lite.inference.inferer.Inferer` that shows every tile of an image to the network once.
+    """An `~morpheus_lite.pipeline.plan.Inferer` that shows every tile of an image to the network once.
 
     Parameters
     ----------

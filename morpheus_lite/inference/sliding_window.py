@@ -58,7 +58,7 @@ class WindowModel(Classifier, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SlidingWindows:
-    """An `~morpheus_lite.inference.inferer.Inferer` that moves a window over the image, and stitches the predictions.
+    """An `~morpheus_lite.pipeline.plan.Inferer` that moves a window over the image, and stitches the predictions.
 
     Parameters
     ----------

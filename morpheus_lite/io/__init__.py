@@ -7,18 +7,3 @@ from morpheus_lite.io.products import describe_product
 from morpheus_lite.io.reader import open_image, read_image
 from morpheus_lite.io.regions import write_regions
 from morpheus_lite.io.tables import read_catalog, write_catalog
-
-__all__ = [
-    "ImageDescription",
-    "ImageSource",
-    "describe_product",
-    "open_image",
-    "read_catalog",
-    "read_corrections",
-    "read_image",
-    "read_maps",
-    "write_catalog",
-    "write_corrections",
-    "write_maps",
-    "write_regions",
-]
