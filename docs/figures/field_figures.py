@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import morpheus_lite as ml
 from morpheus_lite.visualization.html_report import write_report
-from morpheus_lite.visualization.plots import choose_sources, field_rgb, plot_class_map, plot_outlines, save_stamp_sheet
+from morpheus_lite.visualization.plots import choose_sources, field_rgb, plot_class_map, plot_outlines, plot_stamp_sheet
 from morpheus_lite.visualization.plots.figures import save_figure
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"{len(table)} sources")
     draw_outlines(chosen.output / f"{chosen.name}_outlines.png", image, result, labels, table)
     rows = choose_sources(table, 8, per_class=True)
-    save_stamp_sheet(image, labels, table, chosen.output / f"{chosen.name}_stamps.png", rows=rows, overwrite=True)
+    plot_stamp_sheet(image, labels, table, rows=rows).savefig(chosen.output / f"{chosen.name}_stamps.png", dpi=160)
     with tempfile.TemporaryDirectory() as folder:
         page = write_report(image, result, labels, table, Path(folder) / "report.html")
         photograph(page, chosen.output / f"{chosen.name}_report.png")

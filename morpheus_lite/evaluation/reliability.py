@@ -55,9 +55,7 @@ class Reliability:
         return Reliability(self.weight + other.weight, self.confidence + other.confidence, self.outcome + other.outcome)
 
 
-def reliability(
-    confidence: np.ndarray, outcome: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
-) -> Reliability:
+def reliability(confidence: np.ndarray, outcome: np.ndarray, *, weight: np.ndarray | None = None) -> Reliability:
     """Bin predictions by the probability they gave.
 
     Parameters
@@ -68,8 +66,6 @@ def reliability(
         bool or float, shape ``(n,)``: whether it happened, or the true probability that it does (soft labels).
     weight : numpy.ndarray, optional
         float, shape ``(n,)``; 1 each when None.
-    n_bins : int
-        Bins of equal width.
 
     Notes
     -----
@@ -78,14 +74,14 @@ def reliability(
     known = np.isfinite(confidence)
     value = np.asarray(confidence, dtype=np.float64)[known]
     share = np.ones(len(value)) if weight is None else np.asarray(weight, dtype=np.float64)[known]
-    place = _bin_of(value, n_bins)
+    place = _bin_of(value)
     happened = np.asarray(outcome, dtype=np.float64)[known]
-    sums = (np.bincount(place, share * what, minlength=n_bins) for what in (np.ones(len(value)), value, happened))
+    sums = (np.bincount(place, share * what, minlength=N_BINS) for what in (np.ones(len(value)), value, happened))
     return Reliability(*sums)
 
 
 def top_label_reliability(
-    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
+    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None
 ) -> Reliability:
     """Reliability of the most probable class.
 
@@ -106,19 +102,16 @@ def top_label_reliability(
         probability[known][rows, chosen],
         truth[known][rows, chosen],
         weight=None if weight is None else weight[known],
-        n_bins=n_bins,
     )
 
 
-def chance_error(confidence: np.ndarray, *, n_bins: int = N_BINS) -> float:
+def chance_error(confidence: np.ndarray) -> float:
     """Calibration error that right probabilities have on average, because outcomes are few.
 
     Parameters
     ----------
     confidence : numpy.ndarray
         float, shape ``(n,)``: probabilities of what did or did not happen, 0 to 1. NaN is left out.
-    n_bins : int
-        As in `reliability`.
 
     Notes
     -----
@@ -127,18 +120,16 @@ def chance_error(confidence: np.ndarray, *, n_bins: int = N_BINS) -> float:
     """
     value = np.asarray(confidence, dtype=np.float64)
     value = value[np.isfinite(value)]
-    variance = np.bincount(_bin_of(value, n_bins), value * (1 - value), minlength=n_bins)
+    variance = np.bincount(_bin_of(value), value * (1 - value), minlength=N_BINS)
     return float(np.sqrt(2 / np.pi * variance).sum() / len(value)) if len(value) else float("nan")
 
 
 def classwise_reliability(
-    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None, n_bins: int = N_BINS
+    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None
 ) -> tuple[Reliability, ...]:
     """Reliability of the probability of each class, in the order of the classes; as `top_label_reliability`."""
     check_rows(probability, truth)
-    return tuple(
-        reliability(probability[:, k], truth[:, k], weight=weight, n_bins=n_bins) for k in range(probability.shape[1])
-    )
+    return tuple(reliability(probability[:, k], truth[:, k], weight=weight) for k in range(probability.shape[1]))
 
 
 def proper_scores(
@@ -177,5 +168,5 @@ def check_rows(probability: np.ndarray, truth: np.ndarray) -> None:
         )
 
 
-def _bin_of(value: np.ndarray, n_bins: int) -> np.ndarray:
-    return np.minimum((value * n_bins).astype(np.int64), n_bins - 1)
+def _bin_of(value: np.ndarray) -> np.ndarray:
+    return np.minimum((value * N_BINS).astype(np.int64), N_BINS - 1)

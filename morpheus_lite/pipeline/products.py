@@ -406,11 +406,12 @@ def write_products(
 
 
 def _write_stamps(path: Path, source: ImageSource, maps: MapStore, table: QTable) -> None:
-    from morpheus_lite.visualization.plots import LARGEST_STAMP, choose_sources, save_stamp_sheet
+    from morpheus_lite.visualization.plots import LARGEST_STAMP, choose_sources, plot_stamp_sheet
+    from morpheus_lite.visualization.plots.figures import save_figure
 
     rows = [row for row in choose_sources(table, N_STAMPS) if math.isfinite(float(table["x_centroid"].value[row]))]
     shown = close_ups(source, maps, table, rows, LARGEST_STAMP)
-    save_stamp_sheet(shown.image, shown.labels, shown.table, path, rows=range(len(rows)))
+    save_figure(plot_stamp_sheet(shown.image, shown.labels, shown.table, rows=range(len(rows))), path, dpi=160)
 
 
 def _write_regions(path: Path, source: ImageSource, maps: MapStore, table: QTable, *, outlines: bool) -> None:

@@ -7,7 +7,7 @@ from astropy.table import QTable
 from morpheus_lite import SkyImage, open_image
 from morpheus_lite.io.maps import MapFile
 from morpheus_lite.pipeline.products import close_ups
-from morpheus_lite.visualization.plots import save_stamp_sheet
+from morpheus_lite.visualization.plots import plot_stamp_sheet
 
 SHAPE, SIDE = (90, 70), 40
 
@@ -47,5 +47,6 @@ def test_no_sources_are_an_empty_sheet(opened, tmp_path):
     source, maps, table, *_ = opened
     shown = close_ups(source, maps, table, [], SIDE)
     assert shown.image.shape == (SIDE, SIDE)
-    path = save_stamp_sheet(shown.image, shown.labels, shown.table, tmp_path / "stamps.png", rows=[])
+    path = tmp_path / "stamps.png"
+    plot_stamp_sheet(shown.image, shown.labels, shown.table, rows=[]).savefig(path)
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -12,7 +12,6 @@ from morpheus_lite.visualization.plots.stamps import (
     choose_sources,
     plot_stamp,
     plot_stamp_sheet,
-    save_stamp_sheet,
 )
 from morpheus_lite.visualization.plots.summary import (
     plot_class_map,

@@ -1,7 +1,6 @@
 """A sheet of stamps: sources one by one, with their outlines and a bar of their class probabilities."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,8 @@ from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.runtime.atomic import check_writable
 from morpheus_lite.visualization.colours import NO_CLASS, class_colours, field_rgb
-from morpheus_lite.visualization.plots.figures import class_patches, draw_rings, save_figure
+from morpheus_lite.visualization.plots.figures import class_patches, draw_rings
 
 ORDERS = ("brightest", "uncertain")
 _SMALLEST = 20
@@ -104,7 +102,6 @@ def plot_stamp_sheet(
     rows: Sequence[int] | np.ndarray | None = None,
     n_columns: int = 8,
     palette: str = "legible",
-    figure: Figure | None = None,
 ) -> Figure:
     """Draw sources one by one, each above a bar of its class probabilities.
 
@@ -122,8 +119,6 @@ def plot_stamp_sheet(
         Stamps in a row.
     palette : {"legible", "paper"}
         Colours of the classes.
-    figure : matplotlib.figure.Figure, optional
-        An empty figure to draw on.
 
     Returns
     -------
@@ -136,8 +131,7 @@ def plot_stamp_sheet(
     if len(rows) and not (rows.min() >= -len(table) and rows.max() < len(table)):
         raise InputError(f"rows up to {rows.max()}: the catalogue has {len(table)}")
     n_rows = max(-(-len(rows) // n_columns), 1)
-    if figure is None:
-        figure = Figure(figsize=(_CELL * n_columns + 0.2, 1.35 * _CELL * n_rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(_CELL * n_columns + 0.2, 1.35 * _CELL * n_rows + 0.5), layout="constrained")
     grid = figure.subplots(2 * n_rows, n_columns, squeeze=False, height_ratios=[10, 1] * n_rows)
     picture = field_rgb(image)
     for cell in range(n_rows * n_columns):
@@ -153,23 +147,6 @@ def plot_stamp_sheet(
     patches = class_patches(palette, {UNCERTAIN: NO_CLASS})
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=8, frameon=False)
     return figure
-
-
-def save_stamp_sheet(
-    image: SkyImage,
-    labels: Any,
-    table: QTable,
-    path: str | Path,
-    *,
-    rows: Sequence[int] | np.ndarray | None = None,
-    n_columns: int = 8,
-    palette: str = "legible",
-    overwrite: bool = False,
-) -> Path:
-    """Write the figure of `plot_stamp_sheet` as PNG; it appears under its name when it is whole."""
-    check_writable([Path(path)], overwrite)
-    figure = plot_stamp_sheet(image, labels, table, rows=rows, n_columns=n_columns, palette=palette)
-    return save_figure(figure, path, overwrite=overwrite, dpi=160)
 
 
 def _plot_bar(ax: Axes, row: Any, palette: str) -> None:
