@@ -15,7 +15,7 @@ from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import by_label, measure_segments, segment_means
 from morpheus_lite.io.fitsfile import run_of_header
-from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
+from morpheus_lite.io.source_tables import class_shares, find_column, open_hdus, read_rows, read_whole_numbers
 from morpheus_lite.io.wcs import celestial_wcs
 
 _LABEL_HDUS = ("SEGMENTATION", "LABELS", "SEGMAP")
@@ -169,8 +169,8 @@ def read_result(path: str | Path, *, name: str | None = None) -> Result:
     if where.is_dir() and (where / "segmap.fits").is_file():
         return _read_release(where, catalog or None, name or where.name)
     mapped = _map_in(where) if where.is_dir() else where
+    labels = read_whole_numbers(str(mapped), _LABEL_HDUS, "label map")
     with open_hdus(mapped) as hdus:
-        labels = label_plane(hdus, mapped, _LABEL_HDUS)
         planes = {hdu.name.lower(): hdu for hdu in hdus if getattr(hdu, "is_image", False)}
         complete = all(one in planes for one in CLASSES)
         maps = [np.asarray(planes[one].data, dtype=np.float32) for one in CLASSES] if complete else None
@@ -204,8 +204,7 @@ def _catalog_of(path: Path) -> Path | None:
 
 
 def _read_release(directory: Path, catalog: str | None, name: str) -> Result:
-    with open_hdus(directory / "segmap.fits") as hdus:
-        labels = label_plane(hdus, directory / "segmap.fits", _LABEL_HDUS)
+    labels = read_whole_numbers(str(directory / "segmap.fits"), _LABEL_HDUS, "label map")
     maps = []
     for file in RELEASE_MAPS:
         if not (directory / file).is_file():

@@ -14,7 +14,7 @@ from morpheus_lite.core.image import SkyImage, canonical_band
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import by_label, measure_segments
 from morpheus_lite.io import read_image
-from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_rows
+from morpheus_lite.io.source_tables import class_shares, find_column, open_hdus, read_rows, read_whole_numbers
 
 if TYPE_CHECKING:  # the simulator needs GalSim, an extra
     from morpheus_lite.simulation.field import Field
@@ -193,8 +193,8 @@ def read_truth(path: str | Path, *, image: Any = None, name: str | None = None) 
         What to call the field; by default the file's name.
     """
     path = Path(path)
+    labels = read_whole_numbers(str(path), _LABEL_HDUS, "label map")
     with open_hdus(path) as hdus:
-        labels = label_plane(hdus, path, _LABEL_HDUS)
         table = _source_table(hdus)
         valid = [np.asarray(hdu.data) > 0 for hdu in hdus if hdu.name in VALID_HDUS]
         bands = [hdu.name for hdu in hdus if _is_band(hdu)]

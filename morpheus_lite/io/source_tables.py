@@ -63,30 +63,6 @@ def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
         yield hdus
 
 
-def label_plane(hdus: Sequence[Any], path: str | Path, names: Sequence[str]) -> np.ndarray:
-    """The label map in a file: by name, else the only two-dimensional image of whole numbers.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape ``(y, x)``, as stored (negative values kept).
-    """
-    images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) == 2]
-    named = [hdu for name in names for hdu in images if hdu.name == name]
-    whole = [hdu for hdu in images if hdu.header.get("BITPIX", 0) > 0 and not hdu.header.get("BSCALE", 1) % 1]
-    chosen = named[:1] or whole
-    # A map of labels kept as float is common: numpy's default type is easily written.
-    chosen = chosen or [hdu for hdu in images if len(images) == 1]
-    if len(chosen) != 1:
-        have = ", ".join(f"{hdu.name or 'no name'} {hdu.shape}" for hdu in images) or "no image"
-        wanted = f"expected one label map, named {', '.join(names)} or the only image of integers"
-        raise InputError(f"{path}: {wanted}; it has {have}")
-    labels = np.asarray(chosen[0].data)
-    if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
-        raise InputError(f"{path}[{chosen[0].name}] is not a label map: it holds {labels.dtype} with fractions")
-    return labels.astype(np.int64)
-
-
 def read_labels(source: str, wcs: WCS | None = None) -> np.ndarray:
     """Read a segmentation map.
 
@@ -120,7 +96,8 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str, wcs: WCS | 
     source : str
         FITS file, with ``[EXT]`` behind it where it is not clear which HDU.
     names : sequence of str
-        An HDU named so, upper case, is taken by itself; else the only image there is.
+        An HDU named so, upper case, is taken by itself, the first of these names that there is; else the only image, or
+        the only one of whole numbers.
     what : str
         What to call the plane in messages.
     wcs : astropy.wcs.WCS, optional
@@ -138,18 +115,21 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str, wcs: WCS | 
     """
     location = Location.parse(source)
     with reading(source), open_fits(location.path) as hdus:
-        images = [number for number, hdu in enumerate(hdus) if is_image(hdu)]
-        named = [number for number in images if hdus[number].name.upper() in names]
+        chosen = [number for number, hdu in enumerate(hdus) if is_image(hdu)]
         if location.ext is not None:
-            number = find_hdu(hdus, location.ext, location.path)
-        elif len(named or images) == 1:
-            number = (named or images)[0]
+            chosen = [find_hdu(hdus, location.ext, location.path)]
         else:
+            named = ([number for number in chosen if hdus[number].name.upper() == name] for name in names)
+            chosen = next(filter(None, named), chosen)
+        # A lone map of labels may be kept as float: numpy's default type is easily written.
+        if len(chosen) > 1:
+            chosen = [number for number in chosen if _is_whole(hdus[number].header)]
+        if len(chosen) != 1:
             raise InputError(
                 f"{source}: it is not clear which image is the {what}; say so, as in FILE[1]. It has\n"
                 f"{describe_hdus(hdus)}"
             )
-        shape = hdus[number].shape
+        number, shape = chosen[0], hdus[chosen[0]].shape
         if len(shape) < 2 or any(length != 1 for length in shape[:-2]):
             raise InputError(
                 f"{source}: the {what} has shape {shape}; expected two dimensions, beside axes of length 1"
@@ -164,6 +144,10 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str, wcs: WCS | 
     if plane.dtype.kind in "fu" and (largest := np.abs(plane).max()) >= 2.0**63:
         raise InputError(f"{source}: the {what} holds {largest}, which does not fit a whole number of 64 bits")
     return plane.astype(np.int64)
+
+
+def _is_whole(header: fits.Header) -> bool:
+    return header["BITPIX"] > 0 and not header.get("BSCALE", 1) % 1
 
 
 def find_column(table: Table, quantity: str, name: str, *, required: bool = True) -> np.ndarray | None:

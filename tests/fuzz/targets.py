@@ -11,7 +11,7 @@ from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import describe_product, open_image, read_catalog, read_maps
-from morpheus_lite.io.source_tables import class_shares, find_column, label_plane, open_hdus, read_labels, read_rows
+from morpheus_lite.io.source_tables import class_shares, find_column, read_labels, read_rows, read_whole_numbers
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.state import read_states, run_of, tile_state
@@ -56,8 +56,7 @@ def _both(*readers: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 def _label_plane(path: Path) -> None:
-    with open_hdus(path) as hdus:
-        label_plane(hdus, path, ("SEGMENTATION",))
+    read_whole_numbers(str(path), ("SEGMENTATION",), "label map")
 
 
 def _rows(path: Path) -> None:
