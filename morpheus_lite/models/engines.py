@@ -300,24 +300,11 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, p
         out[:, :, :, n_stretches] = seen.reshape(light.shape)
 
 
-def made_when_called(make: Callable[[], PredictTile]) -> PredictTile:
-    """A function that is made at its first call: classification never calls the untrimmed network."""
-    made = cache(make)
-    lock = threading.Lock()
-
-    def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        with lock:
-            ready_made = made()
-        return ready_made(snr, valid)
-
-    return predict
-
-
-def run_by_openvino(network: OnePassNetwork, precision: str, *, trimmed: bool) -> TileRunner:
+def run_by_openvino(network: OnePassNetwork, precision: str) -> TileRunner:
     """Prediction of tiles by a compiled graph, and how its memory is given back."""
     from morpheus_lite.models.graph import tile_graph
 
-    graph = CompiledGraph(tile_graph(network, trimmed=trimmed), precision=precision)
+    graph = CompiledGraph(tile_graph(network), precision=precision)
 
     def predict(snr: np.ndarray, valid: np.ndarray) -> np.ndarray:
         tiles = []
@@ -329,8 +316,8 @@ def run_by_openvino(network: OnePassNetwork, precision: str, *, trimmed: bool) -
     return predict, graph.release
 
 
-def run_by_tensorflow(network: OnePassNetwork, precision: str, *, trimmed: bool) -> TileRunner:
+def run_by_tensorflow(network: OnePassNetwork, precision: str) -> TileRunner:
     """The same by Keras and TensorFlow, which keeps no memory to give back."""
     from morpheus_lite.models.tensorflow_engine import compile_tiles
 
-    return compile_tiles(network, precision=precision, trimmed=trimmed), lambda: None
+    return compile_tiles(network, precision=precision), lambda: None

@@ -130,9 +130,7 @@ class Graph:
             x = self.add("Relu", self.convolution(x, *folded(weights, f"{name}_{i}"), padding=padding))
         return x
 
-    def grown_block(
-        self, x: str, skip: str, weights: Weights, name: str, stage: Stage, below: int, *, padding: int
-    ) -> str:
+    def grown_block(self, x: str, skip: str, weights: Weights, name: str, stage: Stage, below: int) -> str:
         """A block on a map of ``below`` channels, twice its size by repeating, beside a ``skip`` of that size.
 
         To repeat every value in a square of two and convolve 3 x 3 is one transposed convolution of stride two, 4 x 4:
@@ -141,11 +139,11 @@ class Graph:
         kernel, bias = folded(weights, f"{name}_0")
         transposed = np.einsum("ay,bx,yxio->ioab", _UPSAMPLED, _UPSAMPLED, kernel[:, :, :below])
         grown = self.add(
-            "ConvTranspose", x, self.constant(transposed), kernel_shape=[4, 4], strides=[2, 2], pads=[2 - padding] * 4
+            "ConvTranspose", x, self.constant(transposed), kernel_shape=[4, 4], strides=[2, 2], pads=[2] * 4
         )
-        beside = self.convolution(skip, kernel[:, :, below:], bias, padding=padding)
+        beside = self.convolution(skip, kernel[:, :, below:], bias, padding=0)
         x = self.add("Relu", self.add("Add", beside, grown))
-        return self.block(x, weights, name, range(1, stage[0]), padding=padding)
+        return self.block(x, weights, name, range(1, stage[0]), padding=0)
 
     def pooled(self, x: str) -> str:
         """Maximum over squares of two."""
@@ -188,27 +186,25 @@ def norm_weights(weights: Weights, name: str) -> list[np.ndarray]:
     return [weights[f"{name}_norm/{variable}"] for variable in ("gamma", "beta", "moving_mean", "moving_variance")]
 
 
-def tile_graph(network: OnePassNetwork, *, trimmed: bool) -> bytes:
+def tile_graph(network: OnePassNetwork) -> bytes:
     """The graph that runs on tiles.
 
     Parameters
     ----------
     network : OnePassNetwork
         The network.
-    trimmed : bool
-        Without the margin ``stage_margins(config)["input"]`` of the tile.
 
     Returns
     -------
     bytes
         An ONNX model from ``cells``, what `~morpheus_lite.models.engines.stretched_cells` gives, to
-        ``probability``, ``(1, class, y, x)``.
+        ``probability``, ``(1, class, y, x)``, without the margin ``stage_margins(config)["input"]`` of the tile.
     """
     config, graph = network.config, Graph()
     n_pixels = config.cell**2 * max(len(config.bands), 1)
     n_channels = (len(config.stretches) + 1) * n_pixels
     x = graph.add("Transpose", "cells", perm=[0, 3, 1, 2])
-    probability(graph, x, network, trimmed=trimmed, name="probability")
+    probability(graph, x, network, name="probability")
     cells = (1 if config.bands else "band", "y_cells", "x_cells", n_channels)
     return graph.model("onepass", {"cells": cells}, {"probability": (1, len(CLASSES), "y", "x")})
 
@@ -293,47 +289,45 @@ def _whole(graph: Graph, light: str, seen: str, network: OnePassNetwork) -> str:
     for stretch in config.stretches:
         asinh = graph.add("Asinh", graph.add("Mul", light, graph.constant(1 / stretch)))
         values.append(graph.add("Mul", asinh, seen))
-    x = probability(graph, graph.add("Concat", *values, seen, axis=1), network, trimmed=True)
+    x = probability(graph, graph.add("Concat", *values, seen, axis=1), network)
     return graph.add("Transpose", x, perm=[0, 2, 3, 1])
 
 
-def probability(graph: Graph, x: str, network: OnePassNetwork, *, trimmed: bool, name: str | None = None) -> str:
+def probability(graph: Graph, x: str, network: OnePassNetwork, *, name: str | None = None) -> str:
     """Everything from stretched cells ``(1 or band, channel, y, x)`` to probabilities ``(1, class, y, x)``."""
     config, weights = network.config, network.weights
-    # Trimmed, a convolution gives no more than what it sees whole: one position less on each side.
-    margins, padding = stage_margins(config), 0
-    if not trimmed:
-        margins, padding = dict.fromkeys(margins, 0), KERNEL // 2
+    # A convolution gives no more than what it sees whole: one position less on each side.
+    margins = stage_margins(config)
     first = "down_0" if config.bands else "stem"
     weights = {**weights, **_in_order_of_cells(weights, f"{first}_0", config)}
-    size, margin, lost = config.cell, margins["input"], 1 - padding
+    size, margin = config.cell, margins["input"]
     if not config.bands:
         n = config.stem[0]
-        stem = graph.block(x, weights, "stem", range(n), padding=padding)
-        x = _pooled_bands(graph, graph.cut(x, lost * n), stem, config)
-        margin -= lost * n * size
+        stem = graph.block(x, weights, "stem", range(n), padding=0)
+        x = _pooled_bands(graph, graph.cut(x, n), stem, config)
+        margin -= n * size
     skips: list[tuple[str, int]] = []
     for i, (n, _) in enumerate(config.down):
-        x = graph.block(x, weights, f"down_{i}", range(n), padding=padding)
-        margin -= lost * n * size
+        x = graph.block(x, weights, f"down_{i}", range(n), padding=0)
+        margin -= n * size
         skips.append((x, margin))
         wanted = margins[f"down_{i + 1}" if i + 1 < len(config.down) else "intermediate"]
         x, size, margin = graph.pooled(graph.cut(x, (margin - wanted) // size)), 2 * size, wanted
     n, channels = config.intermediate
-    x = graph.block(x, weights, "intermediate", range(n), padding=padding)
-    margin -= lost * n * size
+    x = graph.block(x, weights, "intermediate", range(n), padding=0)
+    margin -= n * size
     for i, stage in enumerate(config.up):
         x, margin = graph.cut(x, (margin - margins[f"up_{i}"]) // size), margins[f"up_{i}"]
         size //= 2
         skip, skip_margin = skips.pop()
         skip = graph.cut(skip, (skip_margin - margin) // size)
-        x = graph.grown_block(x, skip, weights, f"up_{i}", stage, channels, padding=padding)
-        margin -= lost * stage[0] * size
+        x = graph.grown_block(x, skip, weights, f"up_{i}", stage, channels)
+        margin -= stage[0] * size
         channels = stage[1]
     kernel, bias = (weights[f"final_conv/{variable}"] / network.temperature for variable in ("kernel", "bias"))
     each_class = np.broadcast_to(np.asarray(network.bias, np.float64), len(CLASSES))
-    x = graph.convolution(x, kernel, bias + np.tile(each_class, config.cell**2), padding=padding)
-    x = graph.cut(x, margin // size - lost)
+    x = graph.convolution(x, kernel, bias + np.tile(each_class, config.cell**2), padding=0)
+    x = graph.cut(x, margin // size - 1)
     if config.cell > 1:
         x = graph.add("DepthToSpace", x, blocksize=config.cell)
     return graph.add("Softmax", x, axis=1, name=name)

@@ -279,7 +279,7 @@ def _take_weights(network: keras.Model, source: keras.Model) -> None:
             layer.set_weights(fold(there[norm], there[name]) if is_folded else there[name].get_weights())
 
 
-def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool = False) -> keras.Model:
+def build_onepass(config: OnePassConfig, *, folded: bool = False) -> keras.Model:
     """The network, with fresh weights.
 
     Parameters
@@ -287,10 +287,8 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     config : OnePassConfig
         Its shape.
     folded : bool
-        Without batch normalisation, for `fold_network`.
-    trimmed : bool
-        What comes out is the tile without the margin ``stage_margins(config)["input"]`` on each side, and every
-        stage works on no more of the margin than it has to.
+        For inference, see `fold_network`: without batch normalisation. What comes out is the tile without the margin
+        ``stage_margins(config)["input"]`` on each side, and every stage works on no more of the margin than it has to.
 
     Returns
     -------
@@ -303,7 +301,7 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     valid = keras.Input((None, None, n_bands), name="valid")
     operation = partial(block, folded="same" if folded else None)
     margins = stage_margins(config)
-    if not trimmed:
+    if not folded:
         margins = dict.fromkeys(margins, 0)
     stretch = Stretch(config.stretches, dtype="float32", name="stretch")  # S/N has more digits than bfloat16
     cells = Cells(config.cell, dtype="float32", name="cells")
@@ -336,7 +334,7 @@ def build_onepass(config: OnePassConfig, *, folded: bool = False, trimmed: bool 
     return keras.Model([snr, valid], x, name="onepass")
 
 
-def fold_network(model: keras.Model, config: OnePassConfig, *, trimmed: bool = False) -> keras.Model:
+def fold_network(model: keras.Model, config: OnePassConfig) -> keras.Model:
     """The same network with its batch normalisation folded into the convolutions, for inference.
 
     Parameters
@@ -345,15 +343,13 @@ def fold_network(model: keras.Model, config: OnePassConfig, *, trimmed: bool = F
         From `build_onepass`.
     config : OnePassConfig
         Its configuration.
-    trimmed : bool
-        As in `build_onepass`: for tiles with a margin.
 
     Returns
     -------
     keras.Model
-        Equal results, except within `halo` of the border of the input, where "same" padding differs.
+        Equal results, without the margin.
     """
-    folded = build_onepass(config, folded=True, trimmed=trimmed)
+    folded = build_onepass(config, folded=True)
     _take_weights(folded, model)
     first = folded.get_layer("down_0_0_conv" if config.bands else "stem_0_conv")
     kernel, bias = first.get_weights()

@@ -23,7 +23,6 @@ from morpheus_lite.models.engines import (
     PredictTile,
     choose_engine,
     import_tensorflow_quietly,
-    made_when_called,
     run_by_openvino,
     run_by_tensorflow,
     warn_of_bfloat16,
@@ -87,11 +86,10 @@ class OnePassModel(ModelInfo):
         Tiles start at, and are as large as, multiples of this.
     bytes_per_pixel : callable
         ``bytes_per_pixel(n_bands)``: memory that ``predict_inner`` takes for a pixel of a tile with its halo, about.
-    predict : callable
-        ``predict(snr, valid)``: float32 and bool ``(n, y, x, band)``, see `morpheus_lite.noise.background_mesh`, to
-        calibrated probabilities, float32 ``(n, y, x, class)``. May be called from several threads.
     predict_inner : callable
-        The same for all but the halo, ``(n, y - 2 halo, x - 2 halo, class)``, for less work.
+        ``predict_inner(snr, valid)``: float32 and bool ``(n, y, x, band)``, see `morpheus_lite.noise.background_mesh`,
+        to calibrated probabilities of all but the halo, float32 ``(n, y - 2 halo, x - 2 halo, class)``. May be called
+        from several threads.
     release : callable
         ``release()`` gives back the memory that is kept for the next tile, where the engine keeps any.
     """
@@ -100,7 +98,6 @@ class OnePassModel(ModelInfo):
     halo: int
     factor: int
     bytes_per_pixel: Callable[[int], float]
-    predict: PredictTile
     predict_inner: PredictTile
     release: Callable[[], None]
 
@@ -147,15 +144,14 @@ def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: st
 
 def _load_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> OnePassModel:
     network = network_of(info, weights)
-    make = partial(run_by_openvino if engine == "openvino" else run_by_tensorflow, network, precision)
-    predict_inner, release = make(trimmed=True)
+    run = run_by_openvino if engine == "openvino" else run_by_tensorflow
+    predict_inner, release = run(network, precision)
     return OnePassModel(
         **vars(info),
         engine=engine,
         halo=stage_margins(network.config)["input"],
         factor=network.config.factor,
         bytes_per_pixel=partial(peak_bytes, network.config),
-        predict=made_when_called(lambda: make(trimmed=False)[0]),
         predict_inner=predict_inner,
         release=release,
     )

@@ -133,14 +133,12 @@ def one_thread_a_call() -> None:
         log.debug("TensorFlow is running already: its number of threads stays as it is")
 
 
-def compile_tiles(
-    network: OnePassNetwork, *, precision: str, trimmed: bool
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def compile_tiles(network: OnePassNetwork, *, precision: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function from S/N and validity of tiles to probabilities, as `OnePassModel` has it."""
     built = build_onepass(network.config)
     set_weights(built, network.weights, "weights")
     with layers_in(precision):
-        folded = fold_network(built, network.config, trimmed=trimmed)
+        folded = fold_network(built, network.config)
     shape = (None, None, None, folded.input_shape[0][-1])
 
     def probabilities(snr: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

@@ -56,7 +56,7 @@ def test_bfloat16_agrees_and_leaves_the_policy_of_keras_alone(engine, caplog):
 
 @pytest.mark.parametrize("cell", [1, 2])
 @pytest.mark.parametrize("bands", [(), CONFIG.bands])
-def test_the_trimmed_network_gives_the_inside_of_the_whole_one(cell, bands):
+def test_the_folded_network_gives_the_inside_of_the_whole_one(cell, bands):
     config = replace(CONFIG, cell=cell, bands=bands, stem=(1, 4))
     network, margin = random_network(config), stage_margins(config)["input"]
     assert margin % (2 * cell) == 0
@@ -65,8 +65,10 @@ def test_the_trimmed_network_gives_the_inside_of_the_whole_one(cell, bands):
     rng = np.random.default_rng(1)
     snr = rng.normal(0, 5, (1, side, side, 3)).astype(np.float32)
     valid = (rng.random(snr.shape) > 0.1).astype(np.float32)
-    whole = fold_network(network, config).predict([snr * valid, valid], verbose=0)
+    whole = network.predict([snr * valid, valid], verbose=0)
     seen = (slice(None), *[slice(around - margin, side - around + margin)] * 2)
-    inner = fold_network(network, config, trimmed=True).predict([(snr * valid)[seen], valid[seen]], verbose=0)
+    folded = fold_network(network, config)
+    assert not any(layer.name.endswith("_norm") for layer in folded.layers)
+    inner = folded.predict([(snr * valid)[seen], valid[seen]], verbose=0)
     assert inner.shape == (1, 2 * config.factor, 2 * config.factor, 5)
-    np.testing.assert_allclose(inner, whole[:, around:-around, around:-around], atol=1e-5 * np.abs(whole).max())
+    np.testing.assert_allclose(inner, whole[:, around:-around, around:-around], atol=2e-4 * np.abs(whole).max())

@@ -258,8 +258,9 @@ def test_a_run_becomes_a_model_that_loads(folder, tmp_path):
     info = export(config, tmp_path / "run", tmp_path / "model", card="# tiny\n")
     model = load_model(tmp_path / "model")
     assert (model.sha256, model.bands, model.factor) == (info.sha256, HST_BANDS, 8)
-    snr = np.random.default_rng(0).standard_normal((1, 64, 64, 4)).astype(np.float32)
-    probability = model.predict(snr, np.ones(snr.shape, bool))
+    side = 64 + 2 * model.halo
+    snr = np.random.default_rng(0).standard_normal((1, side, side, 4)).astype(np.float32)
+    probability = model.predict_inner(snr, np.ones(snr.shape, bool))
     np.testing.assert_allclose(probability.sum(axis=-1), 1, atol=1e-5)
     again = replace(config, steps=1, start=str(tmp_path / "model"), learning_rate=1e-9, average=0.0)
     weights = train(again, tmp_path / "again").get_weights()
