@@ -12,7 +12,14 @@ from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage, in_pictures, wcs_of_window, window_of
 from morpheus_lite.errors import InputError
 
+_FLOOR = 1e-12
 _OPTIONAL = ("variance", "vote", "flags", "entropy", "tta_disagreement", "large_object")
+
+
+def entropy(probability: np.ndarray) -> np.ndarray:
+    """Entropy over the last axis, divided by its largest value: float32, 0 (one class) to 1 (all alike)."""
+    logarithm = np.log(np.maximum(probability, np.float32(_FLOOR)))
+    return -(probability * logarithm).sum(axis=-1) / np.float32(np.log(probability.shape[-1]))
 
 
 class Classifier(Protocol):

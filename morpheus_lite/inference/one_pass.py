@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from morpheus_lite.core.classification import Classification, Classifier
+from morpheus_lite.core.classification import Classification, Classifier, entropy
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.protocols import MapStore, MapWriter
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
@@ -150,8 +150,6 @@ answers contradict one another. It is no uncertainty of the model: that would ta
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-_FLOOR = 1e-12
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -212,12 +210,6 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> P
             entropy_of_members = entropy_of_members + entropy(member) / np.float32(N_SYMMETRIES)
     entropy_of_mean = entropy(probability)
     return Prediction(probability, entropy_of_mean, np.maximum(entropy_of_mean - entropy_of_members, 0))
-
-
-def entropy(probability: np.ndarray) -> np.ndarray:
-    """Entropy over the last axis, divided by its largest value: float32, 0 (one class) to 1 (all alike)."""
-    logarithm = np.log(np.maximum(probability, np.float32(_FLOOR)))
-    return -(probability * logarithm).sum(axis=-1) / np.float32(np.log(probability.shape[-1]))
 
 
 def _turned(batch: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:

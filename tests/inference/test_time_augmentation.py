@@ -9,8 +9,9 @@ from test_one_pass import BoxModel, classify_tiles, sky
 
 import morpheus_lite as ml
 from morpheus_lite.config.classify import ClassifyOptions
+from morpheus_lite.core.classification import entropy
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference.one_pass import OnePass, entropy, predict_symmetric, workers_in
+from morpheus_lite.inference.one_pass import OnePass, predict_symmetric, workers_in
 from morpheus_lite.io import open_image, read_maps
 from morpheus_lite.io.maps import MapFile
 

@@ -16,8 +16,8 @@ from astropy.wcs import WCS
 from PIL import Image
 from scipy.interpolate import RegularGridInterpolator
 
-from morpheus_lite.core.classes import CLASSES, SOURCE_CLASSES
-from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classification import Classification, entropy
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import block_mean
 from morpheus_lite.io.wcs import pixel_area
@@ -116,7 +116,7 @@ def class_planes(classification: Classification) -> tuple[dict[str, Any], dict[s
     """
     step = block_step(math.prod(classification.shape), MAX_PLANE_PIXELS)
     arrays = {f"p_{name}": _codes(classification.plane(name), step, 1.0) for name in SOURCE_CLASSES}
-    arrays["entropy"] = _codes(class_entropy(classification.probability), step, 1.0)
+    arrays["entropy"] = _codes(entropy(classification.probability), step, 1.0)
     about = "entropy of the mean class probabilities over log 5"
     planes = [{"name": "entropy", "label": "Entropy of the class", "full": 1.0, "about": about}]
     if classification.variance is not None:
@@ -131,15 +131,6 @@ def _codes(plane: np.ndarray, step: int, full: float) -> np.ndarray:
     plane = block_mean(np.asarray(plane, dtype=np.float32)[::-1], step)
     codes = np.clip(np.nan_to_num(plane) * (254 / full) + 0.5, 0, 254).astype(np.uint8)
     return np.where(np.isfinite(plane), codes, np.uint8(MISSING))
-
-
-def class_entropy(probability: np.ndarray) -> np.ndarray:
-    """Shannon entropy of class probabilities ``(y, x, class)`` over its largest value, log 5: float32; NaN kept."""
-    entropy = np.zeros(probability.shape[:2], np.float32)
-    for index in range(len(CLASSES)):
-        p = probability[:, :, index]
-        entropy -= p * np.log(np.maximum(p, np.float32(1e-12)))
-    return entropy / np.float32(math.log(len(CLASSES)))
 
 
 def pixel_values(image: SkyImage) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
