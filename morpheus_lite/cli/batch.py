@@ -17,7 +17,6 @@ from morpheus_lite.cli.options import (
     collected,
     common,
     complete_file,
-    counted,
     grouped_option,
     options_of,
     progress_bar,
@@ -27,7 +26,7 @@ from morpheus_lite.config.classify import NOT_IN_SURVEYS, SURVEY_OPTIONS, ReadOp
 from morpheus_lite.config.schema import chosen
 from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.errors import InputError, ModelError, OptionError
-from morpheus_lite.runtime.resources import format_memory
+from morpheus_lite.runtime.resources import counted, format_memory
 
 _EXPLAINED = {error.__name__ for error in (InputError, ModelError, OptionError)}
 _PLANES = ("rms", "weight", "dq")

@@ -78,11 +78,6 @@ def logging_to_stderr(*, verbose: int, quiet: bool) -> Iterator[None]:
         logging.root.handlers[:] = handlers
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: ``"1 source"``, ``"1,200 tiles"``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 @contextmanager
 def progress_bar(label: str, *, quiet: bool) -> Iterator[_Progress | None]:
     """A progress callable drawn on stderr, or None when nobody would see it."""

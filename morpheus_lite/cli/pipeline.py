@@ -17,7 +17,6 @@ from morpheus_lite.cli.options import (
     collected,
     common,
     complete_file,
-    counted,
     gc_paused,
     grouped_option,
     options_of,
@@ -27,6 +26,7 @@ from morpheus_lite.config.classify import CatalogOptions, ClassifyOptions, ReadO
 from morpheus_lite.config.schema import chosen, named_values
 from morpheus_lite.errors import MorpheusError
 from morpheus_lite.models.engines import import_tensorflow_quietly
+from morpheus_lite.runtime.resources import counted
 
 
 @click.command("classify", cls=Command)

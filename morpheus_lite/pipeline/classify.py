@@ -40,6 +40,7 @@ from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.resources import (
     Progress,
     Workers,
+    counted,
     part_of,
     release_memory,
     resident_memory,
@@ -174,7 +175,7 @@ class Products:
         )
 
     def __repr__(self) -> str:
-        sources = "" if self.table is None else f", {len(self.table)} sources"
+        sources = "" if self.table is None else f", {counted(len(self.table), 'source')}"
         files = ", ".join(f"{name} {str(path)!r}" for name, path in self.paths.items())
         return f"<Products: {self.shape[0]} x {self.shape[1]} px by {self.provenance.get('model')}{sources}; {files}>"
 

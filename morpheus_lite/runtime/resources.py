@@ -72,6 +72,11 @@ def format_memory(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things for people: ``"1 source"``, ``"1,200 tiles"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def held_memory() -> int:
     """Bytes that count as taken before a run begins: what the process holds, as far as libraries account for it.
 

@@ -20,6 +20,7 @@ from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.core.windows import block_mean
 from morpheus_lite.errors import OutputError
 from morpheus_lite.runtime.atomic import check_writable
+from morpheus_lite.runtime.resources import counted
 from morpheus_lite.visualization.colours import NO_CLASS, class_colours, colorize, field_rgb
 from morpheus_lite.visualization.plots.figures import class_patches, draw_rings, save_figure
 
@@ -77,8 +78,7 @@ def plot_classification(
     show_picture(np.repeat(0.85 * colours.mean(axis=2, keepdims=True), 3, axis=2), panels[2])
     thin = outline_width(step * max(image.shape))
     plot_outlines(labels, table, panels[2], palette=palette, line_width=thin)
-    found = f"{len(table)} source{'s' * (len(table) != 1)}"
-    titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", found)
+    titles = ("field", f"class map ({_MEANING[shown_maps(classification)]})", counted(len(table), "source"))
     for number, (ax, title) in enumerate(zip(panels, titles, strict=True)):
         ax.set_title(title, fontsize=10, color=_INK, loc="left")
         _trim(ax, celestial=projection is not None, inner=not wide and number > 0)
