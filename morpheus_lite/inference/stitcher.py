@@ -155,7 +155,7 @@ def _check(values: np.ndarray) -> None:
     if not (low >= 0 and high <= 1.0001):
         raise ModelError(
             f"predictions from {low} to {high}: expected probabilities between 0 and 1; the image holds values "
-            "that are not finite, or the model's last step is no softmax"
+            "that are not finite, or the model's last step is not a softmax"
         )
 
 

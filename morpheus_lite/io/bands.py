@@ -428,7 +428,7 @@ def _check_one_detector(chosen: list[_Candidate], hdus: Sequence[Any], where: st
         example = chosen[0].hdu
         name = f"{example.name},{example.ver}" if example.ver != 1 else example.name or str(chosen[0].number)
         raise InputError(
-            f"{where} holds {len(chosen)} images of several detectors, or exposures, {several}: they are no bands of "
+            f"{where} holds {len(chosen)} images of several detectors, or exposures, {several}: they are not bands of "
             f"one image; name one, as in FILE[{name}]. It has\n{describe_hdus(hdus)}"
         )
 

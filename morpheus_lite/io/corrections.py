@@ -232,7 +232,7 @@ class Corrections(CheckedOptions):
         for part in one.parts:
             inside = 0 <= part.y < self.shape[0] and 0 <= part.x < self.shape[1]
             if not inside or labels[part.y, part.x] not in one.labels:
-                raise InputError(f"corrections of {self.image}: x {part.x}, y {part.y} is no pixel of {one.labels}")
+                raise InputError(f"corrections of {self.image}: x {part.x}, y {part.y} is not a pixel of {one.labels}")
         return np.argmin([(x - part.x) ** 2 + (y - part.y) ** 2 for part in one.parts], axis=0)
 
 
@@ -318,9 +318,9 @@ def read_corrections(path: str | Path) -> Corrections:
     try:
         values = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no file of corrections ({reason_of(error)}); the report saves them") from error
+        raise InputError(f"{path}: not a file of corrections ({reason_of(error)}); the report saves them") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise InputError(f'{path}: no file of corrections: expected "format": "{FORMAT}"; the report saves them')
+        raise InputError(f'{path}: not a file of corrections: expected "format": "{FORMAT}"; the report saves them')
     if values.get("version") != VERSION:
         raise InputError(f"{path}: version {values.get('version')!r} of the format; this package reads {VERSION}")
     try:

@@ -495,7 +495,7 @@ def _bands_of_cube(
 def _usable_wcs(wcs: Any, shape: tuple[int, int], origin: str) -> WCS | None:
     if wcs is None:
         return None
-    problem: str | None = "it is no two-dimensional celestial one of FITS"
+    problem: str | None = "it is not a two-dimensional celestial WCS of FITS"
     if isinstance(wcs, WCS) and wcs.has_celestial and wcs.naxis == 2:
         problem = problem_of_wcs(wcs, shape)
         if problem is None:

@@ -151,11 +151,11 @@ def _scan(stream: BinaryIO, where: str) -> dict[bytes, int] | None:
                 # Of a keyword that is there twice, astropy may count to either.
                 impossible = keyword in _COUNTED and not 0 <= value <= _MOST_COUNTED
                 if not impossible and cards.get(keyword, value) != value:
-                    raise InputError(f"{where}: {keyword.decode()} is there twice, as {cards[keyword]} and as {value}")
+                    raise InputError(f"{where}: {keyword.decode()} appears twice, as {cards[keyword]} and as {value}")
                 cards[keyword] = value if impossible else cards.get(keyword, value)
         if len(block) < _BLOCK:
             return None
-    raise InputError(f"{where}: the header has no END in {_MOST_BLOCKS * _BLOCK} bytes; it is no FITS file, or damaged")
+    raise InputError(f"{where}: the header has no END in {_MOST_BLOCKS * _BLOCK} bytes; it is not FITS, or is damaged")
 
 
 def load_headers(hdus: fits.HDUList, path: str) -> None:
@@ -193,7 +193,7 @@ def check_hdus(hdus: fits.HDUList, path: str) -> None:
     for number, hdu in enumerate(hdus):
         where = f"{path}[{number}]"
         if not isinstance(hdu, _KNOWN):
-            raise InputError(f"{where} is no standard FITS HDU, or its header is damaged; copy or download it again")
+            raise InputError(f"{where} is not a standard FITS HDU, or its header is damaged; copy or download it again")
         _check_cards(hdu.header, where)
         if isinstance(hdu, fits.CompImageHDU | fits.BinTableHDU):
             _check_table(hdu, where)
@@ -290,7 +290,7 @@ def _columns(header: fits.Header, where: str) -> Iterator[_Column]:
         form = header.get(f"TFORM{number_}")
         match = _FORM.match(form) if isinstance(form, str) else None
         if match is None:
-            raise InputError(f"{where}: TFORM{number_} is {form!r}, which is no format of a column")
+            raise InputError(f"{where}: TFORM{number_} is {form!r}, which is not a column format")
         repeat, letter, element = int(match[1] or 1), match[2], match[3]
         width = -(-repeat // 8) if letter == "X" else repeat * _BYTES[letter]
         has_heap = letter in "PQ" and repeat > 0
@@ -325,7 +325,7 @@ def _check_tiles(
     for name, (default, known) in _SETTINGS.get(algorithm, {}).items():
         value = settings.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or value not in known:
-            raise InputError(f"{where}: the setting {name} of the compression is {value!r}, which there is not")
+            raise InputError(f"{where}: the compression setting {name} is {value!r}, which does not exist")
     check = {"HCOMPRESS_1": _is_hcompress, "PLIO_1": _is_list}.get(algorithm)
     if check is None:
         return
@@ -390,7 +390,7 @@ def check_wcs(header: fits.Header, hdus: fits.HDUList | None) -> None:
     if len(records) > len(set(records)):
         # wcslib frees the memory of a repeated one twice.
         twice = next(record for record in records if records.count(record) > 1)
-        raise ValueError(f"{twice} is there twice")
+        raise ValueError(f"{twice} appears twice")
     for keyword in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"):
         whole(header, keyword, where, 0, most=9)
     if "AXISCORR" in header:
@@ -402,11 +402,11 @@ def check_wcs(header: fits.Header, hdus: fits.HDUList | None) -> None:
 
 def _check_lookup(table: Any, where: str) -> None:
     if not isinstance(table, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU) or len(table.shape) != 2:
-        raise ValueError(f"{where} is no image of two dimensions")
+        raise ValueError(f"{where} is not a two-dimensional image")
     for axis in (1, 2):
         card_number(table.header, f"CRPIX{axis}", where)
         card_number(table.header, f"CRVAL{axis}", where)
         if not card_number(table.header, f"CDELT{axis}", where, 1.0):
             raise ValueError(f"{where}: CDELT{axis} is 0")
     if not np.isfinite(table.data).all():
-        raise ValueError(f"{where} holds values that are no numbers")
+        raise ValueError(f"{where} holds values that are not numbers")

@@ -121,7 +121,7 @@ def _read_wcs(
             kinds = [str(header.get(f"CTYPE{axis}", "")).upper() for axis in (1, 2)]
             if not wcs.has_celestial and not any(kind.startswith(_FRAMES) for kind in kinds):
                 return None, tuple(doubts)
-            problem = None if wcs.has_celestial else f"its axes are {' and '.join(kinds)}, which are no projection"
+            problem = None if wcs.has_celestial else f"its axes are {' and '.join(kinds)}, which are not a projection"
             problem = problem or _zero_scale(header) or problem_of_wcs(wcs, shape)
             stretch = 1.0 if problem else pixel_area(wcs, shape) / wcs.proj_plane_pixel_area().to_value("sr")
     # wcslib and astropy raise a dozen types on broken headers, from InvalidTransformError to KeyError.
@@ -266,7 +266,7 @@ def _in_known_frame(header: fits.Header, doubts: list[str]) -> fits.Header:
         header = header.copy()
         if name is None:
             del header[keyword]
-            doubts.append(f"{keyword} {text!r} is no frame that is known, and is left out")
+            doubts.append(f"{keyword} {text!r} is not a known frame, and is left out")
         else:
             header[keyword] = name
     return header

@@ -125,7 +125,7 @@ class ModelInfo:
         try:
             return from_table(cls, json.loads(text), origin, error=ModelError)
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"{origin} is no JSON ({error})") from error
+            raise ModelError(f"{origin} is not JSON ({error})") from error
 
 
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -173,7 +173,9 @@ def unpack_weights(content: bytes, origin: str) -> dict[str, np.ndarray]:
             return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
     # Damaged archives raise dozens of types.
     except Exception as error:
-        raise ModelError(f"{origin} is no archive of weights, or damaged ({reason_of(error)}); get it anew") from error
+        raise ModelError(
+            f"{origin} is not a weights archive, or is damaged ({reason_of(error)}); get it anew"
+        ) from error
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

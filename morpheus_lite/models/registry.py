@@ -396,4 +396,4 @@ def _read(folder: Traversable, name: str) -> bytes:
     try:
         return folder.joinpath(name).read_bytes()
     except OSError as error:
-        raise ModelError(f"{folder} is no complete model: {name} cannot be read ({error.strerror or error})") from error
+        raise ModelError(f"{folder} is not a complete model: cannot read {name} ({error.strerror or error})") from error

@@ -413,5 +413,5 @@ def _in_use(directory: Path, holder: dict[str, Any]) -> OutputError:
     who = f" (process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')})" if holder else ""
     return OutputError(
         f"{directory} is in use by another run{who}; wait for it to end, or choose another directory. "
-        f"If that run is no more, remove {directory / HOLDER}"
+        f"If that run has ended, remove {directory / HOLDER}"
     )

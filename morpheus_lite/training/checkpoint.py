@@ -49,7 +49,7 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
                     groups.setdefault(name, {})[int(last)] = stored[key]
     except Exception as error:
         raise InputError(
-            f"{path}: no checkpoint of a training run ({reason_of(error)}); delete it to start afresh"
+            f"{path}: not a checkpoint of a training run ({reason_of(error)}); delete it to start afresh"
         ) from error
     return {name: [group[i] for i in sorted(group)] for name, group in groups.items()}, numbers
 
@@ -80,5 +80,5 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             for row in rows:
                 float(row["step"])
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise InputError(f"{path}: no log of a training run ({error}); delete it to start afresh") from error
+        raise InputError(f"{path}: not the log of a training run ({error}); delete it to start afresh") from error
     return rows

@@ -89,9 +89,9 @@ class SamplingConfig:
         centres = (self.bright, self.faint, self.large, self.anywhere)
         for label, shares in (("bright + faint + large + anywhere", centres), ("classes", self.classes)):
             if not sum(shares) > 0:
-                raise OptionError(f"{label} = 0: expected shares of which at least one is positive")
+                raise OptionError(f"{label} = 0: expected shares, at least one of them positive")
         if not sum(self.styles) > 0:
-            raise OptionError(f"styles = {self.styles}: expected shares of which at least one is positive")
+            raise OptionError(f"styles = {self.styles}: expected shares, at least one of them positive")
 
 
 @documented
@@ -169,7 +169,7 @@ class TrainingConfig:
         trained = [image for image in self.images if image.held_out != "all"]
         held_out = [image for image in self.images if image.held_out != "none"]
         if not self.fields and not trained:
-            raise OptionError("nothing to train on: give fields, or images of which not all is held out")
+            raise OptionError("nothing to train on: give fields, or an image that is not held out as a whole")
         if not self.validation and not held_out:
             raise OptionError("nothing to validate on: give validation, or hold out a part of an image")
         if self.images and self.loss != "factored":

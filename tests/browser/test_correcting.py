@@ -164,11 +164,11 @@ def test_corrections_load_again_and_those_of_others_do_not(report, run, tmp_path
     for change, message in [
         ({"labels": "0" * 64, "image": {"name": HOSTILE}}, "other sources"),
         ({"version": 2}, "version 2"),
-        ({"format": "other"}, "no file of corrections"),
+        ({"format": "other"}, "not a file of corrections"),
         ({"sources": [{"labels": [10], "class": "galaxy"}]}, "no class “galaxy”"),
         ({"sources": [{"labels": [999], "class": "disk"}]}, "no source 999"),
         ({"sources": [{"labels": [10], "class": "disk"}, {"labels": [10, 11]}]}, "corrected twice"),
-        ({"sources": [{"labels": [10], "parts": [{"x": 0, "y": 0}, {"x": 1, "y": 0}]}]}, "no pixel of source 10"),
+        ({"sources": [{"labels": [10], "parts": [{"x": 0, "y": 0}, {"x": 1, "y": 0}]}]}, "not a pixel of source 10"),
     ]:
         path.write_text(json.dumps(good | change))
         assert message in load(report, path)

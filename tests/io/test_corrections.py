@@ -115,7 +115,7 @@ def test_other_images_and_label_maps_are_refused(write, image):
     with pytest.raises(InputError, match="the corrections are of"):
         found.check_image(single)
     outside = read_corrections(write(Correction((1,), None, (SourcePart(0, 0), SourcePart(5, 0)))))
-    with pytest.raises(InputError, match="x 5, y 0 is no pixel of"):
+    with pytest.raises(InputError, match="x 5, y 0 is not a pixel of"):
         outside.apply(LABELS)
 
 

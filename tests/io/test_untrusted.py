@@ -70,7 +70,7 @@ REFUSED = {
     "groups that end before the file begins": (lambda: with_card(plain(), "GCOUNT", "-1"), r"a.fits cannot be read"),
     "an axis, said twice": (
         lambda: with_card(plain(OBSERVER="x"), "OBSERVER", "65536", becomes="NAXIS2"),
-        r"a.fits\[1\]: NAXIS2 is there twice, as 44 and as 65536",
+        r"a.fits\[1\]: NAXIS2 appears twice, as 44 and as 65536",
     ),
     "a cube of spectra": (
         lambda: content_of(fits.ImageHDU(np.ones((300, 20, 20), np.float32), name="SCI")),
@@ -87,7 +87,7 @@ REFUSED = {
     "no END": (lambda: b"SIMPLE  =                    T".ljust(80) * 400_000, r"a.fits\[0\]: the header has no END in"),
     "pixels": (lambda: with_card(plain(), "BITPIX", "12"), r"a.fits"),
     "length": (lambda: with_card(plain(), "NAXIS2", "40000"), r"a.fits is truncated"),
-    "not standard": (lambda: with_card(plain(), "SIMPLE", "F"), r"a.fits\[0\] is no standard FITS HDU"),
+    "not standard": (lambda: with_card(plain(), "SIMPLE", "F"), r"a.fits\[0\] is not a standard FITS HDU"),
     "text for a number": (
         lambda: with_card(plain(OBSERVER="x"), "OBSERVER", "'two'", becomes="BSCALE"),
         r"a.fits\[1\]: BSCALE is 'two'; expected",
@@ -185,7 +185,7 @@ def test_a_record_of_distortion_that_is_there_twice_is_not_given_to_wcslib(tmp_p
     for keyword in ("OBSERVER", "OBSID"):
         content = with_card(content, keyword, "'NAXES: 2'", becomes="DP1")
     path.write_bytes(content)
-    with pytest.warns(UserWarning, match=r"the WCS is not usable and is left out .DP1.NAXES is there twice"):
+    with pytest.warns(UserWarning, match=r"the WCS is not usable and is left out .DP1.NAXES appears twice"):
         assert read_image(path).wcs is None
 
 

@@ -110,7 +110,7 @@ def test_unknown_name_lists_what_there_is():
 @pytest.mark.parametrize("name", ["config.json", "weights.npz"])
 def test_incomplete_directory(copy, name):
     (copy / name).unlink()
-    with pytest.raises(ModelError, match=f"no complete model: {name} cannot be read"):
+    with pytest.raises(ModelError, match=f"not a complete model: cannot read {name}"):
         load_model(copy)
 
 
@@ -125,7 +125,7 @@ def test_wrong_checksum(copy):
 @pytest.mark.parametrize("damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"not a zip file"])
 def test_damaged_archive_with_a_matching_checksum(copy, damage):
     reweigh(copy, damage((copy / "weights.npz").read_bytes()))
-    with pytest.raises(ModelError, match="no archive of weights, or damaged"):
+    with pytest.raises(ModelError, match="not a weights archive, or is damaged"):
         load_model(copy)
 
 
@@ -149,10 +149,10 @@ def test_pickled_objects_are_not_executed(copy, tmp_path):
     with zipfile.ZipFile(path, "a") as archive, archive.open("trap.npy", "w") as handle:
         np.lib.format.write_array(handle, np.array([Trap()], dtype=object), allow_pickle=True)
     reweigh(copy, path.read_bytes())
-    with pytest.raises(ModelError, match="no archive of weights, or damaged"):
+    with pytest.raises(ModelError, match="not a weights archive, or is damaged"):
         load_model(copy)
     reweigh(copy, pickle.dumps(Trap()))
-    with pytest.raises(ModelError, match="no archive of weights, or damaged"):
+    with pytest.raises(ModelError, match="not a weights archive, or is damaged"):
         load_model(copy)
     assert not (tmp_path / "sprung").exists()
 
@@ -177,7 +177,7 @@ def test_configurations_that_make_no_model(copy, changes, message):
         load_model(copy)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "is no JSON"), ("[1]", r"config.json = \[1\]: expected a table")])
+@pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[1]", r"config.json = \[1\]: expected a table")])
 def test_configurations_that_are_none(copy, text, message):
     (copy / "config.json").write_text(text)
     with pytest.raises(ModelError, match=message):

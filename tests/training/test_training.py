@@ -221,7 +221,7 @@ def test_checkpoints_round_trip_and_a_damaged_one_is_named(tmp_path):
     np.testing.assert_array_equal(groups["weights"][1], np.eye(2))
     assert numbers == {"step": 7.0} and [p.name for p in tmp_path.iterdir()] == ["state.npz"]
     path.write_bytes(b"no archive")
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="not a checkpoint"):
         load_state(path)
 
 
@@ -272,5 +272,5 @@ def test_curves_are_drawn_from_the_log(tmp_path):
     (tmp_path / "log.csv").write_text("step,training_loss,loss,iou\n10,1.5,1.4,0.5\n20,1.0,1.1,0.7\n")
     save_training_curves(tmp_path / "log.csv", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="no log of a training run"):
+    with pytest.raises(InputError, match="not the log of a training run"):
         save_training_curves(tmp_path / "none.csv", tmp_path / "curves.png")

@@ -291,7 +291,7 @@ class TestSummary:
 
     @pytest.mark.parametrize("name", ["summary.txt", "summary", "missing/summary.png"])
     def test_what_cannot_be_written(self, tmp_path, name):
-        with pytest.raises(OutputError, match=r"no picture format|cannot be written"):
+        with pytest.raises(OutputError, match=r"not a picture format|cannot be written"):
             save_summary(*scene(), tmp_path / name)
         assert not list(tmp_path.iterdir())
 

@@ -135,10 +135,10 @@ class Corrections {
     try {
       file = JSON.parse(text);
     } catch {
-      fail("This is no file of corrections: it is not JSON.");
+      fail("This is not a file of corrections: it is not JSON.");
     }
     const own = payload.corrections;
-    if (!file || file.format !== own.format) fail("This is no file of corrections.");
+    if (!file || file.format !== own.format) fail("This is not a file of corrections.");
     if (file.version !== own.version) fail(`The file has version ${file.version} of its format; this page reads ${own.version}.`);
     if (file.labels !== own.labels) fail(`The file corrects other sources${file.image ? ` (${file.image.name})` : ""}: its label map is not that of this page.`);
     const rowOf = new Map(Array.from(labelColumn.data, (label, row) => [Number(label), row]));
@@ -149,7 +149,7 @@ class Corrections {
       const rows = (source.labels || []).map((label) => rowOf.get(label) ?? fail(`There is no source ${label}.`));
       for (const row of rows) if (seen.size === seen.add(row).size) fail(`Source ${labelColumn.data[row]} is corrected twice.`);
       const parts = (source.parts || []).map(({ x, y, class: kind }) => {
-        if (!Number.isInteger(x) || !Number.isInteger(y) || !rows.includes(rowAt(x, y))) fail(`x ${x}, y ${y} is no pixel of source ${source.labels[0]}.`);
+        if (!Number.isInteger(x) || !Number.isInteger(y) || !rows.includes(rowAt(x, y))) fail(`x ${x}, y ${y} is not a pixel of source ${source.labels[0]}.`);
         return { x, y, kind: kindIn(kind, SOURCE_CLASSES) };
       });
       return { rows, kind: kindIn(source.class, CLASS_NAMES), parts };

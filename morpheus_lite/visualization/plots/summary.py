@@ -129,7 +129,7 @@ def save_summary(
     check_writable([path], overwrite)
     kind = path.suffix.lower().lstrip(".")
     if kind not in FigureCanvasAgg.get_supported_filetypes():
-        raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no picture format; expected .png, .pdf or .svg")
+        raise OutputError(f"{path}: {path.suffix or 'no suffix'} is not a picture format; expected .png, .pdf or .svg")
     figure = plot_classification(image, classification, labels, table, palette=palette, step=step)
     return save_figure(figure, path, overwrite=overwrite, dpi=dpi, kind=kind)
 
