@@ -115,7 +115,7 @@ def measure(
     ------
     InputError
         Shapes that disagree, labels that are not whole numbers, a band that the image does not
-        have, or a zero-point that is no number.
+        have, or a zero-point that is not a number.
     OptionError
         Unknown ``maps``, votes asked of class maps without them, apertures in arcsec without a WCS, or a
         ``class_prior`` for probabilities that are not calibrated.

@@ -263,7 +263,7 @@ class SkyImage(NamedBands):
 
     @property
     def title(self) -> str:
-        """Name for people: bytes of a file name that are no text are escaped."""
+        """Name for people: bytes of a file name that are not text are escaped."""
         return self.name.encode(errors="backslashreplace").decode()
 
     @property

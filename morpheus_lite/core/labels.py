@@ -298,7 +298,7 @@ class LabelStore:
     plane : ScratchArray
         Numbers of the pixels.
     label : numpy.ndarray
-        int32, shape ``(number + 1,)``: label that each number stands for; 0 for sky and for what is no source.
+        int32, shape ``(number + 1,)``: label that each number stands for; 0 for sky and for what is not a source.
     boxes : numpy.ndarray
         int64, shape ``(source, 4)``: first row, first column, last row + 1, last column + 1 of the source with label
         ``names[i]``.

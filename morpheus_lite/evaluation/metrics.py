@@ -323,7 +323,7 @@ def measure_segments(labels: np.ndarray, weight: np.ndarray | None = None) -> Se
     Parameters
     ----------
     labels : numpy.ndarray
-        int, shape ``(y, x)``; 0 and negative values are no source.
+        int, shape ``(y, x)``; 0 and negative values are not sources.
     weight : numpy.ndarray, optional
         float, shape ``(y, x)``: the image. Pixels that are not finite count as 0.
 

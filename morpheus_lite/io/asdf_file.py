@@ -36,7 +36,7 @@ def open_asdf(path: str) -> fits.HDUList:
     Raises
     ------
     InputError
-        asdf or gwcs is not installed, or the file is no such image.
+        asdf or gwcs is not installed, or the file is not such an image.
     """
     try:
         import asdf

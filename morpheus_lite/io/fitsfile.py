@@ -424,7 +424,7 @@ def run_of_header(header: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """A value made of what JSON knows: mappings, lists, text, numbers, booleans and None.
 
-    Bytes of file names that are no text are escaped.
+    Bytes of file names that are not text are escaped.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}

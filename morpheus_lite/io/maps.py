@@ -175,7 +175,7 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     Raises
     ------
     InputError
-        It is no file of class maps.
+        It is not a file of class maps.
     """
     with reading(path), open_fits(str(path)) as hdus:
         numbers = {hdu.name: number for number, hdu in enumerate(hdus) if is_image(hdu)}

@@ -96,7 +96,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        It cannot be read, or is no TOML.
+        It cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_bytes().decode())

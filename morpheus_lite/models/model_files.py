@@ -120,7 +120,7 @@ class ModelInfo:
         Raises
         ------
         ModelError
-            It is no JSON object, or fields are missing, unknown or of the wrong type.
+            It is not a JSON object, or fields are missing, unknown or of the wrong type.
         """
         try:
             return from_table(cls, json.loads(text), origin, error=ModelError)
@@ -164,7 +164,7 @@ def unpack_weights(content: bytes, origin: str) -> dict[str, np.ndarray]:
     Raises
     ------
     ModelError
-        It is no such archive, or damaged.
+        It is not such an archive, or is damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

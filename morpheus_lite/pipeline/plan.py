@@ -409,7 +409,7 @@ def read_psf_files(options: _Options) -> _Options:
     Raises
     ------
     InputError
-        A file cannot be read, or is no image of one star.
+        a file cannot be read, or is not an image of one star.
     """
     given = options.measuring.psf
     if given is None:

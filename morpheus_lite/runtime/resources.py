@@ -52,7 +52,7 @@ def parse_memory(size: str | int, name: str = "memory") -> int:
     Raises
     ------
     OptionError
-        It is no amount of memory.
+        It is not an amount of memory.
 
     Examples
     --------

@@ -35,7 +35,7 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
     Raises
     ------
     InputError
-        The file is no checkpoint.
+        The file is not a checkpoint.
     """
     groups: dict[str, dict[int, np.ndarray]] = {}
     numbers: dict[str, float] = {}

@@ -207,7 +207,7 @@ def read_config(path: str | Path) -> TrainingConfig:
     Raises
     ------
     InputError
-        The file cannot be read or is no TOML.
+        The file cannot be read, or is not TOML.
     OptionError
         An option is missing, unknown or impossible.
     """

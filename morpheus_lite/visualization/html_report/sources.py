@@ -147,7 +147,7 @@ def _column(name: str, column: Any) -> tuple[dict[str, Any], np.ndarray]:
 
 
 def unit_text(unit: u.UnitBase | str | None) -> str:
-    """A unit as people write it (``"electron s⁻¹"``); what is no unit stays as it is, None is empty.
+    """A unit as people write it (``"electron s⁻¹"``); what is not a unit stays as it is, None is empty.
 
     Examples
     --------

@@ -123,7 +123,7 @@ def save_summary(
     Raises
     ------
     OutputError
-        The file exists, has a suffix that is no picture's, or cannot be written.
+        The file exists, has a suffix that is not a picture's, or cannot be written.
     """
     path = Path(path)
     check_writable([path], overwrite)
