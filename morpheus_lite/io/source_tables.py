@@ -57,9 +57,7 @@ def read_rows(source: Table | Mapping[str, Any] | np.ndarray | str | Path, name:
 @contextmanager
 def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
     """The HDUs of a FITS file, pixels read when asked for."""
-    if not Path(path).is_file():
-        raise InputError(f"there is no file {path}")
-    with open_fits(str(path), scaled=True) as hdus, reading(path):
+    with open_fits(Location.parse(path).path, scaled=True) as hdus, reading(path):
         yield hdus
 
 
