@@ -14,7 +14,7 @@ from scipy import ndimage
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.metrics import by_label, measure_segments, segment_means
-from morpheus_lite.io.fitsfile import run_of_header
+from morpheus_lite.io.fitsfile import Location, run_of_header
 from morpheus_lite.io.source_tables import class_shares, find_column, open_hdus, read_rows, read_whole_numbers
 from morpheus_lite.io.wcs import celestial_wcs
 
@@ -165,11 +165,11 @@ def read_result(path: str | Path, *, name: str | None = None) -> Result:
     text, catalog = str(path), ""
     if not Path(text).exists() and "," in text:
         text, _, catalog = text.rpartition(",")
-    where = Path(text)
+    where = Path(Location.parse(text).path)
     if where.is_dir() and (where / "segmap.fits").is_file():
         return _read_release(where, catalog or None, name or where.name)
     mapped = _map_in(where) if where.is_dir() else where
-    labels = read_whole_numbers(str(mapped), _LABEL_HDUS, "label map")
+    labels = read_whole_numbers(text if mapped == where else str(mapped), _LABEL_HDUS, "label map")
     with open_hdus(mapped) as hdus:
         planes = {hdu.name.lower(): hdu for hdu in hdus if getattr(hdu, "is_image", False)}
         complete = all(one in planes for one in CLASSES)

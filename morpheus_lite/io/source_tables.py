@@ -57,7 +57,7 @@ def read_rows(source: Table | Mapping[str, Any] | np.ndarray | str | Path, name:
 @contextmanager
 def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
     """The HDUs of a FITS file, pixels read when asked for."""
-    with open_fits(Location.parse(path).path, scaled=True) as hdus, reading(path):
+    with open_fits(str(path), scaled=True) as hdus, reading(path):
         yield hdus
 
 

@@ -341,7 +341,7 @@ def test_what_the_simulator_writes_is_read(tmp_path):
 
 
 def test_bad_files_are_named(truth, tmp_path):
-    with pytest.raises(InputError, match="none.fits: no such file"):
+    with pytest.raises(InputError, match=r"none\.fits: no such file"):
         read_truth(tmp_path / "none.fits")
     (tmp_path / "text.fits").write_text("not FITS")
     with pytest.raises(InputError, match="cannot be read as FITS"):
