@@ -44,8 +44,6 @@ def test_one_pass_models_agree(name, openvino):
         assert answer.shape == expected.shape == (1, 32, 32, 5) and answer.dtype == np.float32
         np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
         assert np.ptp(expected, axis=(1, 2)).max() > 0.5
-    snr, valid = (plane[:, : 10 * fast.factor, : 11 * fast.factor] for plane in tile)
-    np.testing.assert_allclose(fast.predict(snr, valid), keras.predict(snr, valid), rtol=0, atol=1e-5)
     both = [np.concatenate([plane, plane[:, ::-1]]) for plane in tile]
     np.testing.assert_array_equal(fast.predict_inner(*both)[:1], answer)
 
