@@ -110,7 +110,7 @@ REFUSED = {
     ),
     "blocks of 0": (
         lambda: with_card(tiles("RICE_1"), "ZVAL1", "0"),
-        r"\[1\]: the setting BLOCKSIZE of the compression is 0",
+        r"\[1\]: the compression setting BLOCKSIZE is 0",
     ),
     "width of a column": (
         lambda: with_card(tiles("RICE_1"), "TFORM1", "'999999999PB'"),

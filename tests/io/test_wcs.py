@@ -134,7 +134,7 @@ def test_columns_of_the_detector_as_old_files_have_them_count(tmp_path):
         ({"CD2_2": 0.0}, "CD2_1 and CD2_2 are 0"),
         ({"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, "its axes are ELON and ELAT; expected RA and DEC"),
         ({"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN"}, "its axes are HPLN and HPLT"),
-        ({"CTYPE1": "RA--TAN", "CTYPE2": "DEC-TAN"}, "its axes are RA--TAN and DEC-TAN, which are no projection"),
+        ({"CTYPE1": "RA--TAN", "CTYPE2": "DEC-TAN"}, "its axes are RA--TAN and DEC-TAN, which are not a projection"),
         ({"CRVAL1": "03:32:24"}, "CRVAL1 is '03:32:24'; expected a number"),
     ],
 )
