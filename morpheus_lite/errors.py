@@ -70,6 +70,18 @@ def reading(
         raise kind(f"{what} cannot be read{form}: {(reason or reason_of)(error)}") from error
 
 
+def expect(value: object, kind: type, what: str) -> None:
+    """Check what a function is given.
+
+    Raises
+    ------
+    InputError
+        It is of another type.
+    """
+    if not isinstance(value, kind):
+        raise InputError(f"{what} takes a {kind.__name__} here, not a {type(value).__name__}: is it another argument?")
+
+
 def warn(message: str) -> None:
     """Warn of what is doubtful about an input, and is read all the same."""
     warnings.warn(message, InputWarning, stacklevel=3)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from configparser import ConfigParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import morpheus_lite
@@ -95,6 +96,29 @@ def test_every_public_name_is_there_and_documented():
         assert getattr(morpheus_lite, name) is not None
         if callable(getattr(morpheus_lite, name)):
             assert getattr(morpheus_lite, name).__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda image, maps, path: morpheus_lite.segment(image),
+        lambda image, maps, path: morpheus_lite.colorize(image),
+        lambda image, maps, path: morpheus_lite.measure(image.valid[..., 0].astype(int), image.data, maps),
+        lambda image, maps, path: morpheus_lite.measure(image.valid[..., 0].astype(int), maps, image),
+        lambda image, maps, path: morpheus_lite.measure_correlated_noise(image.data, image.valid[..., 0]),
+        lambda image, maps, path: morpheus_lite.write_catalog(image, path),
+        lambda image, maps, path: morpheus_lite.write_regions(maps, path),
+        lambda image, maps, path: morpheus_lite.write_maps(maps, image, path),
+        lambda image, maps, path: morpheus_lite.write_report(maps, image, image.valid[..., 0], None, path),
+    ],
+)
+def test_the_wrong_argument_is_named(call, tmp_path):
+    seen = np.ones((4, 4), dtype=bool)
+    image = morpheus_lite.SkyImage(np.zeros((4, 4, 1), np.float32), ("1",), seen[..., None])
+    maps = morpheus_lite.Classification(np.full((4, 4, 5), 0.2, np.float32), seen.astype(np.int32), seen)
+    with pytest.raises(morpheus_lite.InputError, match=r"^\w+ takes a \w+ here, not a \w+"):
+        call(image, maps, tmp_path / "out.fits")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unknown_attribute_is_an_attribute_error():

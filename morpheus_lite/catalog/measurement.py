@@ -34,7 +34,7 @@ from morpheus_lite.core.windows import (
     source_groups,
     tiles,
 )
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, OptionError, expect
 from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
@@ -142,6 +142,8 @@ def measure(
     models, a row depends on the pixels within
     `MeasureOptions.margin` of its bounding box.
     """
+    expect(image, SkyImage, "measure")
+    expect(classification, Classification, "measure")
     options = options or MeasureOptions()
     if options.background is None:
         options = replace(options, background=classification.provenance.get("background"))

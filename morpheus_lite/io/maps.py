@@ -21,7 +21,7 @@ from morpheus_lite.core.image import SkyImage, wcs_of_window
 from morpheus_lite.core.labels import FilePixels, check_labels, write_at
 from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window, row_blocks
-from morpheus_lite.errors import InputError, OptionError, reading
+from morpheus_lite.errors import InputError, OptionError, expect, reading
 from morpheus_lite.io.fitsfile import describe_hdus, header_of_run, is_image, open_fits, read_section, run_of_header
 from morpheus_lite.io.wcs import celestial_wcs, header_of_wcs
 from morpheus_lite.runtime.atomic import atomic_write
@@ -140,6 +140,8 @@ def write_maps(
     OutputError
         The file exists, or cannot be written; nothing is left behind.
     """
+    expect(image, SkyImage, "write_maps")
+    expect(classification, Classification, "write_maps")
     wcs = classification.wcs if classification.wcs is not None else image.wcs
     maps = MemoryMaps.of(replace(classification, wcs=wcs), labels)
     missing = [kind for kind in planes or () if kind in PLANES and kind not in maps.kinds]

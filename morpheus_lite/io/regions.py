@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from morpheus_lite.core.labels import trace_outlines
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, OptionError, expect
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 
 ELLIPSE_SCALE = 3.0
@@ -72,6 +72,7 @@ def write_regions(
     Sources without a finite position or size are left out. On the sky an ellipse is the image of the pixel ellipse
     under the WCS linearised at its centre; its angle is the position angle plus 90 degrees, DS9's convention.
     """
+    expect(table, Table, "write_regions")
     check_writable([path], overwrite)
     _check(table, wcs, frame, scale)
     if labels is None:

@@ -16,7 +16,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table, meta, serialize
 from astropy.utils.exceptions import AstropyWarning
 
 from morpheus_lite.core.facts import FACTS
-from morpheus_lite.errors import InputError, OptionError, reason_of
+from morpheus_lite.errors import InputError, OptionError, expect, reason_of
 from morpheus_lite.io.fitsfile import RECORD, header_of_run, open_fits, plain, run_of_header
 from morpheus_lite.runtime.atomic import atomic_write
 
@@ -71,6 +71,7 @@ def write_catalog(table: Table, path: str | Path, *, overwrite: bool = False) ->
     OutputError
         The file exists, or cannot be written; nothing is left behind.
     """
+    expect(table, Table, "write_catalog")
     path = Path(path)
     kind = catalog_format(path)
     plain_table = table.copy(copy_data=False)

@@ -13,6 +13,7 @@ from scipy import ndimage
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.loops import integral, median
 from morpheus_lite.core.windows import sample_windows
+from morpheus_lite.errors import expect
 
 _SIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _FEWEST = 60
@@ -111,6 +112,7 @@ def measure_correlated_noise(image: SkyImage, labels: np.ndarray) -> dict[str, C
     do not count; without any, the noise is taken as independent. Where few squares are empty, the factor follows
     that of the next smaller side. Of large images a sample is measured (`~morpheus_lite.core.windows.sample_windows`).
     """
+    expect(image, SkyImage, "measure_correlated_noise")
     windows = sample_windows(image.shape)
     return noise_of_pieces([(image.cutout(window), labels[window.slices]) for window in windows])
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -419,9 +418,13 @@ def read_psf_files(options: _Options) -> _Options:
 
 
 def _read(given: str | float) -> str | float:
-    with suppress(OptionError):
+    try:
         MoffatPsf.parse(given, "pixel", 1.0)
         return given
+    except OptionError:
+        # What begins like a number is no name of a file, unless there is such a file.
+        if str(given)[:1] in "0123456789.-+" and not Path(str(given)).is_file():
+            raise
     image = read_image(given)
     if image.n_bands != 1:
         raise InputError(f"{given}: expected the image of one star in one band, found {image.n_bands}")

@@ -14,7 +14,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchMemory
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.core.windows import Window, block_side, grown, inside, sample_windows, source_groups, tiles
-from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.errors import InputError, OptionError, expect
 from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.detection_image import (
     band_scatter,
@@ -238,6 +238,7 @@ def segment(
     >>> int(labels.max()), int((labels == 1).sum())
     (1, 30)
     """
+    expect(classification, Classification, "segment")
     image = classification.image if image is None else image
     if image is not None and image.shape != classification.shape:
         raise InputError(f"an image of shape {image.shape} does not fit class maps of shape {classification.shape}")

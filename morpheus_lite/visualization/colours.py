@@ -9,7 +9,7 @@ from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.loops import median
-from morpheus_lite.errors import OptionError
+from morpheus_lite.errors import OptionError, expect
 
 PALETTES = MappingProxyType(
     {
@@ -86,6 +86,7 @@ def colorize(classification: Classification, *, palette: str = "paper", maps: st
     >>> colorize(maps)[0, 0].tolist()
     [0.6000000238418579, 0.5, 1.0]
     """
+    expect(classification, Classification, "colorize")
     planes = _planes(classification, maps)
     known = np.isfinite(planes[:, :, 0])
     shares = np.where(known[:, :, None], planes[:, :, : len(SOURCE_CLASSES)], np.float32(0))

@@ -50,6 +50,7 @@ OPTIONS = {
     ("classify", "catalog", "batch"): {
         "--aperture-radii": ["", "x", "nan", "inf", "-1", "0", "0.5,x"],
         "--aperture-unit": ["parsec"],
+        "--psf": ["", "0,2", "0", "-1", "3,1", "3px,nan", "2 5", "absent.fits", "F160W=0,2"],
         "--psf-fwhm": ["nan", "inf", "0", "-1", "x"],
         "--gain": ["nan", "0", "-1", "F160W=x", "F160W=", "=2"],
         "--saturation": ["nan", "inf", "x"],

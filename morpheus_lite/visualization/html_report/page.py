@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, Table
 
 from morpheus_lite import __version__
 from morpheus_lite.core.classes import CLASSES
@@ -22,7 +22,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import check_labels
-from morpheus_lite.errors import InputError
+from morpheus_lite.errors import InputError, expect
 from morpheus_lite.io.corrections import correction_header
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 from morpheus_lite.visualization.colours import field_rgb, hex_colours
@@ -89,6 +89,8 @@ def write_report(
     Nothing in the file is taken for markup: every text of the input is data, and the content security policy allows
     the page's own script (by its hash) and no connection at all.
     """
+    for value, kind in ((image, SkyImage), (classification, Classification), (table, Table)):
+        expect(value, kind, "write_report")
     check_writable([path], overwrite)
     labels = check_labels(labels, image.shape)
     if classification.shape != image.shape:
