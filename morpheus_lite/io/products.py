@@ -37,7 +37,8 @@ def describe_product(path: str | Path) -> dict[str, Any]:
     file = Path(Location.parse(path).path)
     is_fits = file.suffix.lower() not in TABLE_FORMATS or file.suffix.lower() == ".fits"
     run, contents = _describe_fits(file) if is_fits else _describe_table(file)
-    record = {"file": str(path), "run": {".".join(keys): value for keys, value in leaves(run)}, "contents": contents}
+    flat = {".".join(map(str, keys)): value for keys, value in leaves(run)}
+    record = {"file": str(path), "run": flat, "contents": contents}
     return record if run else record | _describe_image(str(path))
 
 

@@ -251,6 +251,9 @@ def test_what_a_product_says_of_itself(result, labels, tmp_path):
         record = describe_product(write_catalog(table, tmp_path / name))
         assert record["run"]["options.stride"] == 3
         assert record["contents"] == ["2 sources, 2 columns", "label", "flux [nJy]: how bright"]
+    # ECSV is YAML, where a key may be a number.
+    other = write_catalog(QTable({"label": [1]}, meta={1.5: "x"}), tmp_path / "other.ecsv")
+    assert describe_product(other)["run"] == {"1.5": "x"}
     record = describe_product(tmp_path / "maps.fits")
     assert record["run"]["model"] == "hausen2020"
     assert "DISK: 44 x 52 px (y, x), mean probability of disk" in record["contents"]
