@@ -1,5 +1,6 @@
 """The rows of a catalogue, before they are a table: everything that a source's own surroundings tell."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from morpheus_lite.catalog.segments import (
     find_saturated,
     flag_bands,
     flag_sources,
+    holds_others,
     mark_pixels,
     measure_fluxes,
     measure_morphology,
@@ -19,7 +21,7 @@ from morpheus_lite.catalog.segments import (
 from morpheus_lite.catalog.surroundings import RowSettings, box_sides, measure_surroundings, sky_noise
 from morpheus_lite.catalog.total_flux import growth_extent
 from morpheus_lite.config.classify import MeasureOptions
-from morpheus_lite.core.classes import SOURCE_CLASSES
+from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.gaps import fill_gaps
@@ -37,6 +39,8 @@ _TELLING, _SHARPER, _FEWEST = 30.0, 3.0, 5
 """S/N from which a spread tells, errors below the stars' that are too sharp, and how many sources tell so."""
 _POINT = 0.75
 """Probability from which a point source is measured as one."""
+
+log = logging.getLogger(__name__)
 
 
 def head_of(image: ImageReader) -> SkyImage:
@@ -116,6 +120,7 @@ def measure_sources(
     }
     if settings.background is not None:
         others[SourceFlag.OUTSIDE_DOMAIN] |= settings.background.uneven_at(values["x_centroid"], values["y_centroid"])
+        values["holds_others"] = holds_others(sources, light, settings.detection.sigma)
     # Without knowing the noise, equal pixels may be those of a faint source in whole numbers.
     faintest = [np.inf] * image.n_bands
     if options.photometry:
@@ -171,7 +176,17 @@ def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[st
         nothing = np.full(len(rows["label"]), np.nan)
         evidence = (found.get(name, nothing) for name in EVIDENCE)
         share = calibration.apply(share, *evidence, prior=options.class_prior)
-    return found | verdicts(share, options.min_class_confidence)
+    found |= verdicts(share, options.min_class_confidence)
+    if "holds_others" in rows:
+        hiding = rows["holds_others"] & np.isin(found["morphology"], ("spheroid", UNCERTAIN))
+        found["flags"] = np.where(hiding, rows["flags"] | int(SourceFlag.OUTSIDE_DOMAIN), rows["flags"])
+        if hiding.any():
+            log.warning(
+                "%d large sources that are no disks, the first at x = %.0f, y = %.0f px, have places in them that look "
+                "like stars and are no rows: the halo or ghost of a star, or a glow; they have the flag outside_domain",
+                np.count_nonzero(hiding), *(rows[f"{axis}_centroid"][hiding][0] for axis in "xy"),
+            )  # fmt: skip
+    return found
 
 
 def _saturation(

@@ -206,6 +206,41 @@ def _class_sums(sources: LabelledPixels, maps: np.ndarray, weight: np.ndarray) -
     return np.maximum(np.stack([sources.sum(weight * plane) for plane in planes], axis=1), 0)
 
 
+def holds_others(sources: LabelledPixels, light: np.ndarray, sigma: float) -> np.ndarray:
+    """Tell which sources have places in them that look like stars: bool, shape ``(source,)``.
+
+    Parameters
+    ----------
+    sources : LabelledPixels
+        The pixels of each source.
+    light : numpy.ndarray
+        Detection image, shape ``(y, x)``.
+    sigma : float
+        Noise of a pixel of it.
+
+    Notes
+    -----
+    Wide ones of which three places or more stand out by half of the light around and ten times the noise. Of disks and
+    irregular galaxies these are knots, of stars spikes; a smooth one is a halo, a ghost or a glow with stars in it.
+    """
+    found = np.zeros(len(sources), dtype=bool)
+    boxes = sources.boxes
+    height, width = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    wide = (np.maximum(height, width) >= _WIDE) & (height * width <= _LARGEST_BOX)
+    own = sources.take(light)
+    for k in np.flatnonzero(wide).tolist():
+        here = np.s_[sources.starts[k] : sources.starts[k] + sources.sizes[k]]
+        box = np.zeros((height[k], width[k]))
+        box[sources.row[here] - boxes[k, 0], sources.column[here] - boxes[k, 1]] = own[here]
+        box = ndimage.gaussian_filter(box, _SMOOTHING)
+        around = ndimage.grey_opening(box, (_NARROW, _NARROW))
+        stands_out = box - around > np.maximum(_CLEAR * sigma / (2 * np.sqrt(np.pi) * _SMOOTHING), around / 2)
+        found[k] = ndimage.label(stands_out, _WITH_CORNERS)[1] >= _SEVERAL
+    return found
+
+
+_WIDE, _NARROW, _SMOOTHING, _LARGEST_BOX = 96, 9, 0.8, 1 << 22  # pixels
+_CLEAR, _SEVERAL = 10.0, 3  # times the noise, and places
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 # Pixels with the same largest value: two may meet by chance in whole numbers, four are a flat top.
 _FLAT = 4

@@ -105,6 +105,26 @@ def test_an_inverted_image_is_said():
     assert "looks inverted" in sentence
 
 
+@pytest.mark.parametrize(
+    "light", [star_grid(3.0), galaxy(400, 30, 1, 6), star_grid(8.0, 2.5)], ids=["stars", "disk", "wide"]
+)
+@pytest.mark.parametrize(
+    "stretch", [np.arcsinh, lambda x: np.arcsinh(x / 3), lambda x: np.log10(np.maximum(x + 6, 0.1))]
+)
+def test_pixels_that_are_not_linear_in_the_light_are_said(light, stretch):
+    noise = np.random.default_rng(2).normal(size=light.shape)
+    (sentence,) = measure_image(seen(stretch(light + noise), sigma=0)).doubts
+    assert "asinh or a logarithm compressed the light" in sentence
+    # The same light, with the photons' noise, in correlated pixels, and with flat tops.
+    smooth = ndimage.gaussian_filter(noise, 0.8)
+    for linear in (
+        light + noise * np.sqrt(1 + light / 10),
+        light + smooth / smooth.std(),
+        np.minimum(light + noise, 40),
+    ):
+        assert measure_image(seen(linear, sigma=0)).doubts == ()
+
+
 @pytest.mark.parametrize(("factor", "said"), [(0.03, "32.9"), (30, "0.0329"), (0.5, ""), (3, "")])
 def test_a_noise_plane_of_another_image_is_said(factor, said, recwarn):
     image = seen(star_grid(3.0))
@@ -148,6 +168,15 @@ def test_an_uneven_sky_is_seen(kind):
     stars = star_grid(3.0, n=5, step=52)
     y, x = np.indices(stars.shape)
     assert noise_of(stars + SKIES[kind](x, y)).uneven.all()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (260, 130)])
+def test_light_from_beyond_the_edge_is_an_uneven_sky(corner):
+    stars = star_grid(3.0, n=5, step=52)
+    y, x = np.indices(stars.shape)
+    glow = 200 * np.exp(-np.hypot(y - corner[0], x - corner[1]) / 40)
+    assert noise_of(stars + glow).uneven.all()
+    assert not noise_of(stars + 50 * np.exp(-np.hypot(y - 130, x - 130) / 30)).uneven.any()
 
 
 @pytest.mark.parametrize("sigma", [0, 0.8, 1.5, 3.0])

@@ -256,6 +256,20 @@ def test_fringes_are_said_and_flagged(tmp_path, caplog):
     assert flagged.count(False) == 50
 
 
+def test_a_ghost_with_stars_in_it_is_said_and_flagged(tmp_path, caplog):
+    light = star_field(60, 3.0)
+    y, x = np.indices(light.shape)
+    radius = np.hypot(x - 150, y - 150)
+    path = write(
+        tmp_path / "ghost.fits", image(light + 30 * ((radius > 60) & (radius < 100)) + normal(light.shape), CARDS)
+    )
+    table, _ = classify_case(path)
+    assert "1 large sources that are no disks, the first at x = 150, y = 150 px, have places" in caplog.text
+    ghost = table["area"] == table["area"].max()
+    flagged = np.array(["outside_domain" in ml.decode_flags(bits) for bits in table["flags"]])
+    assert (flagged == ghost).all()
+
+
 def test_whole_numbers_and_flat_tops_are_data():
     data = field()
     for step in (1.0, 0.5, 0.25):
