@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from morpheus_lite.catalog.kernels import distances, ellipse_overlap, mirror
-from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import fill_gaps
 from morpheus_lite.noise.detection_image import DetectionImage, summed
 
 _FAINT = 0.02

@@ -24,9 +24,8 @@ from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import BandFlag, SourceFlag
-from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.core.labels import LabelledPixels, fill_gaps
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.windows import Window
 

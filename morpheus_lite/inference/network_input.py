@@ -9,8 +9,8 @@ import numpy as np
 import scipy.fft
 from scipy import ndimage
 
-from morpheus_lite.core.gaps import Gaps
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import Gaps
 from morpheus_lite.core.psf import MoffatPsf, moffat_radius
 from morpheus_lite.core.windows import Window, grown, inside
 from morpheus_lite.errors import InputError

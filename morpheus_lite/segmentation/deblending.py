@@ -11,9 +11,8 @@ from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.gaps import fill_gaps
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import LabelMap, LabelStore, check_labels
+from morpheus_lite.core.labels import LabelMap, LabelStore, check_labels, fill_gaps
 from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
 from morpheus_lite.core.windows import (
     SourceGroup,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from morpheus_lite.core.gaps import Gaps, fill_gaps
+from morpheus_lite.core.labels import Gaps, fill_gaps
 
 
 def test_every_missing_pixel_knows_both_ends_of_its_gaps():
