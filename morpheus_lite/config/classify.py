@@ -60,9 +60,9 @@ class DetectionOptions(CheckedOptions):
     Parameters
     ----------
     seed_threshold
-        Source probability that one pixel reaches.
+        Least source probability of the most probable pixel.
     threshold
-        Source probability that all pixels have.
+        Least source probability of every pixel.
     min_area
         Smallest area of a source.
     min_snr
@@ -111,9 +111,9 @@ class DeblendingOptions(CheckedOptions):
 
         It counts from the peak of the fainter piece; pieces with a shallower saddle are joined.
     merge_contrast
-        Join a piece with less of its light above the saddle.
+        Join a piece with a smaller share of its light above the saddle.
     merge_contrast_structured
-        The same limit between disk and irregular light.
+        The same, where pieces are disk or irregular.
 
         These are arms and clumps of one galaxy. In between, the limit rises from the one to the other with the
         probability; it falls again for a round piece with the square of its share of its neighbour's light.
@@ -125,7 +125,7 @@ class DeblendingOptions(CheckedOptions):
     max_knot_contrast
         Largest share of a knot's light above the saddle.
     min_knot_probability
-        Least probability of disk plus irregular of a knot.
+        Least probability that a knot is disk or irregular.
 
         Both the knot and its neighbour have it at their peaks.
     max_spike_contrast
@@ -137,7 +137,7 @@ class DeblendingOptions(CheckedOptions):
 
         It is weighted with the light. A star is never joined with a galaxy.
     min_distance
-        Smallest distance of two peaks (only paper).
+        Smallest distance between two peaks (paper only).
 
         It is that along either axis. Peaks closer than this to the side of their source's bounding box do not count, so
         sources up to twice as wide stay whole.
@@ -237,7 +237,7 @@ class MeasureOptions(CheckedOptions):
         For models with a calibration of sources, whose own shares ``meta['class_prior']`` states. A number for each of
         the four source classes; their sum does not matter.
     largest_side
-        Longest source measured beyond its segment.
+        Longest source that is measured beyond its segment.
 
         Longer ones get NaN there, and the flag TOO_LARGE.
     outside_domain
@@ -458,12 +458,12 @@ class ClassifyOptions(CatalogOptions):
     batch_size
         Windows of hausen2020 per call.
     uncertainty
-        Mean of 8 orientations, at 8 times the work, with its scatter.
+        Average over 8 orientations (8 times the work), with their scatter.
 
         For models that see the image in one pass. The planes ENTROPY and TTA_DISAGREEMENT come with it: see
         `morpheus_lite.inference.one_pass`.
     domain_check
-        Compare the image with those of the training.
+        Compare the image with the training images.
     device
         Where the network runs: auto, cpu, gpu or gpu:N.
     engine

@@ -114,13 +114,13 @@ class RunOptions(CheckedOptions):
         survey: tiles that overlap or touch on one pixel grid are one image, with one background, noise and PSF, and
         every source is measured on all of them. tile: each tile is an image of its own.
     retries
-        Further tries of a tile that failed.
+        How often a failed tile is tried again.
     tile_timeout
-        Stop a worker that is at one tile for longer than this.
+        Stop a worker that spends longer than this on one tile.
     verify
-        Compare the checksums of products that are there.
+        Compare the checksums of existing products.
     merge
-        Merge the tiles' catalogues to one.
+        Merge the tiles' catalogues into one.
     tile_size
         Cut images with a longer side into squares.
 
