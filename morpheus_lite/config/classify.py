@@ -60,7 +60,7 @@ class DetectionOptions(CheckedOptions):
     Parameters
     ----------
     seed_threshold
-        Least source probability of the most probable pixel.
+        Least source probability at the peak.
     threshold
         Least source probability of every pixel.
     min_area
@@ -111,7 +111,7 @@ class DeblendingOptions(CheckedOptions):
 
         It counts from the peak of the fainter piece; pieces with a shallower saddle are joined.
     merge_contrast
-        Join a piece with a smaller share of its light above the saddle.
+        Join pieces with a smaller share above the saddle.
     merge_contrast_structured
         The same, where pieces are disk or irregular.
 
@@ -237,7 +237,7 @@ class MeasureOptions(CheckedOptions):
         For models with a calibration of sources, whose own shares ``meta['class_prior']`` states. A number for each of
         the four source classes; their sum does not matter.
     largest_side
-        Longest source that is measured beyond its segment.
+        Longest source measured beyond its segment.
 
         Longer ones get NaN there, and the flag TOO_LARGE.
     outside_domain
