@@ -137,7 +137,7 @@ class DeblendingOptions(CheckedOptions):
 
         It is weighted with the light. A star is never joined with a galaxy.
     min_distance
-        Smallest distance between two peaks (paper only).
+        Least distance between peaks (paper only).
 
         It is that along either axis. Peaks closer than this to the side of their source's bounding box do not count, so
         sources up to twice as wide stay whole.
