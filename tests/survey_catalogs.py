@@ -11,7 +11,7 @@ from morpheus_lite.io import write_catalog
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.state import SUMMARY, fingerprint_product, tile_directory, write_json, write_marker
-from morpheus_lite.survey.statistics import place_statistics, table_statistics
+from morpheus_lite.survey.statistics import table_statistics
 
 SCALE = 0.1
 CENTRE = (150.1, 2.2)
@@ -67,8 +67,7 @@ def write_finished(root, name, wcs, shape, table, **more):
     path = write_catalog(table, directory / f"{name}_catalog.parquet")
     footprint = Footprint(shape, "" if wcs is None else header_of_wcs(wcs).tostring())
     told = {"bands": ["H"], "seconds": {"network": 2.0}, "peak_memory": 10**9, "host": "here"}
-    figures = {**table_statistics(table, {"H": 25.0}), **place_statistics(table)}
-    summary = {"footprint": footprint.to_dict(), **told, **figures, **more}
+    summary = {"footprint": footprint.to_dict(), **told, **table_statistics(table, {"H": 25.0}), **more}
     write_json(directory / SUMMARY, summary)
     write_marker(directory, {"version": "0"}, {}, {"catalog": fingerprint_product(path)})
     return name

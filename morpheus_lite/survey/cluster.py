@@ -58,12 +58,9 @@ def connected(options: ClusterOptions, *, retries: int = 2) -> Iterator["Client"
 
     Raises
     ------
-    OptionError
-        Dask is not installed.
     MorpheusError
         There is no scheduler at the address.
     """
-    require_dask()
     import dask
 
     from morpheus_lite.survey.worker import SurveyWorker

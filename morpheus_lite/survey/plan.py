@@ -71,10 +71,9 @@ class SurveyPlan:
         return {str(state): found[state] for state in State}
 
     @property
-    def to_do(self) -> list[tuple[Tile, State]]:
-        """Tiles that are not done, with their state."""
-        both = zip(self.tiles, self.states, strict=True)
-        return [(tile, one.state) for tile, one in both if one.state != State.DONE]
+    def to_do(self) -> list[Tile]:
+        """Tiles that are not done."""
+        return [tile for tile, one in zip(self.tiles, self.states, strict=True) if one.state != State.DONE]
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -163,8 +162,7 @@ def estimate(plan: SurveyPlan) -> dict[str, Any]:
 
     Opens up to `SAMPLE` images for their size, none as a whole.
     """
-    to_do = [tile for tile, _ in plan.to_do]
-    sizes, problems = [], []
+    to_do, sizes, problems = plan.to_do, [], []
     for tile in to_do[:: max(1, len(to_do) // SAMPLE)][:SAMPLE]:
         try:
             with tile.open() as source:

@@ -24,7 +24,7 @@ _NAMES = (*SOURCE_CLASSES, UNCERTAIN)
 
 
 def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> dict[str, Any]:
-    """Counts, magnitudes and depth of a catalogue.
+    """Counts, magnitudes and depth of a catalogue, and what merging asks of it.
 
     Parameters
     ----------
@@ -39,8 +39,10 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
         ``n_sources``; ``classes``: sources of each class; ``magnitudes``: sources in each bin of one magnitude from
         `BRIGHTEST`, by class, in the detection band (none without a zero-point); ``depth``: AB magnitude of
         5 sigma in the middle aperture by band, ``noise``: one sigma of it in data units; ``n_cut``: sources that
-        the edge cuts.
+        the edge cuts; ``cells``: sources in each cell of the sky; ``schema``: a digest of the columns.
     """
+    columns = [(name, str(table[name].dtype), str(getattr(table[name], "unit", ""))) for name in table.colnames]
+    on_sky = "ra" in table.colnames
     kinds = np.asarray(table["morphology"], dtype=str)
     noise = _aperture_noise(table)
     return {
@@ -50,16 +52,9 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
         "noise": noise,
         "depth": {band: _magnitude(5 * sigma, zero_points.get(band)) for band, sigma in noise.items()},
         "n_cut": int(np.count_nonzero(np.asarray(table["flags"]) & int(SourceFlag.EDGE))),
+        "cells": count_coarse(finest_cells(_values(table, "ra"), _values(table, "dec"))) if on_sky else {},
+        "schema": digest(columns),
     }
-
-
-def place_statistics(table: QTable) -> dict[str, Any]:
-    """Statistics of a catalogue for merging: sources per cell of the sky, and a digest of the columns."""
-    columns = [(name, str(table[name].dtype), str(getattr(table[name], "unit", ""))) for name in table.colnames]
-    cells: dict[int, int] = {}
-    if "ra" in table.colnames:
-        cells = count_coarse(finest_cells(_values(table, "ra"), _values(table, "dec")))
-    return {"cells": cells, "schema": digest(columns)}
 
 
 def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:

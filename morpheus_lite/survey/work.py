@@ -56,7 +56,7 @@ from morpheus_lite.survey.state import (
     write_json,
     write_marker,
 )
-from morpheus_lite.survey.statistics import peak_memory, place_statistics, table_statistics
+from morpheus_lite.survey.statistics import peak_memory, table_statistics
 from morpheus_lite.survey.watch import tile_log, time_limit
 
 PERMANENT = (InputError, ModelError, OptionError)
@@ -303,7 +303,6 @@ def image_summary(source: ImageSource, table: QTable, seconds: Mapping[str, floa
         "look": asdict(Look.of(source)),
         "bands": list(zero_points),
         **table_statistics(table, zero_points),
-        **place_statistics(table),
         "seconds": dict(seconds),
         "peak_memory": peak_memory(),
         "host": socket.gethostname(),

@@ -201,29 +201,18 @@ def match(one: Detections, other: Detections) -> tuple[np.ndarray, np.ndarray]:
     return rows[matched], nearest[matched]
 
 
-@dataclass(frozen=True)
-class CutSource:
-    """A primary source that the edge of its tile cuts, although another tile goes on there.
-
-    Parameters
-    ----------
-    ra, dec : float
-        ICRS in degrees.
-    needed : float
-        Overlap of the tiles in arcseconds that would hold it whole, at least.
-    """
-
-    ra: float
-    dec: float
-    needed: float
-
-
 def cut_sources(
     name: str, detections: Detections, is_primary: np.ndarray, footprints: Mapping[str, Covered]
-) -> list[CutSource]:
-    """Primary sources of a tile that are larger than its overlap with a neighbour.
+) -> list[dict[str, float]]:
+    """Primary sources of a tile that its edge cuts, although another tile goes on there.
 
     Sources that the edge of the survey cuts do not count, also not next to a neighbour: no overlap would help.
+
+    Returns
+    -------
+    list of dict
+        ICRS ``ra`` and ``dec`` in degrees of each, and ``needed``: the overlap of the tiles in arcseconds that would
+        hold it whole, at least.
     """
     cut = np.flatnonzero(is_primary & detections.is_cut)
     others = [footprint for other, footprint in footprints.items() if other != name]
@@ -242,7 +231,7 @@ def cut_sources(
         for footprint in others:
             goes_on |= beyond & np.isfinite(footprint.edge_distance(there_ra, there_dec))
     return [
-        CutSource(float(detections.ra[row]), float(detections.dec[row]), float(2 * far))
+        {"ra": float(detections.ra[row]), "dec": float(detections.dec[row]), "needed": float(2 * far)}
         for row, far, on in zip(cut, reach, goes_on, strict=True)
         if on
     ]

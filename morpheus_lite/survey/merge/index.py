@@ -101,11 +101,11 @@ class Index:
 
 def read_index(root: Path, names: Iterable[str], regions: Mapping[str, tuple[str, str]] | None = None) -> Index:
     """The index of the finished images among ``names``; ``regions`` has tract and patch of those that have any."""
-    found = [entry for entry in read_each(partial(read_entry, root, regions=regions or {}), sorted(names)) if entry]
+    found = [entry for entry in read_each(partial(_read_entry, root, regions=regions or {}), sorted(names)) if entry]
     return Index(tuple(one for one in found if one.middle), tuple(one.name for one in found if not one.middle))
 
 
-def read_entry(root: Path, name: str, regions: Mapping[str, tuple[str, str]]) -> Entry | None:
+def _read_entry(root: Path, name: str, regions: Mapping[str, tuple[str, str]]) -> Entry | None:
     """The entry of one image; None if it is not finished."""
     directory = tile_directory(root, name)
     marker, summary = read_json(directory / MARKER), read_json(directory / SUMMARY)

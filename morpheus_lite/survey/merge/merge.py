@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +88,7 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_
     try:
         jobs = _jobs(index, aside, largest)
         made = _gathered(client, make_partition, jobs, key="merge")
-        n_duplicates = sum(one.n_duplicates for one in made)
-        cut = [{"tile": tile, **asdict(one)} for part in made for tile, one in part.cut]
+        n_duplicates, cut = sum(number for number, _ in made), [one for _, cut in made for one in cut]
         cells, schema = jobs[0].cells, jobs[0].schema
         n_rows = write_layout(aside, root.name, cells, schema)
         if beside := sorted(int(one.name) for one in (aside / MARGIN_PARTS).glob("*")):

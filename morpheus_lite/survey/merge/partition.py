@@ -11,7 +11,7 @@ import numpy as np
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
-from morpheus_lite.survey.merge.duplicates import CutSource, Detections, cut_sources, flag_primary
+from morpheus_lite.survey.merge.duplicates import Detections, cut_sources, flag_primary
 from morpheus_lite.survey.merge.footprint import Footprint, Footprints
 from morpheus_lite.survey.merge.healpix import POSITION, Cell, cells_beside, finest_cells, partition_path
 from morpheus_lite.survey.merge.index import Entry
@@ -65,16 +65,15 @@ class PartitionJob:
         return self.cells[self.number]
 
 
-@dataclass(frozen=True, eq=False)
-class Partition:
-    """Outcome of a partition: rows left out because another tile has the source, and sources too large."""
-
-    n_duplicates: int
-    cut: tuple[tuple[str, CutSource], ...] = ()
-
-
-def make_partition(job: PartitionJob) -> Partition:
+def make_partition(job: PartitionJob) -> tuple[int, list[dict[str, Any]]]:
     """Write one partition: the primary sources in its cell, sorted by place.
+
+    Returns
+    -------
+    n_duplicates : int
+        Rows that are left out because another tile's row of the source is there.
+    cut : list of dict
+        Sources that are larger than the overlap of their tiles: ``tile``, and as `cut_sources` gives them.
 
     Raises
     ------
@@ -100,7 +99,7 @@ def make_partition(job: PartitionJob) -> Partition:
         owned = flag_primary(image.mosaic, detections, footprints)
         keep = here & owned.is_primary[: len(own)]
         n_duplicates += int(here.sum() - keep.sum())
-        cut += [(image.name, one) for one in cut_sources(image.mosaic, own, keep, footprints)]
+        cut += [{"tile": image.name, **one} for one in cut_sources(image.mosaic, own, keep, footprints)]
         table = _read_table(image.catalog)
         added = {
             POSITION: position,
@@ -122,7 +121,7 @@ def make_partition(job: PartitionJob) -> Partition:
     for other in np.setdiff1d(beside, [-1, job.number]).tolist():
         rows = pa.array((beside == other).any(axis=0))
         _write_rows(merged.filter(rows), job.place / MARGIN_PARTS / str(other) / f"{job.number}.parquet")
-    return Partition(n_duplicates, tuple(cut))
+    return n_duplicates, cut
 
 
 def join_margin(number: int, place: Path, cells: Sequence[Cell]) -> None:
