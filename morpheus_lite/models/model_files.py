@@ -53,7 +53,7 @@ class ModelInfo:
         Side of a window, border of its prediction that does not count, and default step between windows, in pixels;
         None for a model without windows.
     preprocessing : str or None
-        How a window is prepared: a key of `morpheus_lite.inference.patches.PREPARATIONS`.
+        How a window is prepared: a key of `morpheus_lite.models.preprocessing.PREPARATIONS`.
     pixel_scale : float or None
         Of the images it was trained on, in arcseconds.
     unit : str or None

@@ -103,7 +103,7 @@ def export(
 def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
     """Temperature and biases: from the held-out parts of images, else from validation fields under noise of their own.
 
-    Here a pixel of a field is source from `morpheus_lite.simulation.observation.DETECTION` on, as in every evaluation;
+    Here a pixel of a field is source from `morpheus_lite.simulation.observation.OWNED_SNR` on, as in every evaluation;
     training asks for somewhat fainter light (`morpheus_lite.training.targets.SOURCE_LEVEL`).
 
     Notes

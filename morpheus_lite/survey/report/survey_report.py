@@ -180,7 +180,7 @@ def write_page(path: Path, survey: Mapping[str, Any], *, title: str) -> Path:
     path : path
         The file; replaced if it exists.
     survey : mapping
-        From `~morpheus_lite.survey.report.survey_report.summarise`.
+        From `~morpheus_lite.survey.report.survey_report.summarise_survey`.
     title : str
         Name of the survey.
     """
