@@ -464,16 +464,16 @@ def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
         unusable = _unusable(band, noise, files)
         if unusable > MOST_PIXELS:
             warn(
-                f"{band.name}: the {noise.kind} {noise.plane} is not positive and finite at {unusable:.0%} of the "
+                f"band {band.name}: the {noise.kind} {noise.plane} is not positive and finite at {unusable:.0%} of the "
                 "pixels with data, which are not used; give another plane, or leave it out (rms=False, weight=False)"
             )
     for mask in band.masks:
         pixels, light = _hidden(band, mask, files)
         if pixels > MOST_PIXELS or light > MOST_LIGHT:
             warn(
-                f"{band.name}: the plane {mask.plane} hides {pixels:.0%} of the pixels and {light:.0%} of the light; "
-                f"{_set_bits(band, mask, files)}if that is not meant, choose the bits that make a pixel bad (dq_bits=, "
-                "--dq-bits), or leave the mask out (dq=False, --dq none)"
+                f"band {band.name}: the plane {mask.plane} hides {pixels:.0%} of the pixels and {light:.0%} of the "
+                f"light; {_set_bits(band, mask, files)}if that is not meant, choose the bits that make a pixel bad "
+                "(dq_bits=, --dq-bits), or leave the mask out (dq=False, --dq none)"
             )
 
 
@@ -581,7 +581,7 @@ def _scaled(noise: NoisePlane, band: Band, files: OpenFiles) -> NoisePlane:
     believed = noise.kind == "weight" and PULL_LIMITS[0] <= width <= PULL_LIMITS[1]
     if not believed:
         warn(
-            f"{band.name}: the weight {noise.plane} is not an inverse variance of the data (data * sqrt(weight) "
+            f"band {band.name}: the weight {noise.plane} is not an inverse variance of the data (data * sqrt(weight) "
             f"scatters by {width:.3g} on the sky, not 1); it is taken as relative, and scaled to the image's noise"
         )
     return replace(noise, kind="weight", scale=1.0 if believed else width)

@@ -110,7 +110,8 @@ def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription
     shape = bands[0].data.shape
     if 1 in shape:
         raise InputError(
-            f"{name} ({bands[0].data}) is {shape[0]} x {shape[1]} px (y, x): a single row or column; expected an image"
+            f"band {names[0]} ({bands[0].data}) is {shape[0]} x {shape[1]} px (y, x): a single row or column; "
+            "expected an image"
         )
     for band in bands:
         _check_shapes(band, shape, f"{bands[0].name} ({bands[0].data})")

@@ -176,7 +176,7 @@ def test_pixels_without_data_are_not_hidden_by_a_mask(tmp_path: Path):
 def test_noise_that_hides_much_is_warned_of(tmp_path: Path):
     path = write(tmp_path / "t.fits", image(field(), header(), "SCI"))
     with pytest.warns(
-        UserWarning, match=r"^1: the rms .*t.fits\[1\] is not positive and finite at [45]\d% of the pixels"
+        UserWarning, match=r"^band 1: the rms .*t.fits\[1\] is not positive and finite at [45]\d% of the pixels"
     ):
         read_image(path, rms=f"{path}[SCI]")
 
@@ -189,7 +189,7 @@ def test_bits_of_which_none_is_known_to_be_bad_are_named(tmp_path: Path):
 
 
 def test_the_mask_of_an_array_is_called_so():
-    with pytest.warns(UserWarning, match=r"^1: the plane mask hides 50% of the pixels"):
+    with pytest.warns(UserWarning, match=r"^band 1: the plane mask hides 50% of the pixels"):
         read_image(np.ma.array(field(), mask=HALF))
 
 
