@@ -11,6 +11,8 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import fill_gaps
 from morpheus_lite.noise.detection_image import DetectionImage, summed
 
+_CLEAR = 3.0
+"""Times the noise from which the light beside a gap tells how it goes on inside."""
 _FAINT = 0.02
 """Brightness of a pixel, in units of the noise, below which a neighbour does not matter."""
 _FURTHEST = 256.0
@@ -198,7 +200,7 @@ class Stamp:
         float64, shape ``(y, x, band)``: of the bands in the detection image.
     detection, detection_variance : numpy.ndarray
         float64, shape ``(y, x)``: the detection image, and of its noise. Pixels of neighbours, and those that no band
-        covers, hold what lies opposite the centre; where that cannot be used either, the straight line across the gap
+        covers, hold what lies opposite the centre; where that cannot be used either, what lies between both sides
         in the source, or 0.
     source_mask, neighbor_mask : numpy.ndarray
         bool, shape ``(y, x)``: pixels of the source, and of other sources.
@@ -311,7 +313,8 @@ def cut_stamp(
     together = mirrored[:, :, 0]
     if not there.all():
         # What lies in the middle of a source has no opposite.
-        _, lines = fill_gaps(source_mask.astype(np.int32), ~seen[:, :, 0], together)
+        sky = _CLEAR * float(np.sqrt(np.median(summed(factors**2, np.where(weights > 0, variance, 0)))))
+        _, lines = fill_gaps(source_mask.astype(np.int32), ~seen[:, :, 0], together, floor=sky)
         together = np.where(there[:, :, 0], together, lines)
     if whole:
         # Where all pixels are alike, so is their noise.

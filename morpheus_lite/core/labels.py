@@ -477,6 +477,8 @@ _OPEN = np.inf
 """Width of a gap that goes on to the edge of the image."""
 _LINES = np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
 """Rows and columns from pixel to pixel along a column, a row, and both diagonals."""
+_NARROW = 6
+"""Pixels across a gap in which the curvature beside it tells the light; beyond, the noise of the sides is blown up."""
 _REACH = 64
 """Pixels on each side of a gap within a source."""
 ACROSS = (1, 0, 3, 2)
@@ -536,6 +538,30 @@ class Gaps:
         lines = (first * self.on + last * self.back) / (self.back + self.on)
         return np.average(lines, axis=0, weights=widths == widths.min(axis=0))
 
+    def curved(self, plane: np.ndarray, widths: np.ndarray, floor: float) -> np.ndarray:
+        """As `straight`; along a parabola in the logarithm where the two pixels on each side fall from above ``floor``.
+
+        The core of a star is a parabola there, which the straight line cuts off.
+        """
+        values = self.straight(plane, widths)
+        if not values.size or floor == np.inf:
+            return values
+        along = widths.argmin(axis=0)
+        back, on = (np.take_along_axis(steps, along[None], axis=0)[0] for steps in (self.back, self.on))
+        steps = np.stack([-back - 1, -back, on, on + 1], axis=1)
+        light = plane[
+            np.clip(self.y[:, None] + steps * _LINES[along, :1], 0, plane.shape[0] - 1),
+            np.clip(self.x[:, None] + steps * _LINES[along, 1:], 0, plane.shape[1] - 1),
+        ]
+        falls = (light[:, 0] < light[:, 1]) & (light[:, 3] < light[:, 2])
+        clear = np.flatnonzero(falls & (light > floor).all(axis=1) & (widths.min(axis=0) <= _NARROW))
+        # Errors of logarithms are one over the S/N.
+        weight = light[clear, :, None]
+        powers = np.stack([steps[clear] ** power for power in range(3)], axis=2)
+        solved = np.linalg.pinv(powers * weight) @ (np.log(light[clear, :, None]) * weight)
+        values[clear] = np.maximum(values[clear], np.exp(solved[:, 0, 0]))
+        return values
+
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the nearest other pixels before and after: int64, shape ``(2, 4, pixel)``."""
         place, steps = np.stack([self.y, self.x])[:, None], _LINES.T[:, :, None]
@@ -549,7 +575,9 @@ def _steps_to_ends(line: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.
     return place - np.repeat(place[starts] - 1, counts), np.repeat(place[starts] + counts, counts) - place
 
 
-def fill_gaps(labels: np.ndarray, missing: np.ndarray, light: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+def fill_gaps(
+    labels: np.ndarray, missing: np.ndarray, light: np.ndarray | None = None, *, floor: float = np.inf
+) -> tuple[np.ndarray, Any]:
     """Sources and their light across their gaps: missing pixels with the same source on both sides.
 
     Parameters
@@ -560,6 +588,8 @@ def fill_gaps(labels: np.ndarray, missing: np.ndarray, light: np.ndarray | None 
         bool, shape ``(y, x)``.
     light : numpy.ndarray, optional
         float, shape ``(y, x)``.
+    floor : float
+        Light of the sides above which it follows their curvature.
 
     Returns
     -------
@@ -579,6 +609,6 @@ def fill_gaps(labels: np.ndarray, missing: np.ndarray, light: np.ndarray | None 
         own = widths.min(axis=0) < _OPEN
         along = widths.argmin(axis=0)
         if light is not None:
-            light[gaps.y[own], gaps.x[own]] = gaps.straight(light, widths)[own]
+            light[gaps.y[own], gaps.x[own]] = gaps.curved(light, widths, floor)[own]
         labels[gaps.y[own], gaps.x[own]] = np.take_along_axis(first, along[None], axis=0)[0][own]
     return labels, light

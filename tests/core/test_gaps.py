@@ -42,6 +42,22 @@ def test_slanted_gaps_are_crossed_at_right_angles():
     assert filled[15, 15] == filled[16, 16] == 4 and filled[25, 25] == 0
 
 
+def test_light_curves_across_a_gap_where_it_is_clear():
+    y, x = np.indices((21, 21))
+    star = 100 * np.exp(-((x - 10.3) ** 2 + (y - 9.8) ** 2) / 6)
+    missing = (x >= 9) & (x <= 11)
+    labels = np.where((star > 1) & ~missing, 1, 0)
+    seen = np.where(missing, 0, star)
+    _, straight = fill_gaps(labels, missing, seen)
+    _, curved = fill_gaps(labels, missing, seen, floor=0.5)
+    inside = missing & (np.abs(y - 10) < 4)
+    np.testing.assert_allclose(curved[inside], star[inside], rtol=1e-6)
+    assert straight[10, 10] < 0.6 * star[10, 10]
+    # Faint light has no curvature that noise would not make.
+    _, faint = fill_gaps(labels, missing, seen, floor=100.0)
+    np.testing.assert_array_equal(faint, straight)
+
+
 def test_gaps_of_a_source_are_its_own():
     labels = np.zeros((12, 12), np.int32)
     labels[1:6, 1:6], labels[7:12, 7:12] = 5, 7
