@@ -282,12 +282,26 @@ def listens(port):
         return made.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.fixture
+def certificates(tmp_path):
+    """Files of an authority, a certificate and its key, which are one another's."""
+    pytest.importorskip("cryptography", reason="comes with moto, which the tests need anyway")
+    made = distributed.security.Security.temporary()
+    paths = [tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")]
+    for path, text in zip(paths, (made.tls_ca_file, made.tls_client_cert, made.tls_client_key), strict=True):
+        path.write_text(text)
+    return [str(path) for path in paths]
+
+
 @contextmanager
-def separate_processes(port):
-    """A scheduler and a worker as a user starts them."""
+def separate_processes(port, certificates):
+    """A scheduler and a worker as a user starts them, with TLS."""
     dask_command = [sys.executable, "-m", "dask"]
+    named = zip(("--tls-ca-file", "--tls-cert", "--tls-key"), certificates, strict=True)
+    tls = [one for pair in named for one in pair]
     scheduler = [*dask_command, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-    worker = [*dask_command, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"]
+    scheduler += ["--protocol", "tls", *tls]
+    worker = [*dask_command, "worker", f"tls://127.0.0.1:{port}", "--nthreads", "1", *tls]
     worker += ["--no-dashboard", "--no-nanny"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(scheduler, **quiet) as first, ExitStack() as ending:
@@ -297,18 +311,23 @@ def separate_processes(port):
         yield first
 
 
-def test_the_scheduler_killed_and_started_again(resumed, tmp_path):
+def test_the_scheduler_killed_and_started_again(resumed, tmp_path, certificates):
     images, root = resumed
     port = free_port()
     last = pipe(tmp_path / "in" / "last.fits")
-    options = ClusterOptions(scheduler=f"tcp://127.0.0.1:{port}")
-    with separate_processes(port) as scheduler, running([*images, last], root, FAST, cluster=options) as found:
+    options = ClusterOptions(
+        scheduler=f"tls://127.0.0.1:{port}", **dict(zip(("tls_ca", "tls_cert", "tls_key"), certificates, strict=True))
+    )
+    with (
+        separate_processes(port, certificates) as scheduler,
+        running([*images, last], root, FAST, cluster=options) as found,
+    ):
         wait_for(lambda: at_work(root, "last"))
         scheduler.kill()
     assert isinstance(found[0], SchedulerLostError), found
     assert "run the same command" in str(found[0])
     arrive(Path(last.image))
-    with separate_processes(port):
+    with separate_processes(port, certificates):
         result = classify_survey([*images, last], root, FAST, cluster=options)
     assert [(one.name, one.status) for one in result.outcomes] == [("last", "done")], result
 
