@@ -1,6 +1,7 @@
 /* Loops over the pixels of an image: the interpolated mesh and the input of networks. Each caller has the same in NumPy,
    and tests/core/test_loops.py compares both. */
 #include <Python.h>
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,19 +21,53 @@
 typedef long long whole;
 typedef unsigned char flag;
 
-/* A mesh that is interpolated along y, `rows` (height, n_columns), along x as well. */
+/* A row of a mesh that is interpolated along y, along x as well. */
+static inline void interpolate_row(whole width, whole n_columns, const float *row, const whole *lower,
+                                   const float *fraction, float *line)
+{
+    for (whole first = 0, end; first < width; first = end) {
+        whole column = lower[first];
+        float left = row[column], right = row[column + 1 < n_columns ? column + 1 : column];
+        for (end = first; end < width && lower[end] == column; end++)
+            ;
+        for (whole x = first; x < end; x++)
+            line[x] = left * (1 - fraction[x]) + right * fraction[x];
+    }
+}
+
+/* The same of all rows (height, n_columns). */
 EXPORT WIDE void interpolate(whole height, whole width, whole n_columns, const float *rows, const whole *lower,
                              const float *fraction, float *plane)
 {
-    for (whole y = 0; y < height; y++, rows += n_columns, plane += width)
-        for (whole first = 0, end; first < width; first = end) {
-            whole column = lower[first];
-            float left = rows[column], right = rows[column + 1 < n_columns ? column + 1 : column];
-            for (end = first; end < width && lower[end] == column; end++)
-                ;
-            for (whole x = first; x < end; x++)
-                plane[x] = left * (1 - fraction[x]) + right * fraction[x];
+    for (; height--; rows += n_columns, plane += width)
+        interpolate_row(width, n_columns, rows, lower, fraction, plane);
+}
+
+/* Data less a mesh, times another one if there is one, where they are valid, finite and none of `voids`; else 0. */
+EXPORT WIDE void less_mesh(whole height, whole width, whole n_columns, const float *data, const flag *valid,
+                           const float *rows, const float *factors, const whole *lower, const float *fraction,
+                           whole n_voids, const float *voids, float *light, flag *usable)
+{
+    float *line = malloc(sizeof(float) * width);
+    for (; height--; data += width, valid += width, rows += n_columns, light += width, usable += width) {
+        interpolate_row(width, n_columns, rows, lower, fraction, line);
+        for (whole x = 0; x < width; x++)
+            light[x] = data[x] - line[x];
+        if (factors) {
+            interpolate_row(width, n_columns, factors, lower, fraction, line);
+            factors += n_columns;
+            for (whole x = 0; x < width; x++)
+                light[x] *= line[x];
         }
+        for (whole x = 0; x < width; x++)
+            usable[x] = valid[x] & (fabsf(light[x]) <= FLT_MAX);
+        for (whole i = 0; i < n_voids; i++)
+            for (whole x = 0; x < width; x++)
+                usable[x] &= data[x] != voids[i];
+        for (whole x = 0; x < width; x++)
+            light[x] = usable[x] ? light[x] : 0;
+    }
+    free(line);
 }
 
 /* Natural logarithm of a number of at least 1, to its rounding (the polynomial of Cephes, Moshier 1992). */

@@ -1,7 +1,7 @@
 """Compiled loops: where the package was built with a compiler; NumPy does the same elsewhere."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -48,6 +48,7 @@ def call_loop(library: Any, name: str, *arguments: Any) -> Any:
 
 _SIGNATURES = {
     "interpolate": "iiipppp",
+    "less_mesh": "iiippppppippp",
     "stretch_cells": "iiiiiipppppp",
     "add_band": "ipppdpp",
     "integrate": "iippip",
@@ -85,6 +86,48 @@ def interpolate_rows(rows: np.ndarray, lower: np.ndarray, fraction: np.ndarray) 
     other *= fraction
     plane += other
     return plane
+
+
+def less_mesh(
+    data: np.ndarray,
+    valid: np.ndarray,
+    rows: Sequence[Any],
+    places: tuple[np.ndarray, np.ndarray],
+    voids: Sequence[float],
+    out: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Data less a mesh, and times another one.
+
+    Parameters
+    ----------
+    data, valid : numpy.ndarray
+        float32 and bool, shape ``(y, x)``.
+    rows : sequence of numpy.ndarray or None
+        Both meshes, the second one if there is one, as `interpolate_rows` takes them.
+    places : (numpy.ndarray, numpy.ndarray)
+        ``lower`` and ``fraction``, as there.
+    voids : sequence of float
+        Data that do not count as valid.
+    out : (numpy.ndarray, numpy.ndarray)
+        float32 and bool, shape ``(y, x)``, where the result goes, 0 where there is none, and where there is one.
+    """
+    light, usable = out
+    if compiled_loops is not None and data.dtype == np.float32:
+        made = [one if one.flags.c_contiguous else np.empty(one.shape, one.dtype) for one in out]
+        # Compared as float32, the type of the data: a value that is not exact there would never be found.
+        given = data, valid, *rows, *places, np.array(voids, np.float32)
+        *planes, void = (None if one is None else np.ascontiguousarray(one) for one in given)
+        call_loop(compiled_loops, "less_mesh", *data.shape, rows[0].shape[1], *planes, len(voids), void, *made)
+        for one, whole in zip(out, made, strict=True):
+            if whole is not one:
+                one[...] = whole
+        return
+    found = np.where(valid & ~np.isin(data, np.array(voids, np.float32)), data, np.float32(np.nan))
+    found -= interpolate_rows(rows[0], *places)
+    if rows[1] is not None:
+        found *= interpolate_rows(rows[1], *places)
+    usable[...] = np.isfinite(found)
+    light[...] = np.where(usable, found, 0)
 
 
 def integral(plane: np.ndarray, wanted: np.ndarray, *, square: bool = False) -> np.ndarray:

@@ -350,11 +350,9 @@ class ImageSource(NamedBands):
             raise OptionError(f"{window} does not lie inside {self.name}, which is {height} x {width} px (y, x)")
         has_noise = any(band.noise for band in description.bands)
         # Band behind band in memory: all that is done with pixels is done band by band.
-        data, valid, *noise = (
-            np.zeros((self.n_bands, *window.shape), dtype).transpose(1, 2, 0)
-            for dtype in (np.float32, bool, np.float32)[: 2 + has_noise]
-        )
-        rms = noise[0] if noise else None
+        whole_band = (self.n_bands, *window.shape)
+        data, valid = (np.empty(whole_band, dtype).transpose(1, 2, 0) for dtype in (np.float32, bool))
+        rms = np.zeros(whole_band, np.float32).transpose(1, 2, 0) if has_noise else None
         self._read_into(window, data, valid, rms)
         whole = window == description.whole
         return SkyImage(
@@ -372,7 +370,7 @@ class ImageSource(NamedBands):
     def _read_into(self, window: Window, data: np.ndarray, valid: np.ndarray, rms: np.ndarray | None) -> None:
         with self._files.lock:
             for k, band in enumerate(self.description.bands):
-                data[:, :, k], valid[:, :, k], noise = _read_band(band, window, self._files)
+                noise = _read_band(band, window, self._files, data[:, :, k], valid[:, :, k])
                 if rms is not None and noise is not None:
                     rms[:, :, k] = noise
 
@@ -399,11 +397,11 @@ class ImageSource(NamedBands):
         return f"<ImageSource {self.name}: {self.shape[0]} x {self.shape[1]} px, {', '.join(self.bands)}>"
 
 
-def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Data, valid and RMS of one band, invalid pixels 0."""
+def _read_band(band: Band, window: Window, files: OpenFiles, data: np.ndarray, valid: np.ndarray) -> np.ndarray | None:
+    """Read one band into ``data`` and ``valid``, invalid pixels 0; its RMS, if it has one."""
     with np.errstate(over="ignore", invalid="ignore"):
-        data = band.data.read(window, files).astype(np.float32)
-    valid = np.isfinite(data)
+        data[...] = band.data.read(window, files)
+    np.isfinite(data, out=valid)
     for mask in band.masks:
         valid &= ~mask.read(window, files)
     rms = None
@@ -411,10 +409,11 @@ def _read_band(band: Band, window: Window, files: OpenFiles) -> tuple[np.ndarray
         sigma, usable = read_noise(noise, window, files)
         valid &= usable
         rms = sigma if rms is None else rms
-    data[~valid] = 0
-    if rms is not None:
-        rms[~valid] = 0
-    return data, valid, rms
+    if not valid.all():
+        data[~valid] = 0
+        if rms is not None:
+            rms[~valid] = 0
+    return rms
 
 
 def read_noise(noise: NoisePlane, window: Window, files: OpenFiles) -> tuple[np.ndarray, np.ndarray]:

@@ -389,10 +389,11 @@ class PlaneMaps(ABC):
 
     def _read_kind(self, kind: str, window: Window) -> np.ndarray:
         planes = [plane for plane in self._planes.values() if plane.kind == kind]
-        pixels = np.empty((*window.shape, len(planes)), planes[0].dtype)
-        for k, plane in enumerate(planes):
-            pixels[:, :, k] = self.read_plane(plane.name, window)
-        return pixels[:, :, 0] if planes[0].index is None else pixels
+        # Plane behind plane in memory, as they lie in files.
+        pixels = np.empty((len(planes), *window.shape), planes[0].dtype)
+        for place, plane in zip(pixels, planes, strict=True):
+            place[...] = self.read_plane(plane.name, window)
+        return pixels[0] if planes[0].index is None else pixels.transpose(1, 2, 0)
 
 
 class MapFile(SectionWriter, PlaneMaps):

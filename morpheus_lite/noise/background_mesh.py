@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
-from morpheus_lite.core.loops import interpolate_rows
+from morpheus_lite.core.loops import interpolate_rows, less_mesh
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
@@ -403,11 +403,9 @@ def subtract(
     data, valid = np.empty_like(image.data), np.empty_like(image.valid)
     rms = None if image.rms is None else np.zeros_like(image.rms)
     for b in range(image.n_bands):
-        light, sigma = _seen(image, b, noise, window, sky_noise=sky_noise)
-        valid[:, :, b] = usable = np.isfinite(light)
-        data[:, :, b] = light if usable.all() else np.where(usable, light, 0)
+        sigma = _see(image, b, noise, window, (data[:, :, b], valid[:, :, b]), sky_noise=sky_noise)
         if rms is not None and sigma is not None:
-            rms[:, :, b] = np.where(usable, sigma, 0)
+            rms[:, :, b] = np.where(valid[:, :, b], sigma, 0)
     return replace(image, data=data, valid=valid, rms=rms)
 
 
@@ -441,12 +439,7 @@ def normalize(image: SkyImage, noise: BackgroundMesh, *, window: Window | None =
         if not np.any(noise.sigma[:, :, b] > 0):
             snr[:, :, b], valid[:, :, b] = 0, False
             continue
-        plane, sigma = _seen(image, b, noise, window, sky_noise=True)
-        if sigma is not None:
-            plane /= sigma
-        plane *= interpolate_mesh(1 / noise.sigma[:, :, b], noise.centers, window)
-        valid[:, :, b] = seen = np.isfinite(plane)
-        snr[:, :, b] = plane if seen.all() else np.where(seen, plane, 0)
+        _see(image, b, noise, window, (snr[:, :, b], valid[:, :, b]), sky_noise=True, in_noise=True)
     return snr, valid
 
 
@@ -459,22 +452,49 @@ def _window_of(image: SkyImage, noise: BackgroundMesh, window: Window | None) ->
     return window
 
 
-def _seen(
-    image: SkyImage, band: int, noise: BackgroundMesh, window: Window, *, sky_noise: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Light of one band, NaN where not valid, and its RMS where there is a plane: float32, shape ``(y, x)``."""
-    light = np.where(image.valid[:, :, band], image.data[:, :, band], np.float32(np.nan))
-    for value in noise.void[band] if noise.void else ():
-        # Compared as float32, the type of the data: a value that is not exact there would never be found.
-        light[light == np.float32(value)] = np.nan
-    light -= interpolate_mesh(noise.background[:, :, band], noise.centers, window)
-    for step in noise.steps:
-        if step.band == band:
-            step.take_from(light, window)
+def _see(
+    image: SkyImage,
+    band: int,
+    noise: BackgroundMesh,
+    window: Window,
+    out: tuple[np.ndarray, np.ndarray],
+    *,
+    sky_noise: bool,
+    in_noise: bool = False,
+) -> np.ndarray | None:
+    """Write the light of one band, or its S/N, 0 where not valid, and where it is; its RMS where there is a plane."""
     sigma = rms_plane(image, np.s_[:, :, band], None if noise.has_rms is None else noise.has_rms[band])
-    if sigma is None:
-        return light, None
-    sigma = sigma.copy()
+    steps = [step for step in noise.steps if step.band == band]
+    at_once = sigma is None and not steps
+    factors = 1 / noise.sigma[:, :, band] if in_noise else None
+    rows = [
+        None if mesh is None else _rows(mesh, noise.centers, window)
+        for mesh in (noise.background[:, :, band], factors if at_once else None)
+    ]
+    voids = noise.void[band] if noise.void else ()
+    places = _positions(noise.centers[1], window.x, window.width)
+    less_mesh(image.data[:, :, band], image.valid[:, :, band], rows, places, voids, out)
+    if at_once:
+        return None
+    light = np.where(out[1], out[0], np.float32(np.nan))
+    for step in steps:
+        step.take_from(light, window)
+    if sigma is not None:
+        sigma = _noise_below(light, sigma, band, noise, window, sky_noise=sky_noise)
+    if factors is not None:
+        if sigma is not None:
+            light /= sigma
+        light *= interpolate_mesh(factors, noise.centers, window)
+    out[1][...] = np.isfinite(light)
+    out[0][...] = np.where(out[1], light, 0)
+    return sigma
+
+
+def _noise_below(
+    light: np.ndarray, rms: np.ndarray, band: int, noise: BackgroundMesh, window: Window, *, sky_noise: bool
+) -> np.ndarray:
+    """RMS of a band with such light, which becomes NaN where the plane marks it as bad, or the RMS of its sky."""
+    sigma = rms.copy()
     bad = ~((sigma > 0) & (sigma < (noise.largest[band] if noise.largest else np.inf)))
     sigma[bad], light[bad] = 1, np.nan
     if sky_noise and noise.floor is not None and noise.photons[band] > 0:
@@ -484,16 +504,20 @@ def _seen(
         sky = np.sqrt(np.maximum(sigma * sigma - sources, floor * floor))
         sky = np.where(light > _SURELY_LIGHT * floor, floor, sky)
         sigma = np.minimum(sky, sigma)
-    return light, sigma
+    return sigma
 
 
 def interpolate_mesh(mesh: np.ndarray, centers: tuple[np.ndarray, np.ndarray], window: Window) -> np.ndarray:
     """A mesh plane, bilinearly interpolated to the pixels of a window: float32, shape ``(y, x)``."""
+    return interpolate_rows(_rows(mesh, centers, window), *_positions(centers[1], window.x, window.width))
+
+
+def _rows(mesh: np.ndarray, centers: tuple[np.ndarray, np.ndarray], window: Window) -> np.ndarray:
+    """A mesh plane, interpolated to the rows of a window: float32, shape ``(y, mesh x)``."""
     lower, fraction = _positions(centers[0], window.y, window.height)
     upper = np.minimum(lower + 1, mesh.shape[0] - 1)
     fraction = fraction[:, None]
-    rows = mesh[lower] * (1 - fraction) + mesh[upper] * fraction
-    return interpolate_rows(rows, *_positions(centers[1], window.x, window.width))
+    return mesh[lower] * (1 - fraction) + mesh[upper] * fraction
 
 
 def _edges(length: int) -> np.ndarray:

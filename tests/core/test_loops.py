@@ -1,6 +1,7 @@
 """Compiled loops over pixels give what NumPy gives: the same bits of a mesh, the input of networks up to rounding."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.windows import Window
 from morpheus_lite.models.engines import cells_shape, stretched_cells
 from morpheus_lite.models.network_config import OnePassConfig
-from morpheus_lite.noise.background_mesh import interpolate_mesh
+from morpheus_lite.noise.background_mesh import BackgroundMesh, SkyStep, interpolate_mesh, normalize, subtract
 from morpheus_lite.noise.detection_image import make_detection_image
 
 pytestmark = pytest.mark.skipif(
@@ -32,6 +33,27 @@ def test_mesh(monkeypatch, n_columns):
     centers = np.array([50.0, 150, 260]), 40.0 + 100 * np.arange(n_columns)
     fast, plain = both(monkeypatch, lambda: interpolate_mesh(mesh, centers, Window(20, 7, 301, 480)))
     np.testing.assert_array_equal(fast, plain)
+
+
+@pytest.mark.parametrize("steps", [(), (SkyStep(1, 0, 100, 0.5),)])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("see", [normalize, subtract])
+def test_light_over_the_background(monkeypatch, see, axes, steps):
+    rng = np.random.default_rng(5)
+    data = rng.standard_normal((300, 260, 2)).astype(np.float32)
+    data[rng.random(data.shape) < 0.1] = 0.7
+    data[5, 7], data[6, 8] = np.inf, 3e38
+    data = np.ascontiguousarray(data.transpose(axes)).transpose(np.argsort(axes))
+    image = SkyImage(data, ("a", "b"), rng.random(data.shape) < 0.9)
+    background, sigma = rng.uniform(0.5, 2, (2, 2, 2, 2)).astype(np.float32)
+    mesh = BackgroundMesh(image.shape, (np.array([63.5, 213.5]), np.array([63.5, 193.5])), background, sigma / 100)
+    mesh = replace(mesh, void=((0.7,), ()), steps=steps)
+    fast, plain = both(monkeypatch, lambda: see(image, mesh))
+    if see is subtract:
+        fast, plain = ((one.data, one.valid) for one in (fast, plain))
+    for one, other in zip(fast, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert 0 < np.count_nonzero(fast[1][..., 0]) < np.count_nonzero(fast[1][..., 1])
 
 
 @pytest.mark.parametrize("bands", [("F160W", "F125W", "F606W"), ()])
