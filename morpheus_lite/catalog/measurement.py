@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from morpheus_lite.catalog.rows import classify_rows, head_of, measure_rows, mea
 from morpheus_lite.catalog.segments import mark_pixels
 from morpheus_lite.catalog.surroundings import RowSettings, calibrated, measure_surroundings
 from morpheus_lite.catalog.table import finish_table
+from morpheus_lite.catalog.total_flux import make_profiles
 from morpheus_lite.config.classify import LARGEST_MARGIN, MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
@@ -305,8 +305,8 @@ class Measurement:
             for group in source_groups(labels.boxes[fits], self._margins()[fits], labels.shape, self.tile)
         ]
         if options.photometry:
-            # Loaded before processes fork: each of them would spend half a second on it.
-            import_module("scipy.optimize")
+            # Made before processes fork: each of them would spend half a second on it.
+            make_profiles(head_of(self.image), options, self.settings.background)
         # Files that are open have one position, which forked processes would share: each opens them again.
         self.image.close()
         found, done = [], 0

@@ -310,6 +310,14 @@ def correct_to_total(
     return FittedProfile(together, in_bands, radii[1:-1], shares[1:])
 
 
+def make_profiles(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> None:
+    """Make the curves of growth that `correct_to_total` will compare with, once for all that come later."""
+    from_space = options.psf_fwhm is None and is_from_space(image.bands)
+    for _, of_bands in _assumed_psfs(psfs_of_totals(image, options, mesh), 1.0, from_space):
+        for shape, _ in of_bands:
+            profiles_behind(*shape)
+
+
 def _mixture(stamp: Stamp) -> np.ndarray:
     """Share of each band in the light of the source in the detection image: float64, shape ``(band,)``."""
     weights = stamp.weights[stamp.source_mask]

@@ -80,7 +80,7 @@ def box_statistics(
     column = column[: len(column) - int(np.isnan(column).sum())]
     _note_area(column, values, found)
     part = box[0], slice(box[1].start, box[1].stop), box[2]
-    _note_marks(strip.data[part][strip.valid[part]], column, found)
+    _note_marks(strip.data[part], strip.valid[part], column, found)
     if found["is_area"]:
         values[values == found["repeated"]] = np.nan
         column = column[column != found["repeated"]]
@@ -198,12 +198,18 @@ def _note_area(column: np.ndarray, values: np.ndarray, found: np.ndarray) -> Non
             found["is_area"] = True
 
 
-def _note_marks(pixels: np.ndarray, column: np.ndarray, found: np.ndarray) -> None:
-    """Note the lowest value of all pixels of a box, where it is repeated far below its ascending sampled values."""
+def _note_marks(data: np.ndarray, valid: np.ndarray, column: np.ndarray, found: np.ndarray) -> None:
+    """Note the lowest value of all valid pixels of a box, where it is repeated far below its sampled values."""
     if not len(column) or found["is_area"]:
         return
-    lowest, middle = pixels.min(), _quantile(column, 0.5)
-    if middle - lowest > _MARK * (middle - _quantile(column, _LOWER)) > 0:
+    middle = _quantile(column, 0.5)
+    far = _MARK * (middle - _quantile(column, _LOWER))
+    # Mostly not even the lowest of all pixels is so low.
+    if not far > 0 or middle - data.min() <= far:
+        return
+    pixels = data[valid]
+    lowest = pixels.min()
+    if middle - lowest > far:
         count = int(np.count_nonzero(pixels == lowest))
         if count >= _FEWEST_MARKS:
             found["repeated"], found["n_repeated"], found["n_near"] = lowest, count, 0

@@ -353,7 +353,8 @@ def make_catalog(
     """
     if image.shape != maps.shape:
         raise InputError(f"class maps of shape {maps.shape} do not fit an image of shape {image.shape}")
-    tile = block_side_in(image, maps, memory, workers if isinstance(workers, int) else 1) if tile is None else tile
+    threads = workers if isinstance(workers, int) else 1
+    tile = block_side_in(image, maps, memory, threads) if tile is None else tile
     if tile < 1:
         raise OptionError(f"tile={tile}: expected a positive number of pixels")
     sky = image
@@ -361,7 +362,7 @@ def make_catalog(
         noise = noise or measure_image(image, background=how.background)
         sky = SubtractedImage(image, noise, sky_noise=True)
     with plane or ScratchFile(image.shape, scratch) as plane:
-        parents = detect(maps, sky, plane, method=how.method, options=how.detection, tile=tile)
+        parents = detect(maps, sky, plane, method=how.method, options=how.detection, tile=tile, threads=threads)
         method = DEBLENDING_OF[how.method]
         _reached(progress, 0.1)
         labels, parents = split(parents, sky, maps, method=method, options=how.deblending, tile=tile, workers=workers)

@@ -1,5 +1,6 @@
 """Detection: from class maps to a label map of sources against the sky."""
 
+import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from morpheus_lite.noise.detection_image import (
     to_fixed_point,
 )
 from morpheus_lite.noise.overview import see_sky
+from morpheus_lite.runtime.resources import run_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,6 +270,7 @@ def detect(
     threshold: float | None = None,
     options: DetectionOptions | None = None,
     tile: int,
+    threads: int = 1,
 ) -> LabelStore:
     """Find sources in class maps, block by block: what `segment` does, for maps of any size.
 
@@ -283,6 +286,8 @@ def detect(
         As in `segment`.
     tile : int
         Side of a block in pixels; the result does not depend on it.
+    threads : int
+        Blocks at the same time.
 
     Returns
     -------
@@ -303,7 +308,7 @@ def detect(
             raise OptionError("min_snr compares light with its noise: give the image")
         table = _by_probability(maps, plane, options, tile)
         if options.min_snr > 0 and image is not None:
-            table = table.keep(_significances(image, plane, table, tile) >= options.min_snr)
+            table = table.keep(_significances(image, plane, table, tile, threads) >= options.min_snr)
     names = np.arange(1, len(table.area) + 1, dtype=np.int32)
     return LabelStore(plane, table.component, table.boxes, names)
 
@@ -382,7 +387,9 @@ def _flood_regions(maps: MapStore, plane: ScratchArray, regions: ComponentTable,
         plane.write(group.window, np.where(uncertain[here], np.where(flooded, _FLOODED, 0), numbers))
 
 
-def _significances(image: ImageReader, plane: ScratchArray, table: ComponentTable, tile: int) -> np.ndarray:
+def _significances(
+    image: ImageReader, plane: ScratchArray, table: ComponentTable, tile: int, threads: int
+) -> np.ndarray:
     """Signal-to-noise ratio of each component's light: float64, shape ``(component,)``."""
     sample = [(image.read(window), table.component[plane.read(window)]) for window in sample_windows(plane.shape)]
     scatter = band_scatter(sample)
@@ -390,12 +397,17 @@ def _significances(image: ImageReader, plane: ScratchArray, table: ComponentTabl
         (make_detection_image(piece, labels, scatter=scatter), piece.valid, labels) for piece, labels in sample
     )
     del sample
-    sums = np.zeros(len(table.area) + 1)
-    for window in tiles(plane.shape, tile):
+    sums, lock = np.zeros(len(table.area) + 1), threading.Lock()
+
+    def add(window: Window) -> None:
         labels = table.component[plane.read(window)]
         if labels.any():
             light = to_fixed_point(make_detection_image(image.read(window), labels, scatter=scatter))
-            sums += np.bincount(labels.ravel(), weights=light.ravel(), minlength=len(sums))
+            found = np.bincount(labels.ravel(), weights=light.ravel(), minlength=len(sums))
+            with lock:
+                sums[:] += found
+
+    run_each(add, tiles(plane.shape, tile), threads=threads)
     return signal_to_noise(sums[1:], table.area, noise)
 
 
