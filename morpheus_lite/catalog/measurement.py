@@ -22,6 +22,7 @@ from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.core.image import SkyImage, pixel_scale_of
 from morpheus_lite.core.labels import LabelledPixels, LabelMap, LabelStore, check_labels
 from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.source_calibration import calibration_of
 from morpheus_lite.core.windows import (
     SourceGroup,
@@ -40,7 +41,7 @@ from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 from morpheus_lite.noise.detection_image import detection_image
 from morpheus_lite.noise.overview import SubtractedImage, measure_image, measure_sections
-from morpheus_lite.noise.psf import StarProfile, psf_windows, star_profiles
+from morpheus_lite.noise.psf import psf_windows, star_profiles, told_by_stars
 from morpheus_lite.runtime.resources import Workers, parallel_map
 
 _LONGEST = 1024
@@ -208,7 +209,7 @@ def prepare_measurement(
         raise OptionError("these class maps have no rank votes; take the mean probabilities with maps='probability'")
     calibration = calibration_of(maps.provenance, kind, options.class_prior)
     background = options.background_of(by_votes=kind == "vote")
-    stars: tuple[StarProfile, ...] = ()
+    stars: tuple[MoffatPsf, ...] = ()
     if background is None:
         mesh = None
     else:
@@ -236,8 +237,10 @@ def prepare_measurement(
 
 def _stars_of(
     image: ImageReader, mesh: BackgroundMesh, maps: MapStore, options: MeasureOptions
-) -> tuple[StarProfile, ...]:
-    """Looks of stars in each band: as it is given, or as they are in the image."""
+) -> tuple[MoffatPsf, ...]:
+    """PSF of the stars in each band: as it is given, or as they are in the image."""
+    if mesh.psf and all(psf.is_known for psf in mesh.psf) and mesh.large is None:
+        return tuple(map(told_by_stars, mesh.psf))
     head = head_of(image)
 
     def look(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -247,9 +250,9 @@ def _stars_of(
 
     given = options.given_psfs(head.bands, head.pixel_scale)
     if all(given):
-        return tuple(StarProfile(psf) for psf in given if psf)
+        return tuple(psf for psf in given if psf)
     found = star_profiles(map(look, psf_windows(image.shape)), head.n_bands)
-    return tuple(StarProfile(psf) if psf else star for psf, star in zip(given, found, strict=True))
+    return tuple(psf or star for psf, star in zip(given, found, strict=True))
 
 
 @dataclass(frozen=True, eq=False)

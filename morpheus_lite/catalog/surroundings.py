@@ -36,13 +36,13 @@ from morpheus_lite.core.windows import Window, grown, inside
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import DetectionImage
-from morpheus_lite.noise.psf import StarProfile, excess_light, spread_reach
+from morpheus_lite.noise.psf import excess_light, spread_reach
 
 _FURTHEST = 1.5
 """Pixels between both centroids beyond which the windowed one is that of something else."""
 
 
-def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[StarProfile]) -> list[tuple[np.ndarray, ...]]:
+def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[MoffatPsf]) -> list[tuple[np.ndarray, ...]]:
     """Surroundings of the centre of a source in each band, as far as stars matter: nothing of bands without stars.
 
     Light less its sky, variance, and which pixels count, of shape ``(y, x)``; and where the centre is from the middle.
@@ -51,7 +51,7 @@ def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[StarProfile]
     y, x = _centre(stamp, light)
     middle = Window(round(y), round(x), 1, 1)
     for index, star in enumerate(stars):
-        half = spread_reach(star.psf) if star.psf.is_known else 0
+        half = spread_reach(star) if star.is_known else 0
         seen, noise, used = np.zeros((3, 2 * half + 1, 2 * half + 1))
         part = grown(middle, half, stamp.source_mask.shape)
         there, here = part.slices, inside(part, Window(middle.y - half, middle.x - half, *seen.shape))
@@ -63,7 +63,7 @@ def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[StarProfile]
 
 
 def measure_spread(
-    windows: Sequence[Sequence[tuple[np.ndarray, ...]]], stars: Sequence[StarProfile], bands: Sequence[BandNoise]
+    windows: Sequence[Sequence[tuple[np.ndarray, ...]]], stars: Sequence[MoffatPsf], bands: Sequence[BandNoise]
 ) -> np.ndarray:
     """Spread of sources and its error, of all bands whose PSF is known together.
 
@@ -71,8 +71,8 @@ def measure_spread(
     ----------
     windows : sequence
         What `spread_windows` gives of each source.
-    stars : sequence of StarProfile
-        Stars of each band, or nothing.
+    stars : sequence of MoffatPsf
+        Of the stars of each band, or nothing.
     bands : sequence of BandNoise
         Noise of each band.
 
@@ -88,13 +88,13 @@ def measure_spread(
     """
     total, weight = np.zeros((2, len(windows)))
     for index, (star, band) in enumerate(zip(stars, bands, strict=False)):
-        if star.psf.is_known:
+        if star.is_known:
             seen, noise, used, away = (np.stack(parts) for parts in zip(*(one[index] for one in windows), strict=True))
             if band.gain:
                 noise += np.maximum(seen, 0) / band.gain
-            factor = float(band.sky.factor(max(star.psf.fwhm**2, 1.0)))
-            excess, flux, variance = excess_light(seen, noise, used, away, star.psf, factor)
-            total += (excess - star.spread * flux) * flux / variance
+            factor = float(band.sky.factor(max(star.fwhm**2, 1.0)))
+            excess, flux, variance = excess_light(seen, noise, used, away, star, factor)
+            total += (excess - (star.spread or 0.0) * flux) * flux / variance
             weight += flux**2 / variance
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(weight > 0, [total / weight, weight**-0.5], np.nan).T
@@ -192,8 +192,8 @@ class RowSettings:
         Whose background was subtracted of the image; None where nothing was.
     calibration : SourceCalibration, optional
         Of the class probabilities; None leaves them as they are summed.
-    stars : tuple of StarProfile
-        What stars look like in each band, for the spread; empty where nothing says.
+    stars : tuple of MoffatPsf
+        Of the stars in each band, for the spread; empty where nothing says.
     """
 
     detection: DetectionImage
@@ -203,7 +203,7 @@ class RowSettings:
     usual_coverage: int | None = None
     background: BackgroundMesh | None = None
     calibration: SourceCalibration | None = None
-    stars: tuple[StarProfile, ...] = ()
+    stars: tuple[MoffatPsf, ...] = ()
 
 
 def box_sides(sources: LabelledPixels) -> np.ndarray:

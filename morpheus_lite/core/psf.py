@@ -39,12 +39,16 @@ class MoffatPsf:
     origin : str
         ``"given"``, ``"stars"``; ``"sources"`` where there are too few stars, and ``fwhm`` is that of the sharpest
         sources, which is an upper limit; ``"filter"``, what is usual for the filter; ``"unknown"``.
+    spread : float or None
+        Median of the stars' spread beside this profile, as `~morpheus_lite.noise.psf.excess_light` measures it: PSFs
+        are no Moffat profiles. None where the stars do not tell.
     """
 
     fwhm: float = float("nan")
     beta: float = float("nan")
     n_stars: int = 0
     origin: str = "unknown"
+    spread: float | None = 0.0
 
     @property
     def is_known(self) -> bool:

@@ -151,16 +151,16 @@ def _follow_slope(values: np.ndarray, rms: np.ndarray | None, step: int, found: 
 def _rise(values: np.ndarray, found: np.ndarray) -> float:
     """Difference of the means of the clipped values between the halves of a box, the larger one, in sigma."""
     middle, sigma = found["background"], found["sigma"]
+    known = np.isfinite(values)
     # Clipped and not left out: a source in one half would else raise its mean.
-    light = np.clip(values, middle - _CLIP * sigma, middle + _CLIP * sigma) - middle
-    known = np.isfinite(light)
+    light = np.minimum(np.maximum(values, middle - _CLIP * sigma), middle + _CLIP * sigma).astype(np.float64) - middle
     light[~known] = 0
     rises = []
-    for axis in (0, 1):
-        sums, counts = light.sum(axis=1 - axis, dtype=np.float64), known.sum(axis=1 - axis)
-        half = len(sums) // 2
-        if min(counts[:half].sum(), counts[half:].sum()) > 0:
-            rises.append(sums[half:].sum() / counts[half:].sum() - sums[:half].sum() / counts[:half].sum())
+    for plane, there in ((light, known), (light.T, known.T)):
+        half = len(plane) // 2
+        counts = np.count_nonzero(there[:half]), np.count_nonzero(there[half:])
+        if min(counts) > 0:
+            rises.append(plane[half:].sum() / counts[1] - plane[:half].sum() / counts[0])
     return float(np.abs(rises).max(initial=0) / sigma)
 
 
@@ -179,16 +179,18 @@ def _note_area(column: np.ndarray, values: np.ndarray, found: np.ndarray) -> Non
     """Note which of a box's ``values``, ascending in ``column``, fills an area."""
     if not len(column):
         return
-    starts = np.concatenate([[0], np.flatnonzero(column[1:] != column[:-1]) + 1])
-    counts = np.diff(starts, append=len(column))
-    most = int(counts.argmax())
-    count = int(counts[most])
+    # Few values are like the next one: the longest run of these is that of the most frequent value.
+    alike = np.flatnonzero(column[1:] == column[:-1])
+    runs = np.flatnonzero(np.append(True, alike[1:] != alike[:-1] + 1)) if len(alike) else alike
+    lengths = np.append(runs[1:], len(alike)) - runs
+    first, count = (int(alike[runs[lengths.argmax()]]), int(lengths.max()) + 1) if len(alike) else (0, 1)
+    value, end = column[first], first + count
     # Noise fills the neighbouring values of a frequent value as well; a fill value stands alone.
-    near = int(counts[max(most - 1, 0) : most + 2].sum()) - count
-    value = column[starts[most]]
+    near = first - int(np.searchsorted(column, column[max(first - 1, 0)]))
+    near += int(np.searchsorted(column, column[min(end, len(column) - 1)], side="right")) - end
     found["repeated"], found["n_repeated"], found["n_near"], found["n"] = value, count, near, len(column)
     share = count / column.size
-    saturated = most == len(counts) - 1 and share < _MOST_SATURATED
+    saturated = end == len(column) and share < _MOST_SATURATED
     if count >= _FEWEST_REPEATS and not saturated and stands_alone(count, near, len(column)):
         same = values == value
         beside = same[1:, 1:] & same[:-1, 1:] & same[1:, :-1]

@@ -88,24 +88,8 @@ def psf_of_pieces(pieces: Iterable[tuple[np.ndarray, np.ndarray]], n_bands: int)
     return tuple(_psf(stamps) for stamps in _of_bands(((*piece, None) for piece in pieces), n_bands))
 
 
-@dataclass(frozen=True)
-class StarProfile:
-    """Profile of the stars in one band.
-
-    Parameters
-    ----------
-    psf : MoffatPsf
-        Their PSF.
-    spread : float
-        Median of their spread, as `~morpheus_lite.noise.psf.excess_light` measures it: PSFs are no Moffat profiles.
-    """
-
-    psf: MoffatPsf
-    spread: float = 0.0
-
-
-def star_profiles(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], n_bands: int) -> tuple[StarProfile, ...]:
-    """Profiles of the stars in every band.
+def star_profiles(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], n_bands: int) -> tuple[MoffatPsf, ...]:
+    """The PSF of the stars in every band.
 
     Parameters
     ----------
@@ -117,8 +101,9 @@ def star_profiles(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], n
 
     Returns
     -------
-    tuple of StarProfile
-        Of the stars of `measure_psf`; where these are too few, of the sharpest of the point sources.
+    tuple of MoffatPsf
+        Of the stars of `measure_psf`, or where these are too few, of the sharpest of the point sources; unknown where
+        they do not tell their spread.
     """
     return tuple(_star_profile(stamps) for stamps in _of_bands(pieces, n_bands))
 
@@ -215,22 +200,18 @@ def _is_smooth(stamp: np.ndarray) -> bool:
     return bool(around.mean() > 0.15 * middle[1, 1] and around.min() > 0.03 * middle[1, 1])
 
 
-def _star_profile(stamps: _Stamps) -> StarProfile:
+def _star_profile(stamps: _Stamps) -> MoffatPsf:
     places, sigma, _, usable = _measured(stamps)
     stars = _stars(stamps, sigma, usable)
     if not len(stars):
         stars = np.flatnonzero(usable & stamps.chosen & (stamps.peak > _BRIGHT))
         stars = stars[_sharpest(sigma[stars])]
-    if not len(stars):
-        return StarProfile(MoffatPsf())
-    psf = _moffat_of(stamps, places, sigma, stars)
-    half = min(spread_reach(psf), _HALF)
-    middle = slice(_HALF - half, _HALF + half + 1)
-    light = stamps.light[stars, middle, middle]
-    seen = np.isfinite(light)
-    excess, flux, _ = excess_light(np.where(seen, light, 0), np.ones(light.shape), seen, places[stars], psf)
-    spreads = excess[flux > 0] / flux[flux > 0]
-    return StarProfile(psf, float(np.median(spreads))) if len(spreads) else StarProfile(MoffatPsf())
+    return told_by_stars(_moffat_of(stamps, places, sigma, stars)) if len(stars) else MoffatPsf()
+
+
+def told_by_stars(psf: MoffatPsf) -> MoffatPsf:
+    """The PSF, if its stars tell their spread, else an unknown one."""
+    return MoffatPsf() if psf.spread is None else psf
 
 
 def _sharpest(widths: np.ndarray) -> np.ndarray:
@@ -272,10 +253,17 @@ def _psf(stamps: _Stamps) -> MoffatPsf:
 
 
 def _moffat_of(stamps: _Stamps, places: np.ndarray, sigma: np.ndarray, stars: np.ndarray) -> MoffatPsf:
-    """The PSF that fits the brightest of some stars."""
+    """The PSF that fits the brightest of some stars, and the spread of all of them."""
     fitted = stars[:_N_FITTED]
     fwhm, beta = _fit_moffat(stamps.light[fitted], places[fitted], float(np.median(sigma[stars])))
-    return MoffatPsf(fwhm, beta, len(stars), "stars")
+    psf = MoffatPsf(fwhm, beta, len(stars), "stars")
+    half = min(spread_reach(psf), _HALF)
+    middle = slice(_HALF - half, _HALF + half + 1)
+    light = stamps.light[stars, middle, middle]
+    seen = np.isfinite(light)
+    excess, flux, _ = excess_light(np.where(seen, light, 0), np.ones(light.shape), seen, places[stars], psf)
+    spreads = excess[flux > 0] / flux[flux > 0]
+    return replace(psf, spread=float(np.median(spreads)) if len(spreads) else None)
 
 
 def _crowd(widths: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from morpheus_lite import Classification, SkyImage
 from morpheus_lite.catalog import MeasureOptions, measure
 from morpheus_lite.catalog.rows import classify_rows
 from morpheus_lite.core.classes import SOURCE_CLASSES
-from morpheus_lite.core.psf import MoffatPsf, moffat_radius
+from morpheus_lite.core.psf import moffat_radius
 from morpheus_lite.noise.psf import star_profiles
 
 FWHM, BETA, SIDE = 3.2, 2.5, 160
@@ -130,9 +130,8 @@ def test_a_single_sharp_point_source_among_several_wider_ones_is_none(chosen):
     # Galaxies of a little more than one width, so that there is no crowd.
     assert labels.max() == 9
     (star,) = star_profiles([(data[:, :120], image.valid[:, :120], (labels[:, :120] > 0) & chosen)], 1)
-    assert star.psf.is_known
-    assert star.psf.fwhm == pytest.approx(FWHM, rel=0.05)
-    assert isinstance(star.psf, MoffatPsf)
+    assert star.is_known
+    assert star.fwhm == pytest.approx(FWHM, rel=0.05)
 
 
 def test_sources_sharper_than_the_stars_are_the_stars():
@@ -154,5 +153,5 @@ def test_sources_sharper_than_the_stars_are_the_stars():
 def test_stars_wider_than_what_is_looked_at_have_a_profile():
     image, labels, _ = sources(flux=1e5, fwhm=11.0, beta=4.0)
     (star,) = star_profiles([(image.data, image.valid, labels > 0)], 1)
-    assert star.psf.fwhm == pytest.approx(11, rel=0.15)
+    assert star.fwhm == pytest.approx(11, rel=0.15)
     assert abs(star.spread) < 0.002
