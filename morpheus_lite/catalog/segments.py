@@ -407,7 +407,9 @@ def flag_bands(covered: np.ndarray) -> np.ndarray:
 def _edge_pixels(classification: Classification) -> np.ndarray:
     """Pixels on the image's border, or beside valid pixels that no window classified (``edges="leave"``)."""
     unseen = ~classification.classified & classification.valid
-    return ndimage.binary_dilation(np.pad(unseen, 1, constant_values=True))[1:-1, 1:-1]
+    edge = ndimage.binary_dilation(unseen) if unseen.any() else unseen
+    edge[[0, -1]] = edge[:, [0, -1]] = True
+    return edge
 
 
 def _contact_pixels(labels: np.ndarray) -> np.ndarray:

@@ -129,8 +129,7 @@ def noise_of_pieces(
     scatter : callable, optional
         From values to their scatter: `scatter_of`, or `upper_scatter_of`.
     """
-    around = np.ones((3, 3), dtype=bool)
-    covered = [ndimage.binary_dilation(labels > 0, around, iterations=_KEEP_OFF) for _, labels in pieces]
+    covered = [ndimage.maximum_filter(labels > 0, 2 * _KEEP_OFF + 1) for _, labels in pieces]
     images = [image for image, _ in pieces]
     fitted: dict[str, CorrelatedNoise] = {}
     before: list[_Sky | None] = [None] * len(images)
