@@ -15,7 +15,7 @@ from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, reading
-from morpheus_lite.io.fitsfile import Location, describe_hdus, find_hdu, is_image, open_fits, read_section
+from morpheus_lite.io.fitsfile import Location, find_hdu, is_image, open_fits, read_section
 from morpheus_lite.io.tables import TABLE_FORMATS, read_catalog
 from morpheus_lite.io.wcs import celestial_wcs, check_alignment
 
@@ -123,9 +123,9 @@ def read_whole_numbers(source: str, names: Sequence[str], what: str, wcs: WCS | 
         if len(chosen) > 1:
             chosen = [number for number in chosen if _is_whole(hdus[number].header)]
         if len(chosen) != 1:
+            images = ", ".join(f"[{number}] {hdu.name}" for number, hdu in enumerate(hdus) if is_image(hdu)) or "none"
             raise InputError(
-                f"{source}: it is not clear which image is the {what}; say so, as in FILE[1]. It has\n"
-                f"{describe_hdus(hdus)}"
+                f"{source}: it is not clear which image is the {what}; say so, as in FILE[1]. Its images: {images}"
             )
         number, shape = chosen[0], hdus[chosen[0]].shape
         if len(shape) < 2 or any(length != 1 for length in shape[:-2]):
