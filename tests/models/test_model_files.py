@@ -47,7 +47,7 @@ def test_what_was_packed_is_unpacked():
     ],
 )
 def test_damaged_archives(content):
-    with pytest.raises(ModelError, match=r"w.npz is no archive of weights, or damaged \("):
+    with pytest.raises(ModelError, match=r"w.npz is not a weights archive, or is damaged \("):
         unpack_weights(content, "w.npz")
 
 
