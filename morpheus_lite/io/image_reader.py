@@ -350,9 +350,12 @@ class ImageSource(NamedBands):
             raise OptionError(f"{window} does not lie inside {self.name}, which is {height} x {width} px (y, x)")
         has_noise = any(band.noise for band in description.bands)
         # Band behind band in memory: all that is done with pixels is done band by band.
-        whole_band = (self.n_bands, *window.shape)
-        data, valid = (np.empty(whole_band, dtype).transpose(1, 2, 0) for dtype in (np.float32, bool))
-        rms = np.zeros(whole_band, np.float32).transpose(1, 2, 0) if has_noise else None
+        # Nothing is there where no file of a mosaic is.
+        data, valid, *noise = (
+            np.zeros((self.n_bands, *window.shape), dtype).transpose(1, 2, 0)
+            for dtype in (np.float32, bool, np.float32)[: 2 + has_noise]
+        )
+        rms = noise[0] if noise else None
         self._read_into(window, data, valid, rms)
         whole = window == description.whole
         return SkyImage(
