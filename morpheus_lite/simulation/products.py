@@ -43,20 +43,23 @@ def field_wcs(shape: tuple[int, int], pixel_scale: float) -> WCS:
     return wcs
 
 
-def image_hdus(observation: Observation, pixel_scale: float) -> fits.HDUList:
+def image_hdus(observation: Observation, pixel_scale: float, zero_points: Sequence[float] | None) -> fits.HDUList:
     """The observed image: per band its data, ``<BAND>_RMS``, and ``<BAND>_DQ`` where pixels are invalid.
 
     ``zero_points`` are the AB magnitudes of one electron/s in each band; without them the unit is nJy.
     """
     image = observation.image
+    unit = "nJy" if zero_points is None else "electron/s"
+    zero_points = [ZERO_POINT] * image.n_bands if zero_points is None else list(zero_points)
     wcs = field_wcs(image.shape, pixel_scale).to_header()
     hdus = fits.HDUList([fits.PrimaryHDU()])
-    for index, band in enumerate(image.bands):
+    for index, (band, zero_point) in enumerate(zip(image.bands, zero_points, strict=True)):
+        factor = np.float32(10 ** (0.4 * (zero_point - ZERO_POINT)))
         header = fits.Header(wcs, copy=True)
-        header.update({"FILTER": band, "BUNIT": "nJy", "ABZP": (ZERO_POINT, "AB magnitude of one unit")})
-        hdus.append(fits.ImageHDU(image.data[..., index], header, name=band))
+        header.update({"FILTER": band, "BUNIT": unit, "ABZP": (zero_point, "AB magnitude of one unit")})
+        hdus.append(fits.ImageHDU(image.data[..., index] * factor, header, name=band))
         if image.rms is not None:
-            hdus.append(packed(image.rms[..., index], header, f"{band}_RMS"))
+            hdus.append(packed(image.rms[..., index] * factor, header, f"{band}_RMS"))
         if not image.valid[..., index].all():
             header.remove("BUNIT")
             header.remove("ABZP")
@@ -119,6 +122,7 @@ def write_field(
     folder: str | Path,
     *,
     name: str = "field",
+    zero_points: Sequence[float] | None = None,
     overwrite: bool = False,
 ) -> tuple[Path, Path]:
     """Write an observed field and its truth as two FITS files.
@@ -150,7 +154,7 @@ def write_field(
     """
     paths = _paths(folder, name)
     with atomic_directory(paths, overwrite=overwrite) as temporary:
-        image = image_hdus(observation, field.pixel_scale)
+        image = image_hdus(observation, field.pixel_scale, zero_points)
         for path, hdus in zip(paths, (image, truth_hdus(field, observation)), strict=True):
             record(hdus, field)
             hdus.writeto(temporary / path.name, output_verify="exception")

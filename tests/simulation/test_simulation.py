@@ -285,10 +285,11 @@ def test_npz_round_trip(field, tmp_path):
 
 def test_fits_products(field, tmp_path):
     observation = observe(field, plain_conditions(field), np.random.default_rng(0))
-    paths = write_field(field, observation, tmp_path, name="demo")
+    paths = write_field(field, observation, tmp_path, name="demo", zero_points=(25.946, 24.867))
     with fits.open(paths[0]) as image, fits.open(paths[1]) as truth:
-        assert (image["F160W"].header["BUNIT"], image["F160W"].header["ABZP"]) == ("nJy", ZERO_POINT)
-        assert np.array_equal(image["F160W"].data, observation.image.data[..., 0])
+        assert image["F160W"].header["BUNIT"] == "electron/s"
+        in_njy = image["F160W"].data * 10 ** (0.4 * (ZERO_POINT - image["F160W"].header["ABZP"]))
+        assert in_njy == pytest.approx(observation.image.data[..., 0], rel=1e-4, abs=1e-5)
         assert np.array_equal(truth["LABELS"].data, observation.labels)
         assert truth["CLASS"].data.max() == 4
         table = Table(truth["SOURCES"].data)
