@@ -239,19 +239,20 @@ def _stars_of(
     image: ImageReader, mesh: BackgroundMesh, maps: MapStore, options: MeasureOptions
 ) -> tuple[MoffatPsf, ...]:
     """PSF of the stars in each band: as it is given, or as they are in the image."""
-    if mesh.psf and all(psf.is_known for psf in mesh.psf) and mesh.large is None:
-        return tuple(map(told_by_stars, mesh.psf))
     head = head_of(image)
+    given = options.given_psfs(head.bands, head.pixel_scale)
+    if all(given):
+        return tuple(psf for psf in given if psf)
 
     def look(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         probability = maps.read(window, ("mean",)).probability[..., : len(SOURCE_CLASSES)]
         is_point = probability[..., SOURCE_CLASSES.index("point_source")] > probability.sum(axis=2) / 2
         return *normalize(image.read(window), mesh, window=window), is_point
 
-    given = options.given_psfs(head.bands, head.pixel_scale)
-    if all(given):
-        return tuple(psf for psf in given if psf)
-    found = star_profiles(map(look, psf_windows(image.shape)), head.n_bands)
+    if mesh.psf and all(psf.is_known for psf in mesh.psf) and mesh.large is None:
+        found = tuple(map(told_by_stars, mesh.psf))
+    else:
+        found = star_profiles(map(look, psf_windows(image.shape)), head.n_bands)
     return tuple(psf or star for psf, star in zip(given, found, strict=True))
 
 
