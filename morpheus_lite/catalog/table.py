@@ -265,15 +265,14 @@ def finish_table(
 
 def _colours(image: SkyImage, settings: RowSettings) -> str:
     """Say which apertures give colours."""
+    said = COLUMNS["statements"]
     if not settings.options.matched:
-        return COLUMNS["statements"]["unmatched"]
+        return said["unmatched"]
     psfs = dict(zip(image.bands, known_psfs(image, settings.options, settings.background), strict=True))
     known = [band for band, psf in psfs.items() if can_match(psf)]
     others = [band for band in image.bands if band not in known]
-    parts = [COLUMNS["statements"]["matched"].format(", ".join(known))] * bool(known) + [
-        COLUMNS["statements"]["no_psf"].format(", ".join(others))
-    ] * bool(others)
-    return "; ".join(parts)
+    parts = ("matched", known), ("no_psf", others)
+    return "; ".join(said[name].format(", ".join(bands)) for name, bands in parts if bands)
 
 
 def _zero_point_record(image: SkyImage, index: int) -> dict[str, Any]:
