@@ -237,7 +237,7 @@ def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tu
 
 
 def _stretched(image: ImageReader, noise: BackgroundMesh) -> Iterator[str]:
-    """Bands whose pixels are no linear light, one sentence for each.
+    """Bands whose pixels are not linear in the light, one sentence for each.
 
     Notes
     -----

@@ -408,7 +408,7 @@ def read_psf_files(options: _Options) -> _Options:
     Raises
     ------
     InputError
-        a file cannot be read, or is not an image of one star.
+        A file cannot be read, or is not an image of one star.
     """
     given = options.measuring.psf
     if given is None:
@@ -422,7 +422,7 @@ def _read(given: str | float) -> str | float:
         MoffatPsf.parse(given, "pixel", 1.0)
         return given
     except OptionError:
-        # What begins like a number is no name of a file, unless there is such a file.
+        # What begins like a number is meant as one, unless there is a file of that name.
         if str(given)[:1] in "0123456789.-+" and not Path(str(given)).is_file():
             raise
     image = read_image(given)
