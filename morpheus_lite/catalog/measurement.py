@@ -42,7 +42,7 @@ from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 from morpheus_lite.noise.detection_image import detection_image
 from morpheus_lite.noise.overview import SubtractedImage, measure_image, measure_sections
 from morpheus_lite.noise.psf import psf_windows, star_profiles, told_by_stars
-from morpheus_lite.runtime.resources import Workers, parallel_map
+from morpheus_lite.runtime.resources import Workers, parallel_map, thread_map
 
 _LONGEST = 1024
 """Sources longer than this are gathered pixel by pixel where no stamp of them is needed."""
@@ -222,7 +222,7 @@ def prepare_measurement(
         if background == "mesh":
             mesh = mesh.less_sources(measure_sections(image, labels=labels, steps=mesh.steps))
         image = SubtractedImage(image, mesh)
-    sample = [(image.read(window), labels.read(window)) for window in sample_windows(image.shape)]
+    sample = thread_map(lambda window: (image.read(window), labels.read(window)), sample_windows(image.shape))
     band = band or (sample[0][0].detection_band if kind == "vote" else None)
     if noise is None:
         needed = options.photometry or band is None or calibration is not None

@@ -14,6 +14,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.loops import integral, median
 from morpheus_lite.core.windows import sample_windows
 from morpheus_lite.errors import expect
+from morpheus_lite.runtime.resources import thread_map
 
 _SIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _FEWEST = 60
@@ -129,12 +130,12 @@ def noise_of_pieces(
     scatter : callable, optional
         From values to their scatter: `scatter_of`, or `upper_scatter_of`.
     """
-    covered = [ndimage.maximum_filter(labels > 0, 2 * _KEEP_OFF + 1) for _, labels in pieces]
+    covered = thread_map(lambda piece: ndimage.maximum_filter(piece[1] > 0, 2 * _KEEP_OFF + 1), pieces)
     images = [image for image, _ in pieces]
     fitted: dict[str, CorrelatedNoise] = {}
     before: list[_Sky | None] = [None] * len(images)
     for index, band in enumerate(images[0].bands):
-        patches = [_patch(image, index, *rest) for image, *rest in zip(images, covered, before, strict=True)]
+        patches = thread_map(partial(_patch, index), images, covered, before)
         fitted[band] = _fit(patches, scatter or scatter_of)
         before = [patch.sky for patch in patches]
     return fitted
@@ -198,7 +199,7 @@ class _Patch(NamedTuple):
     totals: tuple[np.ndarray, ...]
 
 
-def _patch(image: SkyImage, index: int, covered: np.ndarray, before: _Sky | None) -> _Patch:
+def _patch(index: int, image: SkyImage, covered: np.ndarray, before: _Sky | None) -> _Patch:
     empty = image.valid[:, :, index] & ~covered
     totals = [integral(image.data[:, :, index], empty)]
     if image.rms is not None:
@@ -233,7 +234,7 @@ def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, 
     """Sums in empty squares in units of independent noise, and how many squares apart from each other these are."""
     # Squares overlap by half along each axis: four times as many as fit side by side, and less scatter.
     step = max(side // 2, 1)
-    corners = [patch.sky.squares(side, step) for patch in patches]
+    corners = thread_map(lambda patch: patch.sky.squares(side, step), patches)
     n_empty = sum(map(len, corners))
     n_apart = max(n_empty * (step / side) ** 2, 1.0)
     # Evenly thinned before they are summed: a million squares tell no more, and take their time.

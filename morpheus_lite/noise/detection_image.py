@@ -13,6 +13,7 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.windows import sample_windows
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of, upper_scatter_of
+from morpheus_lite.runtime.resources import thread_map
 
 _SECOND_DIFFERENCES = np.outer((1, -2, 1), (1, -2, 1))
 _ENOUGH = 64
@@ -37,7 +38,12 @@ class LightNoise:
 
 def light_noise(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> LightNoise:
     """Noise of the smoothed light in empty sky, from its and the labels' part in each window of the sample."""
-    both = [(smooth[labels == 0], second_differences(smooth)[labels == 0]) for smooth, labels in pieces]
+
+    def empty(piece: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        smooth, labels = piece
+        return smooth[labels == 0], second_differences(smooth)[labels == 0]
+
+    both = thread_map(empty, pieces)
     sky, rough = (np.concatenate(parts) for parts in zip(*both, strict=True))
     return LightNoise(scatter_of(sky), scatter_of(rough)) if len(sky) else LightNoise(0.0, 0.0)
 
@@ -189,16 +195,16 @@ def band_scatter(pieces: Iterable[tuple[SkyImage, np.ndarray]]) -> tuple[float |
     """
     pieces = list(pieces)
     empty = [labels == 0 for _, labels in pieces]
-    found: list[float | None] = []
-    for index in range(pieces[0][0].n_bands):
+
+    def scatter(index: int) -> float | None:
         if any(image.rms is not None and (image.rms[:, :, index] > 0).any() for image, _ in pieces):
-            found.append(None)
-            continue
+            return None
         planes = [(image.data[:, :, index], image.valid[:, :, index]) for image, _ in pieces]
         sky = np.concatenate([data[valid & where] for (data, valid), where in zip(planes, empty, strict=True)])
         pixels = sky if len(sky) else np.concatenate([data[valid] for data, valid in planes])
-        found.append(scatter_of(pixels) if len(pixels) else 0.0)
-    return tuple(found)
+        return scatter_of(pixels) if len(pixels) else 0.0
+
+    return tuple(thread_map(scatter, range(pieces[0][0].n_bands)))
 
 
 def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> CorrelatedNoise:

@@ -310,9 +310,10 @@ def _uneven_parts(away: np.ndarray) -> np.ndarray:
     rows, columns = (np.arange(n) * parts // n for n, parts in zip(away.shape, n_parts, strict=True))
     part = rows[:, None] * n_parts[1] + columns
     low, middle = np.full((2, n_parts[0] * n_parts[1]), np.nan)
-    for k in range(len(low)):
-        own = away[part == k]
-        own = own[np.isfinite(own)]
+    known = np.isfinite(away)
+    order = np.argsort(part[known], kind="stable")
+    ends = np.cumsum(np.bincount(part[known], minlength=len(low)))
+    for k, own in enumerate(np.split(away[known][order], ends[:-1])):
         if len(own) >= _FEWEST_BLOCKS:
             low[k], middle[k] = np.quantile(own, _QUANTILES)
 

@@ -146,6 +146,12 @@ def run_each(
 _Result = TypeVar("_Result")
 
 
+def thread_map(function: Callable[..., _Result], *items: Iterable[Any]) -> list[_Result]:
+    """`map` in threads, one for each usable core: for functions that spend their time in NumPy and compiled loops."""
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="morpheus") as pool:
+        return list(pool.map(function, *items))
+
+
 class Executor(Protocol):
     """Processes elsewhere that share work, such as those of a cluster."""
 

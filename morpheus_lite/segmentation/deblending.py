@@ -35,7 +35,7 @@ from morpheus_lite.noise.detection_image import (
     unbroken_detection_image,
 )
 from morpheus_lite.noise.overview import see_sky
-from morpheus_lite.runtime.resources import Workers, parallel_map
+from morpheus_lite.runtime.resources import Workers, parallel_map, thread_map
 from morpheus_lite.segmentation.multithreshold import LARGEST_BOX, DeblendingOptions, split_source
 
 DEBLENDING_METHODS = ("paper", "multithreshold")
@@ -397,11 +397,15 @@ def _levels(
 ) -> tuple[tuple[float | None, ...], LightNoise]:
     """Scatter of each band and noise of the smoothed light in the empty sky."""
     reach = _reach(options)
-    sample = [(window, grown(window, reach, image.shape)) for window in sample_windows(parents.shape)]
-    seen = [(image.read(around), parents.read(window), inside(window, around)) for window, around in sample]
-    scatter = band_scatter((replace(piece, wcs=None)[here], labels) for piece, labels, here in seen)
-    noise = light_noise((_smoothed(_light(piece, scatter), options)[here], labels) for piece, labels, here in seen)
-    return scatter, noise
+
+    def read(window: Window) -> tuple[SkyImage, tuple[slice, slice], np.ndarray]:
+        around = grown(window, reach, image.shape)
+        return replace(image.read(around), wcs=None), inside(window, around), parents.read(window)
+
+    sample = thread_map(read, sample_windows(parents.shape))
+    scatter = band_scatter([(piece[here], labels) for piece, here, labels in sample])
+    smooth = thread_map(lambda one: _smoothed(_light(one[0], scatter), options)[one[1]], sample)
+    return scatter, light_noise(zip(smooth, (labels for *_, labels in sample), strict=True))
 
 
 def _light(image: SkyImage, scatter: tuple[float | None, ...]) -> np.ndarray:

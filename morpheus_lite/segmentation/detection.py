@@ -24,7 +24,7 @@ from morpheus_lite.noise.detection_image import (
     to_fixed_point,
 )
 from morpheus_lite.noise.overview import see_sky
-from morpheus_lite.runtime.resources import run_each
+from morpheus_lite.runtime.resources import run_each, thread_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,11 +391,17 @@ def _significances(
     image: ImageReader, plane: ScratchArray, table: ComponentTable, tile: int, threads: int
 ) -> np.ndarray:
     """Signal-to-noise ratio of each component's light: float64, shape ``(component,)``."""
-    sample = [(image.read(window), table.component[plane.read(window)]) for window in sample_windows(plane.shape)]
+
+    def seen(window: Window) -> tuple[SkyImage, np.ndarray]:
+        return image.read(window), table.component[plane.read(window)]
+
+    sample = thread_map(seen, sample_windows(plane.shape))
     scatter = band_scatter(sample)
-    noise = noise_of_light(
-        (make_detection_image(piece, labels, scatter=scatter), piece.valid, labels) for piece, labels in sample
-    )
+
+    def light_of(piece: SkyImage, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return make_detection_image(piece, labels, scatter=scatter), piece.valid, labels
+
+    noise = noise_of_light(thread_map(light_of, *zip(*sample, strict=True)))
     del sample
     sums, lock = np.zeros(len(table.area) + 1), threading.Lock()
 

@@ -294,7 +294,9 @@ def show_picture(picture: np.ndarray, ax: Axes) -> None:
     """Draw colours, float32 of shape ``(y, x, 3)``, with the first row at the bottom."""
     height, width = picture.shape[:2]
     step = _step((height, width))
-    small = block_mean(picture, step)
+    # Bytes, and opaque: of floats, matplotlib makes copies of eight times the size.
+    small = np.full((*(-(-side // step) for side in (height, width)), 4), 255, np.uint8)
+    small[..., :3] = np.rint(255 * block_mean(picture, step))
     extent = (-0.5, small.shape[1] * step - 0.5, -0.5, small.shape[0] * step - 0.5)
     ax.imshow(
         small, origin="lower", extent=extent, interpolation="nearest" if max(height, width) < 300 else "antialiased"
