@@ -34,7 +34,7 @@ from morpheus_lite.noise.background_mesh import (
 )
 from morpheus_lite.noise.box_statistics import ABSURD
 from morpheus_lite.noise.psf import psf_windows, with_psf
-from morpheus_lite.runtime.resources import run_each, usable_cores
+from morpheus_lite.runtime.resources import parallel_map, thread_map, usable_cores
 
 LARGE = 22.0
 """Half-light radius, in pixels or bins of a wide PSF, above which the network sees an object in larger bins."""
@@ -536,7 +536,7 @@ def measure_sections(
     steps : tuple of SkyStep
         Steps of the sky, of which the mesh is free.
     workers : int, optional
-        Threads (default: one for each usable core).
+        Threads, or with ``labels`` processes (default: one for each usable core).
 
     Returns
     -------
@@ -544,18 +544,23 @@ def measure_sections(
         As `~morpheus_lite.noise.background_mesh.measure_background` gives it for the whole image.
     """
     pieces, has_rms = strips(image.shape, width=_STRIP_WIDTH), image.has_rms
-    statistics: dict[Window, np.ndarray] = {}
 
-    def work(piece: Window) -> None:
+    def work(piece: Window) -> np.ndarray:
         near = None if labels is None else near_sources(labels.read(piece), labels.boxes, piece)
         strip = image.read(piece)
         if steps:
             strip = replace(strip, data=strip.data.copy())
         for step in steps:
             step.take_from(strip.data[..., step.band], piece)
-        statistics[piece] = measure_row(strip, image.shape, left=piece.x, has_rms=has_rms, near=near)
+        return measure_row(strip, image.shape, left=piece.x, has_rms=has_rms, near=near)
 
-    run_each(work, pieces, threads=workers or usable_cores())
+    if labels is None:
+        found = thread_map(work, pieces, threads=workers)
+    else:
+        # Nothing is gathered from what is read, so that processes, which need not wait for each other, can share it.
+        image.close()
+        found = list(parallel_map(work, pieces, workers=workers or usable_cores()))
+    statistics = dict(zip(pieces, found, strict=True))
     rows = (np.concatenate([statistics[piece] for piece in row]) for _, row in groupby(pieces, lambda piece: piece.y))
     least_tilt = STEEP if labels is None else STEEP_SKY
     noise = noise_from_rows(image.shape, rows, has_rms=has_rms, least_tilt=least_tilt)

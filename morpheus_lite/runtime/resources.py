@@ -146,9 +146,9 @@ def run_each(
 _Result = TypeVar("_Result")
 
 
-def thread_map(function: Callable[..., _Result], *items: Iterable[Any]) -> list[_Result]:
-    """`map` in threads, one for each usable core: for functions that spend their time in NumPy and compiled loops."""
-    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="morpheus") as pool:
+def thread_map(function: Callable[..., _Result], *items: Iterable[Any], threads: int | None = None) -> list[_Result]:
+    """`map` in threads, by default one for each usable core: for functions that NumPy and compiled loops keep busy."""
+    with ThreadPoolExecutor(threads or usable_cores(), thread_name_prefix="morpheus") as pool:
         return list(pool.map(function, *items))
 
 
