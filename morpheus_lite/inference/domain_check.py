@@ -12,6 +12,7 @@ from morpheus_lite.inference.network_input import Bands, seen_beta, sky_scatter
 from morpheus_lite.inference.one_pass import seen_bands
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.noise.background_mesh import BackgroundMesh
+from morpheus_lite.runtime.resources import thread_map
 
 _SIDE = 768
 """Side in pixels of the part in the middle of an image that is looked at.
@@ -143,7 +144,7 @@ def measure_domain(image: ImageSource, bands: tuple[str, ...], noise: Background
         "pixel_scale": [scale],
         "psf_fwhm": [psf.fwhm / factor for psf in psfs],
         "psf_beta": [seen_beta(psf) for psf in psfs],
-        "noise_correlation": [noise_correlation(*plane) for plane in planes],
+        "noise_correlation": thread_map(lambda plane: noise_correlation(*plane), planes),
         "sky_noise": [] if scale is None else _sky_noise(whole, scale),
         "size": [] if large is None else [(large.radii / large.binning).max()],
         "covered": [bright[valid.any(axis=2)].mean()] if valid.any() else [],

@@ -14,6 +14,7 @@ from morpheus_lite.core.psf import FWHM_PER_SIGMA, GAUSSIAN, MoffatPsf, moffat_r
 from morpheus_lite.core.windows import Window, even_windows
 from morpheus_lite.errors import InputError
 from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
+from morpheus_lite.runtime.resources import thread_map
 
 _WHOLE = 1024  # side of the largest image that is looked at as a whole
 _CELL, _N_CELLS = 352, 3
@@ -153,11 +154,13 @@ class _Stamps:
 
 def _of_bands(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_bands: int) -> Iterator[_Stamps]:
     """Brightest peaks of every band in pieces of S/N, validity and chosen pixels, as `_candidates` takes them."""
-    found: list[list[_Stamps]] = [[] for _ in range(n_bands)]
-    for snr, valid, chosen in pieces:
-        for band in range(n_bands):
-            found[band].append(_candidates(snr[..., band], valid[..., band], chosen))
-    return map(_Stamps.joined, found)
+
+    def stamps(piece: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> list[_Stamps]:
+        snr, valid, chosen = piece
+        return [_candidates(snr[..., band], valid[..., band], chosen) for band in range(n_bands)]
+
+    # While a piece is read, peaks of those before are looked for.
+    return map(_Stamps.joined, map(list, zip(*thread_map(stamps, pieces), strict=True)))
 
 
 def _candidates(snr: np.ndarray, valid: np.ndarray, chosen: np.ndarray | None = None) -> _Stamps:
