@@ -256,7 +256,7 @@ class TestSummary:
         planes = np.zeros((2100, 60, 5), dtype=np.float32)
         planes[..., 4] = 1
         figure = plot_classification(image, maps(planes), labels, measure(labels, image, maps(planes)))
-        assert figure.axes[0].images[0].get_array().shape == (1050, 30, 3)
+        assert figure.axes[0].images[0].get_array().shape == (1050, 30, 4)
         assert figure.axes[0].get_xlim() == (-0.5, 59.5)
 
     def test_no_sources(self, tmp_path):
