@@ -35,12 +35,20 @@ from morpheus_lite.pipeline.plan import (
     read_psf_files,
     source_options,
 )
-from morpheus_lite.pipeline.products import PictureBlocks, PicturedImage, PicturedMaps, product_paths, write_products
+from morpheus_lite.pipeline.products import (
+    DRAWING,
+    PictureBlocks,
+    PicturedImage,
+    PicturedMaps,
+    product_paths,
+    write_products,
+)
 from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.resources import (
     Progress,
     Workers,
     counted,
+    importing,
     part_of,
     release_memory,
     resident_memory,
@@ -271,7 +279,7 @@ def classify_file(
             drawn = None if "large_object" in kinds else blocks
             maps = PicturedMaps(place, image.shape, kinds, wcs=image.wcs, provenance=record, blocks=drawn)
             stack.enter_context(maps)
-        with clock("network") as advance:
+        with clock("network") as advance, importing(*(DRAWING if "picture" in paths else ())):
             plan.inferer.fill(image, maps, noise=noise, progress=advance)
             release_memory()
         with _maps_kept(maps, paths, folder, options):

@@ -310,6 +310,9 @@ class PicturedMaps(MapFile):
             self._blocks.add_labels(window or Window(0, 0, *self.shape), pixels)
 
 
+DRAWING = ("morpheus_lite.visualization.plots", "astropy.visualization.wcsaxes")
+"""Modules that draw the picture, and take as long to import as to draw it."""
+
 MAX_DRAWN = 2048**2
 """Images of more pixels are drawn from block means, which keeps the memory of a run apart from the image's size."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 import psutil
@@ -150,6 +151,14 @@ def thread_map(function: Callable[..., _Result], *items: Iterable[Any], threads:
     """`map` in threads, by default one for each usable core: for functions that NumPy and compiled loops keep busy."""
     with ThreadPoolExecutor(threads or usable_cores(), thread_name_prefix="morpheus") as pool:
         return list(pool.map(function, *items))
+
+
+@contextmanager
+def importing(*modules: str) -> Iterator[None]:
+    """Import modules in a thread beside the work of the block; at its end they are there: processes may fork then."""
+    with ThreadPoolExecutor(1, thread_name_prefix="morpheus-import") as pool:
+        pool.map(import_module, modules)  # what fails does so again, and is heard, where it is used
+        yield
 
 
 class Executor(Protocol):

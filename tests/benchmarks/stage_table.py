@@ -40,10 +40,7 @@ STAGES = {
         "morpheus_lite.catalog.measurement.Measurement.table",
     ),
     "catalogue file": ("morpheus_lite.pipeline.products.write_catalog",),
-    "picture": (
-        "morpheus_lite.pipeline.products.PictureBlocks.drawn",
-        "morpheus_lite.visualization.plots.save_summary",
-    ),
+    "picture": ("morpheus_lite.pipeline.classify.write_products",),
 }
 """Functions of each stage, by the name under which the pipeline calls them. What they call counts for the innermost."""
 
@@ -159,9 +156,7 @@ def _run(image: Path, folder: Path, options: argparse.Namespace, stages: Stages)
     kinds = tuple(options.products.split(","))
     for stage, places in STAGES.items():
         for place in places:
-            if "visualization" not in place or "picture" in kinds:
-                with stages("picture" if "visualization" in place else "start-up and the rest"):
-                    stages.watch(place, stage)
+            stages.watch(place, stage)
     chosen = ClassifyOptions(model=options.model, products=kinds, memory=options.memory, overwrite=True)
     products = classify_file(image, folder, chosen, workers=options.workers)
     stages._turn()
