@@ -58,6 +58,8 @@ def measured(command: list[str], **options: object) -> Cost:
 def classify(package: Path, field: Path, folder: Path) -> tuple[int, Cost]:
     """`morpheus classify` of the package in a folder."""
     output = folder / f"{package.name}_products"
+    # As an installed package is.
+    subprocess.run([sys.executable, "-m", "compileall", "-q", package / "morpheus_lite"], check=True)
     words = ["classify", str(field), "-o", str(output), "--model", "hst", "--memory", "2GB", "--overwrite"]
     cost = measured([sys.executable, "-c", _COMMAND.format(str(package)), *words], cwd=folder)
     return len(Table.read(next(output.glob("*_catalog.ecsv")))), cost
