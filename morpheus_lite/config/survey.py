@@ -26,7 +26,8 @@ class ClusterOptions(CheckedOptions):
     workers
         Worker processes here; 0: this process.
 
-        They share its cores.
+        They share its cores. Of the machine's memory, each counts as --memory-limit, or else as --memory, and this
+        process as --memory.
     scheduler
         A running Dask scheduler, such as tcp://host:8786.
 
@@ -34,7 +35,8 @@ class ClusterOptions(CheckedOptions):
     memory_limit
         Memory of each worker process, such as 4GB.
 
-        One that takes more is ended, and its tile tried again.
+        One that takes more is ended, and its tile tried again. A share is an equal part of the machine's memory, and at
+        least 1.25 x --memory.
     dashboard
         Where Dask's dashboard listens; port 0: any.
     tls_ca
@@ -45,7 +47,9 @@ class ClusterOptions(CheckedOptions):
         This client's key.
     """
 
-    workers: int | None = option(None, unset="one per two cores", low=0, high=1024, metavar="N", group="Cluster")
+    workers: int | None = option(
+        None, unset="one per core, as far as memory allows", low=0, high=1024, metavar="N", group="Cluster"
+    )
     scheduler: str | None = option(None, metavar="ADDRESS")
     memory_limit: str | int | None = option(None, unset="its share", metavar="SIZE")
     dashboard: str = option("127.0.0.1:0", metavar="HOST:PORT")
@@ -73,19 +77,14 @@ class ClusterOptions(CheckedOptions):
                 raise OptionError(f"{name} = {path}: no such file; expected a file of PEM")
 
     @property
-    def n_workers(self) -> int:
-        """Worker processes on this machine."""
-        return max(1, usable_cores() // 2) if self.workers is None else self.workers
-
-    @property
     def in_process(self) -> bool:
         """True if tiles are worked on in this process."""
-        return self.scheduler is None and self.n_workers == 0
+        return self.workers == 0
 
     @property
     def threads(self) -> int:
-        """Calls of the network at the same time, in each worker."""
-        return 1 if self.scheduler is not None else max(1, usable_cores() // max(self.n_workers, 1))
+        """Calls of the network at the same time, in each worker: 1 unless the number of workers is known."""
+        return 1 if self.workers is None else max(1, usable_cores() // max(self.workers, 1))
 
 
 def _check_dashboard(address: str) -> None:

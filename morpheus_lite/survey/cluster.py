@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from morpheus_lite.config.survey import ClusterOptions
+from morpheus_lite.config.survey import LEAST_MEMORY, ClusterOptions
 from morpheus_lite.errors import MorpheusError, OptionError, reason_of
+from morpheus_lite.runtime.resources import parse_memory, usable_cores
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,6 +37,9 @@ _SETTINGS = {
 CONNECT = 30
 """Seconds that a scheduler has to answer."""
 
+_HEADROOM = 1.25
+"""Memory at which a worker is ended, at least, in units of what it keeps to."""
+
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +47,32 @@ def require_dask() -> None:
     """Raise `OptionError` unless Dask is installed."""
     if find_spec("distributed") is None:
         raise OptionError("surveys run on Dask, which is not installed: pip install 'morpheus-lite[batch]'")
+
+
+def shared_out(options: ClusterOptions, memory: int, machine: int | None = None) -> ClusterOptions:
+    """The options with the number of workers on this machine, and the memory of each.
+
+    Parameters
+    ----------
+    options : ClusterOptions
+        Where what is not given is to be found out; those of a scheduler are given back as they are.
+    memory : int
+        Bytes that a worker keeps to, and the process that hands out the tiles as well.
+    machine : int, optional
+        Bytes of memory of this machine; None finds that out.
+    """
+    if options.scheduler is not None or options.in_process:
+        return options
+    if machine is None:
+        from distributed.system import MEMORY_LIMIT  # that of a container, where there is one
+
+        machine = MEMORY_LIMIT
+    limit, workers = options.memory_limit, options.workers
+    if workers is None:
+        needed = memory if limit is None else parse_memory(limit)
+        workers = max(1, min(usable_cores(), (machine - memory) // needed))
+    share = max(machine // workers, int(_HEADROOM * memory), LEAST_MEMORY)
+    return replace(options, workers=workers, memory_limit=limit or share)
 
 
 @contextmanager
@@ -76,10 +107,10 @@ def _local_cluster(options: ClusterOptions, stack: ExitStack) -> Any:
     from distributed import LocalCluster
 
     cluster = LocalCluster(
-        n_workers=max(options.n_workers, 1),
+        n_workers=options.workers or 1,
         threads_per_worker=1,
         processes=not options.in_process,
-        memory_limit="auto" if options.memory_limit is None else options.memory_limit,
+        memory_limit=options.memory_limit,
         dashboard_address=options.dashboard,
         silence_logs=logging.CRITICAL,
         host="127.0.0.1" if not options.in_process else None,

@@ -14,8 +14,8 @@ from morpheus_lite.config.classify import AUTO, ClassifyOptions
 from morpheus_lite.config.survey import ClusterOptions, RunOptions
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
-from morpheus_lite.runtime.resources import Progress, shown_progress
-from morpheus_lite.survey.cluster import connected, require_dask
+from morpheus_lite.runtime.resources import Progress, parse_memory, shown_progress
+from morpheus_lite.survey.cluster import connected, require_dask, shared_out
 from morpheus_lite.survey.jobs import Outcome
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.merge.index import read_index
@@ -115,8 +115,8 @@ def classify_survey(
         Dask is not installed, or the scheduler is gone.
     """
     require_dask()
-    cluster, run, tell = cluster or ClusterOptions(), run or RunOptions(), announce or log.info
-    options = survey_options(options)
+    run, tell, options = run or RunOptions(), announce or log.info, survey_options(options)
+    cluster = shared_out(cluster or ClusterOptions(), parse_memory(options.memory))
     root = Path(directory).absolute()
     tiles = read_tiles(source)
     if options.model != AUTO:

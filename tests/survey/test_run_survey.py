@@ -22,6 +22,8 @@ from survey_inputs import FAST, keeping_models, kept_model, write_tile
 from morpheus_lite import ClusterOptions, RunOptions, Tile, classify_file, classify_survey, read_catalog
 from morpheus_lite.cli import main
 from morpheus_lite.errors import MorpheusError, OptionError, OutputError
+from morpheus_lite.runtime.resources import usable_cores
+from morpheus_lite.survey.cluster import shared_out
 from morpheus_lite.survey.jobs import SchedulerLostError
 from morpheus_lite.survey.state import LOG, MARKER, locked, tile_directory
 
@@ -466,3 +468,29 @@ def test_shares_of_the_cores():
     one, many = ClusterOptions(workers=1), ClusterOptions(workers=1000)
     assert one.threads >= many.threads == 1
     assert ClusterOptions(workers=0).in_process
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("given", "machine", "workers", "limit"),
+    [
+        ({}, 64 * GB, 8, 8 * GB),
+        ({}, 9 * GB, 3, 3 * GB),
+        ({}, 4 * GB, 1, 4 * GB),
+        ({}, 1 * GB, 1, 2.5 * GB),
+        ({"memory_limit": "1GB"}, 6 * GB, 4, "1GB"),
+        ({"workers": 16}, 16 * GB, 16, 2.5 * GB),
+        ({"workers": 0}, 16 * GB, 0, None),
+        ({"scheduler": "tcp://x:1"}, 16 * GB, None, None),
+    ],
+)
+def test_one_worker_per_core_as_far_as_memory_allows(given, machine, workers, limit, monkeypatch):
+    monkeypatch.setattr("morpheus_lite.survey.cluster.usable_cores", lambda: 8)
+    shared = shared_out(ClusterOptions(**given), 2 * GB, machine)
+    assert (shared.workers, shared.memory_limit) == (workers, limit)
+
+
+def test_the_default_fits_into_this_machine():
+    assert 1 <= shared_out(ClusterOptions(), 2 * GB).workers <= usable_cores()
