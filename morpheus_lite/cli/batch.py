@@ -86,7 +86,9 @@ def batch_command(
     from morpheus_lite.survey import classify_survey, read_tiles
     from morpheus_lite.survey.plan import make_plan, survey_options
 
-    tiles = [replace(tile, read_options={**reading, **tile.read_options}) for tile in read_tiles(sources)]
+    tiles = read_tiles(sources)
+    if reading:
+        tiles = [replace(tile, read_options={**reading, **tile.read_options}) for tile in tiles]
     if dry_run:
         plan = make_plan(tiles, output.absolute(), survey_options(options), noise=run.noise, verify=run.verify)
         show_plan(plan, as_json=as_json)

@@ -164,6 +164,10 @@ class Declared:
         OptionError
             It cannot be.
         """
+        return self.convert(self.plain(text))
+
+    def plain(self, text: str | Sequence[str] | Mapping[str, str]) -> Any:
+        """A text, or several, as plain values of the declared type where they can be; they are not checked."""
         texts = [text] if isinstance(text, str) else list(text)
         texts = [",".join(texts)] if self.length else texts
         if self.is_table and (isinstance(text, Mapping) or len(texts) > 1 or "=" in texts[0]):
@@ -171,8 +175,8 @@ class Declared:
             if values in (int, float):  # no number has a comma in it
                 texts = [part for one in texts for part in one.split(",")]
             pairs = text if isinstance(text, Mapping) else named_values(f"--{self.flag}", texts)
-            return self.convert({name: _from_text(one, values) for name, one in pairs.items()})
-        return self.convert(_from_text(texts[0], self.hint))
+            return {name: _from_text(one, values) for name, one in pairs.items()}
+        return _from_text(texts[0], self.hint)
 
 
 def declared(options: Any) -> Iterator[Declared]:

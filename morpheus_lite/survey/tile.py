@@ -60,7 +60,8 @@ class Tile:
                 f"tile name {self.name!r}: expected at most {LONGEST_TILE_NAME} letters, digits and _ . + -, not "
                 "beginning with a dot; name the tile in a manifest"
             )
-        read_values(_DEFAULTS, self.read_options, f"tile {self.name}")
+        values = read_values(_DEFAULTS, self.read_options, f"tile {self.name}")
+        object.__setattr__(self, "read_options", {path[0]: value for path, value in values.items()})
 
     @property
     def locations(self) -> dict[str, Location]:

@@ -8,6 +8,7 @@ from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
+from morpheus_lite.config import schema
 from morpheus_lite.errors import InputError, MorpheusError, OptionError
 from morpheus_lite.io.fitsfile import header_of_run
 from morpheus_lite.survey import Tile, read_tiles
@@ -78,6 +79,25 @@ def test_numbers_in_ecsv_are_numbers(tmp_path):
     (tile,) = read_tiles(tmp_path / "m.ecsv")
     assert tile.read_options["zero_points"] == {"H": 25.5}
     assert tile.options == {"stride": 9}
+
+
+def test_a_path_with_an_equals_sign_is_a_path(tmp_path):
+    (tmp_path / "m.csv").write_text("name,image,rms,zero_point\na,night=1/a.fits,night=1/r.fits,25.5\n")
+    (tile,) = read_tiles(tmp_path / "m.csv")
+    assert tile.read_options == {"rms": str(tmp_path / "night=1/r.fits"), "zero_points": 25.5}
+
+
+def test_the_schema_is_read_once_per_tile(tmp_path, monkeypatch):
+    read, tables = schema.read_values, []
+    monkeypatch.setattr("morpheus_lite.survey.tile.read_values", lambda *given: tables.append(given) or read(*given))
+    monkeypatch.setattr(
+        "morpheus_lite.survey.manifest.read_values", lambda *given, **how: tables.append(given) or read(*given, **how)
+    )
+    rows = "".join(f"t{k},{k}.fits,25.5\n" for k in range(10))
+    (tmp_path / "m.csv").write_text("name,image,zero_point\n" + rows)
+    tiles = read_tiles(tmp_path / "m.csv")
+    assert [tile.read_options for tile in tiles] == [{"zero_points": 25.5}] * 10
+    assert len(tables) == 10
 
 
 def test_directory_glob_and_list(tmp_path):
