@@ -41,9 +41,16 @@ def sky(shape: tuple[int, int] = SHAPE, seed: int = 1, n_sources: int = 2) -> np
     return pixels.astype(np.float32)
 
 
-def write_tile(path: Path, *, bands: tuple[str, ...] = BANDS, scale: float = 0.06, **options: object) -> Path:
+def write_tile(
+    path: Path,
+    *,
+    bands: tuple[str, ...] = BANDS,
+    scale: float = 0.06,
+    offset: tuple[float, float] = (0, 0),
+    **options: object,
+) -> Path:
     """A tile with all bands in one file, as `sky` makes them."""
-    header = tile_wcs(scale=scale).to_header()
+    header = tile_wcs(offset, scale).to_header()
     pixels = sky(**options)  # type: ignore[arg-type]
     hdus = [fits.ImageHDU(pixels, header, name=band) for band in bands]
     for hdu in hdus:

@@ -47,8 +47,9 @@ function show_failed() {
     details.append(summary, element("pre", one.log || "(no log)"));
     return details;
   });
-  show_list("outliers", tiles.filter((tile) => tile.outlier.length),
-    (tile) => { const line = element("p"); line.append(element("b", tile.name), ` ${tile.outlier.join("; ")}`); return line; });
+  const line = (name, texts) => { const made = element("p"); made.append(element("b", name), ` ${texts.join("; ")}`); return made; };
+  show_list("warned", survey.warned, (one) => line(one.tile, one.warnings));
+  show_list("outliers", tiles.filter((tile) => tile.outlier.length), (tile) => line(tile.name, tile.outlier));
   const large = survey.merged ? survey.merged.larger_than_overlap : [];
   show_list("large", large, (one) => element("p",
     `${one.tile}: RA ${one.ra.toFixed(5)}, Dec ${one.dec.toFixed(5)} needs an overlap of ${number(one.needed)} arcsec`));
@@ -187,3 +188,4 @@ function show_tiles() {
 }
 
 show_facts(); show_failed(); show_map(); show_counts(); show_tiles();
+document.documentElement.dataset.state = "ready";

@@ -69,6 +69,7 @@ def summarise_survey(
         "magnitudes": {"brightest": BRIGHTEST, "faintest": FAINTEST, **_added(one.pop("magnitudes") for one in tiles)},
         "merged": None if merged is None else _merged(merged),
         "failed": [{"tile": one.name, "error": one.error, "kind": one.kind, "log": one.tail} for one in failed],
+        "warned": [{"tile": one.name, "warnings": list(one.doubts)} for one in outcomes if one.doubts],
         "unrecognized_tiles": list(plan.unrecognized_tiles),
         "outliers": [one["name"] for one in tiles if one["outlier"]],
         "tiles": tiles,
