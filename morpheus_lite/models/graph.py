@@ -355,9 +355,6 @@ def _pooled_bands(graph: Graph, cells: str, x: str, config: OnePassConfig) -> st
     return graph.add("Concat", mean, graph.add("ReduceMax", x, axes=[0], keepdims=1), axis=1)
 
 
-_RESIZE = {"bilinear": ("linear", "half_pixel"), "nearest": ("nearest", "asymmetric")}
-
-
 def window_graph(
     config: UNetConfig,
     weights: Weights,
@@ -397,7 +394,8 @@ def window_graph(
         x, size = graph.pooled(x), size // 2
     x = _block(graph, x, weights, "intermediate", config.intermediate[0])
     for i, (p, _) in enumerate(config.up):
-        x, size = _upsampled(graph, x, config, size), 2 * size
+        matrix, size = bicubic_matrix(size), 2 * size
+        x = graph.add("MatMul", graph.constant(matrix), graph.add("MatMul", x, graph.constant(matrix.T)))
         x = graph.add("Concat", x, skips.pop(), axis=1)
         if trim and not skips:
             x = graph.block(graph.cut(x, trim - config.last_reach), weights, f"up_{i}", range(p), padding=0)
@@ -418,17 +416,6 @@ def _block(graph: Graph, x: str, weights: Weights, name: str, p: int) -> str:
         x = graph.add("BatchNormalization", x, *norm, epsilon=EPSILON)
         x = graph.add("Relu", graph.convolution(x, *convolution_weights(weights, f"{name}_{i}")))
     return x
-
-
-def _upsampled(graph: Graph, x: str, config: UNetConfig, size: int) -> str:
-    """A map of this size, twice as large."""
-    if config.upsampling == "bicubic_aligned":
-        matrix = bicubic_matrix(size)
-        return graph.add("MatMul", graph.constant(matrix), graph.add("MatMul", x, graph.constant(matrix.T)))
-    mode, coordinates = _RESIZE[config.upsampling]
-    scales = graph.constant([1, 1, 2, 2])
-    options = {"nearest_mode": "floor"} if mode == "nearest" else {}
-    return graph.add("Resize", x, "", scales, mode=mode, coordinate_transformation_mode=coordinates, **options)
 
 
 def _standardized(graph: Graph, x: str, config: UNetConfig) -> str:

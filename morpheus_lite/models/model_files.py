@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 _MOST_PER_BYTE = 1032
 """Deflate makes no more bytes of one."""
 
-_MOST_PIXELS = 1024
-"""Side of the largest window; the published one is 40 px."""
-
-
 _RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
 """Thresholds of models made with version 0.1, by their names there."""
 
@@ -189,32 +185,6 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         raise ValueError(f"{member.filename}: {dtype} of shape {shape} is not what it holds")
     handle.seek(0)
     return np.lib.format.read_array(handle, allow_pickle=False)
-
-
-def check_size(network: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> None:
-    """Raise a `ModelError` where a configuration asks for a network that its weights cannot fill, before it is built.
-
-    Parameters
-    ----------
-    network : mapping
-        The ``network`` of a configuration; whether it is one is for its builder to say.
-    arrays : mapping of str to numpy.ndarray
-        The weights.
-    origin : str
-        What to call them in messages.
-    """
-    stages = [network.get("intermediate"), network.get("stem")]
-    stages += [stage for way in ("down", "up") if isinstance(network.get(way), list) for stage in network[way]]
-    pairs = [stage for stage in stages if isinstance(stage, list) and [type(number) for number in stage] == [int, int]]
-    operations, filters = sum(p for p, _ in pairs), max((q for _, q in pairs), default=0)
-    width = max((length for array in arrays.values() for length in array.shape), default=0)
-    cell, window = network.get("cell", 1), network.get("window", 1)
-    too_large = any(isinstance(n, int) and n > most for n, most in ((cell, width**0.5), (window, _MOST_PIXELS)))
-    if operations > len(arrays) or filters > width or too_large:
-        raise ModelError(
-            f"{origin}: {len(arrays)} arrays of at most {width} filters do not fill the network of the configuration, "
-            f"{operations} operations of at most {filters} filters, cells of {cell} and windows of {window} px"
-        )
 
 
 def network_weights(network: "keras.Model") -> dict[str, np.ndarray]:

@@ -13,8 +13,8 @@ from morpheus_lite.errors import ModelError
 KERNEL = 3
 """Side of every convolution's kernel."""
 
-UPSAMPLING = ("bicubic_aligned", "bilinear", "nearest")
-"""Ways in which maps grow on the way up."""
+_MOST, _MOST_STAGES = 4096, 10
+"""Operations or filters of a stage, and stages: beyond them the shapes of the weights would be counted for ever."""
 
 Stage = tuple[int, int]
 """(P, Q): how many block operations, and how many filters in each."""
@@ -101,8 +101,8 @@ class UNetConfig(_Config):
         Classes of the output.
     window : int
         Side of the input in pixels, a multiple of ``2 ** len(down)``.
-    upsampling : {"bicubic_aligned", "bilinear", "nearest"}
-        How maps grow on the way up.
+    upsampling : {"bicubic_aligned"}
+        How maps grow on the way up: see `~morpheus_lite.models.networks.BicubicUpsampling`.
 
     Raises
     ------
@@ -110,13 +110,13 @@ class UNetConfig(_Config):
         The numbers do not make a network.
     """
 
-    down: tuple[Stage, ...] = option(low=1)
-    intermediate: Stage = option(low=1)
-    up: tuple[Stage, ...] = option(low=1)
-    n_bands: int = option(low=1)
-    n_classes: int = option(low=1)
-    window: int = option(low=1)
-    upsampling: str = option("bicubic_aligned", choices=UPSAMPLING)
+    down: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
+    intermediate: Stage = option(low=1, high=_MOST)
+    up: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
+    n_bands: int = option(low=1, high=_MOST)
+    n_classes: int = option(low=1, high=_MOST)
+    window: int = option(low=1, high=1024)
+    upsampling: str = option("bicubic_aligned", choices=("bicubic_aligned",))
     _called = "U-Net configuration"
 
     def __post_init__(self) -> None:
@@ -176,13 +176,13 @@ class OnePassConfig(_Config):
         The numbers do not make a network.
     """
 
-    down: tuple[Stage, ...] = option(low=1, high=4096)
-    intermediate: Stage = option(low=1, high=4096)
-    up: tuple[Stage, ...] = option(low=1, high=4096)
+    down: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
+    intermediate: Stage = option(low=1, high=_MOST)
+    up: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
     cell: int = option(2, low=1, high=64)
     bands: tuple[str, ...] = ()
     stretches: tuple[float, ...] = option((1.0, 8.0, 64.0), above=0, length=(1, 64))
-    stem: Stage = option((1, 16), low=1, high=4096)
+    stem: Stage = option((1, 16), low=1, high=_MOST)
     _called = "one-pass configuration"
 
     @property

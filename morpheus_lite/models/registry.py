@@ -29,7 +29,6 @@ from morpheus_lite.models.engines import (
 )
 from morpheus_lite.models.model_files import (
     ModelInfo,
-    check_size,
     check_weights,
     pack_weights,
     set_weights,
@@ -315,7 +314,6 @@ def load_weights(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndar
         )
     origin = str(folder.joinpath(WEIGHTS))
     weights = unpack_weights(content, origin)
-    check_size(info.network, weights, origin)
     with reading(folder.joinpath(CONFIG), ModelError):
         shapes = MODEL_FAMILIES[info.kind].config.from_dict(info.network).weight_shapes()
     check_weights(weights, shapes, origin)

@@ -12,8 +12,8 @@ import tensorflow as tf
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.engines import parse_device
 from morpheus_lite.models.model_files import set_weights
-from morpheus_lite.models.network_config import OnePassNetwork, UNetConfig
-from morpheus_lite.models.networks import build_onepass, build_unet, fold_network, trim_unet
+from morpheus_lite.models.network_config import OnePassNetwork, UNetConfig, stage_margins
+from morpheus_lite.models.networks import build_onepass, build_unet
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,8 @@ def compiled_windows(config: UNetConfig, weights: Mapping[str, np.ndarray], marg
     """Functions that give the probabilities of a batch of windows, and of the windows without their margin."""
     network = build_unet(config)
     set_weights(network, weights, "weights")
-    return compile_windows(network), compile_windows(trim_unet(network, config, margin))
+    predict = compile_windows(network)
+    return predict, lambda batch: predict(batch)[:, margin : -margin or None, margin : -margin or None]
 
 
 def one_thread_a_call() -> None:
@@ -135,14 +136,18 @@ def one_thread_a_call() -> None:
 
 def compile_tiles(network: OnePassNetwork, *, precision: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function from S/N and validity of tiles to probabilities, as `OnePassModel` has it."""
-    built = build_onepass(network.config)
-    set_weights(built, network.weights, "weights")
     with layers_in(precision):
-        folded = fold_network(built, network.config)
-    shape = (None, None, None, folded.input_shape[0][-1])
+        built = build_onepass(network.config)
+    set_weights(built, network.weights, "weights")
+    shape = (None, None, None, built.input_shape[0][-1])
+    halo = stage_margins(network.config)["input"]
+    missing = -halo % network.config.factor  # pooling begins at the corner of what the network sees
+    around = [(0, 0), (missing, missing), (missing, missing), (0, 0)]
+    inner = slice(halo + missing, -halo - missing)
 
     def probabilities(snr: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        logits = folded([snr, tf.cast(valid, tf.float32)], training=False)
+        planes = [tf.pad(plane, around) for plane in (snr, tf.cast(valid, tf.float32))]
+        logits = built(planes, training=False)[:, inner, inner]
         return tf.nn.softmax(logits / network.temperature + tf.constant(network.bias, tf.float32))
 
     return _compiled(probabilities, [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(shape, tf.bool)])
