@@ -12,7 +12,7 @@ from morpheus_lite.errors import OptionError, reading
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.instruments import FILTERS
 from morpheus_lite.simulation.populations import KINDS, magnitude_at, soft_label
-from morpheus_lite.simulation.psf import VARIANTS, Moffat, make_psfs, moffat_psf
+from morpheus_lite.simulation.psf import VARIANTS, Psf, make_psfs
 from morpheus_lite.simulation.rendering import ZERO_POINT, render
 from morpheus_lite.simulation.scene import Placed, Sky, draw_scene
 
@@ -109,7 +109,7 @@ def simulate_field(
     bands: Sequence[str] = HST_BANDS,
     matched: float = 0.0,
     sky: Sky = Sky(),  # noqa: B008  (frozen)
-    seeing: Sequence[Moffat] | None = None,
+    psfs: Sequence[Psf] | None = None,
 ) -> Field:
     """Simulate a field: everything follows from the seed and the options.
 
@@ -127,7 +127,7 @@ def simulate_field(
         0 keeps each band's own PSF, 1 blurs all to the widest.
     sky : Sky, optional
         What to draw; by default the counts, classes and clustering of the real sky.
-    seeing : sequence of Moffat, optional
+    psfs : sequence of Psf, optional
         PSF of each band; by default those of the filters' own telescopes.
 
     Returns
@@ -135,14 +135,12 @@ def simulate_field(
     Field
     """
     check_field(shape, pixel_scale, bands)
-    if seeing is not None and len(seeing) != len(bands):
-        raise OptionError(f"seeing: {len(seeing)} PSFs for {len(bands)} bands; give one for each band")
+    if psfs is not None and len(psfs) != len(bands):
+        raise OptionError(f"{len(psfs)} PSFs for {len(bands)} bands; give one for each band")
     rng = np.random.default_rng(seed)
     variant = int(rng.integers(VARIANTS))
-    if seeing is None:
+    if psfs is None:
         psfs = make_psfs(bands, pixel_scale, variant=variant, matched=matched)
-    else:
-        psfs = [moffat_psf(moffat) for moffat in seeing]
     placed = draw_scene(rng, shape, pixel_scale, sky)
     wavelengths = np.array([FILTERS[band].wavelength for band in bands])
     noise = reference_noise(bands)

@@ -76,15 +76,14 @@ class Filter:
     halo_radius: float = 0.8
 
 
-def _read_filters() -> dict[str, Filter]:
-    """Read the filters of ``instruments.json``, by name."""
-    facts = json.loads(resources.files("morpheus_lite.simulation").joinpath("instruments.json").read_text())
-    telescopes = {name: Telescope(**optics) for name, optics in facts["telescopes"].items()}
-    return {row["name"]: Filter(**row | {"telescope": telescopes[row["telescope"]]}) for row in facts["filters"]}
+_FACTS = json.loads(resources.files("morpheus_lite.simulation").joinpath("instruments.json").read_text())
+_TELESCOPES = {name: Telescope(**optics) for name, optics in _FACTS["telescopes"].items()}
 
-
-FILTERS = _read_filters()
+FILTERS = {row["name"]: Filter(**row | {"telescope": _TELESCOPES[row["telescope"]]}) for row in _FACTS["filters"]}
 """Every filter the simulator knows, by name."""
+
+ROLLS: dict[str, list[int]] = _FACTS["rolls"]
+"""Over how many roll angles the images of a camera are averaged in each variant of its PSF."""
 
 
 ARCSEC = 206264.8

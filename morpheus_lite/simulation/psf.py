@@ -10,7 +10,7 @@ import scipy.fft
 import scipy.ndimage
 
 from morpheus_lite.errors import OptionError
-from morpheus_lite.simulation.instruments import FILTERS, diffraction
+from morpheus_lite.simulation.instruments import FILTERS, ROLLS, diffraction
 
 OVERSAMPLING = 2
 """Samples per pixel along each axis at which everything is drawn before it is convolved."""
@@ -22,14 +22,6 @@ FWHM_TO_SIGMA = 1 / 2.3548
 
 VARIANTS = 12
 """How many PSFs (roll angle, aberrations, focus) a filter has; a field uses one of them."""
-
-ROLLS = {
-    "acs": (1, 1, 2, 1, 1, 3, 1, 2, 1, 1, 1, 2),
-    "ir": (1, 4, 1, 9, 2, 1, 9, 1, 6, 2, 1, 9),
-    "nircam": (1, 1, 2, 1, 1, 1, 3, 1, 1, 2, 1, 1),
-    "other": (1,) * 12,
-}
-"""Over how many roll angles the images of a camera are averaged in each variant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,46 +70,7 @@ def round_taper(side: int, *, start: float) -> np.ndarray:
     return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Moffat:
-    """PSF of a telescope below the atmosphere.
-
-    Parameters
-    ----------
-    fwhm : float
-        Full width at half maximum in pixels, before the pixel's response.
-    beta : float
-        Index of the wings: the light falls as the distance to the power of ``-2 * beta``.
-    ellipticity, angle : float, optional
-        1 less the axis ratio; position angle in radians.
-    aureole : float, optional
-        Share of the light in a second Moffat profile of index 1.7.
-    aureole_fwhm : float, optional
-        Width of that profile in units of ``fwhm``.
-    """
-
-    fwhm: float
-    beta: float
-    ellipticity: float = 0.0
-    angle: float = 0.0
-    aureole: float = 0.0
-    aureole_fwhm: float = 2.5
-
-
-def moffat_psf(moffat: Moffat) -> Psf:
-    """The PSF on the pixels of an image, drawn by GalSim."""
-    galsim = require_galsim()
-    side = 2 * REACH * OVERSAMPLING
-    profile = galsim.Moffat(beta=moffat.beta, fwhm=moffat.fwhm)
-    if moffat.aureole > 0:
-        wide = galsim.Moffat(beta=1.7, fwhm=moffat.aureole_fwhm * moffat.fwhm)
-        profile = (1 - moffat.aureole) * profile + moffat.aureole * wide
-    profile = profile.shear(q=1 - moffat.ellipticity, beta=moffat.angle * galsim.radians)
-    image = _clean(_drawn(profile, side, 1 / OVERSAMPLING, pixel=1.0))
-    return Psf(image, width_of(image))
-
-
-def _drawn(profile: Any, side: int, step: float, *, pixel: float) -> np.ndarray:
+def draw_profile(profile: Any, side: int, step: float, *, pixel: float) -> np.ndarray:
     """Image of a profile of GalSim seen through square pixels."""
     galsim = require_galsim()
     image = galsim.ImageF(side, side, scale=step)
@@ -126,7 +79,7 @@ def _drawn(profile: Any, side: int, step: float, *, pixel: float) -> np.ndarray:
     return image.array
 
 
-def _clean(image: np.ndarray) -> np.ndarray:
+def cleaned(image: np.ndarray) -> np.ndarray:
     """The image without negative values, of sum 1, tapered to a circle: the corners of a square would show."""
     clean = (np.clip(image, 0, None) * round_taper(len(image), start=0.8)).astype(np.float32)
     clean /= clean.sum(dtype=np.float64)
@@ -154,7 +107,7 @@ def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
         halo = smooth_profile(2.2, side, step, half_light_radius=halo_radius, pixel=pixel_scale)
         image = (1 - share) * image + share * halo
         image = roll_average(image, ROLLS[band.camera][variant % VARIANTS], np.random.default_rng([variant, 13]))
-    clean = _clean(image)
+    clean = cleaned(image)
     # Kept in the cache, and shared by all fields.
     clean.flags.writeable = False
     return clean
@@ -162,7 +115,7 @@ def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
 
 def smooth_profile(beta: float, side: int, step: float, *, pixel: float, **size: float) -> np.ndarray:
     """Image of a Moffat profile of unit flux seen through square pixels, drawn by GalSim."""
-    return _drawn(require_galsim().Moffat(beta=beta, **size), side, step, pixel=pixel)
+    return draw_profile(require_galsim().Moffat(beta=beta, **size), side, step, pixel=pixel)
 
 
 def roll_average(image: np.ndarray, rolls: int, rng: np.random.Generator) -> np.ndarray:

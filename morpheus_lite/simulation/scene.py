@@ -1,6 +1,7 @@
 """Sources of a field and their positions: counts, clustering, clusters of galaxies, close pairs."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -15,44 +16,14 @@ BRIGHT_POINT = 21.5
 """H magnitude of point sources that sit on a sample of the PSF."""
 
 
-@dataclass(frozen=True)
-class Population:
-    """Counts, sizes and classes of the sources of one field, which need not be those of the real sky.
+class Population(Protocol):
+    """Sources of one field that are not drawn as the real sky has them."""
 
-    Parameters
-    ----------
-    galaxies, stars : int
-        How many.
-    bright, faint : float
-        Range of the H magnitudes (AB).
-    galaxy_slope, star_slope : float
-        Rise of the logarithm (base 10) of the counts per magnitude.
-    shares : tuple of float
-        Shares of spheroids, disks and irregulars among the galaxies.
-    size : float
-        Sizes in units of those of the real sky at the same magnitude, between H = 19 and 25.
-    size_scatter : float
-        Standard deviation of the logarithm (base 10) of a random factor on each size.
-    radii : tuple of float
-        Least and largest half-light radius in arcsec.
-    concentration : float
-        Factor on the Sersic indices of spheroids.
-    core : float
-        Core radius in pixels of a cluster that half of the stars belong to; 0 for none.
-    """
+    def galaxies(self, rng: np.random.Generator) -> list[Source]:
+        """The galaxies."""
 
-    galaxies: int
-    stars: int
-    bright: float
-    faint: float
-    galaxy_slope: float = 0.3
-    star_slope: float = 0.25
-    shares: tuple[float, float, float] = (0.35, 0.5, 0.15)
-    size: float = 1.0
-    size_scatter: float = 0.0
-    radii: tuple[float, float] = (0.02, 3.6)
-    concentration: float = 1.0
-    core: float = 0.0
+    def stars(self, rng: np.random.Generator, shape: tuple[int, int]) -> list["Placed"]:
+        """The stars in a field of a height and width in pixels, and a little beyond its edges."""
 
 
 @dataclass(frozen=True)
@@ -106,57 +77,18 @@ def draw_scene(rng: np.random.Generator, shape: tuple[int, int], pixel_scale: fl
             for magnitude in draw_magnitudes(rng, area, boost=sky.density_boost, limit=sky.limit)
         ]
     else:
-        sources = draw_galaxies(rng, sky.population)
+        sources = sky.population.galaxies(rng)
     x, y = positions(rng, len(sources), shape)
     placed = list(zip(sources, x, y, strict=True))
     placed += neighbours(rng, placed, sky, pixel_scale)
     if sky.population is not None:
-        placed += draw_stars(rng, sky.population, shape)
+        placed += sky.population.stars(rng, shape)
     if sky.cluster:
         placed += cluster(rng, shape, pixel_scale)
     placed += [bright_spiral(rng, shape) for _ in range(sky.spirals)]
     placed += [bright_star(rng, shape) for _ in range(sky.stars)]
     placed = [(tilted(rng, source, sky.colour_scatter), *settled(source, x, y)) for source, x, y in placed]
     return sorted(placed, key=lambda item: item[0].magnitude)
-
-
-def power_law(rng: np.random.Generator, count: int, slope: float, bright: float, faint: float) -> np.ndarray:
-    """Magnitudes whose counts rise by ``slope`` in the logarithm (base 10) per magnitude."""
-    least = 10 ** (-slope * (faint - bright))
-    return faint + np.log10(least + (1 - least) * rng.uniform(size=count)) / slope
-
-
-def draw_galaxies(rng: np.random.Generator, population: Population) -> list[Source]:
-    """The galaxies of a population."""
-    shares, found = np.array(population.shares), []
-    for magnitude in power_law(
-        rng, population.galaxies, population.galaxy_slope, population.bright, population.faint
-    ).tolist():
-        kind = KINDS[rng.choice(3, p=shares / shares.sum())]
-        source = draw_kind(rng, kind, float(np.clip(magnitude, 19, 25)))
-        radius = source.radius * population.size * 10 ** rng.normal(0, population.size_scatter)
-        factor = population.concentration if kind == "spheroid" else 1.0
-        sersic = max(source.sersic * factor, min(source.sersic, 1.8))
-        found.append(
-            replace(source, magnitude=magnitude, radius=float(np.clip(radius, *population.radii)), sersic=sersic)
-        )
-    return found
-
-
-def draw_stars(rng: np.random.Generator, population: Population, shape: tuple[int, int]) -> list[Placed]:
-    """The stars of a population: uniform, half of them in a cluster where there is one."""
-    magnitudes = power_law(rng, population.stars, population.star_slope, population.bright, population.faint)
-    x = rng.uniform(-EDGE, shape[1] + EDGE, population.stars)
-    y = rng.uniform(-EDGE, shape[0] + EDGE, population.stars)
-    if population.core > 0:
-        half = population.stars // 2
-        # Plummer's law: the projected density falls as the fourth power of the distance.
-        share = rng.uniform(0, 0.97, half)
-        distance, angle = population.core * np.sqrt(share / (1 - share)), rng.uniform(0, 2 * np.pi, half)
-        x[:half] = rng.uniform(0, shape[1]) + distance * np.cos(angle)
-        y[:half] = rng.uniform(0, shape[0]) + distance * np.sin(angle)
-    stars = [draw_kind(rng, "point_source", float(magnitude)) for magnitude in magnitudes]
-    return list(zip(stars, x, y, strict=True))
 
 
 def settled(source: Source, x: float, y: float) -> tuple[float, float]:

@@ -12,17 +12,19 @@ files are ``CAMERA_SEED.npz``. Fields that exist are left alone: a run can be st
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import galsim
 import numpy as np
 
 from morpheus_lite.simulation import HST_BANDS, Field, Sky, simulate_field
 from morpheus_lite.simulation.instruments import FILTERS
+from morpheus_lite.simulation.populations import KINDS, Source, draw_kind
 from morpheus_lite.simulation.products import training_sky
-from morpheus_lite.simulation.psf import Moffat
+from morpheus_lite.simulation.psf import OVERSAMPLING, REACH, Psf, cleaned, draw_profile, width_of
 from morpheus_lite.simulation.rendering import ZERO_POINT
-from morpheus_lite.simulation.scene import Population
+from morpheus_lite.simulation.scene import EDGE, Placed
 
 FIRST_SEED = {"train": 0, "valid": 100_000, "test": 200_000}
 
@@ -74,6 +76,119 @@ CAMERAS = {
 }
 
 
+def power_law(rng: np.random.Generator, count: int, slope: float, bright: float, faint: float) -> np.ndarray:
+    """Magnitudes whose counts rise by ``slope`` in the logarithm (base 10) per magnitude."""
+    least = 10 ** (-slope * (faint - bright))
+    return faint + np.log10(least + (1 - least) * rng.uniform(size=count)) / slope
+
+
+@dataclass(frozen=True)
+class DrawnPopulation:
+    """Counts, sizes and classes of the sources of one field, which need not be those of the real sky.
+
+    Parameters
+    ----------
+    n_galaxies, n_stars : int
+        How many.
+    bright, faint : float
+        Range of the H magnitudes (AB).
+    galaxy_slope, star_slope : float
+        Rise of the logarithm (base 10) of the counts per magnitude.
+    shares : tuple of float
+        Shares of spheroids, disks and irregulars among the galaxies.
+    size : float
+        Sizes in units of those of the real sky at the same magnitude, between H = 19 and 25.
+    size_scatter : float
+        Standard deviation of the logarithm (base 10) of a random factor on each size.
+    radii : tuple of float
+        Least and largest half-light radius in arcsec.
+    concentration : float
+        Factor on the Sersic indices of spheroids.
+    core : float
+        Core radius in pixels of a cluster that half of the stars belong to; 0 for none.
+    """
+
+    n_galaxies: int
+    n_stars: int
+    bright: float
+    faint: float
+    galaxy_slope: float = 0.3
+    star_slope: float = 0.25
+    shares: tuple[float, float, float] = (0.35, 0.5, 0.15)
+    size: float = 1.0
+    size_scatter: float = 0.0
+    radii: tuple[float, float] = (0.02, 3.6)
+    concentration: float = 1.0
+    core: float = 0.0
+
+    def galaxies(self, rng: np.random.Generator) -> list[Source]:
+        """The galaxies."""
+        shares, found = np.array(self.shares), []
+        for magnitude in power_law(rng, self.n_galaxies, self.galaxy_slope, self.bright, self.faint).tolist():
+            kind = KINDS[rng.choice(3, p=shares / shares.sum())]
+            source = draw_kind(rng, kind, float(np.clip(magnitude, 19, 25)))
+            radius = source.radius * self.size * 10 ** rng.normal(0, self.size_scatter)
+            factor = self.concentration if kind == "spheroid" else 1.0
+            sersic = max(source.sersic * factor, min(source.sersic, 1.8))
+            found.append(
+                replace(source, magnitude=magnitude, radius=float(np.clip(radius, *self.radii)), sersic=sersic)
+            )
+        return found
+
+    def stars(self, rng: np.random.Generator, shape: tuple[int, int]) -> list[Placed]:
+        """The stars: uniform, half of them in a cluster where there is one."""
+        magnitudes = power_law(rng, self.n_stars, self.star_slope, self.bright, self.faint)
+        x = rng.uniform(-EDGE, shape[1] + EDGE, self.n_stars)
+        y = rng.uniform(-EDGE, shape[0] + EDGE, self.n_stars)
+        if self.core > 0:
+            half = self.n_stars // 2
+            # Plummer's law: the projected density falls as the fourth power of the distance.
+            share = rng.uniform(0, 0.97, half)
+            distance, angle = self.core * np.sqrt(share / (1 - share)), rng.uniform(0, 2 * np.pi, half)
+            x[:half] = rng.uniform(0, shape[1]) + distance * np.cos(angle)
+            y[:half] = rng.uniform(0, shape[0]) + distance * np.sin(angle)
+        stars = [draw_kind(rng, "point_source", float(magnitude)) for magnitude in magnitudes]
+        return list(zip(stars, x, y, strict=True))
+
+
+@dataclass(frozen=True)
+class Moffat:
+    """PSF of a telescope below the atmosphere.
+
+    Parameters
+    ----------
+    fwhm : float
+        Full width at half maximum in pixels, before the pixel's response.
+    beta : float
+        Index of the wings: the light falls as the distance to the power of ``-2 * beta``.
+    ellipticity, angle : float, optional
+        1 less the axis ratio; position angle in radians.
+    aureole : float, optional
+        Share of the light in a second Moffat profile of index 1.7.
+    aureole_fwhm : float, optional
+        Width of that profile in units of ``fwhm``.
+    """
+
+    fwhm: float
+    beta: float
+    ellipticity: float = 0.0
+    angle: float = 0.0
+    aureole: float = 0.0
+    aureole_fwhm: float = 2.5
+
+
+def moffat_psf(moffat: Moffat) -> Psf:
+    """The PSF on the pixels of an image, drawn by GalSim."""
+    side = 2 * REACH * OVERSAMPLING
+    profile = galsim.Moffat(beta=moffat.beta, fwhm=moffat.fwhm)
+    if moffat.aureole > 0:
+        wide = galsim.Moffat(beta=1.7, fwhm=moffat.aureole_fwhm * moffat.fwhm)
+        profile = (1 - moffat.aureole) * profile + moffat.aureole * wide
+    profile = profile.shear(q=1 - moffat.ellipticity, beta=moffat.angle * galsim.radians)
+    image = cleaned(draw_profile(profile, side, 1 / OVERSAMPLING, pixel=1.0))
+    return Psf(image, width_of(image))
+
+
 def broad_sky(rng: np.random.Generator, shape: tuple[int, int], pixel_scale: float, fwhm: float) -> Sky:
     """A sky from wide hyper-priors, so that no single law of counts, sizes or classes can be learnt from many.
 
@@ -102,9 +217,9 @@ def broad_sky(rng: np.random.Generator, shape: tuple[int, int], pixel_scale: flo
     # The faintest source has a signal-to-noise ratio of about 2 at the depth of GOODS-S deep.
     noise = 1.5 * pixel_scale / 0.06 * np.sqrt(2.3 * fwhm**2 + 4)
     faint = ZERO_POINT - 2.5 * np.log10(2 * noise) + rng.uniform(-0.8, 0.8)
-    population = Population(
-        galaxies=galaxies,
-        stars=stars,
+    population = DrawnPopulation(
+        n_galaxies=galaxies,
+        n_stars=stars,
         bright=faint - rng.uniform(6.5, 10.5),
         faint=faint,
         galaxy_slope=float(rng.uniform(0.12, 0.4)),
@@ -163,9 +278,8 @@ def make_field(seed: int, *, natural: bool, side: int) -> Field:
     else:
         fwhm = 2.2 if seeing is None else min(moffat.fwhm for moffat in seeing)
         sky = broad_sky(rng, (side, side), scale, fwhm)
-    return simulate_field(
-        seed, shape=(side, side), pixel_scale=scale, bands=bands, matched=matched, sky=sky, seeing=seeing
-    )
+    psfs = None if seeing is None else [moffat_psf(moffat) for moffat in seeing]
+    return simulate_field(seed, shape=(side, side), pixel_scale=scale, bands=bands, matched=matched, sky=sky, psfs=psfs)
 
 
 def main() -> None:
