@@ -27,13 +27,11 @@ from morpheus_lite.core.flags import BandFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels, fill_gaps
 from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.core.source_calibration import EVIDENCE
 from morpheus_lite.core.windows import Window
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
-SPREAD = "spread", "spread_err"
-EVIDENCE = "class_snr", "class_size", "class_extent", "class_lopsidedness", *SPREAD
-"""What probabilities are calibrated by, beside themselves."""
 _TELLING, _SHARPER, _FEWEST = 30.0, 3.0, 5
 """S/N from which a spread tells, errors below the stars' that are too sharp, and how many sources tell so."""
 _POINT = 0.75
@@ -132,7 +130,7 @@ def measure_sources(
         fluxes = {name: values for name, values in fluxes.items() if not name.startswith("segment_fluxerr_")}
     levels = _saturation(values, image, settings)
     others[SourceFlag.SATURATED] = find_saturated(sources, image, marks, levels, faintest)
-    for name in SPREAD if options.photometry else ():
+    for name in ("spread", "spread_err") if options.photometry else ():
         # A star without its peak is wide.
         values[name] = np.where(others[SourceFlag.SATURATED], np.nan, values[name])
     if set(image.bands) <= set(settings.noise):
@@ -173,8 +171,8 @@ def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[st
             found["spread"] = rows["spread"] - np.median(rows["spread"][sharper])
     if calibration is not None:
         nothing = np.full(len(rows["label"]), np.nan)
-        evidence = (found.get(name, nothing) for name in EVIDENCE)
-        share = calibration.apply(share, *evidence, prior=options.class_prior)
+        evidence = np.stack([found.get(name, nothing) for name in EVIDENCE], axis=1)
+        share = calibration.apply(share, evidence, prior=options.class_prior)
     found |= verdicts(share, options.min_class_confidence)
     if "holds_others" in rows:
         hiding = rows["holds_others"] & np.isin(found["morphology"], ("spheroid", UNCERTAIN))

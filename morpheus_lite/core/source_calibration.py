@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,14 @@ from morpheus_lite.errors import InputError, OptionError
 
 SHARE_FLOOR = 1e-6
 """Shares of the light below this count as this, so that their logarithm is finite."""
+
+EVIDENCE = "class_snr", "class_size", "class_extent", "class_lopsidedness", "spread", "spread_err"
+"""What probabilities are calibrated by, beside themselves, as the rows of catalogues call it.
+
+S/N; root of the area in pixels, as the network sees them; radius with 90 % of the light over that with 50 %, of the
+profile that was fitted; distance of the windowed centroid from the other one, in half-light radii; and the spread with
+its error (`~morpheus_lite.catalog.surroundings.measure_spread`).
+"""
 
 CALIBRATION_KEY = "source_calibration"
 """Key of a calibration in the settings of models and the provenance of class maps."""
@@ -96,16 +104,7 @@ class SourceCalibration:
             )
 
     def apply(
-        self,
-        share: np.ndarray,
-        snr: np.ndarray,
-        size: np.ndarray,
-        extent: np.ndarray,
-        lopsidedness: np.ndarray,
-        spread: np.ndarray,
-        spread_err: np.ndarray,
-        *,
-        prior: Mapping[str, float] | str | None = None,
+        self, share: np.ndarray, evidence: np.ndarray, *, prior: Mapping[str, float] | str | None = None
     ) -> np.ndarray:
         """Calibrated probabilities.
 
@@ -113,19 +112,9 @@ class SourceCalibration:
         ----------
         share : numpy.ndarray
             float64, shape ``(source, 4)``: light-weighted means of the class maps over the pixels. Rows with NaN stay.
-        snr : numpy.ndarray
-            float64, shape ``(source,)``: see `~morpheus_lite.catalog.rows.EVIDENCE`. What is not
-            positive, or NaN, counts as the least.
-        size : numpy.ndarray
-            float64, shape ``(source,)``: root of the area in pixels, as the network sees them.
-        extent : numpy.ndarray
-            float64, shape ``(source,)``: radius with 90 % of the light over that with 50 %, of the profile that was
-            fitted; NaN where there is none.
-        lopsidedness : numpy.ndarray
-            float64, shape ``(source,)``: distance of the windowed centroid from the other one, in half-light radii; NaN
-            where not known.
-        spread, spread_err : numpy.ndarray
-            float64, shape ``(source,)``: see `~morpheus_lite.catalog.surroundings.measure_spread`; NaN where not known.
+        evidence : numpy.ndarray
+            float64, shape ``(source, 6)``, see `EVIDENCE`; NaN where not known. A S/N that is not positive, or NaN,
+            counts as the least.
         prior : mapping of str to float, or "equal", optional
             Shares of the classes in the sky, instead of those that it was fitted on.
 
@@ -139,6 +128,7 @@ class SourceCalibration:
         Another prior multiplies each probability by the ratio of both: Saerens et al. 2002, Neural Computation 14, 21;
         Paillassa et al. 2020, A&A 634, A48 (MaxiMask).
         """
+        snr, size, extent, lopsidedness, spread, spread_err = evidence.T
         terms = linear_terms(scaled(snr, self.snr), scaled(size, self.size))
         shape = shape_terms(snr, extent, lopsidedness)
         logarithm = np.log(np.maximum(share, SHARE_FLOOR))
@@ -162,8 +152,7 @@ class SourceCalibration:
 
     def record(self) -> dict[str, Any]:
         """The numbers alone, as class maps record them."""
-        names = ("prior", "snr", "size", "sharpness", "bias", "spread_sharpness", "spread_bias")
-        return {name: np.array(getattr(self, name)).tolist() for name in names}
+        return {name: np.array(value).tolist() for name, value in vars(self).items() if name != "fitted"}
 
     def prior_record(self, prior: Mapping[str, float] | str | None = None) -> dict[str, float]:
         """Shares of the classes that the probabilities suppose, with another prior or with its own, by name."""
@@ -180,14 +169,15 @@ class SourceCalibration:
             A number is missing, or is none.
         """
         try:
-            prior, snr, size = (tuple(float(value) for value in stored[name]) for name in ("prior", "snr", "size"))
-            tables = (
-                tuple(tuple(float(value) for value in row) for row in stored[name])
-                for name in ("sharpness", "bias", "spread_sharpness", "spread_bias")
-            )
-            return cls(prior, snr, size, *tables, dict(stored.get("fitted", {})))  # type: ignore[arg-type, call-arg]
+            numbers = {one.name: _as_tuples(stored[one.name]) for one in fields(cls) if one.name != "fitted"}
+            return cls(**numbers, fitted=dict(stored.get("fitted", {})))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"calibration of sources: {error!r}; expected what `to_dict` makes") from error
+
+
+def _as_tuples(value: Any) -> Any:
+    """Lists in lists of numbers as tuples of floats."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else float(value)
 
 
 def calibration_of(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from morpheus_lite.catalog.measurement import prepare_measurement
-from morpheus_lite.catalog.rows import EVIDENCE
 from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.source_calibration import (
+    EVIDENCE,
     N_SHAPE_TERMS,
     SHARE_FLOOR,
     SourceCalibration,
@@ -56,8 +55,8 @@ class SourceSample:
     ----------
     share : numpy.ndarray
         float64, shape ``(source, 4)``: light-weighted means of the class maps, not calibrated.
-    snr, size, extent, lopsidedness, spread, spread_err : numpy.ndarray
-        float64, shape ``(source,)``: see `~morpheus_lite.core.source_calibration.SourceCalibration.apply`.
+    evidence : numpy.ndarray
+        float64, shape ``(source, 6)``: see `~morpheus_lite.core.source_calibration.EVIDENCE`.
     true_class : numpy.ndarray
         int64, shape ``(source,)``: index into ``SOURCE_CLASSES``.
     field : numpy.ndarray
@@ -67,12 +66,7 @@ class SourceSample:
     """
 
     share: np.ndarray
-    snr: np.ndarray
-    size: np.ndarray
-    extent: np.ndarray
-    lopsidedness: np.ndarray
-    spread: np.ndarray
-    spread_err: np.ndarray
+    evidence: np.ndarray
     true_class: np.ndarray
     field: np.ndarray
     weight: np.ndarray
@@ -83,11 +77,6 @@ class SourceSample:
     def take(self, rows: np.ndarray) -> "SourceSample":
         """Some of the sources."""
         return SourceSample(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-    @property
-    def evidence(self) -> tuple[np.ndarray, ...]:
-        """Arguments of `SourceCalibration.apply`."""
-        return self.share, self.snr, self.size, self.extent, self.lopsidedness, self.spread, self.spread_err
 
     @property
     def hard(self) -> np.ndarray:
@@ -144,9 +133,8 @@ def sample_sources(
     kept = inside[own] & (truth.source_class[true] >= 0) & np.isfinite(share[own]).all(axis=1)
     true, own = true[kept], own[kept]
     true_class = truth.source_class[true].astype(int)
-    snr, size, extent, lopsidedness, spread, error = (rows[name][own] for name in EVIDENCE)
-    number, weight = np.full(len(own), field), np.ones(len(own))
-    return SourceSample(share[own], snr, size, extent, lopsidedness, spread, error, true_class, number, weight)
+    evidence = np.column_stack([rows[name][own] for name in EVIDENCE])
+    return SourceSample(share[own], evidence, true_class, np.full(len(own), field), np.ones(len(own)))
 
 
 def calibrate_source_files(truths: Sequence[str | Path], results: Sequence[str | Path]) -> SourceCalibration:
@@ -212,25 +200,26 @@ def _held_out(sample: SourceSample, parts: np.ndarray, penalty: float) -> np.nda
     given = np.empty_like(sample.share)
     for part in range(_N_FOLDS):
         rest, own = sample.take(parts != part), sample.take(parts == part)
-        given[parts == part] = _most_likely(rest, penalty).apply(*own.evidence)
+        given[parts == part] = _most_likely(rest, penalty).apply(own.share, own.evidence)
     return given
 
 
 def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
-    ends = [_ends(values) for values in (sample.snr, sample.size)]
-    terms = linear_terms(*starmap(scaled, zip((sample.snr, sample.size), ends, strict=True)))
-    shape = shape_terms(sample.snr, sample.extent, sample.lopsidedness)
+    snr, size, extent, lopsidedness, spread, spread_err = sample.evidence.T
+    ends = _ends(snr), _ends(size)
+    terms = linear_terms(scaled(snr, ends[0]), scaled(size, ends[1]))
+    shape = shape_terms(snr, extent, lopsidedness)
     sharpness, bias = _fit_tables(sample, terms, shape, penalty)
-    known = np.isfinite(sample.spread)
+    known = np.isfinite(spread)
     counts = np.bincount(sample.true_class[known], minlength=_N_CLASSES)
     if counts.sum() >= _FEWEST and counts.min() >= _FEWEST / 10:
-        more = np.hstack([terms, spread_terms(sample.spread, sample.spread_err)])
+        more = np.hstack([terms, spread_terms(spread, spread_err)])
         with_spread: tuple[_Table, _Table] = _fit_tables(sample.take(known), more[known], shape[known], penalty)
     else:
         with_spread = (), ()
     shares = np.maximum(sample.weight @ sample.hard, 0.5)  # of a part of a sample, which may lack a class
     prior = tuple((shares / shares.sum()).round(5).tolist())
-    return SourceCalibration(prior, ends[0], ends[1], sharpness, bias, *with_spread)
+    return SourceCalibration(prior, *ends, sharpness, bias, *with_spread)
 
 
 def _fit_tables(sample: SourceSample, terms: np.ndarray, shape: np.ndarray, penalty: float) -> tuple[_Table, _Table]:

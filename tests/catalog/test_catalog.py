@@ -234,7 +234,7 @@ def test_classes_are_calibrated_by_snr_and_size():
         flux = image.data[mask].sum(axis=0, dtype=float)
         snr, size = np.hypot(*flux) / (0.05 * np.sqrt(mask.sum())), np.sqrt(mask.sum())
         # Without photometry nothing tells the shape or the spread.
-        expected = CALIBRATION.apply(shares(plain)[None], *np.array([[snr], [size], *[[np.nan]] * 4]))[0]
+        expected = CALIBRATION.apply(shares(plain)[None], np.array([[snr, size, *[np.nan] * 4]]))[0]
         np.testing.assert_allclose(shares(row), expected, rtol=1e-3)
         assert np.abs(shares(row) - shares(plain)).max() > 0.02
         assert float(row["class_confidence"]) == shares(row).max()

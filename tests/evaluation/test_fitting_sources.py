@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.source_calibration import EVIDENCE
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation import make_result, make_truth
 from morpheus_lite.evaluation.source_calibration import SourceSample, fit_sources, sample_sources, source_figures
@@ -25,14 +26,24 @@ def draw(n, seed):
     right /= right.sum(axis=1, keepdims=True)
     given = right ** (1.6 + 0.4 * u)[:, None] * np.array([1.5, 0.7, 1, 1])
     given /= given.sum(axis=1, keepdims=True)
-    unknown = np.full((4, n), np.nan)
-    return SourceSample(
-        given, np.exp(3 * u + 4), np.exp(v + 2), *unknown, true_class, np.arange(n) % 20, np.ones(n)
-    ), right
+    evidence = np.stack([np.exp(3 * u + 4), np.exp(v + 2), *np.full((4, n), np.nan)], axis=1)
+    return SourceSample(given, evidence, true_class, np.arange(n) % 20, np.ones(n)), right
+
+
+def with_evidence(sample, **values):
+    """The sample with other values, by their names without ``class_``."""
+    evidence = sample.evidence.copy()
+    for name, value in values.items():
+        evidence[:, [one.removeprefix("class_") for one in EVIDENCE].index(name)] = value
+    return replace(sample, evidence=evidence)
+
+
+def applied(calibration, sample):
+    return calibration.apply(sample.share, sample.evidence)
 
 
 def distance(calibration, sample, right):
-    return np.abs(calibration.apply(*sample.evidence) - right).mean()
+    return np.abs(applied(calibration, sample) - right).mean()
 
 
 def test_sources_are_sampled_as_the_catalogue_measures_them():
@@ -50,14 +61,14 @@ def test_sources_are_sampled_as_the_catalogue_measures_them():
     truth = make_truth(labels, sources, image=image, pixel_scale=0.1)
     result = make_result(labels, probability=soft[labels].astype(np.float32))
     sample = sample_sources(truth, result, field=7)
-    sample = sample.take(np.argsort(sample.snr))
+    sample = sample.take(np.argsort(sample.evidence[:, 0]))
     # Those in the first row lie in the margin.
     assert sample.true_class.tolist() == (np.arange(3, 12) % 4).tolist() and set(sample.field) == {7}
     np.testing.assert_allclose(sample.share, soft[4:, :4] / 0.9, rtol=1e-5)
-    np.testing.assert_allclose(sample.size, 8)
-    np.testing.assert_allclose(sample.snr, np.arange(4, 13) * np.hypot(1, 0.5) * 8 / 0.1, rtol=0.08)
+    np.testing.assert_allclose(sample.evidence[:, 1], 8)
+    np.testing.assert_allclose(sample.evidence[:, 0], np.arange(4, 13) * np.hypot(1, 0.5) * 8 / 0.1, rtol=0.08)
     binned = sample_sources(truth, replace(result, provenance={"binning": 2}))
-    np.testing.assert_allclose(binned.size, 4)
+    np.testing.assert_allclose(binned.evidence[:, 1], 4)
     with pytest.raises(InputError, match="an image and true classes"):
         sample_sources(replace(truth, image=None), result)
 
@@ -68,7 +79,7 @@ def test_a_distortion_is_undone():
     assert np.abs(fresh.share - right).mean() > 0.04
     assert distance(fitted, fresh, right) < 0.015
     np.testing.assert_allclose(fitted.prior, PRIOR, atol=0.03)
-    figures = source_figures(fitted.apply(*fresh.evidence), fresh.hard)
+    figures = source_figures(applied(fitted, fresh), fresh.hard)
     assert figures["ece"] < 0.02
     assert all(0.9 < ratio < 1.1 for ratio in figures["sum_over_true"].values())
 
@@ -81,12 +92,12 @@ def test_spread_tells_stars_where_it_is_known():
         width = np.where(sample.true_class == 3, 0, rng.exponential(0.01, 3000))
         known = rng.uniform(size=3000) < 0.7
         spread = np.where(known, width + error * rng.normal(size=3000), np.nan)
-        return replace(sample, spread=spread, spread_err=np.where(known, error, np.nan))
+        return with_evidence(sample, spread=spread, spread_err=np.where(known, error, np.nan))
 
     fitted, fresh = fit_sources(with_spread(1)), with_spread(2)
-    without = replace(fresh, spread=np.full(3000, np.nan))
-    known, is_star = np.isfinite(fresh.spread), fresh.true_class == 3
-    sharper, blind = (fitted.apply(*one.evidence)[:, 3] for one in (fresh, without))
+    without = with_evidence(fresh, spread=np.nan)
+    known, is_star = np.isfinite(fresh.evidence[:, 4]), fresh.true_class == 3
+    sharper, blind = (applied(fitted, one)[:, 3] for one in (fresh, without))
     assert sharper[known & is_star].mean() > 0.55 > blind[known & is_star].mean() + 0.1
     assert sharper[known & ~is_star].mean() < 0.7 * blind[known & ~is_star].mean()
     np.testing.assert_array_equal(sharper[~known], blind[~known])
@@ -100,15 +111,15 @@ def test_shapes_tell_spheroids_and_irregulars_of_bright_sources():
         rng = np.random.default_rng([seed, 2])
         extent = np.exp(1.2 + 0.26 * (rng.normal(size=3000) + 1.5 * (sample.true_class == 0)))
         lopsidedness = 0.065 + 0.075 * (rng.normal(size=3000) + 1.5 * (sample.true_class == 2))
-        return replace(sample, extent=extent, lopsidedness=lopsidedness)
+        return with_evidence(sample, extent=extent, lopsidedness=lopsidedness)
 
     fitted, fresh = fit_sources(with_shape(1)), with_shape(2)
-    hidden = replace(fresh, extent=np.full(3000, np.nan), lopsidedness=np.full(3000, np.nan))
-    seen, blind = (fitted.apply(*one.evidence) for one in (fresh, hidden))
-    bright, rows = fresh.snr > 110, np.arange(3000)
+    hidden = with_evidence(fresh, extent=np.nan, lopsidedness=np.nan)
+    seen, blind = (applied(fitted, one) for one in (fresh, hidden))
+    snr, rows = fresh.evidence[:, 0], np.arange(3000)
     gain = np.log(seen / blind)[rows, fresh.true_class]
-    assert gain[bright].mean() > 0.1
-    np.testing.assert_allclose(gain[fresh.snr < 15], 0, atol=1e-12)
+    assert gain[snr > 110].mean() > 0.1
+    np.testing.assert_allclose(gain[snr < 15], 0, atol=1e-12)
     assert source_figures(seen, fresh.hard)["ece"] < 0.03
 
 

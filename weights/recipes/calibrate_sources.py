@@ -145,13 +145,14 @@ def score(sample: SourceSample, settings: dict[str, Any]) -> None:
     shares = dict(zip(SOURCE_CLASSES, sample.hard.mean(axis=0).tolist(), strict=True))
     given = {"means of pixels": sample.share}
     if calibration is not None:
-        given |= {"calibrated": calibration.apply(*sample.evidence)}
-        given |= {"with the true shares as prior": calibration.apply(*sample.evidence, prior=shares)}
+        given |= {"calibrated": calibration.apply(sample.share, sample.evidence)}
+        given |= {"with the true shares as prior": calibration.apply(sample.share, sample.evidence, prior=shares)}
     print(f"{len(sample)} sources")
+    snr = sample.evidence[:, 0]
     for name, p in given.items():
         print(f"{name}: {json.dumps(source_figures(p, sample.hard))}")
         for low, high in itertools.pairwise(SNR_EDGES):
-            inside = (sample.snr >= low) & (sample.snr < high)
+            inside = (snr >= low) & (snr < high)
             if inside.sum() < FEWEST:
                 continue
             hard, own = sample.hard[inside], p[inside]
