@@ -12,7 +12,6 @@ from scipy.special import logsumexp, softmax
 from morpheus_lite.config.schema import check, from_table, option, plain_values
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OptionError
-from morpheus_lite.evaluation.metrics import by_label
 from morpheus_lite.evaluation.reliability import check_rows, proper_scores, top_label_reliability
 from morpheus_lite.evaluation.result import Result, read_result
 from morpheus_lite.evaluation.truth import Truth, read_truth
@@ -25,9 +24,6 @@ SHARPNESS = (0.02, 50.0)
 
 BIASES = ("none", "sky", "classes")
 """What a bias may be fitted for."""
-
-_ROWS = 1 << 18
-"""Pixels worked on at once: 10 MB of float64 for five classes."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +69,8 @@ class Calibration:
         n_classes = probability.shape[-1]
         if self.bias and len(self.bias) != n_classes:
             raise InputError(f"this calibration is for {len(self.bias)} classes, the probabilities have {n_classes}")
-        rows = probability.reshape(-1, n_classes)
-        calibrated = np.empty_like(rows)
-        for first in range(0, len(rows), _ROWS):
-            part = slice(first, first + _ROWS)
-            calibrated[part] = softmax(
-                _log(rows[part]) / self.temperature + (np.array(self.bias) if self.bias else 0), axis=-1
-            )
-        return calibrated.reshape(probability.shape)
+        score = _log(probability) / self.temperature + np.array(self.bias or 0.0)
+        return softmax(score, axis=-1).astype(probability.dtype)
 
     def then(self, second: "Calibration") -> "Calibration":
         """The calibration that is this one and then another."""
@@ -295,10 +285,7 @@ def sample_pixels(
         chosen.append(taken)
         weights.append(np.full(len(taken), len(pixels) / max(len(taken), 1)))
     rows, columns = np.divmod(np.concatenate(chosen), truth.shape[1])
-    label = truth.labels[rows, columns]
-    soft = np.zeros((len(label), result.probability.shape[2]), np.float32)
-    soft[:, :BACKGROUND] = by_label(truth.sources["label"], truth.soft, label, 0)
-    soft[:, BACKGROUND] = label == 0
+    soft = truth.soft_of(truth.labels[rows, columns])
     return result.probability[rows, columns], soft, np.concatenate(weights)
 
 

@@ -310,11 +310,11 @@ def map_reliability(scene: Scene) -> dict[str, Reliability]:
 def _block_reliability(scene: Scene, maps: np.ndarray, rows: slice) -> dict[str, Reliability]:
     chosen = scene.scored[rows]
     p = maps[rows][chosen].astype(np.float64)
-    owned = scene.truth.labels[rows][chosen] > 0
-    diagrams = {"source": reliability(1 - p[:, BACKGROUND], owned)}
+    labels = scene.truth.labels[rows][chosen]
+    diagrams = {"source": reliability(1 - p[:, BACKGROUND], labels > 0)}
     if not scene.truth.has_classes:
         return diagrams
-    soft = scene.truth.soft_pixels(rows)[chosen].astype(np.float64)
+    soft = scene.truth.soft_of(labels).astype(np.float64)
     known = np.isfinite(soft).all(axis=1)
     p, soft = p[known], soft[known]
     hard = np.eye(len(CLASSES))[soft.argmax(axis=1)]

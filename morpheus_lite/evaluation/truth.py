@@ -100,11 +100,11 @@ class Truth:
         """True if the class of any source is known."""
         return bool((self.source_class >= 0).any())
 
-    def soft_pixels(self, rows: slice = slice(None)) -> np.ndarray:
-        """float32, shape ``(y, x, class)``: class probabilities of the pixels of some rows, NaN where not known."""
+    def soft_of(self, labels: np.ndarray) -> np.ndarray:
+        """Class probabilities of pixels with these labels: float32, with the classes last; NaN where not known."""
         padded = np.column_stack([self.soft, np.zeros(len(self.sources))]).astype(np.float32)
         sky = np.eye(len(CLASSES), dtype=np.float32)[BACKGROUND]
-        return by_label(self.sources["label"], padded, self.labels[rows], sky)
+        return by_label(self.sources["label"], padded, labels, sky)
 
     def magnitude(self, band: str | None = None) -> np.ndarray:
         """float64, shape ``(n,)``: AB magnitude in a band (the first when None); NaN where there are none."""

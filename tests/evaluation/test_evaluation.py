@@ -483,5 +483,5 @@ def test_sampled_pixels_stand_for_the_field(truth):
     assert weight.sum() == pytest.approx(truth.labels.size)
     assert len(weight) == 600 and np.mean(soft[:, 4] == 0) > 0.45
     mean = np.average(soft, axis=0, weights=weight)
-    np.testing.assert_allclose(mean, truth.soft_pixels().mean(axis=(0, 1)), atol=0.01)
+    np.testing.assert_allclose(mean, truth.soft_of(truth.labels).mean(axis=(0, 1)), atol=0.01)
     np.testing.assert_array_equal(probability[:, 4] > 0.5, soft[:, 4] == 1)
