@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from morpheus_lite.core.classes import BACKGROUND, CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
 from morpheus_lite.models.model_files import network_weights
@@ -20,13 +20,8 @@ from morpheus_lite.training.checkpoint import load_state, read_log
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.observed import read_observed
 from morpheus_lite.training.source_scores import Improvement, improvement
-from morpheus_lite.training.validation import (
-    ValidationScene,
-    has_class,
-    held_out_scenes,
-    predict_probability,
-    validation_scenes,
-)
+from morpheus_lite.training.targets import TrainingScene
+from morpheus_lite.training.validation import has_class, held_out_scenes, predict_probability, validation_scenes
 
 log = logging.getLogger(__name__)
 
@@ -116,37 +111,37 @@ def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
     scenes = held_out_scenes(read_observed(config)) or validation_scenes(
         config.validation, seed=config.seed + 1, factor=config.model.factor
     )
-    counts = np.sum([_n_sources(item) for item in scenes], axis=0)
+    counts = np.sum([_n_sources(scene) for scene in scenes], axis=0)
     first = _calibration_of(read_info(config.start) if config.start else None)
     is_enough = config.start is None or counts.min() >= _FEWEST_SOURCES
     probability, truth = [], []
-    for item in scenes:
-        given = predict_probability(network, item.scene.snr, item.scene.valid).reshape(-1, len(CLASSES))
-        used = np.flatnonzero(item.weight[..., 0].ravel() > 0)
+    for scene in scenes:
+        given = predict_probability(network, scene.snr, scene.valid).reshape(-1, len(CLASSES))
+        used = np.flatnonzero(scene.weight[..., 0].ravel() > 0)
         chosen = rng.choice(used, min(_PIXELS_A_SCENE, len(used)), replace=False)
         probability.append(given[chosen] if is_enough else first.apply(given[chosen]))
-        truth.append(_truth(item, given)[chosen])
+        truth.append(_truth(scene, given)[chosen])
     if is_enough:
         return fit_temperature(np.concatenate(probability), np.concatenate(truth), bias="classes")
     return first.then(fit_temperature(np.concatenate(probability), np.concatenate(truth), bias="sky"))
 
 
-def _truth(item: ValidationScene, given: np.ndarray) -> np.ndarray:
+def _truth(scene: TrainingScene, given: np.ndarray) -> np.ndarray:
     """Class probabilities of every pixel: float, shape ``(pixel, class)``."""
-    level = np.sqrt((np.where(item.scene.valid, item.scene.signal, 0) ** 2).sum(axis=2))
+    level = np.sqrt((np.where(scene.valid, scene.signal, 0) ** 2).sum(axis=2))
     sky = np.arange(len(CLASSES)) == BACKGROUND
-    truth = np.where((level < OWNED_SNR)[..., None], sky, item.target).reshape(-1, len(CLASSES))
+    truth = np.where((level < OWNED_SNR)[..., None], sky, scene.target).reshape(-1, len(CLASSES))
     own = given * ~sky
     own /= np.maximum(own.sum(axis=1, keepdims=True), 1e-12)
-    is_guess = ~has_class(item).ravel() & (truth[:, BACKGROUND] < 0.5)
+    is_guess = ~has_class(scene).ravel() & (truth[:, BACKGROUND] < 0.5)
     return np.where(is_guess[:, None], own, truth)
 
 
-def _n_sources(item: ValidationScene) -> np.ndarray:
+def _n_sources(scene: TrainingScene) -> np.ndarray:
     """Sources of each class that can be seen: int64, shape ``(4,)``."""
-    seen = np.unique(item.scene.owner[has_class(item)])
+    seen = np.unique(scene.owner[has_class(scene)])
     rows = seen[seen > 0] - 1
-    return np.bincount(item.scene.soft[rows].argmax(axis=1), minlength=BACKGROUND)
+    return np.bincount(scene.soft[rows].argmax(axis=1), minlength=BACKGROUND)
 
 
 def _calibration_of(info: ModelInfo | None) -> Calibration:
@@ -165,10 +160,7 @@ _SCORES = {
     "loss_simulated": "loss on fields",
     "iou": "IoU source/sky",
     "ece": "calibration error before calibration",
-    "recall_spheroid": "recall spheroid",
-    "recall_disk": "recall disk",
-    "recall_irregular": "recall irregular",
-    "recall_point_source": "recall point source",
+    **{f"recall_{name}": f"recall {name.replace('_', ' ')}" for name in SOURCE_CLASSES},
     "completeness": "completeness, S/N 8-40",
 }
 

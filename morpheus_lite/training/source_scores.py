@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.training.checkpoint import read_log
-from morpheus_lite.training.validation import ValidationScene, predict_probability
+from morpheus_lite.training.targets import TrainingScene
+from morpheus_lite.training.validation import predict_probability
 
 HELD_OUT = "held_out.csv"
 """Table of the scores, in the directory of the run."""
@@ -79,14 +80,14 @@ class Improvement:
 _NAMES = {"point_source": "point source", CLASSES[BACKGROUND]: "no source"}
 
 
-def score_sources(model: keras.Model, scenes: Sequence[ValidationScene]) -> list[dict[str, Any]]:
+def score_sources(model: keras.Model, scenes: Sequence[TrainingScene]) -> list[dict[str, Any]]:
     """Score every held-out source whose class is known, and every region that is said to be no source.
 
     Parameters
     ----------
     model : keras.Model
         The network.
-    scenes : sequence of ValidationScene
+    scenes : sequence of TrainingScene
         Held-out parts of observed images.
 
     Returns
@@ -96,14 +97,14 @@ def score_sources(model: keras.Model, scenes: Sequence[ValidationScene]) -> list
         of the source, and ``p_source``, the mean over its pixels.
     """
     sums: dict[tuple[str, int, str], np.ndarray] = defaultdict(lambda: np.zeros(BACKGROUND + 3))
-    for item in scenes:
-        probability = predict_probability(model, item.scene.snr, item.scene.valid)
+    for scene in scenes:
+        probability = predict_probability(model, scene.snr, scene.valid)
         shares = probability[..., :BACKGROUND] / np.maximum(1 - probability[..., BACKGROUND:], 1e-9)
-        light = np.where(item.scene.valid, item.scene.signal, 0).sum(axis=2)
-        for number, name, pixels in _regions(item):
+        light = np.where(scene.valid, scene.signal, 0).sum(axis=2)
+        for number, name, pixels in _regions(scene):
             weight = np.maximum(light[pixels], 1e-6)
             p_source = (1 - probability[pixels][:, BACKGROUND]).sum()
-            sums[item.image, number, name] += [*(weight @ shares[pixels]), weight.sum(), p_source, len(weight)]
+            sums[scene.image, number, name] += [*(weight @ shares[pixels]), weight.sum(), p_source, len(weight)]
     return [
         {"image": image, "source": number, "class": name}
         | {f"p_{kind}": float(s[k] / s[BACKGROUND]) for k, kind in enumerate(SOURCE_CLASSES)}
@@ -112,14 +113,12 @@ def score_sources(model: keras.Model, scenes: Sequence[ValidationScene]) -> list
     ]
 
 
-def _regions(item: ValidationScene) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
+def _regions(scene: TrainingScene) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
     """Number (negative where there is no source), class and pixels of what can be scored."""
-    scene, used = item.scene, item.weight[..., 0] > 0
-    planes = [(np.where(used & (item.weight[..., 1] > 0), scene.owner, 0), 1)]
-    if scene.false is not None:
-        planes.append((np.where(used, scene.false, 0), -1))
+    used = scene.weight[..., 0] > 0
+    known = np.where(used & (scene.weight[..., 1] > 0), scene.owner, 0)
     found = []
-    for plane, sign in planes:
+    for plane, sign in ((known, 1), (np.where(used, scene.false, 0), -1)):
         for number in np.unique(plane[plane > 0]).tolist():
             name = SOURCE_CLASSES[int(scene.soft[number - 1].argmax())] if sign > 0 else CLASSES[BACKGROUND]
             found.append((sign * number, name, np.nonzero(plane == number)))

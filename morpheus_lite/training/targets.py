@@ -7,6 +7,7 @@ squares over the bands, noise as it counts on scales of several pixels).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -54,6 +55,10 @@ class TrainingScene:
         bool, shape ``(y, x)``: pixels whose owner is known, others count nothing.
     false : numpy.ndarray
         int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere.
+    magnitude : numpy.ndarray
+        float64, shape ``(source,)``: H magnitude (AB), NaN where not known.
+    image : str
+        Which observed image it is of; empty for a simulated field.
     """
 
     snr: np.ndarray
@@ -67,6 +72,22 @@ class TrainingScene:
     has_class: np.ndarray
     labelled: np.ndarray
     false: np.ndarray
+    magnitude: np.ndarray
+    image: str = ""
+
+    @cached_property
+    def target(self) -> np.ndarray:
+        """What the network should answer everywhere, with all bands: see `targets`."""
+        return self._answers[0]
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """How much each pixel counts then: see `targets`."""
+        return self._answers[1]
+
+    @cached_property
+    def _answers(self) -> tuple[np.ndarray, np.ndarray]:
+        return targets(self, (slice(None), slice(None)), np.ones(self.snr.shape[2], bool))
 
 
 def make_training_scene(
@@ -82,7 +103,8 @@ def make_training_scene(
     power = [sum_by_owner(owner, square, len(soft)) for square in np.moveaxis(squares, 2, 0)]
     area = sum_by_owner(owner, squares.sum(axis=2) >= SOURCE_LEVEL**2, len(soft)).astype(np.int64)
     known = np.ones(len(soft), bool), np.ones(owner.shape, bool), np.zeros(owner.shape, np.int32)
-    return TrainingScene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, *known)
+    magnitude = np.full(len(soft), np.nan)
+    return TrainingScene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, *known, magnitude)
 
 
 def sum_by_owner(owner: np.ndarray, values: np.ndarray, n_sources: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Validation of a network on fields it was not trained on, in a few seconds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import reduce
 from operator import add
 
@@ -16,7 +16,7 @@ from morpheus_lite.models.losses import Loss
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.dataset import draw_training_scene, find_fields
 from morpheus_lite.training.observed import Observed
-from morpheus_lite.training.targets import TrainingScene, pad_scene, sum_by_owner, targets
+from morpheus_lite.training.targets import TrainingScene, pad_scene, sum_by_owner
 
 BRIGHT = 40.0
 """Total S/N above which the class of a source is scored."""
@@ -25,30 +25,7 @@ _FAINT = (8.0, 40.0)
 _N_FIELDS = 36  # at most, evenly spread over the sorted paths
 
 
-@dataclass(frozen=True, eq=False)
-class ValidationScene:
-    """A field under fixed conditions, with what the network should answer.
-
-    Parameters
-    ----------
-    scene : TrainingScene
-        What is seen.
-    magnitude : numpy.ndarray
-        H magnitude (AB) of each source, NaN where not known.
-    target, weight : numpy.ndarray
-        See `morpheus_lite.training.targets.targets`.
-    image : str
-        Which observed image it is of; empty for a simulated field.
-    """
-
-    scene: TrainingScene
-    magnitude: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
-    image: str = ""
-
-
-def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1) -> list[ValidationScene]:
+def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1) -> list[TrainingScene]:
     """Validation fields, every other one at the depth of GOODS-S deep and the rest at random, always the same.
 
     Parameters
@@ -67,23 +44,16 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1) ->
         field = Field.load(path)
         scene = draw_training_scene(np.random.default_rng([seed, i]), field, style="free" if i % 2 else "deep")
         scene = pad_scene(scene, [(0, -length % factor) for length in scene.owner.shape])
-        scenes.append(_whole_scene(scene, np.asarray(field.sources["h_mag"])))
+        scenes.append(replace(scene, magnitude=np.asarray(field.sources["h_mag"])))
     return scenes
 
 
-def held_out_scenes(observed: Sequence[Observed]) -> list[ValidationScene]:
+def held_out_scenes(observed: Sequence[Observed]) -> list[TrainingScene]:
     """The held-out parts of observed images."""
-    pieces = [(f"{number} {one.name}", piece) for number, one in enumerate(observed) for piece in one.held_out]
-    return [_whole_scene(scene, np.full(len(scene.soft), np.nan), image) for image, scene in pieces]
+    return [replace(piece, image=f"{k} {one.name}") for k, one in enumerate(observed) for piece in one.held_out]
 
 
-def _whole_scene(scene: TrainingScene, magnitude: np.ndarray, image: str = "") -> ValidationScene:
-    whole = tuple(slice(0, length) for length in scene.owner.shape)
-    target, weight = targets(scene, whole, np.ones(scene.snr.shape[2], bool))
-    return ValidationScene(scene, magnitude, target, weight, image)
-
-
-def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) -> dict[str, float]:
+def validate(model: keras.Model, scenes: Sequence[TrainingScene], loss: Loss) -> dict[str, float]:
     """Score a network on scenes of sides that are multiples of its pooling.
 
     Returns
@@ -100,7 +70,7 @@ def validate(model: keras.Model, scenes: Sequence[ValidationScene], loss: Loss) 
         np.concatenate([result["sources"][i] for result in results]) for i in range(6)
     )
     common, either, spurious = np.sum([result["counts"] for result in results], axis=0).tolist()
-    n_pixels = sum(scene.scene.owner.size for scene in scenes)
+    n_pixels = sum(scene.owner.size for scene in scenes)
     bins = {"H<23": (0, 23), "23-24": (23, 24), "24-25": (24, 25)}
     return {
         "loss": float(np.mean([result["loss"] for result in results])),
@@ -119,29 +89,28 @@ def predict_probability(model: keras.Model, snr: np.ndarray, valid: np.ndarray) 
     return softmax(logits, axis=-1)
 
 
-def has_class(item: ValidationScene) -> np.ndarray:
+def has_class(scene: TrainingScene) -> np.ndarray:
     """bool, shape ``(y, x)``: pixels that count and whose class, sky included, is known."""
-    return (item.weight[..., 0] > 0) & ((item.target[..., BACKGROUND] > 0.5) | (item.weight[..., 1] > 0))
+    return (scene.weight[..., 0] > 0) & ((scene.target[..., BACKGROUND] > 0.5) | (scene.weight[..., 1] > 0))
 
 
-def _score_scene(model: keras.Model, item: ValidationScene, loss: Loss) -> dict:
-    scene = item.scene
+def _score_scene(model: keras.Model, scene: TrainingScene, loss: Loss) -> dict:
     probability = predict_probability(model, scene.snr, scene.valid)
     logits = np.log(np.maximum(probability, 1e-9))
-    used = item.weight[..., 0] > 0
-    source, said = item.target[..., BACKGROUND] < 0.5, probability[..., BACKGROUND] < 0.5
+    used = scene.weight[..., 0] > 0
+    source, said = scene.target[..., BACKGROUND] < 0.5, probability[..., BACKGROUND] < 0.5
     counts = np.array([(source & said & used).sum(), ((source | said) & used).sum(), _n_spurious(scene, said, used)])
     return {
-        "loss": float(loss(logits[None], item.target[None], item.weight[None])),
+        "loss": float(loss(logits[None], scene.target[None], scene.weight[None])),
         "counts": counts,
-        "diagram": top_label_reliability(probability[has_class(item)], item.target[has_class(item)]),
-        "sources": _source_scores(item, probability, said),
+        "diagram": top_label_reliability(probability[has_class(scene)], scene.target[has_class(scene)]),
+        "sources": _source_scores(scene, probability, said),
     }
 
 
-def _source_scores(item: ValidationScene, probability: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, ...]:
-    scene, n = item.scene, len(item.scene.soft)
-    counts = (item.target[..., BACKGROUND] < 0.5) & (item.weight[..., 0] > 0)
+def _source_scores(scene: TrainingScene, probability: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, ...]:
+    n = len(scene.soft)
+    counts = (scene.target[..., BACKGROUND] < 0.5) & (scene.weight[..., 0] > 0)
     owner = np.where(counts, scene.owner, 0).ravel()
     flux = np.where(scene.valid, scene.signal, 0).sum(axis=2).ravel()
     given = probability[..., :BACKGROUND].reshape(-1, BACKGROUND)
@@ -152,7 +121,7 @@ def _source_scores(item: ValidationScene, probability: np.ndarray, said: np.ndar
     total = np.sqrt(scene.power.sum(axis=1))
     found = sum_by_owner(owner, said, n) > 0
     faint = seen & (total >= _FAINT[0]) & (total < _FAINT[1])
-    magnitude = np.where(seen & (total > _FAINT[0]), item.magnitude, np.nan)
+    magnitude = np.where(seen & (total > _FAINT[0]), scene.magnitude, np.nan)
     return top == kind, kind, magnitude, seen & (total >= BRIGHT), faint, found
 
 

@@ -211,7 +211,7 @@ def test_training_learns_stops_and_goes_on(folder, tmp_path):
 
 def test_validation_is_always_the_same(folder):
     one, two = (validation_scenes([str(folder / "valid_*.npz")], seed=3) for _ in range(2))
-    np.testing.assert_array_equal(one[0].scene.snr, two[0].scene.snr)
+    np.testing.assert_array_equal(one[0].snr, two[0].snr)
 
 
 def test_checkpoints_round_trip_and_a_damaged_one_is_named(tmp_path):
