@@ -235,8 +235,6 @@ class _Compiled:
         self.network.release_memory()
 
 
-_ROWS = 4  # rows of cells that are stretched at once: what is at work stays in the cache of a core
-
 PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
 TileRunner = tuple[PredictTile, Callable[[], None]]
 
@@ -280,24 +278,14 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, p
         return
     cells = place.reshape(images, rows, columns, n_stretches + 1, -1)
     axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)
-    # One memory for all rows: small enough for the cache of a core.
-    memory = np.empty((4, images, _ROWS, columns, cells.shape[-1]), np.float32)
-    for top in range(0, rows, _ROWS):
-        out = cells[:, top : top + _ROWS]
-        light, scaled, size, square = memory[:, :, : out.shape[1]]
-        part = slice(cell * top, cell * (top + _ROWS))
-        shape = (-1, cell, columns, cell, snr.shape[3])
-        tile, seen = (plane[0, part].reshape(shape).transpose(axes) for plane in (snr, valid))
-        np.copyto(light.reshape(tile.shape), tile)
-        np.copyto(light.reshape(tile.shape), 0, where=~seen)
-        for i, stretch in enumerate(config.stretches):
-            np.multiply(light, np.float32(1 / stretch), out=scaled)
-            np.multiply(scaled, scaled, out=square)
-            square += np.float32(1)
-            np.abs(scaled, out=size)
-            size += np.sqrt(square, out=square)
-            np.copysign(np.log(size, out=size), scaled, out=out[:, :, :, i])
-        out[:, :, :, n_stretches] = seen.reshape(light.shape)
+    tile, seen = (plane[0].reshape(rows, cell, columns, cell, -1).transpose(axes) for plane in (snr, valid))
+    light = np.where(seen, tile, np.float32(0)).reshape(cells[:, :, :, 0].shape)
+    for i, stretch in enumerate(config.stretches):
+        scaled = light * np.float32(1 / stretch)
+        size = np.abs(scaled)
+        size += np.sqrt(size * size + np.float32(1))
+        np.copysign(np.log(size), scaled, out=cells[:, :, :, i])
+    cells[:, :, :, n_stretches] = seen.reshape(light.shape)
 
 
 def run_by_openvino(network: OnePassNetwork, precision: str) -> TileRunner:

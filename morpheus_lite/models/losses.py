@@ -11,7 +11,6 @@ import keras
 from keras import ops
 
 from morpheus_lite.core.classes import BACKGROUND
-from morpheus_lite.errors import OptionError
 
 Tensor = keras.KerasTensor
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -81,19 +80,6 @@ def cross_entropy_dice_loss(logits: Tensor, target: Tensor, weight: Tensor) -> T
 
 
 LOSSES: dict[str, Loss] = {"factored": factored_loss, "cross_entropy_dice": cross_entropy_dice_loss}
-
-
-def get_loss(name: str) -> Loss:
-    """A loss by name.
-
-    Raises
-    ------
-    OptionError
-        There is no such loss.
-    """
-    if name not in LOSSES:
-        raise OptionError(f"loss {name!r}: expected one of {', '.join(LOSSES)}")
-    return LOSSES[name]
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

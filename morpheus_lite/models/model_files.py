@@ -5,7 +5,6 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +16,6 @@ from morpheus_lite.errors import InputError, ModelError, OptionError, reason_of
 
 if TYPE_CHECKING:
     import keras
-
-_MOST_PER_BYTE = 1032
-"""Deflate makes no more bytes of one."""
 
 _RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
 """Thresholds of models made with version 0.1, by their names there."""
@@ -163,28 +159,16 @@ def unpack_weights(content: bytes, origin: str) -> dict[str, np.ndarray]:
         It is not such an archive, or is damaged.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _MOST_PER_BYTE * len(content):
-                raise ValueError("it claims more than it can hold")
-            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
+        if strange := [name for name, array in arrays.items() if array.dtype.kind not in "fiu"]:
+            raise ValueError(f"{strange[0]} holds no numbers")
+        return arrays
     # Damaged archives raise dozens of types.
     except Exception as error:
         raise ModelError(
             f"{origin} is not a weights archive, or is damaged ({reason_of(error)}); get it anew"
         ) from error
-
-
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array of an archive: numbers, as many as there are bytes for."""
-    stored = archive.read(member)
-    handle = io.BytesIO(stored)
-    version = np.lib.format.read_magic(handle)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(handle)
-    if dtype.kind not in "fiu" or prod(shape) * dtype.itemsize != len(stored) - handle.tell():
-        raise ValueError(f"{member.filename}: {dtype} of shape {shape} is not what it holds")
-    handle.seek(0)
-    return np.lib.format.read_array(handle, allow_pickle=False)
 
 
 def network_weights(network: "keras.Model") -> dict[str, np.ndarray]:

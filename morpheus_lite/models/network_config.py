@@ -277,16 +277,5 @@ def peak_bytes(config: OnePassConfig, n_bands: int) -> float:
     return 4.5 * max(stretched, above)
 
 
-def channel_order(config: OnePassConfig) -> np.ndarray:
-    """Source of each channel of stretched cells among those of cells of the stretched planes.
-
-    For inference pixels are put into cells before they are stretched: a third of the memory to move, and all that comes
-    before the first convolution in two thirds of the time.
-    """
-    n_bands, n_values, n_pixels = len(config.bands) or 1, len(config.stretches) + 1, config.cell**2
-    channels = np.arange(n_pixels * n_values * n_bands).reshape(n_pixels, n_values, n_bands)
-    return channels.transpose(1, 0, 2).ravel()
-
-
 def _rounded_up(length: int, unit: int) -> int:
     return -(-length // unit) * unit

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from morpheus_lite.core.classes import CLASSES
@@ -98,10 +99,7 @@ class Cells(layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Gather ``(n, y, x, q)`` in cells ``(n, y / side, x / side, side^2 q)``."""
-        shape, side, q = ops.shape(x), self.side, x.shape[-1]
-        x = ops.reshape(x, (-1, shape[1] // side, side, shape[2] // side, side * q))
-        x = ops.transpose(x, (0, 1, 3, 2, 4))
-        return ops.reshape(x, (-1, shape[1] // side, shape[2] // side, side * side * q))
+        return tf.nn.space_to_depth(x, self.side) if self.side > 1 else x
 
 
 class Pixels(Cells):
@@ -109,11 +107,7 @@ class Pixels(Cells):
 
     def call(self, x: Any) -> Any:
         """Spread cells ``(n, y, x, side^2 q)`` over pixels ``(n, side y, side x, q)``."""
-        shape, side = ops.shape(x), self.side
-        row = x.shape[-1] // side
-        x = ops.reshape(x, (-1, shape[1], shape[2], side, row))
-        x = ops.transpose(x, (0, 1, 3, 2, 4))
-        return ops.reshape(x, (-1, shape[1] * side, shape[2] * side, row // side))
+        return tf.nn.depth_to_space(x, self.side) if self.side > 1 else x
 
 
 class BandsToBatch(layers.Layer):

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,15 +31,11 @@ from morpheus_lite.models.model_files import (
     ModelInfo,
     check_weights,
     pack_weights,
-    set_weights,
     unpack_weights,
 )
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, UNetConfig, peak_bytes, stage_margins
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.runtime.atomic import atomic_directory
-
-if TYPE_CHECKING:
-    import keras
 
 CONFIG, WEIGHTS, CARD = "config.json", "weights.npz", "card.md"
 
@@ -106,8 +102,6 @@ class ModelFamily(NamedTuple):
 
     config: type[UNetConfig] | type[OnePassConfig]
     """What the ``network`` of a configuration is read as."""
-    builder: str
-    """Function of `morpheus_lite.models.networks` that makes of it the network of Keras, with fresh weights."""
     load: Callable[..., Any]
     """From a description, weights, ``engine`` and ``precision`` to what `load_model` returns."""
 
@@ -172,8 +166,8 @@ def network_of(info: ModelInfo, weights: Mapping[str, np.ndarray]) -> OnePassNet
 
 
 MODEL_FAMILIES: dict[str, ModelFamily] = {
-    "unet": ModelFamily(UNetConfig, "build_unet", _load_unet),
-    "onepass": ModelFamily(OnePassConfig, "build_onepass", _load_onepass),
+    "unet": ModelFamily(UNetConfig, _load_unet),
+    "onepass": ModelFamily(OnePassConfig, _load_onepass),
 }
 """Kinds of models, by the ``kind`` of their configuration."""
 
@@ -285,18 +279,6 @@ def load_model(
     if precision == "bfloat16" and on_cpu:
         warn_of_bfloat16()
     return model
-
-
-def load_network(name_or_path: str | Path) -> "tuple[ModelInfo, keras.Model]":
-    """The Keras network of a model with its weights, to be trained further or looked into; checked like others."""
-    import_tensorflow_quietly()
-    from morpheus_lite.models import networks
-
-    info, weights = load_weights(name_or_path)
-    kind = MODEL_FAMILIES[info.kind]
-    network = getattr(networks, kind.builder)(kind.config.from_dict(info.network))
-    set_weights(network, weights, info.name)
-    return info, network
 
 
 def load_weights(name_or_path: str | Path) -> tuple[ModelInfo, dict[str, np.ndarray]]:

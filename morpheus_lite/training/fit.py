@@ -16,10 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from morpheus_lite.errors import OptionError, reading
-from morpheus_lite.models.losses import get_loss
-from morpheus_lite.models.model_files import network_weights
+from morpheus_lite.models.losses import LOSSES
 from morpheus_lite.models.networks import build_onepass
-from morpheus_lite.models.registry import load_network
+from morpheus_lite.models.registry import load_weights
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.training.checkpoint import append_rows, load_state, save_state
 from morpheus_lite.training.config import TrainingConfig
@@ -27,12 +26,8 @@ from morpheus_lite.training.dataset import Batch, batches, find_fields, prefetch
 from morpheus_lite.training.export import BEST, TRAINING_LOG
 from morpheus_lite.training.observed import read_observed, training_scenes
 from morpheus_lite.training.source_scores import HELD_OUT, score_sources
-from morpheus_lite.training.validation import (
-    ValidationScene,
-    held_out_scenes,
-    validate,
-    validation_scenes,
-)
+from morpheus_lite.training.targets import TrainingScene
+from morpheus_lite.training.validation import held_out_scenes, validate, validation_scenes
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +160,7 @@ def _start(config: TrainingConfig, directory: Path) -> Run:
 
 def _start_from(model: keras.Model, name_or_path: str) -> None:
     """Give a network the weights of another wherever name and shape agree."""
-    arrays = network_weights(load_network(name_or_path)[1])
+    arrays = load_weights(name_or_path)[1]
     same = [v for v in model.variables if v.path in arrays and arrays[v.path].shape == tuple(v.shape)]
     if not same:
         raise OptionError(f"start={name_or_path!r}: its network shares no array with the one to train")
@@ -175,7 +170,7 @@ def _start_from(model: keras.Model, name_or_path: str) -> None:
 
 
 def _step_function(run: Run) -> Callable[[Batch], float]:
-    loss_of, model, decay = get_loss(run.config.loss), run.model, run.config.average
+    loss_of, model, decay = LOSSES[run.config.loss], run.model, run.config.average
 
     @tf.function(reduce_retracing=True)
     def step(snr: tf.Tensor, valid: tf.Tensor, target: tf.Tensor, weight: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
@@ -212,8 +207,8 @@ def _train_until(run: Run, stream: Iterator[Batch], take_step: Callable[[Batch],
 def _checkpoint(
     run: Run,
     directory: Path,
-    simulated: Sequence[ValidationScene],
-    held_out: Sequence[ValidationScene],
+    simulated: Sequence[TrainingScene],
+    held_out: Sequence[TrainingScene],
     progress: _Progress | None,
 ) -> None:
     """Validate, save, log."""
@@ -244,10 +239,10 @@ def _checkpoint(
 
 
 def _scores(
-    run: Run, model: keras.Model, simulated: Sequence[ValidationScene], held_out: Sequence[ValidationScene]
+    run: Run, model: keras.Model, simulated: Sequence[TrainingScene], held_out: Sequence[TrainingScene]
 ) -> dict[str, float]:
     """Scores of the running mean of the weights, and the losses of both kinds of scenes where there are both."""
-    loss = get_loss(run.config.loss)
+    loss = LOSSES[run.config.loss]
     if not (simulated and held_out):
         return validate(model, simulated or held_out, loss)
     new, old = validate(model, held_out, loss), validate(model, simulated, loss)["loss"]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
-from morpheus_lite.errors import OptionError
-from morpheus_lite.models.losses import LOSSES, cross_entropy_dice_loss, factored_loss, get_loss
+from morpheus_lite.models.losses import LOSSES, cross_entropy_dice_loss, factored_loss
 
 rng = np.random.default_rng(3)
 LOGITS = rng.normal(0, 2, (2, 6, 7, len(CLASSES))).astype(np.float32)
@@ -54,17 +53,12 @@ def test_pixels_of_weight_zero_do_not_count(name):
     weight[:, :3] = 0
     spoilt = LOGITS.copy()
     spoilt[:, :3] = 50
-    loss = get_loss(name)
+    loss = LOSSES[name]
     assert float(loss(spoilt, TARGET, weight)) == pytest.approx(float(loss(LOGITS, TARGET, weight)), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_truth_is_the_minimum(name):
     target = np.eye(len(CLASSES), dtype=np.float32)[TARGET.argmax(axis=-1)]
-    loss = get_loss(name)
+    loss = LOSSES[name]
     assert float(loss(20 * target, target, ONES)) < 1e-3 < float(loss(LOGITS, target, ONES))
-
-
-def test_unknown_loss_is_refused():
-    with pytest.raises(OptionError, match="factored"):
-        get_loss("hinge")

@@ -38,7 +38,6 @@ def test_what_was_packed_is_unpacked():
     [
         member(stored((10**12,))),
         member(stored((5,))),
-        member(stored((3,))),
         member(stored((4,), descr="|O")),
         member(stored((2,), descr="<c8")),
         member(b"no array"),

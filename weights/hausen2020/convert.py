@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.models.network_config import HAUSEN2020
-from morpheus_lite.models.registry import CARD, ModelInfo, load_network, save_model
+from morpheus_lite.models.registry import CARD, ModelInfo, load_weights, save_model
 
 WHEEL = "morpheus_astro-0.5.1-py3-none-any.whl"
 SHA256 = "38b5138a9c1a49a2a12d05861a7d88b88b157d9095103e6e1398c898fd5a3e3f"
@@ -74,8 +74,9 @@ def main() -> None:
     (options.output / "LICENSE-morpheus").write_bytes(licence)
     if options.output != HERE:
         (options.output / CARD).write_bytes((HERE / CARD).read_bytes())
-    _, network = load_network(options.output)
-    print(f"{options.output}: {len(arrays)} arrays, {network.count_params():,} numbers, sha256 {info.sha256}")
+    _, arrays = load_weights(options.output)
+    n_numbers = sum(array.size for array in arrays.values())
+    print(f"{options.output}: {len(arrays)} arrays, {n_numbers:,} numbers, sha256 {info.sha256}")
 
 
 def downloaded(directory: Path) -> Path:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morpheus_lite.models.model_files import network_weights
-from morpheus_lite.models.registry import load_network, save_model
+from morpheus_lite.models.registry import load_weights, save_model
 
 
 def main() -> None:
@@ -20,13 +19,12 @@ def main() -> None:
     if len(pairs) < 2 or len(pairs) % 2:
         sys.exit(__doc__)
     shares = np.array(pairs[1::2], float)
-    networks = [load_network(Path(directory)) for directory in pairs[::2]]
-    arrays = [network_weights(network) for _, network in networks]
+    infos, arrays = zip(*(load_weights(Path(directory)) for directory in pairs[::2]), strict=True)
     mean = {
         name: np.asarray(sum(share * one[name] for share, one in zip(shares / shares.sum(), arrays, strict=True)))
         for name in arrays[-1]
     }
-    save_model(Path(out), networks[-1][0], {name: a.astype(np.float32) for name, a in mean.items()}, overwrite=True)
+    save_model(Path(out), infos[-1], {name: a.astype(np.float32) for name, a in mean.items()}, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ import morpheus_lite as ml
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
-from morpheus_lite.models.model_files import network_weights
-from morpheus_lite.models.registry import load_network, read_card, save_model
+from morpheus_lite.models.registry import load_weights, read_card, save_model
 from morpheus_lite.segmentation.detection import DetectionOptions
 from morpheus_lite.simulation import Field, class_map, observe, plain_conditions
 from morpheus_lite.training.dataset import find_fields
@@ -116,12 +115,11 @@ def main() -> None:
     parser.add_argument("--domain", type=Path, help="JSON file with the ranges of the training fields")
     parser.add_argument("--limit", type=int, default=None)
     chosen = parser.parse_args()
-    info, network = load_network(chosen.weights)
+    info, arrays = load_weights(chosen.weights)
     settings = {**info.settings, "calibration": Calibration().to_dict()}
     for name in ("scores", "source_calibration"):  # of weights that were calibrated otherwise
         settings.pop(name, None)
     card = read_card(chosen.weights) if (chosen.weights / "card.md").exists() else ""
-    arrays = network_weights(network)
     save_model(chosen.weights, replace(info, settings=settings), arrays, card=card, overwrite=True)
     model = ml.load_model(str(chosen.weights))
     seen = [Seen(path, i, model.bands) for i, path in enumerate(find_fields(chosen.fields)[: chosen.limit])]
