@@ -50,32 +50,26 @@ def logging_to_stderr(*, verbose: int, quiet: bool) -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("morpheus: %(message)s"))
     handler.addFilter(_Once())
-    levels = {
-        logging.root: logging.WARNING,
-        logging.getLogger("morpheus_lite"): level,
-        logging.getLogger("py.warnings"): logging.DEBUG if verbose > 1 else logging.ERROR,
-    }
-    before, handlers = {logger: logger.level for logger in levels}, logging.root.handlers[:]
-    logging.root.handlers[:] = [handler]
-    logging.captureWarnings(True)
-    captured = warnings.showwarning
+    root, own = logging.root, logging.getLogger("morpheus_lite")
+    before, handlers = (root.level, own.level), root.handlers[:]
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **lines: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *where: Any, **_lines: Any) -> None:
         if issubclass(category, InputWarning):
-            logging.getLogger("morpheus_lite").warning("%s", message)
-        else:
-            captured(message, category, *where, **lines)
+            own.warning("%s", message)
+        elif verbose > 1:
+            root.warning("%s", warnings.formatwarning(message, category, *where[:2]))
 
-    warnings.showwarning = show
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    own.setLevel(level)
     try:
-        for logger, wanted in levels.items():
-            logger.setLevel(wanted)
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
     finally:
-        logging.captureWarnings(False)
-        for logger, kept in before.items():
-            logger.setLevel(kept)
-        logging.root.handlers[:] = handlers
+        root.handlers[:] = handlers
+        root.setLevel(before[0])
+        own.setLevel(before[1])
 
 
 @contextmanager

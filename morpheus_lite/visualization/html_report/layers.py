@@ -8,7 +8,6 @@ The page draws y upwards, so rows are stored from the top of the picture down: r
 import base64
 import io
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -179,28 +178,8 @@ _ARCSEC = 206264.806
 _NODES = (5, 9, 17, 33, 65, 129, 257)
 
 
-@dataclass(frozen=True, eq=False)
-class SkyGrid:
-    """Directions on the sky at the nodes of a regular grid over an image.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray
-        float64, shape ``(n, n, 3)``: ICRS unit vectors at the nodes, axes (y, x). The nodes span the image
-        from edge to edge: pixel coordinates -0.5 to ``size - 0.5`` on both axes. NaN off the sky.
-    max_error : float
-        Largest error of linear interpolation between the nodes at test positions, in pixels.
-    pixel_scale : float
-        Side of a pixel in arcseconds at the centre of the image.
-    """
-
-    vectors: np.ndarray
-    max_error: float
-    pixel_scale: float
-
-
-def sky_grid(wcs: WCS | None, shape: tuple[int, int]) -> SkyGrid | None:
-    """The coarsest grid that gives positions to 0.02 px, or the finest there is.
+def sky_grid(wcs: WCS | None, shape: tuple[int, int]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """Directions on the sky on the coarsest grid over an image that gives positions to 0.02 px, or the finest there is.
 
     Parameters
     ----------
@@ -211,8 +190,12 @@ def sky_grid(wcs: WCS | None, shape: tuple[int, int]) -> SkyGrid | None:
 
     Returns
     -------
-    SkyGrid or None
-        None without a celestial WCS. ``max_error`` says what was reached.
+    layout : dict
+        ``max_error``, the largest error of linear interpolation between the nodes at test positions, in pixels, and
+        ``pixel_scale``, arcseconds per pixel at the centre of the image. Nothing is returned without a celestial WCS.
+    arrays : dict of str to numpy.ndarray
+        ``vectors``: float64, shape ``(n, n, 3)``, ICRS unit vectors at the nodes, axes (y, x). The nodes span the image
+        from edge to edge: pixel coordinates -0.5 to ``size - 0.5`` on both axes. NaN off the sky.
 
     Notes
     -----
@@ -230,7 +213,7 @@ def sky_grid(wcs: WCS | None, shape: tuple[int, int]) -> SkyGrid | None:
         error = _interpolation_error(wcs, vectors, shape) * _ARCSEC / scale
         if error < WANTED_ERROR:
             break
-    return SkyGrid(vectors, error, scale) if np.isfinite(error) else None
+    return ({"max_error": error, "pixel_scale": scale}, {"vectors": vectors}) if np.isfinite(error) else None
 
 
 def pixel_unit_vectors(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:

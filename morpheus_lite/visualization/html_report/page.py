@@ -106,21 +106,21 @@ def write_report(
     payload["corrections"] = None if is_reduced else correction_header(image, labels, model)
     payload["field"], tiles = field_tiles(field_rgb(image))
     blocks |= {f"field-{number}": tile for number, tile in enumerate(tiles)}
-    payload["classmap"], arrays = class_planes(classification)
-    payload["classmap"]["index"], blocks["classmap"] = pack(arrays)
-    payload["values"], arrays = pixel_values(image)
-    payload["values"]["index"], blocks["values"] = pack(arrays)
-    sources = label_runs(labels, row_labels) | outline_arrays(labels, row_labels)
-    index, blocks["sources"] = pack(sources)
-    payload["sources"] = {"index": index}
     columns, arrays, left_out = table_columns(table)
-    index, blocks["table"] = pack(arrays)
-    payload["table"] = {"n_rows": len(table), "columns": columns, "left_out": left_out, "index": index}
-    payload["table"]["reference_band"] = table.meta.get("reference_band", table.meta.get("detection_band"))
-    payload["sky"] = None
-    if (grid := sky_grid(image.wcs, image.shape)) is not None:
-        index, blocks["sky"] = pack({"vectors": grid.vectors})
-        payload["sky"] = {"max_error": grid.max_error, "pixel_scale": grid.pixel_scale, "index": index}
+    band = table.meta.get("reference_band", table.meta.get("detection_band"))
+    about = {"n_rows": len(table), "columns": columns, "left_out": left_out, "reference_band": band}
+    layers = {
+        "classmap": class_planes(classification),
+        "values": pixel_values(image),
+        "sources": ({}, label_runs(labels, row_labels) | outline_arrays(labels, row_labels)),
+        "table": (about, arrays),
+        "sky": sky_grid(image.wcs, image.shape),
+    }
+    for name, layer in layers.items():
+        payload[name] = None
+        if layer is not None:
+            index, blocks[name] = pack(layer[1])
+            payload[name] = {**layer[0], "index": index}
     with atomic_write(path, overwrite=overwrite) as partial:
         page = _assemble(f"Morpheus: {image.title}", payload, blocks)
         partial.write_text(page, encoding="utf-8", newline="\n")

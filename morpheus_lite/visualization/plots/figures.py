@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -53,7 +52,6 @@ def save_figure(
     figure: Figure, path: str | Path, *, overwrite: bool = False, dpi: int = 200, kind: str = "png"
 ) -> Path:
     """Write a figure; the file appears under its name when it is whole."""
-    FigureCanvasAgg(figure)
     # A file larger by a tenth takes a third of the time to pack.
     packing: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
     with atomic_write(Path(path), overwrite=overwrite) as temporary:
