@@ -124,17 +124,11 @@ class Tiling:
     def windows(self, region: Window | None = None) -> Windows:
         """The windows that give pixels of a region (the whole image if not given) a value, row by row."""
         region = region or Window(0, 0, *self.shape)
-        y, top, bottom = self._along(self.shape[0], region.y, region.height)
-        x, left, right = self._along(self.shape[1], region.x, region.width)
-        n_rows, n_columns = len(y), len(x)
-        return Windows(
-            np.repeat(y, n_columns),
-            np.tile(x, n_rows),
-            np.repeat(top, n_columns),
-            np.repeat(bottom, n_columns),
-            np.tile(left, n_rows),
-            np.tile(right, n_rows),
-        )
+        rows = np.stack(self._along(self.shape[0], region.y, region.height))
+        columns = np.stack(self._along(self.shape[1], region.x, region.width))
+        y, top, bottom = np.repeat(rows, columns.shape[1], axis=1)
+        x, left, right = np.tile(columns, rows.shape[1])
+        return Windows(y, x, top, bottom, left, right)
 
     def reach(self, region: Window) -> Window:
         """The pixels that must be there to classify a region: all that the windows of the region see.
@@ -154,18 +148,12 @@ class Tiling:
 
     def _along(self, length: int, start: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Along one axis: starts of the windows that give pixels ``start`` to ``start + size`` a value; kept parts."""
-        starts = _strided(length, self.window, self.stride)
+        starts = np.append(np.arange(0, length - self.window, self.stride), length - self.window)
         classify = self.edges == "classify"
         first = np.where(classify & (starts == 0), 0, self.margin)
         last = np.where(classify & (starts + self.window == length), self.window, self.window - self.margin)
         touching = (starts + first < start + size) & (starts + last > start)
         return starts[touching], first[touching], last[touching]
-
-
-def _strided(length: int, window: int, stride: int) -> np.ndarray:
-    starts = np.arange(0, length - window + 1, stride)
-    last = length - window
-    return starts if starts[-1] == last else np.append(starts, last)
 
 
 LARGEST_WHOLE = 1 << 21
