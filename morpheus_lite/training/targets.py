@@ -77,12 +77,12 @@ class TrainingScene:
 
     @cached_property
     def target(self) -> np.ndarray:
-        """What the network should answer everywhere, with all bands: see `targets`."""
+        """Right answer everywhere, with all bands: see `targets`."""
         return self._answers[0]
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """How much each pixel counts then: see `targets`."""
+        """Weight of each pixel then: see `targets`."""
         return self._answers[1]
 
     @cached_property
