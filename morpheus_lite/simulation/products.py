@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -258,16 +259,8 @@ def training_field(
     return simulate_field(seed, shape=shape, pixel_scale=pixel_scale, bands=bands, matched=matched, sky=sky)
 
 
-def write_training_field(
-    directory: str | Path,
-    *,
-    seed: int,
-    shape: tuple[int, int] = (512, 512),
-    pixel_scale: float = 0.06,
-    bands: Sequence[str] = HST_BANDS,
-    overwrite: bool = False,
-) -> Path:
-    """Write ``field_SEED.npz``, one of the ``fields`` of a training configuration; see `training_field`.
+def write_training_field(directory: str | Path, *, seed: int, overwrite: bool = False, **options: Any) -> Path:
+    """Write ``field_SEED.npz``, one of the ``fields`` of a training configuration; options as of `training_field`.
 
     Raises
     ------
@@ -277,5 +270,5 @@ def write_training_field(
     path = Path(directory) / f"field_{seed}.npz"
     check_writable([path], overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    training_field(seed, shape=shape, pixel_scale=pixel_scale, bands=bands).save(path, overwrite=overwrite)
+    training_field(seed, **options).save(path, overwrite=overwrite)
     return path
