@@ -23,31 +23,6 @@ _BICUBIC_A = -0.75
 _BICUBIC_STEPS = 1024
 
 
-def folded_operation(
-    kernel: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of one convolution that does the work of a normalisation and the convolution after it, in inference.
-
-    Parameters
-    ----------
-    kernel, bias : numpy.ndarray
-        Of the convolution, ``(3, 3, band, q)`` and ``(q,)``.
-    gamma, beta, mean, variance : numpy.ndarray
-        Of the normalisation, ``(band,)``.
-
-    Returns
-    -------
-    kernel, bias : numpy.ndarray
-        float32.
-    """
-    kernel, bias, gamma, beta, mean, variance = (
-        np.asarray(values, np.float64) for values in (kernel, bias, gamma, beta, mean, variance)
-    )
-    scale = gamma / np.sqrt(variance + EPSILON)
-    bias = bias + np.einsum("yxio,i->o", kernel, beta - mean * scale)
-    return (kernel * scale[:, None]).astype(np.float32), bias.astype(np.float32)
-
-
 def bicubic_matrix(size: int) -> np.ndarray:
     """Weights of aligned bicubic interpolation from ``size`` to ``2 size`` points.
 
@@ -171,8 +146,12 @@ class Graph:
 
 
 def folded(weights: Weights, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a block operation, its normalisation in them."""
-    return folded_operation(*convolution_weights(weights, name), *norm_weights(weights, name))
+    """Kernel and bias of one convolution that does the work of a block operation's normalisation and convolution."""
+    arrays = *convolution_weights(weights, name), *norm_weights(weights, name)
+    kernel, bias, gamma, beta, mean, variance = (np.asarray(one, np.float64) for one in arrays)
+    scale = gamma / np.sqrt(variance + EPSILON)
+    bias = bias + np.einsum("yxio,i->o", kernel, beta - mean * scale)
+    return (kernel * scale[:, None]).astype(np.float32), bias.astype(np.float32)
 
 
 def convolution_weights(weights: Weights, name: str) -> list[np.ndarray]:
@@ -375,7 +354,8 @@ def window_graph(
     weights : mapping of str to numpy.ndarray
         As in ``weights.npz``.
     trim : int
-        Border of the output that is not needed, in pixels: 0, or at least ``config.last_reach``.
+        Border of the output that is not needed, in pixels: 0, or at least what the last stage and the last convolution
+        reach, P + 1.
     standardized : bool
         Whether its input is what `morpheus_lite.models.preprocessing.standardize` gives; if not, the graph does that,
         for windows in which every pixel is valid.
@@ -401,7 +381,7 @@ def window_graph(
         x = graph.add("MatMul", graph.constant(matrix), graph.add("MatMul", x, graph.constant(matrix.T)))
         x = graph.add("Concat", x, skips.pop(), axis=1)
         if trim and not skips:
-            x = graph.block(graph.cut(x, trim - config.last_reach), weights, f"up_{i}", range(p), padding=0)
+            x = graph.block(graph.cut(x, trim - p - 1), weights, f"up_{i}", range(p), padding=0)
         else:
             x = _block(graph, x, weights, f"up_{i}", p)
     last = weights["final_conv/kernel"], weights["final_conv/bias"]

@@ -131,11 +131,6 @@ class UNetConfig(_Config):
         """Side of the block of pixels that becomes one at the bottom: ``2 ** len(down)``."""
         return 2 ** len(self.down)
 
-    @property
-    def last_reach(self) -> int:
-        """Reach of the last stage and the last convolution in pixels: P + 1."""
-        return self.up[-1][0] + 1
-
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every array of the weights, by its name."""
         return network_shapes(self.n_bands, self.down, self.intermediate, self.up, self.n_classes)

@@ -170,15 +170,11 @@ def simulate(
     folder: str | Path,
     *,
     seed: int,
-    shape: tuple[int, int] = (512, 512),
-    pixel_scale: float = 0.06,
-    bands: Sequence[str] = HST_BANDS,
-    matched: float = 0.0,
     depth: float = 1.0,
-    sky: Sky = Sky(),  # noqa: B008  (frozen)
     conditions: Conditions | str = "plain",
     name: str | None = None,
     overwrite: bool = False,
+    **options: Any,
 ) -> tuple[Path, Path]:
     """Simulate one field and write image and truth: what ``morpheus simulate`` does.
 
@@ -188,8 +184,6 @@ def simulate(
         Where the two files go.
     seed : int
         Everything, the noise included, follows from it.
-    shape, pixel_scale, bands, matched, sky
-        As in `simulate_field`.
     depth : float, optional
         Noise relative to GOODS-S deep, for ``conditions="plain"``.
     conditions : Conditions or {"plain", "random"}, optional
@@ -198,6 +192,8 @@ def simulate(
         Stem of the file names; ``field_SEED`` by default.
     overwrite : bool, optional
         Replace files that exist.
+    **options
+        ``shape``, ``pixel_scale``, ``bands``, ``matched`` and ``sky`` as in `simulate_field`.
 
     Returns
     -------
@@ -206,7 +202,7 @@ def simulate(
     """
     name = name or f"field_{seed}"
     check_writable(_paths(folder, name), overwrite)
-    field = simulate_field(seed, shape=shape, pixel_scale=pixel_scale, bands=bands, matched=matched, sky=sky)
+    field = simulate_field(seed, **options)
     rng = np.random.default_rng([seed, 2])
     if conditions == "plain":
         conditions = plain_conditions(field, depth=depth)
