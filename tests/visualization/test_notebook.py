@@ -77,7 +77,7 @@ def test_plots_show_the_same_pixels(image, result):
     colours = colorize(result, palette="legible", maps="probability")
     np.testing.assert_allclose(ax.images[0].get_array()[..., :3] / 255, colours, atol=0.5 / 255 + 1e-6)
     assert [text.get_text() for text in ax.get_legend().get_texts()][1] == "disk"
-    assert image.plot(Figure().subplots()).images[0].get_array().shape == (40, 60, 3)
+    assert image.plot(Figure().subplots()).images[0].get_array().shape == (40, 60, 4)
 
 
 def test_plots_without_axes_are_in_sky_coordinates(image, result):
