@@ -1,7 +1,7 @@
 """Reading images and writing products."""
 
 from morpheus_lite.io.corrections import read_corrections, write_corrections
-from morpheus_lite.io.image_reader import ImageDescription, ImageSource
+from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import read_maps, write_maps
 from morpheus_lite.io.products import describe_product
 from morpheus_lite.io.reader import open_image, read_image

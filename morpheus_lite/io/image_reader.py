@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from astropy.io import fits
@@ -40,6 +40,10 @@ class OpenFiles:
             else:
                 self._hdus[path] = open_fits(path)
         return self._hdus[path]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens them anew."""
+        return OpenFiles, ()
 
     def close(self) -> None:
         """Close all of them."""
@@ -203,52 +207,6 @@ class Band:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class ImageDescription:
-    """An image that can be read: all that is known of it but its pixels. It pickles, and opens anywhere.
-
-    Parameters
-    ----------
-    bands : tuple of Band
-        At least one, all of one shape, each with a name of its own.
-    wcs : astropy.wcs.WCS or None
-        Celestial WCS of all bands.
-    name : str
-        What to call the image.
-    """
-
-    bands: tuple[Band, ...]
-    wcs: WCS | None = None
-    name: str = "image"
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.bands[0].data.shape
-
-    @property
-    def band_names(self) -> tuple[str, ...]:
-        """Name of each band."""
-        return tuple(str(band.name) for band in self.bands)
-
-    @property
-    def whole(self) -> Window:
-        """The window that is the whole image."""
-        return Window(0, 0, *self.shape)
-
-    def select(self, bands: Sequence[str]) -> "ImageDescription":
-        """The description with just these bands, in this order, as `SkyImage.select` chooses them.
-
-        Raises
-        ------
-        InputError
-            A band is missing, or unnamed bands are not as many as those wanted.
-        """
-        names, indices = match_bands(self.band_names, bands, self.name)
-        chosen = (replace(self.bands[i], name=name) for i, name in zip(indices, names, strict=True))
-        return replace(self, bands=tuple(chosen))
-
-
 def make_band(
     data: Plane,
     header: Mapping[str, Any],
@@ -272,6 +230,7 @@ def make_band(
     return Band(name, data, tuple(noise), tuple(masks), unit, value, wcs, meta)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSource(NamedBands):
     """An image whose pixels stay where they are until they are read.
 
@@ -280,48 +239,68 @@ class ImageSource(NamedBands):
 
     Parameters
     ----------
-    description : ImageDescription
-        What the image consists of.
-    files : OpenFiles or None
+    described : tuple of Band
+        At least one, all of one shape, each with a name of its own.
+    wcs : astropy.wcs.WCS or None
+        Celestial WCS of all bands.
+    name : str
+        What to call the image.
+    files : OpenFiles
         Files that are open already.
     """
 
-    def __init__(self, description: ImageDescription, files: OpenFiles | None = None) -> None:
-        self.description = description
-        self.bands, self.wcs, self.name = description.band_names, description.wcs, description.name
-        self._files = files or OpenFiles()
+    described: tuple[Band, ...]
+    wcs: WCS | None = None
+    name: str = "image"
+    files: OpenFiles = field(default_factory=OpenFiles)
+
+    @property
+    def bands(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Name of each band."""
+        return tuple(str(band.name) for band in self.described)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return self.description.shape
+        return self.described[0].data.shape
+
+    @property
+    def whole(self) -> Window:
+        """The window that is the whole image."""
+        return Window(0, 0, *self.shape)
 
     @property
     def units(self) -> tuple[str | None, ...]:
         """Unit of each band; None where unknown."""
-        return tuple(band.unit for band in self.description.bands)
+        return tuple(band.unit for band in self.described)
 
     @property
     def zero_points(self) -> tuple[float | None, ...]:
         """AB magnitude of one data unit in each band; None where unknown."""
-        return tuple(band.zero_point for band in self.description.bands)
+        return tuple(band.zero_point for band in self.described)
 
     @property
     def has_rms(self) -> tuple[bool, ...]:
         """True for each band whose noise is known in at least one pixel."""
-        whole, files = self.description.whole, self._files
-        with files.lock:  # an RMS in memory may be 0, which means unknown, everywhere
+        with self.files.lock:  # an RMS in memory may be 0, which means unknown, everywhere
             return tuple(
-                any(one.kind != "known_rms" or bool((one.plane.read(whole, files) > 0).any()) for one in band.noise)
-                for band in self.description.bands
+                any(one.kind != "known_rms" or (one.plane.read(self.whole, self.files) > 0).any() for one in band.noise)
+                for band in self.described
             )
 
-    def select(self, bands: Sequence[str]) -> "ImageSource":
+    def select(self, bands: Sequence[str]) -> Self:
         """The source with just these bands, in this order, as `SkyImage.select` chooses them.
 
         It shares the open files of this one.
+
+        Raises
+        ------
+        InputError
+            A band is missing, or unnamed bands are not as many as those wanted.
         """
-        return ImageSource(self.description.select(bands), self._files)
+        names, indices = match_bands(self.bands, bands, self.name)
+        chosen = (replace(self.described[i], name=name) for i, name in zip(indices, names, strict=True))
+        return replace(self, described=tuple(chosen))
 
     def read(self, window: Window | None = None) -> SkyImage:
         """Read a part of the image.
@@ -343,12 +322,11 @@ class ImageSource(NamedBands):
         OptionError
             The window does not lie inside the image.
         """
-        description = self.description
-        window = window or description.whole
-        if min(window.shape) < 1 or window.intersection(description.whole) != window:
+        window = window or self.whole
+        if min(window.shape) < 1 or window.intersection(self.whole) != window:
             height, width = self.shape
             raise OptionError(f"{window} does not lie inside {self.name}, which is {height} x {width} px (y, x)")
-        has_noise = any(band.noise for band in description.bands)
+        has_noise = any(band.noise for band in self.described)
         # Band behind band in memory: all that is done with pixels is done band by band.
         # Nothing is there where no file of a mosaic is.
         data, valid, *noise = (
@@ -357,38 +335,25 @@ class ImageSource(NamedBands):
         )
         rms = noise[0] if noise else None
         self._read_into(window, data, valid, rms)
-        whole = window == description.whole
-        return SkyImage(
-            data=data,
-            bands=self.bands,
-            valid=valid,
-            rms=rms,
-            wcs=self.wcs if whole else wcs_of_window(self.wcs, window),
-            zero_points=self.zero_points,
-            units=self.units,
-            name=self.name,
-            meta=self.meta,
-        )
+        wcs = self.wcs if window == self.whole else wcs_of_window(self.wcs, window)
+        return SkyImage(data, self.bands, valid, rms, wcs, self.zero_points, self.units, self.name, self.meta)
 
     def _read_into(self, window: Window, data: np.ndarray, valid: np.ndarray, rms: np.ndarray | None) -> None:
-        with self._files.lock:
-            for k, band in enumerate(self.description.bands):
-                noise = _read_band(band, window, self._files, data[:, :, k], valid[:, :, k])
+        with self.files.lock:
+            for k, band in enumerate(self.described):
+                noise = _read_band(band, window, self.files, data[:, :, k], valid[:, :, k])
                 if rms is not None and noise is not None:
                     rms[:, :, k] = noise
 
     @property
     def meta(self) -> dict[str, Any]:
         """Origin of each band and how its planes were understood: ``{"bands": {band: {...}}}``."""
-        return {"bands": {str(band.name): band.meta for band in self.description.bands}}
+        return {"bands": {str(band.name): band.meta for band in self.described}}
 
     def close(self) -> None:
         """Close the files."""
-        with self._files.lock:
-            self._files.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ImageSource, (self.description,)
+        with self.files.lock:
+            self.files.close()
 
     def __enter__(self) -> "ImageSource":
         return self

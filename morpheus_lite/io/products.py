@@ -46,7 +46,7 @@ def _describe_image(path: str) -> dict[str, Any]:
     """Describe a file as `open_image` reads it."""
     try:
         with open_image(path) as source:
-            scale, bands = source.pixel_scale, source.description.bands
+            scale, bands = source.pixel_scale, source.described
     except InputError as error:
         return {"problem": str(error).splitlines()[0]}
     described = {

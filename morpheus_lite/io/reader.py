@@ -21,7 +21,6 @@ from morpheus_lite.io.fitsfile import Extension, Location, parse_extension
 from morpheus_lite.io.image_reader import (
     ArrayPlane,
     Band,
-    ImageDescription,
     ImageSource,
     MaskPlane,
     NoisePlane,
@@ -94,8 +93,8 @@ def _with_bits(band: Band, option: Any) -> Band:
     return replace(band, masks=tuple(masks))
 
 
-def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription:
-    """The description of an image of these bands.
+def join_bands(bands: list[Band], name: str, files: OpenFiles) -> ImageSource:
+    """The image of these bands.
 
     Raises
     ------
@@ -120,7 +119,7 @@ def describe(bands: list[Band], name: str, files: OpenFiles) -> ImageDescription
     scaled = tuple(replace(with_weight_scale(band, files), wcs=None) for band in bands)
     for band in scaled:
         warn_of_hidden_pixels(band, files)
-    return ImageDescription(scaled, wcs, name)
+    return ImageSource(scaled, wcs, name, files)
 
 
 def _check_shapes(band: Band, shape: tuple[int, int], reference: str) -> None:
@@ -136,14 +135,14 @@ def _check_shapes(band: Band, shape: tuple[int, int], reference: str) -> None:
 
 
 def with_zero_points(
-    description: ImageDescription, zero_points: Mapping[str, float] | Sequence[float | None] | float
-) -> ImageDescription:
-    """The description with AB zero-points given by option.
+    image: ImageSource, zero_points: Mapping[str, float] | Sequence[float | None] | float
+) -> ImageSource:
+    """The image with AB zero-points given by option.
 
     Parameters
     ----------
-    description : ImageDescription
-        Of the image.
+    image : ImageSource
+        The image.
     zero_points : float, sequence or mapping
         One for all bands, one per band in their order, or by band (the others keep what the header says).
 
@@ -152,7 +151,7 @@ def with_zero_points(
     OptionError
         Not numbers, another number of them, or for a band that is not there.
     """
-    names = description.band_names
+    names = image.bands
     if isinstance(zero_points, Mapping):
         given: dict[str, Any] = {canonical_band(band, names): value for band, value in zero_points.items()}
         unknown = [band for band in given if band not in names]
@@ -164,8 +163,8 @@ def with_zero_points(
         given = dict(zip(names, zero_points, strict=True))
     else:
         given = dict.fromkeys(names, zero_points)
-    bands = (_calibrated(band, given[str(band.name)]) if band.name in given else band for band in description.bands)
-    return replace(description, bands=tuple(bands))
+    bands = (_calibrated(band, given[str(band.name)]) if band.name in given else band for band in image.described)
+    return replace(image, described=tuple(bands))
 
 
 def _calibrated(band: Band, value: Any) -> Band:
@@ -245,7 +244,7 @@ def open_image(
 
     Parameters
     ----------
-    source : path, array, HDU, HDUList, NDData, Quantity, SkyImage, mapping or ImageDescription
+    source : path, array, HDU, HDUList, NDData, Quantity, SkyImage, mapping or ImageSource
         A FITS file may be ``"img.fits"``, ``"img.fits[SCI]"``, ``"img.fits[SCI,1]"`` or ``"img.fits[1]"``, plain,
         .fz or .gz (which is decompressed into memory as a whole). Without an HDU, the images in it are taken
         as bands, named by FILTER, FILTER1 and FILTER2, or EXTNAME. In FITS cubes the band axis is the first
@@ -287,30 +286,31 @@ def open_image(
         bands = [bands]
     files = OpenFiles()
     try:
-        description = source if isinstance(source, ImageDescription) else None
-        if description is None:
+        if isinstance(source, ImageSource):
+            image = replace(source, files=files)
+        else:
             found = _named(_bands(source, files, ext=ext), bands, name_of(source))
             for role, option in (("rms", rms), ("weight", weight), ("mask", dq)):
                 if option is not None:
                     found = attach_planes(found, role, _planes_of_option(option, role, files, found))
             if dq_bits is not None:
                 found = [_with_bits(band, dq_bits) for band in found]
-            description = describe(found, name_of(source), files)
+            image = join_bands(found, name_of(source), files)
         if bands is not None:
-            description = description.select(bands)
+            image = image.select(bands)
         if zero_points is not None:
-            description = with_zero_points(description, zero_points)
+            image = with_zero_points(image, zero_points)
     except BaseException:
         files.close()
         raise
-    return ImageSource(description, files)
+    return image
 
 
 def name_of(source: Any) -> str:
     """Name of an image: that of the file without endings, else ``"image"``."""
     if isinstance(source, str | os.PathLike):
         return Location.parse(source).stem
-    if isinstance(source, SkyImage | ImageDescription):
+    if isinstance(source, SkyImage | ImageSource):
         return source.name
     if isinstance(source, Mapping) and source:
         stems = [name_of(value) for value in source.values()]

@@ -156,9 +156,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
             loading = time.perf_counter() - clock
             image.close()  # what is compressed is in memory while it is open
             # What a file consists of takes as long to find out as its noise: once is enough.
-            done = classify_file(
-                image.description, aside, job.options, name=tile.name, model=model, workers=job.threads
-            )
+            done = classify_file(image, aside, job.options, name=tile.name, model=model, workers=job.threads)
             assert done.table is not None  # catalogues are among the products of all surveys
             return _keep(job, aside, done.paths, inputs, image, done.table, {"loading": loading, **done.seconds})
 

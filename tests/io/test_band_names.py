@@ -115,7 +115,7 @@ def test_planes_of_a_camera_are_found_by_their_names(tmp_path):
     hdus = [image(field(), made, "z"), plane(np.ones((120, 120)), "z_rms"), plane(np.zeros((120, 120), int), "Z_MASK")]
     path = write(tmp_path / "a.fits", *hdus, primary={"INSTRUME": "DECam"})
     with open_image(path) as source:
-        (band,) = source.description.bands
+        (band,) = source.described
     assert band.name == "DECAM-Z"
     assert ([noise.kind for noise in band.noise], len(band.masks)) == (["rms"], 1)
 

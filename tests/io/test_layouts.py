@@ -189,7 +189,7 @@ def test_layouts(camera: str, tmp_path: Path):
     fits.HDUList(layout.hdus).writeto(tmp_path / "t.fits")
     options = {option: f"{tmp_path / 't.fits'}{ext}" for option, ext in (layout.options or {}).items()}
     with open_image(tmp_path / "t.fits", **options) as opened:
-        read, (band,) = opened.read(), opened.description.bands
+        read, (band,) = opened.read(), opened.described
     noise = [one.kind for one in band.noise]
     got = (read.bands[0].upper(), noise, len(band.masks))
     assert got == (layout.band.upper(), [] if layout.noise is None else [layout.noise, *noise[1:]], int(layout.mask))

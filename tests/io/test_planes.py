@@ -109,7 +109,7 @@ def test_data_out_of_range_are_refused(scale: float, what: str, tmp_path: Path):
 def found_in(path: Path) -> tuple[tuple[str, ...], list[str], int]:
     """Bands, kinds of noise planes and number of masks that are read from a file."""
     with open_image(path) as opened:
-        first = opened.description.bands[0]
+        first = opened.described[0]
         return opened.bands, [noise.kind for noise in first.noise], len(first.masks)
 
 
@@ -198,7 +198,7 @@ def test_ccddata(kind: type, power: int, name: str, stored: bool, tmp_path: Path
         made.write(tmp_path / "t.fits")
     with open_image(tmp_path / "t.fits" if stored else made) as opened:
         read = opened.read()
-        assert [noise.kind for noise in opened.description.bands[0].noise] == [name]
+        assert [noise.kind for noise in opened.described[0].noise] == [name]
     assert read.bands == ("F814W",) and read.units == ("nJy",)
     assert read.meta["bands"]["F814W"]["header"] == meta
     assert np.argwhere(~read.valid[:, :, 0]).tolist() == [[3, 4]]

@@ -86,10 +86,10 @@ def test_any_section_equals_the_whole(name, tmp_path):
         check()
 
 
-def test_a_description_opens_anywhere(case):
+def test_an_image_opens_anywhere(case):
     with open_image(case.source, **case.options) as source:
-        description = pickle.loads(pickle.dumps(source.description))
-    with open_image(description) as again:
+        sent = pickle.loads(pickle.dumps(source))
+    with open_image(sent) as again:
         assert_same(again.read(), TRUTH, case.lacks)
 
 

@@ -292,11 +292,11 @@ def test_windows_outside(window):
 
 def test_file_that_changes_after_it_was_opened(tmp_path):
     path = FLAVOURS["sci_and_rms_pairs"](tmp_path).source
-    with open_image(path) as source:
-        description = source.description
+    with open_image(path) as opened:
+        pass
     path.unlink()
     write(path, *(fits.ImageHDU(np.ones((9, 9)), name=f"{band}_SCI") for band in BANDS for _ in range(2)))
-    with open_image(description) as source, pytest.raises(InputError, match=r"has changed: it was \(44, 52\) px"):
+    with open_image(opened) as source, pytest.raises(InputError, match=r"has changed: it was \(44, 52\) px"):
         source.read()
 
 

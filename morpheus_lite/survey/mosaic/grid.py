@@ -62,7 +62,7 @@ class Look:
         grid, corner = _grid_of(image)
         bands = {
             str(band.name): [band.zero_point, band.unit, [noise.kind for noise in band.noise]]
-            for band in image.description.bands
+            for band in image.described
         }
         return cls(image.shape, grid, corner, bands)
 

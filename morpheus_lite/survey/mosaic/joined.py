@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from astropy.wcs import WCS
 
 from morpheus_lite.core.image import SkyImage, match_bands
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image
 from morpheus_lite.io.fitsfile import Location
-from morpheus_lite.io.image_reader import Band, ImageDescription, ImageSource, OpenFiles
+from morpheus_lite.io.image_reader import Band, ImageSource, OpenFiles
 from morpheus_lite.survey.state import digest, input_facts
 from morpheus_lite.survey.tile import Tile
 
@@ -98,7 +99,8 @@ class Mosaic(Tile):
     def open(self) -> ImageSource:
         """Open the image."""
         tiles = _OpenTiles(self.parts)
-        return MosaicSource(self, tiles.whole(self), None, tiles)
+        bands, wcs = tiles.whole(self)
+        return MosaicSource(bands, wcs, self.name, mosaic=self, tiles=tiles, origins=tuple(str(b.name) for b in bands))
 
     def directory(self, root: Path) -> Path:
         """Directory of what is made of it, below that of the survey."""
@@ -163,6 +165,7 @@ class _Blank:
         return np.full(window.shape, np.nan, np.float32)
 
 
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class MosaicSource(ImageSource):
     """The image that the tiles of a mosaic make, read by section: only tiles that a section touches are opened.
 
@@ -170,47 +173,34 @@ class MosaicSource(ImageSource):
     ----------
     mosaic : Mosaic
         The tiles.
-    description : ImageDescription
-        Shape, WCS and bands of the whole.
-    origins : sequence of str, optional
-        What each band is called in the tiles; the names of the description if not given.
-    tiles : _OpenTiles, optional
-        Tiles that are open already.
+    tiles : _OpenTiles
+        The same, as images.
+    origins : tuple of str
+        What each band is called in the tiles.
     """
 
-    def __init__(
-        self,
-        mosaic: Mosaic,
-        description: ImageDescription,
-        origins: Sequence[str] | None = None,
-        tiles: "_OpenTiles | None" = None,
-    ) -> None:
-        super().__init__(description)
-        self._mosaic, self._tiles = mosaic, tiles or _OpenTiles(mosaic.parts)
-        self._origins = tuple(description.band_names if origins is None else origins)
+    mosaic: Mosaic
+    tiles: "_OpenTiles"
+    origins: tuple[str, ...]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return MosaicSource, (self._mosaic, self.description, self._origins, self._tiles)
-
-    def select(self, bands: Sequence[str]) -> ImageSource:
+    def select(self, bands: Sequence[str]) -> Self:
         """The source with just these bands, in this order."""
         _, indices = match_bands(self.bands, bands, self.name)
-        origins = [self._origins[i] for i in indices]
-        return MosaicSource(self._mosaic, self.description.select(bands), origins, self._tiles)
+        return replace(super().select(bands), origins=tuple(self.origins[i] for i in indices))
 
     def close(self) -> None:
         """Close the files."""
-        self._tiles.close()
+        self.tiles.close()
 
     def _read_into(self, window: Window, data: np.ndarray, valid: np.ndarray, rms: np.ndarray | None) -> None:
         depth = np.zeros(data.shape, np.int32)
-        for number, part in enumerate(self._mosaic.parts):
-            wanted = [k for k, band in enumerate(self._origins) if band in part.bands]
+        for number, part in enumerate(self.mosaic.parts):
+            wanted = [k for k, band in enumerate(self.origins) if band in part.bands]
             if not wanted or not part.window.touches(window):
                 continue
             shared = part.window.intersection(window)
             there, here = shared.relative_to(part.window), shared.relative_to(window)
-            piece = self._tiles.read(number, there, [self._origins[k] for k in wanted])
+            piece = self.tiles.read(number, there, [self.origins[k] for k in wanted])
             rows = _from_edge(there.y, there.height, part.window.height)
             inside = np.minimum.outer(rows, _from_edge(there.x, there.width, part.window.width))
             for i, k in enumerate(wanted):
@@ -229,13 +219,13 @@ def _from_edge(start: int, count: int, length: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def _described(image: str, read_options: str, facts: str) -> ImageDescription:
+def _described(image: str, read_options: str, facts: str) -> ImageSource:
     """All but the WCS of a tile, from its fields as JSON: found out once by a process, until its files change.
 
     It takes longer than to open the files.
     """
     with open_image(json.loads(image), **json.loads(read_options)) as opened:
-        return replace(opened.description, wcs=None)
+        return replace(opened, wcs=None)
 
 
 class _OpenTiles:
@@ -264,8 +254,8 @@ class _OpenTiles:
         except InputError as error:
             raise TileError(str(error), self._parts[number].tile.name) from error
 
-    def whole(self, mosaic: Mosaic) -> ImageDescription:
-        """All that is known of the whole but its pixels."""
+    def whole(self, mosaic: Mosaic) -> tuple[tuple[Band, ...], WCS]:
+        """Bands and WCS of the whole."""
         # Bands in the order of a tile with all of them, if there is one.
         by_bands = sorted(range(len(self._parts)), key=lambda number: -len(self._parts[number].bands))
         names = dict.fromkeys(band for number in by_bands for band in self._parts[number].bands)
@@ -275,7 +265,7 @@ class _OpenTiles:
             window = self._parts[0].window
             wcs = first.wcs.slice((slice(-window.y, None), slice(-window.x, None)))
             wcs.array_shape = mosaic.shape
-        return ImageDescription(tuple(bands), wcs, mosaic.name)
+        return tuple(bands), wcs
 
     @cached_property
     def _reference(self) -> Mapping[str, Band]:
@@ -283,10 +273,10 @@ class _OpenTiles:
         found: dict[str, Band] = {}
         for number, part in enumerate(self._parts):
             if not found.keys() >= set(part.bands):
-                found = {str(band.name): band for band in self._description(number).bands} | found
+                found = {str(band.name): band for band in self._described(number).described} | found
         return found
 
-    def _description(self, number: int) -> ImageDescription:
+    def _described(self, number: int) -> ImageSource:
         tile = self._parts[number].tile
         try:
             return _described(
@@ -299,10 +289,10 @@ class _OpenTiles:
         with self._lock:
             image = self._images.pop(number, None)
             if image is None:
-                description, reference = self._description(number), self._reference
+                image, reference = self._described(number), self._reference
                 # Whether a weight is relative, and to what, is told from the pixels: here once for all tiles.
-                bands = (_scaled_as(band, reference[str(band.name)]) for band in description.bands)
-                image = ImageSource(replace(description, bands=tuple(bands)))
+                bands = (_scaled_as(band, reference[str(band.name)]) for band in image.described)
+                image = replace(image, described=tuple(bands), files=OpenFiles())
             self._images[number] = image
             while len(self._images) > 1 and sum(map(self._n_files, self._images)) > _MOST_FILES:
                 self._images.pop(next(iter(self._images))).close()
