@@ -2,8 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -78,43 +77,40 @@ def celestial_wcs(
 
     Numbers in quotes (EQUINOX ``'J2000.0'``) are numbers, which wcslib would pass over.
     """
-    cards = _Cards.of(header)
-    wcs, doubts = _read_wcs(cards, shape) if cards.text else _read_wcs.__wrapped__(cards, shape, hdus)
+    text = _text_of(header)
+    wcs, doubts = _wcs_of_text(text, shape) if text else _read_wcs(header, shape, hdus)
     for doubt in doubts:
         warn(f"{origin}: {doubt}")
     return wcs and wcs.deepcopy()
 
 
-@dataclass(frozen=True)
-class _Cards:
-    """A header, equal to those that say the same of the sky, as most bands of a file do.
+def _text_of(header: fits.Header) -> str:
+    """What a header says of the sky, which most bands of a file have in common.
 
-    Its text is empty where more than the header is to be read: tables of distortion, or cards that are broken.
+    Empty where more than this is to be read: tables of distortion, or cards that are broken.
     """
-
-    text: str
-    header: fits.Header = field(compare=False)
-
-    @classmethod
-    def of(cls, header: fits.Header) -> "_Cards":
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                cards = [str(card) for card in header.cards if not _NOT_OF_THE_SKY.fullmatch(card.keyword)]
-        except (ValueError, fits.VerifyError):
-            cards = []
-        has_tables = any(card.startswith(_OF_TABLES) for card in cards)
-        return cls("" if has_tables else "".join(cards), header)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            cards = [str(card) for card in header.cards if not _NOT_OF_THE_SKY.fullmatch(card.keyword)]
+    except (ValueError, fits.VerifyError):
+        return ""
+    return "" if any(card.startswith(_OF_TABLES) for card in cards) else "".join(cards)
 
 
 @lru_cache(maxsize=16)
+def _wcs_of_text(text: str, shape: tuple[int, int]) -> tuple[WCS | None, tuple[str, ...]]:
+    return _read_wcs(fits.Header.fromstring(text), shape)
+
+
 def _read_wcs(
-    cards: _Cards, shape: tuple[int, int], hdus: fits.HDUList | None = None
+    header: fits.Header, shape: tuple[int, int], hdus: fits.HDUList | None = None
 ) -> tuple[WCS | None, tuple[str, ...]]:
     """Read the WCS of a header, and what there is to say about it."""
     doubts: list[str] = []
     try:
-        header = _one_matrix(_without_stale_sip(_with_numbers(_first_two_axes(cards.header)), doubts), doubts)
-        header = _in_known_frame(header, doubts)
+        header = header.copy()
+        for mend in (_leave_two_axes, _unquote_numbers, _drop_stale_sip, _leave_one_matrix, _name_frame):
+            mend(header, doubts)
         with warnings.catch_warnings(action="ignore"):
             check_wcs(header, hdus)
             wcs = WCS(header, fobj=hdus)
@@ -139,50 +135,35 @@ def _read_wcs(
     return wcs, tuple(doubts)
 
 
-def _without(header: fits.Header, keywords: Iterable[str]) -> fits.Header:
-    """A copy of the header without some keywords."""
-    header = header.copy()
-    for keyword in keywords:
+def _drop(header: fits.Header, wanted: re.Pattern[str]) -> None:
+    """Take the keywords that match out of a header."""
+    for keyword in list(filter(wanted.match, header)):
         del header[keyword]
-    return header
 
 
-def _first_two_axes(header: fits.Header) -> fits.Header:
-    """The header without its other axes: of a cube, the first two are the sky.
+def _leave_two_axes(header: fits.Header, doubts: list[str]) -> None:
+    """Take other axes out of a header: of a cube, the first two are the sky.
 
     `WCS` can leave axes out by itself, but does so before it repairs the header.
     """
-    others = [keyword for keyword in header if _OTHER_AXIS.match(keyword)]
-    if not others and header.get("NAXIS", 2) == 2:
-        return header
-    header = _without(header, others)
+    _drop(header, _OTHER_AXIS)
     header["NAXIS"] = 2
-    return header
 
 
-def _with_numbers(header: fits.Header) -> fits.Header:
-    """The header with numbers where it has them in quotes."""
-    quoted = {
-        keyword: match[1]
-        for keyword in dict.fromkeys(header)
-        if WCS_NUMBER.fullmatch(keyword)
-        and isinstance(text := header[keyword], str)
-        and (match := _TEXT_NUMBER.match(text.strip()))
-    }
-    if not quoted:
-        return header
-    header = header.copy()
-    for keyword, text in quoted.items():
-        header[keyword] = float(text.upper().replace("D", "E"))
-    return header
+def _unquote_numbers(header: fits.Header, doubts: list[str]) -> None:
+    """Write numbers where a header has them in quotes."""
+    for keyword in filter(WCS_NUMBER.fullmatch, dict.fromkeys(header)):
+        text = header[keyword]
+        if isinstance(text, str) and (match := _TEXT_NUMBER.match(text.strip())):
+            header[keyword] = float(match[1].upper().replace("D", "E"))
 
 
-def _one_matrix(header: fits.Header, doubts: list[str]) -> fits.Header:
-    """The header with CDi_j alone where it has PCi_j as well, of which wcslib takes PCi_j."""
+def _leave_one_matrix(header: fits.Header, doubts: list[str]) -> None:
+    """Leave CDi_j alone in a header that has PCi_j as well, of which wcslib takes PCi_j."""
     elements = [f"{axis}_{pixel}" for axis in (1, 2) for pixel in (1, 2)]
     cd, pc = ([header.get(f"{kind}{one}") for one in elements] for kind in ("CD", "PC"))
     if not any(cd) or all(one is None for one in pc):
-        return header
+        return
     try:
         matrix = np.array([float(one or 0) for one in cd])
         rotation = [float(identity if one is None else one) for one, identity in zip(pc, (1, 0, 0, 1), strict=True)]
@@ -192,7 +173,7 @@ def _one_matrix(header: fits.Header, doubts: list[str]) -> fits.Header:
         same = False
     if not same:
         doubts.append("the header has both CDi_j and PCi_j, and they disagree; CDi_j is taken")
-    return _without(header, [keyword for keyword in header if _MATRIX.match(keyword)])
+    _drop(header, _MATRIX)
 
 
 def _note_lost_distortion(wcs: WCS, shape: tuple[int, int], doubts: list[str]) -> None:
@@ -245,31 +226,26 @@ def problem_of_wcs(wcs: WCS, shape: tuple[int, int]) -> str | None:
     return None if offset < MAX_OFFSET else f"from the middle of the image to the sky and back is {offset:.1f} px off"
 
 
-def _without_stale_sip(header: fits.Header, doubts: list[str]) -> fits.Header:
+def _drop_stale_sip(header: fits.Header, doubts: list[str]) -> None:
     types = [str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)]
-    if "A_ORDER" not in header or any(kind.endswith("-SIP") for kind in types):
-        return header
-    doubts.append(
-        f"the header has SIP distortion but CTYPE is {types[0]}; the distortion is taken to be left over "
-        "from before resampling, and is ignored"
-    )
-    return _without(header, [keyword for keyword in header if _SIP.match(keyword)])
+    if "A_ORDER" in header and not any(kind.endswith("-SIP") for kind in types):
+        doubts.append(
+            f"the header has SIP distortion but CTYPE is {types[0]}; the distortion is taken to be left over "
+            "from before resampling, and is ignored"
+        )
+        _drop(header, _SIP)
 
 
-def _in_known_frame(header: fits.Header, doubts: list[str]) -> fits.Header:
-    """The header with its RADESYS in the spelling of the standard; astropy gives no position for others."""
+def _name_frame(header: fits.Header, doubts: list[str]) -> None:
+    """Write RADESYS in the spelling of the standard; astropy gives no position for others."""
     for keyword in ("RADESYS", "RADECSYS"):
         text = str(header.get(keyword, "")).strip()
         name = next((name for start, name in _RADESYS.items() if text.upper().startswith(start)), None)
-        if text == (name or ""):
-            continue
-        header = header.copy()
-        if name is None:
+        if name is not None:
+            header[keyword] = name
+        elif text:
             del header[keyword]
             doubts.append(f"{keyword} {text!r} is not a known frame, and is left out")
-        else:
-            header[keyword] = name
-    return header
 
 
 def check_alignment(wcs: Sequence[WCS | None], shape: tuple[int, int], origins: Sequence[str]) -> None:
