@@ -1,7 +1,7 @@
 """ImageSource: an image that is read by section, without loading the rest; its planes, and whether they seem right."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -446,20 +446,14 @@ def warn_of_hidden_pixels(band: Band, files: OpenFiles) -> None:
 
 def _unusable(band: Band, noise: NoisePlane, files: OpenFiles) -> float:
     """Share of the pixels with data where a plane of noise cannot be used."""
-    found = []
-    for window in _blocks(band.data.shape):
-        data = band.data.read(window, files)
-        found.append(~read_noise(noise, window, files)[1][np.isfinite(data) & (data != 0)])
-    bad = np.concatenate(found)
-    return float(bad.mean()) if bad.size else 0.0
+    bad = [~read_noise(noise, window, files)[1][measured] for window, _, measured in _samples(band, files)]
+    return float(np.concatenate(bad).mean()) if any(map(np.size, bad)) else 0.0
 
 
 def _hidden(band: Band, mask: MaskPlane, files: OpenFiles) -> tuple[float, float]:
     """Shares of the pixels with data, and of their light, that a mask hides."""
     found = []
-    for window in _blocks(band.data.shape):
-        data = np.asarray(band.data.read(window, files), float)
-        measured = np.isfinite(data) & (data != 0)
+    for window, data, measured in _samples(band, files):
         if measured.any():
             # Cosmic rays, hot pixels and marks are not the light of the sky.
             smooth = ndimage.median_filter(np.where(measured, data, np.median(data[measured])), 3)
@@ -472,6 +466,13 @@ def _hidden(band: Band, mask: MaskPlane, files: OpenFiles) -> tuple[float, float
     light = np.where(light > _SIGNIFICANT * scatter, np.minimum(light, _BRIGHTEST * scatter), 0)
     share = light[bad].sum() / light.sum() if np.count_nonzero(light) >= _FEWEST and light.any() else 0.0
     return float(bad.mean()), float(share)
+
+
+def _samples(band: Band, files: OpenFiles) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+    """Blocks of a band: where they lie, their data, and where these are finite and not 0."""
+    for window in _blocks(band.data.shape):
+        data = np.asarray(band.data.read(window, files), float)
+        yield window, data, np.isfinite(data) & (data != 0)
 
 
 def _set_bits(band: Band, mask: MaskPlane, files: OpenFiles) -> str:

@@ -107,13 +107,12 @@ def _ellipses(table: QTable, wcs: WCS | None, scale: float) -> Iterator[tuple[in
     rows = np.flatnonzero(usable)
     x, y, major, minor, angle = (column[rows] for column in (x, y, major, minor, angle))
     if wcs is None:
-        for row, *values in zip(rows, x + 1, y + 1, major, minor, angle, strict=True):
-            yield row, "ellipse({:.4f},{:.4f},{:.4f},{:.4f},{:.3f})".format(*values)
-        return
-    lon, lat = _world(wcs, x, y)
-    major, minor, angle = _sky_ellipses(wcs, x, y, major, minor, angle)
-    for row, *values in zip(rows, lon, lat, major * 3600, minor * 3600, angle, strict=True):
-        yield row, 'ellipse({:.8f},{:.8f},{:.5f}",{:.5f}",{:.3f})'.format(*values)
+        text, ellipses = "ellipse({:.4f},{:.4f},{:.4f},{:.4f},{:.3f})", (x + 1, y + 1, major, minor, angle)
+    else:
+        text = 'ellipse({:.8f},{:.8f},{:.5f}",{:.5f}",{:.3f})'
+        ellipses = (*_world(wcs, x, y), *_sky_ellipses(wcs, x, y, major, minor, angle))
+    for row, *values in zip(rows, *ellipses, strict=True):
+        yield row, text.format(*values)
 
 
 _ELLIPSE_COLUMNS = ("x_centroid", "y_centroid", "semimajor_axis", "semiminor_axis", "orientation")
@@ -137,14 +136,14 @@ def _plain(table: QTable, name: str, unit: str | None = None) -> np.ndarray:
 def _sky_ellipses(
     wcs: WCS, x: np.ndarray, y: np.ndarray, major: np.ndarray, minor: np.ndarray, angle: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Semi-axes in degrees and DS9 angle of pixel ellipses, under the WCS linearised at their centres."""
+    """Semi-axes in arcsec and DS9 angle in degrees of pixel ellipses, under the WCS linearised at their centres."""
     cosine, sine = np.cos(angle / _DEGREE), np.sin(angle / _DEGREE)
     axes = np.array([[cosine * major, -sine * minor], [sine * major, cosine * minor]]).transpose(2, 0, 1)
     axes_on_sky = _jacobian(wcs, x, y) @ axes
     left, lengths, _ = np.linalg.svd(axes_on_sky)
     east, north = left[:, 0, 0], left[:, 1, 0]
     position_angle = np.arctan2(east, north) * _DEGREE
-    return lengths[:, 0], lengths[:, 1], (position_angle + 90) % 180
+    return 3600 * lengths[:, 0], 3600 * lengths[:, 1], (position_angle + 90) % 180
 
 
 def _jacobian(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -198,18 +198,15 @@ def _read_fits(path: Path) -> Table:
             raise ValueError("there is no table in it")
         run, header = run_of_header(hdus[0].header), hdus[number].header.copy()
         table = Table.read(hdus[number], mask_invalid=False)
-    for k, name in enumerate(table.colnames, 1):
-        column = table[name]
+    found = Table(meta=run)
+    for k, column in enumerate(table.itercols(), 1):
         values = np.char.decode(column, "ascii") if column.dtype.kind == "S" else np.asarray(column)
-        table[name] = Column(
+        found[header.get(f"TLONG{k}", column.info.name)] = Column(
             values.astype(values.dtype.newbyteorder("="), copy=False),
             unit=_unit(header.get(f"TUNIT{k}")) or column.info.unit,
             description=header.get(f"TCOMM{k}"),
         )
-    for k, name in enumerate(table.colnames, 1):
-        table.rename_column(name, header.get(f"TLONG{k}", name))
-    table.meta = run
-    return table
+    return found
 
 
 def _unit(text: str | None) -> u.UnitBase | None:
