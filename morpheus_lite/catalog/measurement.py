@@ -41,7 +41,7 @@ from morpheus_lite.noise.background_mesh import BackgroundMesh, normalize
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces
 from morpheus_lite.noise.detection_image import detection_image
 from morpheus_lite.noise.overview import SubtractedImage, measure_image, measure_sections
-from morpheus_lite.noise.psf import psf_windows, star_profiles, told_by_stars
+from morpheus_lite.noise.psf import psf_windows, star_profiles
 from morpheus_lite.runtime.resources import Workers, parallel_map, thread_map
 
 _LONGEST = 1024
@@ -250,7 +250,7 @@ def _stars_of(
         return *normalize(image.read(window), mesh, window=window), is_point
 
     if mesh.psf and all(psf.is_known for psf in mesh.psf) and mesh.large is None:
-        found = tuple(map(told_by_stars, mesh.psf))
+        found = mesh.psf
     else:
         found = star_profiles(map(look, psf_windows(image.shape)), head.n_bands)
     return tuple(psf or star for psf, star in zip(given, found, strict=True))

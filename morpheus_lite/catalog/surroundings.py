@@ -51,7 +51,7 @@ def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[MoffatPsf]) 
     y, x = _centre(stamp, light)
     middle = Window(round(y), round(x), 1, 1)
     for index, star in enumerate(stars):
-        half = spread_reach(star) if star.is_known else 0
+        half = spread_reach(star) if star.is_star else 0
         seen, noise, used = np.zeros((3, 2 * half + 1, 2 * half + 1))
         part = grown(middle, half, stamp.source_mask.shape)
         there, here = part.slices, inside(part, Window(middle.y - half, middle.x - half, *seen.shape))
@@ -88,13 +88,13 @@ def measure_spread(
     """
     total, weight = np.zeros((2, len(windows)))
     for index, (star, band) in enumerate(zip(stars, bands, strict=False)):
-        if star.is_known:
+        if star.is_star:
             seen, noise, used, away = (np.stack(parts) for parts in zip(*(one[index] for one in windows), strict=True))
             if band.gain:
                 noise += np.maximum(seen, 0) / band.gain
             factor = float(band.sky.factor(max(star.fwhm**2, 1.0)))
             excess, flux, variance = excess_light(seen, noise, used, away, star, factor)
-            total += (excess - (star.spread or 0.0) * flux) * flux / variance
+            total += (excess - star.spread * flux) * flux / variance
             weight += flux**2 / variance
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(weight > 0, [total / weight, weight**-0.5], np.nan).T

@@ -39,21 +39,26 @@ class MoffatPsf:
     origin : str
         ``"given"``, ``"stars"``; ``"sources"`` where there are too few stars, and ``fwhm`` is that of the sharpest
         sources, which is an upper limit; ``"filter"``, what is usual for the filter; ``"unknown"``.
-    spread : float or None
+    spread : float
         Median of the stars' spread beside this profile, as `~morpheus_lite.noise.psf.excess_light` measures it: PSFs
-        are no Moffat profiles. None where the stars do not tell.
+        are no Moffat profiles. NaN where the stars do not tell.
     """
 
     fwhm: float = float("nan")
     beta: float = float("nan")
     n_stars: int = 0
     origin: str = "unknown"
-    spread: float | None = 0.0
+    spread: float = 0.0
 
     @property
     def is_known(self) -> bool:
         """True if the width is that of point sources."""
         return self.origin in ("given", "stars")
+
+    @property
+    def is_star(self) -> bool:
+        """True if width and spread are those of stars."""
+        return self.is_known and math.isfinite(self.spread)
 
     def enclosed(self, radius: np.ndarray | float) -> np.ndarray:
         """Share of the light within a radius in pixels: float64; NaN where width or index are unknown."""

@@ -103,8 +103,7 @@ def star_profiles(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], n
     Returns
     -------
     tuple of MoffatPsf
-        Of the stars of `measure_psf`, or where these are too few, of the sharpest of the point sources; unknown where
-        they do not tell their spread.
+        Of the stars of `measure_psf`, or where these are too few, of the sharpest of the point sources.
     """
     return tuple(_star_profile(stamps) for stamps in _of_bands(pieces, n_bands))
 
@@ -209,12 +208,7 @@ def _star_profile(stamps: _Stamps) -> MoffatPsf:
     if not len(stars):
         stars = np.flatnonzero(usable & stamps.chosen & (stamps.peak > _BRIGHT))
         stars = stars[_sharpest(sigma[stars])]
-    return told_by_stars(_moffat_of(stamps, places, sigma, stars)) if len(stars) else MoffatPsf()
-
-
-def told_by_stars(psf: MoffatPsf) -> MoffatPsf:
-    """The PSF, if its stars tell their spread, else an unknown one."""
-    return MoffatPsf() if psf.spread is None else psf
+    return _moffat_of(stamps, places, sigma, stars) if len(stars) else MoffatPsf()
 
 
 def _sharpest(widths: np.ndarray) -> np.ndarray:
@@ -266,7 +260,7 @@ def _moffat_of(stamps: _Stamps, places: np.ndarray, sigma: np.ndarray, stars: np
     seen = np.isfinite(light)
     excess, flux, _ = excess_light(np.where(seen, light, 0), np.ones(light.shape), seen, places[stars], psf)
     spreads = excess[flux > 0] / flux[flux > 0]
-    return replace(psf, spread=float(np.median(spreads)) if len(spreads) else None)
+    return replace(psf, spread=float(np.median(spreads)) if len(spreads) else math.nan)
 
 
 def _crowd(widths: np.ndarray) -> np.ndarray:
