@@ -29,6 +29,7 @@ from morpheus_lite.core.labels import LabelledPixels, fill_gaps
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.source_calibration import EVIDENCE
 from morpheus_lite.core.windows import Window
+from morpheus_lite.runtime.resources import counted
 
 _BRIGHT = 20.0
 """Signal-to-noise ratio of a pixel from which a flat top or a hole at the peak means saturation."""
@@ -179,10 +180,11 @@ def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[st
         found["flags"] = np.where(hiding, rows["flags"] | int(SourceFlag.OUTSIDE_DOMAIN), rows["flags"])
         if hiding.any():
             log.warning(
-                "%d large sources that are no disks, the first at x = %.0f, y = %.0f px, have places in them that look "
-                "like stars and are no rows: the halo or ghost of a star, or a glow; they have the flag outside_domain",
-                np.count_nonzero(hiding), *(rows[f"{axis}_centroid"][hiding][0] for axis in "xy"),
-            )  # fmt: skip
+                "places that look like stars, and are no rows, lie in %s (no disks), the first at x = %.0f, y = %.0f "
+                "px: the halo or ghost of a star, or a glow; flagged as outside_domain",
+                counted(int(hiding.sum()), "large source"),
+                *(rows[f"{axis}_centroid"][hiding][0] for axis in "xy"),
+            )
     return found
 
 
