@@ -259,6 +259,15 @@ class PixelMark(IntFlag):
     """This bit and those above it: beside an invalid pixel of a source in the first band, in the second, ..."""
 
 
+_MARKS = {
+    SourceFlag.EDGE: PixelMark.EDGE,
+    SourceFlag.INVALID_PIXELS: PixelMark.INVALID,
+    SourceFlag.BLENDED: PixelMark.CONTACT,
+    SourceFlag.LOW_COVERAGE: PixelMark.RARELY_SEEN,
+}
+"""Flags of sources with pixels of such a mark."""
+
+
 def mark_pixels(
     labels: np.ndarray,
     valid: np.ndarray,
@@ -324,22 +333,11 @@ def flag_sources(sources: LabelledPixels, marks: np.ndarray, others: dict[Source
     numpy.ndarray
         int32, shape ``(source,)``: bits of `~morpheus_lite.core.flags.SourceFlag`.
     """
-    taken = sources.take(marks)
-
-    def on(mark: PixelMark) -> np.ndarray:
-        return sources.sum((taken & int(mark)) > 0) > 0
-
-    bits = {
-        SourceFlag.EDGE: on(PixelMark.EDGE),
-        SourceFlag.INVALID_PIXELS: on(PixelMark.INVALID),
-        SourceFlag.BLENDED: on(PixelMark.CONTACT),
-        SourceFlag.LOW_COVERAGE: on(PixelMark.RARELY_SEEN),
-        **others,
-    }
-    return sum(
-        (int(flag) * np.asarray(value, dtype=np.int32) for flag, value in bits.items()),
-        np.zeros(len(sources), np.int32),
-    )
+    found = np.zeros(len(sources), np.int32)
+    bits = {flag: sources.any((marks & int(mark)) > 0) for flag, mark in _MARKS.items()} | others
+    for flag, value in bits.items():
+        found |= int(flag) * np.asarray(value, np.int32)
+    return found
 
 
 def find_saturated(
