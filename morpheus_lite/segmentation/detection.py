@@ -1,7 +1,9 @@
 """Detection: from class maps to a label map of sources against the sky."""
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -96,13 +98,16 @@ class Components:
             int32, shape of the window: numbers, which `table` translates.
         """
         labels, count = ndimage.label(mask if bridges is None else mask | bridges)
-        facts = _facts(labels if bridges is None else np.where(bridges, 0, labels), count, core, window, self._width)
-        keep = (facts["area"] >= self._min_area) & facts["has_core"]
+        y, x = np.nonzero(labels if bridges is None else np.where(bridges, 0, labels))
+        row, column = y + window.y, x + window.x
+        pixels = 1, row * self._width + column, core[y, x], row, column, row + 1, column + 1
+        facts = _joined(pixels, labels[y, x] - 1, count)
+        keep = (facts[_AREA] >= self._min_area) & (facts[_CORE] > 0)
         for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
             keep[side[side > 0] - 1] = True
         numbers = np.concatenate([[0], np.where(keep, np.cumsum(keep) + self._count, 0)]).astype(np.int32)
         labels = numbers[labels]
-        self._facts.append(facts[keep])
+        self._facts.append(facts[:, keep])
         self._count += int(np.count_nonzero(keep))
         self._join(self._above[window.slices[1]], labels[0])
         if window.x > 0:
@@ -121,44 +126,32 @@ class Components:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        facts = np.concatenate(self._facts) if self._facts else np.zeros(0, _FACTS)
+        facts = np.concatenate([np.zeros((len(_JOINS), 0), np.int64), *self._facts], axis=1)
         pairs = np.concatenate(self._pairs) - 1 if self._pairs else np.zeros((0, 2), dtype=np.int64)
         graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(self._count, self._count))
         n_found, group = connected_components(graph, directed=False) if self._count else (0, np.zeros(0, np.int64))
-        first = np.full(n_found, np.iinfo(np.int64).max)
-        np.minimum.at(first, group, facts["first"])
+        joined = _joined(facts, group, n_found)
+        order = np.argsort(joined[_FIRST])
         rank = np.empty(n_found, dtype=np.int64)
-        rank[np.argsort(first)] = np.arange(n_found)
-        group = rank[group]
-        area, has_core = np.zeros(n_found, dtype=np.int64), np.zeros(n_found, dtype=bool)
-        np.add.at(area, group, facts["area"])
-        np.logical_or.at(has_core, group, facts["has_core"])
-        boxes = np.empty((n_found, 4), dtype=np.int64)
-        for side, (join, start) in enumerate(_SIDES):
-            boxes[:, side] = start
-            join.at(boxes[:, side], group, facts["box"][:, side])
-        return ComponentTable(np.concatenate([[0], group + 1]).astype(np.int32), area, has_core, boxes)
+        rank[order] = np.arange(1, n_found + 1)
+        joined = joined[:, order]
+        component = np.concatenate([[0], rank[group]]).astype(np.int32)
+        return ComponentTable(component, joined[_AREA], joined[_CORE] > 0, np.ascontiguousarray(joined[_BOX].T))
 
 
-_FACTS = np.dtype([("area", "i8"), ("first", "i8"), ("has_core", "?"), ("box", "i8", 4)], align=True)
 _FAR = np.iinfo(np.int64).max
-_SIDES = ((np.minimum, _FAR), (np.minimum, _FAR), (np.maximum, 0), (np.maximum, 0))
+_JOINS = ((np.add, 0), (np.minimum, _FAR), (np.maximum, 0), *[(np.minimum, _FAR)] * 2, *[(np.maximum, 0)] * 2)
+"""How facts of a component follow from those of its parts, and of none: area, first pixel, core, and box."""
+_AREA, _FIRST, _CORE, _BOX = 0, 1, 2, slice(3, None)
 
 
-def _facts(labels: np.ndarray, count: int, core: np.ndarray, window: Window, width: int) -> np.ndarray:
-    facts = np.zeros(count, _FACTS)
-    pixels = np.flatnonzero(labels)
-    which = labels.ravel()[pixels] - 1
-    row, column = np.divmod(pixels, window.width)
-    row, column = row + window.y, column + window.x
-    facts["area"] = np.bincount(which, minlength=count)
-    facts["has_core"] = np.bincount(which, core.ravel()[pixels], count) > 0
-    facts["first"] = _FAR
-    np.minimum.at(facts["first"], which, row * width + column)
-    for side, place in enumerate((row, column, row + 1, column + 1)):
-        join, facts["box"][:, side] = _SIDES[side]
-        join.at(facts["box"][:, side], which, place)
-    return facts
+def _joined(facts: Iterable[Any], group: np.ndarray, count: int) -> np.ndarray:
+    """Facts of groups of pixels or parts: int64, shape ``(fact, group)``."""
+    joined = np.empty((len(_JOINS), count), np.int64)
+    for row, values, (join, nothing) in zip(joined, facts, _JOINS, strict=True):
+        row[:] = nothing
+        join.at(row, group, values)
+    return joined
 
 
 _WIDE, _WIDEST_GAP = 5, 16
