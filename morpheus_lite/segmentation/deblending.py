@@ -204,15 +204,11 @@ class SplitBook:
         self.before = np.concatenate([self.before, label, np.zeros_like(label)])
         self.owner = np.concatenate([self.owner, label, label])
         self.piece = np.concatenate([self.piece, numbered, numbered])
+        top, left = window.y + split.box[0].start, window.x + split.box[1].start
         for number, box in enumerate(ndimage.find_objects(split.pieces), start=1):
             if box is not None:
-                top, left = (window.y + split.box[0].start, window.x + split.box[1].start)
-                self.boxes[split.label, number] = (
-                    top + box[0].start,
-                    left + box[1].start,
-                    top + box[0].stop,
-                    left + box[1].stop,
-                )
+                (y0, y1), (x0, x1) = ((side.start, side.stop) for side in box)
+                self.boxes[split.label, number] = top + y0, left + x0, top + y1, left + x1
 
     def labels(self, parents: LabelStore) -> LabelStore:
         """The label map after deblending: pieces behind the labels that there were, in the order of their parents."""
@@ -272,8 +268,7 @@ def split(
         may &= sides.min(axis=1) > 2 * options.min_distance
         splitter: Splitter = partial(_at_peaks, image, options.min_distance)
     else:
-        scatter, noise = _levels(parents, image, options)
-        splitter = partial(_at_levels, image, maps, options, scatter, noise)
+        splitter = _ByLevels.of(parents, image, maps, options)
     book = SplitBook(parents.label)
     groups = list(source_groups(parents.boxes[may], 0, parents.shape, tile))
     look = partial(_look, book, parents.plane, splitter, parents.names[may])
@@ -333,53 +328,73 @@ def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndar
     return pieces
 
 
-def _at_levels(
-    image: ImageReader,
-    maps: MapStore | None,
-    options: DeblendingOptions,
-    scatter: tuple[float | None, ...],
-    noise: LightNoise,
-    window: Window,
-    labels: np.ndarray,
-    wanted: np.ndarray,
-) -> Iterator[Split]:
-    smooth, bands = _smooth(image, window, options, scatter)
-    seen = None if maps is None else maps.read(window, ("mean", "large_object"))
-    planes, large = (None, None) if seen is None else (seen.probability, seen.large_object)
-    filled, _ = fill_gaps(labels, bands == 0)
-    # Small numbers: boxes are listed up to the largest.
-    place = np.searchsorted(wanted, filled)
-    local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == filled, place + 1, 0).astype(np.int32)
-    for number, (label, box) in enumerate(zip(wanted.tolist(), ndimage.find_objects(local), strict=True), start=1):
-        own = local[box] == number
-        if np.count_nonzero(own) < 2 * options.min_area:
-            continue
-        light, seen_in = smooth[box], bands[box][own]
-        if (seen_in != seen_in[0]).any():
-            here = Window(window.y + box[0].start, window.x + box[1].start, *own.shape)
-            light = _unbroken(image, here, own, options, scatter)
-        classes, objects = (None if plane is None else plane[box] for plane in (planes, large))
-        found = split_source(light, own, classes, options, noise=noise, large=objects)
-        if found is not None:
-            yield Split(label, box, np.where(labels[box] == label, found, 0), int(found.max()))
+@dataclass(frozen=True, eq=False)
+class _ByLevels:
+    """`Splitter` by the saddles of the smoothed light, for the sources of one image."""
 
+    image: ImageReader
+    maps: MapStore | None
+    options: DeblendingOptions
+    scatter: tuple[float | None, ...]
+    noise: LightNoise
 
-def _unbroken(
-    image: ImageReader,
-    window: Window,
-    own: np.ndarray,
-    options: DeblendingOptions,
-    scatter: tuple[float | None, ...],
-) -> np.ndarray:
-    """Smoothed light of the box of a source across the edge of a band, or a gap in all bands, without a step there."""
-    around = grown(window, _reach(options), image.shape)
-    here = inside(window, around)
-    mask = np.zeros(around.shape, dtype=bool)
-    mask[here] = own
-    piece = image.read(around)
-    missing = np.asarray(~piece.valid.any(axis=2))
-    _, light = fill_gaps(mask & ~missing, missing, unbroken_detection_image(piece, mask, scatter))
-    return _smoothed(light, options)[here]
+    @classmethod
+    def of(
+        cls, parents: LabelStore, image: ImageReader, maps: MapStore | None, options: DeblendingOptions
+    ) -> "_ByLevels":
+        """Measure the scatter of each band and the noise of the smoothed light in the empty sky."""
+
+        def read(window: Window) -> tuple[SkyImage, tuple[slice, slice], np.ndarray]:
+            around = grown(window, _reach(options), image.shape)
+            return replace(image.read(around), wcs=None), inside(window, around), parents.read(window)
+
+        sample = thread_map(read, sample_windows(parents.shape))
+        scatter = band_scatter([(piece[here], labels) for piece, here, labels in sample])
+        smooth = thread_map(lambda one: _smoothed(_light(one[0], scatter), options)[one[1]], sample)
+        noise = light_noise(zip(smooth, (labels for *_, labels in sample), strict=True))
+        return cls(image, maps, options, scatter, noise)
+
+    def __call__(self, window: Window, labels: np.ndarray, wanted: np.ndarray) -> Iterator[Split]:
+        smooth, bands = self._smooth(window)
+        seen = None if self.maps is None else self.maps.read(window, ("mean", "large_object"))
+        planes, large = (None, None) if seen is None else (seen.probability, seen.large_object)
+        filled, _ = fill_gaps(labels, bands == 0)
+        # Small numbers: boxes are listed up to the largest.
+        place = np.searchsorted(wanted, filled)
+        local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == filled, place + 1, 0).astype(np.int32)
+        for number, (label, box) in enumerate(zip(wanted.tolist(), ndimage.find_objects(local), strict=True), start=1):
+            own = local[box] == number
+            if np.count_nonzero(own) < 2 * self.options.min_area:
+                continue
+            light, seen_in = smooth[box], bands[box][own]
+            if (seen_in != seen_in[0]).any():
+                light = self._unbroken(Window(window.y + box[0].start, window.x + box[1].start, *own.shape), own)
+            classes, objects = (None if plane is None else plane[box] for plane in (planes, large))
+            found = split_source(light, own, classes, self.options, noise=self.noise, large=objects)
+            if found is not None:
+                yield Split(label, box, np.where(labels[box] == label, found, 0), int(found.max()))
+
+    def _unbroken(self, window: Window, own: np.ndarray) -> np.ndarray:
+        """Smoothed light of the box of a source across the edge of a band, or a gap in all bands, without a step."""
+        around = grown(window, _reach(self.options), self.image.shape)
+        here = inside(window, around)
+        mask = np.zeros(around.shape, dtype=bool)
+        mask[here] = own
+        piece = self.image.read(around)
+        missing = np.asarray(~piece.valid.any(axis=2))
+        _, light = fill_gaps(mask & ~missing, missing, unbroken_detection_image(piece, mask, self.scatter))
+        return _smoothed(light, self.options)[here]
+
+    def _smooth(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Smoothed light of a window, and its valid bands as bits; only strips of them are in memory at once."""
+        around = grown(window, _reach(self.options), self.image.shape)
+        light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
+        for part in pieces(around, _STRIP):
+            piece: SkyImage = self.image.read(part)
+            light[inside(part, around)] = _light(piece, self.scatter)
+            bands[inside(part, around)] = bits_of_bands(piece.valid)
+        here = inside(window, around)
+        return _smoothed(light, self.options)[here], bands[here]
 
 
 def _smoothed(light: np.ndarray, options: DeblendingOptions) -> np.ndarray:
@@ -392,35 +407,5 @@ def _reach(options: DeblendingOptions) -> int:
     return int(4 * options.smoothing + 0.5)
 
 
-def _levels(
-    parents: LabelStore, image: ImageReader, options: DeblendingOptions
-) -> tuple[tuple[float | None, ...], LightNoise]:
-    """Scatter of each band and noise of the smoothed light in the empty sky."""
-    reach = _reach(options)
-
-    def read(window: Window) -> tuple[SkyImage, tuple[slice, slice], np.ndarray]:
-        around = grown(window, reach, image.shape)
-        return replace(image.read(around), wcs=None), inside(window, around), parents.read(window)
-
-    sample = thread_map(read, sample_windows(parents.shape))
-    scatter = band_scatter([(piece[here], labels) for piece, here, labels in sample])
-    smooth = thread_map(lambda one: _smoothed(_light(one[0], scatter), options)[one[1]], sample)
-    return scatter, light_noise(zip(smooth, (labels for *_, labels in sample), strict=True))
-
-
 def _light(image: SkyImage, scatter: tuple[float | None, ...]) -> np.ndarray:
     return make_detection_image(image, np.zeros(image.shape, np.int32), scatter=scatter)
-
-
-def _smooth(
-    image: ImageReader, window: Window, options: DeblendingOptions, scatter: tuple[float | None, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Smoothed light of a window, and its valid bands as bits; no more than strips of them are in memory at once."""
-    around = grown(window, _reach(options), image.shape)
-    light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
-    for part in pieces(around, _STRIP):
-        piece: SkyImage = image.read(part)
-        light[inside(part, around)] = _light(piece, scatter)
-        bands[inside(part, around)] = bits_of_bands(piece.valid)
-    here = inside(window, around)
-    return _smoothed(light, options)[here], bands[here]
