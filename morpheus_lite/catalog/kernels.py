@@ -91,18 +91,14 @@ def growth(
         flux, area = np.empty((2, n_radii))
         _call("growth", light.size, light, distance, step, half, n_radii, flux, area)
         return flux, area
-    # Circles grow by steps, and so does what lies wholly or partly within them: no need to sort. All that is too far
-    # for the largest circle goes to the last step.
-    n_steps = n_radii + half + 1
-    values, away = light.ravel(), distance.ravel()
-    steps = np.minimum(np.ceil(away / step), n_steps - 1).astype(np.intp)
-    sums = np.zeros((4, n_steps - 1 + half))
-    for row, weights in zip(sums, (values, None, values * away, away), strict=True):
-        np.cumsum(np.bincount(steps, weights, n_steps)[:-1], out=row[half:])
+    order = np.argsort(distance, axis=None)
+    away, values = distance.ravel()[order], light.ravel()[order]
+    sums = np.cumsum(np.pad([values, np.ones_like(values), values * away, away], ((0, 0), (1, 0))), axis=1)
+    radii = np.arange(n_radii) * step
     # Wholly within is what lies half a pixel inside of the circle; what lies half a pixel outside is not within.
-    whole, reached = sums[:, :n_radii], sums[:, 2 * half :]
+    whole, reached = (sums[:, np.searchsorted(away, radii + edge, side="right")] for edge in (-0.5, 0.5))
     partly = reached - whole
-    within = whole[:2] + (np.arange(n_radii) * step + 0.5) * partly[:2] - partly[2:]
+    within = whole[:2] + (radii + 0.5) * partly[:2] - partly[2:]
     within[:, 0] = 0.0
     return within[0], within[1]
 
@@ -261,15 +257,13 @@ def fit_profiles(
 def _within(table: np.ndarray, radii: np.ndarray, size: float, grid: ProfileGrid) -> np.ndarray:
     """Shares within radii of the profiles that are tried: float64, shape ``(radius, size, index)``."""
     place = np.interp(np.log(np.maximum(radii, grid.radii[0])), np.log(grid.radii), np.arange(len(grid.radii)))
-    below = np.minimum(place.astype(int), len(grid.radii) - 2)
-    part = (place - below)[:, None, None]
     at = min(max(math.log(grid.tried * size / grid.smallest) / grid.step, 0.0), grid.n_sizes - 1.0)
     n_tried, n_indices = grid.log_prior.shape
-    near = table.reshape(len(table), -1, n_indices)[:, int(at) : int(at) + n_tried + 1]
-    found = near[below] * (1 - part) + near[below + 1] * part
+    places = np.meshgrid(place, at + np.arange(n_tried), indexing="ij")
+    planes = np.moveaxis(table.reshape(len(table), -1, n_indices), 2, 0)
+    found = np.stack([ndimage.map_coordinates(plane, places, order=1) for plane in planes], axis=2)
     # Below the smallest radius of the table the light is as good as even.
-    found *= np.minimum(radii / grid.radii[0], 1)[:, None, None] ** 2
-    return found[:, :-1] * (1 - at % 1) + found[:, 1:] * (at % 1)
+    return found * np.minimum(radii / grid.radii[0], 1)[:, None, None] ** 2
 
 
 _STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625)
@@ -324,23 +318,21 @@ def windowed(
         centre, spread, sums = np.array(place), np.empty(2), np.empty(2)
         found = _call("windowed", *light.shape, light, variance, sigma, furthest, centre, spread, sums)
         return (centre, spread, float(sums[0]), float(sums[1])) if found else None
-    # The window is a product of one along x and one along y.
-    x, y = place
+    centre, pixels = np.array(place), np.indices(light.shape)[::-1]
     for _ in range(_MOST_STEPS):
-        away = [np.arange(n) - at for n, at in zip(light.shape, (y, x), strict=True)]
-        along, across = (np.exp(far**2 * (-0.5 / sigma**2)) * np.stack([np.ones_like(far), far]) for far in away)
-        (total, right), (down, _) = (along @ light @ across.T).tolist()
+        away = pixels - centre[:, None, None]
+        window = np.exp((away**2).sum(axis=0) * (-0.5 / sigma**2))
+        total = float((window * light).sum())
         if not total > 0:
             return None
         # Twice the mean: for a Gaussian source as wide as the window, this step lands on the centre at once.
-        step = 2 * right / total, 2 * down / total
-        x, y = x + step[0], y + step[1]
-        if math.hypot(x - place[0], y - place[1]) > furthest:
+        step = 2 * (away * window * light).sum(axis=(1, 2)) / total
+        centre = centre + step
+        if np.hypot(*(centre - place)) > furthest:
             return None
-        if max(abs(step[0]), abs(step[1])) < _SMALLEST_STEP:
+        if np.abs(step).max() < _SMALLEST_STEP:
             break
-    spread = (along * along) @ variance @ (across * across).T
-    return np.array([x, y]), spread[[0, 1], [1, 0]], total, float(along[0].sum() * across[0].sum())
+    return centre, ((away * window) ** 2 * variance).sum(axis=(1, 2)), total, float(window.sum())
 
 
 def without_noise(found: float, sigma: np.ndarray, ring: np.ndarray, means: np.ndarray, shares: np.ndarray) -> float:
@@ -475,26 +467,22 @@ def gini_and_m20(
         float64, shape ``(4,)``: M20, its variance likewise, its scatter from one pixel more or less, and M20 of the
         pixels that are brighter by the doubt.
     """
-    gini, m20 = np.full((2, 2), np.nan), np.full((2, 3), np.nan)
+    gini, m20, n_pixels = np.full((2, 2), np.nan), np.full((2, 3), np.nan), 0
     if compiled is not None:
         light, distance, variance = _doubles(light, distance, variance)
         n_pixels = int(_call("gini_and_m20", *light.shape, light, distance, variance, radius, sigma, doubt, gini, m20))
-        return n_pixels, gini.ravel()[:3], m20.ravel()[:4]
-    ring = np.abs(distance - radius) <= 0.5
-    if not ring.any():
-        return 0, gini.ravel()[:3], m20.ravel()[:4]
-    smooth = ndimage.gaussian_filter(light, sigma, mode="constant")
-    level = smooth[ring].mean()
-    parts, _ = ndimage.label(smooth >= level)
-    middle = parts.ravel()[int(np.argmax(np.where(distance <= radius, smooth, -np.inf)))]
-    if middle == 0:
-        return 0, gini.ravel()[:3], m20.ravel()[:4]
-    own = parts == middle
-    for row, chosen in enumerate((own, own & (smooth >= level * (1 + doubt)))):
-        if chosen.any():
-            gini[row] = _gini(light[chosen], variance[chosen])
-            m20[row] = _m20(light[chosen], variance[chosen], *np.nonzero(chosen))
-    return int(np.count_nonzero(own)), gini.ravel()[:3], m20.ravel()[:4]
+    elif (ring := np.abs(distance - radius) <= 0.5).any():
+        smooth = ndimage.gaussian_filter(light, sigma, mode="constant")
+        level = smooth[ring].mean()
+        parts, _ = ndimage.label(smooth >= level)
+        middle = parts.ravel()[int(np.argmax(np.where(distance <= radius, smooth, -np.inf)))]
+        own = (parts == middle) & (middle > 0)
+        n_pixels = int(np.count_nonzero(own))
+        for row, chosen in enumerate((own, own & (smooth >= level * (1 + doubt)))):
+            if chosen.any():
+                gini[row] = _gini(light[chosen], variance[chosen])
+                m20[row] = _m20(light[chosen], variance[chosen], *np.nonzero(chosen))
+    return n_pixels, gini.ravel()[:3], m20.ravel()[:4]
 
 
 def _gini(values: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
