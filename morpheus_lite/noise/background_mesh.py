@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.loops import interpolate_rows, less_mesh
 from morpheus_lite.core.psf import MoffatPsf
@@ -235,16 +236,10 @@ def measure_background(image: SkyImage, labels: np.ndarray | None = None) -> Bac
     the noise are those of sums over squares of pixels. One value that fills an area is no data.
     """
     has_rms = None if image.rms is None else tuple(bool((image.rms[..., b] > 0).any()) for b in range(image.n_bands))
-    near = None if labels is None else near_sources(labels, boxes_of(labels), Window(0, 0, *image.shape))
+    near = None if labels is None else near_sources(labels, LabelStore.of(labels).boxes, Window(0, 0, *image.shape))
     parts = ((image.cutout(strip), None if near is None else near[strip.slices]) for strip in strips(image.shape))
     rows = (measure_row(part, image.shape, has_rms=has_rms, near=around) for part, around in parts)
     return noise_from_rows(image.shape, rows, has_rms=has_rms, least_tilt=STEEP if near is None else STEEP_SKY)
-
-
-def boxes_of(labels: np.ndarray) -> np.ndarray:
-    """Bounding boxes of the sources of a label map: int64, shape ``(source, 4)``; first and last + 1 row and column."""
-    found = [box for box in ndimage.find_objects(labels) if box is not None]
-    return np.array([(y.start, x.start, y.stop, x.stop) for y, x in found], dtype=np.int64).reshape(-1, 4)
 
 
 def near_sources(labels: np.ndarray, boxes: np.ndarray, window: Window) -> np.ndarray:
