@@ -25,34 +25,24 @@ _MATTERS = 0.01, 0.1
 _WINGS, _GROWTH, _MOST = 1.05, 9.4, 1.0
 
 
+_MODEL = "x_centroid", "y_centroid", "semimajor_axis", "semiminor_axis", "orientation"
+
+
 @dataclass(frozen=True, eq=False)
 class Neighbors:
     """Models of all sources of an image: their profiles, in ellipses.
 
     Parameters
     ----------
-    labels : numpy.ndarray
-        int, shape ``(source,)``, ascending.
-    places : numpy.ndarray
-        float64, shape ``(source, 2)``: row and column of the centre.
-    axes : numpy.ndarray
-        float64, shape ``(source, 2)``: semi-axes in pixels.
-    angles : numpy.ndarray
-        float64, shape ``(source,)``: major axis, counter-clockwise from the x axis, in radians.
-    radii, growth : numpy.ndarray
-        float64, shape ``(source, radius)``: as in `~morpheus_lite.catalog.total_flux.FittedProfile`.
+    rows : mapping
+        Columns ``label``, ascending, and those of places, ellipses, and the curve of growth, as in the catalogue.
     flux : numpy.ndarray
         float64, shape ``(source, band)``: 0 of sources without a model.
     of : dict
         Rows of the neighbours of each source that has some, by its label.
     """
 
-    labels: np.ndarray
-    places: np.ndarray
-    axes: np.ndarray
-    angles: np.ndarray
-    radii: np.ndarray
-    growth: np.ndarray
+    rows: Mapping[str, np.ndarray]
     flux: np.ndarray
     of: Mapping[int, np.ndarray]
 
@@ -72,29 +62,31 @@ class Neighbors:
         y, x = np.arange(shape[0])[:, None] + corner[1], np.arange(shape[1]) + corner[0]
         for row in self.of[label].tolist():
             wings += self.brightness(row, y, x)[..., None] * self.flux[row]
-        own = int(np.searchsorted(self.labels, label))
+        own = int(np.searchsorted(self.rows["label"], label))
         return self.brightness(own, y, x)[..., None] * self.flux[own], wings
 
     def brightness(self, row: int, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Share of the light of a source in one pixel at places."""
-        dy, dx = y - self.places[row, 0], x - self.places[row, 1]
-        cosine, sine = np.cos(self.angles[row]), np.sin(self.angles[row])
+        middle_x, middle_y, major, minor, angle = (self.rows[name][row] for name in _MODEL)
+        dy, dx, angle = y - middle_y, x - middle_x, np.deg2rad(angle)
+        cosine, sine = np.cos(angle), np.sin(angle)
         along, across = dx * cosine + dy * sine, dy * cosine - dx * sine
-        ratio = self.axes[row, 1] / self.axes[row, 0]
+        ratio = minor / major
         distance = 0.5 * np.log(np.maximum(along * along * ratio + across * across / ratio, 1e-3))
         return np.exp(np.interp(distance, self._at[row], self._log_brightness[row], right=-np.inf))
 
     @cached_property
     def _at(self) -> np.ndarray:
         """Logarithm of the radius in the middle of each ring."""
-        inner = np.pad(self.radii[:, :-1], ((0, 0), (1, 0)))
-        return 0.5 * np.log((inner**2 + self.radii**2) / 2)
+        radii = self.rows["growth_radii"]
+        inner = np.pad(radii[:, :-1], ((0, 0), (1, 0)))
+        return 0.5 * np.log((inner**2 + radii**2) / 2)
 
     @cached_property
     def _log_brightness(self) -> np.ndarray:
         """Logarithm of the share of the light in a pixel of each ring."""
-        light = np.diff(self.growth, prepend=0, axis=1)
-        area = np.pi * np.diff(self.radii**2, prepend=0, axis=1)
+        light = np.diff(self.rows["growth"], prepend=0, axis=1)
+        area = np.pi * np.diff(self.rows["growth_radii"] ** 2, prepend=0, axis=1)
         return np.log(np.maximum(light / area, 1e-300))
 
 
@@ -113,36 +105,29 @@ def find_neighbors(rows: Mapping[str, np.ndarray], bands: Sequence[str], noise: 
     from scipy.spatial import cKDTree
 
     flux = np.stack([_flux(rows, band) for band in bands], axis=1)
-    axes = np.stack([rows["semimajor_axis"], rows["semiminor_axis"]], axis=1)
-    known = np.isfinite(rows["growth"]).all(axis=1) & np.isfinite(axes).all(axis=1) & (axes[:, 1] > 0)
-    models = Neighbors(
-        labels=rows["label"],
-        places=np.stack([rows["y_centroid"], rows["x_centroid"]], axis=1),
-        axes=axes,
-        angles=np.deg2rad(rows["orientation"]),
-        radii=rows["growth_radii"],
-        growth=rows["growth"],
-        flux=np.where(known[:, None], flux, 0),
-        of={},
-    )
+    x, y, major, minor, _ = (rows[name] for name in _MODEL)
+    known = np.isfinite(rows["growth"]).all(axis=1) & np.isfinite(major) & (minor > 0)
+    own = {name: rows[name] for name in (*_MODEL, "label", "growth_radii", "growth")}
+    models = Neighbors(own, np.where(known[:, None], flux, 0), {})
     rows_of_models = np.flatnonzero(known & (models.flux > 0).any(axis=1))
     if not len(rows_of_models):
         return models
     usual = np.where(np.array(noise) > 0, noise, np.inf)
     strength = np.max(models.flux / usual, axis=1)
     bright = np.exp(models._log_brightness) * strength[:, None] > _FAINT
-    stretch = np.sqrt(axes[:, 0] / np.where(known, axes[:, 1], 1))
+    stretch = np.sqrt(major / np.where(known, minor, 1))
     reach = np.minimum(np.where(bright, np.exp(models._at), 0).max(axis=1) * stretch, _FURTHEST)
     size = rows["kron_scale_radius"]
-    tree = cKDTree(models.places[rows_of_models])
+    places = np.stack([y, x], axis=1)
+    tree = cKDTree(places[rows_of_models])
     of: dict[int, np.ndarray] = {}
     for row in rows_of_models.tolist():
-        near = rows_of_models[np.sort(tree.query_ball_point(models.places[row], size[row] + _FURTHEST))]
-        apart = np.hypot(*(models.places[near] - models.places[row]).T)
+        near = rows_of_models[np.sort(tree.query_ball_point(places[row], size[row] + _FURTHEST))]
+        apart = np.hypot(*(places[near] - places[row]).T)
         near = near[(near != row) & (apart < size[row] + reach[near])]
         if not len(near):
             continue
-        here = np.array([models.brightness(other, *models.places[row]) for other in near.tolist()])
+        here = np.array([models.brightness(other, *places[row]) for other in near.tolist()])
         light = (here @ models.flux[near]) * np.pi * size[row] ** 2
         errors = np.array([rows[f"kron_fluxerr_{band}"][row] for band in bands])
         if (light > _MATTERS[0] * models.flux[row] + _MATTERS[1] * np.nan_to_num(errors)).any():
@@ -295,7 +280,7 @@ def cut_stamp(
     if not whole:
         light[~usable] = 0
     source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
-    variance = _variance(image.rms, window, usable, sigmas)
+    variance = pixel_variance(None if image.rms is None else image.rms[window], usable, sigmas)
     weights = detection.weights(light, usable, source_mask)
     wings, wings_error = None, 0.0
     if neighbors is not None:
@@ -355,11 +340,11 @@ def _scale_of_wings(planes: list[np.ndarray], sky: np.ndarray, variance: np.ndar
     return min(max(scale, 0.0), _MOST_WINGS), float(np.hypot(error, _WINGS_ERROR))
 
 
-def _variance(rms: np.ndarray | None, window: tuple[slice, ...], usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """Variance of each pixel; unknown ones as the mean of the known, else that of the sky."""
+def pixel_variance(rms: np.ndarray | None, usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """Variance of each pixel ``(y, x, band)``; unknown ones as the mean of the known, else that of the sky."""
     if rms is None:
         return np.broadcast_to(sigmas**2, usable.shape)
-    variance = np.where(usable, rms[window], 0).astype(np.float64, order="C") ** 2
+    variance = np.where(usable, rms, 0).astype(np.float64, order="C") ** 2
     known = variance > 0
     if not known.all():
         for index, sigma in enumerate(sigmas):

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.photometry import BandNoise, band_noise
+from morpheus_lite.catalog.cutouts import pixel_variance
+from morpheus_lite.catalog.photometry import band_noise, sum_light
 from morpheus_lite.catalog.surroundings import RowSettings
-from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.protocols import ImageReader
 from morpheus_lite.core.windows import Window
@@ -46,6 +46,7 @@ def share_light(
     """
     head = image.read(Window(0, 0, 1, 1))
     bands = band_noise(head, settings.noise, settings.options.gain)
+    sigmas = np.array([band.sky.sigma for band in bands])
     found = {
         f"shared_{kind}_{name}": rows[f"segment_{kind}_{name}"].astype(np.float64)
         for name in head.bands
@@ -63,9 +64,10 @@ def share_light(
         data = np.where(piece.valid, piece.data, 0).astype(np.float64)
         light = summed(settings.detection.weights(data, piece.valid, own > 0), data)
         shares = share_pixels(light, own, names, peaks)
-        for index, band in enumerate(head.bands):
-            for kind, values in zip(SHARED_COLUMNS, _sums(shares, piece, index, bands[index]), strict=True):
-                found[f"shared_{kind}_{band}"][members] = values
+        sums = sum_light(data, pixel_variance(piece.rms, piece.valid, sigmas), shares, 0.0, bands, piece.valid)
+        for kind, values in zip(SHARED_COLUMNS, sums, strict=True):
+            for index, band in enumerate(head.bands):
+                found[f"shared_{kind}_{band}"][members] = values[:, index]
     return found
 
 
@@ -116,24 +118,3 @@ def _symmetric(light: np.ndarray, row: int, column: int) -> np.ndarray:
     y_in, x_in = (y >= 0) & (y < light.shape[0]), (x >= 0) & (x < light.shape[1])
     turned[np.ix_(y_in, x_in)] = light[np.ix_(y[y_in], x[x_in])]
     return np.maximum(np.minimum(light, turned), 0)
-
-
-def _sums(
-    shares: np.ndarray, image: SkyImage, index: int, noise: BandNoise
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flux of each piece in one band, its error, and the share that is covered: float64, shape ``(piece,)``."""
-    usable = image.valid[:, :, index]
-    rms = np.full(usable.shape, noise.sky.sigma) if image.rms is None else image.rms[:, :, index]
-    known = usable & (rms > 0)
-    variance = np.where(usable, np.where(known, rms, 0).astype(np.float64) ** 2, 0)
-    if known.any():
-        variance[usable & ~known] = variance[known].mean()
-    flux = (shares * np.where(usable, image.data[:, :, index], 0)).sum(axis=(1, 2))
-    area = (shares * usable).sum(axis=(1, 2))
-    flux[area == 0] = np.nan
-    sky = (shares**2 * variance).sum(axis=(1, 2)) * noise.sky.factor(area) ** 2
-    photons = np.maximum(flux, 0) / noise.gain if noise.gain else 0.0
-    whole = shares.sum(axis=(1, 2))
-    # A piece to which the fit gives no light has no share in any pixel.
-    covered = np.divide(area, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-    return flux, np.sqrt(sky + photons), covered

@@ -54,20 +54,19 @@ def find_gains(image: SkyImage, option: float | Mapping[str, float] | None) -> l
         One per band. Without an option, RMS planes that came as such are taken to hold the photon noise, as the ERR
         planes of HST and JWST do; those made of weight maps, which do not, get it added.
     """
-    return [_gain_of_band(image, k, option) for k in range(image.n_bands)]
-
-
-def _gain_of_band(image: SkyImage, index: int, option: float | Mapping[str, float] | None) -> Gain:
-    band = image.bands[index]
-    given = option.get(band) if isinstance(option, Mapping) else option
-    if given is not None:
-        return Gain(float(given), f"added: {given:g} electrons per unit of data, as given")
-    known = image.meta.get("bands", {}).get(band, {})
-    # The first plane gives the RMS; others may only tell which pixels are bad, as WHT beside ERR does.
-    first = next(iter(known.get("noise", ())), "")
-    if image.rms is not None and not str(first).startswith("weight"):
-        return Gain(None, "as far as the RMS plane holds it")
-    return gain_of_header(known.get("header", {}), image.units[index])
+    gains = []
+    for band, unit in zip(image.bands, image.units, strict=True):
+        given = option.get(band) if isinstance(option, Mapping) else option
+        known = image.meta.get("bands", {}).get(band, {})
+        # The first plane gives the RMS; others may only tell which pixels are bad, as WHT beside ERR does.
+        first = next(iter(known.get("noise", ())), "")
+        if given is not None:
+            gains.append(Gain(float(given), f"added: {given:g} electrons per unit of data, as given"))
+        elif image.rms is not None and not str(first).startswith("weight"):
+            gains.append(Gain(None, "as far as the RMS plane holds it"))
+        else:
+            gains.append(gain_of_header(known.get("header", {}), unit))
+    return gains
 
 
 def gain_of_header(header: Mapping[str, Any], unit: str | None) -> Gain:
@@ -134,57 +133,6 @@ def band_noise(
     return [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
 
 
-@dataclass(frozen=True, eq=False)
-class Photometry:
-    """Light of one source.
-
-    Parameters
-    ----------
-    flux, error : numpy.ndarray
-        float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in data units. Of what is
-        covered; NaN where nothing is.
-    covered : numpy.ndarray
-        float64, shape ``(aperture, band)``: share of the pixels of each aperture that has data.
-    light_covered : numpy.ndarray
-        float64, shape ``(band + 1,)``: share of the light in the Kron ellipse, as the detection image has it, that lies
-        on pixels with data in each band, and in any.
-    kron_radius : float
-        First moment of the light in units of the source's own semi-axes.
-    half_light_radius, half_light_radius_error : float
-        Radius in pixels of the circle with half of the Kron flux of the detection image, and its noise.
-    snr : float
-        Light of the segment over its noise, in the detection image.
-    isophotal_error : numpy.ndarray
-        float64, shape ``(2,)``: noise of the centre of the ellipse along x and y, in pixels.
-    centroid, centroid_error : numpy.ndarray
-        float64, shape ``(2,)``: windowed centroid, x and y in pixels of the stamp, and its error.
-    background : numpy.ndarray
-        float64, shape ``(band + 1,)``: sky that was subtracted per pixel, in each band and in the detection image.
-    hidden : float
-        Share of the Kron ellipse on pixels of other sources.
-    wings_error : numpy.ndarray
-        float64, shape ``(band,)``: error of the light of neighbours that was subtracted in the Kron ellipse.
-    matched : (numpy.ndarray, numpy.ndarray) or None
-        float64, shape ``(circle, band)``: light in the circles on the common PSF, and its error; None if not asked for.
-    """
-
-    flux: np.ndarray
-    error: np.ndarray
-    covered: np.ndarray
-    light_covered: np.ndarray
-    kron_radius: float
-    half_light_radius: float
-    half_light_radius_error: float
-    snr: float
-    isophotal_error: np.ndarray
-    centroid: np.ndarray
-    centroid_error: np.ndarray
-    background: np.ndarray
-    hidden: float
-    wings_error: np.ndarray
-    matched: tuple[np.ndarray, np.ndarray] | None = None
-
-
 def measure_photometry(
     stamp: Stamp,
     detection: CorrelatedNoise,
@@ -194,8 +142,8 @@ def measure_photometry(
     *,
     central: CurveOfGrowth | None = None,
     matched: MatchedApertures | None = None,
-) -> Photometry:
-    """Measure one stamp.
+) -> dict[str, Any]:
+    """Measure the light of one stamp.
 
     Parameters
     ----------
@@ -213,6 +161,27 @@ def measure_photometry(
         Curve of growth of the detection image about the centre, where it is known already.
     matched : MatchedApertures, optional
         The circles on the common PSF of all bands.
+
+    Returns
+    -------
+    dict
+        In the names of the catalogue where it has one:
+
+        - ``flux, fluxerr, covered``: float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in
+          data units, of what is covered, NaN where nothing is; and the share of the pixels that has data.
+        - ``light_covered``: float64, shape ``(band + 1,)``: share of the light in the Kron ellipse, as the detection
+          image has it, that lies on pixels with data in each band, and in any.
+        - ``kron_radius``, and ``kron_hidden``: share of the Kron ellipse on pixels of other sources.
+        - ``half_light_radius, half_light_radius_err``: in pixels, of the detection image.
+        - ``snr``: light of the segment over its noise, in the detection image.
+        - ``centroid_err``: float64, shape ``(2,)``: noise of the centre of the ellipse along x and y, in pixels.
+        - ``centroid_win, centroid_win_err``: the same of the windowed centroid, in pixels of the stamp.
+        - ``background``: float64, shape ``(band + 1,)``: sky that was subtracted per pixel, in each band and in the
+          detection image.
+        - ``wings_error``: float64, shape ``(band,)``: error of the light of neighbours that was subtracted in the Kron
+          ellipse.
+        - ``matched``, if asked for: two of float64, shape ``(circle, band)``: light in the circles on the common PSF,
+          and its error.
     """
     moment = kron_radius(stamp, options.kron_min_radius)
     scale = options.kron_scale * moment
@@ -237,28 +206,28 @@ def measure_photometry(
     weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
     segment = stamp.source_mask[None].astype(np.float64)
     sums = zip(
-        _sums(stamp, segment, np.zeros(len(bands)), bands, stamp.usable),
-        _sums(stamp, weights, background[:-1], bands, stamp.covered),
+        sum_light(stamp.light, stamp.variance, segment, 0.0, bands, stamp.usable),
+        sum_light(stamp.light, stamp.variance, weights, background[:-1], bands, stamp.covered),
         strict=True,
     )
     flux, error, covered = (np.concatenate(pair) for pair in sums)
-    shares = _light_covered(stamp, kron * light, covered[1])
-    return Photometry(
-        flux=flux,
-        error=error,
-        covered=covered,
-        light_covered=shares,
-        kron_radius=moment,
-        half_light_radius=half_light,
-        half_light_radius_error=half_light_error,
-        centroid=centroid,
-        centroid_error=centroid_error,
-        background=background,
-        hidden=float((kron * stamp.neighbor_mask).sum() / kron.sum()),
-        wings_error=_doubt_of_wings(stamp, kron),
-        matched=None if matched is None else _matched_sums(stamp, matched, (y, x), background[:-1], bands),
-        **_isophotal(stamp, light, detection),
-    )
+    found = {
+        "flux": flux,
+        "fluxerr": error,
+        "covered": covered,
+        "light_covered": _light_covered(stamp, kron * light, covered[1]),
+        "kron_radius": moment,
+        "kron_hidden": float((kron * stamp.neighbor_mask).sum() / kron.sum()),
+        "half_light_radius": half_light,
+        "half_light_radius_err": half_light_error,
+        "centroid_win": centroid,
+        "centroid_win_err": centroid_error,
+        "background": background,
+        "wings_error": _doubt_of_wings(stamp, kron),
+    }
+    if matched is not None:
+        found["matched"] = _matched_sums(stamp, matched, (y, x), background[:-1], bands)
+    return found | _isophotal(stamp, light, detection)
 
 
 def _isophotal(stamp: Stamp, light: np.ndarray, noise: CorrelatedNoise) -> dict[str, Any]:
@@ -271,7 +240,7 @@ def _isophotal(stamp: Stamp, light: np.ndarray, noise: CorrelatedNoise) -> dict[
     total = np.maximum(own, 0).sum()
     away = np.stack([x - stamp.ellipse.x, y - stamp.ellipse.y])
     error = factor * np.sqrt((away**2 * variance).sum(axis=1)) / total if total > 0 else np.full(2, np.nan)
-    return {"snr": float(own.sum()) / scatter if scatter > 0 else np.nan, "isophotal_error": error}
+    return {"snr": float(own.sum()) / scatter if scatter > 0 else np.nan, "centroid_err": error}
 
 
 def _doubt_of_wings(stamp: Stamp, kron: np.ndarray) -> np.ndarray:
@@ -300,11 +269,30 @@ def kron_radius(stamp: Stamp, smallest: float) -> float:
     return float(min(max(moment / total, smallest), max(_LARGEST_MOMENT, smallest)))
 
 
-def _sums(
-    stamp: Stamp, weights: np.ndarray, background: np.ndarray, bands: Sequence[BandNoise], there: np.ndarray
+def sum_light(
+    light: np.ndarray,
+    variance: np.ndarray,
+    weights: np.ndarray,
+    background: np.ndarray | float,
+    bands: Sequence[BandNoise],
+    there: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weighted sums of light less the sky, their errors, and shares covered: float64, shape ``(aperture, band)``."""
-    flux, variance, missing, whole = weighted_sums(weights, stamp.light, stamp.variance, there)
+    """Weighted sums of light less the sky, their errors, and shares covered: float64, shape ``(aperture, band)``.
+
+    Parameters
+    ----------
+    light, variance : numpy.ndarray
+        float64, shape ``(y, x, band)``; light is 0 where there is none.
+    weights : numpy.ndarray
+        float64, shape ``(aperture, y, x)``.
+    background : numpy.ndarray or float
+        Of one pixel, in each band.
+    bands : sequence of BandNoise
+        Noise of each band.
+    there : numpy.ndarray
+        bool, shape ``(y, x, band)``: where there is light.
+    """
+    flux, variance, missing, whole = weighted_sums(weights, light, variance, there)
     # Whole less what is missing, and not the sum of what is there: a whole aperture keeps its area to the bit.
     areas = whole - missing
     areas[areas < _NOTHING * whole] = 0
@@ -312,7 +300,7 @@ def _sums(
     error = np.sqrt(variance * _noise_factors(areas, bands) ** 2 + _photons(flux, bands))
     # Not measured is not 0.
     flux, error = (np.where(areas > 0, values, np.nan) for values in (flux, error))
-    return flux, error, areas / whole
+    return flux, error, np.divide(areas, whole, out=np.full(areas.shape, np.nan), where=whole > 0)
 
 
 def _matched_sums(

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,13 @@ from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Neighbors, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.nonparametric import STRUCTURE, central_curve, measure_structure
-from morpheus_lite.catalog.photometry import BandNoise, Photometry, band_noise, measure_photometry
+from morpheus_lite.catalog.photometry import BandNoise, band_noise, measure_photometry
 from morpheus_lite.catalog.segments import measure_shapes
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,
     STAR_REACH,
     ApertureCorrection,
-    FittedProfile,
     correct_moffat,
     correct_point_source,
     correct_to_total,
@@ -42,7 +40,7 @@ _FURTHEST = 1.5
 """Pixels between both centroids beyond which the windowed one is that of something else."""
 
 
-def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[MoffatPsf]) -> list[tuple[np.ndarray, ...]]:
+def spread_windows(stamp: Stamp, light: dict[str, Any], stars: Sequence[MoffatPsf]) -> list[tuple[np.ndarray, ...]]:
     """Surroundings of the centre of a source in each band, as far as stars matter: nothing of bands without stars.
 
     Light less its sky, variance, and which pixels count, of shape ``(y, x)``; and where the centre is from the middle.
@@ -55,7 +53,7 @@ def spread_windows(stamp: Stamp, light: Photometry, stars: Sequence[MoffatPsf]) 
         seen, noise, used = np.zeros((3, 2 * half + 1, 2 * half + 1))
         part = grown(middle, half, stamp.source_mask.shape)
         there, here = part.slices, inside(part, Window(middle.y - half, middle.x - half, *seen.shape))
-        seen[here] = stamp.light[..., index][there] - light.background[index]
+        seen[here] = stamp.light[..., index][there] - light["background"][index]
         noise[here] = stamp.variance[..., index][there]
         used[here] = stamp.usable[..., index][there] & ~stamp.neighbor_mask[there]
         windows.append((seen, noise, used, np.array([y - middle.y, x - middle.x])))
@@ -100,10 +98,10 @@ def measure_spread(
         return np.where(weight > 0, [total / weight, weight**-0.5], np.nan).T
 
 
-def _centre(stamp: Stamp, light: Photometry) -> tuple[float, float]:
+def _centre(stamp: Stamp, light: dict[str, Any]) -> tuple[float, float]:
     """Row and column of a source in its stamp: the windowed centroid, unless that is far off."""
     ellipse = stamp.ellipse
-    x, y = light.centroid - stamp.corner
+    x, y = light["centroid_win"] - stamp.corner
     return (y, x) if math.hypot(y - ellipse.y, x - ellipse.x) < _FURTHEST else (ellipse.y, ellipse.x)
 
 
@@ -124,43 +122,23 @@ _DOUBT = 0.025, 1.6
 _MAGNITUDE = 2.5 / np.log(10)
 
 
-@dataclass(frozen=True)
-class _Source:
-    """All that is measured of one source."""
-
-    light: Photometry
-    profile: FittedProfile
-    structure: dict[str, float]
-    in_bands: list[ApertureCorrection]
-    is_point: bool
-    size: float
-    """Radius of a circle of the area of the Kron ellipse, in pixels."""
-    around: list[tuple[np.ndarray, ...]]
-    """From `spread_windows`."""
-
-
 def _correct_point(
-    stamp: Stamp,
-    light: Photometry,
-    size: float,
-    profile: FittedProfile,
-    psfs: Sequence[MoffatPsf],
-    from_space: bool,
+    stamp: Stamp, light: dict[str, Any], size: float, psfs: Sequence[MoffatPsf], from_space: bool
 ) -> list[ApertureCorrection]:
     """Correction of a point source in each band, by the growth of its PSF; that of its profile where none is known.
 
     From space, the light itself tells it, in bands bright enough.
     """
+    fitted = light.get("corrections", [ApertureCorrection(math.nan, math.nan)] * len(psfs))
     if not from_space:
-        known = zip(psfs, profile.in_bands, strict=True)
-        return [correct_moffat(size, psf) if psf.is_known else fitted for psf, fitted in known]
+        return [correct_moffat(size, psf) if psf.is_known else one for psf, one in zip(psfs, fitted, strict=True)]
     found = []
-    for index, (psf, correction) in enumerate(zip(psfs, profile.in_bands, strict=True)):
+    for index, (psf, correction) in enumerate(zip(psfs, fitted, strict=True)):
         if math.isfinite(psf.fwhm):
             correction = correct_point_source(size, psf.fwhm / FWHM_OF_STARS, 0.0, math.inf)
-        flux, error = light.flux[1, index], light.error[1, index]
+        flux, error, sky = light["flux"][1, index], light["fluxerr"][1, index], light["background"][index]
         if flux > _FAINTEST_STAR * error:
-            plane = np.ascontiguousarray(stamp.light[:, :, index]) - light.background[index]
+            plane = np.ascontiguousarray(stamp.light[:, :, index]) - sky
             growth = curve_of_growth(plane, stamp.ellipse.y, stamp.ellipse.x, STAR_REACH * size)
             radius, within = growth.radius_of(flux / 2), growth.flux_within(size)
             if radius > 0 and within > 0:
@@ -259,7 +237,7 @@ def measure_surroundings(
     boxes = sources.boxes
     sigmas = sky_noise(image, shapes, settings)
 
-    def look(row: int) -> _Source:
+    def look(row: int) -> tuple[dict[str, Any], list[tuple[np.ndarray, ...]]]:
         top, left, bottom, right = boxes[row].tolist()
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
@@ -271,28 +249,27 @@ def measure_surroundings(
             stamp = replace(stamp, ellipse=_ellipse_without_neighbors(stamp))
         central = central_curve(stamp) if options.structure else None
         light = measure_photometry(stamp, detection.noise, bands, radii, options, central=central, matched=matched)
-        light.centroid[:] += stamp.corner
-        kron = options.kron_scale * light.kron_radius
+        light["centroid_win"] += stamp.corner
+        kron = options.kron_scale * light["kron_radius"]
         size = kron * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
-        plane = stamp.detection - light.background[-1]
-        seen = plane, kron, light.half_light_radius
-        profile = correct_to_total(stamp, *seen, detection.noise, psfs, from_space=from_space)
-        structure = {} if central is None else measure_structure(stamp, central, light.snr, detection.noise)
-        in_bands, is_star = profile.in_bands, bool(shapes["is_point"][row])
-        if is_star:
-            in_bands = _correct_point(stamp, light, size, profile, psfs, from_space)
-        around = spread_windows(stamp, light, stars)
-        return _Source(light, profile, structure, in_bands, is_star, size, around)
+        seen = stamp.detection - light["background"][-1], kron, light["half_light_radius"]
+        light |= correct_to_total(stamp, *seen, detection.noise, psfs, from_space=from_space)
+        if shapes["is_point"][row]:
+            light["corrections"] = _correct_point(stamp, light, size, psfs, from_space)
+        if central is not None:
+            light |= measure_structure(stamp, central, light["snr"], detection.noise)
+        return light | {"kron_scale_radius": size}, spread_windows(stamp, light, stars)
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
-    found: dict[int, _Source] = {}
+    found: list[dict[str, Any]] = [{} for _ in boxes]
     spread = np.full((len(boxes), 2), np.nan)
     for rows in (fitting[first : first + _AT_ONCE] for first in range(0, len(fitting), _AT_ONCE)):
-        found |= {row: look(row) for row in rows.tolist()}
-        spread[rows] = measure_spread([found[row].around for row in rows.tolist()], stars, bands)
+        around = []
         for row in rows.tolist():
-            found[row].around.clear()
-    values = _columns([found.get(row) for row in range(len(boxes))], image, options)
+            found[row], windows = look(row)
+            around.append(windows)
+        spread[rows] = measure_spread(around, stars, bands)
+    values = _columns(found, image, options, ~shapes["is_point"])
     return values | {"spread": spread[:, 0], "spread_err": spread[:, 1]}
 
 
@@ -325,43 +302,35 @@ def _ellipse_without_neighbors(stamp: Stamp) -> Ellipse:
     return replace(found, y=stamp.ellipse.y, x=stamp.ellipse.x)
 
 
-_PLACES = {
-    "kron_radius": "light.kron_radius",
-    "kron_hidden": "light.hidden",
-    "kron_scale_radius": "size",
-    "half_light_radius": "light.half_light_radius",
-    "half_light_radius_err": "light.half_light_radius_error",
-    "snr": "light.snr",
-    "total_correction": "profile.together.factor",
-    "total_correction_err": "profile.together.error",
-}
-"""Where a `_Source` has the values of columns."""
+_NUMBERS = (
+    *("kron_radius", "kron_hidden", "kron_scale_radius", "half_light_radius", "half_light_radius_err", "snr"),
+    *("total_correction", "total_correction_err", *STRUCTURE),
+)
+"""Columns of one number per source."""
 
 
-def _columns(found: list[_Source | None], image: SkyImage, options: MeasureOptions) -> dict[str, np.ndarray]:
+def _columns(
+    found: list[dict[str, Any]], image: SkyImage, options: MeasureOptions, is_galaxy: np.ndarray
+) -> dict[str, np.ndarray]:
     """Values of all sources by column name."""
     names, n_bands = options.aperture_names(image.pixel_scale), image.n_bands
     kinds = ("segment_{}", "kron_{}", *(f"aper_{{}}_{name}" for name in names))
 
-    def each(place: str, *shape: int) -> np.ndarray:
+    def each(name: str, *shape: int) -> np.ndarray:
         """Values of all sources, of this shape each; NaN where not measured."""
-        get, nothing = attrgetter(place), np.full(shape, np.nan)
-        return np.array([get(one) if one else nothing for one in found]).reshape(len(found), *shape)
+        nothing = np.full(shape, np.nan)
+        return np.array([one.get(name, nothing) for one in found], dtype=np.float64).reshape(len(found), *shape)
 
-    flux, error, covered = (each(f"light.{name}", len(kinds), n_bands) for name in ("flux", "error", "covered"))
-    values = {column: each(place) for column, place in _PLACES.items()}
-    values |= {
-        name: np.array([one.structure.get(name, np.nan) if one else np.nan for one in found]) for name in STRUCTURE
-    }
-    values |= {"growth_radii": each("profile.radii", N_RADII), "growth": each("profile.growth", N_RADII)}
-    for name, place in (("err", "isophotal_error"), ("win", "centroid"), ("win_err", "centroid_error")):
-        values[f"x_centroid_{name}"], values[f"y_centroid_{name}"] = each(f"light.{place}", 2).T
-    is_galaxy = np.array([bool(one and not one.is_point) for one in found], dtype=bool)
+    flux, error, covered = (each(name, len(kinds), n_bands) for name in ("flux", "fluxerr", "covered"))
+    values = {name: each(name) for name in _NUMBERS}
+    values |= {name: each(name, N_RADII) for name in ("growth_radii", "growth")}
+    for name in ("centroid_err", "centroid_win", "centroid_win_err"):
+        values[f"x_{name}"], values[f"y_{name}"] = each(name, 2).T
     doubt_of_profile = is_galaxy * np.hypot(_DOUBT[0], _DOUBT[1] / np.where(values["snr"] > 0, values["snr"], np.inf))
-    corrections, wings = each("in_bands", n_bands, 2), each("light.wings_error", n_bands)
-    shares, background = (each(f"light.{name}", n_bands + 1) for name in ("light_covered", "background"))
+    corrections, wings = each("corrections", n_bands, 2), each("wings_error", n_bands)
+    shares, background = (each(name, n_bands + 1) for name in ("light_covered", "background"))
     if options.matched:
-        matched = each("light.matched", 2, len(names), n_bands)
+        matched = each("matched", 2, len(names), n_bands)
     for index, band in enumerate(image.bands):
         zero_point = image.zero_points[index]
         measured: dict[str, Any] = {kind: (flux[:, k, index], error[:, k, index]) for k, kind in enumerate(kinds)}

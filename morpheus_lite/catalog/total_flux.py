@@ -3,9 +3,9 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import gammainc, gammaincinv
@@ -98,9 +98,8 @@ def _moffat(beta: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations, in units of the FWHM, and weights of the Gaussians of a Moffat profile."""
     if beta is None:
         return np.array([_SIGMA_OF_FWHM]), np.ones(1)
-    core = 0.5 / np.sqrt(2 ** (1 / beta) - 1)
     radii = np.geomspace(0.05, 20, 200)
-    return _decompose(radii, 1 - (1 + (radii / core) ** 2) ** (1 - beta), _MOFFAT_SIGMAS)
+    return _decompose(radii, MoffatPsf(1.0, beta).enclosed(radii), _MOFFAT_SIGMAS)
 
 
 def _wings() -> tuple[np.ndarray, np.ndarray]:
@@ -184,29 +183,8 @@ class ApertureCorrection(NamedTuple):
         Total light over that in the Kron ellipse, and how uncertain it is.
     """
 
-    factor: float = np.nan
-    error: float = np.nan
-
-
-@dataclass(frozen=True, eq=False)
-class FittedProfile:
-    """Profile of one source, the mean of all that fit its rings.
-
-    Parameters
-    ----------
-    together : ApertureCorrection
-        Correction in the detection image.
-    in_bands : list of ApertureCorrection
-        Correction in each band.
-    radii, growth : numpy.ndarray
-        float64, shape ``(radius,)``: circles of the area of the ellipses, in pixels, and the share of all of the light
-        within, in the detection image. NaN where nothing fits.
-    """
-
-    together: ApertureCorrection
-    in_bands: list[ApertureCorrection]
-    radii: np.ndarray
-    growth: np.ndarray
+    factor: float
+    error: float
 
 
 def _inside(distance: np.ndarray) -> float:
@@ -234,7 +212,7 @@ def correct_to_total(
     psfs: Sequence[MoffatPsf],
     *,
     from_space: bool = False,
-) -> FittedProfile:
+) -> dict[str, Any]:
     """Profile of a source, and the share of its light outside of its Kron ellipse.
 
     Parameters
@@ -256,8 +234,13 @@ def correct_to_total(
 
     Returns
     -------
-    FittedProfile
-        NaN where there is no half-light radius.
+    dict
+        Empty where there is no half-light radius.
+
+        - ``total_correction, total_correction_err``: of the detection image.
+        - ``corrections``: list of `ApertureCorrection`, one per band.
+        - ``growth_radii, growth``: float64, shape ``(N_RADII,)``: circles of the area of the ellipses, in pixels, and
+          the share of all of the light within, in the detection image, of the mean of all profiles that fit.
 
     Notes
     -----
@@ -269,8 +252,7 @@ def correct_to_total(
     the correction, and a floor for the pixels that the ellipse cuts.
     """
     if not half_light_radius > 0:
-        nothing, nowhere = ApertureCorrection(), np.full(N_RADII, np.nan)
-        return FittedProfile(nothing, [nothing] * len(psfs), nowhere, nowhere)
+        return {}
     # Radii are those of circles of the area of the ellipses.
     size = math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
     distance, kron = stamp.elliptical_radius * size, scale * size
@@ -306,8 +288,13 @@ def correct_to_total(
     factor = 1 / mean
     error = np.sqrt(spread / mean**4 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
     together, *in_bands = map(ApertureCorrection, factor.tolist(), error.tolist())
-    in_bands *= len(psfs) // len(in_bands)
-    return FittedProfile(together, in_bands, radii[1:-1], shares[1:])
+    return {
+        "total_correction": together.factor,
+        "total_correction_err": together.error,
+        "corrections": in_bands * (len(psfs) // len(in_bands)),
+        "growth_radii": radii[1:-1],
+        "growth": shares[1:],
+    }
 
 
 def make_profiles(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> None:
