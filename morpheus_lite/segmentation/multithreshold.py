@@ -51,6 +51,7 @@ def split_source(
         int32, shape ``(y, x)``: 1, 2, ... with the brightest first, every pixel of the box as the piece nearest to it;
         None if the source is one.
     """
+    large = None if large is None or not large.any() else large
     # Levels begin at the noise: below, every wiggle of the sky would be a saddle.
     floor = noise.scatter if noise.scatter > 0 else np.finfo(np.float32).tiny
     coarse = np.maximum(light if large is None else _without_knots(light, large), floor)
@@ -95,16 +96,12 @@ def _join(
 
 def _without_knots(light: np.ndarray, large: np.ndarray) -> np.ndarray:
     """The light with that of large objects on their own scale, where neither knots nor noise make peaks."""
-    if not large.any():
-        return light
     scale = ndimage.grey_opening(light, (_LARGE_SCALE, _LARGE_SCALE))
     return np.where(large > 0, ndimage.gaussian_filter(scale, _LARGE_SCALE / 4), light)
 
 
 def _of_large_objects(pieces: np.ndarray, smooth: np.ndarray, large: np.ndarray) -> np.ndarray:
     """Pieces with all those of one large object as one."""
-    if not large.any():
-        return pieces
     names = np.unique(pieces[pieces > 0])
     numbers = _at_peaks(pieces, smooth, names, large)
     for number in np.unique(numbers[numbers > 0]).tolist():
@@ -151,7 +148,7 @@ class _Pieces:
         self.peaks = np.full(len(names) + 1, -np.inf)
         np.maximum.at(self.peaks, self.pieces, smooth)
         self.large = np.zeros(len(self.peaks), dtype=np.int64)
-        if large is not None and large.any():
+        if large is not None:
             self.large[1:] = _at_peaks(self.pieces, smooth, np.arange(1, len(self.peaks)), large)
         self._boxes = [None, *ndimage.find_objects(self.pieces)]
         self._border = _border(self.pieces, smooth)
