@@ -8,7 +8,6 @@ import numpy as np
 
 from morpheus_lite.catalog.segments import (
     find_saturated,
-    flag_bands,
     flag_sources,
     holds_others,
     mark_pixels,
@@ -228,11 +227,14 @@ def _evidence(
 
 
 def _flags_of_band(values: dict[str, np.ndarray], band: str, image: SkyImage, options: MeasureOptions) -> np.ndarray:
+    """Bits of `BandFlag` that follow from what of the segment and of the apertures of each source has data."""
     kinds = [f"segment_covered_{band}"]
     if options.photometry:
         names = options.aperture_names(image.pixel_scale)
         kinds += [f"kron_covered_{band}", *(f"aper_covered_{name}_{band}" for name in names)]
-    return flag_bands(np.array([values[kind] for kind in kinds]))
+    covered = np.array([values[kind] for kind in kinds])
+    nothing, partly = (covered == 0).any(axis=0), ((covered > 0) & (covered < 1)).any(axis=0)
+    return (int(BandFlag.NO_DATA) * nothing + int(BandFlag.PARTLY_COVERED) * partly).astype(np.int32)
 
 
 def _parent_labels(sources: LabelledPixels, parents: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from morpheus_lite.core.classes import BACKGROUND, SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.flags import BandFlag, PixelFlag, SourceFlag
+from morpheus_lite.core.flags import PixelFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 
@@ -383,23 +383,6 @@ def find_saturated(
         if level is not None:
             found |= largest >= level
     return found
-
-
-def flag_bands(covered: np.ndarray) -> np.ndarray:
-    """Flags of one band that follow from what of the segment and of the apertures of each source has data.
-
-    Parameters
-    ----------
-    covered : numpy.ndarray
-        float64, shape ``(kind, source)``: shares; NaN where not measured.
-
-    Returns
-    -------
-    numpy.ndarray
-        int32, shape ``(source,)``: bits of `~morpheus_lite.core.flags.BandFlag`.
-    """
-    nothing, partly = (covered == 0).any(axis=0), ((covered > 0) & (covered < 1)).any(axis=0)
-    return (int(BandFlag.NO_DATA) * nothing + int(BandFlag.PARTLY_COVERED) * partly).astype(np.int32)
 
 
 def _edge_pixels(classification: Classification) -> np.ndarray:

@@ -131,27 +131,21 @@ IN_ARCSEC = ("semimajor_axis", "semiminor_axis", "half_light_radius", "r_petrosi
 """Sizes that are also told in arcsec."""
 
 
-def catalogue_columns(
-    image: SkyImage, settings: MeasureOptions, *, calibrated: bool, with_background: bool = False
-) -> list[ColumnDefinition]:
+def catalogue_columns(image: SkyImage, settings: RowSettings) -> list[ColumnDefinition]:
     """Every column of an image's catalogue, in order.
 
     Parameters
     ----------
     image : SkyImage
         Its bands, their units and zero-points, and whether there are noise planes and a WCS, decide.
-    settings : MeasureOptions
-        What is measured.
-    calibrated : bool
-        Whether the class probabilities are calibrated on sources.
-    with_background : bool
-        Whether a background was subtracted of the image.
+    settings : RowSettings
+        How the rows were measured.
     """
-    on_sky = image.pixel_scale is not None
-    sky = [*columns_of("sky"), *(columns_of("sky_errors") if settings.photometry else ())] if on_sky else []
+    on_sky, options = image.pixel_scale is not None, settings.options
+    sky = [*columns_of("sky"), *(columns_of("sky_errors") if options.photometry else ())] if on_sky else []
     extent = [*columns_of("shape"), *(columns_of("sky_shape") if on_sky else ())]
-    if settings.photometry:
-        extent += [*columns_of("extent"), *(columns_of("structure") if settings.structure else ())]
+    if options.photometry:
+        extent += [*columns_of("extent"), *(columns_of("structure") if options.structure else ())]
     in_arcsec = [
         ColumnDefinition(f"{one.name}_arcsec", f"{one.name}, by the mean side of a pixel on the sky", u.arcsec)
         for one in extent
@@ -159,13 +153,13 @@ def catalogue_columns(
     ]
     light = []
     for index, band in enumerate(image.bands):
-        light += light_columns(image, index, settings)
-        if with_background:
+        light += light_columns(image, index, options)
+        if settings.background is not None:
             meaning = f"background of one pixel at the centroid, subtracted in {band}"
             light.append(ColumnDefinition(f"background_{band}", meaning, light_unit(image.units[index])))
-    meaning = "probability of {}, calibrated on sources" if calibrated else "light-weighted share of {}"
+    meaning = "probability of {}, calibrated on sources" if settings.calibration else "light-weighted share of {}"
     shares = [ColumnDefinition(f"p_{name}", meaning.format(name)) for name in SOURCE_CLASSES]
-    nature = columns_of("nature", uncertain=UNCERTAIN, least=settings.min_class_confidence)
+    nature = columns_of("nature", uncertain=UNCERTAIN, least=options.min_class_confidence)
     verdict = columns_of("verdict", bits=bits_in_words(SourceFlag))
     return [*columns_of("place"), *sky, *extent, *in_arcsec, *light, *shares, *nature, *verdict]
 
@@ -207,11 +201,7 @@ def ucd_of(name: str) -> str | None:
 
 
 def finish_table(
-    rows: dict[str, np.ndarray],
-    image: SkyImage,
-    settings: RowSettings,
-    *,
-    provenance: dict[str, Any],
+    rows: dict[str, np.ndarray], image: SkyImage, settings: RowSettings, *, provenance: dict[str, Any]
 ) -> QTable:
     """The catalogue from the rows of all sources: what needs all of them, or the sky, is added.
 
@@ -235,9 +225,6 @@ def finish_table(
         for name, level in zip(image.bands, levels.T, strict=True):
             has_data = np.isfinite(rows[f"segment_flux_{name}"])
             values[f"background_{name}"] = np.where(has_data, level, np.nan)
-    columns = catalogue_columns(
-        image, options, calibrated=settings.calibration is not None, with_background=seen is not None
-    )
     detection = settings.detection
     meta = {**provenance, "detection_band": detection.name, "morphology_maps": settings.maps}
     if settings.calibration is not None:
@@ -249,8 +236,8 @@ def finish_table(
             "detection_image": COLUMNS["statements"]["stacked"].format(", ".join(names)),
         }
     meta["zero_points"] = {name: _zero_point_record(image, k) for k, name in enumerate(image.bands)}
-    if settings.background is not None and settings.background.psf:
-        meta["psf"] = {name: psf.record() for name, psf in zip(image.bands, settings.background.psf, strict=True)}
+    if seen is not None and seen.psf:
+        meta["psf"] = {name: psf.record() for name, psf in zip(image.bands, seen.psf, strict=True)}
     meta["background"] = options.background_of(by_votes=settings.maps == "vote") or "none"
     meta["flag_bits"] = {"flags": SourceFlag.explained(), "flags_<band>": BandFlag.explained()}
     if options.photometry:
@@ -260,7 +247,7 @@ def finish_table(
         psfs = psfs_of_totals(image, options, settings.background)
         meta["total_psf"] = {name: psf.record() for name, psf in zip(image.bands, psfs, strict=True)}
         meta |= {"psf_fwhm": options.psf_fwhm, "photon_noise": {name: gain.statement for name, gain in gains}}
-    return build_table(columns, values, meta)
+    return build_table(catalogue_columns(image, settings), values, meta)
 
 
 def _colours(image: SkyImage, settings: RowSettings) -> str:
