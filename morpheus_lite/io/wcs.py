@@ -85,9 +85,9 @@ def celestial_wcs(
 
 
 def _text_of(header: fits.Header) -> str:
-    """What a header says of the sky, which most bands of a file have in common.
+    """Text of the cards about the sky, which most bands of a file have in common.
 
-    Empty where more than this is to be read: tables of distortion, or cards that are broken.
+    Empty where more than these is to be read: tables of distortion, or cards that are broken.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
