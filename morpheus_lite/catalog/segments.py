@@ -369,8 +369,6 @@ def find_saturated(
         largest value, or the brightest pixel lies beside invalid ones that are no more than a hole in it.
     """
     found = np.zeros(len(sources), dtype=bool)
-    if not len(sources):
-        return found
     for index, (level, faint) in enumerate(zip(levels, faintest, strict=True)):
         valid = image.valid[:, :, index]
         light = np.where(sources.take(valid), sources.take(image.data[:, :, index]), -np.inf)

@@ -286,9 +286,6 @@ def _on_the_sky(image: SkyImage, rows: dict[str, np.ndarray]) -> dict[str, np.nd
     x, y, angle = rows["x_centroid"], rows["y_centroid"], np.deg2rad(rows["orientation"])
     wcs = image.wcs.celestial
     found = {f"{name}_arcsec": rows[name] * scale for name in IN_ARCSEC if name in rows}
-    if not len(x):
-        errors = {"ra_err": x, "dec_err": x} if "x_centroid_err" in rows else {}
-        return found | {"ra": x, "dec": y, "sky_orientation": angle} | errors
     place = wcs.pixel_to_world(x, y).icrs
     # One pixel along each axis: arcsec to the east and to the north.
     steps = [place.spherical_offsets_to(wcs.pixel_to_world(x + dx, y + dy).icrs) for dx, dy in ((1, 0), (0, 1))]

@@ -166,14 +166,9 @@ def load_headers(hdus: fits.HDUList, path: str) -> None:
     InputError
         The pixels of an HDU end before they begin: astropy would look for the next header there, and find the same one.
     """
-    for number in itertools.count():
-        try:
-            hdu = hdus[number]
-        except IndexError:
-            return
-        n_bytes = hdu.size
-        if n_bytes < 0:
-            said = f"{path}[{number}]: its header says {n_bytes} bytes of pixels"
+    for number, hdu in enumerate(hdus):
+        if hdu.size < 0:
+            said = f"{path}[{number}]: its header says {hdu.size} bytes of pixels"
             raise InputError(f"{said}; NAXISn, PCOUNT and GCOUNT are 0 or more")
 
 
@@ -321,7 +316,7 @@ def _check_tiles(
         raise InputError(f"{where}: the table of tiles has no column COMPRESSED_DATA with descriptors")
     if str(header.get("ZQUANTIZ")).startswith("SUBTRACTIVE"):
         whole(header, "ZDITHER0", where, least=1, most=10000)
-    algorithm, settings = header.get("ZCMPTYPE"), dict(_settings(header))
+    algorithm, settings = header.get("ZCMPTYPE"), _settings(header)
     for name, (default, known) in _SETTINGS.get(algorithm, {}).items():
         value = settings.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or value not in known:
@@ -337,11 +332,9 @@ def _check_tiles(
             raise InputError(f"{where}: a tile is no {algorithm} of its size; the file is damaged")
 
 
-def _settings(header: fits.Header) -> Iterator[tuple[str, Any]]:
-    for number_ in range(1, 1000):
-        if f"ZNAME{number_}" not in header:
-            return
-        yield str(header[f"ZNAME{number_}"]).upper(), header.get(f"ZVAL{number_}")
+def _settings(header: fits.Header) -> dict[str, Any]:
+    numbers = itertools.takewhile(lambda number: f"ZNAME{number}" in header, itertools.count(1))
+    return {str(header[f"ZNAME{number}"]).upper(): header.get(f"ZVAL{number}") for number in numbers}
 
 
 def _is_hcompress(begin: bytes, length: int, n_pixels: int) -> bool:

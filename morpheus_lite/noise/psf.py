@@ -266,8 +266,6 @@ def _moffat_of(stamps: _Stamps, places: np.ndarray, sigma: np.ndarray, stars: np
 def _crowd(widths: np.ndarray) -> np.ndarray:
     """Mask of the sharpest crowd of sources of one width."""
     order = np.sort(widths)
-    if not len(order):
-        return np.zeros(0, dtype=bool)
     sharper = np.arange(len(order))
     count = np.searchsorted(order, order * _SPREAD, side="right") - sharper
     beyond = np.searchsorted(order, order * _SPREAD**2, side="right") - sharper - count
