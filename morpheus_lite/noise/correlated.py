@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import NamedTuple
@@ -119,7 +119,7 @@ def measure_correlated_noise(image: SkyImage, labels: np.ndarray) -> dict[str, C
 
 
 def noise_of_pieces(
-    pieces: Sequence[tuple[SkyImage, np.ndarray]], *, scatter: Callable[[np.ndarray], float] | None = None
+    pieces: Sequence[tuple[SkyImage, np.ndarray]], *, upper: bool = False
 ) -> dict[str, CorrelatedNoise]:
     """`measure_correlated_noise` of an image of which only these pieces are at hand.
 
@@ -127,8 +127,8 @@ def noise_of_pieces(
     ----------
     pieces : sequence of (SkyImage, numpy.ndarray)
         The image and its labels inside each of `~morpheus_lite.core.windows.sample_windows`.
-    scatter : callable, optional
-        From values to their scatter: `scatter_of`, or `upper_scatter_of`.
+    upper : bool
+        Whether the scatter is to tell how rare large values are, as in `scatter_of`.
     """
     covered = thread_map(lambda piece: ndimage.maximum_filter(piece[1] > 0, 2 * _KEEP_OFF + 1), pieces)
     images = [image for image, _ in pieces]
@@ -136,22 +136,22 @@ def noise_of_pieces(
     before: list[_Sky | None] = [None] * len(images)
     for index, band in enumerate(images[0].bands):
         patches = thread_map(partial(_patch, index), images, covered, before)
-        fitted[band] = _fit(patches, scatter or scatter_of)
+        fitted[band] = _fit(patches, upper)
         before = [patch.sky for patch in patches]
     return fitted
 
 
-def _fit(patches: list["_Patch"], scatter_of: Callable[[np.ndarray], float]) -> CorrelatedNoise:
+def _fit(patches: list["_Patch"], upper: bool) -> CorrelatedNoise:
     sky = np.concatenate([patch.light for patch in patches])
     if len(sky) < _FEWEST:
         return CorrelatedNoise(np.nan)
-    sigma = scatter_of(sky)
+    sigma = scatter_of(sky, upper=upper)
     if not sigma > 0:
         return CorrelatedNoise(np.nan)
     sides, factors, errors = [], [], []
     for side in _SIDES:
         pulls, n_apart = _pulls(patches, sigma, side)
-        if len(pulls) >= _FEWEST and 0 < (scatter := scatter_of(pulls)) < np.inf:
+        if len(pulls) >= _FEWEST and 0 < (scatter := scatter_of(pulls, upper=upper)) < np.inf:
             sides.append(float(side))
             factors.append(scatter)
             errors.append(_ERROR / np.sqrt(n_apart))
@@ -161,26 +161,18 @@ def _fit(patches: list["_Patch"], scatter_of: Callable[[np.ndarray], float]) -> 
     return CorrelatedNoise(sigma, tuple(sides), tuple(smooth.tolist()), _slope(np.array(sides), smooth))
 
 
-def scatter_of(values: np.ndarray) -> float:
+def scatter_of(values: np.ndarray, *, upper: bool = False) -> float:
     """Standard deviation of the bulk of some values: from the median absolute deviation, unless they are too coarse.
 
     Where many values are the median itself, as in counts, the deviation is 0 or a step of the data: then it is the
-    standard deviation of all.
+    standard deviation of all; or, if the ``upper`` one is asked for, one that tells how rare large values are, as the
+    excesses of counts are larger than Gaussian ones.
     """
     middle = median(values)
-    return float(np.std(values) if _is_coarse(values, middle) else MAD_TO_SIGMA * median(values, middle))
-
-
-def upper_scatter_of(values: np.ndarray) -> float:
-    """Scatter that tells how rare large values are: of counts, whose excesses are larger than Gaussian ones."""
-    middle = median(values)
-    if not _is_coarse(values, middle):
+    if np.count_nonzero(values == middle) <= _COARSE * len(values):
         return float(MAD_TO_SIGMA * median(values, middle))
-    return float(max(np.std(values), (np.quantile(values, _THREE_SIGMA) - middle) / 3))
-
-
-def _is_coarse(values: np.ndarray, middle: np.floating) -> bool:
-    return int(np.count_nonzero(values == middle)) > _COARSE * len(values)
+    excess = (np.quantile(values, _THREE_SIGMA) - middle) / 3 if upper else 0.0
+    return float(max(np.std(values), excess))
 
 
 class _Sky:

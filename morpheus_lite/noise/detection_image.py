@@ -12,7 +12,7 @@ from morpheus_lite.core import loops
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.core.windows import sample_windows
-from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of, upper_scatter_of
+from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of
 from morpheus_lite.runtime.resources import thread_map
 
 _SECOND_DIFFERENCES = np.outer((1, -2, 1), (1, -2, 1))
@@ -220,7 +220,7 @@ def noise_of_light(pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) 
         (SkyImage(light[:, :, None], ("light",), np.asarray(valid.any(axis=2))[:, :, None]), labels)
         for light, valid, labels in pieces
     ]
-    return noise_of_pieces(images, scatter=upper_scatter_of)["light"]
+    return noise_of_pieces(images, upper=True)["light"]
 
 
 def to_fixed_point(light: np.ndarray) -> np.ndarray:

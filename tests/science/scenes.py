@@ -19,7 +19,7 @@ from morpheus_lite.catalog import CorrelatedNoise
 from morpheus_lite.inference.domain_check import measure_domain
 from morpheus_lite.io import open_image
 from morpheus_lite.noise import background_mesh
-from morpheus_lite.noise.correlated import upper_scatter_of
+from morpheus_lite.noise.correlated import scatter_of
 from morpheus_lite.noise.detection_image import SourceNoise, light_noise, unbroken_detection_image
 from morpheus_lite.noise.overview import measure_image
 
@@ -93,7 +93,7 @@ def noise_of_sums() -> Numbers:
             f"steps of {step}",
             [
                 ml.measure_correlated_noise(sky_image(steps, rms=None), np.zeros(steps.shape, np.int32))["F160W"].sigma,
-                upper_scatter_of(np.random.default_rng(6).poisson(1.5, 5000).astype(float)),
+                scatter_of(np.random.default_rng(6).poisson(1.5, 5000).astype(float), upper=True),
             ],
         )
 
