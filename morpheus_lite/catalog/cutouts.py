@@ -295,18 +295,12 @@ def cut_stamp(
     # Where every pixel has the same bands, their weights are the same too.
     factors = weights[:1, :1] if whole else weights
     mirrored, there = mirror(summed(factors, light)[:, :, None], seen, wanted, centre, neighbor_mask)
-    together = mirrored[:, :, 0]
+    together, noisy = mirrored[:, :, 0], summed(factors**2, np.where(weights > 0, variance, 0))
     if not there.all():
         # What lies in the middle of a source has no opposite.
-        sky = _CLEAR * float(np.sqrt(np.median(summed(factors**2, np.where(weights > 0, variance, 0)))))
+        sky = _CLEAR * float(np.sqrt(np.median(noisy)))
         _, lines = fill_gaps(source_mask.astype(np.int32), ~seen[:, :, 0], together, floor=sky)
         together = np.where(there[:, :, 0], together, lines)
-    if whole:
-        # Where all pixels are alike, so is their noise.
-        alike = variance.strides[:2] == (0, 0)
-        noisy = np.broadcast_to(summed(factors**2, variance[:1, :1] if alike else variance), near.shape)
-    else:
-        noisy = summed(factors**2, np.where(weights > 0, variance, 0))
     if seen.any() and not seen.all():
         # Pixels that no band covers hold mirrored light, and are as noisy as the others.
         noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
