@@ -322,6 +322,7 @@ def _columns(
         return np.array([one.get(name, nothing) for one in found], dtype=np.float64).reshape(len(found), *shape)
 
     flux, error, covered = (each(name, len(kinds), n_bands) for name in ("flux", "fluxerr", "covered"))
+    light = np.stack([flux, error])
     values = {name: each(name) for name in _NUMBERS}
     values |= {name: each(name, N_RADII) for name in ("growth_radii", "growth")}
     for name in ("centroid_err", "centroid_win", "centroid_win_err"):
@@ -331,16 +332,11 @@ def _columns(
     shares, background = (each(name, n_bands + 1) for name in ("light_covered", "background"))
     if options.matched:
         matched = each("matched", 2, len(names), n_bands)
+    totals = _totals(light[:, :, 1], corrections, shares, wings, doubt_of_profile[:, None])
     for index, band in enumerate(image.bands):
         zero_point = image.zero_points[index]
-        measured: dict[str, Any] = {kind: (flux[:, k, index], error[:, k, index]) for k, kind in enumerate(kinds)}
+        measured = {kind: light[:, :, k, index] for k, kind in enumerate(kinds)} | {"total_{}": totals[:, :, index]}
         values |= {f"{kind}_{band}".format("covered"): covered[:, part, index] for part, kind in enumerate(kinds)}
-        factor, doubt = corrections[:, index].T
-        # Point sources have the errors of their PSF; of all others the profile is known less well than the fit says.
-        doubt = np.where(doubt_of_profile > 0, np.hypot(doubt, doubt_of_profile * factor), doubt)
-        share, seen = shares[:, index], shares[:, -1]
-        kron_flux, kron_error = measured["kron_{}"]
-        measured["total_{}"] = _total(kron_flux, kron_error, factor, doubt, share, seen, wings[:, index])
         if options.matched:
             measured |= {f"matched_{{}}_{name}": matched[:, :, part, index].T for part, name in enumerate(names)}
         for kind, (one_flux, one_error) in measured.items():
@@ -348,31 +344,29 @@ def _columns(
             values |= {name.format("flux"): one_flux, name.format("fluxerr"): one_error}
             if zero_point is not None and kind != "segment_{}":
                 values |= calibrated(one_flux, one_error, float(zero_point), name)
-        local = np.where(np.isfinite(kron_flux), background[:, index], np.nan)
+        local = np.where(np.isfinite(flux[:, 1, index]), background[:, index], np.nan)
         values[f"local_background_{band}"] = local
     return values
 
 
-def _total(
-    flux: np.ndarray,
-    error: np.ndarray,
-    factor: np.ndarray,
-    doubt: np.ndarray,
-    covered: np.ndarray,
-    seen: np.ndarray,
-    wings: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Total flux of each source and its error, from those of the Kron ellipse and the correction.
+def _totals(
+    kron: np.ndarray, corrections: np.ndarray, shares: np.ndarray, wings: np.ndarray, doubt_of_profile: np.ndarray
+) -> np.ndarray:
+    """Total fluxes and their errors ``(2, source, band)``, from those of the Kron ellipses and the corrections.
 
     Of a band that covers part of the light, the rest is as bright as the detection image says; NaN where that part is
     too small to tell. What no band has seen may be as wrong as it is bright.
     """
+    (flux, error), (factor, doubt) = kron, np.moveaxis(corrections, 2, 0)
+    # Point sources have the errors of their PSF; of all others the profile is known less well than the fit says.
+    doubt = np.where(doubt_of_profile > 0, np.hypot(doubt, doubt_of_profile * factor), doubt)
+    covered, seen = shares[:, :-1], shares[:, -1:]
     share = np.where(covered >= _LEAST_COVERED, covered, np.nan)
     factor, doubt = factor / share, doubt / share
     # Missing in this band: good to the colour gradient. Missing in all bands: as wrong as it is bright.
     guess = np.hypot(_COLOUR_GRADIENT * (1 - share), 1 - seen) * factor
     variance = (factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2 + (factor * wings) ** 2
-    return factor * flux, np.sqrt(variance)
+    return np.stack([factor * flux, np.sqrt(variance)])
 
 
 def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, name: str) -> dict[str, np.ndarray]:
