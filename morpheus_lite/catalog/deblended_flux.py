@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from morpheus_lite.catalog.cutouts import pixel_variance
 from morpheus_lite.catalog.photometry import band_noise, sum_light
+from morpheus_lite.catalog.segments import Rows
 from morpheus_lite.catalog.surroundings import RowSettings
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.protocols import ImageReader
@@ -20,9 +21,7 @@ SHARED_COLUMNS = ("flux", "fluxerr", "covered")
 _SMOOTHING = 1.0
 
 
-def share_light(
-    rows: dict[str, np.ndarray], labels: LabelStore, image: ImageReader, settings: RowSettings
-) -> dict[str, np.ndarray]:
+def share_light(rows: Rows, labels: LabelStore, image: ImageReader, settings: RowSettings) -> Rows:
     """Fluxes of all sources, with the pixels of those that were split shared; one parent at a time.
 
     Parameters

@@ -11,7 +11,7 @@ from astropy.table import QTable
 from morpheus_lite.catalog.cutouts import Neighbors, find_neighbors
 from morpheus_lite.catalog.deblended_flux import share_light
 from morpheus_lite.catalog.rows import classify_rows, head_of, measure_rows, measure_sources
-from morpheus_lite.catalog.segments import mark_pixels
+from morpheus_lite.catalog.segments import Rows, mark_pixels
 from morpheus_lite.catalog.surroundings import RowSettings, calibrated, measure_surroundings
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.catalog.total_flux import make_profiles
@@ -50,8 +50,6 @@ _SHAPE = "label", "x_centroid", "y_centroid", "semimajor_axis", "semiminor_axis"
 # Errors of blended and crowded sources beyond those of isolated ones, of the flux: a constant, one over S/N, and one
 # times the share of the Kron ellipse that lies on others. They make pulls 0.8 to 1.5 wide in fields of both simulators.
 _DOUBT = 0.01, 2.0, 0.8
-
-Rows = dict[str, np.ndarray]
 
 
 def measure(

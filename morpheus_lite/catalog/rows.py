@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from morpheus_lite.catalog.segments import (
+    Rows,
     find_saturated,
     flag_sources,
     holds_others,
@@ -54,7 +55,7 @@ def measure_rows(
     *,
     wanted: np.ndarray,
     origin: tuple[int, int],
-) -> dict[str, np.ndarray]:
+) -> Rows:
     """Rows of some sources of an image, from the piece of it that they lie in.
 
     Parameters
@@ -99,7 +100,7 @@ def measure_sources(
     parents: np.ndarray,
     marks: np.ndarray,
     settings: RowSettings,
-) -> dict[str, np.ndarray]:
+) -> Rows:
     """Rows of sources whose pixels are gathered; only those that fit into a stamp need the pixels around."""
     options = settings.options
     light, usable = settings.detection.of_sources(sources, image)
@@ -142,14 +143,11 @@ def measure_sources(
     return (
         values
         | of_bands
-        | {
-            "parent_label": _parent_labels(sources, parents),
-            "flags": flag_sources(sources, marks, others),
-        }
+        | {"parent_label": _parent_labels(sources, parents), "flags": flag_sources(sources, marks, others)}
     )
 
 
-def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[str, np.ndarray]:
+def classify_rows(rows: Rows, settings: RowSettings) -> Rows:
     """Rows of all sources with their spreads beside the stars', and their classes, calibrated if that is known.
 
     Notes
@@ -187,9 +185,7 @@ def classify_rows(rows: dict[str, np.ndarray], settings: RowSettings) -> dict[st
     return found
 
 
-def _saturation(
-    values: dict[str, np.ndarray], image: SkyImage, settings: RowSettings
-) -> list[float | np.ndarray | None]:
+def _saturation(values: Rows, image: SkyImage, settings: RowSettings) -> list[float | np.ndarray | None]:
     """Light of each band from which a pixel is saturated: for each source, where a background was subtracted."""
     levels: list[Any] = settings.options.saturation_levels(image)
     if settings.background is None:
@@ -199,12 +195,8 @@ def _saturation(
 
 
 def _evidence(
-    values: dict[str, np.ndarray],
-    fluxes: dict[str, np.ndarray],
-    image: SkyImage,
-    classification: Classification,
-    settings: RowSettings,
-) -> dict[str, np.ndarray]:
+    values: Rows, fluxes: Rows, image: SkyImage, classification: Classification, settings: RowSettings
+) -> Rows:
     """S/N of each source, its size in pixels as the network sees them, and its shape where photometry tells it.
 
     The S/N is that of all bands together; light that is not positive, or whose noise is not known, counts as 0.
@@ -226,7 +218,7 @@ def _evidence(
     return found
 
 
-def _flags_of_band(values: dict[str, np.ndarray], band: str, image: SkyImage, options: MeasureOptions) -> np.ndarray:
+def _flags_of_band(values: Rows, band: str, image: SkyImage, options: MeasureOptions) -> np.ndarray:
     """Bits of `BandFlag` that follow from what of the segment and of the apertures of each source has data."""
     kinds = [f"segment_covered_{band}"]
     if options.photometry:

@@ -12,11 +12,13 @@ from morpheus_lite.core.flags import PixelFlag, SourceFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
 
+Rows = dict[str, np.ndarray]
+"""Columns of the catalogue by name: an array with a value per source each."""
 _THINNEST = 1 / 12
 """Variance of a pixel's own width, in pixels squared."""
 
 
-def measure_shapes(sources: LabelledPixels, light: np.ndarray, usable: np.ndarray) -> dict[str, np.ndarray]:
+def measure_shapes(sources: LabelledPixels, light: np.ndarray, usable: np.ndarray) -> Rows:
     """Area, centroid, peak and ellipse of each source.
 
     Parameters
@@ -58,7 +60,7 @@ def measure_shapes(sources: LabelledPixels, light: np.ndarray, usable: np.ndarra
     return shapes | _ellipses(xx, yy, xy)
 
 
-def _ellipses(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> dict[str, np.ndarray]:
+def _ellipses(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> Rows:
     """Ellipses of sources from their second central moments."""
     # One round is enough, but for rounding; NaN is never thin.
     wider = np.zeros(len(xx))
@@ -77,7 +79,7 @@ def _ellipses(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> dict[str, np.nd
     }
 
 
-def measure_fluxes(sources: LabelledPixels, image: SkyImage) -> dict[str, np.ndarray]:
+def measure_fluxes(sources: LabelledPixels, image: SkyImage) -> Rows:
     """Flux of each source in each band, and its error where the image has noise planes.
 
     Returns
@@ -106,7 +108,7 @@ def measure_fluxes(sources: LabelledPixels, image: SkyImage) -> dict[str, np.nda
 _N = len(SOURCE_CLASSES)
 
 
-def verdicts(share: np.ndarray, least: float) -> dict[str, np.ndarray]:
+def verdicts(share: np.ndarray, least: float) -> Rows:
     """Class of each source, and scores, from the shares of the classes ``(source, 4)``.
 
     Returns
@@ -166,9 +168,7 @@ def measure_morphology(
         return sums / sums.sum(axis=1, keepdims=True), unweighted
 
 
-def measure_nature(
-    sources: LabelledPixels, probability: np.ndarray, light: np.ndarray, usable: np.ndarray
-) -> dict[str, np.ndarray]:
+def measure_nature(sources: LabelledPixels, probability: np.ndarray, light: np.ndarray, usable: np.ndarray) -> Rows:
     """Measure the probability that each source is real, and how much of its light lies in pixels of a class.
 
     Parameters

@@ -12,7 +12,7 @@ from morpheus_lite.catalog.cutouts import Ellipse, Neighbors, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.nonparametric import STRUCTURE, central_curve, measure_structure
 from morpheus_lite.catalog.photometry import BandNoise, band_noise, measure_photometry
-from morpheus_lite.catalog.segments import measure_shapes
+from morpheus_lite.catalog.segments import Rows, measure_shapes
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,
@@ -194,11 +194,11 @@ def measure_surroundings(
     labels: np.ndarray,
     sources: LabelledPixels,
     image: SkyImage,
-    shapes: dict[str, np.ndarray],
+    shapes: Rows,
     settings: RowSettings,
     *,
     neighbors: Neighbors | None = None,
-) -> dict[str, np.ndarray]:
+) -> Rows:
     """Photometry and structure of every source.
 
     Parameters
@@ -273,7 +273,7 @@ def measure_surroundings(
     return values | {"spread": spread[:, 0], "spread_err": spread[:, 1]}
 
 
-def sky_noise(image: SkyImage, shapes: dict[str, np.ndarray], settings: RowSettings) -> np.ndarray:
+def sky_noise(image: SkyImage, shapes: Rows, settings: RowSettings) -> np.ndarray:
     """Noise of a pixel of the sky at each source, in data units: float64, shape ``(source, band)``."""
     x, y, mesh = shapes["x_centroid"], shapes["y_centroid"], settings.background
     sigmas = np.tile([settings.noise[band].sigma for band in image.bands], (len(x), 1))
@@ -285,7 +285,7 @@ def sky_noise(image: SkyImage, shapes: dict[str, np.ndarray], settings: RowSetti
     return np.where((near > 0) & ~np.array(in_rms, dtype=bool), near, sigmas)
 
 
-def _ellipse(shapes: dict[str, np.ndarray], row: int) -> Ellipse:
+def _ellipse(shapes: Rows, row: int) -> Ellipse:
     """The ellipse of a row; a small circle where there was no positive light to measure one."""
     a, b, angle = (float(shapes[name][row]) for name in ("semimajor_axis", "semiminor_axis", "orientation"))
     if not (all(map(math.isfinite, (a, b, angle))) and b > 0):
@@ -309,9 +309,7 @@ _NUMBERS = (
 """Columns of one number per source."""
 
 
-def _columns(
-    found: list[dict[str, Any]], image: SkyImage, options: MeasureOptions, is_galaxy: np.ndarray
-) -> dict[str, np.ndarray]:
+def _columns(found: list[dict[str, Any]], image: SkyImage, options: MeasureOptions, is_galaxy: np.ndarray) -> Rows:
     """Values of all sources by column name."""
     names, n_bands = options.aperture_names(image.pixel_scale), image.n_bands
     kinds = ("segment_{}", "kron_{}", *(f"aper_{{}}_{name}" for name in names))
@@ -369,7 +367,7 @@ def _totals(
     return np.stack([factor * flux, np.sqrt(variance)])
 
 
-def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, name: str) -> dict[str, np.ndarray]:
+def calibrated(flux: np.ndarray, error: np.ndarray, zero_point: float, name: str) -> Rows:
     """AB magnitude and nJy of fluxes, under ``name`` with ``mag`` and so on; no magnitude where not positive."""
     with np.errstate(invalid="ignore", divide="ignore"):
         magnitude = np.where(flux > 0, zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), np.nan)

@@ -12,6 +12,7 @@ from astropy.table import Column, QTable
 from morpheus_lite.catalog.matched_apertures import can_match
 from morpheus_lite.catalog.nonparametric import LEAST_SNR
 from morpheus_lite.catalog.photometry import find_gains
+from morpheus_lite.catalog.segments import Rows
 from morpheus_lite.catalog.surroundings import RowSettings
 from morpheus_lite.catalog.total_flux import known_psfs, psfs_of_totals
 from morpheus_lite.config.classify import MeasureOptions
@@ -164,7 +165,7 @@ def catalogue_columns(image: SkyImage, settings: RowSettings) -> list[ColumnDefi
     return [*columns_of("place"), *sky, *extent, *in_arcsec, *light, *shares, *nature, *verdict]
 
 
-def build_table(columns: list[ColumnDefinition], values: dict[str, np.ndarray], meta: dict[str, Any]) -> QTable:
+def build_table(columns: list[ColumnDefinition], values: Rows, meta: dict[str, Any]) -> QTable:
     """The table with exactly these columns; as many rows as the arrays are long, none included."""
     table = QTable(meta=meta)
     for column in columns:
@@ -200,9 +201,7 @@ def ucd_of(name: str) -> str | None:
     return None
 
 
-def finish_table(
-    rows: dict[str, np.ndarray], image: SkyImage, settings: RowSettings, *, provenance: dict[str, Any]
-) -> QTable:
+def finish_table(rows: Rows, image: SkyImage, settings: RowSettings, *, provenance: dict[str, Any]) -> QTable:
     """The catalogue from the rows of all sources: what needs all of them, or the sky, is added.
 
     Parameters
@@ -273,13 +272,13 @@ def _zero_point_record(image: SkyImage, index: int) -> dict[str, Any]:
     }
 
 
-def _families(origin: np.ndarray) -> dict[str, np.ndarray]:
+def _families(origin: np.ndarray) -> Rows:
     """Parents of the sources, and how many pieces each was split into (0 if it was not)."""
     _, family, n_pieces = np.unique(origin, return_inverse=True, return_counts=True)
     return {"parent_label": origin, "n_children": np.where(n_pieces[family] > 1, n_pieces[family], 0)}
 
 
-def _on_the_sky(image: SkyImage, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _on_the_sky(image: SkyImage, rows: Rows) -> Rows:
     """Places, their errors, position angles and sizes on the sky; nothing without a WCS."""
     if image.wcs is None or (scale := image.pixel_scale) is None:
         return {}
