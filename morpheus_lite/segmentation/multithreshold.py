@@ -59,7 +59,8 @@ def split_source(
     pieces = split_at_saddles(coarse, own, **levels, contrast=options.contrast)
     if pieces is None:
         return None
-    joined = _join(pieces, light, SourceNoise(light, own, noise), planes, options, large)
+    pieces = pieces if large is None else _of_large_objects(pieces, light, large)
+    joined = _join(_Pieces(pieces, light, planes, large), SourceNoise(light, own, noise), options)
     return _nearest(joined) if joined.max() > 1 else None
 
 
@@ -71,16 +72,8 @@ def _nearest(pieces: np.ndarray) -> np.ndarray:
     return pieces[tuple(nearest)]
 
 
-def _join(
-    pieces: np.ndarray,
-    smooth: np.ndarray,
-    noise: SourceNoise,
-    planes: np.ndarray | None,
-    options: DeblendingOptions,
-    large: np.ndarray | None,
-) -> np.ndarray:
+def _join(now: "_Pieces", noise: SourceNoise, options: DeblendingOptions) -> np.ndarray:
     """Pieces of one source after joining: int, 1, 2, ... with the most light first."""
-    now = _Pieces(pieces if large is None else _of_large_objects(pieces, smooth, large), smooth, planes, large)
     while len(now.peaks) > 2:
         saddles = now.saddles()
         # The highest saddle first, in units of the fainter peak.
