@@ -10,7 +10,7 @@ from astropy.table import QTable
 
 from morpheus_lite.catalog.cutouts import Neighbors, find_neighbors
 from morpheus_lite.catalog.deblended_flux import share_light
-from morpheus_lite.catalog.rows import classify_rows, head_of, measure_rows, measure_sources
+from morpheus_lite.catalog.rows import LabelledPiece, classify_rows, head_of, measure_rows, measure_sources
 from morpheus_lite.catalog.segments import Rows, mark_pixels
 from morpheus_lite.catalog.surroundings import RowSettings, calibrated, measure_surroundings
 from morpheus_lite.catalog.table import finish_table
@@ -379,18 +379,18 @@ class Measurement:
         sides = (self.labels.boxes[:, 2:] - self.labels.boxes[:, :2]).tolist()
         return np.array([self.settings.options.margin(height, width, scale) for height, width in sides], dtype=np.int64)
 
-    def _read(self, window: Window) -> tuple[np.ndarray, SkyImage, Classification, np.ndarray]:
-        """Labels, image with the WCS of the whole, class maps and parents of a window."""
+    def _read(self, window: Window) -> LabelledPiece:
+        """The piece in a window."""
         wanted = ("mean", "coverage", "flags", *(("vote",) if self.settings.maps == "vote" else ()))
         maps = self.maps.read(window, tuple(kind for kind in self.maps.kinds if kind in wanted))
         image = replace(self.image.read(window), wcs=self.image.wcs)
-        return self.labels.read(window), image, maps, self.parents.read(window)
+        return LabelledPiece(self.labels.read(window), image, maps, self.parents.read(window))
 
     def _group(self, group: SourceGroup) -> Rows:
         # A box begins on its source: without the pixel around it, it would lie at the edge of the piece.
         window = grown(group.window, 1, self.labels.shape)
         wanted, origin = self.labels.names[group.members], (window.y, window.x)
-        return measure_rows(*self._read(window), self.settings, wanted=wanted, origin=origin)
+        return measure_rows(self._read(window), self.settings, wanted=wanted, origin=origin)
 
     def _long(self, row: int) -> Rows:
         """The row of a source that is too long for a stamp, from its pixels one behind the other."""
@@ -416,8 +416,8 @@ class Measurement:
         marks, parents = (np.concatenate(one)[order][None] for one in (marks_there, before))
         strip = np.full((1, len(order)), name, dtype=np.int32)
         sources = replace(LabelledPixels.gather(strip), row=place[0][order], column=place[1][order])
-        image, maps = _joined(images, order), _joined(classes, order)
-        return measure_sources(sources, strip, image, maps, parents, marks, self.settings)
+        piece = LabelledPiece(strip, _joined(images, order), _joined(classes, order), parents)
+        return measure_sources(sources, piece, marks, self.settings)
 
 
 def _planes(whole: Any) -> dict[str, np.ndarray]:

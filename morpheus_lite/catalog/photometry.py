@@ -18,6 +18,9 @@ from morpheus_lite.io.zero_points import count_scale, kind_of_unit, parse_unit
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import summed
 
+Measured = dict[str, Any]
+"""What is measured of one source, by name: numbers and arrays."""
+
 GAIN_KEYWORDS = ("EGAIN", "GAIN", "CCDGAIN", "ATODGAIN")
 """Keywords taken as electrons in a count, the first found counts."""
 
@@ -142,7 +145,7 @@ def measure_photometry(
     *,
     central: CurveOfGrowth | None = None,
     matched: MatchedApertures | None = None,
-) -> dict[str, Any]:
+) -> Measured:
     """Measure the light of one stamp.
 
     Parameters

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,17 +46,8 @@ def head_of(image: ImageReader) -> SkyImage:
     return replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
 
 
-def measure_rows(
-    labels: np.ndarray,
-    image: SkyImage,
-    classification: Classification,
-    parents: np.ndarray,
-    settings: RowSettings,
-    *,
-    wanted: np.ndarray,
-    origin: tuple[int, int],
-) -> Rows:
-    """Rows of some sources of an image, from the piece of it that they lie in.
+class LabelledPiece(NamedTuple):
+    """Piece of an image with its labels.
 
     Parameters
     ----------
@@ -64,10 +55,25 @@ def measure_rows(
         int32, shape ``(y, x)``.
     image : SkyImage
         The same pixels; with the WCS of the whole image.
-    classification : Classification
+    maps : Classification
         Class maps of the same pixels.
     parents : numpy.ndarray
         int32, shape ``(y, x)``: labels before deblending.
+    """
+
+    labels: np.ndarray
+    image: SkyImage
+    maps: Classification
+    parents: np.ndarray
+
+
+def measure_rows(piece: LabelledPiece, settings: RowSettings, *, wanted: np.ndarray, origin: tuple[int, int]) -> Rows:
+    """Rows of some sources of an image, from the piece of it that they lie in.
+
+    Parameters
+    ----------
+    piece : LabelledPiece
+        The piece.
     settings : RowSettings
         What holds for all rows.
     wanted : numpy.ndarray
@@ -85,24 +91,17 @@ def measure_rows(
     A row has the same bits for the whole image and for any piece that holds the source's bounding box and
     `MeasureOptions.margin` around it (one pixel without photometry), where the image does not end before.
     """
-    filled, _ = fill_gaps(labels, np.asarray(~image.valid.any(axis=2)))
+    valid = piece.image.valid
+    filled, _ = fill_gaps(piece.labels, np.asarray(~valid.any(axis=2)))
     own = np.where(np.isin(filled, wanted), filled, 0)
     sources = LabelledPixels.gather(own, origin=origin)
-    marks = mark_pixels(labels, image.valid, classification, usual_coverage=settings.usual_coverage, filled=filled)
-    return measure_sources(sources, labels, image, classification, parents, marks, settings)
+    marks = mark_pixels(piece.labels, valid, piece.maps, usual_coverage=settings.usual_coverage, filled=filled)
+    return measure_sources(sources, piece, marks, settings)
 
 
-def measure_sources(
-    sources: LabelledPixels,
-    labels: np.ndarray,
-    image: SkyImage,
-    classification: Classification,
-    parents: np.ndarray,
-    marks: np.ndarray,
-    settings: RowSettings,
-) -> Rows:
+def measure_sources(sources: LabelledPixels, piece: LabelledPiece, marks: np.ndarray, settings: RowSettings) -> Rows:
     """Rows of sources whose pixels are gathered; only those that fit into a stamp need the pixels around."""
-    options = settings.options
+    (labels, image, classification, parents), options = piece, settings.options
     light, usable = settings.detection.of_sources(sources, image)
     maps = classification.probability if classification.vote is None or settings.maps != "vote" else classification.vote
     share, unweighted = measure_morphology(sources, maps, light, usable)

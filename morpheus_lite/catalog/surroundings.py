@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Neighbors, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.nonparametric import STRUCTURE, central_curve, measure_structure
-from morpheus_lite.catalog.photometry import BandNoise, band_noise, measure_photometry
+from morpheus_lite.catalog.photometry import BandNoise, Measured, band_noise, measure_photometry
 from morpheus_lite.catalog.segments import Rows, measure_shapes
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
@@ -40,7 +39,7 @@ _FURTHEST = 1.5
 """Pixels between both centroids beyond which the windowed one is that of something else."""
 
 
-def spread_windows(stamp: Stamp, light: dict[str, Any], stars: Sequence[MoffatPsf]) -> list[tuple[np.ndarray, ...]]:
+def spread_windows(stamp: Stamp, light: Measured, stars: Sequence[MoffatPsf]) -> list[tuple[np.ndarray, ...]]:
     """Surroundings of the centre of a source in each band, as far as stars matter: nothing of bands without stars.
 
     Light less its sky, variance, and which pixels count, of shape ``(y, x)``; and where the centre is from the middle.
@@ -98,7 +97,7 @@ def measure_spread(
         return np.where(weight > 0, [total / weight, weight**-0.5], np.nan).T
 
 
-def _centre(stamp: Stamp, light: dict[str, Any]) -> tuple[float, float]:
+def _centre(stamp: Stamp, light: Measured) -> tuple[float, float]:
     """Row and column of a source in its stamp: the windowed centroid, unless that is far off."""
     ellipse = stamp.ellipse
     x, y = light["centroid_win"] - stamp.corner
@@ -123,7 +122,7 @@ _MAGNITUDE = 2.5 / np.log(10)
 
 
 def _correct_point(
-    stamp: Stamp, light: dict[str, Any], size: float, psfs: Sequence[MoffatPsf], from_space: bool
+    stamp: Stamp, light: Measured, size: float, psfs: Sequence[MoffatPsf], from_space: bool
 ) -> list[ApertureCorrection]:
     """Correction of a point source in each band, by the growth of its PSF; that of its profile where none is known.
 
@@ -237,7 +236,7 @@ def measure_surroundings(
     boxes = sources.boxes
     sigmas = sky_noise(image, shapes, settings)
 
-    def look(row: int) -> tuple[dict[str, Any], list[tuple[np.ndarray, ...]]]:
+    def look(row: int) -> tuple[Measured, list[tuple[np.ndarray, ...]]]:
         top, left, bottom, right = boxes[row].tolist()
         margin = options.margin(bottom - top, right - left, scale)
         box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
@@ -252,8 +251,7 @@ def measure_surroundings(
         light["centroid_win"] += stamp.corner
         kron = options.kron_scale * light["kron_radius"]
         size = kron * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
-        seen = stamp.detection - light["background"][-1], kron, light["half_light_radius"]
-        light |= correct_to_total(stamp, *seen, detection.noise, psfs, from_space=from_space)
+        light |= correct_to_total(stamp, light, kron, detection.noise, psfs, from_space=from_space)
         if shapes["is_point"][row]:
             light["corrections"] = _correct_point(stamp, light, size, psfs, from_space)
         if central is not None:
@@ -261,7 +259,7 @@ def measure_surroundings(
         return light | {"kron_scale_radius": size}, spread_windows(stamp, light, stars)
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)
-    found: list[dict[str, Any]] = [{} for _ in boxes]
+    found: list[Measured] = [{} for _ in boxes]
     spread = np.full((len(boxes), 2), np.nan)
     for rows in (fitting[first : first + _AT_ONCE] for first in range(0, len(fitting), _AT_ONCE)):
         around = []
@@ -309,7 +307,7 @@ _NUMBERS = (
 """Columns of one number per source."""
 
 
-def _columns(found: list[dict[str, Any]], image: SkyImage, options: MeasureOptions, is_galaxy: np.ndarray) -> Rows:
+def _columns(found: list[Measured], image: SkyImage, options: MeasureOptions, is_galaxy: np.ndarray) -> Rows:
     """Values of all sources by column name."""
     names, n_bands = options.aperture_names(image.pixel_scale), image.n_bands
     kinds = ("segment_{}", "kron_{}", *(f"aper_{{}}_{name}" for name in names))

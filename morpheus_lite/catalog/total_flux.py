@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammainc, gammaincinv
@@ -13,6 +13,7 @@ from scipy.special import gammainc, gammaincinv
 from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, growth_by_distance
 from morpheus_lite.catalog.cutouts import Stamp
 from morpheus_lite.catalog.kernels import ProfileGrid, fit_profiles
+from morpheus_lite.catalog.photometry import Measured
 from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.psf import MoffatPsf, usual_psf
@@ -204,27 +205,18 @@ def is_from_space(bands: Sequence[str]) -> bool:
 
 
 def correct_to_total(
-    stamp: Stamp,
-    light: np.ndarray,
-    scale: float,
-    half_light_radius: float,
-    noise: CorrelatedNoise,
-    psfs: Sequence[MoffatPsf],
-    *,
-    from_space: bool = False,
-) -> dict[str, Any]:
+    stamp: Stamp, light: Measured, scale: float, noise: CorrelatedNoise, psfs: Sequence[MoffatPsf], *, from_space: bool
+) -> Measured:
     """Profile of a source, and the share of its light outside of its Kron ellipse.
 
     Parameters
     ----------
     stamp : Stamp
         The source and its surroundings.
-    light : numpy.ndarray
-        float64, shape ``(y, x)``: detection image, its sky subtracted.
+    light : dict
+        What `~morpheus_lite.catalog.photometry.measure_photometry` tells of it: half-light radius and sky.
     scale : float
         Semi-axes of the Kron ellipse in units of the source's own.
-    half_light_radius : float
-        Circle with half of the Kron flux, in pixels.
     noise : CorrelatedNoise
         Of the detection image.
     psfs : sequence of MoffatPsf
@@ -251,6 +243,7 @@ def correct_to_total(
     behind its own PSF, each profile weighing by its likelihood; its error holds the spread of the shares, a share of
     the correction, and a floor for the pixels that the ellipse cuts.
     """
+    half_light_radius = light["half_light_radius"]
     if not half_light_radius > 0:
         return {}
     # Radii are those of circles of the area of the ellipses.
@@ -264,7 +257,7 @@ def correct_to_total(
     def in_rings(growth: CurveOfGrowth, values: np.ndarray) -> np.ndarray:
         return np.diff(np.interp(edges, growth.radii, values))
 
-    growth = growth_by_distance(light, distance, reach)
+    growth = growth_by_distance(stamp.detection - light["background"][-1], distance, reach)
     flux, area = in_rings(growth, growth.flux), in_rings(growth, growth.area)
     pixel = stamp.detection_variance[distance <= reach].mean()
     variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
