@@ -10,8 +10,8 @@ from astropy.table import QTable
 
 from morpheus_lite.catalog.cutouts import Neighbors, find_neighbors
 from morpheus_lite.catalog.deblended_flux import share_light
-from morpheus_lite.catalog.rows import LabelledPiece, classify_rows, head_of, measure_rows, measure_sources
-from morpheus_lite.catalog.segments import Rows, mark_pixels
+from morpheus_lite.catalog.rows import classify_rows, head_of, measure_rows, measure_sources
+from morpheus_lite.catalog.segments import LabelledPiece, Rows, mark_pixels
 from morpheus_lite.catalog.surroundings import RowSettings, calibrated, measure_surroundings
 from morpheus_lite.catalog.table import finish_table
 from morpheus_lite.catalog.total_flux import make_profiles
@@ -399,13 +399,13 @@ class Measurement:
         for part in pieces(box, self.tile):
             around = grown(part, 1, self.labels.shape)
             here = inside(part, around)
-            near, image, maps, parents = self._read(around)
-            y, x = np.nonzero(near[here] == name)
+            near = self._read(around)
+            y, x = np.nonzero(near.labels[here] == name)
             if len(y):
-                marks = mark_pixels(near, image.valid, maps, usual_coverage=self.settings.usual_coverage)
+                marks = mark_pixels(near, self.settings.usual_coverage)
                 at = y + here[0].start, x + here[1].start
                 place = np.stack([y + part.y, x + part.x])
-                parts.append((place, _take(image, at), _take(maps, at), marks[at], parents[at]))
+                parts.append((place, _take(near.image, at), _take(near.maps, at), marks[at], near.parents[at]))
         places, images, classes, marks_there, before = zip(*parts, strict=True)
         place = np.concatenate(places, axis=1)
         options = self.settings.options

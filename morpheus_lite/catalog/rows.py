@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from morpheus_lite.catalog.segments import (
+    LabelledPiece,
     Rows,
     find_saturated,
     flag_sources,
@@ -46,27 +47,6 @@ def head_of(image: ImageReader) -> SkyImage:
     return replace(image.read(Window(0, 0, 1, 1)), wcs=image.wcs)
 
 
-class LabelledPiece(NamedTuple):
-    """Piece of an image with its labels.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``.
-    image : SkyImage
-        The same pixels; with the WCS of the whole image.
-    maps : Classification
-        Class maps of the same pixels.
-    parents : numpy.ndarray
-        int32, shape ``(y, x)``: labels before deblending.
-    """
-
-    labels: np.ndarray
-    image: SkyImage
-    maps: Classification
-    parents: np.ndarray
-
-
 def measure_rows(piece: LabelledPiece, settings: RowSettings, *, wanted: np.ndarray, origin: tuple[int, int]) -> Rows:
     """Rows of some sources of an image, from the piece of it that they lie in.
 
@@ -91,12 +71,10 @@ def measure_rows(piece: LabelledPiece, settings: RowSettings, *, wanted: np.ndar
     A row has the same bits for the whole image and for any piece that holds the source's bounding box and
     `MeasureOptions.margin` around it (one pixel without photometry), where the image does not end before.
     """
-    valid = piece.image.valid
-    filled, _ = fill_gaps(piece.labels, np.asarray(~valid.any(axis=2)))
+    filled, _ = fill_gaps(piece.labels, np.asarray(~piece.image.valid.any(axis=2)))
     own = np.where(np.isin(filled, wanted), filled, 0)
     sources = LabelledPixels.gather(own, origin=origin)
-    marks = mark_pixels(piece.labels, valid, piece.maps, usual_coverage=settings.usual_coverage, filled=filled)
-    return measure_sources(sources, piece, marks, settings)
+    return measure_sources(sources, piece, mark_pixels(piece, settings.usual_coverage, filled), settings)
 
 
 def measure_sources(sources: LabelledPixels, piece: LabelledPiece, marks: np.ndarray, settings: RowSettings) -> Rows:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import IntFlag
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -268,28 +269,38 @@ _MARKS = {
 """Flags of sources with pixels of such a mark."""
 
 
-def mark_pixels(
-    labels: np.ndarray,
-    valid: np.ndarray,
-    classification: Classification,
-    *,
-    usual_coverage: int | None = None,
-    filled: np.ndarray | None = None,
-) -> np.ndarray:
-    """Pixels whose place matters for the flags of their source.
+class LabelledPiece(NamedTuple):
+    """Piece of an image with its labels.
 
     Parameters
     ----------
     labels : numpy.ndarray
         int32, shape ``(y, x)``.
-    valid : numpy.ndarray
-        bool, shape ``(y, x, band)``.
-    classification : Classification
-        Tells invalid, unclassified and rarely seen pixels.
-    usual_coverage : int, optional
-        Largest coverage of the whole image, where these are pieces of it.
+    image : SkyImage
+        The same pixels; with the WCS of the whole image.
+    maps : Classification
+        Class maps of the same pixels.
+    parents : numpy.ndarray
+        int32, shape ``(y, x)``: labels before deblending.
+    """
+
+    labels: np.ndarray
+    image: SkyImage
+    maps: Classification
+    parents: np.ndarray
+
+
+def mark_pixels(piece: LabelledPiece, usual_coverage: int | None, filled: np.ndarray | None = None) -> np.ndarray:
+    """Pixels whose place matters for the flags of their source.
+
+    Parameters
+    ----------
+    piece : LabelledPiece
+        The pixels.
+    usual_coverage : int or None
+        Largest coverage of the whole image; None takes that of the piece.
     filled : numpy.ndarray, optional
-        int32, shape ``(y, x)``: ``labels`` with the gaps of the sources filled; not given, every invalid pixel counts
+        int32, shape ``(y, x)``: the labels with the gaps of the sources filled; not given, every invalid pixel counts
         as one of a source.
 
     Returns
@@ -298,12 +309,12 @@ def mark_pixels(
         int32, shape ``(y, x)``: bits of `PixelMark`. Of a piece of an image, the outermost pixels count as its edge.
     """
     planes = {
-        PixelMark.EDGE: _edge_pixels(classification),
-        PixelMark.INVALID: _beside(~classification.valid),
-        PixelMark.CONTACT: _contact_pixels(labels),
-        PixelMark.RARELY_SEEN: _rarely_seen(classification, usual_coverage),
+        PixelMark.EDGE: _edge_pixels(piece.maps),
+        PixelMark.INVALID: _beside(~piece.maps.valid),
+        PixelMark.CONTACT: _contact_pixels(piece.labels),
+        PixelMark.RARELY_SEEN: _rarely_seen(piece.maps, usual_coverage),
     }
-    marks = np.zeros(labels.shape, dtype=np.int32)
+    marks, valid = np.zeros(piece.labels.shape, dtype=np.int32), piece.image.valid
     for mark, plane in planes.items():
         marks[plane] |= int(mark)
     for index in range(valid.shape[2]):
