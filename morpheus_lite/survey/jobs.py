@@ -167,12 +167,12 @@ class Outcome:
     doubts: tuple[str, ...] = ()
 
 
-def failure(job: Job, error: BaseException, seconds: float = 0.0, text: str = "") -> Outcome:
+def failure(job: Job, error: BaseException, text: str = "") -> Outcome:
     """The outcome of a tile that failed; ``text`` says it in other words than the error."""
     text = text or " ".join(str(error).split()) or type(error).__name__
     culprit = error.tile if isinstance(error, TileError) else ""
     kind = InputError.__name__ if culprit else type(error).__name__
-    return Outcome(job.name, "failed", seconds, error=text, kind=kind, tail=log_tail(job.log), culprit=culprit)
+    return Outcome(job.name, "failed", error=text, kind=kind, tail=log_tail(job.log), culprit=culprit)
 
 
 _NO_WORKER_WARNING = 60.0

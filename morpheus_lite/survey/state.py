@@ -35,11 +35,6 @@ def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
     return read_psf_files(changed(options, tile.options)) if tile.options else options
 
 
-def option_values(options: ClassifyOptions) -> dict[str, Any]:
-    """The options that products depend on, as plain values: what JSON would give back of them."""
-    return plain_values(options, without=("none",))
-
-
 def run_of(
     tile: Tile, options: ClassifyOptions, weights: Mapping[str, str], *, values: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -56,11 +51,11 @@ def run_of(
     weights : mapping of str to str
         sha256 of the weights of every model that the survey uses.
     values : mapping, optional
-        `option_values` of ``options``, for callers with many tiles.
+        ``options`` as plain values, without those that products do not depend on, for callers with many tiles.
     """
     if tile.options or values is None:
         options = tile_options(tile, options)
-        values = option_values(options)
+        values = plain_values(options, without=("none",))
     reading = {key: value for key, value in tile.read_options.items() if key not in NOISE_PLANES}
     hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}
     left_out = [plane for plane in NOISE_PLANES if tile.read_options.get(plane) is False]
@@ -290,7 +285,7 @@ def read_states(
     list of TileState
         One per tile.
     """
-    present, missing, values = _directories(root), TileState(State.MISSING), option_values(options)
+    present, missing, values = _directories(root), TileState(State.MISSING), plain_values(options, without=("none",))
 
     def state(tile: Tile) -> TileState:
         if tile.name not in present:

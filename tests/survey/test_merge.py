@@ -16,7 +16,7 @@ from survey_catalogs import CENTRE, SCALE, grid, seen_by, survey, truth, wcs_at,
 
 from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.merge.coverage import DEPTH, MOC
-from morpheus_lite.survey.merge.duplicates import Detections, flag_primary, match, owners
+from morpheus_lite.survey.merge.duplicates import DETECTION, flag_primary, match, owners
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import (
     COARSE,
@@ -269,7 +269,8 @@ def test_the_moc_opens_in_mocpy(tmp_path):
 def detections(ra, dec, extent=1.0, scale=SCALE):
     ra, dec = np.atleast_1d(np.array(ra, float)), np.atleast_1d(np.array(dec, float))
     size = np.full(len(ra), extent)
-    return Detections(ra, dec, ra, dec, size, 2 * size, np.zeros(len(ra), bool), np.full(len(ra), scale))
+    columns = ra, dec, ra, dec, size, 2 * size, np.full(len(ra), scale), np.zeros(len(ra), bool)
+    return np.rec.fromarrays(columns, dtype=DETECTION)
 
 
 def test_tract_and_patch_of_the_tiles_are_columns(tmp_path):
@@ -328,7 +329,7 @@ def test_rows_on_both_sides_of_a_border_are_one():
     # Each tile sees the peak on the other's side of the border, or on its own.
     for x_a, x_b in ((75.2, 73.8), (73.8, 75.2)):
         both = {"a": at(x_a), "b": at(x_b)}
-        kept = [flag_primary(name, both, footprints).is_primary.tolist() for name in "ab"]
+        kept = [flag_primary(name, both, footprints)[0].tolist() for name in "ab"]
         assert kept == [[True], [False]]
 
 
@@ -340,8 +341,8 @@ def test_what_edges_leave_of_a_source_is_not_one():
     rest, source = (detections(*sky.wcs_pix2world(75.0, y, 0), extent=0.3) for y in (98.0, 108.0))
     all_three = {"a": rest, "b": rest, "c": source}
     kept = {name: flag_primary(name, all_three, footprints) for name in "abc"}
-    assert [kept[name].is_primary.tolist() for name in "abc"] == [[False], [False], [True]]
-    assert [kept[name].n_seen.tolist() for name in "abc"] == [[2], [2], [1]]
+    assert [kept[name][0].tolist() for name in "abc"] == [[False], [False], [True]]
+    assert [kept[name][2].tolist() for name in "abc"] == [[2], [2], [1]]
 
 
 def test_what_only_the_neighbour_has_found_is_kept_unless_the_owner_has_something_near():
@@ -354,9 +355,9 @@ def test_what_only_the_neighbour_has_found_is_kept_unless_the_owner_has_somethin
     # The place lies deeper in b; radii are 6 pixels, and 18 pixels are near.
     for others, kept in ((at(140.0), True), (at(99.0), True), (at(97.0), False), (at(), True)):
         both = {"a": at(80.0), "b": others}
-        assert flag_primary("a", both, footprints).is_primary.tolist() == [kept]
-        assert flag_primary("b", both, footprints).is_primary.all()
-    assert flag_primary("b", {"a": at(), "b": at(80.0)}, footprints).is_primary.tolist() == [True]
+        assert flag_primary("a", both, footprints)[0].tolist() == [kept]
+        assert flag_primary("b", both, footprints)[0].all()
+    assert flag_primary("b", {"a": at(), "b": at(80.0)}, footprints)[0].tolist() == [True]
 
 
 def test_what_lies_beside_a_position():

@@ -7,7 +7,6 @@ one is primary. All of it follows from the tiles' rows and footprints alone, whi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -35,65 +34,13 @@ Covered = Footprint | Footprints
 """Area that a tile, or a mosaic of tiles, covers."""
 
 
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """Columns of a tile's catalogue that identify its duplicates in other tiles, each of shape ``(n,)``.
+Detections = np.recarray
+"""Columns of a tile's catalogue that identify its duplicates in other tiles, as records of the type `DETECTION`."""
 
-    Parameters
-    ----------
-    ra, dec : numpy.ndarray
-        ICRS position of each source in degrees.
-    ra_peak, dec_peak : numpy.ndarray
-        Of its brightest pixel.
-    extent : numpy.ndarray
-        Semi-major axis in arcseconds, finite.
-    radius : numpy.ndarray
-        Of a circle as large as the source's segment, in arcseconds.
-    is_cut : numpy.ndarray
-        bool: whether the edge of the tile cuts the source.
-    pixel_scale : numpy.ndarray
-        Side of the tile's pixels in arcseconds.
-    """
-
-    ra: np.ndarray
-    dec: np.ndarray
-    ra_peak: np.ndarray
-    dec_peak: np.ndarray
-    extent: np.ndarray
-    radius: np.ndarray
-    is_cut: np.ndarray
-    pixel_scale: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ra)
-
-    @classmethod
-    def joined(cls, parts: Sequence["Detections"]) -> "Detections":
-        """Those of several tiles, one tile after the other."""
-        return cls(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
-
-    def take(self, which: np.ndarray) -> "Detections":
-        """Some of them, by index or mask."""
-        return Detections(*(column[which] for column in vars(self).values()))
-
-
-@dataclass(frozen=True, eq=False)
-class Ownership:
-    """Primary rows of one tile, and why they are.
-
-    Parameters
-    ----------
-    is_primary : numpy.ndarray
-        bool, shape ``(n,)``.
-    is_inner : numpy.ndarray
-        bool, shape ``(n,)``: whether the tile owns the place of the row's brightest pixel.
-    n_seen : numpy.ndarray
-        int64, shape ``(n,)``: how many tiles have a row of the source.
-    """
-
-    is_primary: np.ndarray
-    is_inner: np.ndarray
-    n_seen: np.ndarray
+_NUMBERS = "ra", "dec", "ra_peak", "dec_peak", "extent", "radius", "pixel_scale"
+DETECTION = np.dtype([*((name, float) for name in _NUMBERS), ("is_cut", bool)])
+"""ICRS position of a source and of its brightest pixel in degrees; its semi-major axis, finite, the radius of a circle
+as large as its segment, and the side of the tile's pixels in arcseconds; whether the edge of the tile cuts it."""
 
 
 def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Covered]) -> np.ndarray:
@@ -119,7 +66,9 @@ def owners(ra: np.ndarray, dec: np.ndarray, footprints: Mapping[str, Covered]) -
     return np.where(np.isfinite(depth.max(axis=0)), owner, -1)
 
 
-def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Covered]) -> Ownership:
+def flag_primary(
+    name: str, detections: Mapping[str, Detections], footprints: Mapping[str, Covered]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Flag the sources of a tile that are primary in it.
 
     Parameters
@@ -131,8 +80,12 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
 
     Returns
     -------
-    Ownership
-        The same tile by tile: of rows that match, each with the others, exactly one is primary.
+    is_primary : numpy.ndarray
+        bool, shape ``(n,)``. The same tile by tile: of rows that match, each with the others, exactly one is primary.
+    is_inner : numpy.ndarray
+        bool, shape ``(n,)``: whether the tile owns the place of the row's brightest pixel.
+    n_seen : numpy.ndarray
+        int64, shape ``(n,)``: how many tiles have a row of the source.
 
     Notes
     -----
@@ -147,10 +100,10 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
     is_seen, is_alone = np.zeros(owner.shape, bool), np.zeros(owner.shape, bool)
     rows = np.arange(len(own)), np.arange(len(own))
     pairs = [rows if name == other else match(own, detections[other]) for other in names]
-    seen = [detections[other].take(theirs) for other, (_, theirs) in zip(names, pairs, strict=True)]
+    seen = [detections[other][theirs] for other, (_, theirs) in zip(names, pairs, strict=True)]
     # All at once: what takes time are the projections of the tiles.
     at = np.repeat(np.arange(len(names)), [len(one) for one in seen]), np.concatenate([mine for mine, _ in pairs])
-    matched = Detections.joined(seen)
+    matched = np.concatenate(seen).view(Detections)
     owner[at] = owners(matched.ra_peak, matched.dec_peak, footprints)
     is_seen[at] = True
     is_alone[at] = _alone(matched, owner[at], [detections[one] for one in names])
@@ -160,7 +113,7 @@ def flag_primary(name: str, detections: Mapping[str, Detections], footprints: Ma
     place = np.where(seen_by_owner, place, np.where(is_alone, 2 * len(names) + ranks, 3 * len(names)))
     best = place.argmin(axis=0)
     is_primary = (best == number) & (seen_by_owner[number] | is_alone[number])
-    return Ownership(is_primary, owner[number] == number, is_seen.sum(axis=0))
+    return is_primary, owner[number] == number, is_seen.sum(axis=0)
 
 
 def _alone(rows: Detections, owner: np.ndarray, detections: Sequence[Detections]) -> np.ndarray:

@@ -140,15 +140,26 @@ def _replace(aside: Path, place: Path) -> None:
 
 def _jobs(index: Index, aside: Path, largest: int) -> list[PartitionJob]:
     cells = make_partitions(index.counts(), largest)
-    neighbours, schema = index.neighbours(), _common_schema(index)
+    entries, neighbours, schema = index.entries, index.neighbours(), _common_schema(index)
     jobs = []
     for n, members in enumerate(index.members(cells)):
-        needed = sorted({k for member in members for k in neighbours[member]})
-        number = {k: i for i, k in enumerate(needed)}
-        overlaps = tuple((number[k], tuple(number[other] for other in neighbours[k])) for k in members)
-        images = tuple(index.entries[k] for k in needed)
-        jobs.append(PartitionJob(n, tuple(cells), images, overlaps, aside, schema))
+        overlaps = tuple((entries[k], tuple(entries[other] for other in neighbours[k])) for k in members)
+        jobs.append(PartitionJob(n, tuple(cells), overlaps, aside, schema))
     return jobs
+
+
+_ADDED = (
+    (POSITION, "int64", "pos.healpix", f"HEALPix cell of the position, order {FINEST}, nested"),
+    ("source_id", "int64", "meta.id;meta.main", "name of the source: HEALPix cell of its peak, order 29, nested"),
+    ("tile", "string", "meta.id;obs.field", "tile that the row is from"),
+    ("is_primary", "bool", "meta.code", "whether the row is the one of this source that counts"),
+    ("is_inner", "bool", "meta.code", "whether the tile owns the place of its peak; else the owner has no such row"),
+    ("n_tiles", "int16", "meta.number", "how many tiles, or mosaics of tiles, have a row of the source"),
+    ("tract", "string", "meta.id;obs.field", "tract of the tile"),
+    ("patch", "string", "meta.id;obs.field", "patch of the tile"),
+    ("label", "int64", "meta.id", "label of the source in its tile, or mosaic of tiles"),
+)
+"""Columns in front of those of the tiles: name, type, UCD, description."""
 
 
 def _common_schema(index: Index) -> "pa.Schema":
@@ -159,27 +170,8 @@ def _common_schema(index: Index) -> "pa.Schema":
     # A table without rows does not know the type of its texts.
     kinds = {entry.schema: entry for entry in index.entries if entry.cells}
     schemas = [parquet.read_schema(kinds[kind].catalog).remove_metadata() for kind in sorted(kinds)]
-    regions = [name for k, name in enumerate(ORIGIN_COLUMNS[1:]) if any(one.region[k] for one in index.entries)]
-    added = [
-        (POSITION, pa.int64(), "pos.healpix", f"HEALPix cell of the position, order {FINEST}, nested"),
-        (
-            "source_id",
-            pa.int64(),
-            "meta.id;meta.main",
-            "name of the source: HEALPix cell of its peak, order 29, nested",
-        ),
-        ("tile", pa.string(), "meta.id;obs.field", "tile that the row is from"),
-        ("is_primary", pa.bool_(), "meta.code", "whether the row is the one of this source that counts"),
-        (
-            "is_inner",
-            pa.bool_(),
-            "meta.code",
-            "whether the tile owns the place of its peak; else the owner has no such row",
-        ),
-        ("n_tiles", pa.int16(), "meta.number", "how many tiles, or mosaics of tiles, have a row of the source"),
-        *((name, pa.string(), "meta.id;obs.field", f"{name} of the tile") for name in regions),
-        ("label", pa.int64(), "meta.id", "label of the source in its tile, or mosaic of tiles"),
-    ]
+    without = {name for k, name in enumerate(ORIGIN_COLUMNS[1:]) if not any(one.region[k] for one in index.entries)}
+    added = [row for row in _ADDED if row[0] not in without]
     front = [pa.field(name, kind, metadata={"description": text, "ucd": ucd}) for name, kind, ucd, text in added]
     taken = {one.name for one in front}
     fields = [one for one in pa.unify_schemas(schemas, promote_options="permissive") if one.name not in taken]

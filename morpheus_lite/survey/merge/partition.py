@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import MorpheusError, reading
 from morpheus_lite.runtime.atomic import temporary_path
-from morpheus_lite.survey.merge.duplicates import Detections, cut_sources, flag_primary
+from morpheus_lite.survey.merge.duplicates import DETECTION, Detections, cut_sources, flag_primary
 from morpheus_lite.survey.merge.footprint import Footprint, Footprints
 from morpheus_lite.survey.merge.healpix import POSITION, Cell, cells_beside, finest_cells, partition_path
 from morpheus_lite.survey.merge.index import Entry
@@ -42,10 +42,8 @@ class PartitionJob:
         Which of the partitions.
     cells : tuple of Cell
         The parts of the sky that all partitions are.
-    images : tuple of Entry
-        Images with sources in it, and those that overlap these.
-    members : tuple of (int, tuple of int)
-        Numbers of the former, and of all images that overlap each.
+    members : tuple of (Entry, tuple of Entry)
+        Images with sources in it, and all images that overlap each.
     place : pathlib.Path
         Directory of the catalogue.
     schema : pyarrow.Schema
@@ -54,8 +52,7 @@ class PartitionJob:
 
     number: int
     cells: tuple[Cell, ...]
-    images: tuple[Entry, ...]
-    members: tuple[tuple[int, tuple[int, ...]], ...]
+    members: tuple[tuple[Entry, tuple[Entry, ...]], ...]
     place: Path
     schema: Any
 
@@ -82,31 +79,33 @@ def make_partition(job: PartitionJob) -> tuple[int, list[dict[str, Any]]]:
     """
     import pyarrow as pa
 
-    images, (first, last) = [_Loaded(one) for one in job.images], job.cell.range
+    loaded, (first, last) = cache(_Loaded), job.cell.range
     tables, cut, n_duplicates = [job.schema.empty_table()], [], 0
-    for member, overlapping in job.members:
-        image, own = images[member].entry, images[member].detections
+    for image, overlapping in job.members:
+        own = loaded(image).detections
         position = finest_cells(own.ra, own.dec)
         here = (position >= first) & (position < last)
         if not here.any():
             continue
-        mosaics = {image.mosaic: [images[member]]}  # its rows come first
-        for k in overlapping:
-            if k != member:
-                mosaics.setdefault(images[k].entry.mosaic, []).append(images[k])
+        mosaics = {image.mosaic: [loaded(image)]}  # its rows come first
+        for other in overlapping:
+            if other is not image:
+                mosaics.setdefault(other.mosaic, []).append(loaded(other))
         footprints = {name: Footprints(tuple(one.footprint for one in ones)) for name, ones in mosaics.items()}
-        detections = {name: Detections.joined([one.detections for one in ones]) for name, ones in mosaics.items()}
-        owned = flag_primary(image.mosaic, detections, footprints)
-        keep = here & owned.is_primary[: len(own)]
+        joined = {name: np.concatenate([one.detections for one in ones]) for name, ones in mosaics.items()}
+        detections = {name: rows.view(Detections) for name, rows in joined.items()}
+        owned = (column[: len(own)] for column in flag_primary(image.mosaic, detections, footprints))
+        is_primary, is_inner, n_seen = owned
+        keep = here & is_primary
         n_duplicates += int(here.sum() - keep.sum())
         cut += [{"tile": image.name, **one} for one in cut_sources(image.mosaic, own, keep, footprints)]
         table = _read_table(image.catalog)
         added = {
             POSITION: position,
             "source_id": finest_cells(own.ra_peak, own.dec_peak),
-            "is_primary": owned.is_primary[: len(own)],
-            "is_inner": owned.is_inner[: len(own)],
-            "n_tiles": owned.n_seen[: len(own)],
+            "is_primary": is_primary,
+            "is_inner": is_inner,
+            "n_tiles": n_seen,
             **{name: [one] * len(own) for name, one in zip(ORIGIN_COLUMNS, (image.name, *image.region), strict=True)},
         }
         columns = dict(zip(table.column_names, table.columns, strict=True)) | added
@@ -118,9 +117,9 @@ def make_partition(job: PartitionJob) -> tuple[int, list[dict[str, Any]]]:
         raise MorpheusError(f"two sources in {job.cell} have the same place; do two tiles show the same pixels?")
     _write_rows(merged, partition_path(job.place, job.cell))
     beside = cells_beside(merged[POSITION].to_numpy(), job.cells)
-    for other in np.setdiff1d(beside, [-1, job.number]).tolist():
-        rows = pa.array((beside == other).any(axis=0))
-        _write_rows(merged.filter(rows), job.place / MARGIN_PARTS / str(other) / f"{job.number}.parquet")
+    for number in np.setdiff1d(beside, [-1, job.number]).tolist():
+        rows = pa.array((beside == number).any(axis=0))
+        _write_rows(merged.filter(rows), job.place / MARGIN_PARTS / str(number) / f"{job.number}.parquet")
     return n_duplicates, cut
 
 
@@ -175,4 +174,5 @@ def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> De
     extent = np.where(np.isfinite(columns["semimajor_axis"]), columns["semimajor_axis"], radius / 2)
     is_cut = (columns["flags"] & int(SourceFlag.EDGE)) > 0
     scales = np.full(len(radius), scale)
-    return Detections(columns["ra"], columns["dec"], *peak, extent * scale, radius * scale, is_cut, scales)
+    found = columns["ra"], columns["dec"], *peak, extent * scale, radius * scale, scales, is_cut
+    return np.rec.fromarrays(found, dtype=DETECTION)
