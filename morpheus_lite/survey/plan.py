@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from morpheus_lite.config.classify import AUTO, SURVEY_OPTIONS, ClassifyOptions
+from morpheus_lite.config.schema import plain_values
 from morpheus_lite.errors import InputError
 from morpheus_lite.models.registry import list_models, read_info
 from morpheus_lite.pipeline.plan import read_psf_files
@@ -90,10 +91,10 @@ class SurveyPlan:
         self, run: str, names: Container[str] | None = None, *, threads: int = 1, seconds: float | None = None
     ) -> Iterator[Job]:
         """Jobs for these tiles, or for those that are not done, one after the other."""
-        mosaic = None if self.noise == "tile" else ""
+        mosaic, values = None if self.noise == "tile" else "", plain_values(self.options, without=("none",))
         for tile, one in zip(self.tiles, self.states, strict=True):
             if one.state != State.DONE if names is None else tile.name in names:
-                made_of = run_of(tile, self.options, self.weights)
+                made_of = run_of(tile, self.options, self.weights, values=values)
                 options = tile_options(tile, self.options)
                 yield Job(tile, options, str(self.root), run, made_of, one.state, threads, seconds, mosaic=mosaic)
 

@@ -53,8 +53,8 @@ def run_of(
     values : mapping, optional
         ``options`` as plain values, without those that products do not depend on, for callers with many tiles.
     """
+    options = tile_options(tile, options)
     if tile.options or values is None:
-        options = tile_options(tile, options)
         values = plain_values(options, without=("none",))
     reading = {key: value for key, value in tile.read_options.items() if key not in NOISE_PLANES}
     hdus = {role: str(Location("", location.ext)) for role, location in tile.locations.items()}

@@ -145,6 +145,16 @@ def test_one_answer_in_this_process_and_on_two(cluster, finished, tmp_path):
     assert again.plan.counts == {"done": 4, "check": 0, "stale": 0, "missing": 0}
 
 
+def test_a_worker_loads_its_model_once_for_all_tiles(images, tmp_path, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        "morpheus_lite.survey.worker.load_model", lambda name, **how: loaded.append(name) or kept_model(name, **how)
+    )
+    result = classify_survey(images, tmp_path / "out", FAST, cluster=HERE, run=RunOptions(noise="tile"))
+    assert [one.status for one in result.outcomes] == ["done"] * 4
+    assert loaded == ["hausen2020"]
+
+
 def test_only_what_has_changed_is_done_again(images, tmp_path):
     classify_survey(images, tmp_path / "out", FAST, cluster=HERE)
     write_tile(images[1], seed=9)

@@ -29,9 +29,6 @@ from morpheus_lite.survey.watch import LOOK, StoppedWorkers
 if TYPE_CHECKING:
     from distributed import Client
 
-SIDE = 4096
-"""Side of the pieces in pixels, about: a multiple of the model's own tiles, which would else be done twice."""
-
 PIECES, NOISE, PREPARED, PLANE = "pieces", "noise.npz", "prepared.json", "labels.plane"
 """The directory of what is needed while a mosaic is worked on, and what lies there."""
 
