@@ -1,11 +1,12 @@
 """Configuration of one observed image for training: pixels, labels, classes, and the part held out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from morpheus_lite.config.schema import check, documented, option
+from morpheus_lite.config.classify import Planes, ReadOptions
+from morpheus_lite.config.schema import documented, option
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
 
@@ -21,12 +22,10 @@ _KINDS = (
     "(positions and classes), or corrections (saved by the report) with labels"
 )
 
-PlaneSource = str | Mapping[str, str]
-
 
 @documented
-@dataclass(frozen=True)
-class ImageConfig:
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(ReadOptions):
     """An observed image to train on, ``[[images]]`` in TOML. Paths are relative to the configuration file.
 
     Parameters
@@ -50,16 +49,6 @@ class ImageConfig:
         nobody corrected or confirmed teach what is source and what is sky, but no class.
     unlabelled
         FITS file with a mask, not 0 where nothing is known: no pixel there counts.
-    rms
-        Plane of noise, where it is not in the image's file.
-    weight
-        Plane of inverse variance, likewise.
-    dq
-        Mask of bad pixels, likewise; none: do without.
-    dq_bits
-        Bits of the masks that are bad, as ``--dq-bits``.
-    zero_points
-        AB magnitude of one data unit, or one per band.
     held_out
         Which part is never trained on, but validated and calibrated with: a side and a fraction such as ``"right
         0.25"``, a share of the sources whose class is known with the sky around them, such as ``"sources 0.3"``,
@@ -73,23 +62,18 @@ class ImageConfig:
         Classes are not given in exactly one way, or a value is impossible.
     """
 
-    image: PlaneSource = option(length=(1, None))
+    image: str | Mapping[str, str] = option(length=(1, None))
     labels: str | None = None
     classes: str | None = None
     class_map: str | None = None
     sources: str | None = None
     corrections: str | None = None
     unlabelled: str | None = None
-    rms: PlaneSource | None = None
-    weight: PlaneSource | None = None
-    dq: PlaneSource | None = None
-    dq_bits: str | int | None = None
-    zero_points: float | Mapping[str, float] | None = None
     held_out: str = "right 0.25"
     share: float = option(1.0, above=0)
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.image:
             raise OptionError("image = {}: expected a file for each band")
         given = [name for name in ("classes", "class_map", "sources", "corrections") if getattr(self, name)]
@@ -102,7 +86,7 @@ class ImageConfig:
     @property
     def read_options(self) -> dict[str, Any]:
         """Keyword arguments of `~morpheus_lite.read_image`."""
-        return {name: getattr(self, name) for name in ("rms", "weight", "dq", "dq_bits", "zero_points")}
+        return {one.name: getattr(self, one.name) for one in fields(ReadOptions)}
 
     @property
     def name(self) -> str:
@@ -154,7 +138,7 @@ class ImageConfig:
         return replace(self, **{name: _anchored(value, folder) for name, value in values.items() if value})
 
 
-def _anchored(value: PlaneSource, folder: Path) -> PlaneSource:
-    if isinstance(value, str):
-        return value if "://" in value or value == "none" else str(folder / value)
-    return {band: str(folder / path) for band, path in value.items()}
+def _anchored(value: Planes, folder: Path) -> Planes:
+    if isinstance(value, Mapping):
+        return {band: str(folder / path) for band, path in value.items()}
+    return value if not isinstance(value, str) or "://" in value or value == "none" else str(folder / value)

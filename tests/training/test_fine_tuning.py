@@ -92,7 +92,7 @@ def folder(tmp_path_factory):
 
 
 def config_of(folder, **values):
-    return ImageConfig(str(folder / "image.fits"), **values).anchored(folder)
+    return ImageConfig(image=str(folder / "image.fits"), **values).anchored(folder)
 
 
 def scene_of(folder, **values):
@@ -227,11 +227,11 @@ def test_configuration_is_checked(folder, tmp_path):
     assert (config.steps, config.patience, config.model.bands) == (12, FINE_TUNING["patience"], BANDS)
     image = config.images[0]
     with pytest.raises(OptionError, match="no classes given"):
-        ImageConfig("a.fits", labels="b.fits")
+        ImageConfig(image="a.fits", labels="b.fits")
     with pytest.raises(OptionError, match="classes and sources given"):
-        ImageConfig("a.fits", labels="b.fits", classes="c.csv", sources="d.csv")
+        ImageConfig(image="a.fits", labels="b.fits", classes="c.csv", sources="d.csv")
     with pytest.raises(OptionError, match="give labels as well"):
-        ImageConfig("a.fits", classes="c.csv")
+        ImageConfig(image="a.fits", classes="c.csv")
     for bad in ("right", "middle 0.2", "top 1.5", ""):
         with pytest.raises(OptionError, match="expected a side"):
             replace(image, held_out=bad)
@@ -254,7 +254,7 @@ def test_configuration_is_checked(folder, tmp_path):
 
 @pytest.mark.parametrize("side", ["left 0.25", "right 0.25", "top 0.25", "bottom 0.25"])
 def test_parts_cover_the_image_once(side):
-    image = ImageConfig("a.fits", class_map="b.fits", held_out=side)
+    image = ImageConfig(image="a.fits", class_map="b.fits", held_out=side)
     seen = np.zeros((40, 80), int)
     training, held_out = image.parts(seen.shape)
     seen[training.slices] += 1

@@ -187,7 +187,9 @@ def test_wide_psfs_are_learnt_binned_as_they_are_seen(tmp_path):
     labels = np.where(light > 3, 4 * place[:, None] + place + 1, 0).astype(np.int16)
     fits.writeto(tmp_path / "labels.fits", labels)
     Table({"label": np.arange(1, 17), "class": ["point_source"] * 16}).write(tmp_path / "classes.csv")
-    config = ImageConfig("image.fits", labels=str(tmp_path / "labels.fits"), classes=str(tmp_path / "classes.csv"))
+    config = ImageConfig(
+        image="image.fits", labels=str(tmp_path / "labels.fits"), classes=str(tmp_path / "classes.csv")
+    )
     scene = observe_image(seen(light), config)
     assert scene.snr.shape == (96, 96, 1) and scene.has_class.all()
     whole = labels.reshape(96, 2, 96, 2)
