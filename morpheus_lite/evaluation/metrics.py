@@ -11,6 +11,7 @@ from astropy.stats import binom_conf_interval
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
+from morpheus_lite.core.labels import LabelledPixels
 from morpheus_lite.errors import InputError
 
 
@@ -331,21 +332,12 @@ def measure_segments(labels: np.ndarray, weight: np.ndarray | None = None) -> Se
     -------
     Segments
     """
-    rows, columns, found, index = _pixels(labels)
-    n = len(found)
-    area = np.bincount(index, minlength=n)
-    value = np.ones(len(index)) if weight is None else _finite(_same_shape(labels, weight, "weight")[rows, columns])
+    pixels = LabelledPixels.gather(np.maximum(labels, 0))
+    value = np.ones(len(pixels.y)) if weight is None else _finite(pixels.take(_same_shape(labels, weight, "weight")))
     positive = np.maximum(value, 0)
-    dark = np.bincount(index, positive, minlength=n) <= 0
-    positive[dark[index]] = 1
-    total = np.bincount(index, positive, minlength=n)
-    return Segments(
-        label=found,
-        area=area,
-        flux=np.bincount(index, value, minlength=n),
-        x=np.bincount(index, positive * columns, minlength=n) / total,
-        y=np.bincount(index, positive * rows, minlength=n) / total,
-    )
+    positive[pixels.spread(pixels.sum(positive) <= 0)] = 1
+    x, y = (pixels.sum(positive * place) / pixels.sum(positive) for place in (pixels.x, pixels.y))
+    return Segments(pixels.labels.astype(np.int32), pixels.sizes, pixels.sum(value), x, y)
 
 
 def segment_means(
@@ -370,17 +362,16 @@ def segment_means(
     mean : numpy.ndarray
         float64, shape ``(n, k)``; NaN for a segment without a finite value.
     """
-    rows, columns, found, index = _pixels(labels)
-    values = _same_shape(labels, maps, "maps")[rows, columns].astype(np.float64)
+    pixels = LabelledPixels.gather(np.maximum(labels, 0))
+    values = pixels.take(_same_shape(labels, maps, "maps")).astype(np.float64)
     known = np.isfinite(values).all(axis=1)
-    share = np.ones(len(index)) if weight is None else np.maximum(_finite(weight[rows, columns]), 0)
+    share = np.ones(len(pixels.y)) if weight is None else np.maximum(_finite(pixels.take(weight)), 0)
     share = share * known
-    dark = np.bincount(index, share, minlength=len(found)) <= 0
-    share = np.where(dark[index], known.astype(np.float64), share)
+    share = np.where(pixels.spread(pixels.sum(share) <= 0), known, share)
     values[~known] = 0
-    sums = [np.bincount(index, share * plane, minlength=len(found)) for plane in values.T]
+    sums = [pixels.sum(share * plane) for plane in values.T]
     with np.errstate(invalid="ignore"):
-        return found, np.stack(sums, axis=1) / np.bincount(index, share, minlength=len(found))[:, None]
+        return pixels.labels.astype(np.int32), np.stack(sums, axis=1) / pixels.sum(share)[:, None]
 
 
 def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: Any) -> np.ndarray:
@@ -409,13 +400,6 @@ def by_label(label: np.ndarray, value: np.ndarray, wanted: np.ndarray, missing: 
     row = order[np.searchsorted(label, wanted, sorter=order).clip(max=len(label) - 1)]
     there = (label[row] == wanted).reshape(*wanted.shape, *(1,) * (value.ndim - 1))
     return np.where(there, value[row], missing)
-
-
-def _pixels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns of the pixels of sources; the labels found, and which of them each pixel has."""
-    rows, columns = np.nonzero(labels > 0)
-    found, index = np.unique(labels[rows, columns], return_inverse=True)
-    return rows, columns, found.astype(np.int32), index
 
 
 def _same_shape(labels: np.ndarray, other: np.ndarray, name: str) -> np.ndarray:

@@ -66,8 +66,6 @@ def plot_classification(
     wide = width > 1.8 * height
     if figure is None:
         figure = Figure(figsize=_size(height / width, wide))
-    if not isinstance(figure.canvas, FigureCanvasAgg):
-        FigureCanvasAgg(figure)
     projection = image.wcs.celestial if image.wcs is not None and image.pixel_scale is not None else None
     panels = _panels(figure, wide, projection)
     colours = field_rgb(image)
