@@ -14,7 +14,6 @@ import numpy as np
 from scipy import ndimage
 
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
 from morpheus_lite.core.loops import interpolate_rows, less_mesh
 from morpheus_lite.core.psf import MoffatPsf
@@ -26,7 +25,6 @@ from morpheus_lite.noise.box_statistics import (
     REACHES,
     STATISTICS,
     STEEP,
-    STEEP_SKY,
     UNKNOWN_BOX,
     box_statistics,
     rms_plane,
@@ -210,7 +208,7 @@ class BackgroundMesh:
         )
 
 
-def measure_background(image: SkyImage, labels: np.ndarray | None = None) -> BackgroundMesh:
+def measure_background(image: SkyImage) -> BackgroundMesh:
     """Local background and noise of every band of an image.
 
     Parameters
@@ -218,8 +216,6 @@ def measure_background(image: SkyImage, labels: np.ndarray | None = None) -> Bac
     image : SkyImage
         Any units; where it has an RMS plane, the plane gives the shape of the noise and only its level is measured
         (RMS planes of drizzled or PSF-matched images overstate the scatter of a pixel two to three times).
-    labels : numpy.ndarray, optional
-        int, shape ``(y, x)``: sources, which are left out.
 
     Returns
     -------
@@ -235,11 +231,9 @@ def measure_background(image: SkyImage, labels: np.ndarray | None = None) -> Bac
     Where the quantile and the median are one value, as in photon counts and coarse whole numbers, the background and
     the noise are those of sums over squares of pixels. One value that fills an area is no data.
     """
-    has_rms = None if image.rms is None else tuple(bool((image.rms[..., b] > 0).any()) for b in range(image.n_bands))
-    near = None if labels is None else near_sources(labels, LabelStore.of(labels).boxes, Window(0, 0, *image.shape))
-    parts = ((image.cutout(strip), None if near is None else near[strip.slices]) for strip in strips(image.shape))
-    rows = (measure_row(part, image.shape, has_rms=has_rms, near=around) for part, around in parts)
-    return noise_from_rows(image.shape, rows, has_rms=has_rms, least_tilt=STEEP if near is None else STEEP_SKY)
+    has_rms = None if image.rms is None else image.has_rms
+    rows = (measure_row(image.cutout(strip), image.shape, has_rms=has_rms) for strip in strips(image.shape))
+    return noise_from_rows(image.shape, rows, has_rms=has_rms)
 
 
 def near_sources(labels: np.ndarray, boxes: np.ndarray, window: Window) -> np.ndarray:

@@ -11,7 +11,6 @@ from scipy import ndimage
 from morpheus_lite.core import loops
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
-from morpheus_lite.core.windows import sample_windows
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of
 from morpheus_lite.runtime.resources import thread_map
 
@@ -101,28 +100,21 @@ class SourceNoise:
 _UNIT = 2.0**16
 
 
-def make_detection_image(
-    image: SkyImage, labels: np.ndarray, *, scatter: tuple[float | None, ...] | None = None
-) -> np.ndarray:
+def make_detection_image(image: SkyImage, scatter: tuple[float | None, ...]) -> np.ndarray:
     """All bands added up, each in units of its own noise.
 
     Parameters
     ----------
     image : SkyImage
-        The image; a band without RMS has the scatter of its pixels outside of ``labels``.
-    labels : numpy.ndarray
-        int32, shape ``(y, x)``.
-    scatter : tuple of (float or None), optional
-        What `band_scatter` said of the whole image, where ``image`` is a piece of it.
+        The image, or a piece of it.
+    scatter : tuple of (float or None)
+        What `band_scatter` said of the whole image.
 
     Returns
     -------
     numpy.ndarray
         float64, shape ``(y, x)``: of scatter 1 where there is only independent noise; 0 where no band is valid.
     """
-    if scatter is None:
-        windows = sample_windows(image.shape)
-        scatter = band_scatter((image.cutout(window), labels[window.slices]) for window in windows)
     total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.uint8)
     for index in range(image.n_bands):
         if loops.compiled_loops is None:

@@ -20,8 +20,6 @@ from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window, block_sums
 from morpheus_lite.errors import InputError, warn
 from morpheus_lite.noise.background_mesh import (
-    STEEP,
-    STEEP_SKY,
     BackgroundMesh,
     SkyStep,
     measure_background,
@@ -32,7 +30,7 @@ from morpheus_lite.noise.background_mesh import (
     strips,
     subtract,
 )
-from morpheus_lite.noise.box_statistics import ABSURD
+from morpheus_lite.noise.box_statistics import ABSURD, STEEP, STEEP_SKY
 from morpheus_lite.noise.psf import psf_windows, with_psf
 from morpheus_lite.runtime.resources import parallel_map, thread_map, usable_cores
 

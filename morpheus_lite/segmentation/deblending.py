@@ -350,7 +350,7 @@ class _ByLevels:
 
         sample = thread_map(read, sample_windows(parents.shape))
         scatter = band_scatter([(piece[here], labels) for piece, here, labels in sample])
-        smooth = thread_map(lambda one: _smoothed(_light(one[0], scatter), options)[one[1]], sample)
+        smooth = thread_map(lambda one: _smoothed(make_detection_image(one[0], scatter), options)[one[1]], sample)
         noise = light_noise(zip(smooth, (labels for *_, labels in sample), strict=True))
         return cls(image, maps, options, scatter, noise)
 
@@ -391,7 +391,7 @@ class _ByLevels:
         light, bands = np.empty(around.shape), np.empty(around.shape, np.int32)
         for part in pieces(around, _STRIP):
             piece: SkyImage = self.image.read(part)
-            light[inside(part, around)] = _light(piece, self.scatter)
+            light[inside(part, around)] = make_detection_image(piece, self.scatter)
             bands[inside(part, around)] = bits_of_bands(piece.valid)
         here = inside(window, around)
         return _smoothed(light, self.options)[here], bands[here]
@@ -405,7 +405,3 @@ def _smoothed(light: np.ndarray, options: DeblendingOptions) -> np.ndarray:
 def _reach(options: DeblendingOptions) -> int:
     """Pixels from which `_smoothed` draws on each side."""
     return int(4 * options.smoothing + 0.5)
-
-
-def _light(image: SkyImage, scatter: tuple[float | None, ...]) -> np.ndarray:
-    return make_detection_image(image, np.zeros(image.shape, np.int32), scatter=scatter)

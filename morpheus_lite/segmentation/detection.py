@@ -392,7 +392,7 @@ def _significances(
     scatter = band_scatter(sample)
 
     def light_of(piece: SkyImage, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return make_detection_image(piece, labels, scatter=scatter), piece.valid, labels
+        return make_detection_image(piece, scatter), piece.valid, labels
 
     noise = noise_of_light(thread_map(light_of, *zip(*sample, strict=True)))
     del sample
@@ -401,7 +401,7 @@ def _significances(
     def add(window: Window) -> None:
         labels = table.component[plane.read(window)]
         if labels.any():
-            light = to_fixed_point(make_detection_image(image.read(window), labels, scatter=scatter))
+            light = to_fixed_point(make_detection_image(image.read(window), scatter))
             found = np.bincount(labels.ravel(), weights=light.ravel(), minlength=len(sums))
             with lock:
                 sums[:] += found

@@ -16,12 +16,13 @@ from scipy import ndimage
 
 import morpheus_lite as ml
 from morpheus_lite.catalog import CorrelatedNoise
+from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.inference.domain_check import measure_domain
 from morpheus_lite.io import open_image
 from morpheus_lite.noise import background_mesh
 from morpheus_lite.noise.correlated import scatter_of
 from morpheus_lite.noise.detection_image import SourceNoise, light_noise, unbroken_detection_image
-from morpheus_lite.noise.overview import measure_image
+from morpheus_lite.noise.overview import measure_image, measure_sections
 
 Numbers = Iterator[tuple[str, list]]
 SIDE = 60
@@ -117,7 +118,8 @@ def noise_of_light() -> Numbers:
 
 
 def _mesh(image: ml.SkyImage, labels: np.ndarray | None = None) -> list:
-    noise = background_mesh.measure_background(image, labels)
+    sources = None if labels is None else LabelStore.of(labels)
+    noise = measure_sections(image, labels=sources, workers=1)
     snr, valid = background_mesh.normalize(image, noise)
     seen = background_mesh.subtract(image, noise, sky_noise=True)
     planes = [noise.background, noise.sigma, [*noise.photons], [len(void) for void in noise.void]]

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from morpheus_lite import CLASSES, Classification, InputError, OptionError, SkyImage
-from morpheus_lite.noise.detection_image import make_detection_image
+from morpheus_lite.noise.detection_image import band_scatter, make_detection_image
 from morpheus_lite.segmentation.deblending import deblend
 from morpheus_lite.segmentation.multithreshold import DeblendingOptions
 
@@ -181,9 +181,9 @@ def test_all_bands_count():
     data = rng.normal(size=(*SHAPE, 3)).astype(np.float32) * (1, 5, 0.1)
     labels = np.zeros(SHAPE, np.int32)
     image = SkyImage(data, ("A", "B", "C"), np.ones(data.shape, bool), rms=np.ones_like(data) * (1, 5, 0.1))
-    assert make_detection_image(image, labels).std() == pytest.approx(1, abs=0.03)
+    assert make_detection_image(image, band_scatter([(image, labels)])).std() == pytest.approx(1, abs=0.03)
     blind = SkyImage(data, ("A", "B", "C"), np.ones(data.shape, bool))
-    assert make_detection_image(blind, labels).std() == pytest.approx(1, abs=0.03)
+    assert make_detection_image(blind, band_scatter([(blind, labels)])).std() == pytest.approx(1, abs=0.03)
 
 
 def test_no_sources_and_no_light():
