@@ -9,6 +9,7 @@ import numpy as np
 from morpheus_lite.catalog.kernels import distances, ellipse_overlap, mirror
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import fill_gaps
+from morpheus_lite.core.windows import Window
 from morpheus_lite.noise.detection_image import DetectionImage, summed
 
 _CLEAR = 3.0
@@ -237,9 +238,8 @@ def cut_stamp(
     sigmas: np.ndarray,
     detection: DetectionImage,
     label: int,
-    box: tuple[slice, slice],
+    window: Window,
     ellipse: Ellipse,
-    margin: int,
     *,
     origin: tuple[int, int] = (0, 0),
     neighbors: Neighbors | None = None,
@@ -258,29 +258,26 @@ def cut_stamp(
         How the bands become one.
     label : int
         Which source.
-    box : (slice, slice)
-        Its bounding box.
+    window : Window
+        Its bounding box and what is taken around, in ``labels``.
     ellipse : Ellipse
         Its centre, in pixels of the whole image, and shape.
-    margin : int
-        Pixels around the box to take.
     origin : (int, int)
         Row and column of the whole image that ``labels`` and ``image`` begin at.
     neighbors : Neighbors, optional
         Models of the light of other sources, which are subtracted.
     """
-    window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
-    corner = window[1].start + origin[1], window[0].start + origin[0]
+    corner, part = (window.x + origin[1], window.y + origin[0]), window.slices
     here = Ellipse(ellipse.y - corner[1], ellipse.x - corner[0], ellipse.a, ellipse.b, ellipse.theta)
-    near = labels[window]
+    near = labels[part]
     # Band beside band, however the image lies in memory: sums round by their order.
-    usable = np.ascontiguousarray(image.valid[window])
+    usable = np.ascontiguousarray(image.valid[part])
     whole = bool(usable.all())
-    light = image.data[window].astype(np.float64, order="C")
+    light = image.data[part].astype(np.float64, order="C")
     if not whole:
         light[~usable] = 0
     source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
-    variance = pixel_variance(None if image.rms is None else image.rms[window], usable, sigmas)
+    variance = pixel_variance(None if image.rms is None else image.rms[part], usable, sigmas)
     weights = detection.weights(light, usable, source_mask)
     wings, wings_error = None, 0.0
     if neighbors is not None:

@@ -26,11 +26,7 @@ _SIGNATURES = {
 }
 
 
-def _load() -> Any:
-    return load_loops("morpheus_lite.catalog._kernels", _SIGNATURES, give_numbers=("best_centre", "without_noise"))
-
-
-compiled = _load()
+compiled = load_loops("morpheus_lite.catalog._kernels", _SIGNATURES, give_numbers=("best_centre", "without_noise"))
 """The compiled loops; None where the package was built without a compiler, and NumPy does the work."""
 
 

@@ -239,11 +239,9 @@ def measure_surroundings(
     def look(row: int) -> tuple[Measured, list[tuple[np.ndarray, ...]]]:
         top, left, bottom, right = boxes[row].tolist()
         margin = options.margin(bottom - top, right - left, scale)
-        box = slice(top - origin[0], bottom - origin[0]), slice(left - origin[1], right - origin[1])
-        label, ellipse = int(sources.labels[row]), _ellipse(shapes, row)
-        stamp = cut_stamp(
-            labels, image, sigmas[row], detection, label, box, ellipse, margin, origin=origin, neighbors=neighbors
-        )
+        box = Window(top - origin[0], left - origin[1], bottom - top, right - left)
+        own = int(sources.labels[row]), grown(box, margin, labels.shape), _ellipse(shapes, row)
+        stamp = cut_stamp(labels, image, sigmas[row], detection, *own, origin=origin, neighbors=neighbors)
         if neighbors is not None:
             stamp = replace(stamp, ellipse=_ellipse_without_neighbors(stamp))
         central = central_curve(stamp) if options.structure else None
