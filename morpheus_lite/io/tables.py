@@ -79,7 +79,8 @@ def write_catalog(table: Table, path: str | Path, *, overwrite: bool = False) ->
     writers = {"fits": _write_fits, "parquet": _write_parquet, "votable": _write_votable}
     with atomic_write(path, overwrite=overwrite) as temporary:
         if kind in writers:
-            writers[kind](plain_table, temporary)
+            with temporary.open("wb") as file:  # pyarrow takes paths of valid UTF-8 only
+                writers[kind](plain_table, file)
         else:
             plain_table.write(temporary, format=kind)
     return path
@@ -134,7 +135,7 @@ def _tidy(table: Table) -> Table:
     return table
 
 
-def _write_fits(table: Table, path: Path) -> None:
+def _write_fits(table: Table, file: IO[bytes]) -> None:
     run = header_of_run(table.meta)
     table.meta = {}
     for name in [column.info.name for column in table.itercols() if column.dtype.kind == "U"]:
@@ -160,8 +161,7 @@ def _write_fits(table: Table, path: Path) -> None:
             hdu.header[f"TUCD{number}"] = ucd
     for line in _cards_of_units(units) if units else ():
         hdu.header.add_comment(line)
-    with path.open("wb") as file:
-        fits.HDUList([fits.PrimaryHDU(header=run), hdu]).writeto(file)
+    fits.HDUList([fits.PrimaryHDU(header=run), hdu]).writeto(file)
 
 
 def _is_beyond_fits(unit: u.UnitBase | None) -> bool:
@@ -226,7 +226,7 @@ def _read_csv(path: Path) -> Table:
     return table
 
 
-def _write_parquet(table: Table, path: Path) -> None:
+def _write_parquet(table: Table, file: IO[bytes]) -> None:
     """Write units, descriptions and metadata as astropy does, and to each field of Arrow too, for other readers."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -249,8 +249,7 @@ def _write_parquet(table: Table, path: Path) -> None:
         facts = {"unit": column.unit, "description": column.description, "ucd": (column.info.meta or {}).get("ucd")}
         facts = {key: str(value) for key, value in facts.items() if value is not None}
         described.append(pa.field(column.name, arrays[-1].type, metadata=facts))
-    with path.open("wb") as file:  # pyarrow takes paths of valid UTF-8 only
-        parquet.write_table(pa.table(arrays, schema=pa.schema(described, metadata=record)), file)
+    parquet.write_table(pa.table(arrays, schema=pa.schema(described, metadata=record)), file)
 
 
 def _yaml_of(table: Table) -> str:
@@ -313,16 +312,11 @@ def _arrow_values(column: Any) -> np.ndarray:
 def votable_head(schema: "pa.Schema") -> bytes:
     """Describe the columns of a Parquet file as a VOTable without data, which TOPCAT looks for in it (VOParquet)."""
     head = io.BytesIO()
-    _to_votable(_table_of(schema.empty_table()), head)
+    _write_votable(_table_of(schema.empty_table()), head)
     return head.getvalue()
 
 
-def _write_votable(table: Table, path: Path) -> None:
-    with path.open("wb") as file:
-        _to_votable(table, file)
-
-
-def _to_votable(table: Table, file: IO[bytes]) -> None:
+def _write_votable(table: Table, file: IO[bytes]) -> None:
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import CooSys, Info
 
