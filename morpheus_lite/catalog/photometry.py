@@ -196,11 +196,7 @@ def measure_photometry(
         central = curve_of_growth(light, stamp.ellipse.y, stamp.ellipse.x, reach)
     # As far as half a step beyond the ellipse: a circle may hold half of the light only there.
     half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
-    half_light_error = (
-        central.radius_error(half_light, 0.5, float(kron.sum()), variance_of_sums(stamp, detection))
-        if half_light > 0
-        else np.nan
-    )
+    half_light_error = central.radius_error(half_light, 0.5, float(kron.sum()), variance_of_sums(stamp, detection))
     variance = stamp.detection_variance
     if any(band.gain for band in bands):
         variance = variance + summed(stamp.weights**2, _photons(stamp.light - background[:-1], bands))
