@@ -48,7 +48,7 @@ class ClusterOptions(CheckedOptions):
     """
 
     workers: int | None = option(
-        None, unset="one per core, as far as memory allows", low=0, high=1024, metavar="N", group="Cluster"
+        None, unset="one per core, if memory allows", low=0, high=1024, metavar="N", group="Cluster"
     )
     scheduler: str | None = option(None, metavar="ADDRESS")
     memory_limit: str | int | None = option(None, unset="its share", metavar="SIZE")
