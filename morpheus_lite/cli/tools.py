@@ -132,7 +132,8 @@ def export_command(model: str, output: Path | None, as_json: bool, **given: Any)
     from morpheus_lite.models.onnx_file import export_model
 
     chosen = chosen_of(ExportOptions, given)
-    path = export_model(model, output or Path(f"{Path(model).name}.onnx"), **vars(chosen))
+    settings = {name: getattr(chosen, name) for name in ("with_normalization", "sourcextractor_tile", "overwrite")}
+    path = export_model(model, output or Path(f"{Path(model).name}.{chosen.format}"), **settings)
     click.echo(json.dumps({"model": model, "file": str(path)}) if as_json else path)
 
 

@@ -72,6 +72,8 @@ class ExportOptions(CheckedOptions):
 
     Parameters
     ----------
+    format
+        Format of the file.
     with_normalization
         Normalise in the graph: it takes data, background and noise.
     sourcextractor_tile
@@ -80,6 +82,7 @@ class ExportOptions(CheckedOptions):
         Replace a file that exists.
     """
 
+    format: str = option("onnx", choices=("onnx",))
     with_normalization: bool = False
     sourcextractor_tile: int | None = option(None, flag="sourcextractor", metavar="TILE")
     overwrite: bool = False
