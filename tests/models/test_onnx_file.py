@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import morpheus_lite as ml
+from morpheus_lite.cli import main
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import ModelError, OptionError, OutputError
 from morpheus_lite.inference.network_input import bridged
@@ -126,3 +127,9 @@ def test_what_cannot_be_exported(tmp_path):
     export_model("hst", path)
     with pytest.raises(OutputError, match="exists"):
         export_model("hst", path)
+
+
+def test_the_command_names_the_file_by_model_and_format(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "hst", "--format", "onnx", "--quiet"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["hst.onnx"]
