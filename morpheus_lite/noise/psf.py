@@ -32,6 +32,7 @@ _FEWEST = 5
 _DENSER = 2.5  # how many times as many stars there are as sources that are wider by one more such step
 _SHARPER = 0.1  # of the stars: so many sources may be sharper still, or one
 _N_FITTED = 10
+_LEAST_BETA = 1.5  # index of the wings: PSFs have 1.7 and more, a crowd of concentrated galaxies less
 _CORE_ERROR = 0.03  # of the light: PSFs are no Moffat profiles
 _SUBPIXELS = (np.arange(3) - 1) / 3
 _N_STEPS = 15
@@ -241,18 +242,19 @@ def _stars(stamps: _Stamps, sigma: np.ndarray, usable: np.ndarray) -> np.ndarray
 def _psf(stamps: _Stamps) -> MoffatPsf:
     places, sigma, good, usable = _measured(stamps)
     stars = _stars(stamps, sigma, usable)
-    if not len(stars):
-        if np.count_nonzero(good) < _FEWEST:
-            return MoffatPsf()
-        sharp = float(np.percentile(sigma[good], 15))
-        return MoffatPsf(float(FWHM_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
-    return _moffat_of(stamps, places, sigma, stars)
+    psf = _moffat_of(stamps, places, sigma, stars) if len(stars) else MoffatPsf()
+    if psf.is_known or np.count_nonzero(good) < _FEWEST:
+        return psf
+    sharp = float(np.percentile(sigma[good], 15))
+    return MoffatPsf(float(FWHM_PER_SIGMA * np.sqrt(max(sharp**2 - 1 / 12, 0.01))), origin="sources")
 
 
 def _moffat_of(stamps: _Stamps, places: np.ndarray, sigma: np.ndarray, stars: np.ndarray) -> MoffatPsf:
-    """The PSF that fits the brightest of some stars, and the spread of all of them."""
+    """The PSF that fits the brightest of some stars, and the spread of all; unknown if they look like galaxies."""
     fitted = stars[:_N_FITTED]
     fwhm, beta = _fit_moffat(stamps.light[fitted], places[fitted], float(np.median(sigma[stars])))
+    if beta < _LEAST_BETA:
+        return MoffatPsf()
     psf = MoffatPsf(fwhm, beta, len(stars), "stars")
     half = min(spread_reach(psf), _HALF)
     middle = slice(_HALF - half, _HALF + half + 1)

@@ -43,6 +43,12 @@ def test_galaxies_are_no_stars():
     assert 3.8 < psf.fwhm < 6
 
 
+def test_a_crowd_with_wider_wings_than_any_psf_is_one_of_galaxies():
+    (psf,) = psf_of(seen(star_grid(3.5, 1.25)))
+    assert psf.origin == "sources" and not psf.is_known
+    assert 3 < psf.fwhm < 5
+
+
 def test_few_stars_among_galaxies_are_found():
     light = star_grid(3.0, 3.0, n=6)
     y, x = np.mgrid[: light.shape[0], : light.shape[1]]
