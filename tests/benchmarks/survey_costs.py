@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from astropy.io import fits
 from survey_runs import fill_page
 
 from morpheus_lite import ClassifyOptions, classify_file, load_model
@@ -143,6 +144,11 @@ def main():
             from morpheus_lite.simulation import simulate
 
             field = Path(simulate(folder, seed=11, shape=(chosen.size, chosen.size))[0])
+            # Its planes of noise are compressed by rows, of which each section that is read unpacks some.
+            with fits.open(field) as hdus:
+                plain = [hdus[0], *(fits.ImageHDU(hdu.data, hdu.header, name=hdu.name) for hdu in hdus[1:])]
+                fits.HDUList(plain).writeto(field.with_name("plain.fits"))
+            field = field.with_name("plain.fits")
         found = measure(field, chosen.model, Path(folder))
     parts = {"rates": rates(found, chosen.model, chosen.condition), "costs": costs(found), "demands": demands(found)}
     for name, lines in parts.items():
