@@ -364,9 +364,9 @@ EXPORT double best_centre(whole height, whole width, const double *light, const 
 }
 
 /* Centroid under a Gaussian window, from `place` (x, y) on: 0 where it is lost. `spread` are the variances under the
-   squared window along x and y, `sums` the light under the window and its area. */
-EXPORT WIDE whole windowed(whole height, whole width, const double *light, const double *variance, double sigma,
-                    double furthest, double *place, double *spread, double *sums)
+   squared window along x and y, `sums` the light under the window and its area. Rows are `step` values apart. */
+static WIDE whole centroid_in(whole height, whole width, whole step, const double *light, const double *variance,
+                              double sigma, double furthest, double *place, double *spread, double *sums)
 {
     double x = place[0], y = place[1], factor = -0.5 / (sigma * sigma), wide = 0, tall = 0, total = 0;
     double *across = malloc(sizeof(double) * 2 * (width + height)), *right = across + width;
@@ -385,8 +385,8 @@ EXPORT WIDE whole windowed(whole height, whole width, const double *light, const
         for (whole row = 0; row < height; row++) {
             double sum = 0, moment = 0;
             for (whole k = 0; k < width; k++) {
-                sum += light[row * width + k] * across[k];
-                moment += light[row * width + k] * right[k];
+                sum += light[row * step + k] * across[k];
+                moment += light[row * step + k] * right[k];
             }
             total += along[row] * sum;
             dx += along[row] * moment;
@@ -409,8 +409,8 @@ EXPORT WIDE whole windowed(whole height, whole width, const double *light, const
     for (whole row = 0; row < height && total > 0; row++) {
         double sum = 0, moment = 0;
         for (whole k = 0; k < width; k++) {
-            sum += variance[row * width + k] * across[k] * across[k];
-            moment += variance[row * width + k] * right[k] * right[k];
+            sum += variance[row * step + k] * across[k] * across[k];
+            moment += variance[row * step + k] * right[k] * right[k];
         }
         spread[0] += along[row] * along[row] * moment;
         spread[1] += down[row] * down[row] * sum;
@@ -425,6 +425,12 @@ EXPORT WIDE whole windowed(whole height, whole width, const double *light, const
     place[1] = y;
     free(across);
     return total > 0;
+}
+
+EXPORT whole windowed(whole height, whole width, const double *light, const double *variance, double sigma,
+                      double furthest, double *place, double *spread, double *sums)
+{
+    return centroid_in(height, width, width, light, variance, sigma, furthest, place, spread, sums);
 }
 
 /* Sum of the absolute values of differences with noise that has a scatter of `sigma` in each pixel, where the
@@ -668,6 +674,618 @@ EXPORT whole gini_and_m20(whole height, whole width, const double *light, const 
     free(open);
     free(smooth);
     return n;
+}
+
+/* What holds for all rows of a catalogue. catalog/stamps.py fills it, in this order, from the constants of the
+   modules whose functions are named below, and from the options. */
+typedef struct {
+    double kron_scale, kron_smallest, kron_reach, kron_largest, nothing, half_light, window_reach, narrowest;
+    double step, half, n_exact, has_structure, extent, smoothing, smallest_reach, steepness, most_doubt, centring, n_rings;
+    double snr_concentration, snr_asymmetry, snr_gini, snr_m20;
+    double innermost, total_reach, ring_floor, smallest_fwhm, pixel_fwhm, doubt, floor, n_parts, n_beyond;
+    double n_assumed, n_fitted, by_size, n_grid, n_sizes, n_tried, n_indices, smallest, tried, log_step;
+    double n_radii, n_shares, noise_width, has_background;
+} Settings;
+
+/* Planes of one stamp. `variance_step` and `weights_step` are as `pixel` is in `weighted_sums`. */
+typedef struct {
+    whole height, width, n_bands;
+    const double *light, *variance, *weights, *detection, *noise;
+    const flag *covered, *usable, *source, *neighbor;
+    whole variance_step, weights_step;
+    double y, x, a, b, theta;
+} Stamp;
+
+/* Noise of sums (`CorrelatedNoise`): a row holds the number of squares measured, the slope beyond the largest, the
+   inverse of the gain, and the logarithms of the sides and of the factors. */
+static double noise_factor(const double *noise, double area)
+{
+    whole n = (whole)noise[0], k = 0;
+    const double *sides = noise + 3, *factors = sides + n;
+    double side = 0.5 * log(MAX(area, 1)), part;
+    while (k < n && sides[k] <= side)
+        k++;
+    if (k == 0 || k == n)
+        return exp(factors[MAX(k - 1, 0)] + noise[1] * MAX(side - sides[n - 1], 0));
+    part = (side - sides[k - 1]) / (sides[k] - sides[k - 1]);
+    return exp(factors[k - 1] + part * (factors[k] - factors[k - 1]));
+}
+
+/* Variance of a sum over an area, of pixels that have this one. */
+static double variance_of(const double *noise, double pixel, double area)
+{
+    double factor = noise_factor(noise, area);
+    return pixel * area * factor * factor;
+}
+
+/* Curve of growth (`CurveOfGrowth`): `n` radii, `step` apart from 0 on. */
+typedef struct {
+    whole n;
+    double step, *flux, *area;
+} Curve;
+
+static Curve grow(const Settings *set, whole n_pixels, const double *light, const double *distance, double largest)
+{
+    Curve curve = {(whole)ceil((MAX(largest, 2) + set->step / 2) / set->step), set->step, NULL, NULL};
+    curve.flux = malloc(2 * curve.n * sizeof(double));
+    curve.area = curve.flux + curve.n;
+    growth(n_pixels, light, distance, set->step, (whole)set->half, curve.n, curve.flux, curve.area);
+    return curve;
+}
+
+/* `curve_of_growth`: exact in small circles; `distance` is room for one plane. */
+static Curve grow_circles(const Settings *set, const Stamp *stamp, const double *light, double y, double x,
+                          double largest, double *distance)
+{
+    Curve curve;
+    distances(stamp->height, stamp->width, y, x, 1, 0, 1, 1, distance);
+    curve = grow(set, stamp->height * stamp->width, light, distance, largest);
+    exact_growth(stamp->height, stamp->width, light, y, x, set->step, MIN((whole)set->n_exact, curve.n - 1),
+                 curve.flux + 1, curve.area + 1);
+    return curve;
+}
+
+/* Value at a radius, between `n` values that are `step` apart; the last one beyond them. */
+static double at_radius(const double *values, whole n, double step, double radius)
+{
+    double place = MIN(MAX(radius / step, 0), n - 1.0);
+    whole k = MAX(MIN((whole)place, n - 2), 0);
+    return isnan(radius) ? NAN : values[k] + (place - k) * (values[k + 1] - values[k]);
+}
+
+/* Smallest radius up to `below` that holds this much light; NaN where none does. */
+static double radius_of(Curve curve, double flux, double below)
+{
+    whole end = below < curve.n * curve.step ? (whole)floor(below / curve.step) + 1 : curve.n, k = 0;
+    end = MIN(end, curve.n);
+    while (k < end && !(curve.flux[k] >= flux))
+        k++;
+    if (!(flux > 0) || k == 0 || k >= end)
+        return NAN;
+    return curve.step * (k - 1 + (flux - curve.flux[k - 1]) / (curve.flux[k] - curve.flux[k - 1]));
+}
+
+/* Its error: light inside counts by 1 - share, that outside by share; the slope of the curve tells the radius. */
+static double radius_error(Curve curve, double radius, double share, double area, const double *noise, double pixel)
+{
+    double step = MAX(1, 0.15 * radius), inner = MAX(radius - step, 0), inside, scatter, slope = NAN;
+    double outer = MIN(radius + step, (curve.n - 1) * curve.step);
+    if (outer > inner)
+        slope = (at_radius(curve.flux, curve.n, curve.step, outer) - at_radius(curve.flux, curve.n, curve.step, inner)) /
+                (outer - inner);
+    if (isnan(radius) || !(slope > 0))
+        return NAN;
+    inside = MIN(at_radius(curve.area, curve.n, curve.step, radius), area);
+    scatter = (1 - share) * (1 - share) * variance_of(noise, pixel, inside) +
+              share * share * variance_of(noise, pixel, MAX(area - inside, 0));
+    return sqrt(scatter) / slope;
+}
+
+/* Brightness of a ring one pixel wide over the mean brightness within, and that mean, from the radius of one pixel on;
+   `found` has room for both, `*n` are how many. */
+static void brightness(Curve curve, whole half, double *found, whole *n)
+{
+    *n = MAX(curve.n - 3 * half, 0);
+    for (whole k = 0; k < *n; k++) {
+        const double *flux = curve.flux + k, *area = curve.area + k;
+        double ring = (flux[3 * half] - flux[half]) / (area[3 * half] - area[half]), mean = flux[2 * half] / area[2 * half];
+        found[k] = mean > 0 ? ring / mean : NAN;
+        found[*n + k] = mean;
+    }
+}
+
+/* Petrosian radius, where the brightness is 0.2 of the mean within, and its error if `error` is not NULL. */
+static double petrosian(const Settings *set, Curve curve, const double *noise, double pixel, double *error)
+{
+    const double eta = 0.2;
+    whole half = (whole)set->half, n, k = 0;
+    double *ratio = malloc(2 * curve.n * sizeof(double)), first = 2 * half * curve.step, radius = NAN;
+    brightness(curve, half, ratio, &n);
+    while (k < n && !(ratio[k] <= eta))
+        k++;
+    if (k > 0 && k < n)
+        radius = first + curve.step * (k - 1 + (ratio[k - 1] - eta) / (ratio[k - 1] - ratio[k]));
+    if (error) {
+        double step = MAX(1, 0.15 * radius), last = first + (n - 1) * curve.step, ring = 2 * PI * radius, fall, scatter;
+        for (k = 0; k < n; k++)
+            ratio[k] = isfinite(ratio[k]) ? ratio[k] : 0;
+        fall = at_radius(ratio, n, curve.step, radius - step - first) - at_radius(ratio, n, curve.step, radius + step - first);
+        fall /= MIN(radius + step, last) - MAX(radius - step, first);
+        scatter = sqrt(variance_of(noise, pixel, ring)) / ring / at_radius(ratio + n, n, curve.step, radius - first);
+        *error = fall > 0 ? scatter / fall : NAN;
+    }
+    free(ratio);
+    return radius;
+}
+
+/* `sum_light`: sums in one aperture of light less the sky, their errors and shares covered; (band,) each. */
+static void sum_aperture(const Settings *set, const Stamp *stamp, const double *weights, const flag *there,
+                         const double *background, const double *noise, double *flux, double *error, double *covered)
+{
+    double area, missing[64];
+    weighted_sums(1, stamp->height * stamp->width, stamp->n_bands, weights, stamp->light, stamp->variance,
+                  stamp->variance_step, there, flux, error, missing, &area);
+    for (whole band = 0; band < stamp->n_bands; band++) {
+        const double *row = noise + band * (whole)set->noise_width;
+        double own = area - missing[band], factor;
+        own = own < set->nothing * area ? 0 : own;
+        factor = noise_factor(row, own);
+        flux[band] -= background ? own * background[band] : 0;
+        error[band] = sqrt(error[band] * factor * factor + MAX(flux[band], 0) * row[2]);
+        if (!(own > 0))
+            flux[band] = error[band] = NAN;
+        covered[band] = area > 0 ? own / area : NAN;
+    }
+}
+
+/* Share of the light in the Kron ellipse on pixels with data in each band, and in any (`_light_covered`). */
+static void light_covered(const Stamp *stamp, const double *kron, const double *light, const double *covered, double *found)
+{
+    whole n_bands = stamp->n_bands;
+    double total = 0, sums[65] = {0}, most = covered[0];
+    int complete;
+    for (whole band = 1; band < n_bands; band++)
+        most = isnan(most) || covered[band] <= most ? most : covered[band];
+    memcpy(found, covered, n_bands * sizeof(double));
+    found[n_bands] = most;
+    complete = 1;
+    for (whole band = 0; band <= n_bands; band++)
+        complete = complete && found[band] == 1;
+    if (complete)
+        return;
+    for (whole k = 0; k < stamp->height * stamp->width; k++) {
+        double here = kron[k] * light[k];
+        int any = 0;
+        total += here;
+        for (whole band = 0; band < n_bands; band++) {
+            sums[band] += stamp->covered[k * n_bands + band] ? here : 0;
+            any = any || stamp->usable[k * n_bands + band];
+        }
+        sums[n_bands] += any ? here : 0;
+    }
+    for (whole band = 0; band <= n_bands && total > 0; band++)
+        if (found[band] > 0 && found[band] < 1)
+            found[band] = MIN(MAX(sums[band] / total, 0), 1);
+}
+
+/* The bands of a plane with bands as one, by the weights of the stamp (`summed`). */
+static void add_bands(const Stamp *stamp, const double *planes, double *sum)
+{
+    for (whole k = 0; k < stamp->height * stamp->width; k++) {
+        const double *weight = stamp->weights + k * stamp->weights_step, *value = planes + k * stamp->n_bands;
+        sum[k] = weight[0] * value[0];
+        for (whole band = 1; band < stamp->n_bands; band++)
+            sum[k] += weight[band] * value[band];
+    }
+}
+
+/* What is measured of one source, in the order of `_NUMBERS` in catalog/stamps.py. */
+typedef struct {
+    double kron_radius, kron_hidden, half_light, half_light_error, snr, total, total_error;
+    double radius, radius_error, concentration, concentration_error, asymmetry, asymmetry_error;
+    double gini, gini_error, m20, m20_error, centroid_error[2], windowed[2], windowed_error[2];
+} Numbers;
+
+/* What holds for all rows, as arrays: noise of each band and of the detection image, radii of the circles, shares that
+   `without_noise` tries, parts of the rings and radii beyond them, and what `fit_profiles` takes. */
+typedef struct {
+    const double *noise, *radii, *shares, *parts, *beyond, *widths, *prior, *grid, *log_prior, **tables;
+} Given;
+
+/* First moment of the light in an ellipse (`kron_radius`). */
+static double kron_moment(const Settings *set, const Stamp *stamp, const double *away)
+{
+    double total = 0, moment = 0;
+    for (whole k = 0; k < stamp->height * stamp->width; k++)
+        if (away[k] <= set->kron_reach) {
+            total += stamp->detection[k];
+            moment += stamp->detection[k] * away[k];
+        }
+    if (total <= 0 || moment <= 0)
+        return set->kron_smallest;
+    return MIN(MAX(moment / total, set->kron_smallest), MAX(set->kron_largest, set->kron_smallest));
+}
+
+/* Centroid under a Gaussian window and its error, as x and y (`windowed_centroid`); NaN where it is lost. */
+static void window_centroid(const Settings *set, const Stamp *stamp, const double *light, const double *variance,
+                            double half_light, const double *noise, double *place, double *error)
+{
+    double sigma = MAX(half_light / set->half_light, set->narrowest), spread[2], sums[2], factor, at[2];
+    whole reach, left, top, width, height;
+    place[0] = place[1] = error[0] = error[1] = NAN;
+    if (!isfinite(half_light))
+        return;
+    reach = (whole)ceil(set->window_reach * sigma) + 2;
+    left = MAX((whole)rint(stamp->x) - reach, 0);
+    top = MAX((whole)rint(stamp->y) - reach, 0);
+    width = MIN(2 * reach + 1, stamp->width - left);
+    height = MIN(2 * reach + 1, stamp->height - top);
+    at[0] = stamp->x - left;
+    at[1] = stamp->y - top;
+    if (width <= 0 || height <= 0 ||
+        !centroid_in(height, width, stamp->width, light + top * stamp->width + left, variance + top * stamp->width + left,
+                     sigma, MAX(half_light, set->narrowest), at, spread, sums))
+        return;
+    factor = noise_factor(noise, sums[1]);
+    place[0] = at[0] + left;
+    place[1] = at[1] + top;
+    for (int k = 0; k < 2; k++)
+        error[k] = 2 * sqrt(spread[k]) / sums[0] * factor;
+}
+
+/* Signal-to-noise ratio of the segment, and the noise of its centre (`_isophotal`); the mean variance of its pixels. */
+static double measure_segment(const Stamp *stamp, const double *light, const double *noise, Numbers *found)
+{
+    double own = 0, positive = 0, variance = 0, away[2] = {0, 0}, factor, scatter, n = 0;
+    for (whole row = 0; row < stamp->height; row++)
+        for (whole column = 0; column < stamp->width; column++) {
+            whole k = row * stamp->width + column;
+            double dx = column - stamp->x, dy = row - stamp->y;
+            if (!stamp->source[k])
+                continue;
+            n++;
+            own += light[k];
+            positive += MAX(light[k], 0);
+            variance += stamp->noise[k];
+            away[0] += dx * dx * stamp->noise[k];
+            away[1] += dy * dy * stamp->noise[k];
+        }
+    factor = noise_factor(noise, n);
+    scatter = factor * sqrt(variance);
+    found->snr = scatter > 0 ? own / scatter : NAN;
+    for (int k = 0; k < 2; k++)
+        found->centroid_error[k] = positive > 0 ? factor * sqrt(away[k]) / positive : NAN;
+    return variance / n;
+}
+
+/* Share of each band in the light of the source in the detection image (`_mixture`). */
+static void mix_bands(const Stamp *stamp, double *share)
+{
+    double total = 0, weights[64] = {0}, all = 0;
+    whole n_bands = stamp->n_bands;
+    memset(share, 0, n_bands * sizeof(double));
+    for (whole k = 0; k < stamp->height * stamp->width; k++)
+        for (whole band = 0; band < n_bands && stamp->source[k]; band++) {
+            double weight = stamp->weights[k * stamp->weights_step + band];
+            weights[band] += weight;
+            share[band] += weight * stamp->light[k * n_bands + band];
+        }
+    for (whole band = 0; band < n_bands; band++) {
+        share[band] = MAX(share[band], 0);
+        total += share[band];
+        all += weights[band];
+    }
+    for (whole band = 0; band < n_bands; band++) {
+        if (total > 0)
+            share[band] /= total;
+        else
+            share[band] = all > 0 ? weights[band] / all : 1.0 / n_bands;
+    }
+}
+
+/* Profile of a source, and the share of its light outside of its Kron ellipse (`correct_to_total`). `distance` and
+   `light` are planes, `radii` and `shares` the profile, `corrections` factor and error of each band. */
+static void fit_total(const Settings *set, const Given *given, const Stamp *stamp, const double *distance,
+                      const double *light, const double *wings, double wings_error, double scale, Numbers *found,
+                      double *corrections, double *profile)
+{
+    whole n_parts = (whole)set->n_parts, n_beyond = (whole)set->n_beyond, n_pixels = stamp->height * stamp->width;
+    whole n_fitted = (whole)set->n_fitted, n_assumed = (whole)set->n_assumed, n_near = 0, last = stamp->width - 1;
+    double size = sqrt(stamp->a * stamp->b), kron = scale * size, half_light = found->half_light, inside = INFINITY;
+    double reach, inner, pixel = 0, ratio = stamp->b / stamp->a, stretch = sqrt((ratio + 1 / ratio) / 2);
+    const double *noise = given->noise + stamp->n_bands * (whole)set->noise_width;
+    double *radii = malloc(sizeof(double) * (4 * (n_parts + n_beyond + 2) + n_assumed * n_fitted + 3 * stamp->n_bands + 2));
+    double *flux = radii + n_parts + n_beyond + 2, *variance = flux + n_parts, *curve = variance + n_parts;
+    double *fwhm = curve + n_parts + n_beyond + 2, *mixture = fwhm + n_assumed * n_fitted;
+    double *mean = mixture + stamp->n_bands, *spread = mean + stamp->n_bands + 1;
+    Curve growing;
+    for (whole row = 0; row < stamp->height; row++)
+        inside = MIN(inside, MIN(distance[row * stamp->width], distance[row * stamp->width + last]));
+    for (whole column = 0; column < stamp->width; column++)
+        inside = MIN(inside, MIN(distance[column], distance[n_pixels - 1 - column]));
+    reach = MAX(MIN(MAX(set->total_reach * kron, 3 * half_light), inside), 2 * set->innermost);
+    inner = MIN(MAX(set->innermost, half_light / 2), reach / 2);
+    radii[0] = 0;
+    for (whole k = 0; k < n_parts; k++)
+        radii[k + 1] = inner * pow(reach / inner, given->parts[k]);
+    for (whole k = 0; k < n_beyond; k++)
+        radii[n_parts + 1 + k] = kron * given->beyond[k];
+    radii[n_parts + n_beyond + 1] = kron;
+    for (whole k = 0; k < n_pixels; k++)
+        if (distance[k] <= reach) {
+            pixel += stamp->noise[k];
+            n_near++;
+        }
+    pixel /= n_near;
+    growing = grow(set, n_pixels, light, distance, reach);
+    for (whole k = 0; k < n_parts; k++) {
+        double area = at_radius(growing.area, growing.n, growing.step, radii[k + 1]) -
+                      at_radius(growing.area, growing.n, growing.step, radii[k]);
+        flux[k] = at_radius(growing.flux, growing.n, growing.step, radii[k + 1]) -
+                  at_radius(growing.flux, growing.n, growing.step, radii[k]);
+        variance[k] = variance_of(noise, pixel, area) + set->ring_floor * flux[k] * (set->ring_floor * flux[k]);
+    }
+    free(growing.flux);
+    if (wings) {
+        double *plane = malloc(sizeof(double) * n_pixels);
+        add_bands(stamp, wings, plane);
+        growing = grow(set, n_pixels, plane, distance, reach);
+        for (whole k = 0; k < n_parts; k++) {
+            double doubt = at_radius(growing.flux, growing.n, growing.step, radii[k + 1]) -
+                           at_radius(growing.flux, growing.n, growing.step, radii[k]);
+            variance[k] += wings_error * doubt * (wings_error * doubt);
+        }
+        free(growing.flux);
+        free(plane);
+    }
+    for (whole k = 0; k < n_assumed * n_fitted; k++) {
+        double width = given->widths[k] * (set->by_size ? 2 * half_light : 1);
+        fwhm[k] = hypot(MAX(width, set->smallest_fwhm), set->pixel_fwhm) * stretch;
+    }
+    mix_bands(stamp, mixture);
+    fit_profiles(n_assumed, n_fitted, (const double **)given->tables, fwhm, given->prior, mixture, n_parts, flux, variance,
+                 n_parts + n_beyond + 2, radii, half_light, given->grid, (whole)set->n_grid, (whole)set->n_sizes,
+                 (whole)set->n_tried, (whole)set->n_indices, given->log_prior, set->smallest, set->tried, set->log_step,
+                 mean, spread, curve);
+    for (whole k = 0; k <= stamp->n_bands; k++) {
+        /* That of all bands together, then of each: of one PSF for all, the same. */
+        whole from = k ? 1 + (k - 1) % n_fitted : 0;
+        double factor = 1 / mean[from], doubt = set->doubt * (factor - 1);
+        double error = sqrt(spread[from] / pow(mean[from], 4) + set->floor * set->floor + doubt * doubt);
+        if (k) {
+            corrections[2 * k - 2] = factor;
+            corrections[2 * k - 1] = error;
+        } else {
+            found->total = factor;
+            found->total_error = error;
+        }
+    }
+    memcpy(profile, radii + 1, sizeof(double) * (n_parts + n_beyond));
+    memcpy(profile + n_parts + n_beyond, curve + 1, sizeof(double) * (n_parts + n_beyond));
+    free(radii);
+}
+
+/* Asymmetry within a radius about the best centre, which `centre` becomes (`_asymmetry`). `away` is the elliptical
+   distance of each pixel, `room` three planes. */
+static void measure_asymmetry(const Settings *set, const Given *given, const Stamp *stamp, double radius, int wanted,
+                              const double *away, double *room, double *centre, Numbers *found)
+{
+    whole n_pixels = stamp->height * stamp->width, n = 0, n_rings = (whole)set->n_rings + 1, *ring;
+    double *share = room, *sigma = room + n_pixels, total = 0, value, kept = 1, variance = 0, scatter = 0, widest = 0;
+    double means[16] = {0}, counts[16] = {0}, low, high;
+    flag *circle = malloc(n_pixels);
+    overlap(stamp->height, stamp->width, stamp->y, stamp->x, radius, radius, 0, share);
+    for (whole k = 0; k < n_pixels; k++) {
+        circle[k] = share[k] > 0.5;
+        total += circle[k] ? stamp->detection[k] : 0;
+        widest = circle[k] ? MAX(widest, away[k]) : widest;
+    }
+    if (total > 0)
+        value = best_centre(stamp->height, stamp->width, stamp->detection, circle, centre);
+    if (!(total > 0) || !wanted) {
+        free(circle);
+        return;
+    }
+    /* Interpolation between pixels makes the turned noise smaller. */
+    for (int axis = 0; axis < 2; axis++) {
+        double part = 2 * centre[axis] - floor(2 * centre[axis]);
+        kept *= (1 - part) * (1 - part) + part * part;
+    }
+    kept += 1;
+    ring = (whole *)(room + 2 * n_pixels);
+    for (whole k = 0; k < n_pixels; k++) {
+        whole row = k / stamp->width, column = k % stamp->width, other, in;
+        double own = stamp->noise[k];
+        if (!circle[k])
+            continue;
+        /* Pixels of a neighbour, and those opposite one, are their own mirror. */
+        other = (whole)MIN(MAX(rint(2 * stamp->y - row), 0), stamp->height - 1.0) * stamp->width;
+        other += (whole)MIN(MAX(rint(2 * stamp->x - column), 0), stamp->width - 1.0);
+        if (stamp->neighbor[k] || stamp->neighbor[other])
+            own = 0;
+        in = widest > 0 ? MIN((whole)(set->n_rings * away[k] / widest), 15) : 0;
+        means[in] += stamp->detection[k];
+        counts[in]++;
+        variance += own;
+        sigma[n] = sqrt(kept * own);
+        scatter += sigma[n];
+        ring[n++] = in;
+    }
+    for (whole k = 0; k < n_rings; k++)
+        means[k] = MAX(means[k] / MAX(counts[k], 1), 0);
+    /* Differences in a few pixels feel less of the noise than those all over, and both occur. */
+    low = value - sqrt(2 / PI) * scatter;
+    high = without_noise(n, sigma, ring, means, given->shares, (whole)set->n_shares, value);
+    /* Each pair comes twice; the variance of |x| is 1 - 2 / pi of that of x. */
+    scatter = sqrt(2 * (1 - 2 / PI) * kept * variance) / total;
+    found->asymmetry = (low + high) / 2 / total;
+    found->asymmetry_error = hypot(hypot(scatter, (high - low) / 2 / total), set->centring);
+    free(circle);
+}
+
+/* Petrosian radius and concentration (`_concentration`), in a curve about the best centre. */
+static void measure_concentration(const Settings *set, Curve curve, const double *noise, double pixel, Numbers *found)
+{
+    double error, radius = petrosian(set, curve, noise, pixel, &error), largest = set->extent * radius, total, r20, r80;
+    if (!isfinite(radius))
+        return;
+    found->radius = radius;
+    found->radius_error = error;
+    total = at_radius(curve.flux, curve.n, curve.step, largest);
+    r20 = radius_of(curve, 0.2 * total, largest);
+    r80 = radius_of(curve, 0.8 * total, largest);
+    if (!(r20 > 0))
+        return;
+    found->concentration = 5 / log(10) * log(r80 / r20);
+    found->concentration_error = 5 / log(10) * hypot(radius_error(curve, r20, 0.2, PI * largest * largest, noise, pixel) / r20,
+                                                     radius_error(curve, r80, 0.8, PI * largest * largest, noise, pixel) / r80);
+}
+
+/* Gini coefficient and M20 (`_gini_and_m20`); `distance` is room for a plane. */
+static void measure_gini_and_m20(const Settings *set, const Stamp *stamp, const double *away, double largest,
+                                 const double *noise, double pixel, double *distance, Numbers *found)
+{
+    whole n_pixels = stamp->height * stamp->width, n;
+    double radius, error, doubt, factor, gini[4] = {NAN, NAN, NAN, NAN}, m20[6] = {NAN, NAN, NAN, NAN, NAN, NAN};
+    Curve curve;
+    for (whole k = 0; k < n_pixels; k++)
+        distance[k] = away[k] * stamp->a;
+    curve = grow(set, n_pixels, stamp->detection, distance, largest);
+    radius = petrosian(set, curve, noise, pixel, &error);
+    free(curve.flux);
+    if (!isfinite(radius))
+        return;
+    doubt = set->steepness * error / radius;
+    doubt = doubt > set->most_doubt ? set->most_doubt : doubt;
+    n = gini_and_m20(stamp->height, stamp->width, stamp->detection, distance, stamp->noise, radius,
+                     set->smoothing * radius, doubt, gini, m20);
+    if (!n)
+        return;
+    /* The noise, and the share by which the brightness at that radius is in doubt; that of M20 also that whole pixels
+       hold the brightest 20 % of the light. */
+    factor = noise_factor(noise, (double)n);
+    found->gini = gini[0];
+    found->gini_error = hypot(factor * sqrt(gini[1]), gini[2] - gini[0]);
+    found->m20 = m20[0];
+    found->m20_error = hypot(hypot(factor * sqrt(m20[1]), m20[3] - m20[0]), m20[2]);
+}
+
+/* Arrangement of the light (`measure_structure`): what is wanted by its signal-to-noise ratio. `room` is four planes. */
+static void measure_structure(const Settings *set, const Given *given, const Stamp *stamp, Curve central, double largest,
+                              const double *away, double pixel, double *room, Numbers *found)
+{
+    const double *noise = given->noise + stamp->n_bands * (whole)set->noise_width;
+    double first = petrosian(set, central, noise, pixel, NULL), centre[2] = {stamp->y, stamp->x};
+    int has_gini = found->snr >= set->snr_gini, has_m20 = found->snr >= set->snr_m20;
+    if (isfinite(first)) {
+        int wanted = found->snr >= set->snr_asymmetry;
+        Curve curve;
+        measure_asymmetry(set, given, stamp, set->extent * first, wanted, away, room, centre, found);
+        curve = grow_circles(set, stamp, stamp->detection, centre[0], centre[1], largest, room);
+        measure_concentration(set, curve, noise, pixel, found);
+        free(curve.flux);
+        if (!(found->snr >= set->snr_concentration))
+            found->concentration = found->concentration_error = NAN;
+    }
+    if (has_gini || has_m20)
+        measure_gini_and_m20(set, stamp, away, largest, noise, pixel, room, found);
+    if (!has_gini)
+        found->gini = found->gini_error = NAN;
+    if (!has_m20)
+        found->m20 = found->m20_error = NAN;
+}
+
+/* Everything that catalog/surroundings.py tells of one stamp, by its functions of the names above. `wings` is NULL where
+   no light of neighbours was subtracted, `ellipse` y, x, a, b and theta, `background` that of each band and of the
+   detection image. `found` holds `Numbers`; then flux, error and share covered (aperture, band) of the segment, the Kron
+   ellipse and the circles; shares of the light covered (band + 1,), errors of the wings (band,), corrections (band, 2),
+   and the radii of the profile and the light within. 0 where there is no memory. */
+EXPORT whole measure_stamp(const Settings *set, const Given *given, whole height, whole width, whole n_bands,
+                           const double *light, const double *variance, whole variance_step, const double *weights,
+                           whole weights_step, const flag *covered, const flag *usable, const double *detection,
+                           const double *noise_plane, const flag *source, const flag *neighbor, const double *wings,
+                           double wings_error, const double *ellipse, const double *background, double *found)
+{
+    Stamp stamp = {height, width, n_bands, light, variance, weights, detection, noise_plane, covered, usable, source,
+                   neighbor, variance_step, weights_step, ellipse[0], ellipse[1], ellipse[2], ellipse[3], ellipse[4]};
+    const double *noise = given->noise + n_bands * (whole)set->noise_width, sky = background[n_bands];
+    whole n_pixels = height * width, n_apertures = 2 + (whole)set->n_radii, size = n_apertures * n_bands;
+    whole n_profile = 2 * (whole)(set->n_parts + set->n_beyond), photons = 0;
+    Numbers *numbers = (Numbers *)found;
+    double *flux = found + sizeof(Numbers) / sizeof(double), *error = flux + size, *shares = error + size;
+    double *light_shares = shares + size, *wings_found = light_shares + n_bands + 1, *corrections = wings_found + n_bands;
+    double *profile = corrections + 2 * n_bands, *away, *kron, *bare, *noisy, *room;
+    double scale, reach, largest, half = 0, area = 0, hidden = 0, pixel, y, x;
+    Curve central = {0}, curve;
+    away = n_bands > 64 ? NULL : malloc(8 * n_pixels * sizeof(double));
+    if (!away)
+        return 0;
+    kron = away + n_pixels;
+    bare = kron + n_pixels;
+    noisy = bare + n_pixels;
+    room = noisy + n_pixels;
+    for (double *one = found; one < profile + n_profile; one++)
+        *one = NAN;
+    distances(height, width, stamp.y, stamp.x, cos(stamp.theta), sin(stamp.theta), stamp.a / stamp.b, stamp.a, away);
+    numbers->kron_radius = kron_moment(set, &stamp, away);
+    scale = set->kron_scale * numbers->kron_radius;
+    reach = scale * stamp.a;
+    overlap(height, width, stamp.y, stamp.x, reach, scale * stamp.b, stamp.theta, kron);
+    for (whole k = 0; k < n_pixels; k++)
+        bare[k] = detection[k] - sky;
+    pixel = measure_segment(&stamp, bare, noise, numbers);
+    /* Circles inside of the stamp tell its structure; as far as the ellipse and half a step beyond, half of the light. */
+    largest = MAX(MIN(height, width) / 2.0, set->smallest_reach);
+    if (set->has_structure)
+        central = grow_circles(set, &stamp, detection, stamp.y, stamp.x, largest, room);
+    curve = central;
+    if (!set->has_structure || set->has_background || (central.n - 1) * central.step < reach)
+        curve = grow_circles(set, &stamp, bare, stamp.y, stamp.x, reach, room);
+    for (whole k = 0; k < n_pixels; k++) {
+        half += kron[k] * bare[k];
+        area += kron[k];
+        hidden += neighbor[k] ? kron[k] : 0;
+    }
+    numbers->half_light = radius_of(curve, half / 2, MAX(reach, 2) + curve.step);
+    numbers->half_light_error = radius_error(curve, numbers->half_light, 0.5, area, noise, pixel);
+    numbers->kron_hidden = hidden / area;
+    if (curve.flux != central.flux)
+        free(curve.flux);
+    for (whole band = 0; band < n_bands; band++)
+        photons = photons || given->noise[band * (whole)set->noise_width + 2] > 0;
+    memcpy(noisy, noise_plane, n_pixels * sizeof(double));
+    for (whole k = 0; k < n_pixels && photons; k++)
+        for (whole band = 0; band < n_bands; band++) {
+            double weight = weights[k * weights_step + band], own = MAX(light[k * n_bands + band] - background[band], 0);
+            noisy[k] += weight * weight * own * given->noise[band * (whole)set->noise_width + 2];
+        }
+    window_centroid(set, &stamp, bare, noisy, numbers->half_light, noise, numbers->windowed, numbers->windowed_error);
+    x = isfinite(numbers->windowed[0]) ? numbers->windowed[0] : stamp.x;
+    y = isfinite(numbers->windowed[0]) ? numbers->windowed[1] : stamp.y;
+    for (whole one = 0; one < n_apertures; one++) {
+        const double *inside = one == 1 ? kron : room;
+        for (whole k = 0; k < n_pixels && one == 0; k++)
+            room[k] = source[k];
+        if (one > 1)
+            overlap(height, width, y, x, given->radii[one - 2], given->radii[one - 2], 0, room);
+        sum_aperture(set, &stamp, inside, one ? covered : usable, one ? background : NULL, given->noise,
+                     flux + one * n_bands, error + one * n_bands, shares + one * n_bands);
+    }
+    light_covered(&stamp, kron, bare, shares + n_bands, light_shares);
+    memset(wings_found, 0, n_bands * sizeof(double));
+    for (whole k = 0; k < n_pixels && wings; k++)
+        for (whole band = 0; band < n_bands && !neighbor[k]; band++)
+            wings_found[band] += wings_error * kron[k] * wings[k * n_bands + band];
+    if (numbers->half_light > 0) {
+        for (whole k = 0; k < n_pixels; k++)
+            room[k] = away[k] * sqrt(stamp.a * stamp.b);
+        fit_total(set, given, &stamp, room, bare, wings, wings_error, scale, numbers, corrections, profile);
+    }
+    if (set->has_structure && !isnan(numbers->snr))
+        measure_structure(set, given, &stamp, central, largest, away, pixel, room, numbers);
+    free(central.flux);
+    free(away);
+    return 1;
 }
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernels", NULL, -1, NULL, NULL, NULL, NULL, NULL};

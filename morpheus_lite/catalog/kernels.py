@@ -23,6 +23,7 @@ _SIGNATURES = {
     "distances": "iiddddddp",
     "mirror": "iiipppppdd",
     "gini_and_m20": "iipppdddpp",
+    "measure_stamp": "ppiiippipipppppppdppp",
 }
 
 
@@ -34,7 +35,8 @@ def _doubles(*arrays: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(one, dtype=np.float64) for one in arrays]
 
 
-def _call(name: str, *arguments: Any) -> Any:
+def call_kernel(name: str, *arguments: Any) -> Any:
+    """Call a compiled loop; arrays are C-contiguous, of the types that it takes."""
     return call_loop(compiled, name, *arguments)
 
 
@@ -66,7 +68,7 @@ def ellipse_overlap(
     """
     if compiled is not None:
         share = np.empty(shape)
-        _call("overlap", *shape, *centre, a, b, theta, share)
+        call_kernel("overlap", *shape, *centre, a, b, theta, share)
         return share
     from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
@@ -85,7 +87,7 @@ def growth(
     if compiled is not None:
         light, distance = _doubles(light, distance)
         flux, area = np.empty((2, n_radii))
-        _call("growth", light.size, light, distance, step, half, n_radii, flux, area)
+        call_kernel("growth", light.size, light, distance, step, half, n_radii, flux, area)
         return flux, area
     order = np.argsort(distance, axis=None)
     away, values = distance.ravel()[order], light.ravel()[order]
@@ -103,7 +105,7 @@ def exact_growth(light: np.ndarray, y: float, x: float, step: float, n_radii: in
     """Light and pixels within small circles, ``step`` apart from ``step`` on."""
     if compiled is not None:
         (light,), (flux, area) = _doubles(light), np.empty((2, n_radii))
-        _call("exact_growth", *light.shape, light, y, x, step, n_radii, flux, area)
+        call_kernel("exact_growth", *light.shape, light, y, x, step, n_radii, flux, area)
         return flux, area
     shares = [ellipse_overlap(light.shape, (y, x), radius, radius) for radius in step * np.arange(1, n_radii + 1)]
     return np.array([(share * light).sum() for share in shares]), np.array([share.sum() for share in shares])
@@ -138,7 +140,7 @@ def weighted_sums(
         area = np.empty((n_apertures, 1))
         n_pixels, step = weights[0].size, 0 if alike else n_bands
         sums = flux, spread, missing, area
-        _call("weighted_sums", n_apertures, n_pixels, n_bands, weights, light, variance, step, there, *sums)
+        call_kernel("weighted_sums", n_apertures, n_pixels, n_bands, weights, light, variance, step, there, *sums)
         return flux, spread, missing, area
     # Unlike a matrix product, einsum starts no threads, several in each worker process.
     flux = np.einsum("ayx,yxb->ab", weights, light)
@@ -222,7 +224,7 @@ def fit_profiles(
         steps = grid.smallest, grid.tried, grid.step
         seen = len(flux), flux, variance, len(radii), radii, size
         assumed = n_assumed, n_bands, pointers, fwhm, prior, mixture
-        _call("fit_profiles", *assumed, *seen, grid.radii, *counts, grid.log_prior, *steps, mean, spread, curve)
+        call_kernel("fit_profiles", *assumed, *seen, grid.radii, *counts, grid.log_prior, *steps, mean, spread, curve)
         return mean, spread, curve
     shares = np.empty((n_assumed, len(radii) + n_bands, n_tried, n_indices))
     likelihood = np.empty((n_assumed, n_tried, n_indices))
@@ -277,7 +279,7 @@ def best_centre(
     """
     if compiled is not None:
         (light,), circle, found = _doubles(light), np.ascontiguousarray(circle), np.array(centre)
-        value = _call("best_centre", *light.shape, light, circle, found)
+        value = call_kernel("best_centre", *light.shape, light, circle, found)
         return (float(found[0]), float(found[1])), value
     own, places = light[circle], np.stack(np.nonzero(circle))
 
@@ -312,7 +314,7 @@ def windowed(
     if compiled is not None:
         light, variance = _doubles(light, variance)
         centre, spread, sums = np.array(place), np.empty(2), np.empty(2)
-        found = _call("windowed", *light.shape, light, variance, sigma, furthest, centre, spread, sums)
+        found = call_kernel("windowed", *light.shape, light, variance, sigma, furthest, centre, spread, sums)
         return (centre, spread, float(sums[0]), float(sums[1])) if found else None
     centre, pixels = np.array(place), np.indices(light.shape)[::-1]
     for _ in range(_MOST_STEPS):
@@ -354,7 +356,7 @@ def without_noise(found: float, sigma: np.ndarray, ring: np.ndarray, means: np.n
     """
     if compiled is not None:
         sigma, means = _doubles(sigma, means)
-        return float(_call("without_noise", len(sigma), sigma, ring, means, shares, len(shares), found))
+        return float(call_kernel("without_noise", len(sigma), sigma, ring, means, shares, len(shares), found))
     size = shares[:, None] * means[ring]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(sigma > 0, size / sigma, np.inf)
@@ -385,7 +387,7 @@ def distances(
     cosine, sine = math.cos(theta), math.sin(theta)
     if compiled is not None:
         found = np.empty(shape)
-        _call("distances", *shape, *centre, cosine, sine, ratio, unit, found)
+        call_kernel("distances", *shape, *centre, cosine, sine, ratio, unit, found)
         return found
     dy, dx = (np.arange(n) - at for n, at in zip(shape, centre, strict=True))
     dy = dy[:, None]
@@ -421,7 +423,7 @@ def mirror(
     if compiled is not None:
         filled, usable = light.copy(), np.ascontiguousarray(usable)
         covered = usable.copy()
-        _call("mirror", *light.shape, filled, covered, usable, wanted, neighbor_mask, *centre)
+        call_kernel("mirror", *light.shape, filled, covered, usable, wanted, neighbor_mask, *centre)
         return filled, covered
     y, x = np.nonzero(wanted)
     opposite = [np.rint(2 * at - place).astype(int) for at, place in zip(centre, (y, x), strict=True)]
@@ -466,7 +468,9 @@ def gini_and_m20(
     gini, m20, n_pixels = np.full((2, 2), np.nan), np.full((2, 3), np.nan), 0
     if compiled is not None:
         light, distance, variance = _doubles(light, distance, variance)
-        n_pixels = int(_call("gini_and_m20", *light.shape, light, distance, variance, radius, sigma, doubt, gini, m20))
+        n_pixels = int(
+            call_kernel("gini_and_m20", *light.shape, light, distance, variance, radius, sigma, doubt, gini, m20)
+        )
     elif (ring := np.abs(distance - radius) <= 0.5).any():
         smooth = ndimage.gaussian_filter(light, sigma, mode="constant")
         level = smooth[ring].mean()

@@ -144,7 +144,6 @@ def measure_photometry(
     options: MeasureOptions,
     *,
     central: CurveOfGrowth | None = None,
-    matched: MatchedApertures | None = None,
 ) -> Measured:
     """Measure the light of one stamp.
 
@@ -162,8 +161,6 @@ def measure_photometry(
         Kron parameters, local background.
     central : CurveOfGrowth, optional
         Curve of growth of the detection image about the centre, where it is known already.
-    matched : MatchedApertures, optional
-        The circles on the common PSF of all bands.
 
     Returns
     -------
@@ -183,13 +180,11 @@ def measure_photometry(
           detection image.
         - ``wings_error``: float64, shape ``(band,)``: error of the light of neighbours that was subtracted in the Kron
           ellipse.
-        - ``matched``, if asked for: two of float64, shape ``(circle, band)``: light in the circles on the common PSF,
-          and its error.
     """
     moment = kron_radius(stamp, options.kron_min_radius)
     scale = options.kron_scale * moment
     kron = stamp.ellipse_overlap(scale)
-    background = _background(stamp, scale) if options.local_background else np.zeros(stamp.light.shape[2] + 1)
+    background = local_background(stamp, scale) if options.local_background else np.zeros(stamp.light.shape[2] + 1)
     light = stamp.detection - background[-1]
     reach = scale * stamp.ellipse.a
     if central is None or options.local_background or central.radii[-1] < reach:
@@ -210,7 +205,7 @@ def measure_photometry(
         strict=True,
     )
     flux, error, covered = (np.concatenate(pair) for pair in sums)
-    found = {
+    return _isophotal(stamp, light, detection) | {
         "flux": flux,
         "fluxerr": error,
         "covered": covered,
@@ -224,9 +219,6 @@ def measure_photometry(
         "background": background,
         "wings_error": _doubt_of_wings(stamp, kron),
     }
-    if matched is not None:
-        found["matched"] = _matched_sums(stamp, matched, (y, x), background[:-1], bands)
-    return found | _isophotal(stamp, light, detection)
 
 
 def _isophotal(stamp: Stamp, light: np.ndarray, noise: CorrelatedNoise) -> dict[str, Any]:
@@ -302,15 +294,19 @@ def sum_light(
     return flux, error, np.divide(areas, whole, out=np.full(areas.shape, np.nan), where=whole > 0)
 
 
-def _matched_sums(
+def matched_sums(
     stamp: Stamp,
     apertures: MatchedApertures,
-    centre: tuple[float, float],
+    centroid: np.ndarray,
     background: np.ndarray,
     bands: Sequence[BandNoise],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Light on the common PSF less the sky, and its error: float64, shape ``(aperture, band)``; NaN where not whole."""
-    down, right = (np.arange(n) - at for n, at in zip(stamp.source_mask.shape, centre, strict=True))
+    """Light on the common PSF less the sky, and its error: float64, shape ``(aperture, band)``; NaN where not whole.
+
+    The apertures are about the windowed centroid (x, y) in the stamp, about the centre of the ellipse if that is NaN.
+    """
+    x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
+    down, right = (np.arange(n) - at for n, at in zip(stamp.source_mask.shape, (y, x), strict=True))
     weights = apertures.at(np.hypot(down[:, None], right))
     areas = weights.sum(axis=(2, 3))
     flux = np.einsum("abyx,yxb->ab", weights, stamp.light) - areas * background
@@ -344,7 +340,7 @@ def _light_covered(stamp: Stamp, light: np.ndarray, covered: np.ndarray) -> np.n
     return np.where((covered > 0) & (covered < 1), np.clip(shares, 0, 1), covered)
 
 
-def _background(stamp: Stamp, scale: float) -> np.ndarray:
+def local_background(stamp: Stamp, scale: float) -> np.ndarray:
     """Median of the sky outside 1.25 Kron ellipses, clipped at 3 sigma; 0 where there is too little of it.
 
     Returns

@@ -9,9 +9,10 @@ import numpy as np
 from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Neighbors, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
-from morpheus_lite.catalog.nonparametric import STRUCTURE, central_curve, measure_structure
-from morpheus_lite.catalog.photometry import BandNoise, Measured, band_noise, measure_photometry
+from morpheus_lite.catalog.nonparametric import STRUCTURE
+from morpheus_lite.catalog.photometry import BandNoise, Measured, band_noise, matched_sums
 from morpheus_lite.catalog.segments import Rows, measure_shapes
+from morpheus_lite.catalog.stamps import stamp_measurer
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,
@@ -19,7 +20,6 @@ from morpheus_lite.catalog.total_flux import (
     ApertureCorrection,
     correct_moffat,
     correct_point_source,
-    correct_to_total,
     is_from_space,
     known_psfs,
     psfs_of_totals,
@@ -128,7 +128,8 @@ def _correct_point(
 
     From space, the light itself tells it, in bands bright enough.
     """
-    fitted = light.get("corrections", [ApertureCorrection(math.nan, math.nan)] * len(psfs))
+    unknown = [(math.nan, math.nan)] * len(psfs)
+    fitted = [ApertureCorrection(*one) for one in light.get("corrections", unknown)]
     if not from_space:
         return [correct_moffat(size, psf) if psf.is_known else one for psf, one in zip(psfs, fitted, strict=True)]
     found = []
@@ -235,6 +236,7 @@ def measure_surroundings(
     matched = matched_apertures(radii, known_psfs(image, options, mesh)) if options.matched else None
     boxes = sources.boxes
     sigmas = sky_noise(image, shapes, settings)
+    measure_stamp = stamp_measurer(detection.noise, bands, radii, psfs, options, from_space=from_space)
 
     def look(row: int) -> tuple[Measured, list[tuple[np.ndarray, ...]]]:
         top, left, bottom, right = boxes[row].tolist()
@@ -244,16 +246,13 @@ def measure_surroundings(
         stamp = cut_stamp(labels, image, sigmas[row], detection, *own, origin=origin, neighbors=neighbors)
         if neighbors is not None:
             stamp = replace(stamp, ellipse=_ellipse_without_neighbors(stamp))
-        central = central_curve(stamp) if options.structure else None
-        light = measure_photometry(stamp, detection.noise, bands, radii, options, central=central, matched=matched)
+        light = measure_stamp(stamp)
+        if matched is not None:
+            light["matched"] = matched_sums(stamp, matched, light["centroid_win"], light["background"][:-1], bands)
         light["centroid_win"] += stamp.corner
-        kron = options.kron_scale * light["kron_radius"]
-        size = kron * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
-        light |= correct_to_total(stamp, light, kron, detection.noise, psfs, from_space=from_space)
+        size = options.kron_scale * light["kron_radius"] * math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
         if shapes["is_point"][row]:
             light["corrections"] = _correct_point(stamp, light, size, psfs, from_space)
-        if central is not None:
-            light |= measure_structure(stamp, central, light["snr"], detection.noise)
         return light | {"kron_scale_radius": size}, spread_windows(stamp, light, stars)
 
     fitting = np.flatnonzero(box_sides(sources) <= options.largest_side)

@@ -27,6 +27,8 @@ SERSIC_INDICES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 _SIGMA_OF_FWHM = 1 / 2.35482
 # Variance of a pixel's width: pixels blur as a Gaussian of this variance would.
 _PIXEL = 1 / 12
+PIXEL_FWHM = math.sqrt(_PIXEL) / _SIGMA_OF_FWHM
+"""FWHM of such a Gaussian in pixels."""
 # Ratio of neighbouring sizes. Twice as long steps put the total fluxes of bright sources off by up to 3 %.
 _STEP = 1.105
 _SMALLEST, _N_SIZES = 0.05, 83
@@ -82,7 +84,7 @@ def profiles_behind(beta: float | None, wings: float = 0.0) -> np.ndarray:
 
 def effective_fwhm(fwhm: np.ndarray, axis_ratio: np.ndarray) -> np.ndarray:
     """FWHM in pixels, as it acts on ellipses of an axis ratio whose area is kept, pixels included: shape of both."""
-    return np.hypot(fwhm, np.sqrt(_PIXEL) / _SIGMA_OF_FWHM) * np.sqrt((axis_ratio + 1 / axis_ratio) / 2)
+    return np.hypot(fwhm, PIXEL_FWHM) * np.sqrt((axis_ratio + 1 / axis_ratio) / 2)
 
 
 def _sersic(index: float) -> tuple[np.ndarray, np.ndarray]:
@@ -264,7 +266,7 @@ def correct_to_total(
     if stamp.wings is not None:
         growth = growth_by_distance(summed(stamp.weights, stamp.wings), distance, reach)
         variance += (stamp.wings_error * in_rings(growth, growth.flux)) ** 2
-    assumed = _assumed_psfs(psfs, 2 * half_light_radius, from_space)
+    assumed = assumed_psfs(psfs, 2 * half_light_radius, from_space)
     tables = [[profiles_behind(*shape) for shape, _ in of_bands] for _, of_bands in assumed]
     widths = np.array([[width for _, width in of_bands] for _, of_bands in assumed])
     radii = np.concatenate([edges, kron * _BEYOND, [kron]])
@@ -293,7 +295,7 @@ def correct_to_total(
 def make_profiles(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> None:
     """Make the curves of growth that `correct_to_total` will compare with, once for all that come later."""
     from_space = options.psf_fwhm is None and is_from_space(image.bands)
-    for _, of_bands in _assumed_psfs(psfs_of_totals(image, options, mesh), 1.0, from_space):
+    for _, of_bands in assumed_psfs(psfs_of_totals(image, options, mesh), 1.0, from_space):
         for shape, _ in of_bands:
             profiles_behind(*shape)
 
@@ -355,7 +357,7 @@ def correct_point_source(kron: float, half_light_radius: float, beyond: float, e
 _Shape = tuple[float | None, float]
 
 
-def _assumed_psfs(
+def assumed_psfs(
     psfs: Sequence[MoffatPsf], diameter: float, from_space: bool
 ) -> list[tuple[float, list[tuple[_Shape, float]]]]:
     """PSFs that are tried: how likely, and of each band, or of all of them, the shape and the FWHM."""
