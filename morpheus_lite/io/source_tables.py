@@ -155,7 +155,7 @@ def find_column(table: Table, quantity: str, name: str, *, required: bool = True
     ----------
     table : astropy.table.Table
         The table.
-    quantity : {"label", "x", "y", "class"}
+    quantity : {"label", "x", "y", "class", "ra", "dec"}
         What is wanted.
     name : str
         What to call the table in messages.

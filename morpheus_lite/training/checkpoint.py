@@ -11,18 +11,8 @@ from morpheus_lite.errors import InputError, reason_of
 from morpheus_lite.runtime.atomic import atomic_write
 
 
-def save_state(path: Path, groups: Mapping[str, Sequence[np.ndarray]], numbers: Mapping[str, float]) -> None:
-    """Write lists of arrays and some numbers.
-
-    Parameters
-    ----------
-    path : Path
-        A ``.npz`` file; replaced only when the new one is whole.
-    groups : mapping of str to sequence of numpy.ndarray
-        Arrays, in order.
-    numbers : mapping of str to float
-        Numbers.
-    """
+def save_state(path: Path, groups: Mapping[str, Sequence[Any]], numbers: Mapping[str, float]) -> None:
+    """Write lists of arrays or variables, and some numbers: a ``.npz`` file, replaced when the new one is whole."""
     arrays = {f"{name}/{i}": np.asarray(array) for name, group in groups.items() for i, array in enumerate(group)}
     arrays |= {f"number/{name}": np.asarray(value, np.float64) for name, value in numbers.items()}
     with atomic_write(path, overwrite=True) as temporary, temporary.open("wb") as handle:
@@ -37,21 +27,21 @@ def load_state(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, float
     InputError
         The file is not a checkpoint.
     """
-    groups: dict[str, dict[int, np.ndarray]] = {}
+    groups: dict[str, list[np.ndarray]] = {}
     numbers: dict[str, float] = {}
     try:
         with np.load(path, allow_pickle=False) as stored:
-            for key in stored.files:
-                name, _, last = key.partition("/")
+            for key, array in stored.items():
+                name, last = key.split("/")
                 if name == "number":
-                    numbers[last] = float(stored[key])
+                    numbers[last] = float(array)
                 else:
-                    groups.setdefault(name, {})[int(last)] = stored[key]
+                    groups.setdefault(name, []).append(array)
     except Exception as error:
         raise InputError(
             f"{path}: not a checkpoint of a training run ({reason_of(error)}); delete it to start afresh"
         ) from error
-    return {name: [group[i] for i in sorted(group)] for name, group in groups.items()}, numbers
+    return groups, numbers
 
 
 def append_rows(path: Path, step: int, new: Sequence[Mapping[str, Any]]) -> None:

@@ -87,11 +87,10 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         check(self)
         centres = (self.bright, self.faint, self.large, self.anywhere)
-        for label, shares in (("bright + faint + large + anywhere", centres), ("classes", self.classes)):
-            if not sum(shares) > 0:
+        shares = {"bright + faint + large + anywhere": centres, "classes": self.classes, "styles": self.styles}
+        for label, given in shares.items():
+            if not sum(given) > 0:
                 raise OptionError(f"{label} = 0: expected shares, at least one of them positive")
-        if not sum(self.styles) > 0:
-            raise OptionError(f"styles = {self.styles}: expected shares, at least one of them positive")
 
 
 @documented
@@ -161,16 +160,11 @@ class TrainingConfig:
             if stage.patch % self.model.factor:
                 raise OptionError(f"patch={stage.patch}: expected a multiple of {self.model.factor} px")
         ends = [stage.until for stage in self.stages]
-        if not ends or ends[-1] is not None or None in ends[:-1] or ends[:-1] != sorted(set(ends[:-1])):
+        if ends[-1] is not None or None in ends[:-1] or ends[:-1] != sorted(set(ends[:-1])):
             raise OptionError(f"until={ends}: expected rising steps, and none in the last stage")
-        self._check_data()
-
-    def _check_data(self) -> None:
-        trained = [image for image in self.images if image.held_out != "all"]
-        held_out = [image for image in self.images if image.held_out != "none"]
-        if not self.fields and not trained:
+        if not self.fields and all(image.held_out == "all" for image in self.images):
             raise OptionError("nothing to train on: give fields, or an image that is not held out as a whole")
-        if not self.validation and not held_out:
+        if not self.validation and all(image.held_out == "none" for image in self.images):
             raise OptionError("nothing to validate on: give validation, or hold out a part of an image")
         if self.images and self.loss != "factored":
             raise OptionError(
@@ -186,15 +180,14 @@ class TrainingConfig:
         OptionError
             An option is missing or unknown.
         """
-        values = dict(values)
-        is_fine_tuning = bool(values.get("start") and values.get("images"))
-        if values.get("start") and isinstance(values["start"], str):
-            values = {"model": _network_of(values["start"])} | values
-        if is_fine_tuning:
-            stages = values.get("stages", [{}])
-            if isinstance(stages, list):
+        values, start = dict(values), values.get("start")
+        if start and isinstance(start, str):
+            values = {"model": _network_of(start)} | values
+        if start and values.get("images"):
+            values = FINE_TUNING | {"stages": [{}]} | values
+            if isinstance(values["stages"], list):
+                stages = values["stages"]
                 values["stages"] = [FINE_TUNING_STAGE | one if isinstance(one, dict) else one for one in stages]
-            values = FINE_TUNING | values
         for label in ("fields", "validation"):
             if isinstance(values.get(label), str):
                 values[label] = (values[label],)
@@ -266,11 +259,10 @@ def configure(
         There is no such label map, or the model is unknown or cannot be trained.
     """
     found = read_corrections(corrections)
-    name = found.image or "image"
     if labels is None:
         labels = _find_labels(found, (Path(corrections).parent, Path(image).parent, Path.cwd()))
     one = {"image": str(image), "labels": str(labels), "corrections": str(corrections), "held_out": HELD_OUT_SOURCES}
-    values = {"name": f"{name}_corrected", "start": start or found.model, "images": [one]}
+    values = {"name": f"{found.image or 'image'}_corrected", "start": start or found.model, "images": [one]}
     try:
         return TrainingConfig.from_dict(values)
     except OptionError as error:

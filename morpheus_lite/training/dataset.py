@@ -20,7 +20,7 @@ from morpheus_lite.simulation import Conditions, Field, draw_conditions, observe
 from morpheus_lite.simulation.field import reference_noise
 from morpheus_lite.training.config import SamplingConfig
 from morpheus_lite.training.shown import bin_labels, measured_bands, show, show_light
-from morpheus_lite.training.targets import TrainingScene, make_training_scene, pad_scene, targets
+from morpheus_lite.training.targets import Labelling, TrainingScene, make_training_scene, pad_scene, targets
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def draw_training_scene(
     owner = bin_labels(field.owner, factor, light.sum(axis=2)) if factor > 1 else field.owner
     position = np.stack([field.sources["y"], field.sources["x"]], axis=1).astype(np.float64)
     position = (position + 0.5) / factor - 0.5
-    return make_training_scene(snr, valid, signal, owner, field.sources["soft"], position)
+    return make_training_scene(snr, valid, signal, position, Labelling.of(owner, field.sources["soft"]))
 
 
 def psfs_of(field: Field) -> tuple[MoffatPsf, ...]:
@@ -193,8 +193,9 @@ def draw_patch(rng: np.random.Generator, scene: TrainingScene, sampling: Samplin
     inside = _draw_image(rng, sampling)[..., None]
     valid = (scene.valid[window] & bands & inside).astype(np.float32)
     snr, weight = scene.snr[window] * valid, weight * inside
-    turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-    return tuple(_turned(array, turns, mirrored) for array in (snr, valid, target, weight))
+    turns, step = int(rng.integers(4)), -1 if rng.integers(2) else 1
+    turned = (np.rot90(array, turns, axes=(0, 1))[:, ::step] for array in (snr, valid, target, weight))
+    return tuple(map(np.ascontiguousarray, turned))
 
 
 @contextmanager
@@ -269,8 +270,8 @@ def _window_around(
     rng: np.random.Generator, center: tuple[float, float], shape: tuple[int, int], side: int
 ) -> tuple[slice, slice]:
     corner = [int(c + rng.uniform(-0.35, 0.35) * side) - side // 2 for c in center]
-    corner = [min(max(c, 0), length - side) for c, length in zip(corner, shape, strict=True)]
-    return slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
+    y, x = np.clip(corner, 0, np.array(shape) - side).tolist()
+    return slice(y, y + side), slice(x, x + side)
 
 
 def _draw_image(rng: np.random.Generator, sampling: SamplingConfig) -> np.ndarray:
@@ -290,17 +291,11 @@ def _widened(patch: tuple[np.ndarray, ...], n_bands: int) -> tuple[np.ndarray, .
     return np.pad(snr, missing), np.pad(valid, missing), *rest
 
 
-def _turned(array: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    array = np.rot90(array, turns, axes=(0, 1))
-    return np.ascontiguousarray(array[:, ::-1] if mirrored else array)
-
-
 STYLES = ("deep", "matched", "free")
 """Like CANDELS GOODS-S deep; like the XDF with all bands convolved to the PSF of F160W; anything."""
 
 # Measured in the XDF with matched PSFs: noise of a pixel (nJy), and the Gaussian (px) that makes white noise like it
-_MATCHED_SIGMA = {"F160W": 0.35, "F125W": 0.245, "F606W": 0.027, "F850LP": 0.055}
-_MATCHED_CORRELATION = {"F160W": 0.5, "F125W": 0.6, "F606W": 1.25, "F850LP": 1.15}
+_MATCHED = {"F160W": (0.35, 0.5), "F125W": (0.245, 0.6), "F606W": (0.027, 1.25), "F850LP": (0.055, 1.15)}
 
 
 def draw_style(rng: np.random.Generator, field: Field, style: str = "free") -> Conditions:
@@ -316,27 +311,20 @@ def draw_style(rng: np.random.Generator, field: Field, style: str = "free") -> C
         One of `STYLES`. ``"matched"`` knows the four HST bands only, and is ``"free"`` for others.
     """
     drawn = draw_conditions(rng, field)
-    if style == "matched" and not set(field.bands) <= set(_MATCHED_SIGMA):
-        style = "free"
-    if style == "free":
+    if style == "free" or (style == "matched" and not set(field.bands) <= set(_MATCHED)):
         return drawn
     n = len(field.bands)
     if style == "deep":
         sigma = np.array(plain_conditions(field).sigma) * 10 ** (rng.normal(0, 0.1) + rng.normal(0, 0.05, n))
         correlation = rng.uniform(0, 0.75) * rng.uniform(0.9, 1.1, n)
     else:
-        sigma = np.array([_MATCHED_SIGMA[band] for band in field.bands]) * 10 ** (
-            rng.normal(0, 0.2) + rng.normal(0, 0.1, n)
-        )
-        correlation = np.array([_MATCHED_CORRELATION[band] for band in field.bands]) * rng.uniform(0.85, 1.15, n)
+        usual = np.array([_MATCHED[band] for band in field.bands])
+        sigma = usual[:, 0] * 10 ** (rng.normal(0, 0.2) + rng.normal(0, 0.1, n))
+        correlation = usual[:, 1] * rng.uniform(0.85, 1.15, n)
     ratio = sigma / np.array(drawn.sigma)
-    return replace(
-        drawn,
-        sigma=tuple(sigma.tolist()),
-        correlation=tuple(correlation.tolist()),
-        offset=tuple((np.array(drawn.offset) * ratio).tolist()),
-        unevenness=tuple((np.array(drawn.unevenness) * ratio).tolist()),
-    )
+    offset, unevenness = np.array(drawn.offset) * ratio, np.array(drawn.unevenness) * ratio
+    drawn_anew = {"sigma": sigma, "correlation": correlation, "offset": offset, "unevenness": unevenness}
+    return replace(drawn, **{name: tuple(values.tolist()) for name, values in drawn_anew.items()})
 
 
 def style_shares(field: Field, shares: Sequence[float]) -> np.ndarray:
@@ -361,8 +349,6 @@ def style_shares(field: Field, shares: Sequence[float]) -> np.ndarray:
 
 def correlated_scatter(sigma: np.ndarray) -> np.ndarray:
     """Scatter of white noise of unit variance after a Gaussian of ``sigma`` pixels: float64, as many as ``sigma``."""
-    offsets = np.arange(-16, 17)
-    width = np.maximum(np.atleast_1d(np.asarray(sigma, float)), 0.1)[:, None]
-    kernel = np.exp(-0.5 * (offsets / width) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-16, 17) / np.maximum(sigma, 0.1)[:, None]) ** 2)
     kernel /= kernel.sum(axis=1, keepdims=True)
     return (kernel**2).sum(axis=1)

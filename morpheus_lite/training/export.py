@@ -31,12 +31,7 @@ _FEWEST_SOURCES = 20  # of each class, for a bias of its own
 
 
 def export(
-    config: TrainingConfig,
-    run: str | Path,
-    directory: str | Path,
-    *,
-    pixel_scale: float | None = None,
-    card: str = "",
+    config: TrainingConfig, run: str | Path, directory: str | Path, *, pixel_scale: float | None = None, card: str = ""
 ) -> ModelInfo:
     """Write the model of a run's best checkpoint, calibrated on what it was validated with.
 
@@ -71,11 +66,8 @@ def export(
         log.warning("%s cannot be calibrated, %s: %s", config.name, kept, error)
     # thresholds, calibration of sources, training ranges and the like of a model hold for those made from it
     settings = dict(start.settings) if start and config.images else {}
-    found = {
-        "calibration": calibration.to_dict(),
-        "step": int(numbers["step"]),
-        "validation_loss": numbers["loss"],
-    }
+    step = int(numbers["step"])
+    settings |= {"calibration": calibration.to_dict(), "step": step, "validation_loss": numbers["loss"]}
     info = ModelInfo(
         name=config.name,
         kind="onepass",
@@ -85,10 +77,9 @@ def export(
         network=json.loads(json.dumps(config.model.to_dict())),
         pixel_scale=pixel_scale or (start.pixel_scale if start else None),
         licence="BSD-3-Clause",
-        settings=settings | found,
+        settings=settings,
     )
-    better = improvement(run, int(numbers["step"]))
-    card = card or make_card(config, info, run / TRAINING_LOG, better)
+    card = card or make_card(config, info, run / TRAINING_LOG, improvement(run, step))
     info = save_model(directory, info, network_weights(network), card=card)
     with atomic_write(directory / "training_log.csv", overwrite=True) as temporary:
         shutil.copyfile(run / TRAINING_LOG, temporary)
@@ -188,12 +179,13 @@ def make_card(config: TrainingConfig, info: ModelInfo, log: Path, better: Improv
     lines += [f"- Best of {rows[-1]['step']} steps: {best['step']}", ""]
     if config.start:
         lines += ["Scores on what was held out, before and after:", "", "| score | before | after |", "|---|---|---|"]
-        lines += [f"| {name} | {rows[0][key]} | {best[key]} |" for key, name in _SCORES.items() if key in best]
     else:
         lines += ["Scores on the validation fields:", "", "| score | |", "|---|---|"]
-        lines += [f"| {name} | {best[key]} |" for key, name in _SCORES.items() if key in best]
+    shown = [rows[0], best] if config.start else [best]
+    for key in filter(best.__contains__, _SCORES):
+        lines.append(f"| {_SCORES[key]} | {' | '.join(row[key] for row in shown)} |")
     lines += ["", "The step was chosen with these scores, so they are somewhat too good; test on other images."]
     if better is not None and config.start:
-        lines += ["", "Each half of the held-out sources at the step that the other half chose:", "", "```text"]
-        lines += [str(better), "```"]
+        said = "Each half of the held-out sources at the step that the other half chose:"
+        lines += ["", said, "", "```text", str(better), "```"]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,26 +34,31 @@ log = logging.getLogger(__name__)
 STATE = "state.npz"
 TRAINING = "training.json"
 
+_NUMBERS = "step", "best", "since_best", "seconds"
+"""Numbers of a run that its checkpoints hold."""
+
 _Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(eq=False)
 class Run:
-    """A training run in progress: the network, its running mean, and where it stands."""
+    """A training run in progress: the network, one with the running mean of its weights, and where it stands."""
 
     config: TrainingConfig
+    directory: Path
     model: keras.Model
-    mean: list[tf.Variable]
+    mean: keras.Model
     optimizer: keras.optimizers.Optimizer
     step: int = 0
     best: float = math.inf
     since_best: int = 0
     seconds: float = 0.0
-    recent: list[float] = field(default_factory=list)
+    training_loss: float = math.nan
 
-    def mean_weights(self) -> list[np.ndarray]:
-        """The running mean of all weights, in the order of ``model.get_weights()``."""
-        return [variable.numpy() for variable in self.mean]
+    @property
+    def variables(self) -> dict[str, list[keras.Variable]]:
+        """All that training changes, by the names it has in checkpoints."""
+        return {"weights": self.model.weights, "mean": self.mean.weights, "optimizer": self.optimizer.variables}
 
 
 def train(config: TrainingConfig, directory: str | Path, *, progress: _Progress | None = None) -> keras.Model:
@@ -90,7 +95,7 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: _Progress 
     run = _start(config, directory)
     factor = config.model.factor
     simulated = validation_scenes(config.validation, seed=config.seed, factor=factor) if config.validation else []
-    check = partial(_checkpoint, run, directory, simulated, held_out_scenes(images), progress)
+    check = partial(_checkpoint, run, simulated, held_out_scenes(images), progress)
     if config.start and run.step == 0:
         check()  # what training has to beat
     take_step = _step_function(run)
@@ -102,9 +107,8 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: _Progress 
             while run.step < last and run.since_best < config.patience:
                 _train_until(run, stream, take_step, min(run.step + config.checkpoint_every, last))
                 check()
-    model = build_onepass(config.model)
-    model.set_weights(load_state(directory / BEST)[0]["weights"])
-    return model
+    run.mean.set_weights(load_state(directory / BEST)[0]["weights"])
+    return run.mean
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -139,21 +143,20 @@ def _digest(path: str | None) -> str:
 
 def _start(config: TrainingConfig, directory: Path) -> Run:
     keras.utils.set_random_seed(config.seed)
-    model = build_onepass(config.model)
+    model, mean = build_onepass(config.model), build_onepass(config.model)
     if config.start:
         _start_from(model, config.start)
+    mean.set_weights(model.get_weights())
     optimizer = keras.optimizers.Adam(config.learning_rate, global_clipnorm=2.0)
     optimizer.build(model.trainable_variables)
-    run = Run(config, model, [tf.Variable(w, trainable=False) for w in model.get_weights()], optimizer)
+    run = Run(config, directory, model, mean, optimizer)
     if (directory / STATE).exists():
         groups, numbers = load_state(directory / STATE)
-        model.set_weights(groups["weights"])
-        for variable, value in zip(run.mean, groups["mean"], strict=True):
-            variable.assign(value)
-        for variable, value in zip(optimizer.variables, groups["optimizer"], strict=True):
-            variable.assign(value)
-        run.step, run.best = int(numbers["step"]), numbers["best"]
-        run.since_best, run.seconds = int(numbers["since_best"]), numbers["seconds"]
+        for name, variables in run.variables.items():
+            for variable, value in zip(variables, groups[name], strict=True):
+                variable.assign(value)
+        for name in _NUMBERS:
+            setattr(run, name, type(getattr(run, name))(numbers[name]))
         log.info("going on at step %d", run.step)
     return run
 
@@ -178,7 +181,7 @@ def _step_function(run: Run) -> Callable[[Batch], float]:
             loss = loss_of(model([snr, valid], training=True), target, weight)
         gradients = tape.gradient(loss, model.trainable_variables)
         run.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        for mean, now in zip(run.mean, model.weights, strict=True):
+        for mean, now in zip(run.mean.weights, model.weights, strict=True):
             mean.assign(keep * mean + (1 - keep) * now)
         return loss
 
@@ -190,61 +193,46 @@ def _step_function(run: Run) -> Callable[[Batch], float]:
 
 
 def _train_until(run: Run, stream: Iterator[Batch], take_step: Callable[[Batch], float], last: int) -> None:
-    started = time.monotonic()
-    run.recent.clear()
+    started, losses = time.monotonic(), []
     while run.step < last:
         run.optimizer.learning_rate = learning_rate(run.config, run.step)
-        loss = take_step(next(stream))
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss became {loss} at step {run.step}; lower the learning rate")
-        run.recent.append(loss)
+        losses.append(take_step(next(stream)))
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"the loss became {losses[-1]} at step {run.step}; lower the learning rate")
         run.step += 1
         if run.step % 25 == 0:
-            log.debug("step %d: loss %.4f", run.step, np.mean(run.recent[-25:]))
+            log.debug("step %d: loss %.4f", run.step, np.mean(losses[-25:]))
+    run.training_loss = float(np.mean(losses))
     run.seconds += time.monotonic() - started
 
 
 def _checkpoint(
-    run: Run,
-    directory: Path,
-    simulated: Sequence[TrainingScene],
-    held_out: Sequence[TrainingScene],
-    progress: _Progress | None,
+    run: Run, simulated: Sequence[TrainingScene], held_out: Sequence[TrainingScene], progress: _Progress | None
 ) -> None:
     """Validate, save, log."""
-    model = build_onepass(run.config.model)
-    model.set_weights(run.mean_weights())
-    scores = _scores(run, model, simulated, held_out)
+    scores = _scores(run, simulated, held_out)
     better = scores["loss"] < run.best
     run.best, run.since_best = (scores["loss"], 0) if better else (run.best, run.since_best + 1)
-    row = {
-        "step": run.step,
-        "minutes": run.seconds / 60,
-        "learning_rate": learning_rate(run.config, run.step),
-        "training_loss": float(np.mean(run.recent)) if run.recent else math.nan,
-        **scores,
-    }
-    append_rows(directory / TRAINING_LOG, run.step, [row])  # before the state: a run killed here writes it again
+    rate = learning_rate(run.config, run.step)
+    row = {"step": run.step, "minutes": run.seconds / 60, "learning_rate": rate, "training_loss": run.training_loss}
+    row |= scores
+    # The state comes last: a run that is killed before writes the rows again.
+    append_rows(run.directory / TRAINING_LOG, run.step, [row])
     if held_out:
-        append_rows(directory / HELD_OUT, run.step, score_sources(model, held_out))
-    numbers = {"step": run.step, "best": run.best, "since_best": run.since_best, "seconds": run.seconds}
-    groups = {"weights": run.model.get_weights(), "mean": run.mean_weights()}
-    groups["optimizer"] = [np.asarray(v) for v in run.optimizer.variables]
-    save_state(directory / STATE, groups, numbers)
+        append_rows(run.directory / HELD_OUT, run.step, score_sources(run.mean, held_out))
+    save_state(run.directory / STATE, run.variables, {name: getattr(run, name) for name in _NUMBERS})
     if better:
-        save_state(directory / BEST, {"weights": run.mean_weights()}, {"step": run.step, "loss": scores["loss"]})
-    log.info("step %d: training loss %.4f, validation loss %.4f", run.step, row["training_loss"], scores["loss"])
+        save_state(run.directory / BEST, {"weights": run.mean.weights}, {"step": run.step, "loss": scores["loss"]})
+    log.info("step %d: training loss %.4f, validation loss %.4f", run.step, run.training_loss, scores["loss"])
     if progress:
         progress(row)
 
 
-def _scores(
-    run: Run, model: keras.Model, simulated: Sequence[TrainingScene], held_out: Sequence[TrainingScene]
-) -> dict[str, float]:
+def _scores(run: Run, simulated: Sequence[TrainingScene], held_out: Sequence[TrainingScene]) -> dict[str, float]:
     """Scores of the running mean of the weights, and the losses of both kinds of scenes where there are both."""
     loss = LOSSES[run.config.loss]
     if not (simulated and held_out):
-        return validate(model, simulated or held_out, loss)
-    new, old = validate(model, held_out, loss), validate(model, simulated, loss)["loss"]
+        return validate(run.mean, simulated or held_out, loss)
+    new, old = validate(run.mean, held_out, loss), validate(run.mean, simulated, loss)["loss"]
     mixed = run.config.simulated * old + (1 - run.config.simulated) * new["loss"]
     return new | {"loss": mixed, "loss_observed": new["loss"], "loss_simulated": old}

@@ -107,13 +107,14 @@ class ImageConfig(ReadOptions):
         side, share = self._held_out()
         if side == SOURCES:
             return whole, whole
-        length = shape[0] if side in ("top", "bottom") else shape[1]
+        (height, width), is_across = shape, side in ("top", "bottom")
+        length = height if is_across else width
         held = min(max(round(share * length), 1), length - 1)
-        first, second = (held, length - held) if side in ("left", "bottom") else (length - held, held)
-        if side in ("top", "bottom"):
-            pieces = Window(0, 0, first, shape[1]), Window(first, 0, second, shape[1])
+        cut = held if side in ("left", "bottom") else length - held
+        if is_across:
+            pieces = Window(0, 0, cut, width), Window(cut, 0, height - cut, width)
         else:
-            pieces = Window(0, 0, shape[0], first), Window(0, first, shape[0], second)
+            pieces = Window(0, 0, height, cut), Window(0, cut, height, width - cut)
         return pieces[::-1] if side in ("left", "bottom") else pieces
 
     def _held_out(self) -> tuple[str, float]:

@@ -1,7 +1,8 @@
 """Labels and classes of the pixels of an observed image, as people have them: tables, maps, lists, corrections."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -17,7 +18,7 @@ from morpheus_lite.io.fitsfile import open_fits
 from morpheus_lite.io.maps import read_maps
 from morpheus_lite.io.source_tables import class_shares, find_column, read_labels, read_rows, read_whole_numbers
 from morpheus_lite.training.image_config import ImageConfig
-from morpheus_lite.training.targets import sum_by_owner
+from morpheus_lite.training.targets import Labelling, sum_by_owner
 
 log = logging.getLogger(__name__)
 
@@ -26,33 +27,6 @@ THRESHOLD = 2.5
 
 _SMOOTHING = 1.2  # px, close to the PSF of most surveys
 _SEARCH = 2  # px: a listed position may miss the peak by this much
-_RA = ("ra", "alpha_j2000", "alphawin_j2000", "raj2000", "ra_deg")
-_DEC = ("dec", "delta_j2000", "deltawin_j2000", "dej2000", "dec_deg")
-
-
-@dataclass(frozen=True, eq=False)
-class Labelling:
-    """Labels and classes of an image.
-
-    Parameters
-    ----------
-    owner : numpy.ndarray
-        int32, shape ``(y, x)``: 0 for sky, else 1 + row of ``soft``.
-    soft : numpy.ndarray
-        float32, shape ``(source, 4)``: class probabilities; all alike where the class is not known.
-    classed : numpy.ndarray
-        bool, shape ``(source,)``: whose class is known.
-    labelled : numpy.ndarray
-        bool, shape ``(y, x)``: where something is known.
-    false : numpy.ndarray
-        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere.
-    """
-
-    owner: np.ndarray
-    soft: np.ndarray
-    classed: np.ndarray
-    labelled: np.ndarray
-    false: np.ndarray
 
 
 def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> Labelling:
@@ -72,25 +46,35 @@ def read_labelling(config: ImageConfig, light: np.ndarray, wcs: WCS | None) -> L
     InputError
         A file cannot be read, has another shape, an unknown class, or none at all.
     """
-    labelled = _labelled_area(config, light.shape)
+    labelled = np.ones(light.shape, bool)
+    if config.unlabelled is not None:
+        mask = read_whole_numbers(config.unlabelled, ("UNLABELLED", "MASK"), "mask of what is not labelled")
+        labelled = _fitting(mask, light.shape, f"{config.unlabelled}: the mask") == 0
+    labels: Any = None
+    if config.labels is not None:
+        labels = _fitting(read_labels(config.labels), light.shape, f"{config.name}: its label map {config.labels}")
+    false = np.zeros(light.shape, np.int32)
     if config.classes is not None:
-        labelling = _from_table(_labels(config, light.shape), config.classes, labelled)
+        owner, rows = _from_table(labels, config.classes)
     elif config.corrections is not None:
-        labelling = _from_corrections(_labels(config, light.shape), config.corrections, labelled)
+        owner, rows, false = _from_corrections(labels, config.corrections)
     elif config.class_map is not None:
-        labelling = _from_class_map(config, light.shape, labelled)
+        owner, rows = _from_class_map(labels, config.class_map, light.shape)
     else:
-        labelling = _from_sources(config, light, wcs, labelled)
-    if not labelling.classed.any():
+        owner, rows = _from_sources(labels, str(config.sources), light, wcs, config.name)
+    labelling = replace(Labelling.of(np.maximum(owner, 0), rows, labelled & (owner >= 0)), false=false)
+    n_known = int(labelling.has_class.sum())
+    if not n_known:
         raise InputError(f"{config.name}: no source has a class; expected {', '.join(SOURCE_CLASSES)}")
-    n_classed = int(labelling.classed.sum())
-    log.info("%s: %d sources, %d with a class", config.name, len(labelling.soft), n_classed)
+    log.info("%s: %d sources, %d with a class", config.name, len(labelling.soft), n_known)
     return labelling
 
 
-def _from_table(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labelling:
-    table = read_rows(path, path)
-    soft = _shares(table, path)
+# Each of these gives who owns the pixels, -1 where that is not known, and the classes of the sources, NaN likewise.
+
+
+def _from_table(labels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray]:
+    table, soft = _read_classes(path)
     label = np.asarray(find_column(table, "label", path), np.int64)
     owner, numbers = _numbered(labels)
     there = np.isin(label, numbers)
@@ -98,25 +82,33 @@ def _from_table(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labellin
         raise InputError(f"{path}: none of its {len(label)} labels is in the label map; is it of the same image?")
     if not there.all():
         log.warning("%s: %d of its labels are not in the label map", path, (~there).sum())
-    return _labelling(owner, by_label(label, soft, numbers, np.nan), labelled)
+    return owner, by_label(label, soft, numbers, np.nan)
 
 
-def _from_corrections(labels: np.ndarray, path: str, labelled: np.ndarray) -> Labelling:
+def _from_corrections(labels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same, and where a person said that there is no source."""
     corrected = read_corrections(path).apply(labels)
     owner, numbers = _numbered(corrected.labels)
-    rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
+    rows = np.full((len(numbers), BACKGROUND), np.nan)
     for label, kind in corrected.classes.items():
-        rows[np.searchsorted(numbers, label)] = np.eye(len(SOURCE_CLASSES))[SOURCE_CLASSES.index(kind)]
-    return replace(_labelling(owner, rows, labelled), false=_numbered(corrected.false)[0])
+        rows[np.searchsorted(numbers, label)] = np.eye(BACKGROUND)[SOURCE_CLASSES.index(kind)]
+    return owner, rows, _numbered(corrected.false)[0]
 
 
-def _from_class_map(config: ImageConfig, shape: tuple[int, int], labelled: np.ndarray) -> Labelling:
+def _from_class_map(labels: np.ndarray | None, path: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of one label and one class are a source of their own, so that bulges and disks stay apart."""
-    shares, labels = _read_class_map(str(config.class_map), shape)
+    with open_fits(path.partition("[")[0]) as hdus:
+        is_ours = CLASSES[0].upper() in hdus and "[" not in path
+    if is_ours:
+        classification, own, _ = read_maps(path)
+        shares, labels = classification.probability, own if labels is None else labels
+    else:
+        plane = read_whole_numbers(path, ("CLASS", "PIXEL_CLASS", "CLASSES"), "class map")
+        known = (plane >= 0) & (plane < len(CLASSES))
+        shares = np.where(known[..., None], np.eye(len(CLASSES), dtype=np.float32)[np.where(known, plane, 0)], np.nan)
+    shares = _fitting(shares, shape, f"{path}: the class map")
     top = np.where(np.isfinite(shares).all(axis=-1), np.nan_to_num(shares).argmax(axis=-1), -1)
-    if config.labels is not None:
-        labels = _labels(config, shape)
-    elif labels is None:
+    if labels is None:
         labels = ndimage.label((top >= 0) & (top != BACKGROUND))[0]
     kind = np.where(top == BACKGROUND, -1, top)
     owner, parts = _numbered(np.where(labels > 0, labels.astype(np.int64) * len(CLASSES) + kind + 1, 0))
@@ -124,34 +116,30 @@ def _from_class_map(config: ImageConfig, shape: tuple[int, int], labelled: np.nd
     count = sum_by_owner(owner, np.ones_like(owner), len(parts))
     rows = np.stack([sum_by_owner(owner, plane, len(parts)) / count for plane in planes], axis=1)
     rows[parts % len(CLASSES) == 0] = np.nan
-    known = labelled & ((top >= 0) | (labels > 0))
-    return _labelling(owner, rows / np.maximum(rows.sum(axis=1, keepdims=True), 1e-9), known)
+    owner[(top < 0) & (labels <= 0)] = -1
+    return owner, rows / np.maximum(rows.sum(axis=1, keepdims=True), 1e-9)
 
 
-def _from_sources(config: ImageConfig, light: np.ndarray, wcs: WCS | None, labelled: np.ndarray) -> Labelling:
-    path = str(config.sources)
-    table = read_rows(path, path)
-    soft = _shares(table, path)
+def _from_sources(
+    labels: np.ndarray | None, path: str, light: np.ndarray, wcs: WCS | None, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    table, soft = _read_classes(path)
     x, y = _positions(table, path, wcs)
     inside = (x > -0.5) & (y > -0.5) & (x < light.shape[1] - 0.5) & (y < light.shape[0] - 0.5)
     if not inside.any():
-        raise InputError(f"{path}: none of its {len(x)} positions lies in {config.name}")
+        raise InputError(f"{path}: none of its {len(x)} positions lies in {name}")
     column, row = (np.rint(v[inside]).astype(int) for v in (x, y))
-    if config.labels is not None:
-        labels = _labels(config, light.shape)
+    if labels is not None:
         owner, numbers = _numbered(labels)
-        found = owner[row, column]
-        regions = owner
+        found, n_sources = owner[row, column], len(numbers)
     else:
-        regions, found = grow_sources(light, row, column)
-        numbers = np.arange(1, len(found) + 1)
-        labelled = labelled & (regions >= 0)
-        regions = np.maximum(regions, 0)
+        owner, found = grow_sources(light, row, column)
+        n_sources = len(found)
     if (found == 0).any():
         log.warning("%s: %d of %d sources have no light above the threshold", path, (found == 0).sum(), len(found))
-    rows = np.full((len(numbers), len(SOURCE_CLASSES)), np.nan)
+    rows = np.full((n_sources, BACKGROUND), np.nan)
     rows[found[found > 0] - 1] = soft[inside][found > 0]
-    return _labelling(regions, rows, labelled)
+    return owner, rows
 
 
 def grow_sources(light: np.ndarray, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -193,52 +181,27 @@ def grow_sources(light: np.ndarray, row: np.ndarray, column: np.ndarray) -> tupl
 
 
 def _positions(table: Table, path: str, wcs: WCS | None) -> tuple[np.ndarray, np.ndarray]:
-    x = find_column(table, "x", path, required=False)
+    x, ra, dec = (find_column(table, name, path, required=False) for name in ("x", "ra", "dec"))
     if x is not None:
         return x, np.asarray(find_column(table, "y", path))
-    lower = {column.lower(): column for column in table.colnames}
-    ra, dec = (next((lower[name] for name in names if name in lower), None) for names in (_RA, _DEC))
     if ra is None or dec is None:
         raise InputError(f"{path}: no positions; expected columns x, y or ra, dec; it has {', '.join(table.colnames)}")
     if wcs is None:
         raise InputError(f"{path} gives ra, dec, and the image has no WCS; give x, y (0-based pixels)")
-    x, y = wcs.all_world2pix(np.asarray(table[ra], float), np.asarray(table[dec], float), 0, quiet=True)
+    x, y = wcs.all_world2pix(np.asarray(ra, float), np.asarray(dec, float), 0, quiet=True)
     return np.nan_to_num(x, nan=-9), np.nan_to_num(y, nan=-9)
 
 
-def _shares(table: Table, path: str) -> np.ndarray:
+def _read_classes(path: str) -> tuple[Table, np.ndarray]:
+    """A table of sources, and their classes."""
+    table = read_rows(path, path)
     soft = class_shares(table, path)
     if soft is None:
         raise InputError(
             f"{path}: no classes; expected a column class ({', '.join(SOURCE_CLASSES)}), or p_spheroid ...; it has "
             f"{', '.join(table.colnames)}"
         )
-    return soft
-
-
-def _read_class_map(path: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Class probabilities ``(y, x, class)``, NaN where not known, and the map's own segmentation if it has one."""
-    with open_fits(path.partition("[")[0]) as hdus:
-        is_ours = CLASSES[0].upper() in hdus and "[" not in path
-    if is_ours:
-        classification, labels, _ = read_maps(path)
-        shares = classification.probability
-    else:
-        plane, labels = read_whole_numbers(path, ("CLASS", "PIXEL_CLASS", "CLASSES"), "class map"), None
-        known = (plane >= 0) & (plane < len(CLASSES))
-        shares = np.where(known[..., None], np.eye(len(CLASSES), dtype=np.float32)[np.where(known, plane, 0)], np.nan)
-    return _fitting(shares, shape, f"{path}: the class map"), labels
-
-
-def _labels(config: ImageConfig, shape: tuple[int, int]) -> np.ndarray:
-    return _fitting(read_labels(str(config.labels)), shape, f"{config.name}: its label map {config.labels}")
-
-
-def _labelled_area(config: ImageConfig, shape: tuple[int, int]) -> np.ndarray:
-    if config.unlabelled is None:
-        return np.ones(shape, bool)
-    mask = read_whole_numbers(config.unlabelled, ("UNLABELLED", "MASK"), "mask of what is not labelled")
-    return _fitting(mask, shape, f"{config.unlabelled}: the mask") == 0
+    return table, soft
 
 
 def _fitting(plane: np.ndarray, shape: tuple[int, int], name: str) -> np.ndarray:
@@ -253,9 +216,3 @@ def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n_sky = int(np.searchsorted(numbers, 1))
     owner = np.maximum(place.reshape(labels.shape) - n_sky + 1, 0)
     return owner.astype(np.int32), numbers[n_sky:].astype(np.int64)
-
-
-def _labelling(owner: np.ndarray, soft: np.ndarray, labelled: np.ndarray) -> Labelling:
-    classed = np.isfinite(soft).all(axis=1)
-    soft = np.where(classed[:, None], soft, 1 / len(SOURCE_CLASSES)).astype(np.float32)
-    return Labelling(owner, soft, classed, labelled, np.zeros_like(owner))

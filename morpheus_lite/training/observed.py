@@ -20,9 +20,16 @@ from morpheus_lite.inference.network_input import align_bands
 from morpheus_lite.io import read_corrections, read_image
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
-from morpheus_lite.training.labelling import Labelling, read_labelling
+from morpheus_lite.training.labelling import read_labelling
 from morpheus_lite.training.shown import bin_blocks, bin_labels, measured_bands, show
-from morpheus_lite.training.targets import SCENE_PLANES, TrainingScene, make_training_scene, pad_scene, sum_by_owner
+from morpheus_lite.training.targets import (
+    SCENE_PLANES,
+    Labelling,
+    TrainingScene,
+    make_training_scene,
+    pad_scene,
+    sum_by_owner,
+)
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +112,8 @@ def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
         log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
         labelling = bin_labelling(labelling, factor)
     signal = estimate_signal(snr, valid, labelling)
-    owner, soft = labelling.owner, labelling.soft
-    position = _positions(owner, (signal**2).sum(axis=2), len(soft))
-    known = {"has_class": labelling.classed, "labelled": labelling.labelled, "false": labelling.false}
-    return replace(make_training_scene(snr, valid, signal, owner, soft, position), **known)
+    position = _positions(labelling.owner, (signal**2).sum(axis=2), len(labelling.soft))
+    return make_training_scene(snr, valid, signal, position, labelling)
 
 
 def bin_labelling(labelling: Labelling, factor: int) -> Labelling:
@@ -168,18 +173,17 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
         except InputError as error:
             raise InputError(f"{config.name}: {error}") from error
         return Observed(config.name, scene, _pieces(clean, training.model.factor), config.share)
-    both = np.zeros(len(scene.soft) + 1, bool)
-    if part is not None and held_out is not None:
-        there = [np.bincount(scene.owner[w.slices].ravel(), minlength=len(both)) > 0 for w in (part, held_out)]
-        both = there[0] & there[1] & (np.arange(len(both)) > 0)
-    pieces: tuple[TrainingScene, ...] = ()
-    if held_out is not None:
-        clean = cut_scene(scene, held_out)
-        clean = replace(clean, labelled=clean.labelled & ~both[clean.owner])
-        pieces = _pieces(clean, training.model.factor)
-        if not pieces:
-            raise InputError(f"{config.name}: no source in the part held out ({config.held_out}); hold out another")
-    return Observed(config.name, None if part is None else cut_scene(scene, part), pieces, config.share)
+    trained = None if part is None else cut_scene(scene, part)
+    if held_out is None:
+        return Observed(config.name, trained, (), config.share)
+    clean = cut_scene(scene, held_out)
+    if trained is not None:
+        both = np.intersect1d(trained.owner, clean.owner)
+        clean = replace(clean, labelled=clean.labelled & ~np.isin(clean.owner, both[both > 0]))
+    pieces = _pieces(clean, training.model.factor)
+    if not pieces:
+        raise InputError(f"{config.name}: no source in the part held out ({config.held_out}); hold out another")
+    return Observed(config.name, trained, pieces, config.share)
 
 
 def hold_out_sources(scene: TrainingScene, share: float) -> tuple[TrainingScene, TrainingScene]:

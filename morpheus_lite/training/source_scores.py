@@ -54,19 +54,16 @@ class Improvement:
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as JSON can hold them."""
-        n, before, after = self.totals
+        totals = dict(zip(("held_out", "right_before", "right_after"), self.totals, strict=True))
         counts = {name: list(count) for name, count in self.counts.items()}
-        return {
-            "step": self.step, "held_out": n, "right_before": before, "right_after": after, "mended": self.mended,
-            "spoiled": self.spoiled, "chance": self.chance, "by_class": counts,
-        }  # fmt: skip
+        changed = {"mended": self.mended, "spoiled": self.spoiled, "chance": self.chance}
+        return {"step": self.step} | totals | changed | {"by_class": counts}
 
     def __str__(self) -> str:
         n, before, after = self.totals
         lines = [f"Held-out sources: {n}. Right before: {before}, after: {after}."]
-        lines += [
-            f"  {_NAMES.get(name, name):<14} {a} -> {b} of {total}" for name, (total, a, b) in self.counts.items()
-        ]
+        for name, (total, a, b) in self.counts.items():
+            lines.append(f"  {_NAMES.get(name, name):<14} {a} -> {b} of {total}")
         if self.step == 0:
             verdict = "Nothing got better: the weights are those that training started from."
         elif self.mended <= self.spoiled:
@@ -142,23 +139,21 @@ def improvement(run: str | Path, step: int) -> Improvement | None:
     what is right).
     """
     path = Path(run) / HELD_OUT
-    rows = read_log(path) if path.is_file() else []
-    keys = sorted({(row["class"], row["image"], int(row["source"])) for row in rows})
+    judged = {}
+    for row in read_log(path) if path.is_file() else []:
+        judged[row["class"], row["image"], int(row["source"]), int(row["step"])] = _judged(row)
+    keys, steps = sorted({key[:3] for key in judged}), sorted({key[3] for key in judged})
     if not keys:
         return None
-    steps = sorted({int(row["step"]) for row in rows})
-    right, loss = np.zeros((len(steps), len(keys)), bool), np.full((len(steps), len(keys)), np.inf)
-    for row in rows:
-        at = steps.index(int(row["step"])), keys.index((row["class"], row["image"], int(row["source"])))
-        right[at], loss[at] = _judged(row)
-    after = np.zeros(len(keys), bool)
+    table = [[judged.get((*key, at), (False, np.inf)) for key in keys] for at in steps]
+    right, loss = np.array(table)[..., 0] > 0, np.array(table)[..., 1]
+    before, after = right[0], np.zeros(len(keys), bool)
     for half in (0, 1):
         other = loss[:, 1 - half :: 2]
         best = int(other.mean(axis=1).argmin()) if other.size else 0
         after[half::2] = right[best, half::2]
-    before = right[0]
     kinds = np.array([key[0] for key in keys])
-    own = {name: kinds == name for name in CLASSES if (kinds == name).any()}
+    own = {name: kinds == name for name in CLASSES if name in kinds}
     counts = {name: (int(n.sum()), int(before[n].sum()), int(after[n].sum())) for name, n in own.items()}
     return Improvement(step, counts, int((after & ~before).sum()), int((before & ~after).sum()))
 

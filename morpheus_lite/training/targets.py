@@ -6,7 +6,7 @@ squares over the bands, noise as it counts on scales of several pixels).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +28,40 @@ SCENE_PLANES = ("snr", "valid", "signal", "owner", "labelled", "false")
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingScene:
+class Labelling:
+    """Who owns the pixels of an image, and the classes of the sources.
+
+    Parameters
+    ----------
+    owner : numpy.ndarray
+        int32, shape ``(y, x)``: 0 for sky, else 1 + row of ``soft``.
+    soft : numpy.ndarray
+        float32, shape ``(source, 4)``: class probabilities of each source; all alike where the class is not known.
+    has_class : numpy.ndarray
+        bool, shape ``(source,)``: whose class is known.
+    labelled : numpy.ndarray
+        bool, shape ``(y, x)``: pixels whose owner is known, others count nothing.
+    false : numpy.ndarray
+        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere.
+    """
+
+    owner: np.ndarray
+    soft: np.ndarray
+    has_class: np.ndarray
+    labelled: np.ndarray
+    false: np.ndarray
+
+    @classmethod
+    def of(cls, owner: np.ndarray, soft: np.ndarray, labelled: np.ndarray | None = None) -> "Labelling":
+        """The labelling of pixels that are all ``labelled`` unless told otherwise; NaN where a class is not known."""
+        known = np.isfinite(soft).all(axis=1)
+        soft = np.where(known[:, None], soft, 1 / BACKGROUND).astype(np.float32)
+        labelled = np.ones(owner.shape, bool) if labelled is None else labelled
+        return cls(owner, soft, known, labelled, np.zeros_like(owner))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingScene(Labelling):
     """A field under some conditions, ready for patches to be cut from it.
 
     Parameters
@@ -39,22 +72,12 @@ class TrainingScene:
         bool, shape ``(y, x, band)``.
     signal : numpy.ndarray
         float32, shape ``(y, x, band)``: light without noise over the noise.
-    owner : numpy.ndarray
-        int32, shape ``(y, x)``: 0 for sky, else 1 + row of ``soft``.
-    soft : numpy.ndarray
-        float32, shape ``(source, 4)``: class probabilities of each source.
     power : numpy.ndarray
         float64, shape ``(source, band)``: sum over a source's pixels of the squared signal.
     area : numpy.ndarray
         int64, shape ``(source,)``: pixels above `SOURCE_LEVEL`, all bands together.
     position : numpy.ndarray
         float64, shape ``(source, 2)``: y, x.
-    has_class : numpy.ndarray
-        bool, shape ``(source,)``: whose class is known.
-    labelled : numpy.ndarray
-        bool, shape ``(y, x)``: pixels whose owner is known, others count nothing.
-    false : numpy.ndarray
-        int32, shape ``(y, x)``: 1, 2, ... where a person said that there is no source, 0 elsewhere.
     magnitude : numpy.ndarray
         float64, shape ``(source,)``: H magnitude (AB), NaN where not known.
     image : str
@@ -64,14 +87,9 @@ class TrainingScene:
     snr: np.ndarray
     valid: np.ndarray
     signal: np.ndarray
-    owner: np.ndarray
-    soft: np.ndarray
     power: np.ndarray
     area: np.ndarray
     position: np.ndarray
-    has_class: np.ndarray
-    labelled: np.ndarray
-    false: np.ndarray
     magnitude: np.ndarray
     image: str = ""
 
@@ -91,20 +109,15 @@ class TrainingScene:
 
 
 def make_training_scene(
-    snr: np.ndarray,
-    valid: np.ndarray,
-    signal: np.ndarray,
-    owner: np.ndarray,
-    soft: np.ndarray,
-    position: np.ndarray,
+    snr: np.ndarray, valid: np.ndarray, signal: np.ndarray, position: np.ndarray, labelling: Labelling
 ) -> TrainingScene:
-    """The scene of a simulated field, all of it known, with the power and the visible area of every source measured."""
+    """The scene of an image and its labels, with the power and the visible area of every source measured."""
+    owner, n_sources = labelling.owner, len(labelling.soft)
     squares = np.where(valid, signal, 0) ** 2
-    power = [sum_by_owner(owner, square, len(soft)) for square in np.moveaxis(squares, 2, 0)]
-    area = sum_by_owner(owner, squares.sum(axis=2) >= SOURCE_LEVEL**2, len(soft)).astype(np.int64)
-    known = np.ones(len(soft), bool), np.ones(owner.shape, bool), np.zeros(owner.shape, np.int32)
-    magnitude = np.full(len(soft), np.nan)
-    return TrainingScene(snr, valid, signal, owner, soft, np.stack(power, axis=1), area, position, *known, magnitude)
+    power = np.stack([sum_by_owner(owner, square, n_sources) for square in np.moveaxis(squares, 2, 0)], axis=1)
+    area = sum_by_owner(owner, squares.sum(axis=2) >= SOURCE_LEVEL**2, n_sources).astype(np.int64)
+    known = (getattr(labelling, one.name) for one in fields(Labelling))
+    return TrainingScene(*known, snr, valid, signal, power, area, position, np.full(n_sources, np.nan))
 
 
 def sum_by_owner(owner: np.ndarray, values: np.ndarray, n_sources: int) -> np.ndarray:
@@ -145,36 +158,18 @@ def targets(scene: TrainingScene, window: tuple[slice, slice], bands: np.ndarray
     target = np.zeros((*owner.shape, len(CLASSES)), np.float32)
     target[..., :BACKGROUND] = soft[np.where(source, owner, 0)]
     target[..., BACKGROUND] = ~source
+    # Total S/N and area of each source, those of the sky first.
     total = np.concatenate([[0.0], np.sqrt(scene.power @ bands)])
     area = np.concatenate([[1.0], np.maximum(scene.area, 1)])
-    weight = np.stack(
-        [
-            _detection_weight(owner, source, level, total, area),
-            _class_weight(owner, source, level, total, area) * (target[..., :BACKGROUND] @ _CLASS_BALANCE),
-        ],
-        axis=-1,
-    )
-    weight[..., 1] *= np.concatenate([[False], scene.has_class])[owner]
-    weight *= (seen.any(axis=-1) & scene.labelled[window])[..., None]
-    return target, weight.astype(np.float32)
-
-
-def _detection_weight(
-    owner: np.ndarray, source: np.ndarray, level: np.ndarray, total: np.ndarray, area: np.ndarray
-) -> np.ndarray:
-    small = np.clip(np.sqrt(_DETECTION_AREA / area), 0.6, 4.0)
     known = np.clip((total - _UNSEEN[0]) / (_UNSEEN[1] - _UNSEEN[0]), 0, 1)
-    weight = np.where(source, (small * known)[owner], 1.0)
+    detection = np.where(source, (known * np.clip(np.sqrt(_DETECTION_AREA / area), 0.6, 4.0))[owner], 1.0)
     doubtful = (owner > 0) & (level > _DOUBTFUL[0]) & (level < _DOUBTFUL[1])
-    weight = np.where(doubtful, 0.3 * weight, weight)
+    detection = np.where(doubtful, 0.3 * detection, detection)
     # the light of a source that can be found, but that is too thinly spread for any of its pixels to count as source
-    spread = (owner > 0) & ~source & ((area <= 4) & (total > _UNSEEN[0]))[owner]
-    return np.where(spread, 0.0, weight)
-
-
-def _class_weight(
-    owner: np.ndarray, source: np.ndarray, level: np.ndarray, total: np.ndarray, area: np.ndarray
-) -> np.ndarray:
-    small = np.clip(np.sqrt(_CLASS_AREA / area), 0.25, 5.0)
-    known = np.clip((total - _SHAPELESS) / (_SHAPED - _SHAPELESS), 0.03, 1)
-    return np.where(source, (small * known)[owner] * np.clip(level / 2.5, 0.35, 1), 0.0)
+    detection[(owner > 0) & ~source & ((area <= 4) & (total > _UNSEEN[0]))[owner]] = 0
+    known = np.clip((total - _SHAPELESS) / (_SHAPED - _SHAPELESS), 0.03, 1) * np.append(False, scene.has_class)
+    known = known * np.clip(np.sqrt(_CLASS_AREA / area), 0.25, 5.0)
+    classes = np.where(source, known[owner] * np.clip(level / 2.5, 0.35, 1), 0.0)
+    classes = classes * (target[..., :BACKGROUND] @ _CLASS_BALANCE)
+    weight = np.stack([detection, classes], axis=-1) * (seen.any(axis=-1) & scene.labelled[window])[..., None]
+    return target, weight.astype(np.float32)

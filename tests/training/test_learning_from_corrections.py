@@ -18,10 +18,9 @@ from morpheus_lite.io.corrections import Correction, SourcePart
 from morpheus_lite.training.checkpoint import append_rows
 from morpheus_lite.training.config import TrainingConfig, configure
 from morpheus_lite.training.image_config import ImageConfig
-from morpheus_lite.training.labelling import Labelling
 from morpheus_lite.training.observed import bin_labelling, hold_out_sources, observe_image, read_observed
 from morpheus_lite.training.source_scores import HELD_OUT, improvement
-from morpheus_lite.training.targets import targets
+from morpheus_lite.training.targets import Labelling, targets
 
 FALSE = (3, 4, 9, 27, 33, 41, 48)
 
@@ -173,8 +172,8 @@ def test_wrong_files_are_refused(sky, path, tmp_path):
 def test_a_bin_has_the_label_of_most_of_its_pixels():
     owner = np.array([[1, 1, 0], [0, 2, 0], [3, 3, 3]], np.int32)
     labelled = np.array([[True, True, False], [True, True, True], [True, True, True]])
-    soft, classed = np.full((3, 4), 0.25, np.float32), np.zeros(3, bool)
-    found = bin_labelling(Labelling(owner, soft, classed, labelled, np.where(owner == 3, 1, 0).astype(np.int32)), 2)
+    soft, has_class = np.full((3, 4), 0.25, np.float32), np.zeros(3, bool)
+    found = bin_labelling(Labelling(owner, soft, has_class, labelled, np.where(owner == 3, 1, 0).astype(np.int32)), 2)
     np.testing.assert_array_equal(found.owner, [[1, 0], [3, 0]])
     np.testing.assert_array_equal(found.labelled, [[True, False], [True, True]])
     np.testing.assert_array_equal(found.false, [[0, 0], [1, 0]])

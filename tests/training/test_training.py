@@ -27,7 +27,7 @@ from morpheus_lite.training.dataset import (
 )
 from morpheus_lite.training.export import export
 from morpheus_lite.training.fit import learning_rate, train
-from morpheus_lite.training.targets import SOURCE_LEVEL, make_training_scene, targets
+from morpheus_lite.training.targets import SOURCE_LEVEL, Labelling, make_training_scene, targets
 from morpheus_lite.training.validation import validation_scenes
 
 TOML = """
@@ -93,7 +93,8 @@ def test_targets_follow_owner_and_depth():
     signal = field.flux / np.array([2.0, 1.0, 0.5, 1.0], np.float32)
     position = np.stack([field.sources["y"], field.sources["x"]], axis=1)
     ones = np.ones(field.flux.shape, bool)
-    scene = make_training_scene(np.zeros_like(signal), ones, signal, field.owner, field.sources["soft"], position)
+    labelling = Labelling.of(field.owner, field.sources["soft"])
+    scene = make_training_scene(np.zeros_like(signal), ones, signal, position, labelling)
     whole = (slice(0, 96), slice(0, 96))
     target, weight = targets(scene, whole, np.ones(4, bool))
     level = np.sqrt((signal**2).sum(axis=2))
@@ -117,9 +118,8 @@ def test_sources_too_faint_to_see_are_not_asked_for():
         signal,
         np.ones(signal.shape, bool),
         40 * signal / signal.max() * (signal > 0.9 * signal.max()),
-        faint.owner,
-        faint.sources["soft"],
         np.zeros((10, 2)),
+        Labelling.of(faint.owner, faint.sources["soft"]),
     )
     scene = replace(scene, power=np.zeros_like(scene.power))
     target, weight = targets(scene, (slice(0, 96), slice(0, 96)), np.ones(4, bool))
