@@ -25,7 +25,7 @@ from morpheus_lite.cli.options import (
 from morpheus_lite.config.classify import CatalogOptions, ClassifyOptions, ReadOptions
 from morpheus_lite.config.schema import chosen, named_values
 from morpheus_lite.errors import MorpheusError
-from morpheus_lite.models.engines import import_tensorflow_quietly
+from morpheus_lite.models.engines import choose_engine
 from morpheus_lite.runtime.resources import counted
 
 
@@ -73,7 +73,7 @@ def classify_command(
     options = with_report(collected(ClassifyOptions(), given), report=report)
     settings = {"options": options, "name": name, "read_options": chosen(collected(ReadOptions(), given))}
     with gc_paused():
-        import_tensorflow_quietly(options.engine, options.device, options.precision)
+        choose_engine(options.engine, options.device, options.precision)  # what imports TensorFlow, if anything
         import_module("morpheus_lite.pipeline.classify")
     failures: list[tuple[Any, MorpheusError]] = []
     records = []

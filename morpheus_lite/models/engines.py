@@ -23,8 +23,8 @@ from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork
 log = logging.getLogger(__name__)
 
 
-def first_choice(engine: str, device: str, precision: str = "float32") -> str:
-    """The engine for a device and a precision, as far as can be said without starting TensorFlow.
+def choose_engine(engine: str, device: str, precision: str = "float32") -> str:
+    """The engine for a device and a precision; only where it may be TensorFlow is that imported, quietly.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def first_choice(engine: str, device: str, precision: str = "float32") -> str:
     Returns
     -------
     str
-        ``"openvino"``, or ``"tensorflow"``: then, and only then, TensorFlow is going to be imported.
+        ``"openvino"`` or ``"tensorflow"``.
 
     Raises
     ------
@@ -50,30 +50,22 @@ def first_choice(engine: str, device: str, precision: str = "float32") -> str:
     kind, _ = parse_device(device)
     if engine == "openvino":
         _require_openvino(kind, precision)
-    if engine != "auto":
         return engine
-    wants_gpu = kind == "gpu" or (kind == "auto" and _gpu_may_be_there())
-    return "tensorflow" if wants_gpu or not _openvino_can(precision) else "openvino"
+    may_be_openvino = engine == "auto" and kind != "gpu" and _openvino_can(precision)
+    if may_be_openvino and (kind == "cpu" or not _gpu_may_be_there()):
+        return "openvino"
+    has_gpu = bool(import_tensorflow_quietly().config.list_physical_devices("GPU"))
+    return "openvino" if may_be_openvino and not has_gpu else "tensorflow"
 
 
-def choose_engine(engine: str, device: str, precision: str = "float32") -> str:
-    """The engine for a device and a precision; as `first_choice`, but TensorFlow is asked whether it sees the GPU."""
-    chosen = first_choice(engine, device, precision)
-    if (engine, parse_device(device)[0], chosen) != ("auto", "auto", "tensorflow") or not _openvino_can(precision):
-        return chosen
-    from morpheus_lite.models.tensorflow_engine import visible_gpus
-
-    return "tensorflow" if visible_gpus() else "openvino"
-
-
-def import_tensorflow_quietly(engine: str = "tensorflow", device: str = "auto", precision: str = "float32") -> None:
-    """Import TensorFlow if it may run the network, and let it look for devices, without its start-up notes.
+def import_tensorflow_quietly() -> Any:
+    """TensorFlow, imported and let look for devices without its start-up notes.
 
     They are written straight to file descriptor 2 before any of its settings counts, and tell users of a machine
     without a GPU that it has none.
     """
-    if "tensorflow" in sys.modules or first_choice(engine, device, precision) != "tensorflow":
-        return
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says later is not for our users either
     sys.stderr.flush()
     kept = os.dup(2)
@@ -81,7 +73,9 @@ def import_tensorflow_quietly(engine: str = "tensorflow", device: str = "auto", 
     try:
         os.dup2(nowhere, 2)
         import_module("keras")
-        import_module("tensorflow").config.list_physical_devices()
+        tensorflow = import_module("tensorflow")
+        tensorflow.config.list_physical_devices()
+        return tensorflow
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -7,14 +7,7 @@ import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
-from morpheus_lite.models.network_config import (
-    KERNEL,
-    OnePassConfig,
-    OnePassNetwork,
-    Stage,
-    UNetConfig,
-    stage_margins,
-)
+from morpheus_lite.models.network_config import KERNEL, OnePassConfig, OnePassNetwork, Stage, UNetConfig, stage_margins
 
 EPSILON = 1e-3
 """Added to the variance by batch normalisation."""

@@ -52,11 +52,13 @@ def _convolution_shapes(name: str, channels: int, q: int) -> dict[str, tuple[int
     return {f"{name}/kernel": (KERNEL, KERNEL, channels, q), f"{name}/bias": (q,)}
 
 
+@dataclass(frozen=True)
 class _Config:
     """Base of the configurations of all networks: stages of a U-Net, and plain values."""
 
-    down: tuple[Stage, ...]
-    up: tuple[Stage, ...]
+    down: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
+    intermediate: Stage = option(low=1, high=_MOST)
+    up: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
     _called: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class _Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""
-        return asdict(self)  # type: ignore[call-overload]
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -110,9 +112,6 @@ class UNetConfig(_Config):
         The numbers do not make a network.
     """
 
-    down: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
-    intermediate: Stage = option(low=1, high=_MOST)
-    up: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
     n_bands: int = option(low=1, high=_MOST)
     n_classes: int = option(low=1, high=_MOST)
     window: int = option(low=1, high=1024)
@@ -171,9 +170,6 @@ class OnePassConfig(_Config):
         The numbers do not make a network.
     """
 
-    down: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
-    intermediate: Stage = option(low=1, high=_MOST)
-    up: tuple[Stage, ...] = option(low=1, high=_MOST, length=(0, _MOST_STAGES))
     cell: int = option(2, low=1, high=64)
     bands: tuple[str, ...] = ()
     stretches: tuple[float, ...] = option((1.0, 8.0, 64.0), above=0, length=(1, 64))

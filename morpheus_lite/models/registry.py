@@ -22,17 +22,11 @@ from morpheus_lite.models.engines import (
     CompiledGraph,
     PredictTile,
     choose_engine,
-    import_tensorflow_quietly,
     run_by_openvino,
     run_by_tensorflow,
     warn_of_bfloat16,
 )
-from morpheus_lite.models.model_files import (
-    ModelInfo,
-    check_weights,
-    pack_weights,
-    unpack_weights,
-)
+from morpheus_lite.models.model_files import ModelInfo, check_weights, pack_weights, unpack_weights
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, UNetConfig, peak_bytes, stage_margins
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.runtime.atomic import atomic_directory
@@ -126,13 +120,9 @@ def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: st
         from morpheus_lite.models.tensorflow_engine import compiled_windows
 
         functions = compiled_windows(config, weights, info.margin)
-    return Model(
-        **vars(info),
-        engine=engine,
-        prepare=PREPARATIONS[info.preprocessing],
-        predict=functions[0],
-        predict_inner=functions[1],
-    )
+    predict, predict_inner = functions
+    prepare = PREPARATIONS[info.preprocessing]
+    return Model(**vars(info), engine=engine, prepare=prepare, predict=predict, predict_inner=predict_inner)
 
 
 def _load_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> OnePassModel:
@@ -265,7 +255,6 @@ def load_model(
     if precision not in PRECISIONS:
         raise OptionError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     info, weights = load_weights(name_or_path)
-    import_tensorflow_quietly(engine, device, precision)
     engine = choose_engine(engine, device, precision)
     on_cpu = engine == "openvino"
     if engine == "tensorflow":

@@ -32,7 +32,7 @@ def use_device(device: str) -> None:
         There is no such device, or TensorFlow is at work on another one already.
     """
     kind, number = parse_device(device)
-    gpus = visible_gpus()
+    gpus = tf.config.list_physical_devices("GPU")
     if kind == "gpu" and number >= len(gpus):
         raise OptionError(f"device {device!r}: TensorFlow sees {len(gpus)} GPU(s) here; choose another, or cpu")
     if not gpus:
@@ -49,11 +49,6 @@ def use_device(device: str) -> None:
                 "first model is loaded"
             ) from error
         log.debug("TensorFlow is running already: its devices stay as they are")
-
-
-def visible_gpus() -> list:
-    """The GPUs that TensorFlow sees."""
-    return tf.config.list_physical_devices("GPU")
 
 
 def has_gpu() -> bool:

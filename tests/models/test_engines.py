@@ -92,16 +92,15 @@ def test_every_kind_has_its_configuration():
 
 def test_the_engine_follows_from_the_device(monkeypatch, openvino):
     monkeypatch.setattr(engines, "_gpu_may_be_there", lambda: False)
-    assert engines.first_choice("auto", "auto") == engines.first_choice("auto", "cpu") == "openvino"
-    assert engines.first_choice("auto", "gpu:1") == engines.first_choice("tensorflow", "cpu") == "tensorflow"
+    assert engines.choose_engine("auto", "auto") == engines.choose_engine("auto", "cpu") == "openvino"
+    assert engines.choose_engine("auto", "gpu:1") == engines.choose_engine("tensorflow", "cpu") == "tensorflow"
     monkeypatch.setattr(engines, "_gpu_may_be_there", lambda: True)
-    assert engines.first_choice("auto", "auto") == "tensorflow"
     assert engines.choose_engine("auto", "auto") == "openvino"  # TensorFlow sees no GPU here
     monkeypatch.setattr(engines, "_openvino_is_there", lambda: False)
     monkeypatch.setattr(engines, "_openvino_can", lambda precision: False)
     assert engines.choose_engine("auto", "cpu") == "tensorflow"
     with pytest.raises(OptionError, match="pip install openvino onnx"):
-        engines.first_choice("openvino", "cpu")
+        engines.choose_engine("openvino", "cpu")
 
 
 @pytest.mark.parametrize(
