@@ -190,17 +190,14 @@ def overlap(corner: tuple[int, int], size: tuple[int, int], shape: tuple[int, in
 
 def source_table(placed: Sequence[Placed], wavelengths: np.ndarray, sharpest: float) -> np.ndarray:
     """The `Field.sources` of placed sources seen with PSFs of which the sharpest has this FWHM (arcsec)."""
-    plain = ("sersic", "bulge", "axis_ratio", "angle", "asymmetry")
-    numbers = ("x", "y", "h_mag", "half_light_radius", *plain)
+    plain = ("sersic", "bulge", "axis_ratio", "angle", "asymmetry", "structure", "seed")
+    numbers = ("x", "y", "h_mag", "half_light_radius", *plain[:5])
     columns = [("id", "i4"), ("kind", "i2"), ("soft", "f4", (len(KINDS),)), *((name, "f4") for name in numbers)]
     columns += [("structure", "U12"), ("seed", "i8"), ("flux", "f4", (wavelengths.size,))]
-    table = np.zeros(len(placed), dtype=columns)
-    for row, (source, x, y) in zip(table, placed, strict=True):
+    rows = []
+    for number, (source, x, y) in enumerate(placed, start=1):
         magnitudes = np.array([magnitude_at(source, wavelength) for wavelength in wavelengths])
-        row["kind"], row["soft"] = KINDS.index(source.kind), soft_label(source, sharpest)
-        row["x"], row["y"], row["h_mag"], row["half_light_radius"] = x, y, source.magnitude, source.radius
-        for name in (*plain, "structure", "seed"):
-            row[name] = getattr(source, name)
-        row["flux"] = 10 ** (-0.4 * (magnitudes - ZERO_POINT))
-    table["id"] = np.arange(1, len(placed) + 1)
-    return table
+        drawn = x, y, source.magnitude, source.radius, *(getattr(source, name) for name in plain)
+        flux = 10 ** (-0.4 * (magnitudes - ZERO_POINT))
+        rows.append((number, KINDS.index(source.kind), soft_label(source, sharpest), *drawn, flux))
+    return np.array(rows, dtype=columns)

@@ -7,7 +7,8 @@
 
 import numpy as np
 import scipy.ndimage
-import scipy.special
+from numpy.random import Generator
+from scipy.special import expit
 
 from morpheus_lite.simulation.grid import Grid, gaussians, random_texture, sersic_transform, tint
 from morpheus_lite.simulation.populations import Source
@@ -27,7 +28,7 @@ def spheroid_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> n
         radius, ratio = source.radius * rng.uniform(0.9, 1.6), max(source.axis_ratio * rng.uniform(0.5, 1.0), 0.2)
         angle = source.angle + rng.normal(0, 0.15)
         second = sersic_transform(grid, index=1.0, radius=radius, axis_ratio=ratio, angle=angle)
-        colour = tint(rng.uniform(-0.1, 0.6), wavelengths)[:, None, None]
+        colour = tint(rng.uniform(-0.1, 0.6), wavelengths)
         total = total + np.float32(1 - source.bulge) * colour * second
     return total / total[:, :1, :1].real
 
@@ -43,26 +44,25 @@ def disk_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.nd
     rng = np.random.default_rng(source.seed)
     shape = {"axis_ratio": source.axis_ratio, "angle": source.angle}
     total = np.zeros((wavelengths.size, grid.side, grid.side // 2 + 1), dtype=np.complex64)
-    disk_share = (1 - source.bulge) * np.ones(wavelengths.size, dtype=np.float32)
+    disk_share = np.float32(1 - source.bulge)
     if source.structure == "smooth" or source.radius < RESOLVED * grid.pixel_scale:
-        total += disk_share[:, None, None] * sersic_transform(grid, index=source.sersic, radius=source.radius, **shape)
+        total += disk_share * sersic_transform(grid, index=source.sersic, radius=source.radius, **shape)
     else:
         planes = structured_disk(source, grid, wavelengths, rng)
         # The bulge's share is that in F160W (1.537 micron); in the other bands the colours of the parts decide.
         reference = planes[np.argmin(np.abs(wavelengths - 1.537))].sum()
         for plane, whole in zip(total, planes, strict=True):
-            plane += np.float32(1 - source.bulge) * grid.transform(whole) * np.float32(whole.sum() / reference)
+            plane += disk_share * grid.transform(whole) * np.float32(whole.sum() / reference)
     if source.bulge > 0:
         # Bulges are a tenth to a third of the size of the disk, rounder, and redder.
-        size = source.radius * rng.uniform(0.1, 0.3)
-        roundness = 1 - (1 - source.axis_ratio) * rng.uniform(0.2, 0.7)
-        round_shape = {"radius": max(size, 0.02), "axis_ratio": roundness, "angle": source.angle}
-        bulge = sersic_transform(grid, index=rng.uniform(1, 4), **round_shape)
-        total += (np.float32(source.bulge) * tint(rng.uniform(-0.8, 0.2), wavelengths))[:, None, None] * bulge
+        shape["radius"] = max(source.radius * rng.uniform(0.1, 0.3), 0.02)
+        shape["axis_ratio"] = 1 - (1 - source.axis_ratio) * rng.uniform(0.2, 0.7)
+        bulge = sersic_transform(grid, index=rng.uniform(1, 4), **shape)
+        total += np.float32(source.bulge) * tint(rng.uniform(-0.8, 0.2), wavelengths) * bulge
     return total / total[:, :1, :1].real
 
 
-def structured_disk(source: Source, grid: Grid, wavelengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def structured_disk(source: Source, grid: Grid, wavelengths: np.ndarray, rng: Generator) -> np.ndarray:
     """Images of the disk alone with all its structure, shape ``(band, side, side)``."""
     # Half of the light of an exponential disk lies within 1.678 scale lengths; with a bulge the disk is the wider part.
     scale = source.radius / 1.678 * (1 + 0.4 * source.bulge)
@@ -73,7 +73,7 @@ def structured_disk(source: Source, grid: Grid, wavelengths: np.ndarray, rng: np
     # Most disks are truncated, at 2 to 5 scale lengths.
     if rng.uniform() < 0.6:
         edge = scale * rng.uniform(2.2, 4.5)
-        base *= scipy.special.expit((edge - radius) / (rng.uniform(0.1, 0.4) * scale))
+        base *= expit((edge - radius) / (rng.uniform(0.1, 0.4) * scale))
     # Lopsided: a dipole that grows up to two scale lengths.
     base *= 1 + source.asymmetry * np.cos(phi - rng.uniform(0, 2 * np.pi)) * np.minimum(radius / (2 * scale), 1)
     arms = spiral_arms(radius / scale, phi, rng) if source.structure == "spiral" else patches(radius / scale, phi, rng)
@@ -92,11 +92,11 @@ def structured_disk(source: Source, grid: Grid, wavelengths: np.ndarray, rng: np
         parts.append((ring, rng.uniform(0.05, 0.3), rng.uniform(0.0, 1.2)))
     planes = np.zeros((wavelengths.size, *base.shape), dtype=np.float32)
     for image, flux, colour in parts:
-        planes += (flux / image.sum() * tint(colour, wavelengths))[:, None, None] * image
+        planes += flux / image.sum() * tint(colour, wavelengths) * image
     return planes * dust(source, across, scale, arms, wavelengths, rng)
 
 
-def spiral_arms(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def spiral_arms(radius: np.ndarray, phi: np.ndarray, rng: Generator) -> np.ndarray:
     """Brightness of logarithmic spiral arms, about 0 between them and 1 on their ridge; radius in scale lengths."""
     count = int(rng.choice([2, 2, 2, 3, 4, 1], p=[0.25, 0.2, 0.2, 0.15, 0.15, 0.05]))
     # Pitch angles of 8 to 35 degrees, constant along an arm: a logarithmic spiral.
@@ -111,11 +111,11 @@ def spiral_arms(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -
     ridge = np.exp(sharpness * (np.cos(count * phase + rng.uniform(0, 6.3)) - 1))
     # One arm is brighter than the other.
     uneven = 1 + rng.uniform(0, 0.6) * np.cos(phase + rng.uniform(0, 6.3))
-    reach = scipy.special.expit((outer - radius) / 0.35) * scipy.special.expit((radius - inner) / 0.15)
+    reach = expit((outer - radius) / 0.35) * expit((radius - inner) / 0.15)
     return (ridge * uneven * reach + 0.02).astype(np.float32)
 
 
-def patches(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def patches(radius: np.ndarray, phi: np.ndarray, rng: Generator) -> np.ndarray:
     """Brightness of flocculent arms: noise sheared by the rotation of the disk; radius in scale lengths."""
     # Noise on a table of angle and logarithm of the radius, periodic in the angle. The winding shears it.
     table = rng.standard_normal((128, 64))
@@ -130,7 +130,7 @@ def patches(radius: np.ndarray, phi: np.ndarray, rng: np.random.Generator) -> np
     return np.exp(rng.uniform(0.3, 0.9) * noise).astype(np.float32)
 
 
-def knots(source: Source, grid: Grid, young: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def knots(source: Source, grid: Grid, young: np.ndarray, rng: Generator) -> np.ndarray:
     """Image of star-forming knots, placed where the young stars are."""
     count = int(rng.integers(5, 60))
     cumulative = np.cumsum(young.ravel(), dtype=np.float64)
@@ -141,7 +141,7 @@ def knots(source: Source, grid: Grid, young: np.ndarray, rng: np.random.Generato
     return gaussians(grid, grid.axis[x], grid.axis[y], sigma, rng.pareto(1.5, count) + 0.2)
 
 
-def bar(along: np.ndarray, across: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
+def bar(along: np.ndarray, across: np.ndarray, scale: float, rng: Generator) -> np.ndarray:
     """Image of a bar in the plane of the disk."""
     angle = rng.uniform(0, np.pi)
     length, width = scale * rng.uniform(0.4, 1.0), rng.uniform(0.15, 0.35)
@@ -153,12 +153,7 @@ def bar(along: np.ndarray, across: np.ndarray, scale: float, rng: np.random.Gene
 
 
 def dust(
-    source: Source,
-    across: np.ndarray,
-    scale: float,
-    arms: np.ndarray,
-    wavelengths: np.ndarray,
-    rng: np.random.Generator,
+    source: Source, across: np.ndarray, scale: float, arms: np.ndarray, wavelengths: np.ndarray, rng: Generator
 ) -> np.ndarray:
     """Transmission of the dust in each band: lanes along the arms, and a dark lane where the disk is edge-on."""
     depth = 0.25 * rng.exponential(1.0) * np.roll(arms, rng.integers(-3, 4), axis=(0, 1)) / arms.max()
@@ -167,7 +162,7 @@ def dust(
         height = across * max(source.axis_ratio, 0.15) / scale
         offset, width = rng.uniform(-0.06, 0.06), rng.uniform(0.03, 0.1)
         depth = depth + rng.uniform(0, 1.0) * np.exp(-0.5 * ((height - offset) / width) ** 2)
-    return np.exp(-depth[None] * tint(1.0, wavelengths)[:, None, None]).astype(np.float32)
+    return np.exp(-depth[None] * tint(1.0, wavelengths)).astype(np.float32)
 
 
 def irregular_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> np.ndarray:
@@ -182,11 +177,11 @@ def irregular_transform(source: Source, grid: Grid, wavelengths: np.ndarray) -> 
     drawing = {"clumpy": clumpy, "chain": chain, "tadpole": tadpole, "merger": merger, "lopsided": lopsided}
     total = np.zeros((wavelengths.size, grid.side, grid.side // 2 + 1), dtype=np.complex64)
     for part, flux, colour in drawing[source.structure](source, grid, rng):
-        total += (np.float32(flux) * tint(colour, wavelengths))[:, None, None] * part
+        total += np.float32(flux) * tint(colour, wavelengths) * part
     return total / total[:, :1, :1].real
 
 
-def body(source: Source, grid: Grid, rng: np.random.Generator, x: float = 0.0, y: float = 0.0) -> np.ndarray:
+def body(source: Source, grid: Grid, rng: Generator, x: float = 0.0, y: float = 0.0) -> np.ndarray:
     """Transform of a patchy elliptical body off the centre by ``(x, y)`` arcsec."""
     along, across = grid.rotated(source.angle, x, y)
     radius = np.hypot(along, across / source.axis_ratio) / source.radius
@@ -211,11 +206,7 @@ def spots(source: Source, grid: Grid, along, across, sigma, flux) -> np.ndarray:
 
 
 def lump(
-    source: Source,
-    grid: Grid,
-    rng: np.random.Generator,
-    place: tuple[np.ndarray, np.ndarray],
-    **ranges: tuple[float, float],
+    source: Source, grid: Grid, rng: Generator, place: tuple[np.ndarray, np.ndarray], **ranges: tuple[float, float]
 ) -> np.ndarray:
     """Transform of a Sersic profile at x, y (arcsec): ranges of its index, size (half-light radii) and axis ratio."""
     index, size, ratio = (rng.uniform(*ranges[name]) for name in ("index", "size", "axis_ratio"))
@@ -223,7 +214,7 @@ def lump(
     return sersic_transform(grid, **shape, angle=rng.uniform(0, np.pi), x=float(place[0]), y=float(place[1]))
 
 
-def clumpy(source: Source, grid: Grid, rng: np.random.Generator) -> list:
+def clumpy(source: Source, grid: Grid, rng: Generator) -> list:
     """A faint body with bright clumps of two colours."""
     x, y = placed(source, *rng.normal(0, 0.35, 2))
     parts = [(body(source, grid, rng, float(x), float(y)), 1.0, rng.uniform(-0.4, 0.3))]
@@ -237,7 +228,7 @@ def clumpy(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     return parts
 
 
-def chain(source: Source, grid: Grid, rng: np.random.Generator) -> list:
+def chain(source: Source, grid: Grid, rng: Generator) -> list:
     """Clumps in a row, slightly bent."""
     count = int(rng.integers(3, 8))
     along = np.sort(rng.uniform(-1.5, 1.5, count))
@@ -250,7 +241,7 @@ def chain(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     return [(clumps, 1.0, rng.uniform(0, 1.2)), (bridge, rng.uniform(0.3, 1.2), rng.uniform(-0.4, 0.4))]
 
 
-def tadpole(source: Source, grid: Grid, rng: np.random.Generator) -> list:
+def tadpole(source: Source, grid: Grid, rng: Generator) -> list:
     """A bright head at one end of a fading, curved tail."""
     line = np.linspace(0, 1, 28)
     length, bend = rng.uniform(1.6, 3.2), rng.normal(0, 0.5)
@@ -266,13 +257,13 @@ def tadpole(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     ]
 
 
-def merger(source: Source, grid: Grid, rng: np.random.Generator) -> list:
+def merger(source: Source, grid: Grid, rng: Generator) -> list:
     """Two bodies that touch, each with a curved tidal tail, and a burst of star formation."""
     apart, direction = rng.uniform(0.7, 2.0), rng.uniform(0, 2 * np.pi)
     parts = []
     for sign, flux in ((1, 1.0), (-1, rng.uniform(0.3, 1.0))):
         along, across = sign * apart / 2 * np.cos(direction), sign * apart / 2 * np.sin(direction)
-        x, y = placed(source, np.array(along), np.array(across))
+        x, y = placed(source, along, across)
         nucleus = lump(source, grid, rng, (x, y), index=(0.8, 3.0), size=(0.3, 0.7), axis_ratio=(0.35, 0.95))
         parts.append((nucleus, flux, rng.uniform(-0.5, 0.7)))
         line = np.linspace(0, 1, 36)
@@ -288,12 +279,12 @@ def merger(source: Source, grid: Grid, rng: np.random.Generator) -> list:
     return [*parts, (burst, rng.uniform(0, 0.4), rng.uniform(0.4, 1.6))]
 
 
-def lopsided(source: Source, grid: Grid, rng: np.random.Generator) -> list:
+def lopsided(source: Source, grid: Grid, rng: Generator) -> list:
     """A patchy body with its brightest part off the centre, and a one-sided arc."""
     main = body(source, grid, rng)
     side = rng.uniform(0, 2 * np.pi)
     offset = rng.uniform(0.35, 0.9)
-    x, y = placed(source, np.array(offset * np.cos(side)), np.array(offset * source.axis_ratio * np.sin(side)))
+    x, y = placed(source, offset * np.cos(side), offset * source.axis_ratio * np.sin(side))
     second = lump(source, grid, rng, (x, y), index=(0.5, 1.8), size=(0.2, 0.5), axis_ratio=(0.4, 0.95))
     turn = side + rng.choice([-1, 1]) * np.linspace(0, rng.uniform(1.2, 3.5), 30)
     reach = rng.uniform(0.8, 1.6) * np.linspace(0.8, 1.3, 30)

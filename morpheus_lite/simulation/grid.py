@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+from numpy.random import Generator
 
 from morpheus_lite.simulation.psf import OVERSAMPLING, require_galsim
 
@@ -97,7 +98,7 @@ def gaussians(grid: Grid, x: np.ndarray, y: np.ndarray, sigma: np.ndarray, flux:
     return (in_y * weight).T @ in_x
 
 
-def random_texture(grid: Grid, rng: np.random.Generator, length: float) -> np.ndarray:
+def random_texture(grid: Grid, rng: Generator, length: float) -> np.ndarray:
     """Gaussian random field of mean 0 and variance 1, smooth on ``length`` arcsec."""
     sigma = max(length / grid.step, 0.7)
     fx, fy = scipy.fft.rfftfreq(grid.side), scipy.fft.fftfreq(grid.side)
@@ -108,5 +109,8 @@ def random_texture(grid: Grid, rng: np.random.Generator, length: float) -> np.nd
 
 
 def tint(slope: float, wavelengths: np.ndarray) -> np.ndarray:
-    """Relative brightness of a component in each band: ``(wavelength / 1.54 micron) ** -slope``; positive is blue."""
-    return ((wavelengths / 1.537) ** -slope).astype(np.float32)
+    """Relative brightness of a component in each band: ``(wavelength / 1.54 micron) ** -slope``; positive is blue.
+
+    Shape ``(band, 1, 1)``.
+    """
+    return ((wavelengths / 1.537) ** -slope).astype(np.float32)[:, None, None]

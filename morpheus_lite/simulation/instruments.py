@@ -1,86 +1,21 @@
 """Telescopes and filters that the simulator can draw, and their diffraction patterns by Fourier transform."""
 
-import json
-from dataclasses import dataclass
-from importlib import resources
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.fft
 
+_FACTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_TELESCOPES = {name: SimpleNamespace(**optics) for name, optics in _FACTS["telescopes"].items()}
 
-@dataclass(frozen=True)
-class Telescope:
-    """Optics of a telescope, which shape its point spread function.
-
-    Parameters
-    ----------
-    diameter : float
-        Metres (corner to corner for a segmented mirror).
-    obscuration : float
-        Diameter of the secondary's shadow in units of the primary's.
-    struts : int
-        How many struts hold the secondary.
-    strut : float
-        Thickness of a strut in units of the diameter.
-    aberration : float
-        Standard deviation of each low Zernike coefficient, in waves at 0.6 micron.
-    segmented : bool
-        Eighteen hexagons instead of a disc.
-    seeing : tuple of float or None
-        Range of the FWHM in arcsec at 1 micron, for a telescope below the atmosphere.
-    """
-
-    diameter: float
-    obscuration: float = 0.33
-    struts: int = 4
-    strut: float = 0.02
-    aberration: float = 0.015
-    segmented: bool = False
-    seeing: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A filter on a camera.
-
-    Parameters
-    ----------
-    name : str
-        Canonical name.
-    wavelength : float
-        Pivot wavelength in micron.
-    width : float
-        Full width of the band in units of the wavelength.
-    telescope : Telescope
-        Which telescope.
-    camera : str
-        Which camera: images of one camera share their roll angles.
-    native_pixel : float
-        Detector pixel in arcsec.
-    blur : float
-        Sigma in arcsec of the Gaussian that stands for charge diffusion, jitter and the drizzle kernel.
-    halo : float
-        Share of the light in a wide scattered halo.
-    halo_radius : float
-        Half-light radius in arcsec of that halo.
-    """
-
-    name: str
-    wavelength: float
-    width: float
-    telescope: Telescope
-    camera: str
-    native_pixel: float
-    blur: float
-    halo: float
-    halo_radius: float = 0.8
-
-
-_FACTS = json.loads(resources.files("morpheus_lite.simulation").joinpath("instruments.json").read_text())
-_TELESCOPES = {name: Telescope(**optics) for name, optics in _FACTS["telescopes"].items()}
-
-FILTERS = {row["name"]: Filter(**row | {"telescope": _TELESCOPES[row["telescope"]]}) for row in _FACTS["filters"]}
-"""Every filter the simulator knows, by name."""
+FILTERS = {
+    name: SimpleNamespace(**numbers | {"telescope": _TELESCOPES[numbers["telescope"]]})
+    for name, numbers in _FACTS["filters"].items()
+}
+"""Every filter the simulator knows, by name: ``wavelength``, ``width``, ``telescope`` (``diameter``, ...) and the other
+values that ``instruments.toml`` explains."""
 
 ROLLS: dict[str, list[int]] = _FACTS["rolls"]
 """Over how many roll angles the images of a camera are averaged in each variant of its PSF."""
@@ -95,14 +30,14 @@ spikes of a broad band break up into dots."""
 
 
 def diffraction(
-    band: Filter, *, step: float, side: int, roll: float, wavefront: np.ndarray, smoothing: tuple[float, ...]
+    band: SimpleNamespace, *, step: float, side: int, roll: float, wavefront: np.ndarray, smoothing: tuple[float, ...]
 ) -> np.ndarray:
     """Pattern of a point source through one filter, smoothed by pixels and a Gaussian.
 
     Parameters
     ----------
-    band : Filter
-        Filter, with its telescope.
+    band : SimpleNamespace
+        One of `FILTERS`.
     step : float
         Arcsec between samples.
     side : int
@@ -170,7 +105,7 @@ def aberration(wavefront: np.ndarray, x: np.ndarray, y: np.ndarray, diameter: fl
     return sum(np.float32(wavefront[index]) * term for index, term in terms.items())
 
 
-def pupil(telescope: Telescope, x: np.ndarray, y: np.ndarray, roll: float) -> np.ndarray:
+def pupil(telescope: SimpleNamespace, x: np.ndarray, y: np.ndarray, roll: float) -> np.ndarray:
     """bool: which points (metres from the axis) of the pupil let light through."""
     turned_x, turned_y = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
     if telescope.segmented:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
+from numpy.random import Generator
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OptionError
@@ -98,7 +99,7 @@ def plain_conditions(field: Field, *, depth: float = 1.0) -> Conditions:
     return Conditions(sigma=tuple(float(value) for value in sigma), correlation=zeros, offset=zeros, unevenness=zeros)
 
 
-def draw_conditions(rng: np.random.Generator, field: Field) -> Conditions:
+def draw_conditions(rng: Generator, field: Field) -> Conditions:
     """Random conditions, wide enough to hold the deepest and the shallowest public images.
 
     Three of ten have noise and saturation only.
@@ -141,7 +142,7 @@ def draw_conditions(rng: np.random.Generator, field: Field) -> Conditions:
     )
 
 
-def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> Observation:
+def observe(field: Field, conditions: Conditions, rng: Generator) -> Observation:
     """One noisy realisation of a field, or of a cutout of one.
 
     Parameters
@@ -199,7 +200,7 @@ def observe(field: Field, conditions: Conditions, rng: np.random.Generator) -> O
     return Observation(image, np.where(signal > OWNED_SNR, field.owner, 0).astype(np.int32), signal, sigma)
 
 
-def noise_level(shape: tuple[int, int], conditions: Conditions, rng: np.random.Generator) -> np.ndarray:
+def noise_level(shape: tuple[int, int], conditions: Conditions, rng: Generator) -> np.ndarray:
     """float32 ``(y, x, band)``: standard deviation of the noise, with the depth step where there is one."""
     sigma = np.broadcast_to(np.array(conditions.sigma, dtype=np.float32), (*shape, len(conditions.sigma)))
     if conditions.depth_step is None:
@@ -210,7 +211,7 @@ def noise_level(shape: tuple[int, int], conditions: Conditions, rng: np.random.G
     return np.where(far[..., None], sigma * np.array(conditions.depth_step, dtype=np.float32), sigma)
 
 
-def noise(shape: tuple[int, int], correlation: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+def noise(shape: tuple[int, int], correlation: tuple[float, ...], rng: Generator) -> np.ndarray:
     """float32 ``(y, x, band)`` Gaussian noise of unit variance, smoothed by ``correlation`` pixels in each band."""
     white = rng.standard_normal((len(correlation), *shape), dtype=np.float32)
     for plane, length in zip(white, correlation, strict=True):
@@ -225,7 +226,7 @@ def noise(shape: tuple[int, int], correlation: tuple[float, ...], rng: np.random
     return np.ascontiguousarray(np.moveaxis(white, 0, -1))
 
 
-def uneven_sky(shape: tuple[int, int], n_bands: int, rng: np.random.Generator) -> np.ndarray:
+def uneven_sky(shape: tuple[int, int], n_bands: int, rng: Generator) -> np.ndarray:
     """float32 ``(y, x, band)``: a smooth surface of amplitude about 1, a quadratic in both coordinates."""
     y, x = np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1])
     a, b, c, d, e = rng.normal(0, 0.6, (5, n_bands))
@@ -257,9 +258,7 @@ def class_map(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     return table[labels]
 
 
-def saturate(
-    data: np.ndarray, valid: np.ndarray, level: np.ndarray, style: str, bleed: float, rng: np.random.Generator
-) -> None:
+def saturate(data: np.ndarray, valid: np.ndarray, level: np.ndarray, style: str, bleed: float, rng: Generator) -> None:
     """Spoil pixels above the saturation level of their band.
 
     Parameters
@@ -296,7 +295,7 @@ def saturate(
             ring(plane, core, top, rng)
 
 
-def ring(plane: np.ndarray, core: np.ndarray, top: float, rng: np.random.Generator) -> None:
+def ring(plane: np.ndarray, core: np.ndarray, top: float, rng: Generator) -> None:
     """Add the bright and dark ringing that resampling and PSF-matching leave around saturated cores, in place.
 
     In PSF-matched deep fields it reaches about ten pixels and a few per cent of the peak, of both signs; at times in
@@ -334,7 +333,7 @@ def bled(core: np.ndarray, length: float) -> np.ndarray:
     return reach
 
 
-def cosmic_rays(data: np.ndarray, sigma: np.ndarray, density: float, rng: np.random.Generator) -> None:
+def cosmic_rays(data: np.ndarray, sigma: np.ndarray, density: float, rng: Generator) -> None:
     """Add short sharp streaks, ``density`` per million pixels and band, each in one band only."""
     height, width, n_bands = data.shape
     for _ in range(rng.poisson(density * 1e-6 * data.size)):
@@ -351,7 +350,7 @@ def cosmic_rays(data: np.ndarray, sigma: np.ndarray, density: float, rng: np.ran
         data[y, x, band] += (bright * sigma[y, x, band]).astype(np.float32)
 
 
-def hot_pixels(data: np.ndarray, sigma: np.ndarray, density: float, rng: np.random.Generator) -> None:
+def hot_pixels(data: np.ndarray, sigma: np.ndarray, density: float, rng: Generator) -> None:
     """Add single wrong pixels, ``density`` per million pixels and band, one in four negative."""
     count = rng.poisson(density * 1e-6 * data.size)
     where = tuple(rng.integers(0, size, count) for size in data.shape)
@@ -359,7 +358,7 @@ def hot_pixels(data: np.ndarray, sigma: np.ndarray, density: float, rng: np.rand
     data[where] += (value * sigma[where]).astype(np.float32)
 
 
-def trails(data: np.ndarray, sigma: np.ndarray, probability: float, rng: np.random.Generator) -> None:
+def trails(data: np.ndarray, sigma: np.ndarray, probability: float, rng: Generator) -> None:
     """Add at most one straight trail a band, as of a satellite."""
     height, width, n_bands = data.shape
     for band in np.flatnonzero(rng.uniform(size=n_bands) < probability):
@@ -370,7 +369,7 @@ def trails(data: np.ndarray, sigma: np.ndarray, probability: float, rng: np.rand
         data[..., band] += (bright * np.exp(-0.5 * (distance / wide) ** 2) * sigma[..., band]).astype(np.float32)
 
 
-def invalid_areas(valid: np.ndarray, probability: float, rng: np.random.Generator) -> None:
+def invalid_areas(valid: np.ndarray, probability: float, rng: Generator) -> None:
     """Mark, with a probability, a strip along an edge, a few columns, or scattered pixels as without data."""
     if rng.uniform() >= probability:
         return

@@ -21,6 +21,7 @@ from functools import lru_cache
 from importlib import resources
 
 import numpy as np
+from numpy.random import Generator
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 
@@ -91,9 +92,7 @@ def counts(magnitude: np.ndarray) -> np.ndarray:
     return 10 ** (fit["quadratic"] * x**2 + fit["linear"] * x + fit["constant"] + beyond)
 
 
-def draw_magnitudes(
-    rng: np.random.Generator, area: float, *, boost: float = 1.0, limit: float = FAINT_LIMIT
-) -> np.ndarray:
+def draw_magnitudes(rng: Generator, area: float, *, boost: float = 1.0, limit: float = FAINT_LIMIT) -> np.ndarray:
     """H magnitudes of the sources in ``area`` arcmin2: Poisson numbers, ``boost`` times as many brighter than 25."""
     edges = np.arange(16.5, limit + 1e-6, 0.1)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -114,7 +113,7 @@ def kind_shares(magnitude: float) -> np.ndarray:
     return share / share.sum()
 
 
-def draw_source(rng: np.random.Generator, magnitude: float, *, balance: float = 0.0) -> Source:
+def draw_source(rng: Generator, magnitude: float, *, balance: float = 0.0) -> Source:
     """One source of a given H magnitude.
 
     Parameters
@@ -136,7 +135,7 @@ def draw_source(rng: np.random.Generator, magnitude: float, *, balance: float = 
     return draw_kind(rng, kind, magnitude)
 
 
-def draw_kind(rng: np.random.Generator, kind: str, magnitude: float, *, radius: float | None = None) -> Source:
+def draw_kind(rng: Generator, kind: str, magnitude: float, *, radius: float | None = None) -> Source:
     """One source of a given kind and H magnitude, its size drawn unless given (arcsec)."""
     colours = draw_colours(rng, magnitude, kind)
     seed = int(rng.integers(2**31))
@@ -163,14 +162,14 @@ def draw_kind(rng: np.random.Generator, kind: str, magnitude: float, *, radius: 
     return Source(kind, magnitude, *form, colours, seed)
 
 
-def draw_bulge(rng: np.random.Generator, magnitude: float) -> float:
+def draw_bulge(rng: Generator, magnitude: float) -> float:
     """Bulge share of a disk: often none among the faint, up to a half."""
     if rng.uniform() < np.clip(0.15 + 0.08 * (magnitude - 20), 0.15, 0.6):
         return 0.0
     return float(0.5 * rng.beta(1.3, 2.2))
 
 
-def draw_shape(rng: np.random.Generator, magnitude: float, group: str) -> tuple[float, float, float]:
+def draw_shape(rng: Generator, magnitude: float, group: str) -> tuple[float, float, float]:
     """Half-light semi-major axis (arcsec), Sersic index and axis ratio at an H magnitude.
 
     Beyond the faintest node sizes go on shrinking at the rate of the last two magnitudes.
@@ -189,7 +188,7 @@ def draw_shape(rng: np.random.Generator, magnitude: float, group: str) -> tuple[
     return float(10**log_re), float(sersic), float(ratio)
 
 
-def draw_colours(rng: np.random.Generator, magnitude: float, kind: str) -> tuple[float, ...]:
+def draw_colours(rng: Generator, magnitude: float, kind: str) -> tuple[float, ...]:
     """Colours ``m - H`` at the fitted wavelengths: two Gaussian populations, red and blue.
 
     A spheroid is red somewhat more often than others of its magnitude, as in the real sky, and no more.

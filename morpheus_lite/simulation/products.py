@@ -9,6 +9,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from numpy.random import Generator
 
 from morpheus_lite import __version__
 from morpheus_lite.core.classes import CLASSES
@@ -215,7 +216,7 @@ def simulate(
     return write_field(field, observation, folder, name=name, overwrite=overwrite)
 
 
-def training_sky(rng: np.random.Generator, area: float) -> Sky:
+def training_sky(rng: Generator, area: float) -> Sky:
     """A sky with more bright sources, and classes more evenly mixed, than the real one; ``area`` in arcmin2.
 
     Half of the fields go deeper than H = 27.5, because in the deepest images the sky is full of such sources.

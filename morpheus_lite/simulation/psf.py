@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 import scipy.ndimage
+from numpy.random import Generator
 
 from morpheus_lite.errors import OptionError
 from morpheus_lite.simulation.instruments import FILTERS, ROLLS, diffraction
@@ -19,6 +20,9 @@ REACH = 256
 """Half the side, in pixels, of the square on which a PSF is drawn: the spikes of bright stars are long."""
 
 FWHM_TO_SIGMA = 1 / 2.3548
+
+HALO_RADIUS = 0.8
+"""Half-light radius in arcsec of the halo of scattered light."""
 
 VARIANTS = 12
 """How many PSFs (roll angle, aberrations, focus) a filter has; a field uses one of them."""
@@ -98,7 +102,7 @@ def native_image(name: str, pixel_scale: float, variant: int) -> np.ndarray:
         image = smooth_profile(rng.uniform(2.3, 4.5), side, step, fwhm=fwhm, pixel=pixel_scale)
     else:
         blurring = band.blur * rng.uniform(0.8, 1.2)
-        halo_radius, share = band.halo_radius * rng.uniform(0.7, 1.4), band.halo * rng.uniform(0.5, 1.5)
+        halo_radius, share = HALO_RADIUS * rng.uniform(0.7, 1.4), band.halo * rng.uniform(0.5, 1.5)
         # Piston, tip and tilt (the first three terms) do not change the shape.
         terms = np.random.default_rng([variant, 7]).normal(0, band.telescope.aberration, 8)
         wavefront, roll = np.concatenate([np.zeros(3), terms]), np.pi * variant / VARIANTS
@@ -118,7 +122,7 @@ def smooth_profile(beta: float, side: int, step: float, *, pixel: float, **size:
     return draw_profile(require_galsim().Moffat(beta=beta, **size), side, step, pixel=pixel)
 
 
-def roll_average(image: np.ndarray, rolls: int, rng: np.random.Generator) -> np.ndarray:
+def roll_average(image: np.ndarray, rolls: int, rng: Generator) -> np.ndarray:
     """Mean of an image over ``rolls`` orientations of the telescope, the given one included.
 
     Deep images are made of visits at many roll angles; then the spikes of stars smear into a round halo.
@@ -138,10 +142,9 @@ def width_of(image: np.ndarray) -> float:
     radius = np.hypot(x, y).ravel()
     order = np.argsort(radius)
     bins = np.round(radius[order] * 2).astype(int)
-    profile = np.bincount(bins, part.ravel()[order]) / np.maximum(np.bincount(bins), 1)
-    distance = np.bincount(bins, radius[order]) / np.maximum(np.bincount(bins), 1)
-    kept = np.bincount(bins) > 0
-    profile, distance = profile[kept], distance[kept]
+    counts = np.bincount(bins)
+    means = (np.bincount(bins, values[order]) / np.maximum(counts, 1) for values in (part.ravel(), radius))
+    profile, distance = (values[counts > 0] for values in means)
     first = int(np.argmax(profile < profile[0] / 2))
     inner, outer = profile[first - 1], profile[first]
     fraction = (inner - profile[0] / 2) / (inner - outer)

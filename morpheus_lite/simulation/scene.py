@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.random import Generator
 
 from morpheus_lite.simulation.populations import KINDS, Source, draw_kind, draw_magnitudes, draw_source
 from morpheus_lite.simulation.psf import OVERSAMPLING
@@ -19,10 +20,10 @@ BRIGHT_POINT = 21.5
 class Population(Protocol):
     """Sources of one field that are not drawn as the real sky has them."""
 
-    def galaxies(self, rng: np.random.Generator) -> list[Source]:
+    def galaxies(self, rng: Generator) -> list[Source]:
         """The galaxies."""
 
-    def stars(self, rng: np.random.Generator, shape: tuple[int, int]) -> list["Placed"]:
+    def stars(self, rng: Generator, shape: tuple[int, int]) -> list["Placed"]:
         """The stars in a field of a height and width in pixels, and a little beyond its edges."""
 
 
@@ -68,7 +69,7 @@ Placed = tuple[Source, float, float]
 """A source and the x and y of its centre in pixels."""
 
 
-def draw_scene(rng: np.random.Generator, shape: tuple[int, int], pixel_scale: float, sky: Sky) -> list[Placed]:
+def draw_scene(rng: Generator, shape: tuple[int, int], pixel_scale: float, sky: Sky) -> list[Placed]:
     """The sources of a field with their positions, brightest first."""
     if sky.population is None:
         area = (shape[0] + 2 * EDGE) * (shape[1] + 2 * EDGE) * (pixel_scale / 60) ** 2
@@ -98,7 +99,7 @@ def settled(source: Source, x: float, y: float) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def tilted(rng: np.random.Generator, source: Source, scatter: float) -> Source:
+def tilted(rng: Generator, source: Source, scatter: float) -> Source:
     """The source with a random tilt and jitter of its colours."""
     if scatter == 0:
         return source
@@ -108,7 +109,7 @@ def tilted(rng: np.random.Generator, source: Source, scatter: float) -> Source:
     return replace(source, colours=tuple(np.clip(np.array(source.colours) + tilt * arms, -1.5, 5.5).tolist()))
 
 
-def positions(rng: np.random.Generator, count: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def positions(rng: Generator, count: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """x and y of the sources: most uniform, some in loose groups."""
     x = rng.uniform(-EDGE, shape[1] + EDGE, count)
     y = rng.uniform(-EDGE, shape[0] + EDGE, count)
@@ -121,7 +122,7 @@ def positions(rng: np.random.Generator, count: int, shape: tuple[int, int]) -> t
     return x, y
 
 
-def neighbours(rng: np.random.Generator, placed: list[Placed], sky: Sky, pixel_scale: float) -> list[Placed]:
+def neighbours(rng: Generator, placed: list[Placed], sky: Sky, pixel_scale: float) -> list[Placed]:
     """Close neighbours of some sources: as bright or fainter, one to three radii away, of any kind."""
     found = []
     for source, x, y in placed:
@@ -135,7 +136,7 @@ def neighbours(rng: np.random.Generator, placed: list[Placed], sky: Sky, pixel_s
     return found
 
 
-def cluster(rng: np.random.Generator, shape: tuple[int, int], pixel_scale: float) -> list[Placed]:
+def cluster(rng: Generator, shape: tuple[int, int], pixel_scale: float) -> list[Placed]:
     """A cluster: one very bright spheroid with a wide envelope, and tens of spheroids and disks around it."""
     x, y = rng.uniform(0, shape[1]), rng.uniform(0, shape[0])
     bright = rng.uniform(17.0, 19.5)
@@ -150,7 +151,7 @@ def cluster(rng: np.random.Generator, shape: tuple[int, int], pixel_scale: float
     return members
 
 
-def bright_spiral(rng: np.random.Generator, shape: tuple[int, int]) -> Placed:
+def bright_spiral(rng: Generator, shape: tuple[int, int]) -> Placed:
     """A large, bright, structured disk."""
     magnitude = rng.uniform(17.5, 21.8)
     radius = float(10 ** rng.normal(0.22 - 0.11 * (magnitude - 18), 0.14))
@@ -161,7 +162,7 @@ def bright_spiral(rng: np.random.Generator, shape: tuple[int, int]) -> Placed:
     return source, rng.uniform(0, shape[1]), rng.uniform(0, shape[0])
 
 
-def bright_star(rng: np.random.Generator, shape: tuple[int, int]) -> Placed:
+def bright_star(rng: Generator, shape: tuple[int, int]) -> Placed:
     """A star bright enough to show spikes or to saturate."""
     source = draw_kind(rng, "point_source", 15.0 + 6.0 * rng.power(1.6))
     return source, rng.uniform(0, shape[1]), rng.uniform(0, shape[0])

@@ -160,7 +160,7 @@ def make_field(seed: int, *, side: int = 384, files: Sequence[str] = (), only: s
     bands, scale = SETS[rng.integers(len(SETS))]
     if only == "hst":
         bands, scale = HST_BANDS, 0.06
-    ground = FILTERS[bands[0]].telescope.seeing is not None
+    ground = bool(FILTERS[bands[0]].telescope.seeing)
     wavelengths, noise = np.array([FILTERS[band].wavelength for band in bands]), reference_noise(bands)
     psfs = draw_psfs(rng, bands, ground, files)
     widths = [psf.fwhm for psf in psfs]
