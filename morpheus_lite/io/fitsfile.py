@@ -8,7 +8,9 @@ import lzma
 import math
 import os
 import re
+import tempfile
 import warnings
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +24,7 @@ import numpy as np
 from astropy.io import fits
 
 from morpheus_lite.core.facts import FACTS
+from morpheus_lite.core.labels import FilePixels
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError, reading, reason_of, warn
 from morpheus_lite.io.untrusted import check_hdus, guard, load_headers, scan_headers
@@ -276,7 +279,62 @@ def find_hdu(hdus: Sequence[Any], ext: Extension, path: str) -> int:
     return found[0]
 
 
-def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray:
+_PIECE = 256, 1024
+"""Least height and width in pixels of what is unpacked at once: each time costs as much as 15 rows."""
+
+_ON_DISK = "/var/tmp"
+"""Directory of temporary files that are too large for ``/tmp``, which is in memory on some systems."""
+
+
+class UnpackedPlane:
+    """Pixels of a tile-compressed plane in a temporary file without a name, unpacked when they are first read.
+
+    Processes that are forked later share the file: what one has unpacked, the others need not.
+
+    Parameters
+    ----------
+    hdu : astropy.io.fits.CompImageHDU
+        Opened by `open_fits`.
+    index : tuple of int
+        Position of the plane on the axes before the last two.
+
+    Raises
+    ------
+    OSError
+        There is no room or no permission.
+    """
+
+    def __init__(self, hdu: fits.CompImageHDU, index: tuple[int, ...]) -> None:
+        self._index, self._whole = index, Window(0, 0, *hdu.shape[-2:])
+        self._sides = tuple(-(-least // tile) * tile for least, tile in zip(_PIECE, hdu.tile_shape[-2:], strict=True))
+        n_pieces, dtype = self._touched(self._whole).shape, hdu.section.dtype
+        n_bytes = math.prod(self._whole.shape) * dtype.itemsize
+        directory = _ON_DISK if "TMPDIR" not in os.environ and os.access(_ON_DISK, os.W_OK) else None
+        with tempfile.TemporaryFile(dir=directory, prefix=".morpheus-", buffering=0) as temporary:
+            os.truncate(temporary.fileno(), n_bytes + math.prod(n_pieces))
+            file = os.dup(temporary.fileno())
+        weakref.finalize(self, os.close, file)
+        self._pixels = FilePixels(file, self._whole.shape, dtype)
+        self._is_unpacked = FilePixels(file, n_pieces, np.dtype(np.uint8), n_bytes)
+
+    def read(self, hdu: fits.CompImageHDU, window: Window) -> np.ndarray:
+        """Pixels of a window as they are stored, from the same HDU, which may have been opened again."""
+        touched, (height, width) = self._touched(window), self._sides
+        for row, column in np.argwhere(self._is_unpacked.read(touched) == 0).tolist():
+            y, x = touched.y + row, touched.x + column
+            piece = Window(y * height, x * width, height, width).intersection(self._whole)
+            self._pixels.write(piece, hdu.section[(*self._index, *piece.slices)])
+            self._is_unpacked.write(Window(y, x, 1, 1), np.ones((1, 1)))
+        return self._pixels.read(window)
+
+    def _touched(self, window: Window) -> Window:
+        """The pieces that a window touches, as a window of the grid of pieces."""
+        (height, width), bottom, right = self._sides, window.y + window.height, window.x + window.width
+        y, x = window.y // height, window.x // width
+        return Window(y, x, -(-bottom // height) - y, -(-right // width) - x)
+
+
+def read_section(hdu: Any, index: tuple[int, ...], window: Window, *, stored: np.ndarray | None = None) -> np.ndarray:
     """Pixels of one window of one plane, scaled.
 
     An uncompressed image on disk is memory-mapped for the length of this call only, so that pages of a huge
@@ -290,6 +348,8 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
         Position on the axes before the last two.
     window : Window
         Which part to read.
+    stored : numpy.ndarray, optional
+        Its pixels as they are stored, if they have been read.
 
     Returns
     -------
@@ -299,9 +359,9 @@ def read_section(hdu: Any, index: tuple[int, ...], window: Window) -> np.ndarray
     """
     where: tuple[Any, ...] = (*index, *window.slices)
     file = hdu.fileinfo()["file"]
-    if isinstance(hdu, fits.CompImageHDU) or file.file_like:
+    if stored is None and (isinstance(hdu, fits.CompImageHDU) or file.file_like):
         stored = hdu.section[where]
-    else:
+    elif stored is None:
         dtype = np.dtype(_TYPES[hdu.header["BITPIX"]])
         stored = np.memmap(file.name, dtype, mode="r", offset=hdu.fileinfo()["datLoc"], shape=hdu.shape)[where]
     return linear(apply_scale(stored, hdu.header), hdu.header, hdu.name)

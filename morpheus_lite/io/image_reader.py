@@ -1,8 +1,10 @@
 """ImageSource: an image that is read by section, without loading the rest; its planes, and whether they seem right."""
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -15,19 +17,24 @@ from morpheus_lite.core.image import NamedBands, SkyImage, match_bands, wcs_of_w
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError, reading, warn
 from morpheus_lite.io.bits import Bits
-from morpheus_lite.io.fitsfile import open_fits, read_section
+from morpheus_lite.io.fitsfile import Location, UnpackedPlane, open_fits, read_section
 from morpheus_lite.io.wcs import pixel_area
 from morpheus_lite.io.zero_points import zero_point
+
+log = logging.getLogger(__name__)
 
 
 class OpenFiles:
     """FITS files that are open, by path: each is opened on first use.
 
-    Hold ``lock`` while reading: an open file has one position.
+    Planes that are tile-compressed are unpacked once, into temporary files that `close` leaves. Hold ``lock`` while
+    reading: an open file has one position.
     """
 
     def __init__(self) -> None:
         self._hdus: dict[str, fits.HDUList] = {}
+        self._unpacked: dict[FilePlane, UnpackedPlane | None] = {}
+        self._versions: dict[str, int] = {}
         self.lock = threading.Lock()
 
     def get(self, path: str) -> fits.HDUList:
@@ -39,7 +46,28 @@ class OpenFiles:
                 self._hdus[path] = open_asdf(path)
             else:
                 self._hdus[path] = open_fits(path)
+            version = 0 if Location(path).is_remote else Path(path).stat().st_mtime_ns
+            if self._versions.setdefault(path, version) != version:
+                self._unpacked.clear()
+                self._versions[path] = version
         return self._hdus[path]
+
+    def read_packed(self, plane: "FilePlane", hdu: fits.CompImageHDU, window: Window) -> np.ndarray:
+        """Pixels of a tile-compressed plane as they are stored, unpacked once if there is room for them."""
+        try:
+            if plane not in self._unpacked:
+                self._unpacked[plane] = UnpackedPlane(hdu, plane.index)
+            if unpacked := self._unpacked[plane]:
+                return unpacked.read(hdu, window)
+        except OSError as error:
+            self._unpacked[plane] = None
+            log.warning(
+                "%s: no room for its unpacked pixels in a temporary file (%s); they are unpacked at every reading, "
+                "which is slow: set TMPDIR to a directory with more room",
+                plane,
+                error,
+            )
+        return hdu.section[(*plane.index, *window.slices)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens them anew."""
@@ -50,6 +78,11 @@ class OpenFiles:
         for hdus in self._hdus.values():
             hdus.close()
         self._hdus.clear()
+
+    def forget(self) -> None:
+        """Close all of them, and delete what is unpacked."""
+        self.close()
+        self._unpacked.clear()
 
 
 class Plane(Protocol):
@@ -90,7 +123,9 @@ class FilePlane:
             hdu = files.get(self.path)[self.hdu]
             if hdu.shape[-2:] != self.shape:
                 raise InputError(f"{self} has changed: it was {self.shape} px (y, x), now it is {hdu.shape[-2:]}")
-            return read_section(hdu, self.index, window)
+            packed = isinstance(hdu, fits.CompImageHDU)
+            stored = files.read_packed(self, hdu, window) if packed else None
+            return read_section(hdu, self.index, window, stored=stored)
 
     def __str__(self) -> str:
         index = "".join(f", plane {number + 1}" for number in self.index)
@@ -359,7 +394,8 @@ class ImageSource(NamedBands):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        with self.files.lock:
+            self.files.forget()
 
     def __repr__(self) -> str:
         return f"<ImageSource {self.name}: {self.shape[0]} x {self.shape[1]} px, {', '.join(self.bands)}>"
