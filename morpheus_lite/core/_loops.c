@@ -212,6 +212,77 @@ EXPORT void two_of_rank(whole n_values, const void *values, whole single, double
     free(counts);
 }
 
+/* Root of a pixel in a forest of linked pixels, whose paths are made shorter. */
+static int32_t root_of(int32_t *parent, int32_t pixel)
+{
+    while (parent[pixel] != pixel)
+        pixel = parent[pixel] = parent[parent[pixel]];
+    return pixel;
+}
+
+/* 1 if the pixels of a source are connected, by sides or corners, and its parts above any of the ascending levels are
+   never two of `min_area` pixels or more; else 0. From the highest level down, pixels are joined to their neighbours. */
+EXPORT whole stays_whole(whole height, whole width, const double *light, const flag *own, whole n_levels,
+                         const double *levels, whole min_area)
+{
+    whole n_pixels = height * width, n_large = 0, n_parts = 0, *starts = calloc(n_levels + 2, sizeof(whole));
+    int32_t *level = malloc(4 * n_pixels * sizeof(int32_t)), *order = level + n_pixels, *parent = order + n_pixels;
+    int32_t *area = parent + n_pixels;
+    /* How many levels a pixel is above; pixels in the order of that, the highest first. */
+    for (whole k = 0; k < n_pixels; k++) {
+        whole low = 0, high = n_levels;
+        while (own[k] && low < high) {
+            whole middle = (low + high) / 2;
+            if (light[k] > levels[middle])
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        parent[k] = -1;
+        level[k] = (int32_t)(n_levels - low);
+        starts[own[k] ? level[k] + 1 : 0] += own[k];
+    }
+    for (whole k = 0; k <= n_levels; k++)
+        starts[k + 1] += starts[k];
+    for (whole k = 0; k < n_pixels; k++)
+        if (own[k])
+            order[starts[level[k]]++] = (int32_t)k;
+    /* Now `starts` are the ends. */
+    for (whole step = 0, next = 0; step <= n_levels; step++) {
+        for (; next < starts[step]; next++) {
+            int32_t pixel = order[next];
+            whole row = pixel / width, column = pixel % width;
+            parent[pixel] = pixel;
+            area[pixel] = 1;
+            n_parts++;
+            n_large += min_area <= 1;
+            for (whole y = row - (row > 0); y <= row + (row < height - 1); y++)
+                for (whole x = column - (column > 0); x <= column + (column < width - 1); x++) {
+                    int32_t one, other;
+                    if (parent[y * width + x] < 0)
+                        continue;
+                    one = root_of(parent, (int32_t)(y * width + x));
+                    other = root_of(parent, pixel);
+                    if (one == other)
+                        continue;
+                    n_parts--;
+                    n_large -= (area[one] >= min_area) + (area[other] >= min_area);
+                    parent[other] = one;
+                    area[one] += area[other];
+                    n_large += area[one] >= min_area;
+                }
+        }
+        /* What lies below all levels only tells whether the source is connected. */
+        if (step < n_levels && n_large > 1) {
+            n_parts = 0;
+            break;
+        }
+    }
+    free(level);
+    free(starts);
+    return n_parts == 1;
+}
+
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_loops", NULL, -1, NULL, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__loops(void)

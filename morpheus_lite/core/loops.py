@@ -53,6 +53,7 @@ _SIGNATURES = {
     "add_band": "ipppdpp",
     "integrate": "iippip",
     "two_of_rank": "ipidiip",
+    "stays_whole": "iippipi",
 }
 compiled_loops = load_loops("morpheus_lite.core._loops", _SIGNATURES)
 """Compiled loops over the pixels of an image."""
@@ -179,3 +180,28 @@ def median(values: np.ndarray, around: float | np.floating | None = None) -> np.
         return np.median(values)
     away = np.subtract(values, values.dtype.type(around))
     return np.median(np.abs(away, out=away), overwrite_input=True)
+
+
+def stays_whole(light: np.ndarray, own: np.ndarray, levels: np.ndarray, min_area: int) -> bool:
+    """Tell if a source is connected, and is never two parts or more above a level.
+
+    Parameters
+    ----------
+    light : numpy.ndarray
+        float64, shape ``(y, x)``.
+    own : numpy.ndarray
+        bool, shape ``(y, x)``: its pixels; neighbours touch by sides or corners.
+    levels : numpy.ndarray
+        float64, ascending.
+    min_area : int
+        Fewest pixels of a part.
+
+    Returns
+    -------
+    bool
+        False also where the package was built without a compiler: what the light then looks like is not known.
+    """
+    if compiled_loops is None:
+        return False
+    light, own = np.ascontiguousarray(light, np.float64), np.ascontiguousarray(own, bool)
+    return bool(call_loop(compiled_loops, "stays_whole", *own.shape, light, own, len(levels), levels, min_area))

@@ -4,6 +4,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from morpheus_lite.core.loops import stays_whole
+
 _WITH_CORNERS = np.ones((3, 3), dtype=bool)
 _IN_PLANE = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]).astype(bool)
 _MOST_VOXELS = 1 << 18
@@ -39,13 +41,13 @@ def split_at_saddles(
     Pixel by pixel those of `photutils.segmentation.deblend_sources`, in a fraction of its time: all levels are labelled
     at once, and where a piece is too faint to stay, its pixels alone are flooded again.
     """
-    part = _largest_part(own)
-    values = light[part]
-    low, high = values.min(), values.max()
-    if not low < high:
+    # Most sources have one peak.
+    if stays_whole(light, own, _levels(light[own], n_levels)[0], min_area):
         return None
-    even = np.linspace(low, high, n_levels + 2)[1:-1]
-    levels = low * (high / low) ** ((even - low) / (high - low))
+    part = _largest_part(own)
+    levels, even = _levels(light[part], n_levels)
+    if not len(levels):
+        return None
     markers, n_markers = _markers(light, part, levels, min_area)
     if n_markers > _MOST_MARKERS:
         markers, n_markers = _markers(light, part, even, min_area)
@@ -53,6 +55,15 @@ def split_at_saddles(
         return None
     pieces = _flood(light, part, markers, contrast)
     return pieces if np.count_nonzero(np.bincount(pieces.ravel())[1:]) > 1 else None
+
+
+def _levels(values: np.ndarray, n_levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds between the smallest and the largest of positive values, even in the logarithm, and even ones."""
+    low, high = values.min(), values.max()
+    if not low < high:
+        return values[:0], values[:0]
+    even = np.linspace(low, high, n_levels + 2)[1:-1]
+    return low * (high / low) ** ((even - low) / (high - low)), even
 
 
 def _markers(light: np.ndarray, own: np.ndarray, levels: np.ndarray, min_area: int) -> tuple[np.ndarray, int]:

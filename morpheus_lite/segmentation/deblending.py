@@ -360,8 +360,10 @@ class _ByLevels:
         planes, large = (None, None) if seen is None else (seen.probability, seen.large_object)
         filled, _ = fill_gaps(labels, bands == 0)
         # Small numbers: boxes are listed up to the largest.
-        place = np.searchsorted(wanted, filled)
-        local = np.where(wanted[np.minimum(place, len(wanted) - 1)] == filled, place + 1, 0).astype(np.int32)
+        local, on_source = np.zeros(filled.shape, np.int32), filled > 0
+        own_labels = filled[on_source]
+        place = np.searchsorted(wanted, own_labels)
+        local[on_source] = np.where(wanted[np.minimum(place, len(wanted) - 1)] == own_labels, place + 1, 0)
         for number, (label, box) in enumerate(zip(wanted.tolist(), ndimage.find_objects(local), strict=True), start=1):
             own = local[box] == number
             if np.count_nonzero(own) < 2 * self.options.min_area:

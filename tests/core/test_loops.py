@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from morpheus_lite.core import loops
 from morpheus_lite.core.image import SkyImage
@@ -111,3 +112,21 @@ def test_sums_of_bands(monkeypatch, scatter):
     fast, plain = both(monkeypatch, lambda: make_detection_image(image, scatter))
     np.testing.assert_array_equal(fast, plain)
     assert np.count_nonzero(fast)
+
+
+@pytest.mark.parametrize("min_area", [1, 4, 30])
+@pytest.mark.parametrize("seed", range(6))
+def test_sources_that_stay_whole(seed, min_area):
+    rng, corners = np.random.default_rng(seed), np.ones((3, 3))
+    light = 10 * ndimage.gaussian_filter(rng.normal(size=(40, 50)), 6 - seed)
+    parts, _ = ndimage.label(light > 0.2, corners)
+    for own in (parts == np.bincount(parts[parts > 0]).argmax(), parts > 0, parts < 0):
+        levels = np.linspace(0.2, light.max(), 12)
+        large = []
+        for level in levels:
+            above, _ = ndimage.label(own & (light > level), corners)
+            large.append(np.count_nonzero(np.bincount(above.ravel())[1:] >= min_area))
+        expected = max(large) < 2 and ndimage.label(own, corners)[1] == 1
+        assert loops.stays_whole(light, own, levels, min_area) == expected
+    assert loops.stays_whole(light, own, levels[:0], min_area) is False
+    assert loops.stays_whole(light, parts == 1, levels[:0], min_area) is True
