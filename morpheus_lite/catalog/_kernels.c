@@ -492,7 +492,7 @@ EXPORT WIDE void distances(whole height, whole width, double y, double x, double
 }
 
 /* Replace the light of wanted pixels by that opposite a centre; `covered` tells which pixels have light then. */
-EXPORT void mirror(whole height, whole width, whole n_bands, double *light, flag *covered, const flag *usable,
+static void mirror(whole height, whole width, whole n_bands, double *light, flag *covered, const flag *usable,
                    const flag *wanted, const flag *neighbor, double y, double x)
 {
     for (whole row = 0; row < height; row++)
@@ -511,6 +511,69 @@ EXPORT void mirror(whole height, whole width, whole n_bands, double *light, flag
                     covered[pixel * n_bands + band] = there;
             }
         }
+}
+
+/* Pixels of a source and of its neighbours; no light where it is not usable. `variance` holds the noise of each pixel
+   and becomes its square, where it is known: elsewhere the mean of the band, or that of the sky; NULL without noise.
+   1 if all pixels are usable. */
+EXPORT whole open_stamp(whole height, whole width, whole n_bands, const int *labels, whole label, const flag *usable,
+                        double *light, double *variance, const double *sigmas, flag *source, flag *neighbor)
+{
+    whole n_pixels = height * width, complete = 1;
+    for (whole k = 0; k < n_pixels; k++) {
+        source[k] = labels[k] == label;
+        neighbor[k] = labels[k] != label && labels[k] != 0;
+    }
+    for (whole k = 0; k < n_pixels * n_bands; k++)
+        if (!usable[k]) {
+            light[k] = 0;
+            complete = 0;
+        }
+    for (whole band = 0; band < n_bands && variance; band++) {
+        double sum = 0, n = 0, missing;
+        for (whole k = band; k < n_pixels * n_bands; k += n_bands) {
+            variance[k] = usable[k] ? variance[k] * variance[k] : 0;
+            if (variance[k] > 0) {
+                sum += variance[k];
+                n++;
+            }
+        }
+        missing = n > 0 ? sum / n : sigmas[band] * sigmas[band];
+        for (whole k = band; k < n_pixels * n_bands && n < n_pixels; k += n_bands)
+            if (!(variance[k] > 0))
+                variance[k] = missing;
+    }
+    return complete;
+}
+
+/* The detection image of a stamp and its variance, and the light of each band; in the place of neighbours, and of what
+   no band covers, what lies opposite the centre. `there` and `covered` tell which pixels have light then; the result is
+   1 if all of the detection image have. `weights_step` is as `pixel` is above. */
+EXPORT whole fill_stamp(whole height, whole width, whole n_bands, double *light, const double *variance,
+                        whole variance_step, const flag *usable, const double *weights, whole weights_step,
+                        const flag *neighbor, double y, double x, flag *covered, double *detection, double *noise,
+                        flag *there)
+{
+    whole n_pixels = height * width, complete = 1;
+    flag *wanted = malloc(2 * n_pixels), *seen = wanted + n_pixels;
+    for (whole k = 0; k < n_pixels; k++) {
+        const double *weight = weights + k * weights_step;
+        detection[k] = noise[k] = seen[k] = 0;
+        for (whole band = 0; band < n_bands; band++) {
+            detection[k] += weight[band] * light[k * n_bands + band];
+            noise[k] += weight[band] > 0 ? weight[band] * weight[band] * variance[k * variance_step + band] : 0;
+            seen[k] |= usable[k * n_bands + band];
+        }
+        wanted[k] = neighbor[k] || !seen[k];
+    }
+    memcpy(there, seen, n_pixels);
+    memcpy(covered, usable, n_pixels * n_bands);
+    mirror(height, width, 1, detection, there, seen, wanted, neighbor, y, x);
+    mirror(height, width, n_bands, light, covered, usable, neighbor, neighbor, y, x);
+    for (whole k = 0; k < n_pixels; k++)
+        complete = complete && there[k];
+    free(wanted);
+    return complete;
 }
 
 typedef struct {

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from morpheus_lite.catalog.kernels import distances, ellipse_overlap, mirror
+from morpheus_lite.catalog.kernels import distances, ellipse_overlap, fill_stamp, open_stamp
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import fill_gaps
 from morpheus_lite.core.windows import Window
@@ -271,13 +271,9 @@ def cut_stamp(
     here = Ellipse(ellipse.y - corner[1], ellipse.x - corner[0], ellipse.a, ellipse.b, ellipse.theta)
     near = labels[part]
     # Band beside band, however the image lies in memory: sums round by their order.
-    usable = np.ascontiguousarray(image.valid[part])
-    whole = bool(usable.all())
-    light = image.data[part].astype(np.float64, order="C")
-    if not whole:
-        light[~usable] = 0
-    source_mask, neighbor_mask = near == label, (near != label) & (near != 0)
-    variance = pixel_variance(None if image.rms is None else image.rms[part], usable, sigmas)
+    usable, light = np.ascontiguousarray(image.valid[part]), image.data[part].astype(np.float64, order="C")
+    rms = None if image.rms is None else image.rms[part]
+    source_mask, neighbor_mask, variance, whole = open_stamp(near, label, usable, light, rms, sigmas)
     weights = detection.weights(light, usable, source_mask)
     wings, wings_error = None, 0.0
     if neighbors is not None:
@@ -286,22 +282,18 @@ def cut_stamp(
         scale, wings_error = _scale_of_wings(planes, near == 0, summed(weights**2, variance))
         wings *= scale
         light -= wings
-    seen = np.ones((*near.shape, 1), dtype=bool) if whole else np.asarray(usable.any(axis=2, keepdims=True))
-    wanted = neighbor_mask if whole else ~seen[:, :, 0] | neighbor_mask
-    centre = here.y, here.x
-    # Where every pixel has the same bands, their weights are the same too.
-    factors = weights[:1, :1] if whole else weights
-    mirrored, there = mirror(summed(factors, light)[:, :, None], seen, wanted, centre, neighbor_mask)
-    together, noisy = mirrored[:, :, 0], summed(factors**2, np.where(weights > 0, variance, 0))
-    if not there.all():
-        # What lies in the middle of a source has no opposite.
-        sky = _CLEAR * float(np.sqrt(np.median(noisy)))
-        _, lines = fill_gaps(source_mask.astype(np.int32), ~seen[:, :, 0], together, floor=sky)
-        together = np.where(there[:, :, 0], together, lines)
-    if seen.any() and not seen.all():
-        # Pixels that no band covers hold mirrored light, and are as noisy as the others.
-        noisy = np.where(seen[:, :, 0], noisy, noisy[seen[:, :, 0]].mean())
-    filled, covered = mirror(light, usable, neighbor_mask, centre, neighbor_mask)
+    (filled, covered), (together, noisy, there) = fill_stamp(
+        light, variance, usable, weights, neighbor_mask, (here.y, here.x)
+    )
+    if not whole and not (seen := np.asarray(usable.any(axis=2))).all():
+        if not there.all():
+            # What lies in the middle of a source has no opposite.
+            sky = _CLEAR * float(np.sqrt(np.median(noisy)))
+            _, lines = fill_gaps(source_mask.astype(np.int32), ~seen, together, floor=sky)
+            together = np.where(there, together, lines)
+        if seen.any():
+            # Pixels that no band covers hold mirrored light, and are as noisy as the others.
+            noisy = np.where(seen, noisy, noisy[seen].mean())
     light_and_noise = filled, variance, covered, weights, together, noisy
     masks = source_mask, neighbor_mask, usable
     return Stamp(*light_and_noise, *masks, here, corner, wings, wings_error)
@@ -329,16 +321,3 @@ def _scale_of_wings(planes: list[np.ndarray], sky: np.ndarray, variance: np.ndar
     inverse = np.linalg.inv(matrix)
     scale, error = float((inverse @ (seen + np.array([0, before])))[1]), float(np.sqrt(inverse[1, 1]))
     return min(max(scale, 0.0), _MOST_WINGS), float(np.hypot(error, _WINGS_ERROR))
-
-
-def pixel_variance(rms: np.ndarray | None, usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """Variance of each pixel ``(y, x, band)``; unknown ones as the mean of the known, else that of the sky."""
-    if rms is None:
-        return np.broadcast_to(sigmas**2, usable.shape)
-    variance = np.where(usable, rms, 0).astype(np.float64, order="C") ** 2
-    known = variance > 0
-    if not known.all():
-        for index, sigma in enumerate(sigmas):
-            plane, there = variance[:, :, index], known[:, :, index]
-            plane[~there] = plane[there].mean() if there.any() else sigma**2
-    return variance

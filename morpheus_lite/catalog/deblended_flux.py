@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.cutouts import pixel_variance
+from morpheus_lite.catalog.kernels import pixel_variance
 from morpheus_lite.catalog.photometry import band_noise, sum_light
 from morpheus_lite.catalog.segments import Rows
 from morpheus_lite.catalog.surroundings import RowSettings

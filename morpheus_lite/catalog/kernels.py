@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.special import erf
 
 from morpheus_lite.core.loops import call_loop, load_loops
+from morpheus_lite.noise.detection_image import summed
 
 _SIGNATURES = {
     "overlap": "iidddddp",
@@ -21,7 +22,8 @@ _SIGNATURES = {
     "windowed": "iippddppp",
     "without_noise": "ippppid",
     "distances": "iiddddddp",
-    "mirror": "iiipppppdd",
+    "open_stamp": "iiipipppppp",
+    "fill_stamp": "iiippippipddpppp",
     "gini_and_m20": "iipppdddpp",
     "measure_stamp": "ppiiippipipppppppdppp",
 }
@@ -133,14 +135,14 @@ def weighted_sums(
     """
     n_bands, n_apertures = light.shape[2], len(weights)
     if compiled is not None:
-        alike = variance.strides[:2] == (0, 0)
-        weights, light, variance = _doubles(weights, light, variance[0, 0] if alike else variance)
-        there = np.ascontiguousarray(there)
+        weights, light = _doubles(weights, light)
+        (variance, step), there = with_step(variance), np.ascontiguousarray(there)
         flux, spread, missing = np.empty((3, n_apertures, n_bands))
         area = np.empty((n_apertures, 1))
-        n_pixels, step = weights[0].size, 0 if alike else n_bands
         sums = flux, spread, missing, area
-        call_kernel("weighted_sums", n_apertures, n_pixels, n_bands, weights, light, variance, step, there, *sums)
+        call_kernel(
+            "weighted_sums", n_apertures, weights[0].size, n_bands, weights, light, variance, step, there, *sums
+        )
         return flux, spread, missing, area
     # Unlike a matrix product, einsum starts no threads, several in each worker process.
     flux = np.einsum("ayx,yxb->ab", weights, light)
@@ -420,11 +422,6 @@ def mirror(
     """
     if not wanted.any():
         return light, usable
-    if compiled is not None:
-        filled, usable = light.copy(), np.ascontiguousarray(usable)
-        covered = usable.copy()
-        call_kernel("mirror", *light.shape, filled, covered, usable, wanted, neighbor_mask, *centre)
-        return filled, covered
     y, x = np.nonzero(wanted)
     opposite = [np.rint(2 * at - place).astype(int) for at, place in zip(centre, (y, x), strict=True)]
     inside = np.all([(place >= 0) & (place < n) for place, n in zip(opposite, wanted.shape, strict=True)], axis=0)
@@ -436,6 +433,86 @@ def mirror(
     filled[y, x] = np.where(taken & there, light[opposite_y, opposite_x], 0)
     covered[y, x] = np.where(taken, there, usable[y, x])
     return filled, covered
+
+
+def open_stamp(
+    labels: np.ndarray, label: int, usable: np.ndarray, light: np.ndarray, rms: np.ndarray | None, sigmas: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """Pixels of a source and of others, variance as `pixel_variance` has it, and whether all pixels are usable.
+
+    Light, which is float64 and C-contiguous, becomes 0 in place where it is not usable.
+    """
+    if compiled is None:
+        light[~usable] = 0
+        own = labels == label
+        return own, ~own & (labels != 0), pixel_variance(rms, usable, sigmas), bool(usable.all())
+    own, other = np.empty((2, *labels.shape), dtype=bool)
+    variance = None if rms is None else rms.astype(np.float64, order="C")
+    labels, usable = np.ascontiguousarray(labels, np.intc), np.ascontiguousarray(usable)
+    whole = call_kernel("open_stamp", *light.shape, labels, label, usable, light, variance, sigmas, own, other)
+    return own, other, np.broadcast_to(sigmas**2, light.shape) if variance is None else variance, bool(whole)
+
+
+def pixel_variance(rms: np.ndarray | None, usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """Variance of each pixel ``(y, x, band)``; unknown ones as the mean of the known, else that of the sky."""
+    if rms is None:
+        return np.broadcast_to(sigmas**2, usable.shape)
+    variance = np.where(usable, rms, 0).astype(np.float64, order="C") ** 2
+    known = variance > 0
+    if not known.all():
+        for index, sigma in enumerate(sigmas):
+            plane, there = variance[:, :, index], known[:, :, index]
+            plane[~there] = plane[there].mean() if there.any() else sigma**2
+    return variance
+
+
+def fill_stamp(
+    light: np.ndarray,
+    variance: np.ndarray,
+    usable: np.ndarray,
+    weights: np.ndarray,
+    neighbor_mask: np.ndarray,
+    centre: tuple[float, float],
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Light of each band and of the detection image, with that opposite the centre in the place of neighbours.
+
+    Parameters
+    ----------
+    light, variance, usable, weights : numpy.ndarray
+        float64, ``usable`` bool, shape ``(y, x, band)``; the light is 0 where it is not usable.
+    neighbor_mask : numpy.ndarray
+        bool, shape ``(y, x)``: pixels of other sources.
+    centre : (float, float)
+        Row and column of the source.
+
+    Returns
+    -------
+    bands : (numpy.ndarray, numpy.ndarray)
+        Light and where there is some, as `mirror` has them: shape ``(y, x, band)``.
+    detection : (numpy.ndarray, numpy.ndarray, numpy.ndarray)
+        Light, its variance, and where there is some, shape ``(y, x)``. Pixels that no band covers are filled too.
+    """
+    if compiled is None:
+        seen = np.asarray(usable.any(axis=2, keepdims=True))
+        wanted = ~seen[:, :, 0] | neighbor_mask
+        together, there = mirror(summed(weights, light)[:, :, None], seen, wanted, centre, neighbor_mask)
+        noise = summed(weights**2, np.where(weights > 0, variance, 0))
+        found = together[:, :, 0], noise, there[:, :, 0]
+        return mirror(light, usable, neighbor_mask, centre, neighbor_mask), found
+    filled, usable = light.copy(), np.ascontiguousarray(usable)
+    planes, (covered, there) = (
+        np.empty((2, *light.shape[:2])),
+        (np.empty(n, bool) for n in (light.shape, light.shape[:2])),
+    )
+    given = filled, *with_step(variance), usable, *with_step(weights), neighbor_mask, *centre
+    call_kernel("fill_stamp", *light.shape, *given, covered, *planes, there)
+    return (filled, covered), (*planes, there)
+
+
+def with_step(planes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Planes ``(y, x, band)`` one behind the other, and how far it is from pixel to pixel: 0 where all are alike."""
+    alike = planes.strides[:2] == (0, 0)
+    return np.ascontiguousarray(planes[0, 0] if alike else planes), 0 if alike else planes.shape[2]
 
 
 def gini_and_m20(

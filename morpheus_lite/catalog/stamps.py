@@ -132,7 +132,7 @@ class _Loops:
         done = kernels.call_kernel(
             "measure_stamp",
             *(self._settings, self._addresses, *shape, stamp.light),
-            *(*_with_step(stamp.variance), *_with_step(stamp.weights)),
+            *(*kernels.with_step(stamp.variance), *kernels.with_step(stamp.weights)),
             *map(np.ascontiguousarray, (*planes, stamp.source_mask, stamp.neighbor_mask)),
             *(stamp.wings, stamp.wings_error, np.array([one.y, one.x, one.a, one.b, one.theta]), background, found),
         )
@@ -144,12 +144,6 @@ class _Loops:
             for (name, of), start, end in zip(self._shapes.items(), starts, self._ends, strict=False)
         }
         return values | {"background": background}
-
-
-def _with_step(planes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Planes ``(y, x, band)`` one behind the other, and how far it is from pixel to pixel: 0 where all are alike."""
-    alike = planes.strides[:2] == (0, 0)
-    return np.ascontiguousarray(planes[0, 0] if alike else planes), 0 if alike else planes.shape[2]
 
 
 def _noise_table(noises: Sequence[tuple[CorrelatedNoise, float | None]]) -> np.ndarray:

@@ -124,14 +124,25 @@ def test_distances(monkeypatch, shape):
 
 
 @pytest.mark.parametrize("n_bands", [1, 3])
-def test_mirror(monkeypatch, light, n_bands):
+@pytest.mark.parametrize("share", [0.9, 1.0])
+@pytest.mark.parametrize("rms", [True, False])
+def test_stamps(monkeypatch, light, n_bands, share, rms):
     rng = np.random.default_rng(6)
-    usable = rng.random((*light.shape, n_bands)) < 0.9
-    neighbor = light < np.quantile(light, 0.2)
-    cube = np.where(usable, light[:, :, None], 0)
-    wanted = neighbor | ~usable.any(axis=2)
+    usable = rng.random((*light.shape, n_bands)) < share
+    usable[3:6, 40:44] = share == 1
+    labels = 1 + (light < np.quantile(light, 0.2)) - (light > np.quantile(light, 0.7))
+    cube, noise = light[:, :, None] * np.arange(1, n_bands + 1), rng.random((*light.shape, n_bands)).astype(np.float32)
+    noise[rng.random(light.shape) < 0.1] = 0
+    weights = usable * rng.random(usable.shape) if share < 1 else np.broadcast_to(rng.random(n_bands), usable.shape)
     for centre in ((22.3, 25.8), (3.5, 50.0)):
-        agree(*both(monkeypatch, lambda: kernels.mirror(cube, usable, wanted, centre, neighbor)))  # noqa: B023
+
+        def cut(centre=centre):
+            own, sky = cube.copy(), np.arange(1.0, n_bands + 1)
+            *masks, variance, whole = kernels.open_stamp(labels, 1, usable, own, noise if rms else None, sky)
+            bands, detection = kernels.fill_stamp(own, variance, usable, weights, masks[1], centre)
+            return [*masks, variance, [whole], own, *bands, *detection]
+
+        agree(*both(monkeypatch, cut))
         monkeypatch.undo()
 
 
