@@ -55,7 +55,11 @@ class Reliability:
         return Reliability(self.weight + other.weight, self.confidence + other.confidence, self.outcome + other.outcome)
 
 
-def reliability(confidence: np.ndarray, outcome: np.ndarray, *, weight: np.ndarray | None = None) -> Reliability:
+Weight = np.ndarray | float
+"""How much each prediction counts: float, shape ``(n,)``, or one number for all."""
+
+
+def reliability(confidence: np.ndarray, outcome: np.ndarray, *, weight: Weight = 1.0) -> Reliability:
     """Bin predictions by the probability they gave.
 
     Parameters
@@ -64,25 +68,21 @@ def reliability(confidence: np.ndarray, outcome: np.ndarray, *, weight: np.ndarr
         float, shape ``(n,)``, 0 to 1. NaN is left out.
     outcome : numpy.ndarray
         bool or float, shape ``(n,)``: whether it happened, or the true probability that it does (soft labels).
-    weight : numpy.ndarray, optional
-        float, shape ``(n,)``; 1 each when None.
+    weight : Weight
+        How much each counts.
 
     Notes
     -----
     Guo et al. 2017, ICML, equations 2 to 5.
     """
     known = np.isfinite(confidence)
-    value = np.asarray(confidence, dtype=np.float64)[known]
-    share = np.ones(len(value)) if weight is None else np.asarray(weight, dtype=np.float64)[known]
+    value, happened = (np.asarray(one, dtype=np.float64)[known] for one in (confidence, outcome))
+    share = np.broadcast_to(weight, known.shape)[known]
     place = _bin_of(value)
-    happened = np.asarray(outcome, dtype=np.float64)[known]
-    sums = (np.bincount(place, share * what, minlength=N_BINS) for what in (np.ones(len(value)), value, happened))
-    return Reliability(*sums)
+    return Reliability(*(np.bincount(place, share * what, minlength=N_BINS) for what in (1.0, value, happened)))
 
 
-def top_label_reliability(
-    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None
-) -> Reliability:
+def top_label_reliability(probability: np.ndarray, truth: np.ndarray, *, weight: Weight = 1.0) -> Reliability:
     """Reliability of the most probable class.
 
     Parameters
@@ -91,18 +91,13 @@ def top_label_reliability(
         float, shape ``(n, class)``. Rows with NaN are left out.
     truth : numpy.ndarray
         float, shape ``(n, class)``: 1 for the true class and 0 for others, or soft labels that sum to 1.
-    weight : numpy.ndarray, optional
-        float, shape ``(n,)``.
+    weight : Weight
+        How much each row counts.
     """
     check_rows(probability, truth)
-    known = np.isfinite(probability).all(axis=1)
-    chosen = probability[known].argmax(axis=1)
-    rows = np.arange(len(chosen))
-    return reliability(
-        probability[known][rows, chosen],
-        truth[known][rows, chosen],
-        weight=None if weight is None else weight[known],
-    )
+    top = probability.argmax(axis=1)[:, None]  # of rows with NaN: a NaN
+    confidence, outcome = (np.take_along_axis(one, top, axis=1)[:, 0] for one in (probability, truth))
+    return reliability(confidence, outcome, weight=weight)
 
 
 def chance_error(confidence: np.ndarray) -> float:
@@ -125,16 +120,14 @@ def chance_error(confidence: np.ndarray) -> float:
 
 
 def classwise_reliability(
-    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None
+    probability: np.ndarray, truth: np.ndarray, *, weight: Weight = 1.0
 ) -> tuple[Reliability, ...]:
     """Reliability of the probability of each class, in the order of the classes; as `top_label_reliability`."""
     check_rows(probability, truth)
     return tuple(reliability(probability[:, k], truth[:, k], weight=weight) for k in range(probability.shape[1]))
 
 
-def proper_scores(
-    probability: np.ndarray, truth: np.ndarray, *, weight: np.ndarray | None = None
-) -> tuple[float, float]:
+def proper_scores(probability: np.ndarray, truth: np.ndarray, *, weight: Weight = 1.0) -> tuple[float, float]:
     """Logarithmic and Brier score of class probabilities: both lowest, on average, for the true probabilities.
 
     Parameters
@@ -152,7 +145,7 @@ def proper_scores(
     check_rows(probability, truth)
     known = np.isfinite(probability).all(axis=1)
     p, t = probability[known].astype(np.float64), truth[known].astype(np.float64)
-    share = np.ones(len(p)) if weight is None else np.asarray(weight, dtype=np.float64)[known]
+    share = np.broadcast_to(weight, known.shape)[known]
     if share.sum() <= 0:
         return float("nan"), float("nan")
     log_loss = -(t * np.log(np.maximum(p, 1e-7))).sum(axis=1)

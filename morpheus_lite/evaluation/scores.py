@@ -151,7 +151,7 @@ class Scores:
         """
         rows = self.truth_sources
         if np.isfinite([low, high]).any():
-            rows = rows[in_bins(rows, (low, high))[0][1]]
+            ((_, rows),) = in_bins(rows, (low, high))
         given = np.where(rows["match"] > 0, rows["called_class"], NOT_MATCHED)
         return confusion_counts(rows["true_class"], given, (len(SOURCE_CLASSES), NOT_MATCHED + 1))
 
@@ -176,17 +176,9 @@ class Scores:
             ``expected`` and ``true`` numbers of each class. Over all bins comes last, if there are several.
         """
         rows = self.truth_sources
-        given = np.column_stack([rows[f"called_p_{name}"] for name in SOURCE_CLASSES])
-        rows, given = (
-            one[(rows["true_class"] >= 0) & (rows["match"] > 0) & np.isfinite(given).all(axis=1)]
-            for one in (rows, given)
-        )
+        rows = rows[(rows["true_class"] >= 0) & (rows["match"] > 0) & np.isfinite(_called(rows)).all(axis=1)]
         bins = in_bins(rows, edges) + (in_bins(rows, (edges[0], edges[-1])) if len(edges) > 2 else [])
-        return [
-            {"magnitude": ends, **_judged(given[inside], rows["true_class"][inside])}
-            for ends, inside in bins
-            if inside.any()
-        ]
+        return [{"magnitude": ends, **_judged(inside)} for ends, inside in bins if len(inside)]
 
     def total_pulls(self, edges: Sequence[float], *, isolated: bool) -> list[dict[str, Any]]:
         """Compare total magnitudes with the truth, in bins of true magnitude.
@@ -208,15 +200,8 @@ class Scores:
         mixed = int(SourceFlag.BLENDED | SourceFlag.DEBLEND_CHILD | SourceFlag.CROWDED)
         flags = np.asarray(rows["flags"])
         chosen = (flags == 0) if isolated else (flags > 0) & ((flags & mixed) > 0)
-        rows = rows[chosen & np.isfinite(rows["total_pull"])]
-        found = []
-        for ends, inside in in_bins(rows, edges):
-            if inside.any():
-                least, middle, most = np.percentile(rows["total_pull"][inside], [16, 50, 84]).tolist()
-                bias = float(np.nanmedian(rows["total_residual"][inside]))
-                figures = {"n": int(inside.sum()), "bias": bias, "median": middle, "width": (most - least) / 2}
-                found.append({"magnitude": ends, **figures})
-        return found
+        bins = in_bins(rows[chosen & np.isfinite(rows["total_pull"])], edges)
+        return [{"magnitude": ends, **_pulls(inside)} for ends, inside in bins if len(inside)]
 
     def ious(self) -> dict[str, float]:
         """Intersection over union of pixels: ``source``, ``sky`` (label map), ``source_maps`` and each class (maps)."""
@@ -228,16 +213,28 @@ class Scores:
         return found
 
 
-def in_bins(rows: Table, edges: Sequence[float]) -> list[tuple[list[float], np.ndarray]]:
-    """Ends of each bin of magnitude, and the rows in it: bool, shape ``(n,)``; open above."""
+def in_bins(rows: Table, edges: Sequence[float]) -> list[tuple[list[float], Table]]:
+    """Ends of each bin of magnitude, open above, and the rows in it."""
     bright = np.asarray(rows["magnitude"])
     ends = itertools.pairwise(map(float, edges))
-    return [([low, high], (bright >= low) & (bright < high)) for low, high in ends]
+    return [([low, high], rows[(bright >= low) & (bright < high)]) for low, high in ends]
 
 
-def _judged(given: np.ndarray, true_class: np.ndarray) -> dict[str, Any]:
-    """Figures of `Scores.class_baseline` of some sources: probabilities ``(n, 4)``, and their true classes."""
-    hard = np.eye(len(SOURCE_CLASSES))[np.asarray(true_class)]
+def _called(rows: Table) -> np.ndarray:
+    """Class probabilities of the matched detections: float64, shape ``(n, 4)``."""
+    return np.column_stack([rows[f"called_p_{name}"] for name in SOURCE_CLASSES])
+
+
+def _pulls(rows: Table) -> dict[str, float]:
+    """Figures of `Scores.total_pulls`."""
+    least, middle, most = np.percentile(rows["total_pull"], [16, 50, 84]).tolist()
+    bias = float(np.nanmedian(rows["total_residual"]))
+    return {"n": len(rows), "bias": bias, "median": middle, "width": (most - least) / 2}
+
+
+def _judged(rows: Table) -> dict[str, Any]:
+    """Figures of `Scores.class_baseline`."""
+    given, hard = _called(rows), np.eye(len(SOURCE_CLASSES))[np.asarray(rows["true_class"])]
     shares = hard.mean(axis=0)
     return {
         "n": len(given),
@@ -276,28 +273,14 @@ def pool_scores(scores: Sequence[Scores], name: str | None = None) -> Scores:
     if not scores or any(one.options != scores[0].options for one in scores):
         options = {str(asdict(one.options)) for one in scores}
         raise InputError(f"{len(scores)} scores with {len(options)} sets of options; expected one or more, all alike")
-    n_pixels = sum(one.n_pixels for one in scores)
     shared = [key for key in scores[0].reliability if all(key in one.reliability for one in scores)]
-    tables = {
-        name: vstack([getattr(one, name) for one in scores], metadata_conflicts="silent")
-        for name in ("truth_sources", "detections")
+    pooled: dict[str, Any] = {
+        "reliability": {key: reduce(add, [one.reliability[key] for one in scores]) for key in shared}
     }
-    counts = {
-        name: _sum([getattr(one, name) for one in scores])
-        for name in ("source_sky", "source_sky_maps", "pixel_classes")
-    }
-    return replace(
-        scores[0],
-        name=name or scores[0].name,
-        **tables,
-        **counts,
-        n_fields=sum(one.n_fields for one in scores),
-        n_pixels=n_pixels,
-        chance_match=sum(one.chance_match * one.n_pixels for one in scores) / max(n_pixels, 1),
-        reliability={key: reduce(add, [one.reliability[key] for one in scores]) for key in shared},
-    )
-
-
-def _sum(counts: Sequence[np.ndarray | None]) -> Any:
-    known = [one for one in counts if one is not None]
-    return np.sum(known, axis=0) if len(known) == len(counts) else None
+    for table in ("truth_sources", "detections"):
+        pooled[table] = vstack([getattr(one, table) for one in scores], metadata_conflicts="silent")
+    for count in ("n_fields", "n_pixels", "source_sky", "source_sky_maps", "pixel_classes"):
+        counts = [getattr(one, count) for one in scores]
+        pooled[count] = None if any(one is None for one in counts) else reduce(add, counts)
+    chance = sum(one.chance_match * one.n_pixels for one in scores) / max(pooled["n_pixels"], 1)
+    return replace(scores[0], name=name or scores[0].name, chance_match=chance, **pooled)

@@ -1,6 +1,9 @@
 """Score a result against the truth of the same field: sources, and pixels block of rows by block of rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 from astropy.table import Table
@@ -70,7 +73,7 @@ def evaluate(truth: Truth, result: Result, *, options: EvaluationOptions | None 
     these are averaged over its segment with the light as weight, as Hausen & Robertson (2020) do.
     """
     scene = make_scene(truth, result, options or EvaluationOptions())
-    detections, shares = _detections(scene), _shares(scene)
+    detections, shares = _detections(scene), _called_shares(scene)
     truth_row, row, distance = metrics.match_positions(
         truth.positions, np.column_stack([detections["x"], detections["y"]]), scene.options.radius / scene.scale
     )
@@ -155,16 +158,13 @@ def rows_inside(scored: np.ndarray, rows: Table) -> np.ndarray:
     return within & scored[at_row, at_column]
 
 
-def _truth_sources(
-    scene: Scene, detections: Table, shares: np.ndarray | None, pairs: tuple[np.ndarray, np.ndarray]
-) -> Table:
+def _truth_sources(scene: Scene, detections: Table, shares: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> Table:
     """The table of `Scores.truth_sources`, but for overlaps; ``pairs`` are rows of both tables that belong together."""
     truth, given, (truth_row, row) = scene.truth, scene.result.sources, pairs
     n, label = len(truth.sources), np.asarray(truth.sources["label"])
     segments = metrics.measure_segments(truth.labels, scene.light)
     area = metrics.by_label(segments.label, segments.area, label, 0)
     magnitude = truth.magnitude(scene.band if truth.bands else None)
-    shares = np.full((len(given), len(SOURCE_CLASSES)), np.nan) if shares is None else shares
 
     def matched(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
         """Values of detections, for the true sources that they are matched to."""
@@ -196,7 +196,7 @@ def _truth_sources(
         "iou": np.zeros(n),
         "true_class": truth.source_class,
         "called_class": matched(top_class(shares), -1),
-        "class_in_place": _classes_in_place(scene),
+        "class_in_place": top_class(_mean_shares(scene, truth.labels, label)),
         "flux_residual": matched(detections["flux"]) / 10 ** (-0.4 * (magnitude - scene.zero_point)) - 1,
         "area_ratio": matched(detections["area"]) / np.where(area > 0, area, np.nan),
         "flags": matched(of_tool("flags", -1).astype(np.int32), -1),
@@ -249,46 +249,48 @@ def _add_overlaps(scene: Scene, sources: Table, detections: Table) -> None:
     sources["fate"], detections["fate"] = metrics.classify_matches(pairs, true, match, under, label, true_match)
 
 
-def _shares(scene: Scene) -> np.ndarray | None:
+def _called_shares(scene: Scene) -> np.ndarray:
     """Class probabilities of the detections: the tool's own, else from its maps; float64, shape ``(n, 4)``."""
-    own, maps = scene.result.shares, scene.result.probability
-    if own is not None or maps is None:
-        return own
-    return metrics.by_label(*_mean_shares(scene, maps, scene.result.labels), scene.result.sources["label"], np.nan)
+    own, result = scene.result.shares, scene.result
+    return _mean_shares(scene, result.labels, result.sources["label"]) if own is None else own
 
 
-def _classes_in_place(scene: Scene) -> np.ndarray:
-    wanted = scene.truth.sources["label"]
+def _mean_shares(scene: Scene, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Means of the class maps but for sky over segments, scaled to a sum of 1: ``(n, 4)``, NaN without maps."""
     if scene.result.probability is None:
-        return np.full(len(wanted), -1, np.int8)
-    label, shares = _mean_shares(scene, scene.result.probability, scene.truth.labels)
-    return metrics.by_label(label, top_class(shares), wanted, np.int8(-1))
-
-
-def _mean_shares(scene: Scene, maps: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the segments, and their mean class probabilities but for sky, scaled to a sum of 1."""
-    label, means = metrics.segment_means(labels, maps[:, :, :BACKGROUND], scene.light)
+        return np.full((len(wanted), len(SOURCE_CLASSES)), np.nan)
+    label, means = metrics.segment_means(labels, scene.result.probability[:, :, :BACKGROUND], scene.light)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return label, means / means.sum(axis=1, keepdims=True)
+        return metrics.by_label(label, means / means.sum(axis=1, keepdims=True), wanted, np.nan)
 
 
 def _source_reliability(
-    scene: Scene, sources: Table, shares: np.ndarray | None, pairs: tuple[np.ndarray, np.ndarray]
+    scene: Scene, sources: Table, shares: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Reliability]:
     """Diagrams of the classes of matched sources in the scored area."""
     truth_row, row = pairs
-    if shares is None or not scene.truth.has_classes:
+    gives_classes = scene.result.probability is not None or scene.result.shares is not None
+    if not gives_classes or not scene.truth.has_classes:
         return {}
     soft = scene.truth.soft[truth_row]
     counted = rows_inside(scene.scored, sources)[truth_row] & np.isfinite(soft).all(axis=1)
     p, soft = shares[row][counted], soft[counted]
-    hard = np.eye(soft.shape[1])[soft.argmax(axis=1)]
-    classwise = classwise_reliability(p, hard)
-    return {
-        "sources": top_label_reliability(p, soft),
-        "sources_hard": top_label_reliability(p, hard),
-        **{f"sources_{name}": one for name, one in zip(SOURCE_CLASSES, classwise, strict=True)},
-    }
+    return _diagrams("sources", p, soft) | _classwise("sources", p, _hard(soft), SOURCE_CLASSES)
+
+
+def _hard(soft: np.ndarray) -> np.ndarray:
+    """1 for the most probable class of each row, and 0 for others."""
+    return np.eye(soft.shape[1])[soft.argmax(axis=1)]
+
+
+def _diagrams(name: str, p: np.ndarray, soft: np.ndarray) -> dict[str, Reliability]:
+    """Reliability of the most probable class against soft and hard labels."""
+    return {name: top_label_reliability(p, soft), f"{name}_hard": top_label_reliability(p, _hard(soft))}
+
+
+def _classwise(name: str, p: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> dict[str, Reliability]:
+    diagrams = classwise_reliability(p, truth)
+    return {f"{name}_{kind}": diagram for kind, diagram in zip(classes, diagrams, strict=True)}
 
 
 _ROWS = 512
@@ -300,11 +302,8 @@ def map_reliability(scene: Scene) -> dict[str, Reliability]:
     maps = scene.result.probability
     if maps is None:
         return {}
-    total: dict[str, Reliability] = {}
-    for first in range(0, scene.truth.shape[0], _ROWS):
-        for key, diagram in _block_reliability(scene, maps, slice(first, first + _ROWS)).items():
-            total[key] = total[key] + diagram if key in total else diagram
-    return total
+    blocks = [_block_reliability(scene, maps, slice(y, y + _ROWS)) for y in range(0, len(maps), _ROWS)]
+    return {key: reduce(add, [diagrams[key] for diagrams in blocks]) for key in blocks[0]}
 
 
 def _block_reliability(scene: Scene, maps: np.ndarray, rows: slice) -> dict[str, Reliability]:
@@ -317,15 +316,10 @@ def _block_reliability(scene: Scene, maps: np.ndarray, rows: slice) -> dict[str,
     soft = scene.truth.soft_of(labels).astype(np.float64)
     known = np.isfinite(soft).all(axis=1)
     p, soft = p[known], soft[known]
-    hard = np.eye(len(CLASSES))[soft.argmax(axis=1)]
     # Chosen by what the model says alone: chosen by the truth, even true probabilities would look wrong.
     shown = p[:, BACKGROUND] < 0.5
-    diagrams["pixels"] = top_label_reliability(p, soft)
-    diagrams["pixels_hard"] = top_label_reliability(p, hard)
-    diagrams["source_pixels"] = top_label_reliability(p[shown], soft[shown])
-    diagrams["source_pixels_hard"] = top_label_reliability(p[shown], hard[shown])
-    classwise = classwise_reliability(p, soft)
-    return diagrams | {f"pixels_{name}": one for name, one in zip(CLASSES, classwise, strict=True)}
+    diagrams |= _diagrams("pixels", p, soft) | _diagrams("source_pixels", p[shown], soft[shown])
+    return diagrams | _classwise("pixels", p, soft, CLASSES)
 
 
 def is_source(probability: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def _segments(scores: Scores) -> list[dict[str, Any]]:
     rows = scores.truth_sources[scores.truth_sources["match"] > 0]
     names = ("flux_residual", "area_ratio", "iou")
     return [
-        {"magnitude": ends, "n": int(inside.sum())} | {name: _percentiles(rows[name][inside]) for name in names}
+        {"magnitude": ends, "n": len(inside)} | {name: _percentiles(inside[name]) for name in names}
         for ends, inside in in_bins(rows, scores.options.magnitudes)
     ]
 
