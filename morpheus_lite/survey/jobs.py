@@ -1,11 +1,11 @@
-"""Jobs of a survey and their outcomes, and the loop that hands them to the cluster."""
+"""Jobs of a survey and their outcomes, and the executor that hands them to the cluster."""
 
 import logging
 import math
 import queue
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,9 +17,9 @@ from astropy.table import QTable
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError, MorpheusError, OutputError
 from morpheus_lite.survey.mosaic.grid import Look
-from morpheus_lite.survey.mosaic.joined import TileError
+from morpheus_lite.survey.mosaic.joined import Mosaic, TileError
 from morpheus_lite.survey.mosaic.pieces import PIECES, Piece, PieceMaps
-from morpheus_lite.survey.state import LOG, State, log_tail
+from morpheus_lite.survey.state import LOG, State, digest, log_tail
 from morpheus_lite.survey.tile import Tile
 from morpheus_lite.survey.watch import LOOK, StoppedWorkers
 
@@ -167,6 +167,51 @@ class Outcome:
     doubts: tuple[str, ...] = ()
 
 
+@dataclass(eq=False)
+class Whole:
+    """An image that is worked on piece by piece: a large tile, or a mosaic.
+
+    Parameters
+    ----------
+    job : Job
+        Its job.
+    shape : (int, int)
+        Height and width in pixels.
+    members : mapping of str to Job
+        Jobs of the tiles of a mosaic, by name.
+    pieces : list of Piece
+        How it is cut.
+    seconds : float
+        What the pieces took.
+    """
+
+    job: Job
+    shape: tuple[int, int]
+    members: Mapping[str, Job] = field(default_factory=dict)
+    pieces: list[Piece] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, mosaic: Mosaic, jobs: Mapping[str, Job]) -> "Whole":
+        """A mosaic, with the jobs of its tiles, by name."""
+        members = {part.tile.name: jobs[part.tile.name] for part in mosaic.parts}
+        first, windows = members[mosaic.parts[0].tile.name], [part.window for part in mosaic.parts]
+        tiles = {name: [job.made_of, list(w.shape)] for (name, job), w in zip(members.items(), windows, strict=True)}
+        seconds = None if first.seconds is None else first.seconds * len(members)
+        made_of = {**first.made_of, "tiles": digest([tiles, [[window.y, window.x] for window in windows]])}
+        return cls(replace(first, tile=mosaic, seconds=seconds, made_of=made_of), mosaic.shape, members)
+
+    def without(self, name: str) -> "Whole":
+        """The mosaic of the other tiles."""
+        assert isinstance(self.job.tile, Mosaic)
+        return Whole.of(self.job.tile.without(name), self.members)
+
+    @property
+    def names(self) -> list[str]:
+        """Tiles whose products come of it."""
+        return list(self.members) or [self.job.name]
+
+
 def failure(job: Job, error: BaseException, text: str = "") -> Outcome:
     """The outcome of a tile that failed; ``text`` says it in other words than the error."""
     text = text or " ".join(str(error).split()) or type(error).__name__
@@ -191,67 +236,90 @@ class SchedulerLostError(MorpheusError):
     """The scheduler is gone; what was done is done."""
 
 
-def run_jobs(
-    client: "Client", jobs: Iterable[Job], *, retries: int = 2, work: Callable[[Job], Outcome] | None = None
-) -> Iterator[Outcome]:
-    """Work through jobs on a cluster.
-
-    No more tiles are handed out than there are threads: a worker that dies takes only the tile it works on, and the
-    scheduler's memory does not grow with the survey.
+@dataclass(frozen=True, eq=False)
+class ClusterExecutor:
+    """Work on the workers of a cluster: a `~morpheus_lite.runtime.resources.Executor` that also runs jobs.
 
     Parameters
     ----------
     client : distributed.Client
         From `~morpheus_lite.survey.cluster.connected`.
-    jobs : iterable of Job
-        What to do; taken from as workers become free.
     retries : int
-        How often a tile that failed is tried again.
-    work : callable, optional
-        What a worker does with a job; None takes `~morpheus_lite.survey.worker.run_job`.
-
-    Yields
-    ------
-    Outcome
-        Of each job, as they end.
-
-    Raises
-    ------
-    SchedulerLostError
-        The scheduler does not answer any more.
-    OutputError
-        Nothing can be written any more.
+        How often what failed is tried again.
+    seconds : float, optional
+        Time limit of an item of `map`, after which a worker that does not answer is ended; a job has its own.
     """
-    from morpheus_lite.survey.worker import run_job
 
-    waiting, at_work = iter(jobs), dict[str, tuple[Job, "Future"]]()
-    done: queue.SimpleQueue[str] = queue.SimpleQueue()
-    stopped, write_failures, n_threads = StoppedWorkers(client), 0, 0
-    seen, looked = time.monotonic(), -math.inf
-    while True:
-        if (now := time.monotonic()) - looked >= LOOK:
-            looked, n_threads = now, sum(client.nthreads().values()) if client.status == "running" else 0
-            seen = now if n_threads else seen
-            if now - seen > _NO_WORKER_WARNING:
-                log.warning("no worker has been there for %.0f s; waiting for one", now - seen)
-            stopped.end({key: job.seconds for key, (job, _) in at_work.items()})
-        if more := list(islice(waiting, max(n_threads, 1, len(at_work)) - len(at_work))):
-            keys = [f"{job.step}-{job.run}-{job.name}" for job in more]
-            futures = client.map(work or run_job, more, retries=retries, pure=False, key=keys)
-            at_work |= zip(keys, zip(more, futures, strict=True), strict=True)
-            for future in futures:
-                future.add_done_callback(lambda ended: done.put(str(ended.key)))
-        if not at_work:
+    client: "Client"
+    retries: int = 2
+    seconds: float | None = None
+
+    def run(self, jobs: Iterable[Job], work: Callable[[Job], Outcome] | None = None) -> Iterator[Outcome]:
+        """Work through jobs, taken as workers become free, and yield their outcomes as they end.
+
+        No more tiles are handed out than there are threads: a worker that dies takes only the tile it works on, and the
+        scheduler's memory does not grow with the survey. ``work`` stands in for
+        `~morpheus_lite.survey.worker.run_job`.
+
+        Raises
+        ------
+        SchedulerLostError
+            The scheduler does not answer any more.
+        OutputError
+            Nothing can be written any more.
+        """
+        from morpheus_lite.survey.worker import run_job
+
+        client, waiting, at_work = self.client, iter(jobs), dict[str, tuple[Job, "Future"]]()
+        done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        stopped, write_failures, n_threads = StoppedWorkers(client), 0, 0
+        seen, looked = time.monotonic(), -math.inf
+        while True:
+            if (now := time.monotonic()) - looked >= LOOK:
+                looked, n_threads = now, sum(client.nthreads().values()) if client.status == "running" else 0
+                seen = now if n_threads else seen
+                if now - seen > _NO_WORKER_WARNING:
+                    log.warning("no worker has been there for %.0f s; waiting for one", now - seen)
+                stopped.end({key: job.seconds for key, (job, _) in at_work.items()})
+            if more := list(islice(waiting, max(n_threads, 1, len(at_work)) - len(at_work))):
+                keys = [f"{job.step}-{job.run}-{job.name}" for job in more]
+                futures = client.map(work or run_job, more, retries=self.retries, pure=False, key=keys)
+                at_work |= zip(keys, zip(more, futures, strict=True), strict=True)
+                for future in futures:
+                    future.add_done_callback(lambda ended: done.put(str(ended.key)))
+            if not at_work:
+                return
+            for key in _ended(done):
+                outcome = _outcome(*at_work.pop(key))
+                write_failures = write_failures + 1 if outcome.kind == OutputError.__name__ else 0
+                yield outcome
+            if write_failures >= MAX_WRITE_FAILURES:
+                client.cancel([future for _, future in at_work.values()], force=True)
+                raise OutputError(
+                    f"{write_failures} tiles in a row cannot be written ({outcome.error}); the run stops here"
+                )
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Apply the function to each item, and yield the results in order."""
+        if not items:
             return
-        for key in _ended(done):
-            outcome = _outcome(*at_work.pop(key))
-            write_failures = write_failures + 1 if outcome.kind == OutputError.__name__ else 0
-            yield outcome
-        if write_failures >= MAX_WRITE_FAILURES:
-            client.cancel([future for _, future in at_work.values()], force=True)
-            raise OutputError(
-                f"{write_failures} tiles in a row cannot be written ({outcome.error}); the run stops here"
-            )
+        from distributed import wait
+
+        # What the function holds on to travels to each worker once.
+        sent = self.client.scatter(function, hash=False)
+        futures = self.client.map(_apply, items, function=sent, retries=self.retries, pure=False, key="sources")
+        stopped, limits = StoppedWorkers(self.client), {str(future.key): self.seconds for future in futures}
+        for future in futures:
+            while self.seconds and not future.done():
+                with suppress(TimeoutError), self.client.as_current():
+                    wait(future, timeout=LOOK)
+                stopped.end(limits)
+            yield future.result()
+            future.release()
+
+
+def _apply(item: Any, function: Callable[[Any], Any]) -> Any:
+    return function(item)
 
 
 def _ended(done: "queue.SimpleQueue[str]") -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from morpheus_lite.survey.tile import Tile
 SAMPLE = 16
 """Tiles whose size is looked up for an estimate; surveys have tiles much alike."""
 
-_UNCHANGED = (State.DONE, State.CHECK)
+UNCHANGED = (State.DONE, State.CHECK)
+"""States of tiles whose products are not known to be stale."""
+
 _BYTES_A_SOURCE = 700
 
 
@@ -45,8 +47,8 @@ class SurveyPlan:
         Output directory.
     tiles : tuple of Tile
         All tiles of the survey.
-    states : tuple of TileState
-        One per tile.
+    states : dict of str to TileState
+        State of each tile, by its name.
     options : ClassifyOptions
         Of the survey.
     weights : dict
@@ -59,7 +61,7 @@ class SurveyPlan:
 
     root: Path
     tiles: tuple[Tile, ...]
-    states: tuple[TileState, ...]
+    states: dict[str, TileState]
     options: ClassifyOptions
     weights: dict[str, str]
     unrecognized_tiles: tuple[str, ...] = ()
@@ -68,23 +70,23 @@ class SurveyPlan:
     @property
     def counts(self) -> dict[str, int]:
         """Number of tiles in each state."""
-        found = Counter(one.state for one in self.states)
+        found = Counter(one.state for one in self.states.values())
         return {str(state): found[state] for state in State}
 
     @property
     def to_do(self) -> list[Tile]:
         """Tiles that are not done."""
-        return [tile for tile, one in zip(self.tiles, self.states, strict=True) if one.state != State.DONE]
+        return [tile for tile in self.tiles if self.states[tile.name].state != State.DONE]
 
     @property
     def reasons(self) -> dict[str, int]:
         """Reasons why tiles are stale, and the number of tiles of each."""
-        return dict(Counter(one.reason for one in self.states if one.reason).most_common())
+        return dict(Counter(one.reason for one in self.states.values() if one.reason).most_common())
 
     @property
     def is_done(self) -> bool:
         """True if there is nothing to do, nor to be found out about tiles that lie beside each other."""
-        unknown = self.noise == "survey" and any(one.mosaic is None for one in self.states)
+        unknown = self.noise == "survey" and any(one.mosaic is None for one in self.states.values())
         return not self.to_do and not unknown
 
     def jobs(
@@ -92,11 +94,10 @@ class SurveyPlan:
     ) -> Iterator[Job]:
         """Jobs for these tiles, or for those that are not done, one after the other."""
         mosaic, values = None if self.noise == "tile" else "", plain_values(self.options, without=("none",))
-        for tile, one in zip(self.tiles, self.states, strict=True):
-            if one.state != State.DONE if names is None else tile.name in names:
-                made_of = run_of(tile, self.options, self.weights, values=values)
-                options = tile_options(tile, self.options)
-                yield Job(tile, options, str(self.root), run, made_of, one.state, threads, seconds, mosaic=mosaic)
+        for tile in self.to_do if names is None else (one for one in self.tiles if one.name in names):
+            made_of, options = run_of(tile, self.options, self.weights, values), tile_options(tile, self.options)
+            state = self.states[tile.name].state
+            yield Job(tile, options, str(self.root), run, made_of, state, threads, seconds, mosaic=mosaic)
 
 
 def survey_options(options: ClassifyOptions | None) -> ClassifyOptions:
@@ -133,24 +134,23 @@ def make_plan(
     """
     models = {tile_options(tile, options).model if tile.options else options.model for tile in tiles}
     weights = {model: _weights(model) for model in models}
-    states = read_states(root, tiles, options, weights, verify=verify)
     noise = noise if len(tiles) > 1 else "tile"  # a single one has no neighbours
-    states = _beside_each_other(root, tiles, states, noise)
+    states = _beside_each_other(root, read_states(root, tiles, options, weights, verify=verify), noise)
     unrecognized = tuple(unrecognized_tiles(root, tiles))
-    return SurveyPlan(root, tuple(tiles), tuple(states), options, weights, unrecognized, noise)
+    return SurveyPlan(root, tuple(tiles), states, options, weights, unrecognized, noise)
 
 
-def _beside_each_other(root: Path, tiles: Sequence[Tile], states: Sequence[TileState], noise: str) -> list[TileState]:
+def _beside_each_other(root: Path, states: Mapping[str, TileState], noise: str) -> dict[str, TileState]:
     """The states, where tiles of a mosaic are not done if another tile of it is not."""
-    done = {tile.name: one.mosaic for tile, one in zip(tiles, states, strict=True) if one.state in _UNCHANGED}
+    done = {name: one.mosaic for name, one in states.items() if one.state in UNCHANGED}
     reasons = {}
     for mosaic in {name for name in done.values() if name}:
         members = (read_json(root / MOSAICS / mosaic / MEMBERS) or {}).get("tiles", [])
         is_whole = members and all(done.get(member) == mosaic for member in members)
         reasons[mosaic] = "" if is_whole else "a tile on the same grid has changed"
         reasons[mosaic] = "noise was survey, is tile" if noise == "tile" else reasons[mosaic]
-    why = [reasons.get(one.mosaic or "", "") if one.state in _UNCHANGED else "" for one in states]
-    return [TileState(State.STALE, reason) if reason else one for one, reason in zip(states, why, strict=True)]
+    stale = {name: reason for name, mosaic in done.items() if (reason := reasons.get(mosaic or "", ""))}
+    return {**states, **{name: TileState(State.STALE, reason) for name, reason in stale.items()}}
 
 
 def _weights(model: str) -> str:
@@ -191,7 +191,7 @@ def estimate(plan: SurveyPlan) -> dict[str, Any]:
 
 def _measured(plan: SurveyPlan) -> tuple[float, float, str] | None:
     """Pixels per core-second and bytes per pixel of tiles that are done."""
-    done = [tile for tile, one in zip(plan.tiles, plan.states, strict=True) if one.state == State.DONE]
+    done = [tile for tile in plan.tiles if plan.states[tile.name].state == State.DONE]
     pixels = seconds = disk = 0.0
     for tile in done[:: max(1, len(done) // SAMPLE)][:SAMPLE]:
         directory = tile.directory(plan.root)

@@ -16,7 +16,7 @@ from morpheus_lite.models.registry import read_info
 from morpheus_lite.runtime.atomic import SUFFIX
 from morpheus_lite.runtime.resources import Progress, parse_memory, shown_progress
 from morpheus_lite.survey.cluster import connected, require_dask, shared_out
-from morpheus_lite.survey.jobs import Outcome
+from morpheus_lite.survey.jobs import ClusterExecutor, Outcome
 from morpheus_lite.survey.manifest import read_tiles
 from morpheus_lite.survey.merge.index import read_index
 from morpheus_lite.survey.merge.merge import CATALOG, Merged, merge, merged_before
@@ -144,17 +144,12 @@ def _work(
     tell: Announce,
 ) -> tuple[Outcome, ...]:
     outcomes = []
-    n_tiles, n_before = len(plan.tiles), len(plan.tiles) - len(plan.to_do)
-    tell(f"{n_before} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
-
-    def step(done: int, total: int) -> None:
-        if progress:
-            progress(n_before + done, n_before + total)
-
-    step(0, len(plan.to_do))
+    n_tiles = len(plan.tiles)
+    tell(f"{n_tiles - len(plan.to_do)} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
     seconds = None if cluster.in_process else run.tile_timeout
     jobs = partial(plan.jobs, name, threads=cluster.threads, seconds=seconds)
-    for outcome in run_stages(plan, jobs, client, retries=run.retries, side=run.tile_size, step=step):
+    executor, step = ClusterExecutor(client, run.retries), progress or (lambda done, total: None)
+    for outcome in run_stages(plan, jobs, executor, side=run.tile_size, step=step):
         outcomes.append(outcome)
         if outcome.status == "failed":
             tell(f"tile {outcome.name} failed: {outcome.error}")

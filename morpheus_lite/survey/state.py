@@ -36,7 +36,7 @@ def tile_options(tile: Tile, options: ClassifyOptions) -> ClassifyOptions:
 
 
 def run_of(
-    tile: Tile, options: ClassifyOptions, weights: Mapping[str, str], *, values: Mapping[str, Any] | None = None
+    tile: Tile, options: ClassifyOptions, weights: Mapping[str, str], values: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Everything that a tile's products depend on beside the content of its files, as plain values.
 
@@ -264,8 +264,8 @@ def write_marker(
 
 def read_states(
     root: Path, tiles: Sequence[Tile], options: ClassifyOptions, weights: Mapping[str, str], *, verify: bool = False
-) -> list[TileState]:
-    """State of every tile.
+) -> dict[str, TileState]:
+    """State of every tile, by its name.
 
     Parameters
     ----------
@@ -279,23 +279,15 @@ def read_states(
         sha256 of the weights of every model used.
     verify : bool
         Read the products, and compare their checksums; without it only their sizes are looked at.
-
-    Returns
-    -------
-    list of TileState
-        One per tile.
     """
-    present, missing, values = _directories(root), TileState(State.MISSING), plain_values(options, without=("none",))
+    present, values = _directories(root), plain_values(options, without=("none",))
 
     def state(tile: Tile) -> TileState:
-        if tile.name not in present:
-            return missing
-        run = run_of(tile, options, weights, values=values)
-        return tile_state(tile_directory(root, tile.name), tile, run, verify=verify)
+        return tile_state(tile.directory(root), tile, run_of(tile, options, weights, values), verify=verify)
 
-    if not present:
-        return [missing] * len(tiles)
-    return read_each(state, tiles)
+    found = [tile for tile in tiles if tile.name in present]
+    known = dict(zip((tile.name for tile in found), read_each(state, found), strict=True))
+    return {tile.name: known.get(tile.name) or TileState(State.MISSING) for tile in tiles}
 
 
 def tile_state(directory: Path, tile: Tile, run: Mapping[str, Any], *, verify: bool = False) -> TileState:

@@ -262,12 +262,9 @@ def _keep(
     """Check products, and move them into place."""
     _check_products(paths, image.shape, len(table))
     products = {name: fingerprint_product(path) for name, path in paths.items()}
-    summary = image_summary(image, table, seconds)
     if not same_facts(inputs, input_facts(job.tile)):
         raise OSError(f"{job.name}: an input was written while it was read")
-    put_in_place(job, aside, summary, inputs, products)
-    height, width = image.shape
-    return Outcome(job.name, "done", n_pixels=height * width, n_sources=len(table))
+    return put_in_place(job, aside, image, table, seconds, inputs, products)
 
 
 def _check_products(paths: Mapping[str, Path], shape: tuple[int, int], n_rows: int) -> None:
@@ -311,13 +308,15 @@ def image_summary(source: ImageSource, table: QTable, seconds: Mapping[str, floa
 def put_in_place(
     job: Job,
     aside: Path,
-    summary: Mapping[str, Any],
+    image: ImageSource,
+    table: QTable,
+    seconds: Mapping[str, float],
     inputs: Mapping[str, Any],
     found: Mapping[str, dict[str, Any]],
-) -> None:
+) -> Outcome:
     """Move products that are not there yet; from the first move to the marker the tile counts as not done."""
+    summary, directory = image_summary(image, table, seconds), job.directory
     _check_place(job)
-    directory = job.directory
     before = read_json(directory / MARKER) or {}
     (directory / MARKER).unlink(missing_ok=True)
     old, new = ({one["file"] for one in products.values()} for products in (before.get("products", {}), found))
@@ -330,3 +329,5 @@ def put_in_place(
     write_marker(directory, job.made_of, inputs, found, mosaic=job.mosaic)
     if (mosaic := before.get("mosaic")) and mosaic != job.mosaic:
         shutil.rmtree(Path(job.root) / MOSAICS / mosaic, ignore_errors=True)  # of which this tile is no part any more
+    height, width = image.shape
+    return Outcome(job.name, "done", n_pixels=height * width, n_sources=len(table))

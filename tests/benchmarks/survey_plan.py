@@ -24,7 +24,7 @@ from survey_runs import fill_page
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.survey import read_tiles
-from morpheus_lite.survey.jobs import Outcome, run_jobs
+from morpheus_lite.survey.jobs import ClusterExecutor, Outcome
 from morpheus_lite.survey.merge.index import read_index
 from morpheus_lite.survey.plan import make_plan, survey_options
 from morpheus_lite.survey.state import (
@@ -117,7 +117,9 @@ def main():
             Client(cluster) as client,
             step("through the scheduler, as calls that return at once", count=chosen.tiles),
         ):
-            n_done = sum(outcome.status == "done" for outcome in run_jobs(client, plan.jobs("x"), work=nothing))
+            n_done = sum(
+                outcome.status == "done" for outcome in ClusterExecutor(client).run(plan.jobs("x"), work=nothing)
+            )
         assert n_done == chosen.tiles, n_done
         if chosen.page:
             fill_page(chosen.page, "plan", ROWS)

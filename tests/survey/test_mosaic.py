@@ -21,7 +21,8 @@ from morpheus_lite.io.maps import MemoryMaps
 from morpheus_lite.noise.background_mesh import SkyStep
 from morpheus_lite.noise.overview import measure_sections
 from morpheus_lite.survey import work
-from morpheus_lite.survey.mosaic.pieces import PIECES, ClusterSpread, NamedPlane, PieceMaps, cut, load_noise, save_noise
+from morpheus_lite.survey.jobs import ClusterExecutor
+from morpheus_lite.survey.mosaic.pieces import PIECES, NamedPlane, PieceMaps, cut, load_noise, save_noise
 from morpheus_lite.survey.state import MARKER, tile_directory
 
 HERE = ClusterOptions(workers=0)
@@ -220,7 +221,7 @@ def wait_and_negate(number):
 
 def test_work_with_a_time_limit_is_spread_by_a_client_of_its_own():
     with Client(processes=False, n_workers=1, dashboard_address=None, set_as_default=False) as client:
-        assert list(ClusterSpread(client, seconds=60).map(wait_and_negate, [1, 2])) == [-1, -2]
+        assert list(ClusterExecutor(client, seconds=60).map(wait_and_negate, [1, 2])) == [-1, -2]
 
 
 def test_noise_survives_its_file(mosaic, tmp_path):

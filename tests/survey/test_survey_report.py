@@ -34,7 +34,7 @@ def finished(tmp_path):
     survey(tmp_path, tiles, *truth(400, 780, seed=1))
     names = [one[0] for one in tiles]
     listed = tuple(Tile(name, f"{name}.fits") for name in [*names, "broken"])
-    states = (*(TileState(State.DONE) for _ in names), TileState(State.MISSING))
+    states = {name: TileState(State.DONE) for name in names} | {"broken": TileState(State.MISSING)}
     options = survey_options(ClassifyOptions(model="hausen2020", products=("catalog",)))
     return SurveyPlan(tmp_path, listed, states, options, {"hausen2020": "0"}, ("stranger",))
 
@@ -117,5 +117,5 @@ def test_estimates_come_from_finished_tiles_where_there_are_any(finished):
     assert values["based_on"].startswith("from tiles that are done")
     assert (values["tiles"], values["done"], values["missing"]) == (10, 9, 1)
     json.dumps(values)
-    fresh = replace(finished, states=(TileState(State.MISSING),) * 10)
+    fresh = replace(finished, states={tile.name: TileState(State.MISSING) for tile in finished.tiles})
     assert estimate(fresh)["based_on"].startswith("from typical rates")

@@ -132,11 +132,11 @@ def test_states_of_many(finished, tmp_path):
     tiles = [Tile(f"t{k}", "x.fits") for k in range(100)]
     tiles[42] = finished[0]
     states = read_states(tmp_path, tiles, OPTIONS, WEIGHTS)
-    assert [state.state for state in states].count(State.MISSING) == 99
-    assert states[42].state == State.DONE
+    assert [state.state for state in states.values()].count(State.MISSING) == 99
+    assert states["a"].state == State.DONE
     assert unrecognized_tiles(tmp_path, tiles) == []
     assert unrecognized_tiles(tmp_path, tiles[:10]) == ["a"]
-    assert read_states(tmp_path / "elsewhere", tiles, OPTIONS, WEIGHTS)[42].state == State.MISSING
+    assert read_states(tmp_path / "elsewhere", tiles, OPTIONS, WEIGHTS)["a"].state == State.MISSING
 
 
 def test_digest_knows_no_order_and_differences_name_the_place():

@@ -2,11 +2,11 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy.table import Column, QTable
@@ -21,68 +21,50 @@ from morpheus_lite.pipeline.classify import make_catalog
 from morpheus_lite.pipeline.plan import block_side_in, named_bands, source_options
 from morpheus_lite.pipeline.products import product_paths, write_products
 from morpheus_lite.runtime.resources import parse_memory
-from morpheus_lite.survey.jobs import Job, Outcome, Share
+from morpheus_lite.survey.jobs import ClusterExecutor, Job, Outcome, Share, Whole
 from morpheus_lite.survey.mosaic.joined import MEMBERS, Mosaic
 from morpheus_lite.survey.mosaic.pieces import (
     NOISE,
     PLANE,
-    ClusterSpread,
     NamedPlane,
-    Piece,
     PieceMaps,
     finish_piece,
     load_noise,
     read_prepared,
 )
 from morpheus_lite.survey.state import fingerprint_product, write_json
-from morpheus_lite.survey.work import beside, image_summary, put_in_place
-
-if TYPE_CHECKING:
-    from distributed import Client
+from morpheus_lite.survey.work import beside, put_in_place
 
 BASE_MEMORY = 900_000_000
 """Bytes that a worker process holds before it works on sources."""
 
 
-def find_sources(
-    job: Job, opened: ImageSource, pieces: Sequence[Piece], client: "Client", *, retries: int = 2
-) -> tuple[ImageSource, PieceMaps, QTable]:
-    """Find, split and measure the sources of a mosaic, on all workers.
-
-    Parameters
-    ----------
-    job : Job
-        The mosaic.
-    opened : ImageSource
-        Its image.
-    pieces : sequence of Piece
-        All of its pieces, which are classified.
-    client : distributed.Client
-        Of the cluster.
-    retries : int
-        How often work on sources that failed is tried again.
+def find_sources(whole: Whole, opened: ImageSource, executor: ClusterExecutor) -> tuple[ImageSource, PieceMaps, QTable]:
+    """Find, split and measure the sources of an image whose pieces are classified, on all workers.
 
     Returns
     -------
     image : ImageSource
-        The image with the names of the model's bands.
+        The image, ``opened``, with the names of the model's bands.
     maps : PieceMaps
         Its class maps and labels, piece by piece.
     table : astropy.table.QTable
         The catalogue.
     """
+    job = whole.job
     info = read_info(read_prepared(job.place).model)
     image = named_bands(opened, info.bands)
-    maps = open_pieces(job, pieces, image)
+    maps = open_pieces(whole, image)
     # Where there are no worker processes, this one has its own.
-    here = client.scheduler is not None and str(client.scheduler.address).startswith("inproc")
+    scheduler = executor.client.scheduler
+    here = scheduler is not None and str(scheduler.address).startswith("inproc")
     table = make_catalog(
         image,
         maps,
         source_options(image, info.settings, maps.kinds, job.options),
         noise=load_noise(job.place / NOISE),
         tile=block_side_in(image, maps, _memory(job), 1),
-        workers=job.threads if here else ClusterSpread(client, retries=retries, seconds=job.seconds),
+        workers=job.threads if here else replace(executor, seconds=job.seconds),
         plane=NamedPlane.create(job.place / PLANE, image.shape),
     )
     return image, maps, table
@@ -92,9 +74,9 @@ def _memory(job: Job) -> int:
     return max(parse_memory(job.options.memory) - BASE_MEMORY, 1)
 
 
-def open_pieces(job: Job, pieces: Sequence[Piece], image: ImageSource) -> PieceMaps:
+def open_pieces(whole: Whole, image: ImageSource) -> PieceMaps:
     """The class maps of all pieces as those of one image."""
-    files = [(piece.window, str(job.piece_path(piece))) for piece in pieces]
+    files = [(piece.window, str(whole.job.piece_path(piece))) for piece in whole.pieces]
     with open_fits(files[0][1]) as hdus:
         names = {hdu.name for hdu in hdus[1:]}
         provenance = run_of_header(hdus[0].header)
@@ -102,54 +84,36 @@ def open_pieces(job: Job, pieces: Sequence[Piece], image: ImageSource) -> PieceM
     return PieceMaps(image.shape, kinds, files, wcs=image.wcs, provenance=provenance)
 
 
-def finish_mosaic(job: Job, pieces: Sequence[Piece], client: "Client", *, seconds: float, retries: int = 2) -> Outcome:
-    """Label map, catalogue and marker of one large image; as `find_sources`.
-
-    Parameters
-    ----------
-    job, pieces, client, retries
-        As there.
-    seconds : float
-        What the pieces took.
-    """
-    start, with_maps = time.perf_counter(), "maps" in job.options.products
+def finish_mosaic(whole: Whole, executor: ClusterExecutor) -> Outcome:
+    """Label map, catalogue and marker of one large image whose pieces are classified."""
+    start, job = time.perf_counter(), whole.job
+    with_maps = "maps" in job.options.products
     with beside(job.directory) as aside, job.tile.open() as opened:
-        image, maps, table = find_sources(job, opened, pieces, client, retries=retries)
+        image, maps, table = find_sources(whole, opened, executor)
         paths = product_paths(job.name, aside, job.options)
         paths.pop("maps", None)
         write_products(paths, image, maps, table, job.options, memory=_memory(job), run=dict(maps.provenance))
         products = {name: fingerprint_product(path) for name, path in paths.items()}
         if with_maps:
             finish = partial(finish_piece, maps=maps, kinds=job.options.planes, compress=job.options.compress)
-            made = client.gather(client.map(finish, maps.pieces, pure=False, key="finish"))
-            products |= {f"maps {piece.name}": one for piece, one in zip(pieces, made, strict=True)}
-        times = {"network": seconds, "catalog": time.perf_counter() - start}
-        put_in_place(job, aside, image_summary(opened, table, times), read_prepared(job.place).inputs, products)
+            made = executor.client.gather(executor.client.map(finish, maps.pieces, pure=False, key="finish"))
+            products |= {f"maps {piece.name}": one for piece, one in zip(whole.pieces, made, strict=True)}
+        times = {"network": whole.seconds, "catalog": time.perf_counter() - start}
+        outcome = put_in_place(job, aside, opened, table, times, read_prepared(job.place).inputs, products)
     for _, path in () if with_maps else maps.pieces:
         Path(path).unlink(missing_ok=True)
     shutil.rmtree(job.place, ignore_errors=True)
-    height, width = image.shape
-    return Outcome(job.name, "done", sum(times.values()), height * width, len(table))
+    return replace(outcome, seconds=sum(times.values()))
 
 
-def share_out(
-    job: Job, pieces: Sequence[Piece], members: Mapping[str, Job], client: "Client", *, seconds: float, retries: int = 2
-) -> Iterator[Job]:
-    """Jobs that write the products of the tiles of a mosaic: each tile has the sources whose brightest pixel it owns.
-
-    Parameters
-    ----------
-    job, pieces, client, seconds, retries
-        As of `finish_mosaic`; the job's tile is a `~morpheus_lite.survey.mosaic.joined.Mosaic`.
-    members : mapping of str to Job
-        The job of each tile.
-    """
-    mosaic = job.tile
+def share_out(whole: Whole, executor: ClusterExecutor) -> Iterator[Job]:
+    """Jobs that write the products of the tiles of a mosaic: each has the sources whose brightest pixel it owns."""
+    mosaic = whole.job.tile
     assert isinstance(mosaic, Mosaic)
-    start, prepared = time.perf_counter(), read_prepared(job.place)
+    start, prepared = time.perf_counter(), read_prepared(whole.job.place)
     with mosaic.open() as opened:
-        _, maps, table = find_sources(job, opened, pieces, client, retries=retries)
-    each = (seconds + time.perf_counter() - start) / len(mosaic.parts)
+        _, maps, table = find_sources(whole, opened, executor)
+    each = (whole.seconds + time.perf_counter() - start) / len(mosaic.parts)
     peaks = [np.asarray(table[f"{axis}_peak"].value) for axis in "yx"]
     owners = mosaic.owners(*peaks)
     for band, distance in mosaic.distances_without(*peaks).items():
@@ -163,9 +127,8 @@ def share_out(
         rows = _rows_seen_from(window, table[owners == number])
         roles = [role for role in prepared.inputs if role.startswith(f"{name}/")]
         inputs = {role.removeprefix(f"{name}/"): prepared.inputs[role] for role in roles}
-        yield replace(
-            members[name], step="share", mosaic=mosaic.name, share=Share(prepared.model, own, rows, inputs, each)
-        )
+        share = Share(prepared.model, own, rows, inputs, each)
+        yield replace(whole.members[name], step="share", mosaic=mosaic.name, share=share)
 
 
 def close_mosaic(job: Job) -> None:

@@ -3,11 +3,10 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -24,10 +23,6 @@ from morpheus_lite.io.maps import PlaneMaps, export_maps
 from morpheus_lite.noise.background_mesh import BackgroundMesh, SkyStep
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.state import fingerprint_product, read_json
-from morpheus_lite.survey.watch import LOOK, StoppedWorkers
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 PIECES, NOISE, PREPARED, PLANE = "pieces", "noise.npz", "prepared.json", "labels.plane"
 """The directory of what is needed while a mosaic is worked on, and what lies there."""
@@ -237,42 +232,3 @@ def finish_piece(
         with atomic_write(path, overwrite=True) as aside:
             export_maps(alone, aside, kinds, compress=compress)
     return fingerprint_product(Path(path))
-
-
-class ClusterSpread:
-    """Work on many items spread over the workers of a cluster: a `~morpheus_lite.runtime.resources.Executor`.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    retries : int
-        How often an item that failed is tried again.
-    seconds : float, optional
-        Time limit of an item, after which a worker that does not answer is ended.
-    """
-
-    def __init__(self, client: "Client", *, retries: int = 2, seconds: float | None = None) -> None:
-        self._client, self._retries, self._seconds = client, retries, seconds
-
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        """Apply the function to each item, and yield the results in order."""
-        if not items:
-            return
-        from distributed import wait
-
-        # What the function holds on to travels to each worker once.
-        sent = self._client.scatter(function, hash=False)
-        futures = self._client.map(_apply, items, function=sent, retries=self._retries, pure=False, key="sources")
-        stopped, limits = StoppedWorkers(self._client), {str(future.key): self._seconds for future in futures}
-        for future in futures:
-            while self._seconds and not future.done():
-                with suppress(TimeoutError), self._client.as_current():
-                    wait(future, timeout=LOOK)
-                stopped.end(limits)
-            yield future.result()
-            future.release()
-
-
-def _apply(item: Any, function: Callable[[Any], Any]) -> Any:
-    return function(item)
