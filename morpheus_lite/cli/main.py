@@ -75,15 +75,19 @@ def cli() -> None:
     """
 
 
-def exit_code(error: BaseException) -> int:
-    """The exit code that stands for an error."""
+def verdict(error: BaseException) -> tuple[int, str]:
+    """The exit code that stands for an error, and what to say of it."""
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED, "interrupted; no half-written product was left"
+    if isinstance(error, MemoryError):
+        return EXIT_RUNTIME, f"there is not enough memory ({error})"
+    text, failure = str(error), write_failure(error)
+    if isinstance(error, OSError):
+        text = (f"{error.filename}: " if error.filename else "") + (failure or error.strerror or text)
     if isinstance(error, OptionError):
-        return EXIT_USAGE
-    if isinstance(error, InputError | ModelError | OutputError) or write_failure(error):
-        return EXIT_FILES
-    return EXIT_RUNTIME
+        return EXIT_USAGE, text
+    is_of_files = failure or isinstance(error, InputError | ModelError | OutputError)
+    return EXIT_FILES if is_of_files else EXIT_RUNTIME, text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,16 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort) as error:
-        click.echo("morpheus: interrupted; no half-written product was left", err=True)
-        return exit_code(error)
-    except MorpheusError as error:
-        click.echo(f"morpheus: {error}", err=True)
-        return exit_code(error)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"morpheus: {where}{write_failure(error) or error.strerror or error}", err=True)
-        return exit_code(error)
-    except MemoryError as error:
-        click.echo(f"morpheus: there is not enough memory ({error})", err=True)
-        return EXIT_RUNTIME
+    except (KeyboardInterrupt, click.Abort, MorpheusError, OSError, MemoryError) as error:
+        code, text = verdict(error)
+        click.echo(f"morpheus: {text}", err=True)
+        return code

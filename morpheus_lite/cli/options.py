@@ -150,7 +150,7 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
 
 
 class Value(click.ParamType):
-    """A value as its dataclass declares it, from a text or from a value of TOML."""
+    """A value as its dataclass declares it, from a text, from several, or from a value of TOML."""
 
     name = "value"
 
@@ -158,8 +158,9 @@ class Value(click.ParamType):
         self.one = one
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        is_text = isinstance(value, str) or (isinstance(value, tuple) and isinstance(value[0], str))
         try:
-            return self.one.parse(value) if isinstance(value, str) else self.one.convert(value)
+            return self.one.parse(value) if is_text else self.one.convert(value)
         except OptionError as error:
             self.fail(str(error), param, ctx)
 
@@ -249,13 +250,9 @@ def _combined(context: click.Context, parameter: click.Parameter, values: tuple[
     """The value of an option that may be given several times; a value of TOML comes as it is."""
     if not values:
         return None
-    kind = Value(parameter.one)  # type: ignore[attr-defined]
-    try:
-        if isinstance(values[0], str):
-            return kind.one.parse(values)
-        return kind.one.convert(values if kind.one.length else values[0])
-    except OptionError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
+    one: Declared = parameter.one  # type: ignore[attr-defined]
+    whole = values if one.length or isinstance(values[0], str) else values[0]
+    return Value(one).convert(whole, parameter, context)
 
 
 def common(command: Callable) -> Callable:
@@ -295,8 +292,11 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
     known = {name.removeprefix("--"): one for one in options for name in one.opts if name.startswith("--")}
     fields = {one.one.path: one for one in options if one.one}
     groups = {path[0] for path in fields if len(path) > 1}
+    parts = {key: table.pop(key) for key in groups & table.keys() if isinstance(table[key], dict)}
+    flat: dict[tuple[str, ...], Any] = {(key,): value for key, value in table.items()}
+    flat |= {(part, key): value for part, inner in parts.items() for key, value in inner.items()}
     given = {}
-    for keys, value in _flattened(table, groups):
+    for keys, value in flat.items():
         key = ".".join(keys)
         option = fields.get(keys) or known.get(key.replace("_", "-"))
         if option is None:
@@ -308,14 +308,6 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
         except OptionError as error:
             raise click.BadParameter(f"{path} sets {key} = {value!r:.60}: {error}") from error
     context.default_map = {**(context.default_map or {}), **given}
-
-
-def _flattened(table: dict[str, Any], groups: set[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, value in table.items():
-        if key in groups and isinstance(value, dict):
-            yield from (((key, inner), one) for inner, one in value.items())
-        else:
-            yield (key,), value
 
 
 def _default_of(option: Option, value: Any) -> Any:

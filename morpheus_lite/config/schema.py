@@ -345,11 +345,7 @@ def _checked(
         raise error(f"{name} {_shown(value)}{kind}: expected {wanted}") from None
     if "part_of" not in bounds:
         return value
-    hints = _hints(bounds["part_of"])
-    fields = {field.name: field.metadata for field in dataclasses.fields(bounds["part_of"])}
-    if unknown := [str(key) for key in value if key not in fields]:
-        raise error(f"{name}: {', '.join(unknown)} is unknown; expected some of {', '.join(fields)}")
-    return {key: _checked(one, hints[key], fields[key], key, error) for key, one in value.items()}
+    return {path[0]: one for path, one in read_values(bounds["part_of"](), value, name).items()}
 
 
 def from_table(cls: type[Options], table: Any, where: str, *, error: type[MorpheusError] = OptionError) -> Options:
