@@ -12,9 +12,8 @@ from scipy.special import logsumexp, softmax
 from morpheus_lite.config.schema import check, from_table, option, plain_values
 from morpheus_lite.core.classes import BACKGROUND
 from morpheus_lite.errors import InputError, OptionError
+from morpheus_lite.evaluation.field import Result, Truth, read_result, read_truth
 from morpheus_lite.evaluation.reliability import check_rows, proper_scores, top_label_reliability
-from morpheus_lite.evaluation.result import Result, read_result
-from morpheus_lite.evaluation.truth import Truth, read_truth
 
 FLOOR = 1e-7
 """Probabilities below this count as this, so that their logarithm is finite."""

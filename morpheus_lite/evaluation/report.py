@@ -8,11 +8,10 @@ from pathlib import Path
 
 from morpheus_lite.core.classes import SOURCE_CLASSES
 from morpheus_lite.errors import OptionError
-from morpheus_lite.evaluation.result import read_result
+from morpheus_lite.evaluation.field import read_result, read_truth
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores, pool_scores
 from morpheus_lite.evaluation.scoring import evaluate
 from morpheus_lite.evaluation.summary import format_scores, summarise
-from morpheus_lite.evaluation.truth import read_truth
 from morpheus_lite.io.tables import write_catalog
 from morpheus_lite.runtime.atomic import atomic_write, check_writable
 

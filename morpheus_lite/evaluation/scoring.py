@@ -11,10 +11,9 @@ from astropy.table import Table
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation import metrics
+from morpheus_lite.evaluation.field import Result, Truth, top_class
 from morpheus_lite.evaluation.reliability import Reliability, classwise_reliability, reliability, top_label_reliability
-from morpheus_lite.evaluation.result import Result
 from morpheus_lite.evaluation.scores import EvaluationOptions, Scores
-from morpheus_lite.evaluation.truth import Truth, top_class
 
 PREFERRED_BAND = "F160W"
 _SAME_PLACE = 1.0

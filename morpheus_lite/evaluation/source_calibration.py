@@ -27,11 +27,10 @@ from morpheus_lite.core.source_calibration import (
 from morpheus_lite.core.windows import BLOCK
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.calibration import read_pairs
+from morpheus_lite.evaluation.field import Result, Truth
 from morpheus_lite.evaluation.metrics import match_positions
-from morpheus_lite.evaluation.reliability import classwise_reliability, proper_scores, top_label_reliability
-from morpheus_lite.evaluation.result import Result
+from morpheus_lite.evaluation.reliability import Weight, classwise_reliability, proper_scores, top_label_reliability
 from morpheus_lite.evaluation.scores import EvaluationOptions
-from morpheus_lite.evaluation.truth import Truth
 from morpheus_lite.io.maps import MemoryMaps
 
 _FEWEST = 200
@@ -256,13 +255,13 @@ def _fit_tables(sample: SourceSample, terms: np.ndarray, shape: np.ndarray, pena
     return tuple(tuple(row[:n_terms]) for row in rows), tuple(tuple(row[n_terms:]) for row in rows)
 
 
-def source_figures(probability: np.ndarray, hard: np.ndarray, weight: np.ndarray | None = None) -> dict[str, Any]:
+def source_figures(probability: np.ndarray, hard: np.ndarray, weight: Weight = 1.0) -> dict[str, Any]:
     """Log loss, calibration error in all and of each class, and each probability summed over the true number."""
     errors = {
         name: round(one.error, 4)
         for name, one in zip(SOURCE_CLASSES, classwise_reliability(probability, hard, weight=weight), strict=True)
     }
-    counted = np.ones(len(hard)) if weight is None else weight
+    counted = np.broadcast_to(weight, len(hard))
     with np.errstate(divide="ignore", invalid="ignore"):
         sums = (counted @ probability) / (counted @ hard)
     return {
