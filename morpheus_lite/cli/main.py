@@ -27,8 +27,8 @@ COMMANDS = {
 }
 """Name of each command, and the line that ``morpheus --help`` shows."""
 
-_MODULES = {"classify": "pipeline", "catalog": "pipeline", "batch": "batch"}
-"""Modules of commands; those of all others are in ``tools``."""
+_PIPELINE = ("classify", "batch", "catalog")
+"""Commands of the module ``pipeline``; all others are in ``tools``."""
 
 EXIT_RUNTIME, EXIT_USAGE, EXIT_FILES, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"morpheus_lite.cli.{_MODULES.get(cmd_name, 'tools')}")
+        module = import_module(f"morpheus_lite.cli.{'pipeline' if cmd_name in _PIPELINE else 'tools'}")
         return getattr(module, f"{cmd_name}_command")
 
     def resolve_command(

@@ -6,12 +6,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -103,8 +103,6 @@ def gc_paused() -> Iterator[None]:
         gc.enable()
 
 
-_Options = TypeVar("_Options")
-
 GROUPS = ("Image", "Network", "Detection", "Deblending", "Measurement", "Products", "Cluster", "Run", "General")
 """Headings of ``--help``, in this order."""
 
@@ -150,7 +148,7 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
 
 
 class Value(click.ParamType):
-    """A value as its dataclass declares it, from a text, from several, or from a value of TOML."""
+    """A value as its dataclass declares it, from a text or from a value of TOML."""
 
     name = "value"
 
@@ -158,9 +156,8 @@ class Value(click.ParamType):
         self.one = one
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        is_text = isinstance(value, str) or (isinstance(value, tuple) and isinstance(value[0], str))
         try:
-            return self.one.parse(value) if is_text else self.one.convert(value)
+            return self.one.parse(value) if isinstance(value, str) else self.one.convert(value)
         except OptionError as error:
             self.fail(str(error), param, ctx)
 
@@ -176,34 +173,40 @@ band_option = grouped_option(
 )  # fmt: skip
 
 
-def options_of(options: Any, *, without: tuple[str, ...] = (), short: dict[str, str] | None = None) -> Callable:
-    """Add the options that a dataclass declares, with the values of ``options`` as defaults."""
+def options_of(
+    options: Any, name: str, *, without: Collection[str] = (), short: Mapping[str, str] | None = None
+) -> Callable:
+    """Add the options that a dataclass declares; the command gets the dataclass, with what was given, by this name.
+
+    Parameters
+    ----------
+    options : dataclass
+        The defaults; a type where some of its fields are required.
+    name : str
+        Parameter of the command.
+    without : collection of str
+        Fields that are no options of the command.
+    short : mapping, optional
+        Short names of options, such as ``-m``, by the long ones.
+    """
+    shown = [one for one in declared(options) if one.flag and one.path[0] not in without]
 
     def add(command: Callable) -> Callable:
-        for one in list(_on_command_line(options, without))[::-1]:
-            command = _option_of(one, (short or {}).get(one.flag))(command)
-        return command
+        @wraps(command)
+        def run(**given: Any) -> Any:
+            values = {one.path: given.pop(_name(one)) for one in shown}
+            values = {path: value for path, value in values.items() if value is not None}
+            if isinstance(options, type):
+                chosen = options(**{path[0]: value for path, value in values.items()})
+            else:
+                chosen = with_values(options, values)
+            return command(**given, **{name: chosen})
+
+        for one in shown[::-1]:
+            run = _option_of(one, (short or {}).get(one.flag))(run)
+        return run
 
     return add
-
-
-def collected(options: _Options, given: dict[str, Any], *, without: tuple[str, ...] = ()) -> _Options:
-    """Options with those that were given on the command line, which are taken out of ``given``."""
-    return with_values(options, _given(options, given, without))
-
-
-def chosen_of(cls: type[_Options], given: dict[str, Any]) -> _Options:
-    """Options of a class some of which are required, from those that were given on the command line."""
-    return cls(**{path[0]: value for path, value in _given(cls, given, ()).items()})
-
-
-def _given(options: Any, given: dict[str, Any], without: tuple[str, ...]) -> dict[tuple[str, ...], Any]:
-    values = {one.path: given.pop(_name(one)) for one in _on_command_line(options, without)}
-    return {path: value for path, value in values.items() if value is not None}
-
-
-def _on_command_line(options: Any, without: tuple[str, ...]) -> Iterator[Declared]:
-    return (one for one in declared(options) if one.flag and one.path[0] not in without)
 
 
 def _name(one: Declared) -> str:
@@ -251,8 +254,10 @@ def _combined(context: click.Context, parameter: click.Parameter, values: tuple[
     if not values:
         return None
     one: Declared = parameter.one  # type: ignore[attr-defined]
-    whole = values if one.length or isinstance(values[0], str) else values[0]
-    return Value(one).convert(whole, parameter, context)
+    try:
+        return one.parse(values) if isinstance(values[0], str) else one.convert(values if one.length else values[0])
+    except OptionError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
 
 
 def common(command: Callable) -> Callable:

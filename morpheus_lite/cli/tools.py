@@ -13,7 +13,6 @@ from morpheus_lite.cli.options import (
     FILE,
     PATH,
     Command,
-    chosen_of,
     common,
     complete_file,
     complete_model,
@@ -32,10 +31,10 @@ CURVES = "training_curves.png"
 
 
 @click.command("simulate", cls=Command)
-@options_of(SimulateOptions, short={"count": "-n"})
+@options_of(SimulateOptions, "options", short={"count": "-n"})
 @grouped_option("-o", "--output", type=DIRECTORY, default=".", help="Where the fields go.")
 @common
-def simulate_command(output: Path, quiet: bool, as_json: bool, **given: Any) -> None:
+def simulate_command(output: Path, options: SimulateOptions, quiet: bool, as_json: bool) -> None:
     """Simulate fields of galaxies and stars: an image and a truth file each.
 
     The truth holds the label map, the class of every pixel, and a table of what was drawn. With --training: fields
@@ -44,19 +43,18 @@ def simulate_command(output: Path, quiet: bool, as_json: bool, **given: Any) -> 
     """
     from morpheus_lite.simulation import simulate, write_training_field
 
-    chosen = chosen_of(SimulateOptions, given)
-    same: dict[str, Any] = {name: getattr(chosen, name) for name in ("shape", "pixel_scale", "overwrite")}
-    same["bands"] = [band.upper() for band in chosen.bands]
+    same: dict[str, Any] = {name: getattr(options, name) for name in ("shape", "pixel_scale", "overwrite")}
+    same["bands"] = [band.upper() for band in options.bands]
     paths: list[str] = []
     with progress_bar("fields", quiet=quiet) as progress:
-        for number in range(chosen.count):
-            seed = chosen.seed + number
-            if chosen.training:
+        for number in range(options.count):
+            seed = options.seed + number
+            if options.training:
                 made = [write_training_field(output, seed=seed, **same)]
             else:
-                made = list(simulate(output, seed=seed, **same, depth=chosen.depth, conditions=chosen.conditions))
+                made = list(simulate(output, seed=seed, **same, depth=options.depth, conditions=options.conditions))
             if progress:
-                progress(number + 1, chosen.count)
+                progress(number + 1, options.count)
             paths += map(str, made)
             if not as_json:
                 click.echo("\n".join(map(str, made)))
@@ -99,9 +97,9 @@ def evaluate_command(
 @click.command("calibrate", cls=Command)
 @grouped_option("--truth", "truths", multiple=True, required=True, type=PATH, help="Truth file; one per result.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
-@options_of(CalibrateOptions)
+@options_of(CalibrateOptions, "options")
 @common
-def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], **given: Any) -> None:
+def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], options: CalibrateOptions) -> None:
     """Fit a calibration to fields with truth that the model was not trained on, and print it as JSON.
 
     It goes into "settings" of the model's config.json under "calibration"; that of sources, which comes after it and
@@ -109,20 +107,19 @@ def calibrate_command(truths: tuple[Path, ...], results: tuple[Path, ...], **giv
     """
     from morpheus_lite.evaluation import calibrate_files, calibrate_source_files
 
-    chosen = chosen_of(CalibrateOptions, given)
-    if chosen.sources:
+    if options.sources:
         fitted = calibrate_source_files(truths, results).to_dict()
     else:
-        fitted = calibrate_files(truths, results, bias=chosen.bias, seed=chosen.seed).to_dict()
+        fitted = calibrate_files(truths, results, bias=options.bias, seed=options.seed).to_dict()
     click.echo(json.dumps(fitted, indent=2))
 
 
 @click.command("export", cls=Command)
 @click.argument("model", shell_complete=complete_model)
 @grouped_option("-o", "--output", type=FILE, help="File to write (default: MODEL.onnx here).")
-@options_of(ExportOptions)
+@options_of(ExportOptions, "options")
 @common
-def export_command(model: str, output: Path | None, as_json: bool, **given: Any) -> None:
+def export_command(model: str, output: Path | None, options: ExportOptions, as_json: bool) -> None:
     """Write MODEL, a shipped model or a model directory, as an ONNX file.
 
     \b
@@ -131,9 +128,8 @@ def export_command(model: str, output: Path | None, as_json: bool, **given: Any)
     """
     from morpheus_lite.models.onnx_file import export_model
 
-    chosen = chosen_of(ExportOptions, given)
-    settings = {name: getattr(chosen, name) for name in ("with_normalization", "sourcextractor_tile", "overwrite")}
-    path = export_model(model, output or Path(f"{Path(model).name}.{chosen.format}"), **settings)
+    settings = {name: getattr(options, name) for name in ("with_normalization", "sourcextractor_tile", "overwrite")}
+    path = export_model(model, output or Path(f"{Path(model).name}.{options.format}"), **settings)
     click.echo(json.dumps({"model": model, "file": str(path)}) if as_json else path)
 
 

@@ -403,7 +403,6 @@ def _positive(level: object) -> float | None:
 
 AUTO = "auto"
 """The shipped model that suits the bands and the pixel scale of the image."""
-DEFAULT_MODEL = AUTO
 PRODUCTS = ("maps", "catalog", "picture", "stamps", "regions", "report")
 CATALOG_FORMATS = ("ecsv", "fits", "parquet", "csv", "vot")
 DEBLENDING_OF = {"paper": "paper", "probability": "multithreshold"}
@@ -494,7 +493,7 @@ class ClassifyOptions(CatalogOptions):
         Tile-compress the maps.
     """
 
-    model: str = option(DEFAULT_MODEL, length=(1, None), metavar="NAME", group="Network")
+    model: str = option(AUTO, length=(1, None), metavar="NAME", group="Network")
     stride: int | None = option(None, unset="the model's", low=1, unit="pixels")
     edges: str = option("classify", choices=EDGES)
     batch_size: int | None = option(None, unset="the model's", low=1, metavar="N")

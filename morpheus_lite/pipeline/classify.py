@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import QTable
 
 from morpheus_lite.catalog.measurement import prepare_measurement
-from morpheus_lite.config.classify import DEBLENDING_OF, DEFAULT_MODEL, ClassifyOptions, MeasureOptions
+from morpheus_lite.config.classify import AUTO, DEBLENDING_OF, ClassifyOptions, MeasureOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelStore, ScratchFile
@@ -65,7 +65,7 @@ log = logging.getLogger(__name__)
 
 def classify(
     image: Any,
-    model: Model | str | Path = DEFAULT_MODEL,
+    model: Model | str | Path = AUTO,
     *,
     stride: int | None = None,
     edges: str = "classify",

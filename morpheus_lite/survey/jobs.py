@@ -16,8 +16,7 @@ from astropy.table import QTable
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.errors import InputError, MorpheusError, OutputError
-from morpheus_lite.survey.mosaic.grid import Look
-from morpheus_lite.survey.mosaic.joined import Mosaic, TileError
+from morpheus_lite.survey.mosaic.joined import Look, Mosaic, TileError
 from morpheus_lite.survey.mosaic.pieces import PIECES, Piece, PieceMaps
 from morpheus_lite.survey.state import LOG, State, digest, log_tail
 from morpheus_lite.survey.tile import Tile

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -128,28 +128,24 @@ def classify_survey(
         plan = make_plan(tiles, root, options, noise=run.noise, verify=run.verify)
         advance = stack.enter_context(shown_progress(progress, "tiles"))
         client = cache(lambda: stack.enter_context(connected(cluster, retries=run.retries)))
-        outcomes = _work(plan, name, client(), cluster, run, advance, tell) if not plan.is_done else ()
+        outcomes: tuple[Outcome, ...] = ()
+        if not plan.is_done:
+            executor = ClusterExecutor(client(), run.retries)
+            seconds = None if cluster.in_process else run.tile_timeout
+            jobs = partial(plan.jobs, name, threads=cluster.threads, seconds=seconds)
+            n_done = len(tiles) - len(plan.to_do)
+            tell(f"{n_done} of {len(tiles)} tiles are done; dashboard at {executor.client.dashboard_link}")
+            stages = run_stages(plan, jobs, executor, side=run.tile_size, progress=advance)
+            outcomes = _told(stages, len(tiles), tell)
         merged = _merge(plan, client, run)
         products = _report(plan, outcomes, merged, time.perf_counter() - start)
     return SurveyResult(root, plan, outcomes, time.perf_counter() - start, products, merged)
 
 
-def _work(
-    plan: SurveyPlan,
-    name: str,
-    client: "Client",
-    cluster: ClusterOptions,
-    run: RunOptions,
-    progress: Progress | None,
-    tell: Announce,
-) -> tuple[Outcome, ...]:
+def _told(stages: Iterable[Outcome], n_tiles: int, tell: Announce) -> tuple[Outcome, ...]:
+    """The outcomes of all stages; of failures and warnings a person is told."""
     outcomes = []
-    n_tiles = len(plan.tiles)
-    tell(f"{n_tiles - len(plan.to_do)} of {n_tiles} tiles are done; dashboard at {client.dashboard_link}")
-    seconds = None if cluster.in_process else run.tile_timeout
-    jobs = partial(plan.jobs, name, threads=cluster.threads, seconds=seconds)
-    executor, step = ClusterExecutor(client, run.retries), progress or (lambda done, total: None)
-    for outcome in run_stages(plan, jobs, executor, side=run.tile_size, step=step):
+    for outcome in stages:
         outcomes.append(outcome)
         if outcome.status == "failed":
             tell(f"tile {outcome.name} failed: {outcome.error}")

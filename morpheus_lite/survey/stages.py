@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from morpheus_lite.errors import OutputError
+from morpheus_lite.runtime.resources import Progress
 from morpheus_lite.survey.jobs import ClusterExecutor, Job, Outcome, SchedulerLostError, Whole, failure
-from morpheus_lite.survey.mosaic.grid import Look, join
-from morpheus_lite.survey.mosaic.joined import Mosaic
+from morpheus_lite.survey.mosaic.joined import Look, Mosaic, join
 from morpheus_lite.survey.mosaic.pieces import Piece, cut, read_prepared
 from morpheus_lite.survey.plan import UNCHANGED, SurveyPlan
 from morpheus_lite.survey.state import SUMMARY, read_each, read_json
@@ -26,21 +26,17 @@ class _Steps:
 
     total: int
     count: int
-    step: Callable[[int, int], None]
+    progress: Progress | None
 
     def done(self, outcome: Outcome) -> Outcome:
         self.count += 1
-        self.step(self.count, self.total)
+        if self.progress:
+            self.progress(self.count, self.total)
         return outcome
 
 
 def run_stages(
-    plan: SurveyPlan,
-    jobs: MakeJobs,
-    executor: ClusterExecutor,
-    *,
-    side: int | None,
-    step: Callable[[int, int], None],
+    plan: SurveyPlan, jobs: MakeJobs, executor: ClusterExecutor, *, side: int | None, progress: Progress | None = None
 ) -> Iterator[Outcome]:
     """Work through the tiles of a survey; large images, and tiles on one pixel grid, are worked on piece by piece.
 
@@ -54,7 +50,7 @@ def run_stages(
         Where the work is done.
     side : int or None
         Side of the pieces in pixels; None cuts nothing.
-    step : callable
+    progress : callable, optional
         Called with (tiles and pieces done, tiles and pieces in all).
 
     Yields
@@ -63,8 +59,9 @@ def run_stages(
         Of each tile; of those of a mosaic when its catalogue is made, or when something of it failed.
     """
     looks: dict[str, Look] = {}
-    tell = _Steps(len(plan.tiles), len(plan.tiles) - len(plan.to_do), step)
-    step(tell.count, tell.total)
+    tell = _Steps(len(plan.tiles), len(plan.tiles) - len(plan.to_do), progress)
+    if progress:
+        progress(tell.count, tell.total)
     first = "look" if plan.noise == "survey" else "tile"
     for outcome in executor.run(replace(job, step=first, side=side) for job in jobs(None)):
         if outcome.look is None:

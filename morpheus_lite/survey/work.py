@@ -29,8 +29,7 @@ from morpheus_lite.runtime.atomic import atomic_write, temporary_path, write_fai
 from morpheus_lite.runtime.resources import held_memory, parse_memory
 from morpheus_lite.survey.jobs import Job, Outcome, failure
 from morpheus_lite.survey.merge.footprint import footprint_of
-from morpheus_lite.survey.mosaic.grid import Look
-from morpheus_lite.survey.mosaic.joined import MOSAICS
+from morpheus_lite.survey.mosaic.joined import MOSAICS, Look
 from morpheus_lite.survey.mosaic.pieces import (
     NOISE,
     PREPARED,

@@ -22,7 +22,7 @@ from survey_runs import run, write_tiles
 
 from morpheus_lite.io import open_image
 from morpheus_lite.io.wcs import header_of_wcs
-from morpheus_lite.survey.mosaic.grid import Look, join
+from morpheus_lite.survey.mosaic.joined import Look, join
 from morpheus_lite.survey.tile import Tile
 
 LACKING, N_LACKING = 7, 2

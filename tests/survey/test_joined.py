@@ -24,8 +24,7 @@ from morpheus_lite.cli import main
 from morpheus_lite.core.windows import Window
 from morpheus_lite.io import open_image
 from morpheus_lite.survey.mosaic import joined
-from morpheus_lite.survey.mosaic.grid import Look, join
-from morpheus_lite.survey.mosaic.joined import MEMBERS, MOSAICS
+from morpheus_lite.survey.mosaic.joined import MEMBERS, MOSAICS, Look, join
 
 HERE = ClusterOptions(workers=0)
 SIDE, STEP = 256, 176
@@ -250,7 +249,7 @@ def test_a_tile_that_cannot_be_read_is_left_out_and_the_others_are_done(small, t
     real = joined._OpenTiles.read
 
     def read(self, number, window, bands):
-        if self._parts[number].tile.name == "b":
+        if self.parts[number].tile.name == "b":
             raise pickle.loads(pickle.dumps(joined.TileError("the pixels cannot be read", "b")))
         return real(self, number, window, bands)
 

@@ -6,14 +6,12 @@ LSDB, and any reader of Parquet, understands it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
 from morpheus_lite import __version__
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 POSITION = "_healpix_29"
 """Column that partitions are sorted by: the HEALPix cell of the position, as HATS calls it."""
@@ -117,7 +115,7 @@ def cells_beside(cells: np.ndarray, partitions: Sequence[Cell]) -> np.ndarray:
 
 
 def write_layout(
-    place: Path, name: str, cells: Sequence[Cell], schema: "pa.Schema", *, margin_of: str | None = None
+    place: Path, name: str, cells: Sequence[Cell], schema: pa.Schema, *, margin_of: str | None = None
 ) -> int:
     """Write the files that tell what there is, beside the partitions that lie in place already.
 
@@ -139,8 +137,6 @@ def write_layout(
     int
         Rows of all partitions.
     """
-    from pyarrow import parquet
-
     paths = [partition_path(place, cell) for cell in cells]
     collected = [parquet.read_metadata(path) for path in paths]
     for path, metadata in zip(paths, collected, strict=True):

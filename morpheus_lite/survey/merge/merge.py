@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from morpheus_lite import __version__
 from morpheus_lite.errors import MorpheusError, reason_of
 from morpheus_lite.io.tables import votable_head
@@ -26,7 +29,6 @@ from morpheus_lite.survey.merge.partition import (
 from morpheus_lite.survey.state import digest, read_json, write_json
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from distributed import Client
 
 CATALOG, MERGE_RECORD = "catalog", "merge.json"
@@ -162,11 +164,8 @@ _ADDED = (
 """Columns in front of those of the tiles: name, type, UCD, description."""
 
 
-def _common_schema(index: Index) -> "pa.Schema":
+def _common_schema(index: Index) -> pa.Schema:
     """All columns of all tiles, with their units, and those that merging adds in front."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     # A table without rows does not know the type of its texts.
     kinds = {entry.schema: entry for entry in index.entries if entry.cells}
     schemas = [parquet.read_schema(kinds[kind].catalog).remove_metadata() for kind in sorted(kinds)]

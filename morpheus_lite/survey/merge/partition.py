@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
 from morpheus_lite.core.flags import SourceFlag
 from morpheus_lite.errors import MorpheusError, reading
@@ -16,9 +18,6 @@ from morpheus_lite.survey.merge.footprint import Footprint, Footprints
 from morpheus_lite.survey.merge.healpix import POSITION, Cell, cells_beside, finest_cells, partition_path
 from morpheus_lite.survey.merge.index import Entry
 from morpheus_lite.survey.state import SUMMARY, read_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 ROW_GROUP = 25_000
 """Rows that a reader who wants a part of the sky has to read at least."""
@@ -77,8 +76,6 @@ def make_partition(job: PartitionJob) -> tuple[int, list[dict[str, Any]]]:
     MorpheusError
         Two sources have the same name, which cannot be unless two tiles show the same pixels under different names.
     """
-    import pyarrow as pa
-
     loaded, (first, last) = cache(_Loaded), job.cell.range
     tables, cut, n_duplicates = [job.schema.empty_table()], [], 0
     for image, overlapping in job.members:
@@ -125,15 +122,11 @@ def make_partition(job: PartitionJob) -> tuple[int, list[dict[str, Any]]]:
 
 def join_margin(number: int, place: Path, cells: Sequence[Cell]) -> None:
     """Write the margin of a partition: the rows of others that `make_partition` found to be near."""
-    import pyarrow as pa
-
     parts = [_read_table(str(path)) for path in sorted((place / MARGIN_PARTS / str(number)).glob("[!.]*"))]
     _write_rows(pa.concat_tables(parts).sort_by(POSITION), partition_path(place / MARGIN_CATALOG, cells[number]))
 
 
-def _write_rows(table: "pa.Table", path: Path) -> None:
-    from pyarrow import parquet
-
+def _write_rows(table: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = temporary_path(path)
     parquet.write_table(table, aside, row_group_size=ROW_GROUP, compression="zstd")
@@ -159,9 +152,7 @@ class _Loaded:
         return detections_of({name: table[name].to_numpy() for name in _NEEDED}, self.footprint)
 
 
-def _read_table(path: str, columns: list[str] | None = None) -> "pa.Table":
-    from pyarrow import parquet
-
+def _read_table(path: str, columns: list[str] | None = None) -> pa.Table:
     with reading(path):
         return parquet.read_table(path, columns=columns)
 

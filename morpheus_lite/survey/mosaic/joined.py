@@ -1,15 +1,20 @@
-"""Tiles on one pixel grid as one image: a mosaic whose pixels lie in the files of its tiles."""
+"""Tiles on one pixel grid as one image: which tiles make a mosaic, and the mosaic, whose pixels lie in their files."""
 
+import itertools
 import json
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from astropy.wcs import WCS
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from morpheus_lite.core.image import SkyImage, match_bands
 from morpheus_lite.core.windows import Window
@@ -17,6 +22,7 @@ from morpheus_lite.errors import InputError
 from morpheus_lite.io import open_image
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.io.image_reader import Band, ImageSource, OpenFiles
+from morpheus_lite.io.wcs import header_of_wcs
 from morpheus_lite.survey.state import digest, input_facts
 from morpheus_lite.survey.tile import Tile
 
@@ -25,6 +31,21 @@ MOSAICS, MEMBERS = "mosaics", "tiles.json"
 
 _MOST_FILES, _OF_ONE_IN_MEMORY = 256, 32
 """Files that are open at the same time, and as how many of them one counts that is in memory as a whole."""
+
+LARGEST_SIDE = 50_000
+"""Side of the largest mosaic in pixels: its label map takes 10 GB on the disk, and its catalogue, which one process
+holds, a few GB of memory. More tiles than that on one grid make several mosaics."""
+
+_SAME_PIXEL = 1e-3
+"""Pixels that two grids may lie apart and still be one."""
+
+_SAME_PLACE = 0.5
+"""Share of the smaller one of two tiles from which on they are two images of one place, and not one image."""
+
+_CELL = 1024
+"""Side of the cells, in pixels, in which tiles are looked up."""
+
+_Item = TypeVar("_Item")
 
 
 class TileError(InputError):
@@ -100,7 +121,7 @@ class Mosaic(Tile):
         """Open the image."""
         tiles = _OpenTiles(self.parts)
         bands, wcs = tiles.whole(self)
-        return MosaicSource(bands, wcs, self.name, mosaic=self, tiles=tiles, origins=tuple(str(b.name) for b in bands))
+        return MosaicSource(bands, wcs, self.name, tiles=tiles, origins=tuple(str(band.name) for band in bands))
 
     def directory(self, root: Path) -> Path:
         """Directory of what is made of it, below that of the survey."""
@@ -171,15 +192,12 @@ class MosaicSource(ImageSource):
 
     Parameters
     ----------
-    mosaic : Mosaic
-        The tiles.
     tiles : _OpenTiles
-        The same, as images.
+        The tiles, as images.
     origins : tuple of str
         What each band is called in the tiles.
     """
 
-    mosaic: Mosaic
     tiles: "_OpenTiles"
     origins: tuple[str, ...]
 
@@ -194,7 +212,7 @@ class MosaicSource(ImageSource):
 
     def _read_into(self, window: Window, data: np.ndarray, valid: np.ndarray, rms: np.ndarray | None) -> None:
         depth = np.zeros(data.shape, np.int32)
-        for number, part in enumerate(self.mosaic.parts):
+        for number, part in enumerate(self.tiles.parts):
             wanted = [k for k, band in enumerate(self.origins) if band in part.bands]
             if not wanted or not part.window.touches(window):
                 continue
@@ -238,12 +256,12 @@ class _OpenTiles:
     """
 
     def __init__(self, parts: Sequence[JoinedTile]) -> None:
-        self._parts = parts
+        self.parts = parts
         self._images: dict[int, ImageSource] = {}
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _OpenTiles, (self._parts,)
+        return _OpenTiles, (self.parts,)
 
     def read(self, number: int, window: Window, bands: Sequence[str]) -> SkyImage:
         """Bands of a tile in a window of it."""
@@ -252,17 +270,17 @@ class _OpenTiles:
             image = image.select(bands) if image.has_band_names else image
             return image.read(window)
         except InputError as error:
-            raise TileError(str(error), self._parts[number].tile.name) from error
+            raise TileError(str(error), self.parts[number].tile.name) from error
 
     def whole(self, mosaic: Mosaic) -> tuple[tuple[Band, ...], WCS]:
         """Bands and WCS of the whole."""
         # Bands in the order of a tile with all of them, if there is one.
-        by_bands = sorted(range(len(self._parts)), key=lambda number: -len(self._parts[number].bands))
-        names = dict.fromkeys(band for number in by_bands for band in self._parts[number].bands)
+        by_bands = sorted(range(len(self.parts)), key=lambda number: -len(self.parts[number].bands))
+        names = dict.fromkeys(band for number in by_bands for band in self.parts[number].bands)
         bands = [replace(self._reference[name], data=_Blank(mosaic.shape), masks=()) for name in names]
-        with self._parts[0].tile.open() as first:
+        with self.parts[0].tile.open() as first:
             assert first.wcs is not None
-            window = self._parts[0].window
+            window = self.parts[0].window
             wcs = first.wcs.slice((slice(-window.y, None), slice(-window.x, None)))
             wcs.array_shape = mosaic.shape
         return tuple(bands), wcs
@@ -271,13 +289,13 @@ class _OpenTiles:
     def _reference(self) -> Mapping[str, Band]:
         """Each band as the first tile with it has it: calibration, and the kinds and scales of noise planes."""
         found: dict[str, Band] = {}
-        for number, part in enumerate(self._parts):
+        for number, part in enumerate(self.parts):
             if not found.keys() >= set(part.bands):
                 found = {str(band.name): band for band in self._described(number).described} | found
         return found
 
     def _described(self, number: int) -> ImageSource:
-        tile = self._parts[number].tile
+        tile = self.parts[number].tile
         try:
             return _described(
                 *(json.dumps(one, default=list) for one in (tile.image, tile.read_options, input_facts(tile)))
@@ -300,7 +318,7 @@ class _OpenTiles:
 
     def _n_files(self, number: int) -> int:
         """Files of a tile; those that are taken into memory as a whole count for many."""
-        paths = {location.path for location in self._parts[number].tile.locations.values()}
+        paths = {location.path for location in self.parts[number].tile.locations.values()}
         return sum(_OF_ONE_IN_MEMORY if path.endswith((".gz", ".zip", ".bz2")) else 1 for path in paths)
 
     def close(self) -> None:
@@ -313,3 +331,149 @@ class _OpenTiles:
 def _scaled_as(band: Band, reference: Band) -> Band:
     noise = (replace(one, scale=other.scale) for one, other in zip(band.noise, reference.noise, strict=True))
     return replace(band, noise=tuple(noise))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """Facts about a tile after a look at its headers.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width in pixels.
+    grid : str
+        Short name of its celestial WCS without the place of the first pixel; empty if it cannot share one.
+    corner : (float, float)
+        Place of the first pixel, y and x, in pixels from the reference point of the WCS.
+    bands : mapping of str to sequence
+        AB zero-point, unit and kinds of noise planes of each band.
+    """
+
+    shape: tuple[int, int]
+    grid: str
+    corner: tuple[float, float]
+    bands: Mapping[str, Sequence[Any]]
+
+    @classmethod
+    def of(cls, image: ImageSource) -> "Look":
+        """Look at an image that is open."""
+        grid, corner = _grid_of(image)
+        bands = {
+            str(band.name): [band.zero_point, band.unit, [noise.kind for noise in band.noise]]
+            for band in image.described
+        }
+        return cls(image.shape, grid, corner, bands)
+
+
+def _grid_of(image: ImageSource) -> tuple[str, tuple[float, float]]:
+    wcs = image.wcs
+    # Tables of distortion belong to the pixels of one file.
+    tables = ("cpdis1", "cpdis2", "det2im1", "det2im2")
+    if wcs is None or not wcs.has_celestial or any(getattr(wcs, name) is not None for name in tables):
+        return "", (0.0, 0.0)
+    cards = {key: value for key, value in header_of_wcs(wcs).items() if key not in ("CRPIX1", "CRPIX2")}
+    x, y = (1 - wcs.wcs.crpix).tolist()
+    return digest(cards), (y, x)
+
+
+def join(tiles: Mapping[str, tuple[Tile, Look]]) -> list[Mosaic]:
+    """The mosaics that tiles make: those that overlap or touch, on one pixel grid, with the same options and units.
+
+    Tiles of which one covers most of another (other epochs, other reductions) are not parts of one mosaic.
+
+    Parameters
+    ----------
+    tiles : mapping of str to (Tile, Look)
+        By name.
+
+    Returns
+    -------
+    list of Mosaic
+        Of two tiles or more each; tiles that lie apart, or on grids of their own, are in none.
+    """
+    placed = [tiles[name] for name in sorted(tiles) if tiles[name][1].grid]
+    return [
+        Mosaic.of(one)
+        for on_one_grid in _grouped(placed, [digest([look.grid, dict(tile.options)]) for tile, look in placed])
+        for field_ in _fields(on_one_grid)
+        for group in _touching(field_.parts)
+        for one in _split(group)
+        if len(one) > 1
+    ]
+
+
+@dataclass
+class _Field:
+    """Tiles whose pixels and units agree, each at a place of its own."""
+
+    corner: tuple[float, float]
+    bands: dict[str, Sequence[Any]] = field(default_factory=dict)
+    parts: list[JoinedTile] = field(default_factory=list)
+    _windows: dict[tuple[int, int], list[Window]] = field(default_factory=lambda: defaultdict(list))
+
+    def takes(self, tile: Tile, look: Look) -> bool:
+        """Add a tile, unless its pixels lie between those of the others, its units are others, or one is there."""
+        y, x = (here - there for here, there in zip(look.corner, self.corner, strict=True))
+        agree = all(list(self.bands[band]) == list(facts) for band, facts in look.bands.items() if band in self.bands)
+        if not agree or max(abs(y - round(y)), abs(x - round(x))) > _SAME_PIXEL:
+            return False
+        window = Window(round(y), round(x), *look.shape)
+        cells = list(_cells(window))
+        if any(_is_same_place(window, other) for cell in cells for other in self._windows.get(cell, ())):
+            return False
+        for cell in cells:
+            self._windows[cell].append(window)
+        self.bands = {**look.bands, **self.bands}
+        self.parts.append(JoinedTile(tile, window, tuple(look.bands)))
+        return True
+
+
+def _cells(window: Window) -> Iterator[tuple[int, int]]:
+    bottom, right = window.y + window.height - 1, window.x + window.width - 1
+    rows = range(window.y // _CELL, bottom // _CELL + 1)
+    return itertools.product(rows, range(window.x // _CELL, right // _CELL + 1))
+
+
+def _is_same_place(one: Window, other: Window) -> bool:
+    if not one.touches(other):
+        return False
+    shared, smaller = one.intersection(other), min(one.height * one.width, other.height * other.width)
+    return shared.height * shared.width > _SAME_PLACE * smaller
+
+
+def _fields(tiles: Iterable[tuple[Tile, Look]]) -> list[_Field]:
+    found: list[_Field] = []
+    for tile, look in tiles:
+        if not any(one.takes(tile, look) for one in found):
+            found.append(_Field(look.corner))
+            found[-1].takes(tile, look)
+    return found
+
+
+def _touching(parts: Sequence[JoinedTile]) -> list[list[JoinedTile]]:
+    """Tiles that hang together, each sharing a pixel or a side with another."""
+    starts = np.array([(part.window.y, part.window.x) for part in parts], float)
+    sides = np.array([part.window.shape for part in parts], float)
+    pairs = KDTree(starts + sides / 2).query_pairs(sides.max(), p=np.inf, output_type="ndarray")
+    one, other = pairs.T
+    apart = np.maximum(starts[one], starts[other]) - np.minimum(starts[one] + sides[one], starts[other] + sides[other])
+    # Corners that meet do not count.
+    near = (apart <= 0).all(axis=1) & (apart < 0).any(axis=1)
+    graph = coo_array((np.ones(near.sum()), (one[near], other[near])), shape=(len(parts),) * 2)
+    _, group = connected_components(graph, directed=False)
+    return _grouped(parts, group.tolist())
+
+
+def _split(parts: Sequence[JoinedTile]) -> list[list[JoinedTile]]:
+    """Tiles that would make too large a mosaic, in squares."""
+    y, x = (min(getattr(part.window, axis) for part in parts) for axis in "yx")
+    squares = [((one.window.y - y) // LARGEST_SIDE, (one.window.x - x) // LARGEST_SIDE) for one in parts]
+    return _grouped(parts, squares)
+
+
+def _grouped(items: Iterable[_Item], keys: Iterable[Hashable]) -> list[list[_Item]]:
+    """Items with the same key, in the order of the first of each."""
+    found: dict[Hashable, list[_Item]] = defaultdict(list)
+    for key, item in zip(keys, items, strict=True):
+        found[key].append(item)
+    return list(found.values())
