@@ -217,9 +217,10 @@ EXPORT WIDE void fit_profiles(whole n_assumed, whole n_bands, const double **tab
 {
     whole n = n_tried * n_indices, n_planes = n_radii + n_bands, n_columns = 2 * n_sizes * n_indices;
     double *shares = malloc(sizeof(double) * n_assumed * n_planes * n), *band = malloc(sizeof(double) * n_radii * n);
-    double *likely = malloc(sizeof(double) * n_assumed * n), largest = -INFINITY, total = 0;
+    double *likely = malloc(sizeof(double) * (n_assumed + 2) * n), largest = -INFINITY, total = 0;
+    double *squares = likely + n_assumed * n, *pulls = squares + n;
     double *parts = malloc(sizeof(double) * 2 * n_radii), *inner = parts + n_radii;
-    whole *rows = malloc(sizeof(whole) * n_radii);
+    whole *rows = malloc(sizeof(whole) * (n_radii + n_assumed * n)), *kept = rows + n_radii, n_kept = 0;
     for (whole one = 0; one < n_assumed; one++) {
         double *together = shares + one * n_planes * n, *each = together + n_radii * n;
         for (whole k = 0; k < n_bands; k++) {
@@ -241,38 +242,43 @@ EXPORT WIDE void fit_profiles(whole n_assumed, whole n_bands, const double **tab
             for (whole j = 0; j < n_radii * n && n_bands > 1; j++)
                 together[j] = (k ? together[j] : 0) + mixture[k] * band[j];
         }
-        for (whole j = 0; j < n; j++) {
-            double square = 0, pull = 0, best, found = -INFINITY;
-            for (whole k = 0; k < n_rings; k++) {
-                double expected = together[(k + 1) * n + j] - together[k * n + j];
-                square += expected * expected / variance[k];
-                pull += expected * (flux[k] / variance[k]);
+        memset(squares, 0, sizeof(double) * 2 * n);
+        for (whole k = 0; k < n_rings; k++) {
+            double precision = 1 / variance[k], pull = flux[k] / variance[k];
+            const double *low = together + k * n, *high = low + n;
+            for (whole j = 0; j < n; j++) {
+                double expected = high[j] - low[j];
+                squares[j] += expected * expected * precision;
+                pulls[j] += expected * pull;
             }
-            best = pull / square;
+        }
+        for (whole j = 0; j < n; j++) {
+            double best = pulls[j] / squares[j], found = -INFINITY;
             if (best > 0)
-                found = prior[one] + 0.5 * best * best * square - 0.5 * log(square) - log(MAX(best, 1e-30)) + log_prior[j];
+                found = prior[one] + 0.5 * best * best * squares[j] - log(sqrt(squares[j]) * MAX(best, 1e-30)) + log_prior[j];
             likely[one * n + j] = found;
             largest = MAX(largest, found);
         }
     }
-    for (whole k = 0; k < n_assumed * n; k++)
-        /* Where no profile has positive light, all are alike. */
-        total += likely[k] = isinf(largest) ? 1 : exp(likely[k] - largest);
+    for (whole k = 0; k < n_assumed * n; k++) {
+        /* Where no profile has positive light, all are alike; what is less likely by e^-60 adds no digit. */
+        if (!isinf(largest) && !(likely[k] > largest - 60))
+            continue;
+        total += likely[n_kept] = isinf(largest) ? 1 : exp(likely[k] - largest);
+        kept[n_kept++] = (k / n) * n_planes * n + k % n;
+    }
     for (whole k = 0; k < n_planes; k++) {
+        const double *plane = shares + k * n;
         double first = 0, second = 0;
-        for (whole one = 0; one < n_assumed; one++)
-            for (whole j = 0; j < n; j++)
-                first += likely[one * n + j] * shares[(one * n_planes + k) * n + j];
+        for (whole j = 0; j < n_kept; j++)
+            first += likely[j] * plane[kept[j]];
         first /= total;
         if (k < n_radii - 1) {
             curve[k] = first;
             continue;
         }
-        for (whole one = 0; one < n_assumed; one++)
-            for (whole j = 0; j < n; j++) {
-                double apart = shares[(one * n_planes + k) * n + j] - first;
-                second += likely[one * n + j] * apart * apart;
-            }
+        for (whole j = 0; j < n_kept; j++)
+            second += likely[j] * (plane[kept[j]] - first) * (plane[kept[j]] - first);
         mean[k - n_radii + 1] = first;
         spread[k - n_radii + 1] = second / total;
     }
@@ -487,8 +493,10 @@ EXPORT WIDE void distances(whole height, whole width, double y, double x, double
     for (whole row = 0; row < height; row++)
         for (whole column = 0; column < width; column++) {
             double dy = row - y, dx = column - x, along = dx * cosine + dy * sine, across = (dy * cosine - dx * sine) * ratio;
-            distance[row * width + column] = sqrt(along * along + across * across) / unit;
+            distance[row * width + column] = sqrt(along * along + across * across);
         }
+    for (whole k = 0; k < height * width && unit != 1; k++)
+        distance[k] /= unit;
 }
 
 /* Replace the light of wanted pixels by that opposite a centre; `covered` tells which pixels have light then. */

@@ -274,7 +274,10 @@ def cut_stamp(
     usable, light = np.ascontiguousarray(image.valid[part]), image.data[part].astype(np.float64, order="C")
     rms = None if image.rms is None else image.rms[part]
     source_mask, neighbor_mask, variance, whole = open_stamp(near, label, usable, light, rms, sigmas)
-    weights = detection.weights(light, usable, source_mask)
+    if whole:
+        weights = np.broadcast_to(detection.everywhere, light.shape)
+    else:
+        weights = detection.weights(light, usable, source_mask)
     wings, wings_error = None, 0.0
     if neighbors is not None:
         own, wings = (plane * usable for plane in neighbors.light(label, near.shape, corner))

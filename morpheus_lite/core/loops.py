@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -42,8 +43,7 @@ def load_loops(module: str, signatures: Mapping[str, str], *, give_numbers: tupl
 
 def call_loop(library: Any, name: str, *arguments: Any) -> Any:
     """Call a compiled function; arrays are handed on as they lie in memory."""
-    plain = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
-    return getattr(library, name)(*plain)
+    return getattr(library, name)(*_addresses(*arguments))
 
 
 _SIGNATURES = {
@@ -57,6 +57,15 @@ _SIGNATURES = {
 }
 compiled_loops = load_loops("morpheus_lite.core._loops", _SIGNATURES)
 """Compiled loops over the pixels of an image."""
+
+
+def _plain_addresses(*arguments: Any) -> list[Any]:
+    return [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
+
+
+_addresses = _plain_addresses
+if compiled_loops is not None:
+    _addresses = import_module("morpheus_lite.core._loops").addresses
 
 
 def interpolate_rows(rows: np.ndarray, lower: np.ndarray, fraction: np.ndarray) -> np.ndarray:

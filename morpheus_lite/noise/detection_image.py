@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -263,6 +264,11 @@ class DetectionImage:
     chosen: np.ndarray
     sigma: float = 1.0
     noise: CorrelatedNoise = _UNKNOWN
+
+    @cached_property
+    def everywhere(self) -> np.ndarray:
+        """Factors of the bands where all are valid: float64, shape ``(band,)``."""
+        return self._factors(self.chosen if self.chosen.any() else ~self.chosen)
 
     def weights(self, data: np.ndarray, valid: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Factors of the bands in each pixel, as one source needs them.
