@@ -29,7 +29,7 @@ SCENE_PLANES = ("snr", "valid", "signal", "owner", "labelled", "false")
 
 @dataclass(frozen=True, eq=False)
 class Labelling:
-    """Who owns the pixels of an image, and the classes of the sources.
+    """Owners of the pixels of an image, and classes of the sources.
 
     Parameters
     ----------
