@@ -419,17 +419,13 @@ def _boundary_sides(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     inside = padded[1:-1, 1:-1]
     neighbours = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
     corner_of_pixel = ((0, 0), (1, 0), (1, 1), (0, 1))
-    starts: list[np.ndarray] = []
-    directions: list[np.ndarray] = []
-    side_labels: list[np.ndarray] = []
+    sides = []
     for heading, (neighbour, corner) in enumerate(zip(neighbours, corner_of_pixel, strict=True)):
         y, x = np.nonzero((inside != neighbour) & (inside > 0))
-        starts.append(np.stack([x + corner[0], y + corner[1]], axis=1))
-        directions.append(np.full(len(x), heading))
-        side_labels.append(inside[y, x])
-    start, direction, label = (np.concatenate(parts) for parts in (starts, directions, side_labels))
-    order = np.lexsort((direction, start[:, 0], start[:, 1], label))
-    return start[order], direction[order], label[order]
+        sides.append(np.stack([x + corner[0], y + corner[1], np.full(len(x), heading), inside[y, x]], axis=1))
+    side = np.concatenate(sides)
+    side = side[np.lexsort((side[:, 2], side[:, 0], side[:, 1], side[:, 3]))]
+    return side[:, :2], side[:, 2], side[:, 3]
 
 
 def _following_sides(start: np.ndarray, direction: np.ndarray, label: np.ndarray, n_columns: int) -> np.ndarray:
@@ -452,25 +448,17 @@ def _following_sides(start: np.ndarray, direction: np.ndarray, label: np.ndarray
 
 
 def _rings(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ring (smallest index on it) of each side, and the order that lists ring after ring in walking order.
+    """Number of the ring of each side, and the order that lists ring after ring in walking order."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components, depth_first_order  # takes long to import
 
-    Notes
-    -----
-    Pointer doubling: after k rounds each side knows the smallest index, or the number of sides, over the next
-    2**k sides; no Python loop runs over sides.
-    """
-    ring, jump = np.arange(len(following)), following
-    while True:
-        merged = np.minimum(ring, ring[jump])
-        if np.array_equal(merged, ring):
-            break
-        ring, jump = merged, jump[jump]
-    is_last = ring == following
-    jump = np.where(is_last, np.arange(len(following)), following)
-    remaining = (~is_last).astype(np.int64)
-    while (step := remaining[jump]).any():
-        remaining, jump = remaining + step, jump[jump]
-    return ring, np.lexsort((-remaining, ring))
+    n_sides = len(following)
+    ones, starts = np.ones(n_sides, np.int8), np.arange(n_sides + 1)
+    _, ring = connected_components(csr_matrix((ones, following, starts)), directed=False)
+    first = np.unique(ring, return_index=True)[1]
+    # Where a ring closes, the next one is walked.
+    path = np.where(following == first[ring], np.roll(first, -1)[ring], following)
+    return ring, depth_first_order(csr_matrix((ones, path, starts)), 0, return_predecessors=False)
 
 
 _OPEN = np.inf
