@@ -311,25 +311,20 @@ class SkyImage(NamedBands):
     def take(self, indices: Sequence[int]) -> "SkyImage":
         """The image with the bands at these positions."""
         indices = list(indices)
-        return replace(
-            self,
-            data=self.data[:, :, indices],
-            bands=tuple(self.bands[i] for i in indices),
-            valid=self.valid[:, :, indices],
-            rms=None if self.rms is None else self.rms[:, :, indices],
-            zero_points=tuple(self.zero_points[i] for i in indices),
-            units=tuple(self.units[i] for i in indices),
+        bands, zero_points, units = (
+            tuple(one[i] for i in indices) for one in (self.bands, self.zero_points, self.units)
         )
+        planes = self._planes((slice(None), slice(None), indices))
+        return replace(self, **planes, bands=bands, zero_points=zero_points, units=units)
 
     def cutout(self, window: Window) -> "SkyImage":
         """The part of the image inside a window, its WCS moved along."""
-        return replace(
-            self,
-            data=self.data[window.slices],
-            valid=self.valid[window.slices],
-            rms=None if self.rms is None else self.rms[window.slices],
-            wcs=wcs_of_window(self.wcs, window),
-        )
+        return replace(self, **self._planes(window.slices), wcs=wcs_of_window(self.wcs, window))
+
+    def _planes(self, index: tuple[Any, ...]) -> dict[str, Any]:
+        """A part of all that has a value for every pixel."""
+        rms = None if self.rms is None else self.rms[index]
+        return {"data": self.data[index], "valid": self.valid[index], "rms": rms}
 
     @property
     def has_rms(self) -> tuple[bool, ...]:

@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ class FilePixels:
             yield pixels[row : row + step].data.cast("B"), self._start + first * self._dtype.itemsize
 
 
-class ScratchFile(FilePixels):
+class ScratchFile(FilePixels, AbstractContextManager):
     """int32 pixels in a temporary file without a name, 0 where never written.
 
     The file disappears with the process, whatever ends it.
@@ -121,9 +122,6 @@ class ScratchFile(FilePixels):
     def close(self) -> None:
         """Give the disk space back."""
         self._temporary.close()
-
-    def __enter__(self) -> "ScratchFile":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()

@@ -117,9 +117,9 @@ def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: st
 
         functions: Any = [CompiledGraph(window_graph(config, weights, trim=trim)) for trim in (0, info.margin)]
     else:
-        from morpheus_lite.models.tensorflow_engine import compiled_windows
+        from morpheus_lite.models.tensorflow_engine import compile_windows
 
-        functions = compiled_windows(config, weights, info.margin)
+        functions = compile_windows(config, weights, info.margin)
     predict, predict_inner = functions
     prepare = PREPARATIONS[info.preprocessing]
     return Model(**vars(info), engine=engine, prepare=prepare, predict=predict, predict_inner=predict_inner)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 from numpy.random import Generator
 
-from morpheus_lite.simulation.psf import OVERSAMPLING, require_galsim
+from morpheus_lite.simulation.psf import OVERSAMPLING, blur, require_galsim
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,7 @@ def gaussians(grid: Grid, x: np.ndarray, y: np.ndarray, sigma: np.ndarray, flux:
 
 def random_texture(grid: Grid, rng: Generator, length: float) -> np.ndarray:
     """Gaussian random field of mean 0 and variance 1, smooth on ``length`` arcsec."""
-    sigma = max(length / grid.step, 0.7)
-    fx, fy = scipy.fft.rfftfreq(grid.side), scipy.fft.fftfreq(grid.side)
-    low = np.exp(-2 * (np.pi * sigma) ** 2 * (fy[:, None] ** 2 + fx[None, :] ** 2)).astype(np.float32)
-    noise = rng.standard_normal((grid.side, grid.side), dtype=np.float32)
-    field = scipy.fft.irfft2(scipy.fft.rfft2(noise) * low, s=noise.shape)
+    field = blur(rng.standard_normal((grid.side, grid.side), dtype=np.float32), max(length / grid.step, 0.7))
     return field / field.std()
 
 

@@ -181,7 +181,7 @@ def make_psfs(names: Sequence[str], pixel_scale: float, *, variant: int = 0, mat
         goal = width + matched * (widest - width)
         # Widths of Gaussians add in squares.
         extra = np.sqrt(max(goal**2 - width**2, 0.0)) * FWHM_TO_SIGMA
-        blurred = blur(image, extra * OVERSAMPLING) if extra > 0.05 else image
+        blurred = blur(image, extra * OVERSAMPLING).clip(0) if extra > 0.05 else image
         psfs.append(Psf(blurred, width_of(blurred)))
     return psfs
 
@@ -191,7 +191,7 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     side = image.shape[0]
     ky, kx = scipy.fft.fftfreq(side), scipy.fft.rfftfreq(side)
     gauss = np.exp(-2 * (np.pi * sigma) ** 2 * (ky[:, None] ** 2 + kx[None, :] ** 2)).astype(np.float32)
-    return np.clip(scipy.fft.irfft2(scipy.fft.rfft2(image) * gauss, s=image.shape), 0, None)
+    return scipy.fft.irfft2(scipy.fft.rfft2(image) * gauss, s=image.shape)
 
 
 def require_galsim():

@@ -22,14 +22,7 @@ from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.labelling import read_labelling
 from morpheus_lite.training.shown import bin_blocks, bin_labels, measured_bands, show
-from morpheus_lite.training.targets import (
-    SCENE_PLANES,
-    Labelling,
-    TrainingScene,
-    make_training_scene,
-    pad_scene,
-    sum_by_owner,
-)
+from morpheus_lite.training.targets import SCENE_PLANES, Labelling, TrainingScene, make_training_scene, pad_scene
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +144,7 @@ def estimate_signal(snr: np.ndarray, valid: np.ndarray, labelling: Labelling) ->
         smooth = ndimage.gaussian_filter(snr[..., b] * valid[..., b], _SMOOTHING) / np.maximum(seen, 1e-6)
         inside = valid[..., b] & (owner > 0)
         signal[..., b] = np.where(inside, np.maximum(smooth, 0) / _hidden_noise(snr[..., b], sky & valid[..., b]), 0)
-    flat = owner.ravel()
-    totals = [np.bincount(flat, s.ravel(), minlength=n_sources + 1) for s in np.moveaxis(signal, 2, 0)]
+    totals = [ndimage.sum_labels(plane, owner, np.arange(n_sources + 1)) for plane in np.moveaxis(signal, 2, 0)]
     colour = (np.stack(totals, axis=1).astype(np.float32) + 1e-6)[owner] * valid
     colour /= np.maximum(np.sqrt((colour**2).sum(axis=2, keepdims=True)), 1e-12)
     level = np.sqrt((signal**2).sum(axis=2))
@@ -267,10 +259,8 @@ def _hidden_noise(snr: np.ndarray, sky: np.ndarray) -> float:
 
 def _positions(owner: np.ndarray, light: np.ndarray, n_sources: int) -> np.ndarray:
     """Centroids, float64 ``(source, 2)``: y, x; NaN for a source without pixels."""
-    axes = np.indices(owner.shape, sparse=True)
-    sums = [sum_by_owner(owner, light * axis, n_sources) for axis in axes]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.stack(sums, axis=1) / sum_by_owner(owner, light, n_sources)[:, None]
+        return np.reshape(ndimage.center_of_mass(light, owner, np.arange(n_sources) + 1), (n_sources, 2))
 
 
 def training_scenes(observed: Sequence[Observed]) -> tuple[tuple[TrainingScene, float], ...]:

@@ -1,7 +1,8 @@
 """View of an image that a network is shown in training: the one it is shown when the image is classified."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -24,32 +25,17 @@ def show(whole: Bands) -> tuple[np.ndarray, np.ndarray, int]:
     return *bridged(*seen.snr(Window(0, 0, *seen.shape))), factor
 
 
-@dataclass(frozen=True, eq=False)
-class _Light:
-    """Light over the noise of all pixels, as a `~morpheus_lite.inference.network_input.NetworkInput`."""
-
-    light: np.ndarray
-    bands: tuple[str, ...]
-
-    @property
-    def present(self) -> np.ndarray:
-        return np.arange(len(self.bands))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.light.shape[0], self.light.shape[1]
-
-    def snr(self, window: Window, /) -> tuple[np.ndarray, np.ndarray]:
-        return self.light[window.slices], np.ones((*window.shape, len(self.bands)), bool)
-
-
 def show_light(light: np.ndarray, bands: tuple[str, ...], psfs: Sequence[MoffatPsf]) -> np.ndarray:
     """Light without noise over a white noise, ``(y, x, band)``, as a network sees it in an image with these PSFs."""
-    seen, _ = seen_bands(_Light(light, bands), psfs, in_noise=False)
+    usable, present = np.ones(light.shape, bool), np.arange(len(bands))
+    # The light of all pixels, read as `~morpheus_lite.inference.network_input.NetworkInput` is.
+    whole: Any = SimpleNamespace(bands=bands, present=present, shape=light.shape[:2])
+    whole.snr = lambda window: (light[window.slices], usable[window.slices])
+    seen, _ = seen_bands(whole, psfs, in_noise=False)
     shown, _ = seen.snr(Window(0, 0, *seen.shape))
     if isinstance(seen, WinglessBands):
         # What the kernel leaves of white noise.
-        shown = shown / np.array([np.sqrt((seen.kernels.get(b, np.ones(1)) ** 2).sum()) for b in range(len(bands))])
+        shown = shown / np.array([np.sqrt((seen.kernels.get(b, np.ones(1)) ** 2).sum()) for b in present.tolist()])
     return np.maximum(shown, 0).astype(np.float32, copy=False)
 
 

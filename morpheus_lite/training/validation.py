@@ -65,17 +65,15 @@ def validate(model: keras.Model, scenes: Sequence[TrainingScene], loss: Loss) ->
         same in bins of H magnitude, whatever their S/N; ``completeness``, share of sources with a total S/N of 8 to 40
         of which some pixel is called source; ``spurious_per_Mpx``, regions called source without one of S/N > 3.
     """
-    results = [_score_scene(model, scene, loss) for scene in scenes]
-    right, kind, magnitude, bright, faint, found = (
-        np.concatenate([result["sources"][i] for result in results]) for i in range(6)
-    )
-    common, either, spurious = np.sum([result["counts"] for result in results], axis=0).tolist()
+    losses, counts, diagrams, sources = zip(*(_score_scene(model, scene, loss) for scene in scenes), strict=True)
+    right, kind, magnitude, bright, faint, found = map(np.concatenate, zip(*sources, strict=True))
+    common, either, spurious = np.sum(counts, axis=0).tolist()
     n_pixels = sum(scene.owner.size for scene in scenes)
     bins = {"H<23": (0, 23), "23-24": (23, 24), "24-25": (24, 25)}
     return {
-        "loss": float(np.mean([result["loss"] for result in results])),
+        "loss": float(np.mean(losses)),
         "iou": common / max(either, 1),
-        "ece": reduce(add, [result["diagram"] for result in results]).error,
+        "ece": reduce(add, diagrams).error,
         **{f"recall_{name}": _share(right[bright & (kind == k)]) for k, name in enumerate(SOURCE_CLASSES)},
         **{f"right_{name}": _share(right[(magnitude >= a) & (magnitude < b)]) for name, (a, b) in bins.items()},
         "completeness": _share(found[faint]),
@@ -94,18 +92,16 @@ def has_class(scene: TrainingScene) -> np.ndarray:
     return (scene.weight[..., 0] > 0) & ((scene.target[..., BACKGROUND] > 0.5) | (scene.weight[..., 1] > 0))
 
 
-def _score_scene(model: keras.Model, scene: TrainingScene, loss: Loss) -> dict:
+def _score_scene(model: keras.Model, scene: TrainingScene, loss: Loss) -> tuple:
+    """Loss, counts of pixels and of spurious regions, reliability diagram, and what `_source_scores` gives."""
     probability = predict_probability(model, scene.snr, scene.valid)
     logits = np.log(np.maximum(probability, 1e-9))
     used = scene.weight[..., 0] > 0
     source, said = scene.target[..., BACKGROUND] < 0.5, probability[..., BACKGROUND] < 0.5
-    counts = np.array([(source & said & used).sum(), ((source | said) & used).sum(), _n_spurious(scene, said, used)])
-    return {
-        "loss": float(loss(logits[None], scene.target[None], scene.weight[None])),
-        "counts": counts,
-        "diagram": top_label_reliability(probability[has_class(scene)], scene.target[has_class(scene)]),
-        "sources": _source_scores(scene, probability, said),
-    }
+    counts = (source & said & used).sum(), ((source | said) & used).sum(), _n_spurious(scene, said, used)
+    diagram = top_label_reliability(probability[has_class(scene)], scene.target[has_class(scene)])
+    value = float(loss(logits[None], scene.target[None], scene.weight[None]))
+    return value, counts, diagram, _source_scores(scene, probability, said)
 
 
 def _source_scores(scene: TrainingScene, probability: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, ...]:

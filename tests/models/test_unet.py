@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from morpheus_lite.errors import ModelError
 from morpheus_lite.inference.sliding_window import BATCH
 from morpheus_lite.models.graph import bicubic_matrix
+from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.network_config import HAUSEN2020, UNetConfig
 from morpheus_lite.models.networks import BicubicUpsampling, block, build_unet
 from morpheus_lite.models.tensorflow_engine import compile_windows
@@ -89,7 +90,7 @@ def test_upsampling_keeps_constants_and_corners(size):
 def test_a_window_does_not_know_its_neighbours_in_the_batch(published):
     rng = np.random.default_rng(4)
     batch = rng.normal(size=(BATCH, 40, 40, 4)).astype(np.float32)
-    predict = compile_windows(published)
+    predict, _ = compile_windows(HAUSEN2020, network_weights(published), 5)
     expected = predict(batch)
     for _ in range(3):
         order = rng.permutation(BATCH)
@@ -97,7 +98,8 @@ def test_a_window_does_not_know_its_neighbours_in_the_batch(published):
 
 
 def test_predictions_are_probabilities(published):
-    values = compile_windows(published)(np.random.default_rng(5).normal(size=(3, 40, 40, 4)))
+    predict, _ = compile_windows(HAUSEN2020, network_weights(published), 5)
+    values = predict(np.random.default_rng(5).normal(size=(3, 40, 40, 4)))
     assert values.dtype == np.float32
     np.testing.assert_allclose(values.sum(axis=3), 1, atol=1e-5)
     assert values.min() >= 0
