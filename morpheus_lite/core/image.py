@@ -311,10 +311,8 @@ class SkyImage(NamedBands):
     def take(self, indices: Sequence[int]) -> "SkyImage":
         """The image with the bands at these positions."""
         indices = list(indices)
-        bands, zero_points, units = (
-            tuple(one[i] for i in indices) for one in (self.bands, self.zero_points, self.units)
-        )
-        planes = self._planes((slice(None), slice(None), indices))
+        planes, bands = self._planes((slice(None), slice(None), indices)), tuple(self.bands[i] for i in indices)
+        zero_points, units = tuple(self.zero_points[i] for i in indices), tuple(self.units[i] for i in indices)
         return replace(self, **planes, bands=bands, zero_points=zero_points, units=units)
 
     def cutout(self, window: Window) -> "SkyImage":
