@@ -130,27 +130,25 @@ def noise_of_pieces(
     upper : bool
         Whether the scatter is to tell how rare large values are, as in `scatter_of`.
     """
-    covered = thread_map(lambda piece: ndimage.maximum_filter(piece[1] > 0, 2 * _KEEP_OFF + 1), pieces)
     images = [image for image, _ in pieces]
+    covered = thread_map(lambda piece: ndimage.maximum_filter(piece[1] > 0, 2 * _KEEP_OFF + 1), pieces)
     fitted: dict[str, CorrelatedNoise] = {}
-    before: list[_Sky | None] = [None] * len(images)
+    before = None
     for index, band in enumerate(images[0].bands):
-        patches = thread_map(partial(_patch, index), images, covered, before)
-        fitted[band] = _fit(patches, upper)
-        before = [patch.sky for patch in patches]
+        light = _sum_up(index, images, covered, before)
+        fitted[band], before = _fit(light, upper), light.sky
     return fitted
 
 
-def _fit(patches: list["_Patch"], upper: bool) -> CorrelatedNoise:
-    sky = np.concatenate([patch.light for patch in patches])
-    if len(sky) < _FEWEST:
+def _fit(light: "_Light", upper: bool) -> CorrelatedNoise:
+    if len(light.pixels) < _FEWEST:
         return CorrelatedNoise(np.nan)
-    sigma = scatter_of(sky, upper=upper)
+    sigma = scatter_of(light.pixels, upper=upper)
     if not sigma > 0:
         return CorrelatedNoise(np.nan)
     sides, factors, errors = [], [], []
     for side in _SIDES:
-        pulls, n_apart = _pulls(patches, sigma, side)
+        pulls, n_apart = _pulls(light, sigma, side)
         if len(pulls) >= _FEWEST and 0 < (scatter := scatter_of(pulls, upper=upper)) < np.inf:
             sides.append(float(side))
             factors.append(scatter)
@@ -176,29 +174,37 @@ def scatter_of(values: np.ndarray, *, upper: bool = False) -> float:
 
 
 class _Sky:
-    """Empty pixels of one piece, and the empty squares there are: mostly the same in all bands."""
+    """Empty pixels ``(piece, y, x)``, and the empty squares there are: mostly the same in all bands."""
 
     def __init__(self, empty: np.ndarray) -> None:
         self.empty = empty
-        self.squares = cache(partial(_empty_squares, integral(empty, empty)))
+        self.squares = cache(partial(_empty_squares, np.stack(thread_map(integral, empty, empty))))
 
 
-class _Patch(NamedTuple):
-    """One piece: its empty pixels, their light, and sums of light, and of variance if known, over rectangles."""
+class _Light(NamedTuple):
+    """One band of all pieces: its empty pixels, their light, and sums of light, and of variance if known.
+
+    The sums are over rectangles from the first pixel of a piece on: float64, shape ``(piece, y + 1, x + 1)``.
+    """
 
     sky: _Sky
-    light: np.ndarray
-    totals: tuple[np.ndarray, ...]
+    pixels: np.ndarray
+    totals: list[np.ndarray]
 
 
-def _patch(index: int, image: SkyImage, covered: np.ndarray, before: _Sky | None) -> _Patch:
-    empty = image.valid[:, :, index] & ~covered
-    totals = [integral(image.data[:, :, index], empty)]
-    if image.rms is not None:
-        empty &= image.rms[:, :, index] > 0
-        totals.append(integral(image.rms[:, :, index], empty, square=True))
+def _sum_up(index: int, images: list[SkyImage], covered: list[np.ndarray], before: _Sky | None) -> _Light:
+    def sums(image: SkyImage, covered: np.ndarray) -> tuple[np.ndarray, ...]:
+        empty, light = image.valid[:, :, index] & ~covered, image.data[:, :, index]
+        totals = [integral(light, empty)]
+        if image.rms is not None:
+            empty &= image.rms[:, :, index] > 0
+            totals.append(integral(image.rms[:, :, index], empty, square=True))
+        return empty, light[empty], *totals
+
+    masks, pixels, *totals = zip(*thread_map(sums, images, covered), strict=True)
+    empty = np.stack(masks)
     sky = before if before is not None and np.array_equal(before.empty, empty) else _Sky(empty)
-    return _Patch(sky, image.data[:, :, index][empty].astype(np.float64), tuple(totals))
+    return _Light(sky, np.concatenate(pixels).astype(np.float64), [np.stack(one) for one in totals])
 
 
 def _filtered(sides: np.ndarray, factors: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -222,35 +228,27 @@ def _slope(sides: np.ndarray, factors: np.ndarray) -> float:
     return float(np.clip(np.polyfit(np.log(sides[last]), np.log(factors[last]), 1)[0], 0, 1))
 
 
-def _pulls(patches: list[_Patch], sigma: float, side: int) -> tuple[np.ndarray, float]:
+def _pulls(light: _Light, sigma: float, side: int) -> tuple[np.ndarray, float]:
     """Sums in empty squares in units of independent noise, and how many squares apart from each other these are."""
     # Squares overlap by half along each axis: four times as many as fit side by side, and less scatter.
     step = max(side // 2, 1)
-    corners = thread_map(lambda patch: patch.sky.squares(side, step), patches)
-    n_empty = sum(map(len, corners))
-    n_apart = max(n_empty * (step / side) ** 2, 1.0)
+    places = light.sky.squares(side, step)
+    n_apart = max(len(places) * (step / side) ** 2, 1.0)
     # Evenly thinned before they are summed: a million squares tell no more, and take their time.
-    thinning, first = max(n_empty // _MOST, 1), 0
-    pulls = []
-    for patch, places in zip(patches, corners, strict=True):
-        pulls.append(_patch_pulls(patch, sigma, side, step, places[-first % thinning :: thinning]))
-        first += len(places)
-    return np.concatenate(pulls), min(n_apart, _MOST)
+    places = places[:: max(len(places) // _MOST, 1)]
+    height, width = light.totals[0].shape[1:]
+    row, column = np.divmod(places, -(-(width - side) // step))
+    piece, row = np.divmod(row, -(-(height - side) // step))
+    corner = (piece * height + step * row) * width + step * column
+    ends = [corner + shift for shift in (side * width + side, side, side * width, 0)]
+    sums, *variance = (a - b - c + d for a, b, c, d in ([total.take(at) for at in ends] for total in light.totals))
+    return sums / (np.sqrt(variance[0]) if variance else sigma * side), min(n_apart, _MOST)
 
 
 def _empty_squares(n_empty: np.ndarray, side: int, step: int) -> np.ndarray:
     """Numbers of the squares, of those that begin at every ``step``-th pixel, without a source: int64, row by row."""
-    if min(n_empty.shape) <= side:
+    if min(n_empty.shape[1:]) <= side:
         return np.zeros(0, dtype=np.int64)
     begin, end = slice(None, -side, step), slice(side, None, step)
-    tall = n_empty[end] - n_empty[begin]
-    return np.flatnonzero(tall[:, end] - tall[:, begin] == side * side)
-
-
-def _patch_pulls(patch: _Patch, sigma: float, side: int, step: int, places: np.ndarray) -> np.ndarray:
-    width = patch.totals[0].shape[1]
-    row, column = np.divmod(places, -(-(width - side) // step))
-    corner = step * (row * width + column)
-    ends = [corner + shift for shift in (side * width + side, side, side * width, 0)]
-    light, *variance = (a - b - c + d for a, b, c, d in ([total.take(at) for at in ends] for total in patch.totals))
-    return light / (np.sqrt(variance[0]) if variance else sigma * side)
+    tall = n_empty[:, end] - n_empty[:, begin]
+    return np.flatnonzero(tall[:, :, end] - tall[:, :, begin] == side * side)
