@@ -284,15 +284,15 @@ def classify_file(
             release_memory()
         with _maps_kept(maps, paths, folder, options):
             with clock("catalog") as advance:
-                table = None
+                table, cores = None, workers or usable_cores()
                 if options.needs_sources:
-                    cores = workers or usable_cores()
                     settings: dict[str, Any] = {"memory": plan.memory, "workers": cores, "scratch": folder}
                     settings["measured"] = options.measures_sources
                     table = make_catalog(image, maps, how, noise=noise, **settings, progress=advance)
             with clock("writing"):
                 run = {**record, "timings": clock.seconds}
-                write_products(temporary, image, maps, table, options, memory=plan.memory, run=run, blocks=blocks)
+                settings = {"memory": plan.memory, "run": run, "blocks": blocks, "workers": cores}
+                write_products(temporary, image, maps, table, options, **settings)
     return Products(paths, table, image.shape, clock.seconds, record)
 
 

@@ -26,6 +26,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import MapFile, export_maps
+from morpheus_lite.runtime.resources import parallel_map
 from morpheus_lite.visualization.colours import hex_colours
 
 
@@ -360,6 +361,7 @@ def write_products(
     memory: float,
     run: dict[str, Any],
     blocks: PictureBlocks | None = None,
+    workers: int = 1,
 ) -> None:
     """Write the products that have a path.
 
@@ -381,15 +383,23 @@ def write_products(
         What the report tells of the run.
     blocks : PictureBlocks, optional
         What the picture is drawn from; what it has not seen is read.
+    workers : int
+        Processes: catalogue and picture keep one core busy each.
     """
-    if "catalog" in paths:
-        named = sextractor_columns(table) if options.columns == "sextractor" else table
-        write_catalog(named, paths["catalog"])
-    if "picture" in paths:
+
+    def write(product: str) -> None:
+        if product == "catalog":
+            named = sextractor_columns(table) if options.columns == "sextractor" else table
+            write_catalog(named, paths[product], overwrite=True)
+            return
         from morpheus_lite.visualization.plots import save_summary
 
         drawn = (blocks or PictureBlocks(source.shape)).drawn(source, maps, table)
-        save_summary(drawn.image, drawn.classification, drawn.labels, drawn.table, paths["picture"], step=drawn.step)
+        shown = drawn.image, drawn.classification, drawn.labels, drawn.table
+        save_summary(*shown, paths[product], step=drawn.step, overwrite=True)
+
+    source.close()  # forked processes open it again; what one of them that died left is written over
+    list(parallel_map(write, [product for product in ("picture", "catalog") if product in paths], workers=workers))
     if "stamps" in paths:
         _write_stamps(paths["stamps"], source, maps, table)
     fitting = max(MAX_DRAWN, int(memory / BYTES_DRAWN))
