@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -20,26 +20,6 @@ def entropy(probability: np.ndarray) -> np.ndarray:
     """Entropy over the last axis, divided by its largest value: float32, 0 (one class) to 1 (all alike)."""
     logarithm = np.log(np.maximum(probability, np.float32(_FLOOR)))
     return -(probability * logarithm).sum(axis=-1) / np.float32(np.log(probability.shape[-1]))
-
-
-class Classifier(Protocol):
-    """Properties of every kind of model, for windows or for tiles."""
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-
-    @property
-    def sha256(self) -> str:
-        """Checksum of the weights."""
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Bands of the input, in order; empty for any."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes of the output, in order."""
 
 
 @dataclass(frozen=True, eq=False)

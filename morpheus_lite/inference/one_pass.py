@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from morpheus_lite.core.classification import Classification, Classifier, entropy
+from morpheus_lite.core.classification import Classification, entropy
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.protocols import MapStore, MapWriter
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
@@ -24,6 +24,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles
 from morpheus_lite.inference.network_input import WIDEST_GAP, Bands, NetworkInput, WinglessBands, bridged, has_wings
 from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.models.model_files import OnePassModel
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.runtime.resources import Progress, format_memory, held_memory, release_memory, run_each, usable_cores
@@ -43,48 +44,26 @@ _BYTES_SYMMETRIES = 120
 """Bytes per pixel of the sums over the symmetries, beside S/N and validity turned: answers, entropies, logarithms."""
 
 
-@runtime_checkable
-class TileModel(Classifier, Protocol):
-    """Interface of a model for one-pass classification."""
-
-    @property
-    def halo(self) -> int:
-        """Pixels on each side of a tile that its border spoils."""
-
-    @property
-    def factor(self) -> int:
-        """Tiles start at, and are as large as, multiples of this many pixels."""
-
-    def bytes_per_pixel(self, n_bands: int, /) -> float:
-        """Memory that a call of ``predict_inner`` takes for a pixel of a tile with its halo, at its peak."""
-
-    def predict_inner(self, snr: np.ndarray, valid: np.ndarray, /) -> np.ndarray:
-        """Probabilities ``(n, y, x, class)`` of S/N and validity ``(n, y + 2 halo, x + 2 halo, band)``."""
-
-    def release(self) -> None:
-        """Give back the memory that is kept for the next tile, if any is."""
-
-
-def tile_side(model: TileModel, n_bands: int) -> int:
+def tile_side(model: OnePassModel, n_bands: int) -> int:
     """Side of the part of a tile that counts, for a model and this many bands: one of `TILE_SIDES`, in pixels."""
     n_bytes = _bytes_at_work(model, n_bands)
     fitting = (side for side in TILE_SIDES if n_bytes * _padded(side, model) ** 2 <= MEMORY_OF_A_TILE)
     return next(fitting, TILE_SIDES[-1])
 
 
-def _bytes_at_work(model: TileModel, n_bands: int) -> float:
+def _bytes_at_work(model: OnePassModel, n_bands: int) -> float:
     """Bytes per pixel of a tile that the network is at work on: its own, S/N and validity."""
     return model.bytes_per_pixel(n_bands) + 5 * n_bands
 
 
-def _padded(tile: int, model: TileModel) -> int:
+def _padded(tile: int, model: OnePassModel) -> int:
     """Side of a tile with its halo."""
     return -(-tile // model.factor) * model.factor + 2 * model.halo
 
 
 def workers_in(
     memory: float,
-    model: TileModel,
+    model: OnePassModel,
     n_bands: int,
     *,
     has_rms: bool = False,
@@ -97,7 +76,7 @@ def workers_in(
     ----------
     memory : float
         Bytes that may be used beside what the process holds already.
-    model : TileModel
+    model : OnePassModel
         The model.
     n_bands : int
         Bands of the model, or of the image where the model takes any.
@@ -227,7 +206,7 @@ class OnePass:
 
     Parameters
     ----------
-    model : TileModel
+    model : OnePassModel
         The model. One with named bands takes the bands of these names, in any order, and does without those that
         are missing; others take all bands.
     uncertainty : bool
@@ -243,7 +222,7 @@ class OnePass:
         Bytes that this process should stay below: near it, what is free but still held is given back after each tile.
     """
 
-    model: TileModel
+    model: OnePassModel
     uncertainty: bool = False
     tile: int | None = None
     workers: int | None = None
@@ -362,7 +341,7 @@ Ask = Callable[[np.ndarray, np.ndarray], Prediction]
 
 
 def _classify_window(
-    bands: NetworkInput, window: Window, model: TileModel, network: threading.Semaphore, ask: Ask
+    bands: NetworkInput, window: Window, model: OnePassModel, network: threading.Semaphore, ask: Ask
 ) -> Classification:
     """The maps of one window; only the network's turn is limited, reading and preparing are not."""
     snr, shown, valid = _network_input(bands, window, model)
@@ -388,7 +367,9 @@ def _classify_window(
     return Classification(kept(answer.probability), coverage, classified, flags=flags, **doubt)
 
 
-def _network_input(bands: NetworkInput, window: Window, model: TileModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _network_input(
+    bands: NetworkInput, window: Window, model: OnePassModel
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Input of the network for a tile, and the validity of its pixels.
 
     Returns

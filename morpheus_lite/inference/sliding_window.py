@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from morpheus_lite.core.classification import Classification, Classifier
+from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.protocols import MapStore
@@ -16,6 +16,7 @@ from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.inference.patches import gather
 from morpheus_lite.inference.stitcher import MeanVariance, Moments, RankVote, Stitched
 from morpheus_lite.io.image_reader import ImageSource
+from morpheus_lite.models.model_files import Model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.runtime.resources import Progress, format_memory, held_memory, run_each, usable_cores
 
@@ -31,38 +32,13 @@ WINDOW_PLANES = ("mean", "variance", "vote", "coverage", "flags")
 """Planes that classification by windows fills."""
 
 
-class WindowModel(Classifier, Protocol):
-    """Interface of a window model, such as `morpheus_lite.models.registry.Model`."""
-
-    @property
-    def window(self) -> int:
-        """Side of a window, in pixels."""
-
-    @property
-    def margin(self) -> int:
-        """Border of a prediction that does not count, in pixels."""
-
-    @property
-    def stride(self) -> int:
-        """Default step between windows, in pixels."""
-
-    def prepare(self, windows: np.ndarray, valid: np.ndarray | None, /) -> np.ndarray:
-        """Windows ``(n, y, x, band)`` as ``predict`` takes them."""
-
-    def predict(self, batch: np.ndarray, /) -> np.ndarray:
-        """Probabilities ``(n, y, x, class)`` of a batch ``(n, y, x, band)``; called from several threads."""
-
-    def predict_inner(self, batch: np.ndarray, /) -> np.ndarray:
-        """The same without the margin: ``(n, y - 2 margin, x - 2 margin, class)``."""
-
-
 @dataclass(frozen=True, eq=False)
 class SlidingWindows:
     """An `~morpheus_lite.pipeline.plan.Inferer` that moves a window over the image, and stitches the predictions.
 
     Parameters
     ----------
-    model : WindowModel
+    model : Model
         The model; its bands are chosen by name.
     stride : int, optional
         Step between windows, in pixels; the model's own if not given.
@@ -74,7 +50,7 @@ class SlidingWindows:
         Side in pixels of the parts that are classified at once. The maps do not depend on it.
     """
 
-    model: WindowModel
+    model: Model
     stride: int | None = None
     edges: str = "classify"
     batch_size: int | None = None
@@ -148,7 +124,7 @@ def region_in(memory: float, n_bands: int) -> int:
     )
 
 
-def window_record(model: WindowModel, stride: int, edges: str) -> dict[str, Any]:
+def window_record(model: Model, stride: int, edges: str) -> dict[str, Any]:
     """Make the record of a window model for its maps."""
     record = {"model": model.name, "sha256": model.sha256, "window": model.window, "margin": model.margin}
     return record | {"stride": stride, "edges": edges}
@@ -156,7 +132,7 @@ def window_record(model: WindowModel, stride: int, edges: str) -> dict[str, Any]
 
 def classify_region(
     image: SkyImage,
-    model: WindowModel,
+    model: Model,
     tiling: Tiling,
     region: Window,
     *,
@@ -170,7 +146,7 @@ def classify_region(
     ----------
     image : SkyImage
         The pixels of ``tiling.reach(region)``, no more are needed; bands as the model has them.
-    model : WindowModel
+    model : Model
         The model.
     tiling : Tiling
         Windows on the whole image.
@@ -232,7 +208,7 @@ class _Batch:
     """Whether their margins do not count, so that they need not be computed."""
 
 
-def _batches(windows: Windows, holed: np.ndarray, model: WindowModel, size: int) -> Iterator[_Batch]:
+def _batches(windows: Windows, holed: np.ndarray, model: Model, size: int) -> Iterator[_Batch]:
     low, high = model.margin, model.window - model.margin
     # Most windows count without their margin, and a trimmed network that does not compute it is faster.
     inner = (windows.top == low) & (windows.bottom == high) & (windows.left == low) & (windows.right == high)
@@ -243,7 +219,7 @@ def _batches(windows: Windows, holed: np.ndarray, model: WindowModel, size: int)
             yield _Batch(windows.take(which), bool(holed[which].any()), is_inner)
 
 
-def _predict(image: SkyImage, model: WindowModel, batch: _Batch, size: int) -> np.ndarray:
+def _predict(image: SkyImage, model: Model, batch: _Batch, size: int) -> np.ndarray:
     y, x, n = batch.windows.y, batch.windows.x, len(batch.windows)
     valid = gather(image.valid, y, x, model.window) if batch.holed else None
     prepared = model.prepare(gather(image.data, y, x, model.window), valid)
@@ -294,7 +270,7 @@ def _touched(windows: Windows, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _assembled(
-    image: SkyImage, model: WindowModel, tiling: Tiling, mean: Moments, vote: Stitched, near: np.ndarray
+    image: SkyImage, model: Model, tiling: Tiling, mean: Moments, vote: Stitched, near: np.ndarray
 ) -> Classification:
     """The maps of a region, from its cutout of the image; values of invalid pixels are taken out."""
     valid = image.valid_in_all

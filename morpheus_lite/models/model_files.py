@@ -3,9 +3,9 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from morpheus_lite.config.classify import DetectionOptions
 from morpheus_lite.config.schema import changed, check, from_table
 from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration
 from morpheus_lite.errors import InputError, ModelError, OptionError, reason_of
-
-if TYPE_CHECKING:
-    import keras
 
 _RENAMED = {"core": "seed_threshold", "wings": "threshold", "min_significance": "min_snr"}
 """Thresholds of models made with version 0.1, by their names there."""
@@ -120,6 +117,63 @@ class ModelInfo:
             raise ModelError(f"{origin} is not JSON ({error})") from error
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model(ModelInfo):
+    """A model that is ready to predict: its description, and three functions.
+
+    Parameters
+    ----------
+    engine : str
+        What runs the network, ``"openvino"`` or ``"tensorflow"``.
+    prepare : callable
+        ``prepare(windows, valid)``: windows float32 ``(n, y, x, band)`` and bool of the same shape, or None where all
+        values are valid, to the batch that ``predict`` takes.
+    predict : callable
+        From a batch, float32 ``(n, y, x, band)``, to probabilities, float32 ``(n, y, x, class)``, which sum to 1 over
+        the last axis. May be called from several threads.
+    predict_inner : callable
+        The same for all but the margin, ``(n, y - 2 margin, x - 2 margin, class)``, for less work.
+    """
+
+    engine: str
+    window: int
+    margin: int
+    stride: int
+    prepare: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+    predict: Callable[[np.ndarray], np.ndarray]
+    predict_inner: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OnePassModel(ModelInfo):
+    """A model that classifies a whole tile at once: its description, and how it is applied.
+
+    Parameters
+    ----------
+    engine : str
+        What runs the network, ``"openvino"`` or ``"tensorflow"``.
+    halo : int
+        Pixels on each side of a tile that its border spoils, if it starts at a multiple of ``factor``.
+    factor : int
+        Tiles start at, and are as large as, multiples of this.
+    bytes_per_pixel : callable
+        ``bytes_per_pixel(n_bands)``: memory that ``predict_inner`` takes for a pixel of a tile with its halo, about.
+    predict_inner : callable
+        ``predict_inner(snr, valid)``: float32 and bool ``(n, y, x, band)``, see `morpheus_lite.noise.background_mesh`,
+        to calibrated probabilities of all but the halo, float32 ``(n, y - 2 halo, x - 2 halo, class)``. May be called
+        from several threads.
+    release : callable
+        ``release()`` gives back the memory that is kept for the next tile, where the engine keeps any.
+    """
+
+    engine: str
+    halo: int
+    factor: int
+    bytes_per_pixel: Callable[[int], float]
+    predict_inner: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    release: Callable[[], None]
+
+
 def pack_weights(arrays: Mapping[str, np.ndarray]) -> bytes:
     """An ``.npz`` archive of named arrays, the same bytes for the same arrays everywhere and at any time.
 
@@ -169,33 +223,6 @@ def unpack_weights(content: bytes, origin: str) -> dict[str, np.ndarray]:
         raise ModelError(
             f"{origin} is not a weights archive, or is damaged ({reason_of(error)}); get it anew"
         ) from error
-
-
-def network_weights(network: "keras.Model") -> dict[str, np.ndarray]:
-    """The weights of a network by name, ``<layer>/<variable>``: what `pack_weights` takes."""
-    return {variable.path: np.asarray(variable) for variable in network.variables}
-
-
-def set_weights(network: "keras.Model", arrays: Mapping[str, np.ndarray], origin: str) -> None:
-    """Give a network its weights.
-
-    Parameters
-    ----------
-    network : keras.Model
-        The network.
-    arrays : mapping of str to numpy.ndarray
-        By the names of `network_weights`; all of them, and no others.
-    origin : str
-        What to call them in messages.
-
-    Raises
-    ------
-    ModelError
-        A name is missing or unknown, or a shape is not the network's.
-    """
-    check_weights(arrays, {variable.path: tuple(variable.shape) for variable in network.variables}, origin)
-    for variable in network.variables:
-        variable.assign(arrays[variable.path])
 
 
 def check_weights(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], origin: str) -> None:

@@ -13,15 +13,17 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # read once, when Keras is first imported
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.models.graph import EPSILON, bicubic_matrix
+from morpheus_lite.models.model_files import check_weights
 from morpheus_lite.models.network_config import KERNEL, OnePassConfig, UNetConfig
 
 MOMENTUM = 0.99
@@ -207,3 +209,30 @@ def build_onepass(config: OnePassConfig) -> keras.Model:
     x = layers.Conv2D(len(CLASSES) * config.cell**2, KERNEL, padding="same", name="final_conv")(x)
     x = Pixels(config.cell, dtype="float32", name="logits")(x)
     return keras.Model([snr, valid], x, name="onepass")
+
+
+def network_weights(network: keras.Model) -> dict[str, np.ndarray]:
+    """The weights of a network by name, ``<layer>/<variable>``: what `pack_weights` takes."""
+    return {variable.path: np.asarray(variable) for variable in network.variables}
+
+
+def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray], origin: str) -> None:
+    """Give a network its weights.
+
+    Parameters
+    ----------
+    network : keras.Model
+        The network.
+    arrays : mapping of str to numpy.ndarray
+        By the names of `network_weights`; all of them, and no others.
+    origin : str
+        What to call them in messages.
+
+    Raises
+    ------
+    ModelError
+        A name is missing or unknown, or a shape is not the network's.
+    """
+    check_weights(arrays, {variable.path: tuple(variable.shape) for variable in network.variables}, origin)
+    for variable in network.variables:
+        variable.assign(arrays[variable.path])

@@ -7,7 +7,7 @@ by the code of this package that `MODEL_FAMILIES` names for the model's kind.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -20,75 +20,17 @@ from morpheus_lite.config.classify import PRECISIONS
 from morpheus_lite.errors import ModelError, OptionError, reading
 from morpheus_lite.models.engines import (
     CompiledGraph,
-    PredictTile,
     choose_engine,
     run_by_openvino,
     run_by_tensorflow,
     warn_of_bfloat16,
 )
-from morpheus_lite.models.model_files import ModelInfo, check_weights, pack_weights, unpack_weights
+from morpheus_lite.models.model_files import Model, ModelInfo, OnePassModel, check_weights, pack_weights, unpack_weights
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, UNetConfig, peak_bytes, stage_margins
 from morpheus_lite.models.preprocessing import PREPARATIONS
 from morpheus_lite.runtime.atomic import atomic_directory
 
 CONFIG, WEIGHTS, CARD = "config.json", "weights.npz", "card.md"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Model(ModelInfo):
-    """A model that is ready to predict: its description, and three functions.
-
-    Parameters
-    ----------
-    engine : str
-        What runs the network, ``"openvino"`` or ``"tensorflow"``.
-    prepare : callable
-        ``prepare(windows, valid)``: windows float32 ``(n, y, x, band)`` and bool of the same shape, or None where all
-        values are valid, to the batch that ``predict`` takes.
-    predict : callable
-        From a batch, float32 ``(n, y, x, band)``, to probabilities, float32 ``(n, y, x, class)``, which sum to 1 over
-        the last axis. May be called from several threads.
-    predict_inner : callable
-        The same for all but the margin, ``(n, y - 2 margin, x - 2 margin, class)``, for less work.
-    """
-
-    engine: str
-    window: int
-    margin: int
-    stride: int
-    prepare: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
-    predict: Callable[[np.ndarray], np.ndarray]
-    predict_inner: Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class OnePassModel(ModelInfo):
-    """A model that classifies a whole tile at once: its description, and how it is applied.
-
-    Parameters
-    ----------
-    engine : str
-        What runs the network, ``"openvino"`` or ``"tensorflow"``.
-    halo : int
-        Pixels on each side of a tile that its border spoils, if it starts at a multiple of ``factor``.
-    factor : int
-        Tiles start at, and are as large as, multiples of this.
-    bytes_per_pixel : callable
-        ``bytes_per_pixel(n_bands)``: memory that ``predict_inner`` takes for a pixel of a tile with its halo, about.
-    predict_inner : callable
-        ``predict_inner(snr, valid)``: float32 and bool ``(n, y, x, band)``, see `morpheus_lite.noise.background_mesh`,
-        to calibrated probabilities of all but the halo, float32 ``(n, y - 2 halo, x - 2 halo, class)``. May be called
-        from several threads.
-    release : callable
-        ``release()`` gives back the memory that is kept for the next tile, where the engine keeps any.
-    """
-
-    engine: str
-    halo: int
-    factor: int
-    bytes_per_pixel: Callable[[int], float]
-    predict_inner: PredictTile
-    release: Callable[[], None]
 
 
 class ModelFamily(NamedTuple):
@@ -313,7 +255,7 @@ def save_model(
     info : ModelInfo
         The description; its ``sha256`` is filled in.
     arrays : mapping of str to numpy.ndarray
-        The weights: `morpheus_lite.models.model_files.network_weights` of the network.
+        The weights: `morpheus_lite.models.networks.network_weights` of the network.
     card : str
         Markdown; no card is written without it.
     overwrite : bool

@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.engines import parse_device
-from morpheus_lite.models.model_files import set_weights
 from morpheus_lite.models.network_config import OnePassNetwork, UNetConfig, stage_margins
-from morpheus_lite.models.networks import build_onepass, build_unet
+from morpheus_lite.models.networks import build_onepass, build_unet, set_weights
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -27,11 +27,11 @@ from morpheus_lite.core.windows import BLOCK, EDGES, Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.inference.domain_check import DomainCheck, check_domain
 from morpheus_lite.inference.network_input import has_wings
-from morpheus_lite.inference.one_pass import OnePass, TileModel
-from morpheus_lite.inference.sliding_window import SlidingWindows, WindowModel
+from morpheus_lite.inference.one_pass import OnePass
+from morpheus_lite.inference.sliding_window import SlidingWindows
 from morpheus_lite.io import read_image
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.models.registry import Model, choose_model
+from morpheus_lite.models.registry import Model, OnePassModel, choose_model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.box_statistics import BOX
 from morpheus_lite.noise.overview import measure_image
@@ -109,12 +109,12 @@ class Inferer(Protocol):
         """
 
 
-def make_inferer(model: WindowModel | TileModel, options: ClassifyOptions, *, workers: int | None = None) -> Inferer:
+def make_inferer(model: Model | OnePassModel, options: ClassifyOptions, *, workers: int | None = None) -> Inferer:
     """Choose the way of working that a model is made for.
 
     Parameters
     ----------
-    model : WindowModel or TileModel
+    model : Model or OnePassModel
         The model: one with a halo sees tiles.
     options : ClassifyOptions
         How it is applied.
@@ -126,10 +126,10 @@ def make_inferer(model: WindowModel | TileModel, options: ClassifyOptions, *, wo
     OptionError
         The options do not go with the model.
     """
-    if isinstance(model, TileModel):
+    if hasattr(model, "halo"):
         if options.stride is not None or options.edges != EDGES[0]:
             raise OptionError(f"{model.name} sees the image in one pass: stride and edges apply only to hausen2020")
-        return OnePass(model, uncertainty=options.uncertainty, workers=workers)
+        return OnePass(cast(OnePassModel, model), uncertainty=options.uncertainty, workers=workers)
     if options.uncertainty:
         raise OptionError(
             f"{model.name} sees every pixel in many windows, and the variance over them is in its maps already; "

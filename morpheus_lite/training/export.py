@@ -11,8 +11,7 @@ import numpy as np
 from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
-from morpheus_lite.models.model_files import network_weights
-from morpheus_lite.models.networks import build_onepass
+from morpheus_lite.models.networks import build_onepass, network_weights
 from morpheus_lite.models.registry import ModelInfo, read_info, save_model
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.observation import OWNED_SNR

@@ -11,8 +11,8 @@ from test_onepass_network import random_network
 
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.errors import OptionError
-from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, stage_margins
+from morpheus_lite.models.networks import network_weights
 from morpheus_lite.models.registry import load_model
 from morpheus_lite.models.tensorflow_engine import compile_tiles, use_device
 from morpheus_lite.pipeline.classify import classify

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from morpheus_lite.errors import ModelError
 from morpheus_lite.inference.sliding_window import BATCH
 from morpheus_lite.models.graph import bicubic_matrix
-from morpheus_lite.models.model_files import network_weights
 from morpheus_lite.models.network_config import HAUSEN2020, UNetConfig
-from morpheus_lite.models.networks import BicubicUpsampling, block, build_unet
+from morpheus_lite.models.networks import BicubicUpsampling, block, build_unet, network_weights
 from morpheus_lite.models.tensorflow_engine import compile_windows
 
 
