@@ -3,6 +3,7 @@
 import logging
 import math
 import queue
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from morpheus_lite.survey.mosaic.joined import Look, Mosaic, TileError
 from morpheus_lite.survey.mosaic.pieces import PIECES, Piece, PieceMaps
 from morpheus_lite.survey.state import LOG, State, digest, log_tail
 from morpheus_lite.survey.tile import Tile
-from morpheus_lite.survey.watch import LOOK, StoppedWorkers
+from morpheus_lite.survey.watch import time_limit
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -219,6 +220,9 @@ def failure(job: Job, error: BaseException, text: str = "") -> Outcome:
     return Outcome(job.name, "failed", error=text, kind=kind, tail=log_tail(job.log), culprit=culprit)
 
 
+LOOK = 5.0
+"""Seconds between looks at the workers."""
+
 _NO_WORKER_WARNING = 60.0
 """Seconds without any worker after which that is said."""
 
@@ -246,7 +250,7 @@ class ClusterExecutor:
     retries : int
         How often what failed is tried again.
     seconds : float, optional
-        Time limit of an item of `map`, after which a worker that does not answer is ended; a job has its own.
+        Time limit of an item of `map`, after which a worker process ends itself; a job has its own.
     """
 
     client: "Client"
@@ -271,15 +275,13 @@ class ClusterExecutor:
 
         client, waiting, at_work = self.client, iter(jobs), dict[str, tuple[Job, "Future"]]()
         done: queue.SimpleQueue[str] = queue.SimpleQueue()
-        stopped, write_failures, n_threads = StoppedWorkers(client), 0, 0
-        seen, looked = time.monotonic(), -math.inf
+        write_failures, n_threads, seen, looked = 0, 0, time.monotonic(), -math.inf
         while True:
             if (now := time.monotonic()) - looked >= LOOK:
                 looked, n_threads = now, sum(client.nthreads().values()) if client.status == "running" else 0
                 seen = now if n_threads else seen
                 if now - seen > _NO_WORKER_WARNING:
                     log.warning("no worker has been there for %.0f s; waiting for one", now - seen)
-                stopped.end({key: job.seconds for key, (job, _) in at_work.items()})
             if more := list(islice(waiting, max(n_threads, 1, len(at_work)) - len(at_work))):
                 keys = [f"{job.step}-{job.run}-{job.name}" for job in more]
                 futures = client.map(work or run_job, more, retries=self.retries, pure=False, key=keys)
@@ -302,23 +304,16 @@ class ClusterExecutor:
         """Apply the function to each item, and yield the results in order."""
         if not items:
             return
-        from distributed import wait
-
-        # What the function holds on to travels to each worker once.
-        sent = self.client.scatter(function, hash=False)
-        futures = self.client.map(_apply, items, function=sent, retries=self.retries, pure=False, key="sources")
-        stopped, limits = StoppedWorkers(self.client), {str(future.key): self.seconds for future in futures}
-        for future in futures:
-            while self.seconds and not future.done():
-                with suppress(TimeoutError), self.client.as_current():
-                    wait(future, timeout=LOOK)
-                stopped.end(limits)
+        # What the function holds on to travels to each worker once, so that no worker's end takes it along.
+        once = {"function": self.client.scatter(function, hash=False, broadcast=True), "seconds": self.seconds}
+        for future in self.client.map(_apply, items, **once, retries=self.retries, pure=False, key="sources"):
             yield future.result()
             future.release()
 
 
-def _apply(item: Any, function: Callable[[Any], Any]) -> Any:
-    return function(item)
+def _apply(item: Any, function: Callable[[Any], Any], seconds: float | None) -> Any:
+    with time_limit(seconds, sys.stderr):
+        return function(item)
 
 
 def _ended(done: "queue.SimpleQueue[str]") -> Iterator[str]:

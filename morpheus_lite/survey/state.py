@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from morpheus_lite.config.schema import changed, plain_values
 from morpheus_lite.errors import InputError, OutputError
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.pipeline.plan import read_psf_files
-from morpheus_lite.runtime.atomic import atomic_write
+from morpheus_lite.runtime.atomic import atomic_write, temporary_path
 from morpheus_lite.survey.tile import NOISE_PLANES, TILES, Tile
 
 Facts = dict[str, Any]
@@ -260,6 +261,17 @@ def write_marker(
     """Mark a tile as done; its products lie in the directory."""
     marker = {"run": run, "digest": digest(run), "inputs": inputs, "products": products, "mosaic": mosaic}
     write_json(directory / MARKER, marker)
+
+
+@contextmanager
+def beside(directory: Path) -> Iterator[Path]:
+    """A directory to make products in, which is gone in the end."""
+    aside = temporary_path(directory)
+    aside.mkdir()
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_states(

@@ -6,23 +6,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    from distributed import Client
+from typing import TextIO
 
 LOGGERS = ("morpheus_lite", "py.warnings")
 EXIT_TOO_SLOW = 75
 """Exit status of a worker process that ended itself because a tile took too long (EX_TEMPFAIL)."""
-LOOK = 5.0
-"""Seconds between looks at the workers."""
-GRACE = 10.0
-"""Seconds beyond its time limit that a worker has to end itself."""
-
-log = logging.getLogger(__name__)
 
 
 class _Doubts(logging.Handler):
@@ -87,46 +78,3 @@ def time_limit(seconds: float | None, file: TextIO) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-class StoppedWorkers:
-    """Workers that are past the time limit of a tile, and do not end themselves: stopped ones (SIGSTOP), for example.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the cluster.
-    """
-
-    def __init__(self, client: "Client") -> None:
-        self._client = client
-        self._oldest: dict[str, tuple[str, float]] = {}
-
-    def end(self, limits: Mapping[str, float | None]) -> None:
-        """End those that are at a task for too long; the scheduler gives its tasks to other workers.
-
-        Parameters
-        ----------
-        limits : mapping of str to (float or None)
-            Key of each task, and its time limit in seconds. Time counts from the first call that saw a worker at it.
-        """
-        if self._client.status != "running" or not any(limits.values()):
-            return
-        now, before, self._oldest = time.monotonic(), self._oldest, {}
-        for address, tasks in self._client.processing().items():
-            own = [str(task) for task in tasks if limits.get(str(task))]
-            if own:
-                key, since = before.get(address, ("", now))
-                self._oldest[address] = (key, since) if key in own else (own[0], now)
-        late = [one for one, (key, since) in self._oldest.items() if now - since > (limits[key] or 0) + GRACE]
-        if late:
-            log.warning("%s: past the time limit, without an answer; the worker is ended", ", ".join(late))
-            scheduler: Any = self._client.scheduler
-            self._client.sync(
-                scheduler.restart_workers,
-                workers=late,
-                timeout=30,
-                wait_for_workers=False,
-                on_error="return",
-                stimulus_id="morpheus-time-limit",
-            )

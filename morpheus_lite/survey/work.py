@@ -6,8 +6,7 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from morpheus_lite.models.registry import read_info
 from morpheus_lite.pipeline.classify import classify_file
 from morpheus_lite.pipeline.plan import chosen_model, kinds_of, named_bands, plan_run, source_options
 from morpheus_lite.pipeline.products import product_paths, write_products
-from morpheus_lite.runtime.atomic import atomic_write, temporary_path, write_failure
+from morpheus_lite.runtime.atomic import atomic_write, write_failure
 from morpheus_lite.runtime.resources import held_memory, parse_memory
 from morpheus_lite.survey.jobs import Job, Outcome, failure
 from morpheus_lite.survey.merge.footprint import footprint_of
@@ -43,6 +42,7 @@ from morpheus_lite.survey.state import (
     MARKER,
     SUMMARY,
     State,
+    beside,
     describe_inputs,
     digest,
     fingerprint_product,
@@ -226,17 +226,6 @@ def make_piece(job: Job, get_model: GetModel) -> Outcome:
 
 
 _STEPS = {"look": look_at, "tile": make_tile, "prepare": prepare, "piece": make_piece, "share": make_share}
-
-
-@contextmanager
-def beside(directory: Path) -> Iterator[Path]:
-    """A directory to make products in, which is gone in the end."""
-    aside = temporary_path(directory)
-    aside.mkdir()
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _revalidate(job: Job) -> bool:

@@ -12,7 +12,6 @@ from morpheus_lite import __version__
 from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import FINEST
 from morpheus_lite.survey.merge.index import Entry
-from morpheus_lite.survey.state import SUMMARY, read_json
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -73,7 +72,7 @@ def covered_cells(entries: Iterable[Entry], order: int) -> list[CoveredCells]:
 
     healpix, found = HEALPix(2**order, order="nested"), []
     for entry in entries:
-        summary = read_json(Path(entry.directory) / SUMMARY) or {}
+        summary = entry.summary()
         footprint = Footprint.from_dict(summary["footprint"])
         (x, y, z), radius = footprint.circle
         cells = healpix.cone_search_lonlat(np.arctan2(y, x) * u.rad, np.arcsin(z) * u.rad, radius * u.rad)

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
 
+from morpheus_lite.errors import MorpheusError
 from morpheus_lite.survey.merge.healpix import COARSE, FINEST, Cell
 from morpheus_lite.survey.state import MARKER, SUMMARY, read_each, read_json, tile_directory
 
@@ -49,6 +51,19 @@ class Entry:
     schema: str
     mosaic: str
     region: tuple[str, str] = ("", "")
+
+    def summary(self) -> dict[str, Any]:
+        """Read the summary that its worker has written.
+
+        Raises
+        ------
+        MorpheusError
+            It is gone.
+        """
+        found = read_json(Path(self.directory) / SUMMARY)
+        if found is None:
+            raise MorpheusError(f"{self.name}: its summary is gone; run the survey again")
+        return found
 
 
 @dataclass(frozen=True, eq=False)

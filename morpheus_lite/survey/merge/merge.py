@@ -26,7 +26,7 @@ from morpheus_lite.survey.merge.partition import (
     join_margin,
     make_partition,
 )
-from morpheus_lite.survey.state import digest, read_json, write_json
+from morpheus_lite.survey.state import beside, digest, read_json, write_json
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -86,24 +86,21 @@ def merge(root: Path, index: Index, client: "Client", *, largest: int = LARGEST_
         A partition cannot be made; the merged catalogue of before is as it was.
     """
     place, fingerprint = root / CATALOG, _fingerprint(index, largest)
-    aside = temporary_path(place)
-    try:
+    with beside(place) as aside:
         jobs = _jobs(index, aside, largest)
         made = _gathered(client, make_partition, jobs, key="merge")
         n_duplicates, cut = sum(number for number, _ in made), [one for _, cut in made for one in cut]
         cells, schema = jobs[0].cells, jobs[0].schema
         n_rows = write_layout(aside, root.name, cells, schema)
-        if beside := sorted(int(one.name) for one in (aside / MARGIN_PARTS).glob("*")):
-            _gathered(client, partial(join_margin, place=aside, cells=cells), beside, key="margin")
-            names = f"{root.name}_{MARGIN_CATALOG}", [cells[number] for number in beside]
+        if near := sorted(int(one.name) for one in (aside / MARGIN_PARTS).glob("*")):
+            _gathered(client, partial(join_margin, place=aside, cells=cells), near, key="margin")
+            names = f"{root.name}_{MARGIN_CATALOG}", [cells[number] for number in near]
             write_layout(aside / MARGIN_CATALOG, *names, schema, margin_of="..")
             shutil.rmtree(aside / MARGIN_PARTS)
         write_coverage(aside, index.entries, client)
         record: dict[str, Any] = {"n_rows": n_rows, "n_duplicates": n_duplicates, "cut": cut}
         write_json(aside / MERGE_RECORD, {"fingerprint": fingerprint, **record})
         _replace(aside, place)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Merged(place, **record, unplaced=index.unplaced)
 
 

@@ -17,7 +17,6 @@ from morpheus_lite.survey.merge.duplicates import DETECTION, Detections, cut_sou
 from morpheus_lite.survey.merge.footprint import Footprint, Footprints
 from morpheus_lite.survey.merge.healpix import POSITION, Cell, cells_beside, finest_cells, partition_path
 from morpheus_lite.survey.merge.index import Entry
-from morpheus_lite.survey.state import SUMMARY, read_json
 
 ROW_GROUP = 25_000
 """Rows that a reader who wants a part of the sky has to read at least."""
@@ -141,10 +140,7 @@ class _Loaded:
 
     @cached_property
     def footprint(self) -> Footprint:
-        summary = read_json(Path(self.entry.directory) / SUMMARY)
-        if summary is None:
-            raise MorpheusError(f"{self.entry.name}: its summary is gone; run the survey again")
-        return Footprint.from_dict(summary["footprint"])
+        return Footprint.from_dict(self.entry.summary()["footprint"])
 
     @cached_property
     def detections(self) -> Detections:

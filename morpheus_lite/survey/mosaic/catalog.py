@@ -32,8 +32,8 @@ from morpheus_lite.survey.mosaic.pieces import (
     load_noise,
     read_prepared,
 )
-from morpheus_lite.survey.state import fingerprint_product, write_json
-from morpheus_lite.survey.work import beside, put_in_place
+from morpheus_lite.survey.state import beside, fingerprint_product, write_json
+from morpheus_lite.survey.work import put_in_place
 
 BASE_MEMORY = 900_000_000
 """Bytes that a worker process holds before it works on sources."""
