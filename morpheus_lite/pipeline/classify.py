@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 
-from morpheus_lite.catalog.measurement import prepare_measurement
 from morpheus_lite.config.classify import AUTO, DEBLENDING_OF, ClassifyOptions, MeasureOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
@@ -55,8 +54,10 @@ from morpheus_lite.runtime.resources import (
     shown_progress,
     usable_cores,
 )
-from morpheus_lite.segmentation.deblending import split
-from morpheus_lite.segmentation.detection import detect
+
+_FINDING = ("morpheus_lite.segmentation.detection", "morpheus_lite.segmentation.deblending", "scipy.sparse.csgraph")
+_MEASURING = ("morpheus_lite.catalog.measurement", "scipy.optimize")
+"""Modules that find and measure sources: they take half a second to import, which a core has to spare before."""
 
 _BRIGHT, _FEWEST_BRIGHT, _LOST = 10.0, 20, 0.05  # S/N, and pixels, of which so many are in no source: 0 to .035 in HST
 
@@ -266,22 +267,25 @@ def classify_file(
         shape, bands = image.shape, ", ".join(image.bands)
         log.info("%s: %d x %d px, bands %s; model %s by %s", image.name, *shape, bands, model.name, model.engine)
         clock.shares = _shares(options, by_windows=not plan.inferer.needs_noise)
-        with clock("noise"):
-            blocks = PictureBlocks(image.shape) if "picture" in paths else None
-            seen = PicturedImage(image, blocks)
-            noise = plan.measure_noise(seen=seen)
-            record = plan.run_record(noise, plan.outside_domain(noise))
-            # The maps are made in the product itself, unless that holds less, or is compressed.
-            is_product = "maps" in temporary and not options.compress and options.planes is None
-            place = temporary["maps"] if is_product else folder / "maps"
-            kinds = kinds_of(plan.kinds, noise)
-            # Maps of large objects are written over others: they are drawn from the file.
-            drawn = None if "large_object" in kinds else blocks
-            maps = PicturedMaps(place, image.shape, kinds, wcs=image.wcs, provenance=record, blocks=drawn)
-            stack.enter_context(maps)
-        with clock("network") as advance, importing(*(DRAWING if "picture" in paths else ())):
-            plan.inferer.fill(image, maps, noise=noise, progress=advance)
-            release_memory()
+        later = [*_FINDING] if options.needs_sources else []
+        later += [*_MEASURING] if options.measures_sources else []
+        with importing(*later, *(DRAWING if "picture" in paths else ())):
+            with clock("noise"):
+                blocks = PictureBlocks(image.shape) if "picture" in paths else None
+                seen = PicturedImage(image, blocks)
+                noise = plan.measure_noise(seen=seen)
+                record = plan.run_record(noise, plan.outside_domain(noise))
+                # The maps are made in the product itself, unless that holds less, or is compressed.
+                is_product = "maps" in temporary and not options.compress and options.planes is None
+                place = temporary["maps"] if is_product else folder / "maps"
+                kinds = kinds_of(plan.kinds, noise)
+                # Maps of large objects are written over others: they are drawn from the file.
+                drawn = None if "large_object" in kinds else blocks
+                maps = PicturedMaps(place, image.shape, kinds, wcs=image.wcs, provenance=record, blocks=drawn)
+                stack.enter_context(maps)
+            with clock("network") as advance:
+                plan.inferer.fill(image, maps, noise=noise, progress=advance)
+                release_memory()
         with _maps_kept(maps, paths, folder, options):
             with clock("catalog") as advance:
                 table, cores = None, workers or usable_cores()
@@ -361,6 +365,9 @@ def make_catalog(
     """
     if image.shape != maps.shape:
         raise InputError(f"class maps of shape {maps.shape} do not fit an image of shape {image.shape}")
+    from morpheus_lite.segmentation.deblending import split
+    from morpheus_lite.segmentation.detection import detect
+
     threads = workers if isinstance(workers, int) else 1
     tile = block_side_in(image, maps, memory, threads) if tile is None else tile
     if tile < 1:
@@ -384,6 +391,8 @@ def make_catalog(
                 maps.write_plane("SEGMENTATION", labels.read(window), window)
         if not measured:
             return QTable({"label": labels.names})
+        from morpheus_lite.catalog.measurement import prepare_measurement
+
         kind = KIND_OF[how.method]
         measurement = prepare_measurement(
             labels, parents, image, maps, kind=kind, options=measuring, band=how.band, mesh=noise, tile=tile

@@ -11,6 +11,7 @@ import numpy as np
 from morpheus_lite import __version__
 from morpheus_lite.config.classify import (
     AUTO,
+    DEBLENDING_OF,
     LARGEST_MARGIN,
     CatalogOptions,
     ClassifyOptions,
@@ -37,7 +38,6 @@ from morpheus_lite.noise.box_statistics import BOX
 from morpheus_lite.noise.overview import measure_image
 from morpheus_lite.noise.psf import psf_of_star
 from morpheus_lite.runtime.resources import Progress, held_memory, parse_memory
-from morpheus_lite.segmentation.detection import DETECTION_METHODS
 
 KIND_OF = {"paper": "vote", "probability": "probability"}
 """Which class maps are summed to the classes of sources, by how these are found."""
@@ -333,8 +333,8 @@ class SourceOptions:
     band: str | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in DETECTION_METHODS:
-            raise OptionError(f"segmentation method {self.method!r}: choose one of {', '.join(DETECTION_METHODS)}")
+        if self.method not in DEBLENDING_OF:
+            raise OptionError(f"segmentation method {self.method!r}: choose one of {', '.join(DEBLENDING_OF)}")
 
     @property
     def background(self) -> str | float | None:

@@ -16,7 +16,6 @@ import numpy as np
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from morpheus_lite.catalog import sextractor_columns
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import ImageView, SkyImage
@@ -389,6 +388,8 @@ def write_products(
 
     def write(product: str) -> None:
         if product == "catalog":
+            from morpheus_lite.catalog import sextractor_columns
+
             named = sextractor_columns(table) if options.columns == "sextractor" else table
             write_catalog(named, paths[product], overwrite=True)
             return

@@ -32,15 +32,14 @@ STAGES = {
         "morpheus_lite.inference.one_pass.OnePass.fill",
         "morpheus_lite.inference.sliding_window.SlidingWindows.fill",
     ),
-    "detection": ("morpheus_lite.pipeline.classify.detect",),
-    "deblending": ("morpheus_lite.pipeline.classify.split",),
+    "detection": ("morpheus_lite.segmentation.detection.detect",),
+    "deblending": ("morpheus_lite.segmentation.deblending.split",),
     "noise beside sources": ("morpheus_lite.catalog.measurement.measure_sections",),
     "measuring": (
-        "morpheus_lite.pipeline.classify.prepare_measurement",
+        "morpheus_lite.catalog.measurement.prepare_measurement",
         "morpheus_lite.catalog.measurement.Measurement.table",
     ),
-    "catalogue file": ("morpheus_lite.pipeline.products.write_catalog",),
-    "picture": ("morpheus_lite.pipeline.classify.write_products",),
+    "catalogue file and picture": ("morpheus_lite.pipeline.classify.write_products",),
 }
 """Functions of each stage, by the name under which the pipeline calls them. What they call counts for the innermost."""
 

@@ -143,7 +143,7 @@ def test_maps_alone_need_no_sources(sim_field, tmp_path, monkeypatch, capsys):
 
 
 def test_sources_of_maps_alone_are_not_measured(sim_field, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("morpheus_lite.pipeline.classify.prepare_measurement", None)
+    monkeypatch.setattr("morpheus_lite.catalog.measurement.prepare_measurement", None)
     assert main(["classify", str(sim_field), "-o", str(tmp_path), *FAST, "--products", "maps", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)["images"][0]
     labels = fits.getdata(record["products"]["maps"], "SEGMENTATION")
