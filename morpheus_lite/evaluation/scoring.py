@@ -227,11 +227,9 @@ def _detections(scene: Scene) -> Table:
         "match": np.zeros(len(label), np.int32),
         "fate": np.full(len(label), "spurious", "U10"),
     }
-    columns.update({f"score_{key}": value for key, value in result.source_scores().items()})
-    for name in result.sources.colnames:
-        if name.startswith("score_"):
-            columns[name] = np.asarray(result.sources[name], np.float64)
-    return Table(columns)
+    scores = {f"score_{key}": value for key, value in result.source_scores().items()}
+    own = [name for name in result.sources.colnames if name.startswith("score_")]
+    return Table(columns | scores | {name: np.asarray(result.sources[name], np.float64) for name in own})
 
 
 def _add_overlaps(scene: Scene, sources: Table, detections: Table) -> None:

@@ -394,6 +394,7 @@ class ImageSource(NamedBands):
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
         with self.files.lock:
             self.files.forget()
 

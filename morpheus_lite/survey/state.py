@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from morpheus_lite import __version__
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.config.schema import changed, plain_values
-from morpheus_lite.errors import InputError, OutputError
+from morpheus_lite.errors import InputError, OutputError, reading, reason_of
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.atomic import atomic_write, temporary_path
@@ -106,7 +106,7 @@ def _remote_info(url: str) -> Mapping[str, Any]:
         return system.info(path, refresh=True) if url.startswith("s3") else system.info(path)
     # Every kind of store has its own exceptions.
     except Exception as error:
-        raise InputError(f"{url} cannot be reached: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise InputError(f"{url} cannot be reached: {reason_of(error)}") from error
 
 
 def content_hash(location: Location) -> str:
@@ -117,12 +117,10 @@ def content_hash(location: Location) -> str:
     InputError
         It cannot be read.
     """
-    try:
+    with reading(location.path):
         opened = import_module("fsspec").open if location.is_remote else open
         with opened(location.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except Exception as error:
-        raise InputError(f"{location.path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def input_facts(tile: Tile) -> dict[str, Facts]:

@@ -157,7 +157,7 @@ def make_tile(job: Job, get_model: GetModel) -> Outcome:
             # What a file consists of takes as long to find out as its noise: once is enough.
             done = classify_file(image, aside, job.options, name=tile.name, model=model, workers=job.threads)
             assert done.table is not None  # catalogues are among the products of all surveys
-            return _keep(job, aside, done.paths, inputs, image, done.table, {"loading": loading, **done.seconds})
+            return keep(job, aside, done.paths, inputs, image, done.table, {"loading": loading, **done.seconds})
 
 
 def make_share(job: Job, get_model: GetModel) -> Outcome:
@@ -171,7 +171,7 @@ def make_share(job: Job, get_model: GetModel) -> Outcome:
         share.maps.wcs = image.wcs
         write_products(paths, image, share.maps, share.rows, job.options, memory=memory, run=run)
         seconds = {"mosaic": share.seconds, "writing": time.perf_counter() - start}
-        return _keep(job, aside, paths, share.inputs, opened, share.rows, seconds)
+        return keep(job, aside, paths, share.inputs, opened, share.rows, seconds)
 
 
 def prepare(job: Job, get_model: GetModel) -> Outcome:
@@ -238,7 +238,7 @@ def _revalidate(job: Job) -> bool:
     return True
 
 
-def _keep(
+def keep(
     job: Job,
     aside: Path,
     paths: Mapping[str, Path],
@@ -246,13 +246,32 @@ def _keep(
     image: ImageSource,
     table: QTable,
     seconds: Mapping[str, float],
+    in_place: Mapping[str, dict[str, Any]] | None = None,
 ) -> Outcome:
-    """Check products, and move them into place."""
+    """Check products, and move them into place, where ``in_place`` are already.
+
+    From the first move to the marker the tile counts as not done.
+    """
     _check_products(paths, image.shape, len(table))
-    products = {name: fingerprint_product(path) for name, path in paths.items()}
+    found = {name: fingerprint_product(path) for name, path in paths.items()} | dict(in_place or {})
+    summary, directory = image_summary(image, table, seconds), job.directory
     if not same_facts(inputs, input_facts(job.tile)):
         raise OSError(f"{job.name}: an input was written while it was read")
-    return put_in_place(job, aside, image, table, seconds, inputs, products)
+    _check_place(job)
+    before = read_json(directory / MARKER) or {}
+    (directory / MARKER).unlink(missing_ok=True)
+    old, new = ({one["file"] for one in products.values()} for products in (before.get("products", {}), found))
+    for file in old - new:
+        (directory / file).unlink(missing_ok=True)
+    for path in aside.iterdir():
+        if path.name in new:
+            path.replace(directory / path.name)
+    write_json(directory / SUMMARY, summary)
+    write_marker(directory, job.made_of, inputs, found, mosaic=job.mosaic)
+    if (mosaic := before.get("mosaic")) and mosaic != job.mosaic:
+        shutil.rmtree(Path(job.root) / MOSAICS / mosaic, ignore_errors=True)  # of which this tile is no part any more
+    height, width = image.shape
+    return Outcome(job.name, "done", n_pixels=height * width, n_sources=len(table))
 
 
 def _check_products(paths: Mapping[str, Path], shape: tuple[int, int], n_rows: int) -> None:
@@ -291,31 +310,3 @@ def image_summary(source: ImageSource, table: QTable, seconds: Mapping[str, floa
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
-
-
-def put_in_place(
-    job: Job,
-    aside: Path,
-    image: ImageSource,
-    table: QTable,
-    seconds: Mapping[str, float],
-    inputs: Mapping[str, Any],
-    found: Mapping[str, dict[str, Any]],
-) -> Outcome:
-    """Move products that are not there yet; from the first move to the marker the tile counts as not done."""
-    summary, directory = image_summary(image, table, seconds), job.directory
-    _check_place(job)
-    before = read_json(directory / MARKER) or {}
-    (directory / MARKER).unlink(missing_ok=True)
-    old, new = ({one["file"] for one in products.values()} for products in (before.get("products", {}), found))
-    for file in old - new:
-        (directory / file).unlink(missing_ok=True)
-    for path in aside.iterdir():
-        if path.name in new:
-            path.replace(directory / path.name)
-    write_json(directory / SUMMARY, summary)
-    write_marker(directory, job.made_of, inputs, found, mosaic=job.mosaic)
-    if (mosaic := before.get("mosaic")) and mosaic != job.mosaic:
-        shutil.rmtree(Path(job.root) / MOSAICS / mosaic, ignore_errors=True)  # of which this tile is no part any more
-    height, width = image.shape
-    return Outcome(job.name, "done", n_pixels=height * width, n_sources=len(table))

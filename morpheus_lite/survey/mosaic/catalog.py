@@ -32,8 +32,8 @@ from morpheus_lite.survey.mosaic.pieces import (
     load_noise,
     read_prepared,
 )
-from morpheus_lite.survey.state import beside, fingerprint_product, write_json
-from morpheus_lite.survey.work import put_in_place
+from morpheus_lite.survey.state import beside, write_json
+from morpheus_lite.survey.work import keep
 
 BASE_MEMORY = 900_000_000
 """Bytes that a worker process holds before it works on sources."""
@@ -93,13 +93,11 @@ def finish_mosaic(whole: Whole, executor: ClusterExecutor) -> Outcome:
         paths = product_paths(job.name, aside, job.options)
         paths.pop("maps", None)
         write_products(paths, image, maps, table, job.options, memory=_memory(job), run=dict(maps.provenance))
-        products = {name: fingerprint_product(path) for name, path in paths.items()}
-        if with_maps:
-            finish = partial(finish_piece, maps=maps, kinds=job.options.planes, compress=job.options.compress)
-            made = executor.client.gather(executor.client.map(finish, maps.pieces, pure=False, key="finish"))
-            products |= {f"maps {piece.name}": one for piece, one in zip(whole.pieces, made, strict=True)}
+        finish = partial(finish_piece, maps=maps, kinds=job.options.planes, compress=job.options.compress)
+        made = zip(whole.pieces, executor.map(finish, maps.pieces), strict=True) if with_maps else ()
+        products = {f"maps {piece.name}": product for piece, product in made}
         times = {"network": whole.seconds, "catalog": time.perf_counter() - start}
-        outcome = put_in_place(job, aside, opened, table, times, read_prepared(job.place).inputs, products)
+        outcome = keep(job, aside, paths, read_prepared(job.place).inputs, opened, table, times, products)
     for _, path in () if with_maps else maps.pieces:
         Path(path).unlink(missing_ok=True)
     shutil.rmtree(job.place, ignore_errors=True)

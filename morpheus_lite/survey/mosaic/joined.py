@@ -142,9 +142,7 @@ class Mosaic(Tile):
         """
         owner, deepest = np.full(len(y), -1), np.zeros(len(y), np.int64)
         for number, part in enumerate(self.parts):
-            there = part.window
-            rows = np.minimum(y - there.y + 1, there.y + there.height - y)
-            depth = np.minimum(rows, np.minimum(x - there.x + 1, there.x + there.width - x))
+            depth = np.minimum(*_depths(part.window, y, x))
             owner = np.where(depth > deepest, number, owner)
             deepest = np.maximum(depth, deepest)
         return owner
@@ -166,14 +164,15 @@ class Mosaic(Tile):
         for band in dict.fromkeys(band for part in self.parts for band in part.bands):
             lacking = [part.window for part in self.parts if band not in part.bands]
             if lacking:
-                found[band] = np.min([_distance_to(window, y, x) for window in lacking], axis=0)
+                outside = [[np.maximum(1 - depth, 0) for depth in _depths(window, y, x)] for window in lacking]
+                found[band] = np.min([np.hypot(*apart) for apart in outside], axis=0)
         return found
 
 
-def _distance_to(window: Window, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    down = np.maximum(window.y - y, y - (window.y + window.height - 1))
-    right = np.maximum(window.x - x, x - (window.x + window.width - 1))
-    return np.hypot(np.maximum(down, 0), np.maximum(right, 0))
+def _depths(window: Window, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows, and columns, from the nearer edge of a window: 1 for the outermost pixels, 0 and less outside."""
+    rows = np.minimum(y - window.y + 1, window.y + window.height - y)
+    return rows, np.minimum(x - window.x + 1, window.x + window.width - x)
 
 
 @dataclass(frozen=True)
@@ -219,8 +218,7 @@ class MosaicSource(ImageSource):
             shared = part.window.intersection(window)
             there, here = shared.relative_to(part.window), shared.relative_to(window)
             piece = self.tiles.read(number, there, [self.origins[k] for k in wanted])
-            rows = _from_edge(there.y, there.height, part.window.height)
-            inside = np.minimum.outer(rows, _from_edge(there.x, there.width, part.window.width))
+            inside = np.minimum(*_depths(part.window, *np.ogrid[shared.slices]))
             for i, k in enumerate(wanted):
                 place = (*here.slices, k)
                 take = piece.valid[:, :, i] & (inside > depth[place])
@@ -228,12 +226,6 @@ class MosaicSource(ImageSource):
                 data[place][take], valid[place][take] = piece.data[:, :, i][take], True
                 if rms is not None and piece.rms is not None:
                     rms[place][take] = piece.rms[:, :, i][take]
-
-
-def _from_edge(start: int, count: int, length: int) -> np.ndarray:
-    """Distance of pixels from the nearer end of a row or column, 1 for the outermost: int32."""
-    place = np.arange(start, start + count, dtype=np.int32)
-    return np.minimum(place + 1, length - place)
 
 
 @lru_cache(maxsize=4096)
