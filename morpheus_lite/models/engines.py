@@ -229,10 +229,6 @@ class _Compiled:
         self.network.release_memory()
 
 
-PredictTile = Callable[[np.ndarray, np.ndarray], np.ndarray]
-TileRunner = tuple[PredictTile, Callable[[], None]]
-
-
 def cells_shape(shape: tuple[int, ...], config: OnePassConfig) -> tuple[int, ...]:
     """Shape of what `stretched_cells` makes of S/N of this shape."""
     _, height, width, n_bands = shape
@@ -282,8 +278,10 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, p
     cells[:, :, :, n_stretches] = seen.reshape(light.shape)
 
 
-def run_by_openvino(network: OnePassNetwork, precision: str) -> TileRunner:
-    """Prediction of tiles by a compiled graph, and how its memory is given back."""
+def run_by_openvino(
+    network: OnePassNetwork, precision: str
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[], None]]:
+    """Prediction of tiles by a compiled graph, and what gives its memory back."""
     from morpheus_lite.models.graph import tile_graph
 
     graph = CompiledGraph(tile_graph(network), precision=precision)
@@ -296,10 +294,3 @@ def run_by_openvino(network: OnePassNetwork, precision: str) -> TileRunner:
         return np.moveaxis(tiles[0] if len(tiles) == 1 else np.concatenate(tiles), 1, -1)
 
     return predict, graph.release
-
-
-def run_by_tensorflow(network: OnePassNetwork, precision: str) -> TileRunner:
-    """The same by Keras and TensorFlow, which keeps no memory to give back."""
-    from morpheus_lite.models.tensorflow_engine import compile_tiles
-
-    return compile_tiles(network, precision=precision), lambda: None

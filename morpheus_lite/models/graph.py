@@ -105,9 +105,8 @@ class Graph:
         """
         kernel, bias = folded(weights, f"{name}_0")
         transposed = np.einsum("ay,bx,yxio->ioab", _UPSAMPLED, _UPSAMPLED, kernel[:, :, :below])
-        grown = self.add(
-            "ConvTranspose", x, self.constant(transposed), kernel_shape=[4, 4], strides=[2, 2], pads=[2] * 4
-        )
+        shape: dict[str, Any] = {"kernel_shape": [4, 4], "strides": [2, 2], "pads": [2] * 4}
+        grown = self.add("ConvTranspose", x, self.constant(transposed), **shape)
         beside = self.convolution(skip, kernel[:, :, below:], bias, padding=0)
         x = self.add("Relu", self.add("Add", beside, grown))
         return self.block(x, weights, name, range(1, stage[0]), padding=0)
@@ -208,9 +207,7 @@ def image_graph(network: OnePassNetwork, facts: Mapping[str, str], *, with_norma
     x = _whole(graph, light, graph.add("Cast", seen, to=1), network)
     sides = graph.add("Shape", "valid", start=1, end=3)
     graph.add("Slice", x, graph.integers(0, 0), sides, graph.integers(1, 2), name="probability")
-    n_bands: int | str = len(config.bands) or "band"
-    shape = (1, "y", "x", n_bands)
-    inputs = dict.fromkeys((*names, "valid"), shape)
+    inputs = dict.fromkeys((*names, "valid"), (1, "y", "x", len(config.bands) or "band"))
     return graph.model("onepass", inputs, {"probability": (1, "y", "x", len(CLASSES))}, facts)
 
 

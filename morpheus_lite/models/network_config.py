@@ -1,12 +1,12 @@
 """Configurations of the networks: their stages, settings, and the shapes of their weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from morpheus_lite.config.schema import check, from_table, option
+from morpheus_lite.config.schema import check, from_table, option, plain_values
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.errors import ModelError
 
@@ -69,8 +69,8 @@ class _Config:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON can hold them."""
-        return asdict(self)
+        """The fields as JSON holds them."""
+        return plain_values(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -18,13 +18,7 @@ import numpy as np
 
 from morpheus_lite.config.classify import PRECISIONS
 from morpheus_lite.errors import ModelError, OptionError, reading
-from morpheus_lite.models.engines import (
-    CompiledGraph,
-    choose_engine,
-    run_by_openvino,
-    run_by_tensorflow,
-    warn_of_bfloat16,
-)
+from morpheus_lite.models.engines import CompiledGraph, choose_engine, run_by_openvino, warn_of_bfloat16
 from morpheus_lite.models.model_files import Model, ModelInfo, OnePassModel, check_weights, pack_weights, unpack_weights
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork, UNetConfig, peak_bytes, stage_margins
 from morpheus_lite.models.preprocessing import PREPARATIONS
@@ -69,8 +63,12 @@ def _load_unet(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: st
 
 def _load_onepass(info: ModelInfo, weights: Mapping[str, np.ndarray], *, engine: str, precision: str) -> OnePassModel:
     network = network_of(info, weights)
-    run = run_by_openvino if engine == "openvino" else run_by_tensorflow
-    predict_inner, release = run(network, precision)
+    if engine == "openvino":
+        predict_inner, release = run_by_openvino(network, precision)
+    else:
+        from morpheus_lite.models.tensorflow_engine import compile_tiles
+
+        predict_inner, release = compile_tiles(network, precision=precision), lambda: None
     return OnePassModel(
         **vars(info),
         engine=engine,
@@ -146,17 +144,19 @@ def choose_model(bands: Sequence[str], pixel_scale: float | None) -> str:
     >>> choose_model(["F606W", "F160W"], 0.06)
     'hst'
     """
-    suited = []
-    for info in list_models():
+
+    def n_known(info: ModelInfo) -> int:
+        return len(set(info.bands) & set(bands))
+
+    def suits(info: ModelInfo) -> bool:
         least, largest = info.settings.get("domain", {}).get("pixel_scale", (0.0, np.inf))
-        if not info.has_windows and (pixel_scale is None or not info.bands or least <= pixel_scale <= largest):
-            suited.append((len(set(info.bands) & set(bands)), info))
-    named = max((pair for pair in suited if pair[0] > 0), key=lambda pair: pair[0], default=None)
-    chosen = named or next((pair for pair in suited if not pair[1].bands), None)
-    if chosen is None:
+        return not info.bands or (n_known(info) > 0 and (pixel_scale is None or least <= pixel_scale <= largest))
+
+    suited = [info for info in list_models() if not info.has_windows and suits(info)]
+    if not suited:
         scale = "unknown pixel scale" if pixel_scale is None else f'{pixel_scale:.3g}"/px'
         raise ModelError(f"no shipped model suits bands {', '.join(bands)} at {scale}; name one with --model")
-    return chosen[1].name
+    return max(suited, key=n_known).name
 
 
 def load_model(

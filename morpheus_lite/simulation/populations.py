@@ -17,8 +17,8 @@ them: with "smooth" and "round" people often mean spheroid, whatever the profile
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -27,6 +27,9 @@ from morpheus_lite.core.classes import SOURCE_CLASSES
 
 KINDS = SOURCE_CLASSES
 """What can be drawn: spheroid, disk, irregular, point_source."""
+
+DISTRIBUTIONS: dict[str, Any] = json.loads(Path(__file__).with_name("distributions.json").read_text())
+"""Numbers that ``weights/recipes/fit_populations.py`` fitted."""
 
 FAINT_LIMIT = 27.5
 """Faintest H magnitude (AB, F160W) drawn."""
@@ -76,16 +79,9 @@ class Source:
     seed: int
 
 
-@lru_cache(maxsize=1)
-def distributions() -> dict:
-    """The fitted numbers of ``distributions.json`` (made by ``weights/recipes/fit_populations.py``)."""
-    text = resources.files("morpheus_lite.simulation").joinpath("distributions.json").read_text()
-    return json.loads(text)
-
-
 def counts(magnitude: np.ndarray) -> np.ndarray:
     """Sources per arcmin2 and magnitude at an H magnitude (AB)."""
-    fit = distributions()["counts"]
+    fit = DISTRIBUTIONS["counts"]
     x = np.minimum(magnitude, fit["limit"]) - fit["pivot"]
     slope = 2 * fit["quadratic"] * (fit["limit"] - fit["pivot"]) + fit["linear"]
     beyond = slope * np.maximum(magnitude - fit["limit"], 0)
@@ -107,7 +103,7 @@ def kind_shares(magnitude: float) -> np.ndarray:
     The shares of the visual classifications (H < 24.5) hold at H = 23; stars are more common among the bright
     and irregular galaxies among the faint.
     """
-    share = np.array(distributions()["votes"]["share"])
+    share = np.array(DISTRIBUTIONS["votes"]["share"])
     steps = magnitude - 23.0
     share = share * np.array([1.0, 1.0, 10 ** (0.12 * np.clip(steps, -4, 3)), 10 ** (-0.17 * np.clip(steps, -4, 4.5))])
     return share / share.sum()
@@ -174,7 +170,7 @@ def draw_shape(rng: Generator, magnitude: float, group: str) -> tuple[float, flo
 
     Beyond the faintest node sizes go on shrinking at the rate of the last two magnitudes.
     """
-    table = distributions()["shapes"]
+    table = DISTRIBUTIONS["shapes"]
     nodes, fit = table["magnitude"], table[group]
     at = {name: float(np.interp(magnitude, nodes, values)) for name, values in fit.items()}
     slope = (fit["log_re"][-1] - fit["log_re"][-3]) / (nodes[-1] - nodes[-3])
@@ -193,7 +189,7 @@ def draw_colours(rng: Generator, magnitude: float, kind: str) -> tuple[float, ..
 
     A spheroid is red somewhat more often than others of its magnitude, as in the real sky, and no more.
     """
-    fit = distributions()["colours"]
+    fit = DISTRIBUTIONS["colours"]
     share = np.interp(magnitude, fit["red_share"]["magnitude"], fit["red_share"]["share"])
     share = np.clip(share * {"spheroid": 1.8, "disk": 0.9, "irregular": 0.5, "point_source": 1.5}[kind] + 0.05, 0, 0.9)
     population = fit["red" if rng.uniform() < share else "blue"]
@@ -207,7 +203,7 @@ def magnitude_at(source: Source, wavelength: float) -> float:
 
     Redward of 1.54 micron the slope of the reddest colour goes on, halved; blueward of 0.43 that of the bluest.
     """
-    nodes = np.log([*distributions()["colours"]["wavelengths"]])
+    nodes = np.log(DISTRIBUTIONS["colours"]["wavelengths"])
     values = np.array([*source.colours, 0.0])
     x = np.log(wavelength)
     if x > nodes[-1]:
@@ -261,7 +257,7 @@ def soft_label(source: Source, sharpest: float) -> np.ndarray:
     """
     index = KINDS.index(source.kind)
     drawn = np.eye(len(KINDS))[index]
-    votes = np.array(distributions()["votes"]["mean_votes"][index])
+    votes = np.array(DISTRIBUTIONS["votes"]["mean_votes"][index])
     doubt = ambiguity(source)
     label = drawn + (LEAST_MIXED + (MOST_MIXED - LEAST_MIXED) * doubt) * (votes / votes.sum() - drawn)
     if source.kind != "point_source":

@@ -106,16 +106,13 @@ def truth_hdus(field: Field, observation: Observation) -> fits.HDUList:
 
 def record(hdus: fits.HDUList, field: Field) -> None:
     """Note in the primary header what made the file."""
-    hdus[0].header.update(
-        {
-            "CREATOR": f"morpheus_lite {__version__}",
-            "SEED": (field.seed, "of the simulated field"),
-            "PIXSCALE": (field.pixel_scale, "arcsec"),
-            "DETSN": (OWNED_SNR, "S/N per pixel above which a source owns it"),
-        }
-    )
+    header = hdus[0].header
+    header["CREATOR"] = f"morpheus_lite {__version__}"
+    header["SEED"] = field.seed, "of the simulated field"
+    header["PIXSCALE"] = field.pixel_scale, "arcsec"
+    header["DETSN"] = OWNED_SNR, "S/N per pixel above which a source owns it"
     for index, (band, width) in enumerate(zip(field.bands, field.psf_fwhm, strict=True)):
-        hdus[0].header[f"FWHM{index}"] = (round(width, 3), f"pixels, {band}")
+        header[f"FWHM{index}"] = round(width, 3), f"pixels, {band}"
 
 
 def write_field(

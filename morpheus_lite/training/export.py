@@ -1,6 +1,5 @@
 """Export of a training run: a model that can be loaded by name or path."""
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -73,7 +72,7 @@ def export(
         description=_description(config),
         bands=config.model.bands,
         classes=CLASSES,
-        network=json.loads(json.dumps(config.model.to_dict())),
+        network=config.model.to_dict(),
         pixel_scale=pixel_scale or (start.pixel_scale if start else None),
         licence="BSD-3-Clause",
         settings=settings,
