@@ -1,8 +1,7 @@
 """Networks run by TensorFlow: built by Keras, compiled once, NumPy in and out; devices, memory of GPUs, precision."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import keras
@@ -53,17 +52,6 @@ def use_device(device: str) -> None:
 def has_gpu() -> bool:
     """True if networks run on a GPU."""
     return bool(tf.config.list_logical_devices("GPU"))
-
-
-@contextmanager
-def layers_in(precision: str) -> Iterator[None]:
-    """Layers that are made in this block calculate in ``"float32"``, or in ``"bfloat16"`` with weights in float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 _Predict = Callable[[np.ndarray], np.ndarray]
@@ -120,8 +108,12 @@ def one_thread_a_call() -> None:
 
 def compile_tiles(network: OnePassNetwork, *, precision: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function from S/N and validity of tiles to probabilities, as `OnePassModel` has it."""
-    with layers_in(precision):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")  # weights in float32
+    try:
         built = build_onepass(network.config)
+    finally:
+        keras.config.set_dtype_policy(before)
     set_weights(built, network.weights, "weights")
     shape = (None, None, None, built.input_shape[0][-1])
     halo = stage_margins(network.config)["input"]

@@ -132,7 +132,7 @@ def batches(
     sampling: SamplingConfig,
     seed: int,
     *,
-    observed: Sequence[tuple[TrainingScene, float]] = (),
+    observed: Sequence[TrainingScene] = (),
     simulated: float = 0.5,
 ) -> Iterator[Batch]:
     """Batches without end.
@@ -145,19 +145,19 @@ def batches(
         What a batch is made of.
     seed : int
         Seed of every choice.
-    observed : sequence of (Scene, float)
-        Scenes that are as they are, and how often each is taken compared with the others.
+    observed : sequence of TrainingScene
+        Scenes that are as they are.
     simulated : float
         Share of the scenes that are fields under new conditions, where there are both.
     """
     rng = np.random.default_rng(seed)
     pool: list[tuple[np.ndarray, ...]] = []
     paths: list[str] = []
-    shares = np.array([share for _, share in observed])
+    shares = np.array([scene.share for scene in observed])
     while True:
         while len(pool) < sampling.pool:
             if observed and (not patterns or rng.uniform() >= simulated):
-                scene = observed[rng.choice(len(observed), p=shares / shares.sum())][0]
+                scene = observed[rng.choice(len(observed), p=shares / shares.sum())]
                 n_patches = sampling.per_scene
             else:
                 paths = paths or [str(path) for path in rng.permutation(find_fields(patterns))]

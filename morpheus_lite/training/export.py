@@ -19,7 +19,7 @@ from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.observed import read_observed
 from morpheus_lite.training.source_scores import Improvement, improvement
 from morpheus_lite.training.targets import TrainingScene
-from morpheus_lite.training.validation import has_class, held_out_scenes, predict_probability, validation_scenes
+from morpheus_lite.training.validation import has_class, predict_probability, validation_scenes
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def calibrate(config: TrainingConfig, network: keras.Model) -> Calibration:
     started from. Where the class of a source is not known, the network's own is taken: only source or sky then tells.
     """
     rng = np.random.default_rng(config.seed)
-    scenes = held_out_scenes(read_observed(config)) or validation_scenes(
+    scenes = read_observed(config)[1] or validation_scenes(
         config.validation, seed=config.seed + 1, factor=config.model.factor
     )
     counts = np.sum([_n_sources(scene) for scene in scenes], axis=0)

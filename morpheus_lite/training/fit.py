@@ -24,10 +24,10 @@ from morpheus_lite.training.checkpoint import append_rows, load_state, save_stat
 from morpheus_lite.training.config import TrainingConfig
 from morpheus_lite.training.dataset import Batch, batches, find_fields, prefetched
 from morpheus_lite.training.export import BEST, TRAINING_LOG
-from morpheus_lite.training.observed import read_observed, training_scenes
+from morpheus_lite.training.observed import read_observed
 from morpheus_lite.training.source_scores import HELD_OUT, score_sources
 from morpheus_lite.training.targets import TrainingScene
-from morpheus_lite.training.validation import held_out_scenes, validate, validation_scenes
+from morpheus_lite.training.validation import validate, validation_scenes
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: _Progress 
     Where there are both simulated fields and observed images to validate on, the validation loss is the mean of the
     two, weighted by ``config.simulated``, and all other scores are those of the images.
     """
-    images = read_observed(config)
+    observed, held_out = read_observed(config)
     for patterns in filter(None, (config.fields, config.validation)):
         find_fields(patterns)
     directory = Path(directory)
@@ -95,14 +95,14 @@ def train(config: TrainingConfig, directory: str | Path, *, progress: _Progress 
     run = _start(config, directory)
     factor = config.model.factor
     simulated = validation_scenes(config.validation, seed=config.seed, factor=factor) if config.validation else []
-    check = partial(_checkpoint, run, simulated, held_out_scenes(images), progress)
+    check = partial(_checkpoint, run, simulated, held_out, progress)
     if config.start and run.step == 0:
         check()  # what training has to beat
     take_step = _step_function(run)
     for stage in config.stages:
         last = min(stage.until or config.steps, config.steps)
         seed = config.seed * 1_000_003 + run.step
-        source = batches(config.fields, stage, seed, observed=training_scenes(images), simulated=config.simulated)
+        source = batches(config.fields, stage, seed, observed=observed, simulated=config.simulated)
         with prefetched(source) as stream:
             while run.step < last and run.since_best < config.patience:
                 _train_until(run, stream, take_step, min(run.step + config.checkpoint_every, last))

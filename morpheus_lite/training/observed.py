@@ -6,8 +6,7 @@ pixel counts as one, however faint.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from astropy.stats import mad_std
@@ -39,31 +38,16 @@ _BLOCK = 4  # px: scale on which the noise of neighbours is told from that of si
 _FEWEST_BLOCKS = 50
 
 
-@dataclass(frozen=True, eq=False)
-class Observed:
-    """One observed image, ready to be trained on.
-
-    Parameters
-    ----------
-    name : str
-        What to call it.
-    training : Scene or None
-        The part that patches are cut from.
-    held_out : tuple of Scene
-        Pieces of the part that is not trained on, their sides multiples of the network's pooling. A source that lies
-        in both parts counts in the training part only.
-    share : float
-        How often patches are cut from this image, compared with others.
-    """
-
-    name: str
-    training: TrainingScene | None
-    held_out: tuple[TrainingScene, ...]
-    share: float
-
-
-def read_observed(config: TrainingConfig) -> tuple[Observed, ...]:
+def read_observed(config: TrainingConfig) -> tuple[list[TrainingScene], list[TrainingScene]]:
     """The images of a configuration.
+
+    Returns
+    -------
+    training : list of TrainingScene
+        The parts that patches are cut from.
+    held_out : list of TrainingScene
+        Pieces of the parts that are not trained on, their sides multiples of the network's pooling. A source that lies
+        in both parts counts in the training part only.
 
     Raises
     ------
@@ -71,15 +55,20 @@ def read_observed(config: TrainingConfig) -> tuple[Observed, ...]:
         An image, its labels or its classes cannot be used, or its training part is smaller than a patch.
     """
     patch = max(stage.patch for stage in config.stages)
-    observed = [_read_one(image, config) for image in config.images]
-    for one in observed:
-        if one.training is not None and min(one.training.owner.shape) < patch:
-            height, width = one.training.owner.shape
-            raise InputError(
-                f"{one.name}: the part to train on has {height} x {width} px, a patch {patch} px; choose a smaller "
-                "patch, or hold out less"
-            )
-    return tuple(observed)
+    training: list[TrainingScene] = []
+    held_out: list[TrainingScene] = []
+    for number, image in enumerate(config.images):
+        trained, pieces = _read_one(image, config)
+        if trained is not None:
+            height, width = trained.owner.shape
+            if min(height, width) < patch:
+                raise InputError(
+                    f"{image.name}: the part to train on has {height} x {width} px, a patch {patch} px; choose a "
+                    "smaller patch, or hold out less"
+                )
+            training.append(replace(trained, share=image.share))
+        held_out += [replace(piece, image=f"{number} {image.name}") for piece in pieces]
+    return training, held_out
 
 
 def observe_image(image: SkyImage, config: ImageConfig) -> TrainingScene:
@@ -153,7 +142,8 @@ def estimate_signal(snr: np.ndarray, valid: np.ndarray, labelling: Labelling) ->
     return signal
 
 
-def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
+def _read_one(config: ImageConfig, training: TrainingConfig) -> tuple[TrainingScene | None, tuple[TrainingScene, ...]]:
+    """The part of an image to train on, and the pieces of what is held out."""
     image = read_image(config.image, **config.read_options)
     if config.corrections is not None:
         read_corrections(config.corrections).check_image(image)
@@ -164,10 +154,10 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
             scene, clean = hold_out_sources(scene, config.held_out_sources)
         except InputError as error:
             raise InputError(f"{config.name}: {error}") from error
-        return Observed(config.name, scene, _pieces(clean, training.model.factor), config.share)
+        return scene, _pieces(clean, training.model.factor)
     trained = None if part is None else cut_scene(scene, part)
     if held_out is None:
-        return Observed(config.name, trained, (), config.share)
+        return trained, ()
     clean = cut_scene(scene, held_out)
     if trained is not None:
         both = np.intersect1d(trained.owner, clean.owner)
@@ -175,7 +165,7 @@ def _read_one(config: ImageConfig, training: TrainingConfig) -> Observed:
     pieces = _pieces(clean, training.model.factor)
     if not pieces:
         raise InputError(f"{config.name}: no source in the part held out ({config.held_out}); hold out another")
-    return Observed(config.name, trained, pieces, config.share)
+    return trained, pieces
 
 
 def hold_out_sources(scene: TrainingScene, share: float) -> tuple[TrainingScene, TrainingScene]:
@@ -261,8 +251,3 @@ def _positions(owner: np.ndarray, light: np.ndarray, n_sources: int) -> np.ndarr
     """Centroids, float64 ``(source, 2)``: y, x; NaN for a source without pixels."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.reshape(ndimage.center_of_mass(light, owner, np.arange(n_sources) + 1), (n_sources, 2))
-
-
-def training_scenes(observed: Sequence[Observed]) -> tuple[tuple[TrainingScene, float], ...]:
-    """Scenes to cut patches from, and how often."""
-    return tuple((one.training, one.share) for one in observed if one.training is not None)

@@ -82,6 +82,8 @@ class TrainingScene(Labelling):
         float64, shape ``(source,)``: H magnitude (AB), NaN where not known.
     image : str
         Which observed image it is of; empty for a simulated field.
+    share : float
+        How often patches are cut from it, compared with others.
     """
 
     snr: np.ndarray
@@ -92,6 +94,7 @@ class TrainingScene(Labelling):
     position: np.ndarray
     magnitude: np.ndarray
     image: str = ""
+    share: float = 1.0
 
     @cached_property
     def target(self) -> np.ndarray:

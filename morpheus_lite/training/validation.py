@@ -15,7 +15,6 @@ from morpheus_lite.evaluation.reliability import top_label_reliability
 from morpheus_lite.models.losses import Loss
 from morpheus_lite.simulation import Field
 from morpheus_lite.training.dataset import draw_training_scene, find_fields
-from morpheus_lite.training.observed import Observed
 from morpheus_lite.training.targets import TrainingScene, pad_scene, sum_by_owner
 
 BRIGHT = 40.0
@@ -46,11 +45,6 @@ def validation_scenes(patterns: Sequence[str], *, seed: int, factor: int = 1) ->
         scene = pad_scene(scene, [(0, -length % factor) for length in scene.owner.shape])
         scenes.append(replace(scene, magnitude=np.asarray(field.sources["h_mag"])))
     return scenes
-
-
-def held_out_scenes(observed: Sequence[Observed]) -> list[TrainingScene]:
-    """The held-out parts of observed images."""
-    return [replace(piece, image=f"{k} {one.name}") for k, one in enumerate(observed) for piece in one.held_out]
 
 
 def validate(model: keras.Model, scenes: Sequence[TrainingScene], loss: Loss) -> dict[str, float]:

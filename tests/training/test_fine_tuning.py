@@ -23,7 +23,6 @@ from morpheus_lite.training.fit import train
 from morpheus_lite.training.image_config import ImageConfig
 from morpheus_lite.training.observed import LABELLED_LEVEL, observe_image, read_observed
 from morpheus_lite.training.targets import targets
-from morpheus_lite.training.validation import held_out_scenes
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 STEP, ROWS, COLUMNS = 24, 4, 10
@@ -169,20 +168,18 @@ def test_correlated_noise_hides_signal(folder, scene):
 
 def test_the_held_out_part_is_never_trained_on(folder):
     config = read_config(folder / "mine.toml")
-    (one,) = read_observed(config)
-    assert one.training.owner.shape == (96, SPLIT)
-    (held,) = one.held_out
-    assert held.owner.shape == (96, 96) and set(np.unique(held.owner)).isdisjoint(np.unique(one.training.owner)[1:])
+    (trained,), (held,) = read_observed(config)
+    assert trained.owner.shape == (96, SPLIT)
+    assert held.owner.shape == (96, 96) and set(np.unique(held.owner)).isdisjoint(np.unique(trained.owner)[1:])
     in_two = replace(config.images[0], held_out="right 0.55")  # cuts sources in two
-    (two,) = read_observed(replace(config, images=(in_two,)))
-    labelled = two.held_out[0].labelled
-    assert two.held_out[0].owner.shape[1] % config.model.factor == 0 and not labelled[:, 132:].any()
-    shared = np.intersect1d(np.unique(two.training.owner)[1:], np.unique(two.held_out[0].owner)[1:])
-    assert len(shared) and not labelled[np.isin(two.held_out[0].owner, shared)].any()
-    patches = batches((), config.stages[0], 1, observed=[(one.training, 1.0)])
+    (first,), (second,) = read_observed(replace(config, images=(in_two,)))
+    assert second.owner.shape[1] % config.model.factor == 0 and not second.labelled[:, 132:].any()
+    shared = np.intersect1d(np.unique(first.owner)[1:], np.unique(second.owner)[1:])
+    assert len(shared) and not second.labelled[np.isin(second.owner, shared)].any()
+    patches = batches((), config.stages[0], 1, observed=[trained])
     batch = next(patches)
     seen = batch.snr[0][batch.valid[0] > 0]
-    assert batch.snr.shape == (4, 64, 64, 4) and len(seen) and np.isin(seen, one.training.snr).all()
+    assert batch.snr.shape == (4, 64, 64, 4) and len(seen) and np.isin(seen, trained.snr).all()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +283,7 @@ def test_a_few_steps_help_and_a_run_goes_on(folder, tmp_path):
     assert (run / "training_curves.png").is_file() and "| loss |" in (output / "card.md").read_text()
     model = load_model(output)
     fitted = model.settings["calibration"]["fitted"]
-    (held,) = held_out_scenes(read_observed(short))
+    _, (held,) = read_observed(short)
     assert fitted["n_pixels"] == (held.weight[..., 0] > 0).sum() and model.pixel_scale == 0.06
     assert fitted["log_loss_after"] <= fitted["log_loss_before"]
     assert model.settings["source_calibration"] == read_info("hst").settings["source_calibration"]
@@ -294,6 +291,6 @@ def test_a_few_steps_help_and_a_run_goes_on(folder, tmp_path):
 
 def test_the_bundled_example_can_be_read():
     config = read_config(Path(__file__).parents[2] / "examples" / "fine_tune.toml")
-    (one,) = read_observed(config)
-    assert one.training.owner.shape == (512, 333) and one.training.has_class.sum() >= 50
-    assert sum((piece.owner > 0).sum() for piece in one.held_out) > 5000
+    (trained,), held_out = read_observed(config)
+    assert trained.owner.shape == (512, 333) and trained.has_class.sum() >= 50
+    assert sum((piece.owner > 0).sum() for piece in held_out) > 5000

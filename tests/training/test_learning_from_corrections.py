@@ -47,8 +47,8 @@ def path(sky):
 def scene(sky, path):
     config = configure(path, sky.path, labels=sky.labels_path)
     whole = replace(config, images=(replace(config.images[0], held_out="none"),), validation=("none.npz",))
-    (one,) = read_observed(whole)
-    return one.training
+    (trained,), _ = read_observed(whole)
+    return trained
 
 
 def test_corrections_become_targets(sky, scene):
