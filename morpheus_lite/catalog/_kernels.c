@@ -62,11 +62,12 @@ EXPORT void overlap(whole height, whole width, double y, double x, double a, dou
     for (whole row = top; row < bottom; row++)
         for (whole column = left; column < end; column++) {
             double dx = column - x, dy = row - y, u[5], v[5], area = 0;
-            double middle = hypot((dx * cosine + dy * sine) / a, (dy * cosine - dx * sine) / b);
+            double along = (dx * cosine + dy * sine) / a, across = (dy * cosine - dx * sine) / b;
+            double middle = along * along + across * across;
             int crosses = 0;
-            if (middle >= 1 + far)
+            if (middle >= (1 + far) * (1 + far))
                 continue;
-            if (middle <= 1 - far) {
+            if (far <= 1 && middle <= (1 - far) * (1 - far)) {
                 share[row * width + column] = 1;
                 continue;
             }
@@ -91,31 +92,29 @@ EXPORT void overlap(whole height, whole width, double y, double x, double a, dou
 EXPORT void growth(whole n_pixels, const double *light, const double *distance, double step, whole half, whole n_radii,
                    double *flux, double *area)
 {
+    /* Light, pixels, and both times the distance, of the pixels up to each radius. */
     whole n_steps = n_radii + half + 1;
-    double *sums = calloc(4 * (n_steps + 1), sizeof(double)), *whole_[4];
-    for (int k = 0; k < 4; k++)
-        whole_[k] = sums + k * (n_steps + 1) + 1;
+    double (*sums)[4] = (double (*)[4])calloc(n_steps, 4 * sizeof(double)), nothing[4] = {0};
     for (whole k = 0; k < n_pixels; k++) {
         double away = distance[k], place = away / step;
-        if (place > n_steps - 2)
+        if (!(place <= n_steps - 2))
             continue;
         whole bin = (whole)place;
         bin += bin < place;
-        whole_[0][bin] += light[k];
-        whole_[1][bin] += 1;
-        whole_[2][bin] += light[k] * away;
-        whole_[3][bin] += away;
+        sums[bin][0] += light[k];
+        sums[bin][1] += 1;
+        sums[bin][2] += light[k] * away;
+        sums[bin][3] += away;
     }
-    for (int k = 0; k < 4; k++)
-        for (whole bin = 1; bin < n_steps; bin++)
-            whole_[k][bin] += whole_[k][bin - 1];
+    for (whole bin = 1; bin < n_steps; bin++)
+        for (int k = 0; k < 4; k++)
+            sums[bin][k] += sums[bin - 1][k];
     /* Wholly within is what lies half a pixel inside of the circle; what lies half a pixel outside is not within. */
     for (whole k = 0; k < n_radii; k++) {
-        double inner[4], radius = k * step;
-        for (int j = 0; j < 4; j++)
-            inner[j] = k < half ? 0 : whole_[j][k - half];
+        const double *outer = sums[k + half], *inner = k < half ? nothing : sums[k - half];
+        double radius = k * step;
         for (int j = 0; j < 2; j++) {
-            double partly = whole_[j][k + half] - inner[j], moment = whole_[j + 2][k + half] - inner[j + 2];
+            double partly = outer[j] - inner[j], moment = outer[j + 2] - inner[j + 2];
             (j ? area : flux)[k] = k ? inner[j] + (radius + 0.5) * partly - moment : 0;
         }
     }
@@ -267,20 +266,27 @@ EXPORT WIDE void fit_profiles(whole n_assumed, whole n_bands, const double **tab
         total += likely[n_kept] = isinf(largest) ? 1 : exp(likely[k] - largest);
         kept[n_kept++] = (k / n) * n_planes * n + k % n;
     }
-    for (whole k = 0; k < n_planes; k++) {
-        const double *plane = shares + k * n;
-        double first = 0, second = 0;
+    for (whole k = 0; k < n_planes; k += 4) {
+        /* Four planes at a time: one sum would wait for the one before. */
+        double first[4] = {0}, second[4] = {0};
+        const double *planes[4];
+        for (int m = 0; m < 4; m++)
+            planes[m] = shares + MIN(k + m, n_planes - 1) * n;
         for (whole j = 0; j < n_kept; j++)
-            first += likely[j] * plane[kept[j]];
-        first /= total;
-        if (k < n_radii - 1) {
-            curve[k] = first;
-            continue;
-        }
-        for (whole j = 0; j < n_kept; j++)
-            second += likely[j] * (plane[kept[j]] - first) * (plane[kept[j]] - first);
-        mean[k - n_radii + 1] = first;
-        spread[k - n_radii + 1] = second / total;
+            for (int m = 0; m < 4; m++)
+                first[m] += likely[j] * planes[m][kept[j]];
+        for (int m = 0; m < 4; m++)
+            first[m] /= total;
+        for (whole j = 0; j < n_kept && k + 3 >= n_radii - 1; j++)
+            for (int m = 0; m < 4; m++)
+                second[m] += likely[j] * (planes[m][kept[j]] - first[m]) * (planes[m][kept[j]] - first[m]);
+        for (whole m = k; m < MIN(k + 4, n_planes); m++)
+            if (m < n_radii - 1) {
+                curve[m] = first[m - k];
+            } else {
+                mean[m - n_radii + 1] = first[m - k];
+                spread[m - n_radii + 1] = second[m - k] / total;
+            }
     }
     free(shares);
     free(band);
@@ -490,8 +496,10 @@ EXPORT double without_noise(whole n_pixels, const double *sigma, const whole *ri
 EXPORT WIDE void distances(whole height, whole width, double y, double x, double cosine, double sine, double ratio,
                            double unit, double *distance)
 {
+    /* Numbers of columns that are 32 bits long are converted side by side. */
+    const int n_columns = (int)width;
     for (whole row = 0; row < height; row++)
-        for (whole column = 0; column < width; column++) {
+        for (int column = 0; column < n_columns; column++) {
             double dy = row - y, dx = column - x, along = dx * cosine + dy * sine, across = (dy * cosine - dx * sine) * ratio;
             distance[row * width + column] = sqrt(along * along + across * across);
         }
@@ -506,10 +514,13 @@ static void mirror(whole height, whole width, whole n_bands, double *light, flag
     for (whole row = 0; row < height; row++)
         for (whole column = 0; column < width; column++) {
             whole pixel = row * width + column, other;
-            double up = rint(2 * y - row), across = rint(2 * x - column);
-            int inside = up >= 0 && up < height && across >= 0 && across < width;
+            double up, across;
+            int inside;
             if (!wanted[pixel])
                 continue;
+            up = rint(2 * y - row);
+            across = rint(2 * x - column);
+            inside = up >= 0 && up < height && across >= 0 && across < width;
             other = inside ? (whole)up * width + (whole)across : 0;
             inside = inside && !neighbor[other];
             for (whole band = 0; band < n_bands; band++) {
@@ -565,14 +576,18 @@ EXPORT whole fill_stamp(whole height, whole width, whole n_bands, double *light,
     whole n_pixels = height * width, complete = 1;
     flag *wanted = malloc(2 * n_pixels), *seen = wanted + n_pixels;
     for (whole k = 0; k < n_pixels; k++) {
-        const double *weight = weights + k * weights_step;
-        detection[k] = noise[k] = seen[k] = 0;
+        const double *weight = weights + k * weights_step, *own = light + k * n_bands, *each = variance + k * variance_step;
+        double sum = 0, spread = 0;
+        flag any = 0;
         for (whole band = 0; band < n_bands; band++) {
-            detection[k] += weight[band] * light[k * n_bands + band];
-            noise[k] += weight[band] > 0 ? weight[band] * weight[band] * variance[k * variance_step + band] : 0;
-            seen[k] |= usable[k * n_bands + band];
+            sum += weight[band] * own[band];
+            spread += weight[band] > 0 ? weight[band] * weight[band] * each[band] : 0;
+            any |= usable[k * n_bands + band];
         }
-        wanted[k] = neighbor[k] || !seen[k];
+        detection[k] = sum;
+        noise[k] = spread;
+        seen[k] = any;
+        wanted[k] = neighbor[k] || !any;
     }
     memcpy(there, seen, n_pixels);
     memcpy(covered, usable, n_pixels * n_bands);
@@ -1144,6 +1159,7 @@ static void measure_asymmetry(const Settings *set, const Given *given, const Sta
     whole n_pixels = stamp->height * stamp->width, n = 0, n_rings = (whole)set->n_rings + 1, *ring;
     double *share = room, *sigma = room + n_pixels, total = 0, value, kept = 1, variance = 0, scatter = 0, widest = 0;
     double means[16] = {0}, counts[16] = {0}, low, high;
+    int has_neighbors;
     flag *circle = malloc(n_pixels);
     overlap(stamp->height, stamp->width, stamp->y, stamp->x, radius, radius, 0, share);
     for (whole k = 0; k < n_pixels; k++) {
@@ -1164,16 +1180,18 @@ static void measure_asymmetry(const Settings *set, const Given *given, const Sta
     }
     kept += 1;
     ring = (whole *)(room + 2 * n_pixels);
+    has_neighbors = memchr(stamp->neighbor, 1, n_pixels) != NULL;
     for (whole k = 0; k < n_pixels; k++) {
         whole row = k / stamp->width, column = k % stamp->width, other, in;
         double own = stamp->noise[k];
         if (!circle[k])
             continue;
         /* Pixels of a neighbour, and those opposite one, are their own mirror. */
-        other = (whole)MIN(MAX(rint(2 * stamp->y - row), 0), stamp->height - 1.0) * stamp->width;
-        other += (whole)MIN(MAX(rint(2 * stamp->x - column), 0), stamp->width - 1.0);
-        if (stamp->neighbor[k] || stamp->neighbor[other])
-            own = 0;
+        if (has_neighbors) {
+            other = (whole)MIN(MAX(rint(2 * stamp->y - row), 0), stamp->height - 1.0) * stamp->width;
+            other += (whole)MIN(MAX(rint(2 * stamp->x - column), 0), stamp->width - 1.0);
+            own = stamp->neighbor[k] || stamp->neighbor[other] ? 0 : own;
+        }
         in = widest > 0 ? MIN((whole)(set->n_rings * away[k] / widest), 15) : 0;
         means[in] += stamp->detection[k];
         counts[in]++;
