@@ -512,10 +512,10 @@ class Gaps:
 
     def sides(self, plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values of a plane before and after each pixel: shape ``(4, pixel)``; anything where the gap is open."""
-        first, last = (
-            plane[*(np.clip(i, 0, n - 1) for i, n in zip(at, plane.shape, strict=True))] for at in self._ends()
-        )
-        return first, last
+        place, steps = np.stack([self.y, self.x])[:, None], _LINES.T[:, :, None]
+        edge = np.array(plane.shape)[:, None, None] - 1
+        first, last = (np.clip(at, 0, edge) for at in (place - self.back * steps, place + self.on * steps))
+        return plane[*first], plane[*last]
 
     def straight(self, plane: np.ndarray, widths: np.ndarray | None = None) -> np.ndarray:
         """Values on the straight line from side to side along the narrowest ``widths``, or the mean of several."""
@@ -547,11 +547,6 @@ class Gaps:
         solved = np.linalg.pinv(powers * weight) @ (np.log(light[clear, :, None]) * weight)
         values[clear] = np.maximum(values[clear], np.exp(solved[:, 0, 0]))
         return values
-
-    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the nearest other pixels before and after: int64, shape ``(2, 4, pixel)``."""
-        place, steps = np.stack([self.y, self.x])[:, None], _LINES.T[:, :, None]
-        return place - self.back * steps, place + self.on * steps
 
 
 def _steps_to_ends(line: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,8 @@ from morpheus_lite.core.image import SkyImage
 from morpheus_lite.evaluation.reliability import top_label_reliability
 from morpheus_lite.models.registry import CONFIG, read_info
 from morpheus_lite.segmentation.detection import DetectionOptions
-from morpheus_lite.simulation import HST_BANDS, Field, Observation, class_map, observe, plain_conditions
+from morpheus_lite.simulation import HST_BANDS, Field, class_map, observe, plain_conditions
+from morpheus_lite.simulation.observation import Observation
 from morpheus_lite.training.dataset import find_fields
 
 EDGES = (15.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0)
