@@ -104,7 +104,7 @@ class UNetConfig(_Config):
     window : int
         Side of the input in pixels, a multiple of ``2 ** len(down)``.
     upsampling : {"bicubic_aligned"}
-        How maps grow on the way up: see `~morpheus_lite.models.networks.BicubicUpsampling`.
+        How maps grow on the way up: see `~morpheus_lite.models.networks.bicubic_upsampling`.
 
     Raises
     ------

@@ -52,25 +52,18 @@ def block(x: KerasTensor, p: int, q: int, name: str) -> KerasTensor:
     return x
 
 
-class BicubicUpsampling(layers.Layer):
-    """Bicubic interpolation to twice the size with the corners aligned, as TensorFlow 1 does it.
+def bicubic_upsampling(x: KerasTensor) -> KerasTensor:
+    """Bicubic interpolation to twice the size, which must be known, with the corners aligned, as TensorFlow 1 does it.
 
     Row ``i`` of the output lies at ``i (n - 1) / (2 n - 1)`` of the input's rows, so that first and last rows of input
     and output coincide. This is no option of today's ``keras.ops.image.resize`` (half-pixel centres). The
-    interpolation is linear and separable, hence two products with fixed matrices.
+    interpolation is linear and separable, hence two products with fixed matrices: along y, then along x.
     """
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        """Make the two matrices; the size must be known."""
-        self._rows, self._columns = map(bicubic_matrix, input_shape[1:3])
-
-    def call(self, x: KerasTensor) -> KerasTensor:
-        """Interpolate along y, then along x."""
-        height, width, channels = x.shape[1:]
-        rows, columns = (ops.convert_to_tensor(m, dtype=x.dtype) for m in (self._rows, self._columns))
-        x = ops.matmul(rows, ops.reshape(x, (-1, height, width * channels)))
-        x = ops.matmul(columns, ops.reshape(x, (-1, width, channels)))
-        return ops.reshape(x, (-1, 2 * height, 2 * width, channels))
+    height, width, channels = x.shape[1:]
+    rows, columns = (ops.convert_to_tensor(bicubic_matrix(length), dtype=x.dtype) for length in (height, width))
+    x = ops.matmul(rows, ops.reshape(x, (-1, height, width * channels)))
+    x = ops.matmul(columns, ops.reshape(x, (-1, width, channels)))
+    return ops.reshape(x, (-1, 2 * height, 2 * width, channels))
 
 
 def stretched(inputs: Sequence[Any], stretches: Sequence[float]) -> Any:
@@ -133,7 +126,7 @@ def build_unet(config: UNetConfig) -> keras.Model:
     (None, 40, 40, 5)
     """
     inputs = keras.Input((config.window, config.window, config.n_bands), name="pixels")
-    x = u_net(inputs, config, BicubicUpsampling)
+    x = u_net(inputs, config, lambda name: layers.Lambda(bicubic_upsampling, name=name))
     logits = layers.Conv2D(config.n_classes, KERNEL, padding="same", name="final_conv")(x)
     return keras.Model(inputs, logits, name="unet")
 

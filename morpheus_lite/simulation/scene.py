@@ -1,7 +1,7 @@
 """Sources of a field and their positions: counts, clustering, clusters of galaxies, close pairs."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -15,16 +15,6 @@ EDGE = 24
 
 BRIGHT_POINT = 21.5
 """H magnitude of point sources that sit on a sample of the PSF."""
-
-
-class Population(Protocol):
-    """Sources of one field that are not drawn as the real sky has them."""
-
-    def galaxies(self, rng: Generator) -> list[Source]:
-        """The galaxies."""
-
-    def stars(self, rng: Generator, shape: tuple[int, int]) -> list["Placed"]:
-        """The stars in a field of a height and width in pixels, and a little beyond its edges."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +39,10 @@ class Sky:
         How many bright stars (H < 21) to add.
     colour_scatter : float
         Standard deviation in magnitudes, between 0.6 and 1.5 micron, of a random tilt of each source's colours.
-    population : Population or None
-        Sources drawn instead of those of the real sky: `density_boost`, `balance` and `limit` then mean nothing to
-        them.
+    population : object or None
+        Sources drawn instead of those of the real sky: its ``galaxies(rng)`` gives a list of `Source`, and its
+        ``stars(rng, shape)`` one of `Placed` in a field of this height and width, and a little beyond its edges.
+        `density_boost`, `balance` and `limit` then mean nothing to them.
     """
 
     density_boost: float = 1.0
@@ -62,7 +53,7 @@ class Sky:
     spirals: int = 0
     stars: int = 0
     colour_scatter: float = 0.0
-    population: Population | None = None
+    population: Any = None
 
 
 Placed = tuple[Source, float, float]

@@ -14,7 +14,7 @@ from morpheus_lite.errors import ModelError
 from morpheus_lite.inference.sliding_window import BATCH
 from morpheus_lite.models.graph import bicubic_matrix
 from morpheus_lite.models.network_config import HAUSEN2020, UNetConfig
-from morpheus_lite.models.networks import BicubicUpsampling, block, build_unet, network_weights
+from morpheus_lite.models.networks import bicubic_upsampling, block, build_unet, network_weights
 from morpheus_lite.models.tensorflow_engine import compile_windows
 
 
@@ -75,7 +75,7 @@ def test_a_block_operation_is_normalisation_convolution_relu():
 def test_upsampling_is_tensorflows_aligned_bicubic(height, width):
     x = np.random.default_rng(2).normal(size=(2, height, width, 3)).astype(np.float32)
     expected = tf.raw_ops.ResizeBicubic(images=x, size=(2 * height, 2 * width), align_corners=True)
-    np.testing.assert_allclose(BicubicUpsampling()(x), expected, atol=2e-6)
+    np.testing.assert_allclose(bicubic_upsampling(x), expected, atol=2e-6)
 
 
 @given(st.integers(1, 60))
