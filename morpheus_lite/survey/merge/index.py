@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from morpheus_lite.errors import MorpheusError
+from morpheus_lite.survey.merge.footprint import Footprint
 from morpheus_lite.survey.merge.healpix import COARSE, FINEST, Cell
 from morpheus_lite.survey.state import MARKER, SUMMARY, read_each, read_json, tile_directory
 
@@ -64,6 +65,10 @@ class Entry:
         if found is None:
             raise MorpheusError(f"{self.name}: its summary is gone; run the survey again")
         return found
+
+    def footprint(self) -> Footprint:
+        """Read the footprint that the summary has."""
+        return Footprint.from_dict(self.summary()["footprint"])
 
 
 @dataclass(frozen=True, eq=False)

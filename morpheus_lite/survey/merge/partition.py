@@ -1,8 +1,8 @@
 """One partition of the merged catalogue: the sources of a cell of the sky, each once, as a worker makes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +75,21 @@ def make_partition(job: PartitionJob) -> tuple[int, list[dict[str, Any]]]:
     MorpheusError
         Two sources have the same name, which cannot be unless two tiles show the same pixels under different names.
     """
-    loaded, (first, last) = cache(_Loaded), job.cell.range
+    footprint, (first, last) = cache(Entry.footprint), job.cell.range
+    detections_of = cache(lambda entry: read_detections(entry, footprint(entry)))
     tables, cut, n_duplicates = [job.schema.empty_table()], [], 0
     for image, overlapping in job.members:
-        own = loaded(image).detections
+        own = detections_of(image)
         position = finest_cells(own.ra, own.dec)
         here = (position >= first) & (position < last)
         if not here.any():
             continue
-        mosaics = {image.mosaic: [loaded(image)]}  # its rows come first
+        mosaics = {image.mosaic: [image]}  # its rows come first
         for other in overlapping:
             if other is not image:
-                mosaics.setdefault(other.mosaic, []).append(loaded(other))
-        footprints = {name: Footprints(tuple(one.footprint for one in ones)) for name, ones in mosaics.items()}
-        joined = {name: np.concatenate([one.detections for one in ones]) for name, ones in mosaics.items()}
+                mosaics.setdefault(other.mosaic, []).append(other)
+        footprints = {name: Footprints(tuple(map(footprint, ones))) for name, ones in mosaics.items()}
+        joined = {name: np.concatenate([*map(detections_of, ones)]) for name, ones in mosaics.items()}
         detections = {name: rows.view(Detections) for name, rows in joined.items()}
         owned = (column[: len(own)] for column in flag_primary(image.mosaic, detections, footprints))
         is_primary, is_inner, n_seen = owned
@@ -132,29 +133,15 @@ def _write_rows(table: pa.Table, path: Path) -> None:
     aside.replace(path)
 
 
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    """An image whose catalogue and footprint are read once, if they are needed."""
-
-    entry: Entry
-
-    @cached_property
-    def footprint(self) -> Footprint:
-        return Footprint.from_dict(self.entry.summary()["footprint"])
-
-    @cached_property
-    def detections(self) -> Detections:
-        table = _read_table(self.entry.catalog, list(_NEEDED))
-        return detections_of({name: table[name].to_numpy() for name in _NEEDED}, self.footprint)
-
-
 def _read_table(path: str, columns: list[str] | None = None) -> pa.Table:
     with reading(path):
         return parquet.read_table(path, columns=columns)
 
 
-def detections_of(columns: Mapping[str, np.ndarray], footprint: Footprint) -> Detections:
-    """Get the positions of a catalogue's sources from its columns."""
+def read_detections(entry: Entry, footprint: Footprint) -> Detections:
+    """Positions and extents of the sources of an image, from its catalogue."""
+    table = _read_table(entry.catalog, list(_NEEDED))
+    columns = {name: table[name].to_numpy() for name in _NEEDED}
     scale = footprint.pixel_scale
     peak = footprint.sky(columns["x_peak"].astype(float), columns["y_peak"].astype(float))
     radius = np.sqrt(columns["area"] / np.pi)
