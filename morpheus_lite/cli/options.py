@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
@@ -126,6 +126,17 @@ class Option(click.Option):
         super().__init__(*arguments, **settings)
         self.group, self.one = group, one
 
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value as its dataclass declares it, from a text, from several, or as a file of options gave it."""
+        one = self.one
+        if one is None or one.hint is bool or value in (None, ()):
+            return super().type_cast_value(ctx, value)
+        is_several = isinstance(value, Sequence) and (self.multiple or self.nargs > 1)
+        try:
+            return one.parse(value) if isinstance(value[0] if is_several else value, str) else one.convert(value)
+        except OptionError as error:
+            raise click.BadParameter(str(error), ctx, self) from error
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names that the option chooses from, the last one of a list; else files."""
         before, comma, last = incomplete.rpartition(",")
@@ -145,21 +156,6 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
 
     named = [CompletionItem(model.name) for model in list_models() if model.name.startswith(incomplete)]
     return named or complete_file(context, parameter, incomplete)
-
-
-class Value(click.ParamType):
-    """A value as its dataclass declares it, from a text or from a value of TOML."""
-
-    name = "value"
-
-    def __init__(self, one: Declared) -> None:
-        self.one = one
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return self.one.parse(value) if isinstance(value, str) else self.one.convert(value)
-        except OptionError as error:
-            self.fail(str(error), param, ctx)
 
 
 def grouped_option(*names: str, group: str = "General", **settings: Any) -> Callable:
@@ -195,7 +191,7 @@ def options_of(
         @wraps(command)
         def run(**given: Any) -> Any:
             values = {one.path: given.pop(_name(one)) for one in shown}
-            values = {path: value for path, value in values.items() if value is not None}
+            values = {path: value for path, value in values.items() if value not in (None, ())}
             if isinstance(options, type):
                 chosen = options(**{path[0]: value for path, value in values.items()})
             else:
@@ -221,17 +217,13 @@ def _option_of(one: Declared, short: str | None) -> Callable:
     settings |= {"shell_complete": complete_model} if one.flag == "model" else {}
     if one.hint is bool:
         return grouped_option(_name(one), f"{flag}/--no-{one.flag}" if one.default else flag, **settings, is_flag=True)
-    if one.is_table:
-        settings |= {"multiple": True, "callback": _combined, "type": click.UNPROCESSED}
-    elif one.length:
-        settings |= {"nargs": one.length, "callback": _combined, "type": click.UNPROCESSED}
-    elif "choices" in one.bounds and one.hint in (str, str | None):
-        settings |= {"metavar": f"[{'|'.join(one.bounds['choices'])}]"}
-    settings.setdefault("type", Value(one))
-    return grouped_option(_name(one), *names, **{"metavar": one.bounds.get("metavar") or _metavar(one), **settings})
+    settings |= {"type": click.UNPROCESSED, "multiple": one.is_table, "nargs": one.length or 1}
+    return grouped_option(_name(one), *names, **settings, metavar=one.bounds.get("metavar") or _metavar(one))
 
 
 def _metavar(one: Declared) -> str:
+    if "choices" in one.bounds and one.hint in (str, str | None):
+        return f"[{'|'.join(one.bounds['choices'])}]"
     if unit := one.bounds.get("unit", ""):
         return unit.upper().split()[0]
     return "N" if one.hint in (int, int | None) else "A,B,..." if one.is_list and not one.is_table else "VALUE"
@@ -247,17 +239,6 @@ def _help(one: Declared) -> str:
     elif default is True:
         shown = "on"
     return one.bounds.get("help", "") + ("" if default is None or default is False else f"  [default: {shown}]")
-
-
-def _combined(context: click.Context, parameter: click.Parameter, values: tuple[Any, ...] | None) -> Any:
-    """The value of an option that may be given several times; a value of TOML comes as it is."""
-    if not values:
-        return None
-    one: Declared = parameter.one  # type: ignore[attr-defined]
-    try:
-        return one.parse(values) if isinstance(values[0], str) else one.convert(values if one.length else values[0])
-    except OptionError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
 
 
 def common(command: Callable) -> Callable:
@@ -318,8 +299,7 @@ def _load(context: click.Context, parameter: click.Parameter, path: Path | None)
 def _default_of(option: Option, value: Any) -> Any:
     """A value of TOML as a default of click; what its type is not is refused here, bounds are click's own matter."""
     if (one := option.one) is not None:
-        value = one.parse(value) if isinstance(value, str) and one.is_list else one.convert(value)
-        return [value] if one.is_table else value
+        return one.parse(value) if isinstance(value, str) and one.is_list else one.convert(value)
     kinds: Any = bool if option.is_flag else int if option.count else (str, int, float, list)
     if not isinstance(value, kinds) or (isinstance(value, bool) and not option.is_flag):
         raise OptionError(f"expected {'true or false' if option.is_flag else 'another type'}")
