@@ -10,6 +10,8 @@
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
 #else
+#include <errno.h>
+#include <unistd.h>
 #define EXPORT __attribute__((visibility("default")))
 #endif
 /* Without fused multiply-adds, so that every processor gives the same bits. */
@@ -41,6 +43,24 @@ EXPORT WIDE void interpolate(whole height, whole width, whole n_columns, const f
 {
     for (; height--; rows += n_columns, plane += width)
         interpolate_row(width, n_columns, rows, lower, fraction, plane);
+}
+
+/* Rows that lie `step` bytes apart in an open file, each of `length` bytes; 0 if the file does not hold them. */
+EXPORT whole read_rows(whole file, whole start, whole step, whole length, whole n_rows, char *place)
+{
+#ifdef _WIN32
+    return 0;
+#else
+    for (; n_rows--; start += step)
+        for (whole done = 0, count; done < length; done += count, place += count) {
+            count = pread((int)file, place, (size_t)(length - done), (off_t)(start + done));
+            if (count < 0 && errno == EINTR)
+                count = 0;
+            else if (count <= 0)
+                return 0;
+        }
+    return 1;
+#endif
 }
 
 /* Data less a mesh, times another one if there is one, where they are valid, finite and none of `voids`; else 0. */

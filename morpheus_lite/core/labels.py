@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from morpheus_lite.core import loops
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.protocols import ScratchArray
 from morpheus_lite.core.windows import Window
@@ -74,6 +75,8 @@ class FilePixels:
     def read(self, window: Window) -> np.ndarray:
         """Pixels of a window: shape of the window, native byte order."""
         pixels = np.empty(window.shape, self._dtype)
+        if self._read_rows(pixels, window):
+            return pixels.astype(self._dtype.newbyteorder("="), copy=False)
         for part, start in self._runs(pixels, window):
             while len(part):
                 count = os.preadv(self._file, [part], start)
@@ -86,6 +89,16 @@ class FilePixels:
         """Write the pixels of a window, converted to the dtype of the file."""
         for part, start in self._runs(np.ascontiguousarray(pixels, dtype=self._dtype), window):
             write_at(self._file, part, start)
+
+    def _read_rows(self, pixels: np.ndarray, window: Window) -> bool:
+        """Read the rows of a window in compiled code, if that is there and the file holds them."""
+        if loops.compiled_loops is None:
+            return False
+        size, width = self._dtype.itemsize, self.shape[1]
+        start = self._start + (window.y * width + window.x) * size
+        n_rows, length = (1, pixels.size) if window.width == width else window.shape
+        rows = map(int, (self._file, start, width * size, length * size, n_rows))
+        return bool(loops.call_loop(loops.compiled_loops, "read_rows", *rows, pixels))
 
     def _runs(self, pixels: np.ndarray, window: Window) -> Iterator[tuple[memoryview, int]]:
         """Bytes of the rows of a window that lie behind each other in the file, and where they begin."""

@@ -54,6 +54,7 @@ _SIGNATURES = {
     "integrate": "iippip",
     "two_of_rank": "ipidiip",
     "stays_whole": "iippipi",
+    "read_rows": "iiiiip",
 }
 compiled_loops = load_loops("morpheus_lite.core._loops", _SIGNATURES)
 """Compiled loops over the pixels of an image."""

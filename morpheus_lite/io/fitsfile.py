@@ -306,7 +306,8 @@ class UnpackedPlane:
 
     def __init__(self, hdu: fits.CompImageHDU, index: tuple[int, ...]) -> None:
         self._index, self._whole = index, Window(0, 0, *hdu.shape[-2:])
-        self._sides = tuple(-(-least // tile) * tile for least, tile in zip(_PIECE, hdu.tile_shape[-2:], strict=True))
+        tile = map(int, hdu.tile_shape[-2:])
+        self._sides = tuple(-(-least // side) * side for least, side in zip(_PIECE, tile, strict=True))
         n_pieces, dtype = self._touched(self._whole).shape, hdu.section.dtype
         n_bytes = math.prod(self._whole.shape) * dtype.itemsize
         directory = _ON_DISK if "TMPDIR" not in os.environ and os.access(_ON_DISK, os.W_OK) else None

@@ -89,6 +89,7 @@ def ours_in_memory(folder: Path, bands: list[str], workers: int) -> dict:
 
 def ours_by_section(folder: Path, bands: list[str], workers: int) -> dict:
     """Files read by section, labels written to the file of the class maps."""
+    from morpheus_lite import deblend, measure, segment  # noqa: F401 - imported before the clock starts
     from morpheus_lite.core.windows import Window
     from morpheus_lite.io import open_image
     from morpheus_lite.io.maps import MapFile

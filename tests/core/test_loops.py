@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from morpheus_lite.core import loops
 from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.labels import FilePixels
 from morpheus_lite.core.windows import Window
 from morpheus_lite.models.engines import cells_shape, stretched_cells
 from morpheus_lite.models.network_config import OnePassConfig
@@ -130,3 +131,24 @@ def test_sources_that_stay_whole(seed, min_area):
         assert loops.stays_whole(light, own, levels, min_area) == expected
     assert loops.stays_whole(light, own, levels[:0], min_area) is False
     assert loops.stays_whole(light, parts == 1, levels[:0], min_area) is True
+
+
+@pytest.mark.parametrize("dtype", ["u1", ">f4", "<i4", ">f8"])
+@pytest.mark.parametrize(
+    "window", [Window(0, 0, 30, 40), Window(3, 5, 20, 7), Window(29, np.int64(39), 1, 1), Window(4, 4, 0, 3)]
+)
+def test_windows_of_a_file(tmp_path, monkeypatch, window, dtype):
+    plane = np.random.default_rng(0).integers(0, 200, (30, 40)).astype(dtype)
+    path = tmp_path / "plane"
+    path.write_bytes(b"head" + plane.tobytes())
+    with path.open("rb") as file:
+        pixels = FilePixels(file.fileno(), (30, 40), np.dtype(dtype), 4)
+        for found in both(monkeypatch, lambda: pixels.read(window)):
+            assert found.dtype == np.dtype(dtype).newbyteorder("=")
+            np.testing.assert_array_equal(found, plane[window.slices])
+
+
+def test_a_file_that_is_too_short(tmp_path):
+    (tmp_path / "plane").write_bytes(bytes(99))
+    with (tmp_path / "plane").open("rb") as file, pytest.raises(OSError, match="shorter"):
+        FilePixels(file.fileno(), (10, 10), np.dtype("u1")).read(Window(5, 5, 5, 5))
