@@ -1,8 +1,8 @@
 """Everything that is measured on the stamp of one source: in one call of the compiled loops, else by NumPy."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,16 +23,9 @@ _NUMBERS = (
 _PAIRS = "centroid_err", "centroid_win", "centroid_win_err"
 
 
-def stamp_measurer(
-    detection: CorrelatedNoise,
-    bands: Sequence[BandNoise],
-    radii: Sequence[float],
-    psfs: Sequence[MoffatPsf],
-    options: MeasureOptions,
-    *,
-    from_space: bool,
-) -> Callable[[Stamp], Measured]:
-    """The function that measures a stamp.
+@dataclass(frozen=True, eq=False)
+class StampMeasurer:
+    """Measure stamps: what holds for all of them.
 
     Parameters
     ----------
@@ -40,94 +33,27 @@ def stamp_measurer(
         As `~morpheus_lite.catalog.photometry.measure_photometry` takes them.
     psfs, from_space
         As `~morpheus_lite.catalog.total_flux.correct_to_total` takes them.
-
-    Returns
-    -------
-    callable
-        From a stamp to what `measure_photometry`, `correct_to_total` and, if the options want it,
-        `~morpheus_lite.catalog.nonparametric.measure_structure` tell of it. What cannot be told is missing, or NaN.
     """
-    if kernels.compiled is not None and len(bands) <= _MOST_BANDS:
-        return _Loops(detection, bands, radii, psfs, options, from_space)
-    return partial(_measure, detection, bands, radii, psfs, options, from_space)
 
-
-def _measure(
-    detection: CorrelatedNoise,
-    bands: Sequence[BandNoise],
-    radii: Sequence[float],
-    psfs: Sequence[MoffatPsf],
-    options: MeasureOptions,
-    from_space: bool,
-    stamp: Stamp,
-) -> Measured:
-    central = central_curve(stamp) if options.structure else None
-    light = measure_photometry(stamp, detection, bands, radii, options, central=central)
-    kron = options.kron_scale * light["kron_radius"]
-    light |= correct_to_total(stamp, light, kron, detection, psfs, from_space=from_space)
-    return light if central is None else light | measure_structure(stamp, central, light["snr"], detection)
-
-
-class _Loops:
-    """`_measure` in one call: holds what is the same for all stamps as the compiled loops take it."""
-
-    def __init__(
-        self,
-        detection: CorrelatedNoise,
-        bands: Sequence[BandNoise],
-        radii: Sequence[float],
-        psfs: Sequence[MoffatPsf],
-        options: MeasureOptions,
-        from_space: bool,
-    ) -> None:
-        self._options, n_bands = options, len(bands)
-        # Widths of PSFs that are not known are in units of the size of the source.
-        assumed, by_size = assumed_psfs(psfs, 1.0, from_space), not all(np.isfinite(psf.fwhm) for psf in psfs)
-        grid, n_fitted = total_flux._GRID, len(assumed[0][1])
-        self._tables = [profiles_behind(*shape) for _, of_bands in assumed for shape, _ in of_bands]
-        given: list[Any] = [
-            noise := _noise_table([*((band.sky, band.gain) for band in bands), (detection, None)]),
-            radii,
-            nonparametric._SHARES,
-            total_flux._PARTS,
-            total_flux._BEYOND,
-            [width for _, of_bands in assumed for _, width in of_bands],
-            [prior for prior, _ in assumed],
-            grid.radii,
-            grid.log_prior,
-        ]
-        self._given = [np.ascontiguousarray(one, dtype=np.float64) for one in given]
-        self._given.append(np.array([table.ctypes.data for table in self._tables], dtype=np.uintp))
-        self._addresses = np.array([one.ctypes.data for one in self._given], dtype=np.uintp)
-        # In the order of `Settings` in _kernels.c.
-        self._settings = np.array(
-            [
-                *(options.kron_scale, options.kron_min_radius, photometry._REACH, photometry._LARGEST_MOMENT),
-                *(photometry._NOTHING, photometry._HALF_LIGHT, photometry._WINDOW_REACH, photometry._NARROWEST),
-                *(curve_of_growth._STEP, curve_of_growth._HALF, curve_of_growth._N_EXACT, options.structure),
-                *(nonparametric._EXTENT, nonparametric._SMOOTHING, nonparametric._SMALLEST_REACH),
-                *(nonparametric._STEEPNESS, nonparametric._MOST_DOUBT, nonparametric._CENTRING, nonparametric._RINGS),
-                *(LEAST_SNR[name] for name in ("concentration", "asymmetry", "gini", "m20")),
-                *(total_flux._INNERMOST, total_flux._REACH, total_flux._RING_FLOOR, total_flux._SMALL_FWHM),
-                *(total_flux.PIXEL_FWHM, total_flux._DOUBT, total_flux._FLOOR),
-                *(len(total_flux._PARTS), len(total_flux._BEYOND), len(assumed), n_fitted, by_size),
-                *(len(grid.radii), grid.n_sizes, *grid.log_prior.shape, grid.smallest, grid.tried, grid.step),
-                *(len(radii), len(nonparametric._SHARES), noise.shape[1], options.local_background),
-            ],
-            dtype=np.float64,
-        )
-        self._shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_NUMBERS, ()) | dict.fromkeys(_PAIRS, (2,))
-        self._shapes |= {name: (2 + len(radii), n_bands) for name in ("flux", "fluxerr", "covered")}
-        self._shapes |= {"light_covered": (n_bands + 1,), "wings_error": (n_bands,), "corrections": (n_bands, 2)}
-        self._shapes |= dict.fromkeys(("growth_radii", "growth"), (N_RADII,))
-        self._ends = np.cumsum([np.prod(shape, dtype=int) for shape in self._shapes.values()]).tolist()
+    detection: CorrelatedNoise
+    bands: Sequence[BandNoise]
+    radii: Sequence[float]
+    options: MeasureOptions
+    psfs: Sequence[MoffatPsf]
+    from_space: bool
 
     def __call__(self, stamp: Stamp) -> Measured:
-        options, one, shape = self._options, stamp.ellipse, stamp.light.shape
+        """What `measure_photometry`, `correct_to_total` and, if the options want it, `measure_structure` tell.
+
+        What cannot be told is missing, or NaN.
+        """
+        if kernels.compiled is None or len(self.bands) > _MOST_BANDS:
+            return self._plain(stamp)
+        options, one, shape = self.options, stamp.ellipse, stamp.light.shape
         background = np.zeros(shape[2] + 1)
         if options.local_background:
             background = local_background(stamp, options.kron_scale * kron_radius(stamp, options.kron_min_radius))
-        found = np.empty(self._ends[-1])
+        found = np.empty(self._parts[-1][2])
         planes = stamp.covered, stamp.usable, stamp.detection, stamp.detection_variance
         done = kernels.call_kernel(
             "measure_stamp",
@@ -138,12 +64,70 @@ class _Loops:
         )
         if not done:
             raise MemoryError(f"no memory to measure a source in {shape[0]} x {shape[1]} px")
-        starts = [0, *self._ends]
-        values = {
-            name: found[start:end].reshape(of) if of else found[start]
-            for (name, of), start, end in zip(self._shapes.items(), starts, self._ends, strict=False)
-        }
+        values = {name: found[first:end].reshape(of) if of else found[first] for name, first, end, of in self._parts}
         return values | {"background": background}
+
+    def _plain(self, stamp: Stamp) -> Measured:
+        options, noise = self.options, self.detection
+        central = central_curve(stamp) if options.structure else None
+        light = measure_photometry(stamp, noise, self.bands, self.radii, options, central=central)
+        kron = options.kron_scale * light["kron_radius"]
+        light |= correct_to_total(stamp, light, kron, noise, self.psfs, from_space=self.from_space)
+        return light if central is None else light | measure_structure(stamp, central, light["snr"], noise)
+
+    @cached_property
+    def _parts(self) -> list[tuple[str, int, int, tuple[int, ...]]]:
+        """Where each quantity begins and ends in what `measure_stamp` of _kernels.c finds, and its shape."""
+        n_bands = len(self.bands)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_NUMBERS, ()) | dict.fromkeys(_PAIRS, (2,))
+        shapes |= dict.fromkeys(("flux", "fluxerr", "covered"), (2 + len(self.radii), n_bands))
+        shapes |= {"light_covered": (n_bands + 1,), "wings_error": (n_bands,), "corrections": (n_bands, 2)}
+        shapes |= dict.fromkeys(("growth_radii", "growth"), (N_RADII,))
+        sizes = [int(np.prod(shape)) for shape in shapes.values()]
+        ends = np.cumsum(sizes).tolist()
+        return [(name, end - size, end, of) for (name, of), size, end in zip(shapes.items(), sizes, ends, strict=True)]
+
+    @cached_property
+    def _assumed(self) -> list:
+        # Widths of PSFs that are not known are in units of the size of the source.
+        return assumed_psfs(self.psfs, 1.0, self.from_space)
+
+    @cached_property
+    def _given(self) -> list[np.ndarray]:
+        """Arrays in the order of `Given` in _kernels.c."""
+        bands = [profile for _, of_bands in self._assumed for profile in of_bands]
+        tables = np.array([profiles_behind(*shape).ctypes.data for shape, _ in bands], dtype=np.uintp)
+        noises = [*((band.sky, band.gain) for band in self.bands), (self.detection, None)]
+        numbers = (
+            *(_noise_table(noises), self.radii, nonparametric._SHARES, total_flux._PARTS, total_flux._BEYOND),
+            *([width for _, width in bands], [prior for prior, _ in self._assumed]),
+            *(total_flux._GRID.radii, total_flux._GRID.log_prior),
+        )
+        return [*(np.ascontiguousarray(one, dtype=np.float64) for one in numbers), tables]
+
+    @cached_property
+    def _addresses(self) -> np.ndarray:
+        return np.array([one.ctypes.data for one in self._given], dtype=np.uintp)
+
+    @cached_property
+    def _settings(self) -> np.ndarray:
+        """Numbers in the order of `Settings` in _kernels.c."""
+        options, grid = self.options, total_flux._GRID
+        by_size = not all(np.isfinite(psf.fwhm) for psf in self.psfs)
+        numbers = (
+            *(options.kron_scale, options.kron_min_radius, photometry._REACH, photometry._LARGEST_MOMENT),
+            *(photometry._NOTHING, photometry._HALF_LIGHT, photometry._WINDOW_REACH, photometry._NARROWEST),
+            *(curve_of_growth._STEP, curve_of_growth._HALF, curve_of_growth._N_EXACT, options.structure),
+            *(nonparametric._EXTENT, nonparametric._SMOOTHING, nonparametric._SMALLEST_REACH),
+            *(nonparametric._STEEPNESS, nonparametric._MOST_DOUBT, nonparametric._CENTRING, nonparametric._RINGS),
+            *(LEAST_SNR[name] for name in ("concentration", "asymmetry", "gini", "m20")),
+            *(total_flux._INNERMOST, total_flux._REACH, total_flux._RING_FLOOR, total_flux._SMALL_FWHM),
+            *(total_flux.PIXEL_FWHM, total_flux._DOUBT, total_flux._FLOOR),
+            *(len(total_flux._PARTS), len(total_flux._BEYOND), len(self._assumed), len(self._assumed[0][1]), by_size),
+            *(len(grid.radii), grid.n_sizes, *grid.log_prior.shape, grid.smallest, grid.tried, grid.step),
+            *(len(self.radii), len(nonparametric._SHARES), self._given[0].shape[1], options.local_background),
+        )
+        return np.array(numbers, dtype=np.float64)
 
 
 def _noise_table(noises: Sequence[tuple[CorrelatedNoise, float | None]]) -> np.ndarray:

@@ -12,7 +12,7 @@ from morpheus_lite.catalog.matched_apertures import matched_apertures
 from morpheus_lite.catalog.nonparametric import STRUCTURE
 from morpheus_lite.catalog.photometry import BandNoise, Measured, band_noise, matched_sums
 from morpheus_lite.catalog.segments import Rows, measure_shapes
-from morpheus_lite.catalog.stamps import stamp_measurer
+from morpheus_lite.catalog.stamps import StampMeasurer
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,
@@ -236,7 +236,7 @@ def measure_surroundings(
     matched = matched_apertures(radii, known_psfs(image, options, mesh)) if options.matched else None
     boxes = sources.boxes
     sigmas = sky_noise(image, shapes, settings)
-    measure_stamp = stamp_measurer(detection.noise, bands, radii, psfs, options, from_space=from_space)
+    measure_stamp = StampMeasurer(detection.noise, bands, radii, options, psfs, from_space)
 
     def look(row: int) -> tuple[Measured, list[tuple[np.ndarray, ...]]]:
         top, left, bottom, right = boxes[row].tolist()

@@ -9,7 +9,7 @@ import pytest
 from morpheus_lite.catalog import CorrelatedNoise, MeasureOptions, kernels
 from morpheus_lite.catalog.cutouts import Ellipse, Stamp
 from morpheus_lite.catalog.photometry import BandNoise
-from morpheus_lite.catalog.stamps import stamp_measurer
+from morpheus_lite.catalog.stamps import StampMeasurer
 from morpheus_lite.core.psf import MoffatPsf
 
 SHAPE = (57, 61)
@@ -45,7 +45,7 @@ def measured(stamp, *, options=None, radii=(3.0, 5.0), gain=None, psfs=None, fro
     bands, psfs = [BandNoise(SKY, gain)] * n_bands, psfs or [MoffatPsf(2.5, 3.0)] * n_bands
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return stamp_measurer(SKY, bands, radii, psfs, options or MeasureOptions(), from_space=from_space)(stamp)
+        return StampMeasurer(SKY, bands, radii, options or MeasureOptions(), psfs, from_space)(stamp)
 
 
 STAMPS = {
