@@ -1,4 +1,7 @@
-"""The loops over the pixels of one source: in C where the package was built with a compiler, else in NumPy."""
+"""The loops over the pixels of one source, in C where the package was built with a compiler, and in NumPy.
+
+`measure_stamp` of _kernels.c calls the loops of a whole row: functions here without a call are what they do, in NumPy.
+"""
 
 import math
 from collections.abc import Sequence
@@ -133,17 +136,6 @@ def weighted_sums(
         float64, shape ``(aperture, band)``; missing are the weights of pixels without light, area, of shape
         ``(aperture, 1)``, all of them.
     """
-    n_bands, n_apertures = light.shape[2], len(weights)
-    if compiled is not None:
-        weights, light = _doubles(weights, light)
-        (variance, step), there = with_step(variance), np.ascontiguousarray(there)
-        flux, spread, missing = np.empty((3, n_apertures, n_bands))
-        area = np.empty((n_apertures, 1))
-        sums = flux, spread, missing, area
-        call_kernel(
-            "weighted_sums", n_apertures, weights[0].size, n_bands, weights, light, variance, step, there, *sums
-        )
-        return flux, spread, missing, area
     # Unlike a matrix product, einsum starts no threads, several in each worker process.
     flux = np.einsum("ayx,yxb->ab", weights, light)
     spread = np.einsum("ayx,yxb->ab", weights**2, np.where(there, variance, 0))
@@ -218,16 +210,6 @@ def fit_profiles(
     n_assumed, n_bands = fwhm.shape
     n_tried, n_indices = grid.log_prior.shape
     flux, variance = rings
-    if compiled is not None:
-        mean, spread, curve = np.empty(1 + n_bands), np.empty(1 + n_bands), np.empty(len(radii) - 1)
-        pointers = np.array([table.ctypes.data for of_bands in tables for table in of_bands], dtype=np.uintp)
-        fwhm, mixture, flux, variance = _doubles(fwhm, mixture, flux, variance)
-        counts = len(grid.radii), grid.n_sizes, n_tried, n_indices
-        steps = grid.smallest, grid.tried, grid.step
-        seen = len(flux), flux, variance, len(radii), radii, size
-        assumed = n_assumed, n_bands, pointers, fwhm, prior, mixture
-        call_kernel("fit_profiles", *assumed, *seen, grid.radii, *counts, grid.log_prior, *steps, mean, spread, curve)
-        return mean, spread, curve
     shares = np.empty((n_assumed, len(radii) + n_bands, n_tried, n_indices))
     likelihood = np.empty((n_assumed, n_tried, n_indices))
     precision, pull = (values[:, None, None] for values in (1 / variance, flux / variance))
@@ -279,10 +261,6 @@ def best_centre(
     A pattern search that begins at ``centre`` finds it to 1/16 pixel. Between pixels the light is interpolated; outside
     it is 0. The pixels of the circle are ``circle``: bool, shape ``(y, x)``.
     """
-    if compiled is not None:
-        (light,), circle, found = _doubles(light), np.ascontiguousarray(circle), np.array(centre)
-        value = call_kernel("best_centre", *light.shape, light, circle, found)
-        return (float(found[0]), float(found[1])), value
     own, places = light[circle], np.stack(np.nonzero(circle))
 
     def difference(y: float, x: float) -> float:
@@ -313,11 +291,6 @@ def windowed(
 
     None where the window does not settle within a distance.
     """
-    if compiled is not None:
-        light, variance = _doubles(light, variance)
-        centre, spread, sums = np.array(place), np.empty(2), np.empty(2)
-        found = call_kernel("windowed", *light.shape, light, variance, sigma, furthest, centre, spread, sums)
-        return (centre, spread, float(sums[0]), float(sums[1])) if found else None
     centre, pixels = np.array(place), np.indices(light.shape)[::-1]
     for _ in range(_MOST_STEPS):
         away = pixels - centre[:, None, None]
@@ -356,9 +329,6 @@ def without_noise(found: float, sigma: np.ndarray, ring: np.ndarray, means: np.n
     Noise adds ``sqrt(2 / pi) sigma`` to a difference of 0, and nothing to one far larger than it. A sum below that of
     the noise alone is told by what it lacks.
     """
-    if compiled is not None:
-        sigma, means = _doubles(sigma, means)
-        return float(call_kernel("without_noise", len(sigma), sigma, ring, means, shares, len(shares), found))
     size = shares[:, None] * means[ring]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(sigma > 0, size / sigma, np.inf)
@@ -543,12 +513,7 @@ def gini_and_m20(
         pixels that are brighter by the doubt.
     """
     gini, m20, n_pixels = np.full((2, 2), np.nan), np.full((2, 3), np.nan), 0
-    if compiled is not None:
-        light, distance, variance = _doubles(light, distance, variance)
-        n_pixels = int(
-            call_kernel("gini_and_m20", *light.shape, light, distance, variance, radius, sigma, doubt, gini, m20)
-        )
-    elif (ring := np.abs(distance - radius) <= 0.5).any():
+    if (ring := np.abs(distance - radius) <= 0.5).any():
         smooth = ndimage.gaussian_filter(light, sigma, mode="constant")
         level = smooth[ring].mean()
         parts, _ = ndimage.label(smooth >= level)

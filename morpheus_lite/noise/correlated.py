@@ -1,7 +1,5 @@
 """Noise of sums over pixels: measured in empty sky, where drizzling makes neighbours alike."""
 
-import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -25,8 +23,6 @@ _ERROR = 1.17
 _THREE_SIGMA = 0.99865
 MAD_TO_SIGMA = 1.482602218505602
 """Standard deviation of a Gaussian over its median absolute deviation."""
-_FEW = 10
-"""Areas that are faster one by one than as an array."""
 _COARSE = 0.05
 """Share of values that are one, from which the others are its steps."""
 _RISE = 0.3
@@ -59,34 +55,14 @@ class CorrelatedNoise:
 
         Between the squares measured, a straight line in the logarithms of side and factor.
         """
-        if isinstance(area, float | int | np.integer):
-            return self._factor_of(float(area))
-        area = np.asarray(area)
-        if area.ndim == 1 and len(area) <= _FEW:
-            return np.array([self._factor_of(one) for one in area.tolist()])
         side = 0.5 * np.log(np.maximum(area, 1.0))
         sides, factors = self._logarithms
         beyond = np.maximum(side - sides[-1], 0)
         return np.exp(np.interp(side, sides, factors) + self.slope * beyond)
 
-    def _factor_of(self, area: float) -> float:
-        """`factor` of a single area: a tenth of the time, and there are forty for each source."""
-        sides, factors = self._lists
-        side = 0.5 * math.log(max(area, 1.0))
-        k = bisect_right(sides, side)
-        if k == 0 or k == len(sides):
-            return math.exp(factors[max(k - 1, 0)] + self.slope * max(side - sides[-1], 0.0))
-        part = (side - sides[k - 1]) / (sides[k] - sides[k - 1])
-        return math.exp(factors[k - 1] + part * (factors[k] - factors[k - 1]))
-
     @cached_property
     def _logarithms(self) -> tuple[np.ndarray, np.ndarray]:
         return np.log(self.sides), np.log(self.factors)
-
-    @cached_property
-    def _lists(self) -> tuple[list[float], list[float]]:
-        sides, factors = self._logarithms
-        return sides.tolist(), factors.tolist()
 
 
 def measure_correlated_noise(image: SkyImage, labels: np.ndarray) -> dict[str, CorrelatedNoise]:

@@ -67,55 +67,71 @@ def test_small_circles(monkeypatch, light, centre):
 
 
 @pytest.mark.parametrize("alike", [True, False])
-def test_weighted_sums(monkeypatch, light, alike):
+@pytest.mark.parametrize("share", [1.0, 0.8])
+def test_weighted_sums(light, alike, share):
     rng = np.random.default_rng(4)
     weights = np.where(rng.random((3, *light.shape)) < 0.3, rng.random((3, *light.shape)), 0)
-    cube = np.stack([light, 2 * light, -light], axis=2)
+    there = rng.random((*light.shape, 3)) < share
+    cube = np.where(there, np.stack([light, 2 * light, -light], axis=2), 0)
     variance = np.broadcast_to(np.array([1.0, 2.0, 3.0]), cube.shape)
     variance = variance if alike else variance * rng.random(cube.shape)
-    agree(*both(monkeypatch, lambda: kernels.weighted_sums(weights, cube, variance, rng.random(cube.shape) < 2)))
-    there = rng.random(cube.shape) < 0.8
-    monkeypatch.undo()
-    agree(*both(monkeypatch, lambda: kernels.weighted_sums(weights, np.where(there, cube, 0), variance, there)))
+    fast = *np.empty((3, 3, 3)), np.empty((3, 1))
+    kernels.call_kernel("weighted_sums", 3, light.size, 3, weights, cube, *kernels.with_step(variance), there, *fast)
+    agree(fast, kernels.weighted_sums(weights, cube, variance, there))
 
 
 @pytest.mark.parametrize("start", [(22.0, 26.0), (20.0, 28.0), (3.0, 50.0)])
-def test_best_centre(monkeypatch, light, start):
-    circle = np.hypot(np.arange(47)[:, None] - start[0], np.arange(53) - start[1]) < 12
-    (fast, fast_value), (plain, value) = both(monkeypatch, lambda: kernels.best_centre(light, circle, start))
-    assert fast == plain
+def test_best_centre(light, start):
+    circle, fast = np.hypot(np.arange(47)[:, None] - start[0], np.arange(53) - start[1]) < 12, np.array(start)
+    fast_value = kernels.call_kernel("best_centre", *light.shape, light, circle, fast)
+    plain, value = kernels.best_centre(light, circle, start)
+    assert tuple(fast) == plain
     assert fast_value == pytest.approx(value, rel=1e-12)
 
 
-def test_windowed(monkeypatch, light):
-    agree(*both(monkeypatch, lambda: kernels.windowed(light, 1 + light**2, (25.0, 23.0), 3.0, 6.0)))
-    monkeypatch.undo()
-    assert both(monkeypatch, lambda: kernels.windowed(light, light**2, (10.0, 40.0), 3.0, 0.1)) == (None, None)
-    monkeypatch.undo()
-    assert both(monkeypatch, lambda: kernels.windowed(-light, light**2, (25.0, 23.0), 3.0, 6.0)) == (None, None)
+def compiled_windowed(light, variance, place, sigma, furthest):
+    place, spread, sums = np.array(place), np.empty(2), np.empty(2)
+    found = kernels.call_kernel("windowed", *light.shape, light, variance, sigma, furthest, place, spread, sums)
+    return (place, spread, *sums) if found else None
+
+
+def test_windowed(light):
+    call = light, 1 + light**2, (25.0, 23.0), 3.0, 6.0
+    agree(compiled_windowed(*call), kernels.windowed(*call))
+    for call in ((light, light**2, (10.0, 40.0), 3.0, 0.1), (-light, light**2, (25.0, 23.0), 3.0, 6.0)):
+        assert compiled_windowed(*call) is None
+        assert kernels.windowed(*call) is None
 
 
 @pytest.mark.parametrize("found", [10.0, 300.0, 500.0, 900.0, 1e5])
 @pytest.mark.parametrize("even", [True, False])
-def test_without_noise(monkeypatch, found, even):
+def test_without_noise(found, even):
     rng = np.random.default_rng(5)
     sigma = np.full(400, 0.9) if even else rng.random(400)
     sigma[::7] = 0
     ring, means = rng.integers(0, 13, 400), np.linspace(4, 0, 13)
     shares = np.append(0.0, np.geomspace(0.003, 3, 16))
-    agree(*both(monkeypatch, lambda: [kernels.without_noise(found, sigma, ring, means, shares)]))
+    fast = kernels.call_kernel("without_noise", len(sigma), sigma, ring, means, shares, len(shares), found)
+    agree([fast], [kernels.without_noise(found, sigma, ring, means, shares)])
 
 
 @pytest.mark.parametrize("n_bands", [1, 3])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_profiles(monkeypatch, n_bands, sign):
+def test_profiles(n_bands, sign):
     tables = [[profiles_behind(*shape)] * n_bands for shape in ((None, 0.0), (None, 0.4))]
     fwhm = np.array([[2.0, 2.5, 3.0], [2.2, 2.6, 3.3]])[:, :n_bands].copy()
     edges = np.append(0.0, 2 * 1.3 ** np.arange(10))
     flux = sign * 100 * np.diff(1 - np.exp(-edges / 4) * (1 + edges / 4))
     radii = np.concatenate([edges, [30.0, 60.0, 400.0, 3000.0], [15.0]])
     prior, mixture, rings = np.array([-2.0, 0.0]), np.full(n_bands, 1 / n_bands), (flux, 1 + 0.01 * np.abs(flux))
-    agree(*both(monkeypatch, lambda: kernels.fit_profiles(tables, fwhm, prior, mixture, rings, radii, 6.0, _GRID)))
+    fast, grid = (np.empty(1 + n_bands), np.empty(1 + n_bands), np.empty(len(radii) - 1)), _GRID
+    pointers = np.array([table.ctypes.data for of_bands in tables for table in of_bands], dtype=np.uintp)
+    kernels.call_kernel(
+        "fit_profiles",
+        *(2, n_bands, pointers, fwhm, prior, mixture, 10, *rings, len(radii), radii, 6.0, grid.radii, len(grid.radii)),
+        *(grid.n_sizes, *grid.log_prior.shape, grid.log_prior, grid.smallest, grid.tried, grid.step, *fast),
+    )
+    agree(fast, kernels.fit_profiles(tables, fwhm, prior, mixture, rings, radii, 6.0, grid))
 
 
 @pytest.mark.parametrize("shape", [(0.0, 1.0, 1.0), (0.7, 2.5, 3.0)])
@@ -149,14 +165,16 @@ def test_stamps(monkeypatch, light, n_bands, share, rms):
 @pytest.mark.parametrize("radius", [8.0, 3.0, 200.0])
 @pytest.mark.parametrize("doubt", [0.1, 1.0, float("nan")])
 @pytest.mark.parametrize("level", [0.0, -3.0])
-def test_gini_and_m20(monkeypatch, light, radius, doubt, level):
+def test_gini_and_m20(light, radius, doubt, level):
     distance = kernels.distances(light.shape, (22.3, 25.8), 0.0, 1.4)
     variance = np.random.default_rng(7).random(light.shape)
     call = (light + level, distance, variance, radius, 0.2 * radius, doubt)
-    (n_fast, *fast), (n_plain, *plain) = both(monkeypatch, lambda: kernels.gini_and_m20(*call))
+    gini, m20 = np.full(4, np.nan), np.full(6, np.nan)
+    n_fast = kernels.call_kernel("gini_and_m20", *light.shape, *call, gini, m20)
+    n_plain, *plain = kernels.gini_and_m20(*call)
     assert n_fast == n_plain
     assert (n_fast == 0) == (radius > 100)
-    agree(fast, plain)
+    agree((gini[:3], m20[:4]), plain)
 
 
 def test_what_was_built_from_an_earlier_source_is_left_alone():
