@@ -1,5 +1,6 @@
 """Configuration of a training run: frozen, read from TOML."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,18 +16,11 @@ from morpheus_lite.models.network_config import OnePassConfig
 from morpheus_lite.models.registry import read_info
 from morpheus_lite.training.image_config import ImageConfig
 
-FINE_TUNING = {
-    "steps": 400,
-    "warmup": 40,
-    "learning_rate": 3e-4,
-    "average": 0.99,
-    "checkpoint_every": 40,
-    "patience": 4,
-}
-"""What a run that starts from a model and has images takes where nothing else is said."""
+TABLES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("tables.toml").read_text(encoding="utf-8"))
+"""Defaults and titles, as ``tables.toml`` lists them."""
 
-FINE_TUNING_STAGE = {"patch": 96, "batch": 16}
-"""The same of its stages."""
+FINE_TUNING, FINE_TUNING_STAGE = TABLES["fine_tuning"], TABLES["fine_tuning_stage"]
+"""What a run that starts from a model and has images takes where nothing else is said; the same of its stages."""
 
 
 @documented

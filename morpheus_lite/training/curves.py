@@ -6,14 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from morpheus_lite.training.checkpoint import read_log
+from morpheus_lite.training.config import TABLES
 from morpheus_lite.visualization.plots.figures import save_figure, tidy
-
-_PANELS = {
-    "loss": ("training_loss", "loss", "loss_observed", "loss_simulated"),
-    "share of right classes": ("right_H<23", "right_23-24", "right_24-25"),
-    "recall, S/N > 40": ("recall_spheroid", "recall_disk", "recall_irregular", "recall_point_source"),
-    "detection": ("iou", "completeness"),
-}
 
 
 def save_training_curves(log: Path, path: Path) -> None:
@@ -34,7 +28,7 @@ def save_training_curves(log: Path, path: Path) -> None:
     rows = read_log(log)
     figure = Figure(figsize=(11, 7), layout="constrained")
     steps = [float(row["step"]) for row in rows]
-    for axis, (title, columns) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
+    for axis, (title, columns) in zip(figure.subplots(2, 2).flat, TABLES["panels"].items(), strict=True):
         for column in columns:
             values = [float(row.get(column) or "nan") for row in rows]
             if np.isfinite(values).any():

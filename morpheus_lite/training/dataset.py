@@ -250,19 +250,17 @@ def _draw_center(
     total = np.sqrt(scene.power @ bands)
     bright = np.flatnonzero(inside & scene.has_class & (total >= sampling.bright_snr))
     faint = np.flatnonzero(inside & (total >= _FAINT_SNR) & (total < sampling.bright_snr))
-    kinds = np.array([sampling.bright, sampling.faint, sampling.large, sampling.anywhere])
-    kind = rng.choice(["bright", "faint", "large", "anywhere"], p=kinds / kinds.sum())
-    if kind == "bright" and len(bright):
+    large = bright[np.argsort(scene.area[bright])[-_N_LARGE:]]
+    shares = np.array([sampling.bright, sampling.faint, sampling.large, sampling.anywhere])
+    sources = (bright, faint, large, [])[rng.choice(len(shares), p=shares / shares.sum())]
+    if not len(sources):
+        return rng.uniform(0, height), rng.uniform(0, width)
+    if sources is bright:
         kinds = scene.soft[bright].argmax(axis=1)
         there = np.unique(kinds)
         shares = np.array(sampling.classes)[there]
-        chosen = rng.choice(bright[kinds == rng.choice(there, p=shares / shares.sum())])
-    elif kind == "faint" and len(faint):
-        chosen = rng.choice(faint)
-    elif kind == "large" and len(bright):
-        chosen = rng.choice(bright[np.argsort(scene.area[bright])[-_N_LARGE:]])
-    else:
-        return rng.uniform(0, height), rng.uniform(0, width)
+        sources = bright[kinds == rng.choice(there, p=shares / shares.sum())]
+    chosen = rng.choice(sources)
     return float(y[chosen]), float(x[chosen])
 
 

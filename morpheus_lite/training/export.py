@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from morpheus_lite.core.classes import BACKGROUND, CLASSES, SOURCE_CLASSES
+from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.errors import InputError
 from morpheus_lite.evaluation.calibration import Calibration, fit_temperature
 from morpheus_lite.models.networks import build_onepass, network_weights
@@ -15,7 +15,7 @@ from morpheus_lite.models.registry import ModelInfo, read_info, save_model
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.simulation.observation import OWNED_SNR
 from morpheus_lite.training.checkpoint import load_state, read_log
-from morpheus_lite.training.config import TrainingConfig
+from morpheus_lite.training.config import TABLES, TrainingConfig
 from morpheus_lite.training.observed import read_observed
 from morpheus_lite.training.source_scores import Improvement, improvement
 from morpheus_lite.training.targets import TrainingScene
@@ -143,17 +143,6 @@ def _description(config: TrainingConfig) -> str:
     return f"One-pass network trained on simulated fields ({config.name})"
 
 
-_SCORES = {
-    "loss": "loss",
-    "loss_observed": "loss on images",
-    "loss_simulated": "loss on fields",
-    "iou": "IoU source/sky",
-    "ece": "calibration error before calibration",
-    **{f"recall_{name}": f"recall {name.replace('_', ' ')}" for name in SOURCE_CLASSES},
-    "completeness": "completeness, S/N 8-40",
-}
-
-
 def make_card(config: TrainingConfig, info: ModelInfo, log: Path, better: Improvement | None = None) -> str:
     """Markdown that says what a model was made of.
 
@@ -180,8 +169,9 @@ def make_card(config: TrainingConfig, info: ModelInfo, log: Path, better: Improv
     else:
         lines += ["Scores on the validation fields:", "", "| score | |", "|---|---|"]
     shown = [rows[0], best] if config.start else [best]
-    for key in filter(best.__contains__, _SCORES):
-        lines.append(f"| {_SCORES[key]} | {' | '.join(row[key] for row in shown)} |")
+    for key, name in TABLES["scores"].items():
+        if key in best:
+            lines.append(f"| {name} | {' | '.join(row[key] for row in shown)} |")
     lines += ["", "The step was chosen with these scores, so they are somewhat too good; test on other images."]
     if better is not None and config.start:
         said = "Each half of the held-out sources at the step that the other half chose:"
