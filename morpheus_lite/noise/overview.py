@@ -283,8 +283,8 @@ def _uneven(blocks: SkyImage, noise: BackgroundMesh) -> np.ndarray:
     known = blocks.valid & np.isfinite(away)
     if noise.large is not None:
         known &= (noise.large.labels == 0)[..., None]
-    bands = range(blocks.n_bands)
-    uneven = np.stack([_uneven_parts(np.where(known[..., b], away[..., b], np.nan)) for b in bands], axis=-1)
+    bands = np.moveaxis(np.where(known, away, np.nan), 2, 0)
+    uneven = np.stack(thread_map(_uneven_parts, np.ascontiguousarray(bands)), axis=-1)
     if noise.large is not None:
         # Light that is brightest at the edge of the data comes from beyond it: glow, or the halo of a star.
         inside = ndimage.binary_erosion(blocks.valid.any(axis=2), np.ones((5, 5)))
@@ -305,25 +305,24 @@ def _uneven_parts(away: np.ndarray) -> np.ndarray:
     n_parts = [max(n // _PART_OF_SKY, 1) for n in away.shape]
     if min(away.shape) <= 2 * _LONGEST_LAG:
         return np.zeros(n_parts, dtype=bool)
-    rows, columns = (np.arange(n) * parts // n for n, parts in zip(away.shape, n_parts, strict=True))
-    part = rows[:, None] * n_parts[1] + columns
-    low, middle = np.full((2, n_parts[0] * n_parts[1]), np.nan)
-    known = np.isfinite(away)
-    order = np.argsort(part[known], kind="stable")
-    ends = np.cumsum(np.bincount(part[known], minlength=len(low)))
-    for k, own in enumerate(np.split(away[known][order], ends[:-1])):
-        if len(own) >= _FEWEST_BLOCKS:
-            low[k], middle[k] = np.quantile(own, _QUANTILES)
+    part = np.ix_(*(np.arange(n) * parts // n for n, parts in zip(away.shape, n_parts, strict=True)))
+    y, x = (np.searchsorted(along.ravel(), np.arange(parts)) for along, parts in zip(part, n_parts, strict=True))
+    low, middle = np.full((2, *n_parts), np.nan)
+    for i, strip in enumerate(np.split(away, y[1:])):
+        for j, own in enumerate(np.split(strip, x[1:], axis=1)):
+            own = own[np.isfinite(own)]
+            if len(own) >= _FEWEST_BLOCKS:
+                low[i, j], middle[i, j] = np.quantile(own, _QUANTILES)
 
     def mean(values: np.ndarray) -> np.ndarray:
         seen = np.isfinite(values)
-        there = part[: values.shape[0], : values.shape[1]][seen]
-        sums, counts = (np.bincount(there, one, len(low)) for one in (values[seen], None))
+        planes = np.where(seen, values, 0.0), seen.astype(float)
+        sums, counts = (np.add.reduceat(np.add.reduceat(plane, x, axis=1), y, axis=0) for plane in planes)
         return np.where(counts >= _FEWEST_BLOCKS / 2, sums / np.maximum(counts, 1), np.nan)
 
     below = np.minimum(away - middle[part], 0)
     below -= mean(below)[part]
-    alike = np.full(len(low), -np.inf)
+    alike = np.full(middle.shape, -np.inf)
     for dy, dx in _LAGS:
         height, width = below.shape[0] - dy, below.shape[1] - abs(dx)
         first = below[:height, max(-dx, 0) :][:, :width]
@@ -331,8 +330,7 @@ def _uneven_parts(away: np.ndarray) -> np.ndarray:
         alike = np.fmax(alike, mean(first * other))
     with np.errstate(divide="ignore", invalid="ignore"):
         alike /= mean(below**2)
-        uneven = (alike > _ALIKE) & (np.sqrt(np.maximum(alike, 0)) * (middle - low) > _RELIEF)
-    return uneven.reshape(n_parts)
+        return (alike > _ALIKE) & (np.sqrt(np.maximum(alike, 0)) * (middle - low) > _RELIEF)
 
 
 def _light_of(image: SkyImage, band: int) -> np.ndarray:
