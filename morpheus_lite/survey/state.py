@@ -7,14 +7,14 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from morpheus_lite import __version__
 from morpheus_lite.config.classify import ClassifyOptions
@@ -23,6 +23,7 @@ from morpheus_lite.errors import InputError, OutputError, reading, reason_of
 from morpheus_lite.io.fitsfile import Location
 from morpheus_lite.pipeline.plan import read_psf_files
 from morpheus_lite.runtime.atomic import atomic_write, temporary_path
+from morpheus_lite.runtime.resources import thread_map
 from morpheus_lite.survey.tile import NOISE_PLANES, TILES, Tile
 
 Facts = dict[str, Any]
@@ -164,9 +165,8 @@ def _short(value: Any) -> str:
 MARKER, SUMMARY, LOG = "done.json", "summary.json", "log.txt"
 """What lies in the directory of a tile beside the products."""
 
-_READERS = 16
-_Item = TypeVar("_Item")
-_Found = TypeVar("_Found")
+read_each = partial(thread_map, threads=16)
+"""Read something small of each of many tiles, several at the same time: storage answers slowly."""
 
 
 class State(StrEnum):
@@ -229,12 +229,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def read_each(read: Callable[[_Item], _Found], items: Iterable[_Item]) -> list[_Found]:
-    """Read something small of each of many tiles, several at the same time: storage answers slowly."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(read, items))
 
 
 def read_marker(directory: Path) -> dict[str, Any] | None:
