@@ -75,9 +75,7 @@ class FilePixels:
     def read(self, window: Window) -> np.ndarray:
         """Pixels of a window: shape of the window, native byte order."""
         pixels = np.empty(window.shape, self._dtype)
-        if self._read_rows(pixels, window):
-            return pixels.astype(self._dtype.newbyteorder("="), copy=False)
-        for part, start in self._runs(pixels, window):
+        for part, start in () if self._read_rows(pixels, window) else self._runs(pixels, window):
             while len(part):
                 count = os.preadv(self._file, [part], start)
                 if not count:

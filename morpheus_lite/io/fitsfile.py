@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -306,10 +307,9 @@ class UnpackedPlane:
 
     def __init__(self, hdu: fits.CompImageHDU, index: tuple[int, ...]) -> None:
         self._index, self._whole = index, Window(0, 0, *hdu.shape[-2:])
-        tile = map(int, hdu.tile_shape[-2:])
-        self._sides = tuple(-(-least // side) * side for least, side in zip(_PIECE, tile, strict=True))
-        n_pieces, dtype = self._touched(self._whole).shape, hdu.section.dtype
-        n_bytes = math.prod(self._whole.shape) * dtype.itemsize
+        self._sides = tuple(-(-least // n) * n for least, n in zip(_PIECE, map(int, hdu.tile_shape[-2:]), strict=True))
+        n_pieces = self._whole.height // self._sides[0] + 1, self._whole.width // self._sides[1] + 1
+        dtype, n_bytes = hdu.section.dtype, math.prod(self._whole.shape) * hdu.section.dtype.itemsize
         directory = _ON_DISK if "TMPDIR" not in os.environ and os.access(_ON_DISK, os.W_OK) else None
         with tempfile.TemporaryFile(dir=directory, prefix=".morpheus-", buffering=0) as temporary:
             os.truncate(temporary.fileno(), n_bytes + math.prod(n_pieces))
@@ -320,19 +320,14 @@ class UnpackedPlane:
 
     def read(self, hdu: fits.CompImageHDU, window: Window) -> np.ndarray:
         """Pixels of a window as they are stored, from the same HDU, which may have been opened again."""
-        touched, (height, width) = self._touched(window), self._sides
-        for row, column in np.argwhere(self._is_unpacked.read(touched) == 0).tolist():
-            y, x = touched.y + row, touched.x + column
+        height, width = self._sides
+        rows = range(window.y // height, -(-(window.y + window.height) // height))
+        for y, x in product(rows, range(window.x // width, -(-(window.x + window.width) // width))):
             piece = Window(y * height, x * width, height, width).intersection(self._whole)
-            self._pixels.write(piece, hdu.section[(*self._index, *piece.slices)])
-            self._is_unpacked.write(Window(y, x, 1, 1), np.ones((1, 1)))
+            if not self._is_unpacked.read(Window(y, x, 1, 1)):
+                self._pixels.write(piece, hdu.section[(*self._index, *piece.slices)])
+                self._is_unpacked.write(Window(y, x, 1, 1), np.ones((1, 1)))
         return self._pixels.read(window)
-
-    def _touched(self, window: Window) -> Window:
-        """The pieces that a window touches, as a window of the grid of pieces."""
-        (height, width), bottom, right = self._sides, window.y + window.height, window.x + window.width
-        y, x = window.y // height, window.x // width
-        return Window(y, x, -(-bottom // height) - y, -(-right // width) - x)
 
 
 def read_section(hdu: Any, index: tuple[int, ...], window: Window, *, stored: np.ndarray | None = None) -> np.ndarray:

@@ -33,7 +33,7 @@ class OpenFiles:
 
     def __init__(self) -> None:
         self._hdus: dict[str, fits.HDUList] = {}
-        self._unpacked: dict[FilePlane, UnpackedPlane | None] = {}
+        self.unpacked: dict[tuple[FilePlane, int], UnpackedPlane | None] = {}
         self._versions: dict[str, int] = {}
         self.lock = threading.Lock()
 
@@ -46,27 +46,20 @@ class OpenFiles:
                 self._hdus[path] = open_asdf(path)
             else:
                 self._hdus[path] = open_fits(path)
-            version = 0 if Location(path).is_remote else Path(path).stat().st_mtime_ns
-            if self._versions.setdefault(path, version) != version:
-                self._unpacked.clear()
-                self._versions[path] = version
+            self._versions[path] = 0 if Location(path).is_remote else Path(path).stat().st_mtime_ns
         return self._hdus[path]
 
     def read_packed(self, plane: "FilePlane", hdu: fits.CompImageHDU, window: Window) -> np.ndarray:
         """Pixels of a tile-compressed plane as they are stored, unpacked once if there is room for them."""
+        key = plane, self._versions[plane.path]  # a file that has changed is another one
         try:
-            if plane not in self._unpacked:
-                self._unpacked[plane] = UnpackedPlane(hdu, plane.index)
-            if unpacked := self._unpacked[plane]:
+            if key not in self.unpacked:
+                self.unpacked[key] = UnpackedPlane(hdu, plane.index)
+            if unpacked := self.unpacked[key]:
                 return unpacked.read(hdu, window)
         except OSError as error:
-            self._unpacked[plane] = None
-            log.warning(
-                "%s: no room for its unpacked pixels in a temporary file (%s); they are unpacked at every reading, "
-                "which is slow: set TMPDIR to a directory with more room",
-                plane,
-                error,
-            )
+            self.unpacked[key] = None
+            log.warning("%s is slow to read: no room for its pixels (%s); set TMPDIR to a larger disk", plane, error)
         return hdu.section[(*plane.index, *window.slices)]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,11 +71,6 @@ class OpenFiles:
         for hdus in self._hdus.values():
             hdus.close()
         self._hdus.clear()
-
-    def forget(self) -> None:
-        """Close all of them, and delete what is unpacked."""
-        self.close()
-        self._unpacked.clear()
 
 
 class Plane(Protocol):
@@ -123,8 +111,7 @@ class FilePlane:
             hdu = files.get(self.path)[self.hdu]
             if hdu.shape[-2:] != self.shape:
                 raise InputError(f"{self} has changed: it was {self.shape} px (y, x), now it is {hdu.shape[-2:]}")
-            packed = isinstance(hdu, fits.CompImageHDU)
-            stored = files.read_packed(self, hdu, window) if packed else None
+            stored = files.read_packed(self, hdu, window) if isinstance(hdu, fits.CompImageHDU) else None
             return read_section(hdu, self.index, window, stored=stored)
 
     def __str__(self) -> str:
@@ -395,8 +382,8 @@ class ImageSource(NamedBands):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-        with self.files.lock:
-            self.files.forget()
+        self.close()
+        self.files.unpacked.clear()
 
     def __repr__(self) -> str:
         return f"<ImageSource {self.name}: {self.shape[0]} x {self.shape[1]} px, {', '.join(self.bands)}>"
