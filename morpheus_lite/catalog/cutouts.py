@@ -289,7 +289,8 @@ def cut_stamp(
         light, variance, usable, weights, neighbor_mask, (here.y, here.x)
     )
     if not whole and not (seen := np.asarray(usable.any(axis=2))).all():
-        if not there.all():
+        y, x = np.nonzero(source_mask)
+        if not there[y.min() : y.max() + 1, x.min() : x.max() + 1].all():
             # What lies in the middle of a source has no opposite.
             sky = _CLEAR * float(np.sqrt(np.median(noisy)))
             _, lines = fill_gaps(source_mask.astype(np.int32), ~seen, together, floor=sky)
