@@ -43,7 +43,7 @@ class StampMeasurer:
     from_space: bool
 
     def __call__(self, stamp: Stamp) -> Measured:
-        """What `measure_photometry`, `correct_to_total` and, if the options want it, `measure_structure` tell.
+        """Measure one as `measure_photometry`, `correct_to_total` and, if the options want it, `measure_structure` do.
 
         What cannot be told is missing, or NaN.
         """
@@ -77,7 +77,7 @@ class StampMeasurer:
 
     @cached_property
     def _parts(self) -> list[tuple[str, int, int, tuple[int, ...]]]:
-        """Where each quantity begins and ends in what `measure_stamp` of _kernels.c finds, and its shape."""
+        """Quantities in what `measure_stamp` of _kernels.c finds: name, first and last number, and shape."""
         n_bands = len(self.bands)
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_NUMBERS, ()) | dict.fromkeys(_PAIRS, (2,))
         shapes |= dict.fromkeys(("flux", "fluxerr", "covered"), (2 + len(self.radii), n_bands))
