@@ -61,6 +61,10 @@ def test_classify_on_a_cpu_needs_no_tensorflow(classified):
     assert not classified[1] & {"keras", "tensorflow", "matplotlib"} and "openvino" in classified[1]
 
 
+def test_openvino_does_not_report_that_it_is_used(classified):
+    assert "openvino_telemetry" not in classified[1]
+
+
 def test_the_pipeline_imports_nothing_slow():
     code = "import sys, morpheus_lite.pipeline.classify\nprint(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -127,8 +127,17 @@ def _openvino_can(precision: str) -> bool:
 
 @cache
 def prepared_openvino() -> Any:
-    """The module, once it has looked up NumPy's functions: two threads that come to that first wait for ever."""
-    openvino = import_module("openvino")
+    """The module, once it has looked up NumPy's functions: two threads that come to that first wait for ever.
+
+    Its converter of models is not imported with it: that would report each use to a web service.
+    """
+    converter = "openvino.tools.ovc"
+    is_kept_out = sys.modules.setdefault(converter, None) is None  # type: ignore[arg-type]
+    try:
+        openvino = import_module("openvino")
+    finally:
+        if is_kept_out:
+            del sys.modules[converter]
     openvino.Type.f32.to_dtype()
     return openvino
 
