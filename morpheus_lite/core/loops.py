@@ -1,9 +1,11 @@
 """Compiled loops: where the package was built with a compiler; NumPy does the same elsewhere."""
 
 import ctypes
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,11 @@ def load_loops(module: str, signatures: Mapping[str, str], *, give_numbers: tupl
     """
     found = find_spec(module)
     if found is None or found.origin is None:
+        return None
+    built, source = Path(found.origin), Path(found.origin).with_name(f"{module.rpartition('.')[2]}.c")
+    if source.is_file() and source.stat().st_mtime > built.stat().st_mtime:
+        message = f"{built.name} is older than {source.name} and is not used, which is slow: pip install -e . builds it"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
         return None
     library = ctypes.CDLL(found.origin)
     if not all(hasattr(library, name) for name in signatures):

@@ -1,7 +1,10 @@
 """Compiled loops over pixels give what NumPy gives: the same bits of a mesh, the input of networks up to rounding."""
 
+import os
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +84,20 @@ def test_cells(monkeypatch, bands, axes):
 def test_an_earlier_build_is_left_alone():
     assert loops.load_loops("morpheus_lite.core._loops", {"interpolate": "iiipppp"}) is not None
     assert loops.load_loops("morpheus_lite.core._loops", {"not_yet_there": "i"}) is None
+
+
+def test_a_build_that_is_older_than_its_source_is_not_used(tmp_path, monkeypatch):
+    built = tmp_path / "earlier.abi3.so"
+    shutil.copy(Path(find_spec("morpheus_lite.core._loops").origin), built)
+    source = tmp_path / "earlier.c"
+    source.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_spec("earlier").origin == str(built)
+    os.utime(built, (1, 1))
+    with pytest.warns(RuntimeWarning, match="earlier.abi3.so is older than earlier.c"):
+        assert loops.load_loops("earlier", {"interpolate": "iiipppp"}) is None
+    source.unlink()
+    assert loops.load_loops("earlier", {"interpolate": "iiipppp"}) is not None
 
 
 @pytest.mark.parametrize("square", [False, True])
