@@ -60,10 +60,12 @@ def share_light(rows: Rows, labels: LabelStore, image: ImageReader, settings: Ro
         near, piece, names = labels.read(window), image.read(window), rows["label"][members]
         own = np.where(np.isin(near, names), near, 0)
         peaks = np.stack([rows["y_peak"][members], rows["x_peak"][members]], axis=1) - (top, left)
-        data = np.where(piece.valid, piece.data, 0).astype(np.float64)
-        light = summed(settings.detection.weights(data, piece.valid, own > 0), data)
+        # However the image lies in memory: sums round by their order.
+        valid, data = np.ascontiguousarray(piece.valid), piece.data.astype(np.float64, order="C")
+        data[~valid] = 0
+        light = summed(settings.detection.weights(data, valid, own > 0), data)
         shares = share_pixels(light, own, names, peaks)
-        sums = sum_light(data, pixel_variance(piece.rms, piece.valid, sigmas), shares, 0.0, bands, piece.valid)
+        sums = sum_light(data, pixel_variance(piece.rms, valid, sigmas), shares, 0.0, bands, valid)
         for kind, values in zip(SHARED_COLUMNS, sums, strict=True):
             for index, band in enumerate(head.bands):
                 found[f"shared_{kind}_{band}"][members] = values[:, index]
