@@ -382,7 +382,6 @@ class ImageSource(NamedBands):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-        self.close()
         self.files.unpacked.clear()
 
     def __repr__(self) -> str:
