@@ -566,14 +566,14 @@ EXPORT whole open_stamp(whole height, whole width, whole n_bands, const int *lab
 }
 
 /* The detection image of a stamp and its variance, and the light of each band; in the place of neighbours, and of what
-   no band covers, what lies opposite the centre. `there` and `covered` tell which pixels have light then; the result is
-   1 if all of the detection image have. `weights_step` is as `pixel` is above. */
-EXPORT whole fill_stamp(whole height, whole width, whole n_bands, double *light, const double *variance,
+   no band covers, what lies opposite the centre. `there` and `covered` tell which pixels have light then.
+   `weights_step` is as `pixel` is above. */
+EXPORT void fill_stamp(whole height, whole width, whole n_bands, double *light, const double *variance,
                         whole variance_step, const flag *usable, const double *weights, whole weights_step,
                         const flag *neighbor, double y, double x, flag *covered, double *detection, double *noise,
                         flag *there)
 {
-    whole n_pixels = height * width, complete = 1;
+    whole n_pixels = height * width;
     flag *wanted = malloc(2 * n_pixels), *seen = wanted + n_pixels;
     for (whole k = 0; k < n_pixels; k++) {
         const double *weight = weights + k * weights_step, *own = light + k * n_bands, *each = variance + k * variance_step;
@@ -593,10 +593,7 @@ EXPORT whole fill_stamp(whole height, whole width, whole n_bands, double *light,
     memcpy(covered, usable, n_pixels * n_bands);
     mirror(height, width, 1, detection, there, seen, wanted, neighbor, y, x);
     mirror(height, width, n_bands, light, covered, usable, neighbor, neighbor, y, x);
-    for (whole k = 0; k < n_pixels; k++)
-        complete = complete && there[k];
     free(wanted);
-    return complete;
 }
 
 typedef struct {
