@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
@@ -18,8 +18,7 @@ from click.shell_completion import CompletionItem
 
 from morpheus_lite.config.schema import Declared, declared, with_values
 from morpheus_lite.errors import InputError, InputWarning, OptionError
-
-_Progress = Callable[[int, int], None]
+from morpheus_lite.runtime.resources import Progress, shown_progress
 
 PATH, FILE = click.Path(path_type=Path), click.Path(path_type=Path, dir_okay=False)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -72,24 +71,10 @@ def logging_to_stderr(*, verbose: int, quiet: bool) -> Iterator[None]:
         own.setLevel(before[1])
 
 
-@contextmanager
-def progress_bar(label: str, *, quiet: bool) -> Iterator[_Progress | None]:
+def progress_bar(label: str, *, quiet: bool) -> AbstractContextManager[Progress | None]:
     """A progress callable drawn on stderr, or None when nobody would see it."""
     in_notebook = "JPY_PARENT_PID" in os.environ  # "!morpheus ...": a terminal that shows every line anew
-    if quiet or in_notebook or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TimeElapsedColumn
-
-    columns = *Progress.get_default_columns(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield advance
+    return shown_progress(not quiet and not in_notebook and sys.stderr.isatty(), label)
 
 
 @contextmanager

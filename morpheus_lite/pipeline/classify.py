@@ -104,7 +104,7 @@ def classify(
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
     progress : bool or callable, optional
-        True draws a bar (tqdm, in a notebook or on stderr); a callable is called with (thousandths done, 1000).
+        True draws a bar (rich, in a notebook or on stderr); a callable is called with (thousandths done, 1000).
 
     Returns
     -------
@@ -231,7 +231,7 @@ def classify_file(
     workers : int, optional
         Calls of the network at the same time; as many as there are cores if not given.
     progress : bool or callable, optional
-        True draws a bar (tqdm, in a notebook or on stderr); a callable is called with (thousandths done, 1000), from
+        True draws a bar (rich, in a notebook or on stderr); a callable is called with (thousandths done, 1000), from
         the noise to the pictures.
 
     Returns

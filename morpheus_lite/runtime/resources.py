@@ -257,26 +257,20 @@ def part_of(progress: Progress | None, low: float, high: float) -> Progress | No
 
 @contextmanager
 def shown_progress(progress: Progress | bool | None, label: str) -> Iterator[Progress | None]:
-    """A progress callable: the one given; for True a bar of tqdm, in a notebook or on stderr; else None."""
+    """A progress callable: the one given; for True a bar of rich, in a notebook or on stderr; else None."""
     if not isinstance(progress, bool):
         yield progress
         return
     if not progress:
         yield None
         return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise OptionError(
-            "progress=True needs tqdm: pip install 'morpheus-lite[notebook]', or give a callable"
-        ) from error
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress as Bars
+    from rich.progress import TimeElapsedColumn
 
-    with tqdm(
-        desc=label, total=_STEPS, leave=False, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    ) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield advance
+    console, columns = Console(stderr=True), (*Bars.get_default_columns(), TimeElapsedColumn())
+    # A log file gets the last state of the bar alone.
+    with Bars(*columns, console=console, transient=console.is_terminal or console.is_jupyter) as bar:
+        task = bar.add_task(escape(f"{label}:"), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
