@@ -33,15 +33,8 @@ class ImageReader(Protocol):
         """Close what is open; it is opened again when it is read."""
 
 
-class MapWriter(Protocol):
-    """Class maps that are written by window."""
-
-    def write(self, window: Window, classification: Classification, /) -> None:
-        """Write the class maps of a window; planes of which the classification has none stay as they are."""
-
-
-class MapStore(MapWriter, Protocol):
-    """Class maps that are read by window: in a file, in many, or in memory."""
+class MapStore(Protocol):
+    """Class maps that are read and written by window: in a file, in many, or in memory."""
 
     shape: tuple[int, int]
     kinds: tuple[str, ...]
@@ -53,6 +46,9 @@ class MapStore(MapWriter, Protocol):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Record of the run that made the maps."""
+
+    def write(self, window: Window, classification: Classification, /) -> None:
+        """Write the class maps of a window; planes of which the classification has none stay as they are."""
 
     def read(self, window: Window | None = None, /, kinds: Sequence[str] | None = None) -> Classification:
         """The class maps of a window, or all."""

@@ -227,9 +227,7 @@ class SourceGroup:
 
 def tiles(shape: tuple[int, int], side: int) -> Iterator[Window]:
     """Windows of ``side`` pixels that cover an image once, row by row."""
-    for y in range(0, shape[0], side):
-        for x in range(0, shape[1], side):
-            yield Window(y, x, min(side, shape[0] - y), min(side, shape[1] - x))
+    return pieces(Window(0, 0, *shape), side)
 
 
 def block_sums(plane: np.ndarray, first: tuple[int, int], step: int) -> np.ndarray:
@@ -263,13 +261,15 @@ def block_mean(plane: np.ndarray, step: int) -> np.ndarray:
 
 def row_blocks(shape: tuple[int, int], n_rows: int = 256) -> Iterator[Window]:
     """Windows of full width that cover an image once, from the top down."""
-    return (Window(y, 0, min(n_rows, shape[0] - y), shape[1]) for y in range(0, shape[0], n_rows))
+    return pieces(Window(0, 0, *shape), (n_rows, shape[1]))
 
 
-def pieces(window: Window, side: int) -> Iterator[Window]:
-    """Windows of ``side`` pixels that cover a window once, row by row."""
-    for part in tiles(window.shape, side):
-        yield Window(window.y + part.y, window.x + part.x, part.height, part.width)
+def pieces(window: Window, side: int | tuple[int, int]) -> Iterator[Window]:
+    """Windows of ``side`` pixels, or of a height and a width, that cover a window once, row by row."""
+    height, width = side if isinstance(side, tuple) else (side, side)
+    for y in range(0, window.height, height):
+        for x in range(0, window.width, width):
+            yield Window(window.y + y, window.x + x, min(height, window.height - y), min(width, window.width - x))
 
 
 def grown(window: Window, margin: int, shape: tuple[int, int]) -> Window:

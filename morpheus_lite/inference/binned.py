@@ -6,7 +6,7 @@ cut or read.
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -15,8 +15,8 @@ from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.large_objects import LargeObjects
-from morpheus_lite.core.protocols import MapStore, MapWriter
-from morpheus_lite.core.windows import Window, block_sums, even_windows, grown, inside, tiles
+from morpheus_lite.core.protocols import MapStore
+from morpheus_lite.core.windows import Window, block_sums, even_windows, grown, inside, pieces, tiles
 from morpheus_lite.inference.network_input import NetworkInput, sky_scatter
 
 _STRIP = 1 << 21  # pixels that are read at once
@@ -82,8 +82,7 @@ class BinnedBands:
     def strips(self, window: Window) -> Iterator[Window]:
         """The parts that a window of bins is worked on in, to save memory."""
         n_rows = max(1, _STRIP // (window.width * self.factor**2))
-        for y in range(window.y, window.y + window.height, n_rows):
-            yield Window(y, window.x, min(n_rows, window.y + window.height - y), window.width)
+        return pieces(window, (n_rows, window.width))
 
     def pixels(self, window: Window) -> Window:
         """The pixels of a window of bins."""
@@ -98,31 +97,37 @@ class BinnedBands:
         return Window(y, x, bottom - y, right - x)
 
 
+def flags_of(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels with data in any band, which one pass classifies, and flags, by validity of shape ``(y, x, band)``."""
+    classified = np.asarray(valid.any(axis=2))
+    flags = np.where(valid.all(axis=2), 0, int(PixelFlag.INVALID)).astype(np.uint8)
+    flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
+    return classified, flags
+
+
+@dataclass(frozen=True, eq=False)
 class ExpandedMaps:
     """Writes class maps of a binned image into those of the image: each pixel has the values of its bin.
 
     Parameters
     ----------
-    maps : MapWriter
+    maps : MapStore
         Of the image.
     binned : BinnedBands
         The binned image.
     """
 
-    def __init__(self, maps: MapWriter, binned: BinnedBands) -> None:
-        self._maps, self._binned = maps, binned
+    maps: MapStore
+    binned: BinnedBands
 
     def write(self, window: Window, classification: Classification) -> None:
         """Write the maps of a window of bins; pixels without data in any band stay without value."""
-        binned = self._binned
+        binned = self.binned
         for part in binned.strips(window):
             pixels = binned.pixels(part)
             rows = np.repeat(np.arange(part.height), binned.factor)[: pixels.height] + part.y - window.y
             columns = np.repeat(np.arange(part.width), binned.factor)[: pixels.width]
-            inside = binned.whole.snr(pixels)[1][:, :, binned.present]
-            classified = np.asarray(inside.any(axis=2))
-            flags = np.where(inside.all(axis=2), 0, int(PixelFlag.INVALID)).astype(np.uint8)
-            flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
+            classified, flags = flags_of(binned.whole.snr(pixels)[1][:, :, binned.present])
             planes = {}
             for name in ("probability", "entropy", "tta_disagreement"):
                 plane = getattr(classification, name)
@@ -132,7 +137,7 @@ class ExpandedMaps:
             expanded = replace(
                 classification, **planes, coverage=classified.astype(np.int32), valid=classified, flags=flags
             )
-            self._maps.write(pixels, expanded)
+            self.maps.write(pixels, expanded)
 
 
 _SOURCE = 0.4  # probability of a source in a bin, from which its class counts
@@ -145,6 +150,7 @@ _TILES = (256, 512, 1024)
 _COMPACT = [CLASSES.index("spheroid"), CLASSES.index("point_source")]
 
 
+@dataclass(frozen=True, eq=False)
 class MergedMaps:
     """Writes class maps of bins into the maps of the image, where these are those of large objects.
 
@@ -162,51 +168,50 @@ class MergedMaps:
         The only part of the image whose maps are to be written.
     """
 
-    def __init__(
-        self, maps: MapStore, binned: BinnedBands, large: LargeObjects, finest: int, within: Window | None
-    ) -> None:
-        self._maps, self._binned, self._large, self._finest = maps, binned, large, finest
-        self._within = within or Window(0, 0, *maps.shape)
-        self._chosen = np.concatenate([[False], large.binning == binned.factor])
+    maps: MapStore
+    binned: BinnedBands
+    large: LargeObjects
+    finest: int
+    within: Window | None
 
     def write(self, window: Window, classification: Classification) -> None:
         """Merge the maps of a window of bins."""
-        factor = self._binned.factor
-        for part in self._binned.strips(window):
-            pixels = self._binned.pixels(part)
-            if not pixels.touches(self._within):
+        factor, within = self.binned.factor, self.within or Window(0, 0, *self.maps.shape)
+        chosen = np.concatenate([[False], self.large.binning == factor])
+        for part in self.binned.strips(window):
+            pixels = self.binned.pixels(part)
+            if not pixels.touches(within):
                 continue
-            pixels = pixels.intersection(self._within)
-            numbers = self._large.at(pixels)
-            numbers = np.where(self._chosen[numbers], numbers, 0)
+            pixels = pixels.intersection(within)
+            numbers = self.large.at(pixels)
+            numbers = np.where(chosen[numbers], numbers, 0)
             if not numbers.any():
                 continue
             rows = np.arange(pixels.y, pixels.y + pixels.height) // factor - window.y
             columns = np.arange(pixels.x, pixels.x + pixels.width) // factor - window.x
             coarse = classification.probability[rows][:, columns]
-            fine = self._maps.read(pixels, ("mean",)).probability
+            fine = self.maps.read(pixels, ("mean",)).probability
             with np.errstate(invalid="ignore"):
                 takes = (numbers > 0) & (1 - coarse[..., BACKGROUND] >= _SOURCE) & np.isfinite(fine[..., 0])
             takes &= ~self._stands_out(pixels, numbers, fine)
             merged = np.where(takes[:, :, None], coarse, fine)
             for k, name in enumerate(CLASSES):
-                self._maps.write_plane(name.upper(), merged[:, :, k], pixels)
-            doubt = {"entropy": classification.entropy, "tta_disagreement": classification.tta_disagreement}
-            for kind, plane in doubt.items():
-                if plane is not None and kind in self._maps.kinds:
-                    before = self._maps.read_plane(kind.upper(), pixels)
-                    self._maps.write_plane(kind.upper(), np.where(takes, plane[rows][:, columns], before), pixels)
-            if "large_object" in self._maps.kinds:
-                before = self._maps.read_plane("LARGE_OBJECT", pixels)
-                self._maps.write_plane("LARGE_OBJECT", np.where(takes, numbers, before).astype(np.int32), pixels)
+                self.maps.write_plane(name.upper(), merged[:, :, k], pixels)
+            taken = {"large_object": numbers}
+            for kind in ("entropy", "tta_disagreement"):
+                if (plane := getattr(classification, kind)) is not None:
+                    taken[kind] = plane[rows][:, columns]
+            for kind in taken.keys() & set(self.maps.kinds):
+                before = self.maps.read_plane(kind.upper(), pixels)
+                self.maps.write_plane(kind.upper(), np.where(takes, taken[kind], before), pixels)
 
     def _stands_out(self, window: Window, numbers: np.ndarray, fine: np.ndarray) -> np.ndarray:
         """Pixels of sources of their own, in front of a large object or behind it."""
-        unit = self._finest
+        unit = self.finest
         side = _SCALE * unit
         margin = 2 * side + 4 * unit
-        around = grown(window, margin, self._binned.whole.shape)
-        snr, valid = self._binned.whole.snr(around)
+        around = grown(window, margin, self.binned.whole.shape)
+        snr, valid = self.binned.whole.snr(around)
         light = snr.sum(axis=2) / np.sqrt(np.maximum(valid.sum(axis=2), 1))
         smooth = ndimage.gaussian_filter(light, float(unit), truncate=4.0)
         scale = np.maximum(ndimage.grey_opening(smooth, (side, side)), 0)
@@ -217,7 +222,7 @@ class MergedMaps:
         found = (rise > _OUTSTANDING) & (rise > np.where(is_compact, _CONTRAST, _SHARP) * scale)
         rows, columns = np.arange(window.y, window.y + window.height), np.arange(window.x, window.x + window.width)
         for number in np.unique(numbers[numbers > 0]).tolist():
-            center = self._large.centers[number - 1]
+            center = self.large.centers[number - 1]
             near = np.hypot(rows[:, None] - center[0], columns - center[1]) < _CORE * unit
             found &= ~(near & (numbers == number))
         return found

@@ -10,18 +10,16 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from morpheus_lite.core.classification import Classification, entropy
-from morpheus_lite.core.flags import PixelFlag
-from morpheus_lite.core.protocols import MapStore, MapWriter
+from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window, grown, inside, tiles
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles
+from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles, flags_of
 from morpheus_lite.inference.network_input import WIDEST_GAP, Bands, NetworkInput, WinglessBands, bridged, has_wings
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.model_files import OnePassModel
@@ -128,6 +126,7 @@ answers contradict one another. It is no uncertainty of the model: that would ta
 """
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_Write = Callable[[Window, Classification], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +148,6 @@ class Prediction:
     probability: np.ndarray
     entropy: np.ndarray | None = None
     tta_disagreement: np.ndarray | None = None
-
-
-def predict_once(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> Prediction:
-    """Ask a network once, as the tile lies."""
-    return Prediction(predict(snr, valid))
 
 
 def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> Prediction:
@@ -184,7 +178,7 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> P
     for turns in range(4):
         for mirrored in (False, True):
             answer = predict(_turned(snr, turns, mirrored), _turned(valid, turns, mirrored))
-            member = _turned_back(answer, turns, mirrored)
+            member = np.rot90(answer[:, :, ::-1] if mirrored else answer, -turns, axes=(1, 2))
             probability = probability + member / np.float32(N_SYMMETRIES)
             entropy_of_members = entropy_of_members + entropy(member) / np.float32(N_SYMMETRIES)
     entropy_of_mean = entropy(probability)
@@ -194,10 +188,6 @@ def predict_symmetric(predict: Predict, snr: np.ndarray, valid: np.ndarray) -> P
 def _turned(batch: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
     turned = np.rot90(batch, turns, axes=(1, 2))
     return np.ascontiguousarray(turned[:, :, ::-1] if mirrored else turned)
-
-
-def _turned_back(batch: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    return np.rot90(batch[:, :, ::-1] if mirrored else batch, -turns, axes=(1, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,11 +266,10 @@ class OnePass:
         whole = Bands.of(image, self.model.bands, noise or measure_image(image, workers=workers))
         whole.check_noise()
         network = threading.Semaphore(workers)
-        ask: Ask = partial(predict_symmetric if self.uncertainty else predict_once, self.model.predict_inner)
 
-        def show(bands: NetworkInput, shown: Iterable[Window], writer: MapWriter, progress: Progress | None) -> None:
+        def show(bands: NetworkInput, shown: Iterable[Window], write: _Write, progress: Progress | None) -> None:
             def work(window: Window) -> None:
-                writer.write(window, _classify_window(bands, window, self.model, network, ask))
+                write(window, self._classify_window(bands, window, network))
                 release_memory(above=_NEAR * self.memory)
 
             # Those of one shape, one behind the other: a network keeps its memory from one to the next.
@@ -289,20 +278,41 @@ class OnePass:
             run_each(work, windows, threads=workers + 1, progress=progress)
 
         bands, factor = seen_bands(whole, whole.noise.psf)
-        writer: MapWriter = maps
-        part = within
+        write, part = maps.write, within
         if factor > 1:
             log.info("%s: wide PSF; the network sees the image binned by %d", image.name, factor)
             binned = BinnedBands(whole, factor)
-            writer, part = ExpandedMaps(maps, binned), None if within is None else binned.bins(within)
+            write, part = ExpandedMaps(maps, binned).write, None if within is None else binned.bins(within)
         grid = tiles(bands.shape, self.grid(image.n_bands))
-        show(bands, (window for window in grid if part is None or window.touches(part)), writer, progress)
+        show(bands, (window for window in grid if part is None or window.touches(part)), write, progress)
         if (large := whole.noise.large) is not None:
             for bins in np.unique(large.binning).tolist():
                 coarse = BinnedBands.measured(whole, bins)
                 chosen = coarse_tiles(coarse, large, self.model.halo, within)
-                show(coarse, chosen, MergedMaps(maps, coarse, large, factor, within), None)
+                show(coarse, chosen, MergedMaps(maps, coarse, large, factor, within).write, None)
         self.model.release()
+
+    def _classify_window(self, bands: NetworkInput, window: Window, network: threading.Semaphore) -> Classification:
+        """The maps of one window; only the network's turn is limited, reading and preparing are not."""
+        snr, shown, valid = _network_input(bands, window, self.model)
+        classified, flags = flags_of(valid[:, :, bands.present])
+        coverage = np.asarray(classified, np.int32)
+        if not classified.any():
+            nothing = np.full((*window.shape, len(self.model.classes)), np.nan, np.float32)
+            return Classification(nothing, coverage, classified, flags=flags)
+        predict = self.model.predict_inner
+        with network:
+            answer = predict_symmetric(predict, snr, shown) if self.uncertainty else Prediction(predict(snr, shown))
+
+        def kept(plane: np.ndarray | None) -> Any:
+            if plane is None:
+                return None
+            plane = plane[0, : window.height, : window.width]
+            plane[~classified] = np.nan
+            return plane
+
+        doubt: dict[str, Any] = {name: kept(getattr(answer, name)) for name in UNCERTAINTY}
+        return Classification(kept(answer.probability), coverage, classified, flags=flags, **doubt)
 
 
 def seen_bands(whole: NetworkInput, psfs: Sequence[MoffatPsf], *, in_noise: bool = True) -> tuple[NetworkInput, int]:
@@ -336,35 +346,6 @@ def seen_bands(whole: NetworkInput, psfs: Sequence[MoffatPsf], *, in_noise: bool
 
 _NEAR = 0.75
 """Share of the memory of a process that may stay with it between tiles."""
-
-Ask = Callable[[np.ndarray, np.ndarray], Prediction]
-
-
-def _classify_window(
-    bands: NetworkInput, window: Window, model: OnePassModel, network: threading.Semaphore, ask: Ask
-) -> Classification:
-    """The maps of one window; only the network's turn is limited, reading and preparing are not."""
-    snr, shown, valid = _network_input(bands, window, model)
-    usable = valid[:, :, bands.present]
-    classified, complete = np.asarray(usable.any(axis=2)), np.asarray(usable.all(axis=2))
-    flags = np.where(complete, 0, int(PixelFlag.INVALID)).astype(np.uint8)
-    flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
-    coverage = np.asarray(classified, np.int32)
-    if not classified.any():
-        nothing = np.full((*window.shape, len(model.classes)), np.nan, np.float32)
-        return Classification(nothing, coverage, classified, flags=flags)
-    with network:
-        answer = ask(snr, shown)
-
-    def kept(plane: np.ndarray | None) -> Any:
-        if plane is None:
-            return None
-        plane = plane[0, : window.height, : window.width]
-        plane[~classified] = np.nan
-        return plane
-
-    doubt: dict[str, Any] = {name: kept(getattr(answer, name)) for name in UNCERTAINTY}
-    return Classification(kept(answer.probability), coverage, classified, flags=flags, **doubt)
 
 
 def _network_input(

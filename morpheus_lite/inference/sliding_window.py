@@ -11,7 +11,7 @@ from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.protocols import MapStore
-from morpheus_lite.core.windows import Tiling, Window, Windows, tiles
+from morpheus_lite.core.windows import Tiling, Window, Windows, pieces
 from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.inference.patches import gather
 from morpheus_lite.inference.stitcher import MeanVariance, Moments, RankVote, Stitched
@@ -88,8 +88,7 @@ class SlidingWindows:
         tiling = Tiling(image.shape, model.window, stride, model.margin, self.edges)
         within = within or Window(0, 0, *image.shape)
         done, n_pixels = 0, within.height * within.width
-        for part in tiles(within.shape, self.region):
-            window = Window(within.y + part.y, within.x + part.x, *part.shape)
+        for window in pieces(within, self.region):
             area = window.height * window.width
 
             def report(part: int, parts: int, before: int = done, area: int = area) -> None:
