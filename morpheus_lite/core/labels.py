@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from morpheus_lite.core import loops
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.protocols import ScratchArray
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, warn
 
@@ -105,6 +104,10 @@ class FilePixels:
         for row in range(0, window.height, step):
             first = (window.y + row) * width + window.x
             yield pixels[row : row + step].data.cast("B"), self._start + first * self._dtype.itemsize
+
+
+ScratchArray = ScratchMemory | FilePixels
+"""Pixels that are read and written by window."""
 
 
 class ScratchFile(FilePixels, AbstractContextManager):

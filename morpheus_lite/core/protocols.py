@@ -1,4 +1,4 @@
-"""Protocols of images, class maps and labels that are read by window: all that the work by blocks needs."""
+"""Protocols of images and class maps that are read by window: all that the work by blocks needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -58,15 +58,3 @@ class MapStore(Protocol):
 
     def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None, /) -> None:
         """Write a window of one plane, by the name of its HDU."""
-
-
-class ScratchArray(Protocol):
-    """int32 pixels that are read and written by window: in a temporary file, or in memory."""
-
-    shape: tuple[int, int]
-
-    def read(self, window: Window, /) -> np.ndarray:
-        """Pixels of a window: int32, shape of the window; a copy."""
-
-    def write(self, window: Window, pixels: np.ndarray, /) -> None:
-        """Write the pixels of a window."""

@@ -241,14 +241,10 @@ def make_band(
 ) -> Band:
     """Make a band whose zero-point is what header, unit and WCS say."""
     area = None if wcs is None else pixel_area(wcs, data.shape)
-    calibration = zero_point(header, unit, area, str(data))
-    meta = {
-        "origin": str(data),
-        "zero_point_source": None if calibration is None else calibration.source,
-        "zero_point_system": None if calibration is None else calibration.system,
-        "header": {keyword: header[keyword] for keyword in FACTS["keywords"]["kept"] if keyword in header},
-    }
-    value = None if calibration is None else calibration.value
+    known = zero_point(header, unit, area, str(data))
+    value, source, system = (None, None, None) if known is None else (known.value, known.source, known.system)
+    kept = {keyword: header[keyword] for keyword in FACTS["keywords"]["kept"] if keyword in header}
+    meta = {"origin": str(data), "zero_point_source": source, "zero_point_system": system, "header": kept}
     return Band(name, data, tuple(noise), tuple(masks), unit, value, wcs, meta)
 
 

@@ -181,8 +181,12 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
     """
     with reading(path), open_fits(str(path)) as hdus:
         numbers = {hdu.name: number for number, hdu in enumerate(hdus) if is_image(hdu)}
-        found = ((kind, _read_kind(hdus, kind, numbers)) for kind in PLANES)
-        arrays = {kind: array for kind, array in found if array is not None}
+        arrays: dict[str, np.ndarray] = {}
+        for kind in PLANES:
+            planes = map_planes([kind])
+            if all(plane.name in numbers for plane in planes):
+                read = [_read_plane(hdus[numbers[plane.name]], plane.dtype) for plane in planes]
+                arrays[kind] = read[0] if planes[0].index is None else np.stack(read, axis=2)
         if {"ALEATORIC", "EPISTEMIC"} <= numbers.keys():
             # Files of version 0.1 split the entropy in these two parts.
             aleatoric, epistemic = (_read_plane(hdus[numbers[name]], "f4") for name in ("ALEATORIC", "EPISTEMIC"))
@@ -200,14 +204,6 @@ def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict
         provenance = run_of_header(hdus[0].header)
     labels = arrays.pop("segmentation", None)
     return Classification.of_planes(arrays, wcs=wcs, provenance=provenance), labels, provenance
-
-
-def _read_kind(hdus: fits.HDUList, kind: str, numbers: dict[str, int]) -> np.ndarray | None:
-    planes = map_planes([kind])
-    if any(plane.name not in numbers for plane in planes):
-        return None
-    read = [_read_plane(hdus[numbers[plane.name]], plane.dtype) for plane in planes]
-    return read[0] if planes[0].index is None else np.stack(read, axis=2)
 
 
 def _read_plane(hdu: Any, dtype: str) -> np.ndarray:

@@ -77,14 +77,10 @@ def _match(bands: list[Band], planes: list[Band], role: str) -> dict[str | None,
 def _attach(band: Band, role: str, plane: Band | None) -> Band:
     """The band with a plane given by option; what its own HDU says of it (its bits; VAR, EXP) comes along."""
     if role == "mask":
-        masks = (
-            [] if plane is None else [one for one in plane.masks if one.plane is plane.data] or [MaskPlane(plane.data)]
-        )
+        masks = [] if plane is None else [*(m for m in plane.masks if m.plane is plane.data), MaskPlane(plane.data)]
         return replace(band, masks=tuple(masks[:1]))
-    given: list[NoisePlane] = []
-    if plane is not None:
-        given = [one for one in plane.noise if one.plane is plane.data] or [NoisePlane(plane.data, role)]
-    return replace(band, noise=(*given[:1], *(noise for noise in band.noise if noise.kind not in _KINDS[role])))
+    noise = [] if plane is None else [*(n for n in plane.noise if n.plane is plane.data), NoisePlane(plane.data, role)]
+    return replace(band, noise=(*noise[:1], *(own for own in band.noise if own.kind not in _KINDS[role])))
 
 
 def _with_bits(band: Band, option: Any) -> Band:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from morpheus_lite.errors import MorpheusError, OutputError
 
 SUFFIX = ".morpheus-part"
@@ -206,16 +208,7 @@ def _is_abandoned(match: re.Match, entry: os.DirEntry) -> bool:
     if pid == os.getpid():
         # In a container a new run often has the number of the one that was killed.
         return match["run"] != _RUN
-    if os.name == "nt":
-        # There is no harmless way to ask for a process, but a file in use cannot be removed there.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return not psutil.pid_exists(pid)
 
 
 def write_failure(error: BaseException | None) -> str | None:

@@ -12,8 +12,8 @@ from skimage.segmentation import watershed
 
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import LabelMap, LabelStore, check_labels, fill_gaps
-from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
+from morpheus_lite.core.labels import LabelMap, LabelStore, ScratchArray, check_labels, fill_gaps
+from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import (
     SourceGroup,
     Window,
@@ -36,7 +36,7 @@ from morpheus_lite.noise.detection_image import (
 )
 from morpheus_lite.noise.overview import see_sky
 from morpheus_lite.runtime.resources import Workers, parallel_map, thread_map
-from morpheus_lite.segmentation.multithreshold import LARGEST_BOX, DeblendingOptions, split_source
+from morpheus_lite.segmentation.multithreshold import LARGEST_BOX, DeblendingOptions, nearest_piece, split_source
 
 DEBLENDING_METHODS = ("paper", "multithreshold")
 
@@ -323,8 +323,7 @@ def _flood(own: np.ndarray, holes: np.ndarray, light: np.ndarray, peaks: np.ndar
     left = own & (pieces == 0)
     if left.any() and markers.any():
         # A source in several parts, as other tools make them: a part without a peak goes to the nearest piece.
-        nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
-        pieces[left] = pieces[tuple(nearest[:, left])]
+        pieces = np.where(left, nearest_piece(pieces), pieces)
     return pieces
 
 

@@ -13,8 +13,8 @@ from skimage.segmentation import watershed
 from morpheus_lite.config.classify import DetectionOptions
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.image import SkyImage
-from morpheus_lite.core.labels import ACROSS, Gaps, LabelMap, LabelStore, ScratchMemory
-from morpheus_lite.core.protocols import ImageReader, MapStore, ScratchArray
+from morpheus_lite.core.labels import ACROSS, Gaps, LabelMap, LabelStore, ScratchArray, ScratchMemory
+from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import Window, block_side, grown, inside, sample_windows, source_groups, tiles
 from morpheus_lite.errors import InputError, OptionError, expect
 from morpheus_lite.io.maps import MemoryMaps

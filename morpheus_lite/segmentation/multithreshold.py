@@ -61,10 +61,10 @@ def split_source(
         return None
     pieces = pieces if large is None else _of_large_objects(pieces, light, large)
     joined = _join(_Pieces(pieces, light, planes, large), SourceNoise(light, own, noise), options)
-    return _nearest(joined) if joined.max() > 1 else None
+    return nearest_piece(joined) if joined.max() > 1 else None
 
 
-def _nearest(pieces: np.ndarray) -> np.ndarray:
+def nearest_piece(pieces: np.ndarray) -> np.ndarray:
     """Every pixel as the piece nearest to it."""
     if (pieces > 0).all():
         return pieces

@@ -136,12 +136,13 @@ def _column(name: str, column: Any) -> tuple[dict[str, Any], np.ndarray]:
     values = _values(column)
     if values.dtype.kind == "b" and not mask.any():
         return about | {"kind": "bool"}, values
-    if values.dtype.kind in "iu" and not mask.any() and _fits_int32(values):
+    if values.dtype.kind in "iu" and not mask.any() and not (values.astype(np.int32) != values).any():
         return about | {"kind": "int"}, values.astype(np.int32)
     if values.dtype.kind in "bf" or (values.dtype.kind in "iu" and np.abs(values.astype(np.float64)).max() <= 2**53):
         values = np.where(mask, np.nan, values.astype(np.float64))
         return about | {"kind": "float"}, values if _needs_double(name, unit, values) else values.astype(np.float32)
-    texts = np.where(mask, "", np.array([_text(value) for value in values], dtype=str))
+    shown = [value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value) for value in values]
+    texts = np.where(mask, "", np.array(shown, dtype=str))
     distinct, codes = np.unique(texts, return_inverse=True)
     return about | {"kind": "text", "values": distinct.tolist()}, codes.astype(np.int32)
 
@@ -164,14 +165,6 @@ def _values(column: Any) -> np.ndarray:
     """The bare array behind a Column, a Quantity, a masked one, or the texts of anything else."""
     column = getattr(column, "unmasked", column)
     return np.asarray(column) if isinstance(column, np.ndarray) else np.array([str(value) for value in column])
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _fits_int32(values: np.ndarray) -> bool:
-    return not values.size or (values.min() >= -(2**31) and values.max() < 2**31)
 
 
 def _needs_double(name: str, unit: Any, values: np.ndarray) -> bool:
