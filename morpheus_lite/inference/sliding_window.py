@@ -14,7 +14,7 @@ from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Tiling, Window, Windows, pieces
 from morpheus_lite.errors import InputError, ModelError, OptionError
 from morpheus_lite.inference.patches import gather
-from morpheus_lite.inference.stitcher import MeanVariance, Moments, RankVote, Stitched
+from morpheus_lite.inference.stitcher import Stitched, Stitcher
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.model_files import Model
 from morpheus_lite.noise.background_mesh import BackgroundMesh
@@ -173,8 +173,7 @@ def classify_region(
     useful = holes < model.window**2
     windows, holed = windows.take(useful), holes[useful] > 0
     batch_size = batch_size or BATCH
-    n_classes = len(model.classes)
-    mean, vote = MeanVariance(image.shape, n_classes), RankVote(image.shape, n_classes)
+    stitcher = Stitcher(image.shape, len(model.classes))
     # Sums are whole numbers: the order in which batches are finished does not show in them.
     lock, done, workers = threading.Lock(), 0, workers or usable_cores()
     network = threading.Semaphore(workers)
@@ -185,8 +184,7 @@ def classify_region(
             values = _predict(image, model, batch, batch_size)
         with lock:
             for part in _counting_parts(batch, values, model.margin):
-                mean.add(*part)
-                vote.add(*part)
+                stitcher.add(*part)
             done += len(batch.windows)
             if progress:
                 progress(done, len(windows))
@@ -195,7 +193,7 @@ def classify_region(
     run_each(work, _batches(windows, holed, model, batch_size), threads=workers + 1)
     near = _touched(windows.take(holed), image.shape)
     here = replace(region, y=region.y - reach.y, x=region.x - reach.x)
-    return _assembled(image.cutout(here), model, tiling, mean.result(here), vote.result(here), near[here.slices])
+    return _assembled(image.cutout(here), model, tiling, stitcher.result(here), near[here.slices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,12 +266,10 @@ def _touched(windows: Windows, shape: tuple[int, int]) -> np.ndarray:
     return (change.cumsum(axis=0).cumsum(axis=1) > 0)[:-1, :-1]
 
 
-def _assembled(
-    image: SkyImage, model: Model, tiling: Tiling, mean: Moments, vote: Stitched, near: np.ndarray
-) -> Classification:
+def _assembled(image: SkyImage, model: Model, tiling: Tiling, found: Stitched, near: np.ndarray) -> Classification:
     """The maps of a region, from its cutout of the image; values of invalid pixels are taken out."""
     valid = image.valid_in_all
-    coverage = np.where(valid, mean.count, 0).astype(np.int32)
+    coverage = np.where(valid, found.count, 0).astype(np.int32)
     # Windows on a pixel far from any edge.
     interior = ((model.window - 2 * model.margin) // tiling.stride) ** 2
     flags = (
@@ -283,11 +279,11 @@ def _assembled(
         + PixelFlag.NEAR_INVALID * (near & (coverage > 0))
     )
     return Classification(
-        probability=np.where(valid[..., None], mean.value, np.float32(np.nan)),
+        probability=np.where(valid[..., None], found.mean, np.float32(np.nan)),
         coverage=coverage,
         valid=valid,
-        variance=np.where(valid[..., None], mean.variance, np.float32(np.nan)),
-        vote=np.where(valid[..., None], vote.value, np.float32(np.nan)),
+        variance=np.where(valid[..., None], found.variance, np.float32(np.nan)),
+        vote=np.where(valid[..., None], found.vote, np.float32(np.nan)),
         flags=flags.astype(np.uint8),
         wcs=image.wcs,
         provenance=window_record(model, tiling.stride, tiling.edges),

@@ -1,4 +1,4 @@
-"""Many overlapping predictions become one map: mean and variance, and rank vote.
+"""Many overlapping predictions become one map: mean, variance and rank vote.
 
 Sums are kept as whole numbers: each value is multiplied by ``2 ** 40`` and rounded once, and whole numbers can be added
 in any order, and in any grouping, with the same result. So neither the order in which windows are finished, nor the way
@@ -8,7 +8,6 @@ a sum has room for ``2 ** 23`` (8 million) values.
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import Self
 
 import numpy as np
 
@@ -20,46 +19,26 @@ SCALE = 2.0**40
 
 @dataclass(frozen=True, eq=False)
 class Stitched:
-    """A stitched map.
+    """Stitched maps.
 
     Parameters
     ----------
-    value : numpy.ndarray
-        float32, shape ``(y, x, class)``: mean probability, or share of the votes; NaN where ``count`` is 0.
+    mean, variance : numpy.ndarray
+        float32, shape ``(y, x, class)``: mean and population variance of the values; NaN where ``count`` is 0.
+    vote : numpy.ndarray
+        float32, shape ``(y, x, class)``: share of the votes; NaN where ``count`` is 0.
     count : numpy.ndarray
         int32, shape ``(y, x)``: how many values each pixel got.
     """
 
-    value: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    vote: np.ndarray
     count: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Moments(Stitched):
-    """Mean (``value``) and variance.
-
-    Parameters
-    ----------
-    variance : numpy.ndarray
-        float32, shape ``(y, x, class)``: population variance of the values; NaN where ``count`` is 0.
-    """
-
-    variance: np.ndarray
-
-
-class _Collected:
-    """Sums over what was added, on every pixel of a map."""
-
-    _count: np.ndarray
-
-    def merge(self, other: Self) -> None:
-        """Add all that another one collected for the same map."""
-        for name, total in vars(self).items():
-            total += getattr(other, name)
-
-
-class MeanVariance(_Collected):
-    """Collects probabilities; gives their mean and population variance.
+class Stitcher:
+    """Collects probabilities; gives their mean and variance, and the share of the votes, one per prediction.
 
     Parameters
     ----------
@@ -67,11 +46,17 @@ class MeanVariance(_Collected):
         Height and width of the map.
     n_classes : int
         Number of classes.
+
+    Notes
+    -----
+    A prediction votes for its most probable class; of classes that are exactly as probable, the last gets the vote, as
+    in the published package.
     """
 
     def __init__(self, shape: tuple[int, int], n_classes: int) -> None:
         self._sum = np.zeros((*shape, n_classes), np.int64)
         self._square = np.zeros((*shape, n_classes), np.int64)
+        self._votes = np.zeros((*shape, n_classes), np.int32)
         self._count = np.zeros(shape, np.int32)
 
     def add(self, values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
@@ -89,75 +74,40 @@ class MeanVariance(_Collected):
         ModelError
             A value is not finite, or not between 0 and 1.
         """
-        _check(values)
+        low, high = float(values.min(initial=0)), float(values.max(initial=0))
+        if not (low >= 0 and high <= 1.0001):
+            raise ModelError(
+                f"predictions from {low} to {high}: expected probabilities between 0 and 1; the image holds values "
+                "that are not finite, or the model's last step is not a softmax"
+            )
         height, width = values.shape[1:3]
         # One window at a time: its temporary arrays stay in the cache, a batch's do not (47 against 129 us a window).
-        for one, y, x in zip(values, rows.tolist(), columns.tolist(), strict=True):
+        for one, votes, y, x in zip(values, _votes_of(values), rows.tolist(), columns.tolist(), strict=True):
             place = np.s_[y : y + height, x : x + width]
             value = one.astype(np.float64)
             self._sum[place] += (value * SCALE).astype(np.int64)
             value *= value
             value *= SCALE
             self._square[place] += value.astype(np.int64)
-            self._count[place] += 1
-
-    def result(self, region: Window | None = None) -> Moments:
-        """Mean, variance and count of what was added so far, of a region of the map or all of it."""
-        here = region.slices if region else np.s_[:, :]
-        scale = _positive(self._count[here]) * SCALE
-        mean = self._sum[here] / scale
-        variance = np.maximum(self._square[here] / scale - mean * mean, 0.0)
-        return Moments(mean.astype(np.float32), self._count[here].copy(), variance.astype(np.float32))
-
-
-class RankVote(_Collected):
-    """Collects one vote per prediction, for its most probable class; gives the share of the votes.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the map.
-    n_classes : int
-        Number of classes.
-
-    Notes
-    -----
-    Of classes that are exactly as probable, the last gets the vote, as in the published package.
-    """
-
-    def __init__(self, shape: tuple[int, int], n_classes: int) -> None:
-        self._votes = np.zeros((*shape, n_classes), np.int32)
-        self._count = np.zeros(shape, np.int32)
-
-    def add(self, values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-        """Add predictions, as `MeanVariance.add` takes them."""
-        _check(values)
-        best = reduce(np.maximum, np.moveaxis(values, 3, 0))
-        votes = values == best[..., None]
-        if np.count_nonzero(votes) != best.size:
-            following = np.cumsum(votes[..., ::-1], axis=3)[..., ::-1]
-            votes &= following == 1
-        height, width = values.shape[1:3]
-        for one, y, x in zip(votes, rows.tolist(), columns.tolist(), strict=True):
-            place = np.s_[y : y + height, x : x + width]
-            self._votes[place] += one
+            self._votes[place] += votes
             self._count[place] += 1
 
     def result(self, region: Window | None = None) -> Stitched:
-        """Share of the votes, and count of what was added so far, of a region of the map or all of it."""
+        """Maps of what was added so far, of a region or all of them."""
         here = region.slices if region else np.s_[:, :]
-        share = self._votes[here] / _positive(self._count[here])
-        return Stitched(share.astype(np.float32), self._count[here].copy())
+        count = self._count[here]
+        seen = np.where(count > 0, count, np.nan)[..., None]
+        mean = self._sum[here] / (seen * SCALE)
+        variance = np.maximum(self._square[here] / (seen * SCALE) - mean * mean, 0.0)
+        vote = (self._votes[here] / seen).astype(np.float32)
+        return Stitched(mean.astype(np.float32), variance.astype(np.float32), vote, count.copy())
 
 
-def _check(values: np.ndarray) -> None:
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    if not (low >= 0 and high <= 1.0001):
-        raise ModelError(
-            f"predictions from {low} to {high}: expected probabilities between 0 and 1; the image holds values "
-            "that are not finite, or the model's last step is not a softmax"
-        )
-
-
-def _positive(count: np.ndarray) -> np.ndarray:
-    return np.where(count > 0, count, np.nan)[..., None]
+def _votes_of(values: np.ndarray) -> np.ndarray:
+    """The vote of each prediction: bool, shape ``(n, y, x, class)``."""
+    best = reduce(np.maximum, np.moveaxis(values, 3, 0))
+    votes = values == best[..., None]
+    if np.count_nonzero(votes) != best.size:
+        following = np.cumsum(votes[..., ::-1], axis=3)[..., ::-1]
+        votes &= following == 1
+    return votes
