@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from morpheus_lite.pipeline.products import (
     PictureBlocks,
     PicturedImage,
     PicturedMaps,
+    prepare_drawing,
     product_paths,
     write_products,
 )
@@ -49,8 +51,10 @@ from morpheus_lite.runtime.resources import (
     counted,
     importing,
     part_of,
+    process_beside,
     release_memory,
     resident_memory,
+    run_each,
     shown_progress,
     usable_cores,
 )
@@ -255,6 +259,9 @@ def classify_file(
             paths = product_paths(source.name if name is None else name, Path(directory), options)
             folder = stack.enter_context(atomic_directory(paths.values(), overwrite=options.overwrite))
             temporary = {product: folder / path.name for product, path in paths.items()}
+            # Where one model serves many images, this process imports what draws them, once, and forks then.
+            cores, draws, once = workers or usable_cores(), "picture" in paths, model is None
+            start = stack.enter_context(process_beside(prepare_drawing)) if draws and once and cores > 1 else None
         with clock("model"):
             model = model or load_model(
                 chosen_model(options.model, source),
@@ -269,7 +276,7 @@ def classify_file(
         clock.shares = _shares(options, by_windows=not plan.inferer.needs_noise)
         later = [*_FINDING] if options.needs_sources else []
         later += [*_MEASURING] if options.measures_sources else []
-        with importing(*later, *(DRAWING if "picture" in paths else ())):
+        with importing(*later, *(DRAWING if draws and start is None else ())):
             with clock("noise"):
                 blocks = PictureBlocks(image.shape) if "picture" in paths else None
                 seen = PicturedImage(image, blocks)
@@ -288,14 +295,16 @@ def classify_file(
                 release_memory()
         with _maps_kept(maps, paths, folder, options):
             with clock("catalog") as advance:
-                table, cores = None, workers or usable_cores()
+                table = None
                 if options.needs_sources:
                     settings: dict[str, Any] = {"memory": plan.memory, "workers": cores, "scratch": folder}
                     settings["measured"] = options.measures_sources
                     table = make_catalog(image, maps, how, noise=noise, **settings, progress=advance)
             with clock("writing"):
                 run = {**record, "timings": clock.seconds}
-                settings = {"memory": plan.memory, "run": run, "blocks": blocks, "workers": cores}
+                if start is None:
+                    start = stack.enter_context(process_beside()) if draws and cores > 1 else partial
+                settings = {"memory": plan.memory, "run": run, "blocks": blocks, "start": start}
                 write_products(temporary, image, maps, table, options, **settings)
     return Products(paths, table, image.shape, clock.seconds, record)
 
@@ -387,8 +396,11 @@ def make_catalog(
         if noise is not None and _misses_light(image, noise, labels):
             measuring = replace(measuring, outside_domain=True)
         if "segmentation" in maps.kinds:
-            for window in tiles(maps.shape, tile):
-                maps.write_plane("SEGMENTATION", labels.read(window), window)
+            run_each(
+                lambda window: maps.write_plane("SEGMENTATION", labels.read(window), window),
+                tiles(maps.shape, tile),
+                threads=threads,
+            )
         if not measured:
             return QTable({"label": labels.names})
         from morpheus_lite.catalog.measurement import prepare_measurement

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.io.maps import MapFile, export_maps
-from morpheus_lite.runtime.resources import parallel_map
+from morpheus_lite.runtime.resources import Start
 from morpheus_lite.visualization.colours import hex_colours
 
 
@@ -313,6 +314,14 @@ class PicturedMaps(MapFile):
 DRAWING = ("morpheus_lite.visualization.plots", "astropy.visualization.wcsaxes")
 """Modules that draw the picture, and take as long to import as to draw it."""
 
+
+def prepare_drawing() -> None:
+    """Do all that can be done before there is anything to draw."""
+    from morpheus_lite.visualization.plots.summary import warm_up
+
+    warm_up()
+
+
 MAX_DRAWN = 2048**2
 """Images of more pixels are drawn from block means, which keeps the memory of a run apart from the image's size."""
 
@@ -360,7 +369,7 @@ def write_products(
     memory: float,
     run: dict[str, Any],
     blocks: PictureBlocks | None = None,
-    workers: int = 1,
+    start: Start = partial,
 ) -> None:
     """Write the products that have a path.
 
@@ -382,25 +391,21 @@ def write_products(
         What the report tells of the run.
     blocks : PictureBlocks, optional
         What the picture is drawn from; what it has not seen is read.
-    workers : int
-        Processes: catalogue and picture keep one core busy each.
+    start : callable
+        Starts to draw the picture, as a process does that `~morpheus_lite.runtime.resources.process_beside` forked.
     """
 
-    def write(product: str) -> None:
-        if product == "catalog":
-            from morpheus_lite.catalog import sextractor_columns
-
-            named = sextractor_columns(table) if options.columns == "sextractor" else table
-            write_catalog(named, paths[product], overwrite=True)
-            return
-        from morpheus_lite.visualization.plots import save_summary
-
+    waiting = None
+    if "picture" in paths:
         drawn = (blocks or PictureBlocks(source.shape)).drawn(source, maps, table)
-        shown = drawn.image, drawn.classification, drawn.labels, drawn.table
-        save_summary(*shown, paths[product], step=drawn.step, overwrite=True)
+        waiting = start(_write_picture, paths["picture"], drawn)
+    if "catalog" in paths:
+        from morpheus_lite.catalog import sextractor_columns
 
-    source.close()  # forked processes open it again; what one of them that died left is written over
-    list(parallel_map(write, [product for product in ("picture", "catalog") if product in paths], workers=workers))
+        named = sextractor_columns(table) if options.columns == "sextractor" else table
+        write_catalog(named, paths["catalog"], overwrite=True)
+    if waiting is not None:
+        waiting()
     if "stamps" in paths:
         _write_stamps(paths["stamps"], source, maps, table)
     fitting = max(MAX_DRAWN, int(memory / BYTES_DRAWN))
@@ -417,6 +422,14 @@ def write_products(
         )
     if "maps" in paths and not paths["maps"].exists():
         export_maps(maps, paths["maps"], options.planes, compress=options.compress)
+
+
+def _write_picture(path: Path, drawn: Overview) -> None:
+    from morpheus_lite.visualization.plots import save_summary
+
+    shown = drawn.image, drawn.classification, drawn.labels, drawn.table
+    # What a process that died left is written over.
+    save_summary(*shown, path, step=drawn.step, overwrite=True)
 
 
 def _write_stamps(path: Path, source: ImageSource, maps: MapStore, table: QTable) -> None:

@@ -5,14 +5,18 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
+from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
 import psutil
@@ -153,12 +157,106 @@ def thread_map(function: Callable[..., _Result], *items: Iterable[Any], threads:
         return list(pool.map(function, *items))
 
 
+def results_ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int | None = None
+) -> Iterator[_Result]:
+    """`map` in threads, of which no more results than threads wait to be taken: for large ones."""
+    threads = threads or usable_cores()
+    with ThreadPoolExecutor(threads, thread_name_prefix="morpheus") as pool:
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
 @contextmanager
 def importing(*modules: str) -> Iterator[None]:
     """Import modules in a thread beside the work of the block; at its end they are there: processes may fork then."""
     with ThreadPoolExecutor(1, thread_name_prefix="morpheus-import") as pool:
         pool.map(import_module, modules)  # what fails does so again, and is heard, where it is used
         yield
+
+
+Start = Callable[..., Callable[[], None]]
+"""Called with a function and its arguments, it starts the work; what it returns waits for the end of that."""
+
+
+@contextmanager
+def process_beside(prepare: Callable[[], object] | None = None) -> Iterator[Start]:
+    """Fork a process that prepares for its work while this one does something else, and then does one thing for it.
+
+    Parameters
+    ----------
+    prepare : callable, optional
+        Such as imports: those in a thread hold up all Python code of this process.
+
+    Yields
+    ------
+    callable
+        A `Start`. The function and its arguments are pickled; what it raises is raised where its end is waited for.
+        Where no process can be forked, or it died, the work is done here, and waiting does it.
+    """
+    if not _can_fork():
+        yield partial
+        return
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(here, there, prepare), name="morpheus-beside", daemon=True)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of forks beside threads
+        process.start()
+    there.close()
+
+    def start(function: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], None]:
+        work = partial(function, *arguments, **options)
+        with suppress(OSError):  # of a process that died
+            here.send(work)
+
+        def wait() -> None:
+            try:
+                error = here.recv()
+            except (EOFError, OSError):
+                log.warning("a worker process died; its work is done in this one")
+                work()
+                return
+            if error is not None:
+                raise error
+
+        return wait
+
+    try:
+        yield start
+    finally:
+        here.close()
+        process.terminate()
+        process.join()
+
+
+def _serve(here: Connection, there: Connection, prepare: Callable[[], object] | None) -> None:
+    """Prepare, do what is sent, and tell what it raised, or None; end where nobody is left to send anything."""
+    here.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears it, and ends this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if prepare is not None:
+        with suppress(Exception):  # it fails again, and is heard, where it is used
+            prepare()
+    with suppress(EOFError):
+        work = there.recv()
+        try:
+            work()
+        except Exception as error:
+            there.send(error)
+        else:
+            there.send(None)
+
+
+def _can_fork() -> bool:
+    return sys.platform == "linux" and not multiprocessing.current_process().daemon
 
 
 class Executor(Protocol):
@@ -205,8 +303,7 @@ def parallel_map(
     if not isinstance(workers, int):
         yield from workers.map(function, items)
         return
-    can_fork = sys.platform == "linux" and not multiprocessing.current_process().daemon
-    if workers < 2 or len(items) < 2 or not can_fork:
+    if workers < 2 or len(items) < 2 or not _can_fork():
         yield from map(function, items)
         return
     done = 0

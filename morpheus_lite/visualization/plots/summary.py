@@ -1,11 +1,13 @@
 """Field, class map with its legend, outlines, names, scale bar: each on axes, and in one figure that sums up a run."""
 
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import QTable
+from astropy.wcs import WCS
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -130,6 +132,16 @@ def save_summary(
         raise OutputError(f"{path}: {path.suffix or 'no suffix'} is not a picture format; expected .png, .pdf or .svg")
     figure = plot_classification(image, classification, labels, table, palette=palette, step=step)
     return save_figure(figure, path, overwrite=overwrite, dpi=dpi, kind=kind)
+
+
+def warm_up() -> None:
+    """Draw empty panels, for nobody: the first ones of a process take half a second more, for fonts and grammars."""
+    wcs, figure = WCS(naxis=2), Figure()
+    wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [-1e-5, 1e-5]
+    for panel in _panels(figure, False, wcs):
+        _trim(panel, celestial=True, inner=False)
+    _legend(figure, "legible")
+    figure.savefig(BytesIO(), format="png")
 
 
 _MEANING = {"vote": "rank votes", "probability": "mean probabilities"}
