@@ -250,7 +250,7 @@ def _stars_of(
     if mesh.psf and all(psf.is_known for psf in mesh.psf) and mesh.large is None:
         found = mesh.psf
     else:
-        found = star_profiles(map(look, psf_windows(image.shape)), head.n_bands)
+        found = star_profiles(thread_map(look, psf_windows(image.shape)), head.n_bands)
     return tuple(psf or star for psf, star in zip(given, found, strict=True))
 
 

@@ -20,6 +20,7 @@ from morpheus_lite.core.psf import MoffatPsf, usual_psf
 from morpheus_lite.noise.background_mesh import BackgroundMesh
 from morpheus_lite.noise.correlated import CorrelatedNoise
 from morpheus_lite.noise.detection_image import summed
+from morpheus_lite.runtime.resources import thread_map
 
 SERSIC_INDICES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 """Indices of the profiles that are tried."""
@@ -295,9 +296,9 @@ def correct_to_total(
 def make_profiles(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> None:
     """Make the curves of growth that `correct_to_total` will compare with, once for all that come later."""
     from_space = options.psf_fwhm is None and is_from_space(image.bands)
-    for _, of_bands in assumed_psfs(psfs_of_totals(image, options, mesh), 1.0, from_space):
-        for shape, _ in of_bands:
-            profiles_behind(*shape)
+    assumed = assumed_psfs(psfs_of_totals(image, options, mesh), 1.0, from_space)
+    shapes = {shape for _, of_bands in assumed for shape, _ in of_bands}
+    thread_map(lambda shape: profiles_behind(*shape), shapes)
 
 
 def _mixture(stamp: Stamp) -> np.ndarray:

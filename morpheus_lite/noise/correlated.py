@@ -122,17 +122,18 @@ def _fit(light: "_Light", upper: bool) -> CorrelatedNoise:
     sigma = scatter_of(light.pixels, upper=upper)
     if not sigma > 0:
         return CorrelatedNoise(np.nan)
-    sides, factors, errors = [], [], []
-    for side in _SIDES:
+
+    def seen(side: int) -> tuple[float, float, float]:
         pulls, n_apart = _pulls(light, sigma, side)
-        if len(pulls) >= _FEWEST and 0 < (scatter := scatter_of(pulls, upper=upper)) < np.inf:
-            sides.append(float(side))
-            factors.append(scatter)
-            errors.append(_ERROR / np.sqrt(n_apart))
-    if not sides:
+        factor = scatter_of(pulls, upper=upper) if len(pulls) >= _FEWEST else 0.0
+        return float(side), factor, _ERROR / np.sqrt(n_apart)
+
+    found = np.array(thread_map(seen, _SIDES))
+    sides, factors, errors = found[(found[:, 1] > 0) & (found[:, 1] < np.inf)].T
+    if not len(sides):
         return CorrelatedNoise(sigma)
-    smooth = _filtered(np.array(sides), np.array(factors), np.array(errors))
-    return CorrelatedNoise(sigma, tuple(sides), tuple(smooth.tolist()), _slope(np.array(sides), smooth))
+    smooth = _filtered(sides, factors, errors)
+    return CorrelatedNoise(sigma, tuple(sides.tolist()), tuple(smooth.tolist()), _slope(sides, smooth))
 
 
 def scatter_of(values: np.ndarray, *, upper: bool = False) -> float:

@@ -6,7 +6,7 @@ Every step, for an image in memory or in a file, whole or in pieces, sees the im
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 from astropy.stats import mad_std
@@ -217,21 +217,23 @@ def _doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tu
     """Ways in which the image is unlike light on a sky."""
     x, y = _middles(blocks)
     background = noise.background_at(x, y).reshape(blocks.data.shape)
-    found = []
-    for b, band in enumerate(bands):
+
+    def far(b: int) -> tuple[int, int]:
         light = _light_of(blocks, b)
-        scatter = _scatter_of(light)
         away = light - background[..., b]
-        low, high = 0, 0
-        if np.isfinite(away).any():
-            away -= np.nanmedian(away)
-            low, high = (int(np.count_nonzero(sign * away > _FAR * scatter)) for sign in (-1, 1))
-        if scatter > 0 and low >= _FEWEST_LOW and low > _LOW * high:
-            found.append(
-                f"band {band}: {low} places lie far below the sky, {high} above it; the image looks inverted (multiply "
-                "it by -1), or bad pixels are not marked as such (--dq)"
-            )
-    return tuple(found)
+        if not np.isfinite(away).any():
+            return 0, 0
+        away -= np.nanmedian(away)
+        least = _FAR * (_scatter_of(light) or np.inf)
+        return int(np.count_nonzero(away < -least)), int(np.count_nonzero(away > least))
+
+    found = zip(bands, thread_map(far, range(len(bands))), strict=True)
+    return tuple(
+        f"band {band}: {low} places lie far below the sky, {high} above it; the image looks inverted (multiply it by "
+        "-1), or bad pixels are not marked as such (--dq)"
+        for band, (low, high) in found
+        if low >= _FEWEST_LOW and low > _LOW * high
+    )
 
 
 def _stretched(image: ImageReader, noise: BackgroundMesh) -> Iterator[str]:
@@ -357,14 +359,17 @@ def _levelled(blocks: SkyImage, steps: Sequence[SkyStep]) -> SkyImage:
 
 def _steps(image: ImageReader, blocks: SkyImage) -> tuple[SkyStep, ...]:
     """Steps of the sky along whole rows or columns, as of detectors with several amplifiers."""
-    found = []
-    for band in range(blocks.n_bands):
+
+    def seen(band: int) -> list[tuple[int, int, int, float]]:
         light = _light_of(blocks, band)
-        least = _STEP * _scatter_of(light)
-        for axis, plane in ((1, light), (0, light.T)):
-            for block, height in _steps_of_blocks(plane, least):
-                found.append(SkyStep(band, axis, _place_of_step(image, band, axis, block, height), height))
-    return tuple(found)
+        least, planes = _STEP * _scatter_of(light), ((1, light), (0, light.T))
+        return [(band, axis, *step) for axis, plane in planes for step in _steps_of_blocks(plane, least)]
+
+    found = chain.from_iterable(thread_map(seen, range(blocks.n_bands)))
+    return tuple(
+        SkyStep(band, axis, _place_of_step(image, band, axis, block, height), height)
+        for band, axis, block, height in found
+    )
 
 
 def _steps_of_blocks(light: np.ndarray, least: float) -> Iterator[tuple[int, float]]:

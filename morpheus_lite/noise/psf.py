@@ -71,8 +71,11 @@ def measure_psf(image: ImageReader, noise: BackgroundMesh) -> tuple[MoffatPsf, .
     galaxies would be; FWHM and index are those of the Moffat profile, summed over pixels, that fits the brightest 10 of
     them best. Without such stars the width of the sharpest sources is an upper limit.
     """
-    pieces = ((image.read(window), window) for window in psf_windows(image.shape))
-    return psf_of_pieces((normalize(piece, noise, window=window) for piece, window in pieces), noise.sigma.shape[2])
+
+    def seen(window: Window) -> tuple[np.ndarray, np.ndarray]:
+        return normalize(image.read(window), noise, window=window)
+
+    return psf_of_pieces(thread_map(seen, psf_windows(image.shape)), noise.sigma.shape[2])
 
 
 def with_psf(

@@ -26,7 +26,7 @@ from morpheus_lite.noise.detection_image import (
     to_fixed_point,
 )
 from morpheus_lite.noise.overview import see_sky
-from morpheus_lite.runtime.resources import run_each, thread_map
+from morpheus_lite.runtime.resources import results_ahead, run_each, thread_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,29 +299,28 @@ def detect(
             options = replace(options, seed_threshold=1 - threshold, threshold=min(options.threshold, 1 - threshold))
         if options.min_snr > 0 and image is None:
             raise OptionError("min_snr compares light with its noise: give the image")
-        table = _by_probability(maps, plane, options, tile)
+        table = _by_probability(maps, plane, options, tile, threads)
         if options.min_snr > 0 and image is not None:
             table = table.keep(_significances(image, plane, table, tile, threads) >= options.min_snr)
     names = np.arange(1, len(table.area) + 1, dtype=np.int32)
     return LabelStore(plane, table.component, table.boxes, names)
 
 
-def _by_probability(maps: MapStore, plane: ScratchArray, options: DetectionOptions, tile: int) -> ComponentTable:
-    components = Components(maps.shape, min_area=options.min_area)
-    for window in tiles(maps.shape, tile):
+def _by_probability(
+    maps: MapStore, plane: ScratchArray, options: DetectionOptions, tile: int, threads: int
+) -> ComponentTable:
+    def seen(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         around = grown(window, 2 * _WIDEST_GAP + 1, maps.shape)
         here = inside(window, around)
         # Pixels that were not classified are NaN, and above no threshold: sky, or gaps in sources.
         source = 1 - maps.read_plane("BACKGROUND", around)
-        bridges = _bridges(source >= options.threshold, np.isnan(source))
-        source = source[here]
-        found = components.add(
-            window,
-            source >= options.threshold,
-            source >= options.seed_threshold,
-            None if bridges is None else bridges[here],
-        )
-        plane.write(window, found)
+        mask = source >= options.threshold
+        bridges = _bridges(mask, np.isnan(source))
+        return mask[here], source[here] >= options.seed_threshold, None if bridges is None else bridges[here]
+
+    components, windows = Components(maps.shape, min_area=options.min_area), list(tiles(maps.shape, tile))
+    for window, masks in zip(windows, results_ahead(seen, windows, threads=threads), strict=True):
+        plane.write(window, components.add(window, *masks))
     table = components.table()
     return table.keep(table.has_core & (table.area >= options.min_area))
 
