@@ -257,11 +257,11 @@ def _described(table: Table, name: str) -> Table:
         for prefix in ("magnitude_", "mag_"):
             if column.lower().startswith(prefix):
                 columns["magnitude_" + canonical_band(column[len(prefix) :])] = np.asarray(table[column], np.float64)
-    soft = class_shares(table, name)
-    return _with_classes(columns, np.full((len(table), len(SOURCE_CLASSES)), np.nan) if soft is None else soft)
+    return _with_classes(columns, class_shares(table, name))
 
 
-def _with_classes(columns: dict[str, Any], soft: np.ndarray) -> Table:
+def _with_classes(columns: dict[str, Any], soft: np.ndarray | None) -> Table:
+    soft = np.full((len(columns["label"]), len(SOURCE_CLASSES)), np.nan) if soft is None else soft
     return Table(columns | {f"p_{one}": soft[:, k] for k, one in enumerate(SOURCE_CLASSES)})
 
 
@@ -274,7 +274,7 @@ def _measured(labels: np.ndarray, image: SkyImage | None) -> Table:
             if zero_point is not None:
                 flux = measure_segments(labels, image.data[:, :, k]).flux
                 columns[f"magnitude_{band}"] = zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
-    return _with_classes(columns, np.full((len(found.label), len(SOURCE_CLASSES)), np.nan))
+    return _with_classes(columns, None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -300,19 +300,13 @@ class OnePass:
         if not classified.any():
             nothing = np.full((*window.shape, len(self.model.classes)), np.nan, np.float32)
             return Classification(nothing, coverage, classified, flags=flags)
-        predict = self.model.predict_inner
+        predict, here = self.model.predict_inner, Window(0, 0, *window.shape).slices
         with network:
             answer = predict_symmetric(predict, snr, shown) if self.uncertainty else Prediction(predict(snr, shown))
-
-        def kept(plane: np.ndarray | None) -> Any:
-            if plane is None:
-                return None
-            plane = plane[0, : window.height, : window.width]
+        planes = {name: plane[0][here] for name, plane in vars(answer).items() if plane is not None}
+        for plane in planes.values():
             plane[~classified] = np.nan
-            return plane
-
-        doubt: dict[str, Any] = {name: kept(getattr(answer, name)) for name in UNCERTAINTY}
-        return Classification(kept(answer.probability), coverage, classified, flags=flags, **doubt)
+        return Classification(coverage=coverage, valid=classified, flags=flags, **planes)
 
 
 def seen_bands(whole: NetworkInput, psfs: Sequence[MoffatPsf], *, in_noise: bool = True) -> tuple[NetworkInput, int]:

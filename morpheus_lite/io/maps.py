@@ -3,7 +3,7 @@
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -152,10 +152,6 @@ def write_maps(
     return Path(path)
 
 
-def _layout(planes: Iterable[MapPlane], wcs: WCS | None) -> list[tuple[str, np.dtype, fits.Header]]:
-    return [(plane.name, np.dtype(plane.dtype), plane.cards(wcs)) for plane in planes]
-
-
 def read_maps(path: str | Path) -> tuple[Classification, np.ndarray | None, dict[str, Any]]:
     """Read a file of class maps.
 
@@ -210,120 +206,6 @@ def _read_plane(hdu: Any, dtype: str) -> np.ndarray:
     if len(hdu.shape) != 2:
         raise InputError(f"{hdu.name} has {len(hdu.shape)} dimensions; expected a plane of class maps, (y, x)")
     return read_section(hdu, (), Window(0, 0, *hdu.shape)).astype(np.dtype(dtype))
-
-
-class SectionWriter:
-    """A FITS file with an empty primary HDU and one image HDU a plane, all of one shape.
-
-    Sections may be written, and read back, from several threads at once. The whole file is reserved on the disk when it
-    is opened, so that a disk that is too small is noticed before the work starts. Pixels that are never written read
-    as 0.
-
-    Parameters
-    ----------
-    path : path
-        The file to write; replaced if it exists.
-    primary : astropy.io.fits.Header
-        Cards of the primary header.
-    planes : sequence of (str, dtype, astropy.io.fits.Header)
-        Name, dtype and further cards of each plane.
-    shape : (int, int)
-        Height and width in pixels.
-
-    Raises
-    ------
-    OSError
-        There is no room or no permission.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        primary: fits.Header,
-        planes: Sequence[tuple[str, np.dtype, fits.Header]],
-        shape: tuple[int, int],
-    ) -> None:
-        self.shape = shape
-        blocks = [(0, fits.PrimaryHDU(header=primary).header.tostring())]
-        end = len(blocks[0][1])
-        starts: dict[str, tuple[np.dtype, int]] = {}
-        for name, dtype, cards in planes:
-            pixels = np.broadcast_to(np.zeros((1, 1), dtype), shape)
-            text = fits.ImageHDU(pixels, header=cards, name=name).header.tostring()
-            blocks.append((end, text))
-            stored, start = np.dtype(dtype).newbyteorder(">"), end + len(text)
-            starts[name] = stored, start
-            end = start + -(-shape[0] * shape[1] * stored.itemsize // FITS_BLOCK) * FITS_BLOCK
-        self._file = path.open("w+b", buffering=0)
-        try:
-            _reserve(self._file, end)
-            for start, text in blocks:
-                write_at(self._file.fileno(), text.encode("ascii"), start)
-        except BaseException:
-            self._file.close()
-            raise
-        self._pixels = {name: FilePixels(self._file.fileno(), shape, *one) for name, one in starts.items()}
-
-    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
-        """Write a part of a plane.
-
-        Parameters
-        ----------
-        name : str
-            The plane.
-        pixels : numpy.ndarray
-            Shape ``(y, x)`` of the window; converted to the plane's dtype.
-        window : Window or None
-            Where they belong; None for the whole plane.
-
-        Raises
-        ------
-        OptionError
-            The pixels do not have the shape of the window.
-        """
-        window = window or Window(0, 0, *self.shape)
-        if pixels.shape != window.shape:
-            raise OptionError(f"{name}: pixels of shape {pixels.shape} do not fill {window}")
-        self._pixels[name].write(window, pixels)
-
-    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
-        """Read a part of a plane back.
-
-        Parameters
-        ----------
-        name : str
-            The plane.
-        window : Window or None
-            Which part; None for the whole plane.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape ``(y, x)`` of the window, the plane's dtype in the machine's own byte order.
-        """
-        return self._pixels[name].read(window or Window(0, 0, *self.shape))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> "SectionWriter":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-def _reserve(file: BinaryIO, length: int) -> None:
-    """Give the file its length, and the disk space for it where the file system can promise that."""
-
-    file.truncate(length)
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file.fileno(), 0, length)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                raise
 
 
 class PlaneMaps(ABC):
@@ -392,16 +274,17 @@ class PlaneMaps(ABC):
         return pixels[0] if planes[0].index is None else pixels.transpose(1, 2, 0)
 
 
-class MapFile(SectionWriter, PlaneMaps):
+class MapFile(PlaneMaps):
     """Class maps of an image in one uncompressed FITS file, no more of them in memory than a section.
 
     Sections are written and read from several threads at once. Nothing is memory-mapped, so the memory of a run does
-    not grow with the file. Planes that are not written read as 0.
+    not grow with the file. The whole file is reserved on the disk when it is opened, so that a disk that is too small
+    is noticed before the work starts. Pixels that are never written read as 0.
 
     Parameters
     ----------
     path : path
-        The file; replaced if it exists. Its whole length is reserved on the disk at once.
+        The file; replaced if it exists.
     shape, kinds, wcs, provenance
         As of `PlaneMaps`.
 
@@ -414,9 +297,88 @@ class MapFile(SectionWriter, PlaneMaps):
     def __init__(
         self, path: Path, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None, provenance: Mapping
     ) -> None:
-        PlaneMaps.__init__(self, shape, kinds, wcs=wcs, provenance=provenance)
-        SectionWriter.__init__(self, path, header_of_run(provenance), _layout(self._planes.values(), wcs), shape)
+        super().__init__(shape, kinds, wcs=wcs, provenance=provenance)
         self.path = path
+        blocks = [(0, fits.PrimaryHDU(header=header_of_run(provenance)).header.tostring())]
+        end = len(blocks[0][1])
+        starts: dict[str, tuple[np.dtype, int]] = {}
+        for plane in self._planes.values():
+            pixels = np.broadcast_to(np.zeros((1, 1), plane.dtype), shape)
+            text = fits.ImageHDU(pixels, header=plane.cards(wcs), name=plane.name).header.tostring()
+            blocks.append((end, text))
+            stored, start = np.dtype(plane.dtype).newbyteorder(">"), end + len(text)
+            starts[plane.name] = stored, start
+            end = start + -(-shape[0] * shape[1] * stored.itemsize // FITS_BLOCK) * FITS_BLOCK
+        self._file = path.open("w+b", buffering=0)
+        try:
+            _reserve(self._file, end)
+            for start, text in blocks:
+                write_at(self._file.fileno(), text.encode("ascii"), start)
+        except BaseException:
+            self._file.close()
+            raise
+        self._pixels = {name: FilePixels(self._file.fileno(), shape, *one) for name, one in starts.items()}
+
+    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
+        """Write a part of a plane.
+
+        Parameters
+        ----------
+        name : str
+            The plane.
+        pixels : numpy.ndarray
+            Shape ``(y, x)`` of the window; converted to the plane's dtype.
+        window : Window or None
+            Where they belong; None for the whole plane.
+
+        Raises
+        ------
+        OptionError
+            The pixels do not have the shape of the window.
+        """
+        window = window or Window(0, 0, *self.shape)
+        if pixels.shape != window.shape:
+            raise OptionError(f"{name}: pixels of shape {pixels.shape} do not fill {window}")
+        self._pixels[name].write(window, pixels)
+
+    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
+        """Read a part of a plane back.
+
+        Parameters
+        ----------
+        name : str
+            The plane.
+        window : Window or None
+            Which part; None for the whole plane.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(y, x)`` of the window, the plane's dtype in the machine's own byte order.
+        """
+        return self._pixels[name].read(window or Window(0, 0, *self.shape))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "MapFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _reserve(file: BinaryIO, length: int) -> None:
+    """Give the file its length, and the disk space for it where the file system can promise that."""
+
+    file.truncate(length)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
 
 
 class MemoryMaps(PlaneMaps):
@@ -476,18 +438,18 @@ class MemoryMaps(PlaneMaps):
 
 def export_maps(maps: MapStore, path: Path, kinds: Sequence[str] | None = None, *, compress: bool = False) -> None:
     """Write some of the planes, or all, to another file, rows after rows and compressed if asked for."""
-    planes = map_planes(maps.kinds if kinds is None else kinds)
-    header = header_of_run(maps.provenance)
+    kinds = maps.kinds if kinds is None else kinds
+    planes = map_planes(kinds)
     if compress:
         with path.open("wb") as file:
-            file.write(fits.PrimaryHDU(header=header).header.tostring().encode("ascii"))
+            file.write(fits.PrimaryHDU(header=header_of_run(maps.provenance)).header.tostring().encode("ascii"))
             for plane in planes:
                 _write_compressed(file, plane, maps)
         return
-    with SectionWriter(path, header, _layout(planes, maps.wcs), maps.shape) as sections:
+    with MapFile(path, maps.shape, kinds, wcs=maps.wcs, provenance=maps.provenance) as copy:
         for plane in planes:
             for window in row_blocks(maps.shape):
-                sections.write_plane(plane.name, maps.read_plane(plane.name, window), window)
+                copy.write_plane(plane.name, maps.read_plane(plane.name, window), window)
 
 
 def _write_compressed(file: BinaryIO, plane: MapPlane, maps: MapStore) -> None:

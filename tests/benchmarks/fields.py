@@ -6,9 +6,6 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morpheus_lite.core.windows import Window
-from morpheus_lite.io.maps import SectionWriter
-
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 CELL = 128
 _COLOURS = np.array([1.0, 0.9, 0.5, 0.8], np.float32)[:, None, None]
@@ -27,9 +24,11 @@ def write_field(path: Path, side: int, *, seed: int = 0) -> Path:
     seed : int
         Of the random numbers.
     """
-    layout = [(band, np.dtype("f4"), fits.Header([*_wcs(side).cards, ("FILTER", band)])) for band in BANDS]
+    empty = np.broadcast_to(np.float32(0), (side, side))
+    hdus = [fits.ImageHDU(empty, fits.Header([*_wcs(side).cards, ("FILTER", band)]), band) for band in BANDS]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, overwrite=True)
     rows, columns = np.mgrid[: 2 * _HALF + 1, : 2 * _HALF + 1] - _HALF
-    with SectionWriter(path, fits.Header(), layout, (side, side)) as file:
+    with fits.open(path, mode="update", memmap=True) as file:
         for y in range(0, side, CELL):
             rng = np.random.default_rng([seed, y])
             height = min(CELL, side - y)
@@ -46,7 +45,7 @@ def write_field(path: Path, side: int, *, seed: int = 0) -> Path:
                 shape = np.exp(-0.5 * ((rows - row % 1) ** 2 + (columns - column % 1) ** 2) / size**2)
                 strip[(slice(None), *near)] += flux * shape.astype(np.float32) * _COLOURS
             for band, plane in zip(BANDS, strip, strict=True):
-                file.write_plane(band, plane, Window(y, 0, height, side))
+                file[band].data[y : y + height] = plane
     return path
 
 

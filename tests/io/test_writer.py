@@ -23,7 +23,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import describe_product, read_maps, write_catalog, write_maps
 from morpheus_lite.io.fitsfile import RECORD, header_of_run, run_of_header
-from morpheus_lite.io.maps import PLANES, SectionWriter, map_planes
+from morpheus_lite.io.maps import PLANES, MapFile, map_planes
 from morpheus_lite.io.wcs import celestial_wcs
 
 
@@ -217,10 +217,10 @@ def cuts(draw, length):
 def test_sections_in_any_order_make_the_same_file(tmp_path_factory, rows, columns, random):
     folder = tmp_path_factory.mktemp("sections")
     rng = np.random.default_rng(5)
-    planes = {"A": rng.normal(size=SHAPE).astype("f4"), "B": rng.integers(0, 9, SHAPE).astype("i4")}
-    layout = [(name, array.dtype, fits.Header({"CARD": name})) for name, array in planes.items()]
-    hdus = [fits.ImageHDU(array, fits.Header({"CARD": name}), name=name) for name, array in planes.items()]
-    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(folder / "whole.fits")
+    kinds = ("coverage", "flags", "entropy")
+    planes = {plane.name: rng.integers(0, 9, SHAPE).astype(plane.dtype) for plane in map_planes(kinds)}
+    hdus = [fits.ImageHDU(planes[one.name], one.cards(TRUTH.wcs), one.name) for one in map_planes(kinds)]
+    fits.HDUList([fits.PrimaryHDU(header=header_of_run(PROVENANCE)), *hdus]).writeto(folder / "whole.fits")
     windows = [
         (name, Window(y, x, y_end - y, x_end - x))
         for name in planes
@@ -228,7 +228,7 @@ def test_sections_in_any_order_make_the_same_file(tmp_path_factory, rows, column
         for x, x_end in pairwise(columns)
     ]
     random.shuffle(windows)
-    with SectionWriter(folder / "cut.fits", fits.Header(), layout, SHAPE) as file:
+    with MapFile(folder / "cut.fits", SHAPE, kinds, wcs=TRUTH.wcs, provenance=PROVENANCE) as file:
         for name, window in windows:
             file.write_plane(name, planes[name][window.slices], window)
     assert fits.FITSDiff(str(folder / "whole.fits"), str(folder / "cut.fits")).identical
@@ -237,10 +237,10 @@ def test_sections_in_any_order_make_the_same_file(tmp_path_factory, rows, column
 
 def test_sections_of_another_shape_are_refused(tmp_path):
     with (
-        SectionWriter(tmp_path / "t.fits", fits.Header(), [("A", np.dtype("f4"), fits.Header())], SHAPE) as file,
-        pytest.raises(OptionError, match=r"A: pixels of shape \(2, 2\) do not fill"),
+        MapFile(tmp_path / "t.fits", SHAPE, ["entropy"], wcs=None, provenance={}) as file,
+        pytest.raises(OptionError, match=r"ENTROPY: pixels of shape \(2, 2\) do not fill"),
     ):
-        file.write_plane("A", np.zeros((2, 2)), Window(0, 0, 3, 2))
+        file.write_plane("ENTROPY", np.zeros((2, 2)), Window(0, 0, 3, 2))
 
 
 def test_what_a_product_says_of_itself(result, labels, tmp_path):

@@ -16,7 +16,7 @@ from inputs import SHAPE, TRUTH
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.errors import OutputError
 from morpheus_lite.io import write_catalog, write_maps
-from morpheus_lite.io.maps import SectionWriter
+from morpheus_lite.io.maps import MapFile
 from morpheus_lite.runtime.atomic import (
     FOREIGN_AGE,
     SUFFIX,
@@ -65,7 +65,7 @@ def test_interrupted_products_leave_nothing(when, result, tmp_path, monkeypatch)
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(SectionWriter, "write_plane", interrupt)
+    monkeypatch.setattr(MapFile, "write_plane", interrupt)
     monkeypatch.setattr(fits.HDUList, "writeto", interrupt)
     with pytest.raises(KeyboardInterrupt):
         if when == "catalogue":
