@@ -2,9 +2,8 @@
 
 import errno
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,10 +15,9 @@ from astropy.wcs import WCS
 from morpheus_lite.config.classify import PLANES
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.facts import FACTS
-from morpheus_lite.core.image import SkyImage, wcs_of_window
+from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import FilePixels, check_labels, write_at
-from morpheus_lite.core.protocols import MapStore
+from morpheus_lite.core.protocols import MapPlane, MapStore, map_planes
 from morpheus_lite.core.windows import Window, row_blocks
 from morpheus_lite.errors import InputError, OptionError, expect, reading
 from morpheus_lite.io.fitsfile import describe_hdus, header_of_run, is_image, open_fits, read_section, run_of_header
@@ -33,65 +31,6 @@ _TILE = 256
 """Side of the tiles that are compressed one by one, in pixels."""
 
 _LARGEST_OFFSET = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class MapPlane:
-    """One image HDU of a file of class maps.
-
-    Parameters
-    ----------
-    name : str
-        EXTNAME.
-    kind : str
-        One of `PLANES`.
-    index : int or None
-        Which class; None for planes that are of no class.
-    dtype : str
-        dtype of the pixels.
-    """
-
-    name: str
-    kind: str
-    index: int | None
-    dtype: str
-
-    @property
-    def meaning(self) -> str:
-        """Description of the pixels, for the card CONTENT."""
-        return FACTS["maps"][self.kind]["content"].format(CLASSES[self.index or 0].replace("_", " "))
-
-    def of(self, array: np.ndarray) -> np.ndarray:
-        """The plane of an array of its kind: shape ``(y, x)``."""
-        return array if self.index is None else array[:, :, self.index]
-
-    def cards(self, wcs: WCS | None) -> fits.Header:
-        """Cards of its header beside the structural ones and its name: what it holds, and the WCS."""
-        cards = fits.Header() if wcs is None else header_of_wcs(wcs)
-        cards.insert(0, ("CONTENT", self.meaning))
-        return cards
-
-
-def map_planes(kinds: Sequence[str] = PLANES) -> tuple[MapPlane, ...]:
-    """The HDUs of a file of class maps, in the order of the file.
-
-    Raises
-    ------
-    OptionError
-        A kind that is not one of `PLANES`.
-    """
-    unknown = [kind for kind in kinds if kind not in PLANES]
-    if unknown or not kinds:
-        raise OptionError(f"map planes {', '.join(unknown) or '(none)'}: choose one or more of {', '.join(PLANES)}")
-    planes = []
-    for kind in (kind for kind in PLANES if kind in kinds):
-        said = FACTS["maps"][kind]
-        if "hdu" in said:
-            planes.append(MapPlane(said["hdu"], kind, None, said["dtype"]))
-        else:
-            names = (name.upper() + said["suffix"] for name in CLASSES)
-            planes += [MapPlane(name, kind, k, said["dtype"]) for k, name in enumerate(names)]
-    return tuple(planes)
 
 
 def write_maps(
@@ -208,73 +147,14 @@ def _read_plane(hdu: Any, dtype: str) -> np.ndarray:
     return read_section(hdu, (), Window(0, 0, *hdu.shape)).astype(np.dtype(dtype))
 
 
-class PlaneMaps(ABC):
-    """Class maps that are read and written plane by plane; a subclass says where a plane lies.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width in pixels.
-    kinds : sequence of str
-        Which of `~morpheus_lite.config.classify.PLANES`; ``"mean"`` must be one of them.
-    wcs : astropy.wcs.WCS or None
-        WCS of the image.
-    provenance : mapping or None
-        What the primary header records.
-    """
-
-    def __init__(
-        self, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None = None, provenance: Mapping | None = None
-    ) -> None:
-        self.shape, self.wcs, self.provenance = shape, wcs, dict(provenance or {})
-        self._planes = {plane.name: plane for plane in map_planes(kinds)}
-        self.kinds = tuple(dict.fromkeys(plane.kind for plane in self._planes.values()))
-
-    @abstractmethod
-    def read_plane(self, name: str, window: Window | None = None) -> np.ndarray:
-        """A window of one plane, by the name of its HDU: shape ``(y, x)``, native byte order."""
-
-    @abstractmethod
-    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
-        """Write a window of one plane, by the name of its HDU."""
-
-    def write(self, window: Window, classification: Classification) -> None:
-        """Write the maps of a window; planes of which the classification has none stay as they are."""
-        arrays = classification.planes
-        for plane in self._planes.values():
-            if plane.kind in arrays:
-                self.write_plane(plane.name, plane.of(arrays[plane.kind]), window)
-
-    def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
-        """The maps of a window.
-
-        Parameters
-        ----------
-        window : Window, optional
-            Which pixels; all if not given.
-        kinds : sequence of str, optional
-            Which planes; all that there are if not given. ``"mean"``, ``"coverage"`` and ``"flags"`` are always read.
-
-        Returns
-        -------
-        Classification
-            With the WCS of the window.
-        """
-        window = window or Window(0, 0, *self.shape)
-        wanted = {"mean", "coverage", "flags", *(self.kinds if kinds is None else kinds)} - {"segmentation"}
-        arrays = {kind: self._read_kind(kind, window) for kind in self.kinds if kind in wanted}
-        return Classification.of_planes(arrays, wcs=wcs_of_window(self.wcs, window), provenance=self.provenance)
-
-    def _read_kind(self, kind: str, window: Window) -> np.ndarray:
-        planes = [plane for plane in self._planes.values() if plane.kind == kind]
-        # Plane behind plane in memory, as they lie in files.
-        pixels = np.empty((len(planes), *window.shape), planes[0].dtype)
-        for place, plane in zip(pixels, planes, strict=True):
-            place[...] = self.read_plane(plane.name, window)
-        return pixels[0] if planes[0].index is None else pixels.transpose(1, 2, 0)
+def plane_cards(plane: MapPlane, wcs: WCS | None) -> fits.Header:
+    """Cards of the header of a plane, beside the structural ones and its name: what it holds, and the WCS."""
+    cards = fits.Header() if wcs is None else header_of_wcs(wcs)
+    cards.insert(0, ("CONTENT", plane.meaning))
+    return cards
 
 
-class MapFile(PlaneMaps):
+class MapFile(MapStore):
     """Class maps of an image in one uncompressed FITS file, no more of them in memory than a section.
 
     Sections are written and read from several threads at once. Nothing is memory-mapped, so the memory of a run does
@@ -286,7 +166,7 @@ class MapFile(PlaneMaps):
     path : path
         The file; replaced if it exists.
     shape, kinds, wcs, provenance
-        As of `PlaneMaps`.
+        As of `~morpheus_lite.core.protocols.MapStore`.
 
     Raises
     ------
@@ -304,7 +184,7 @@ class MapFile(PlaneMaps):
         starts: dict[str, tuple[np.dtype, int]] = {}
         for plane in self._planes.values():
             pixels = np.broadcast_to(np.zeros((1, 1), plane.dtype), shape)
-            text = fits.ImageHDU(pixels, header=plane.cards(wcs), name=plane.name).header.tostring()
+            text = fits.ImageHDU(pixels, header=plane_cards(plane, wcs), name=plane.name).header.tostring()
             blocks.append((end, text))
             stored, start = np.dtype(plane.dtype).newbyteorder(">"), end + len(text)
             starts[plane.name] = stored, start
@@ -381,13 +261,13 @@ def _reserve(file: BinaryIO, length: int) -> None:
                 raise
 
 
-class MemoryMaps(PlaneMaps):
+class MemoryMaps(MapStore):
     """The same as `MapFile`, in memory.
 
     Parameters
     ----------
     shape, kinds, wcs, provenance
-        As of `PlaneMaps`.
+        As of `~morpheus_lite.core.protocols.MapStore`.
     """
 
     def __init__(
@@ -501,7 +381,7 @@ def _compressed_rows(
 ) -> Iterator[tuple[fits.Header, np.ndarray, bytes]]:
     """Compress each row of tiles: its header, the table ``(tile, 2)`` of lengths and offsets, and the bytes."""
     lossless = {"compression_type": "GZIP_2", "quantize_level": 0.0} if plane.dtype == "f4" else {}
-    cards = plane.cards(maps.wcs)
+    cards = plane_cards(plane, maps.wcs)
     for window in rows:
         pixels = np.ascontiguousarray(maps.read_plane(plane.name, window), dtype=plane.dtype)
         tile = tuple(min(_TILE, length) for length in pixels.shape)

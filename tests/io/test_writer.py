@@ -23,7 +23,7 @@ from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.io import describe_product, read_maps, write_catalog, write_maps
 from morpheus_lite.io.fitsfile import RECORD, header_of_run, run_of_header
-from morpheus_lite.io.maps import PLANES, MapFile, map_planes
+from morpheus_lite.io.maps import PLANES, MapFile, map_planes, plane_cards
 from morpheus_lite.io.wcs import celestial_wcs
 
 
@@ -219,7 +219,7 @@ def test_sections_in_any_order_make_the_same_file(tmp_path_factory, rows, column
     rng = np.random.default_rng(5)
     kinds = ("coverage", "flags", "entropy")
     planes = {plane.name: rng.integers(0, 9, SHAPE).astype(plane.dtype) for plane in map_planes(kinds)}
-    hdus = [fits.ImageHDU(planes[one.name], one.cards(TRUTH.wcs), one.name) for one in map_planes(kinds)]
+    hdus = [fits.ImageHDU(planes[one.name], plane_cards(one, TRUTH.wcs), one.name) for one in map_planes(kinds)]
     fits.HDUList([fits.PrimaryHDU(header=header_of_run(PROVENANCE)), *hdus]).writeto(folder / "whole.fits")
     windows = [
         (name, Window(y, x, y_end - y, x_end - x))

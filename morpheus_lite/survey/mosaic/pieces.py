@@ -15,11 +15,12 @@ from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import wcs_of_window
 from morpheus_lite.core.labels import FilePixels, ScratchFile
 from morpheus_lite.core.large_objects import LargeObjects
+from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.psf import MoffatPsf
 from morpheus_lite.core.windows import Window, tiles
 from morpheus_lite.errors import reading
 from morpheus_lite.io.fitsfile import open_fits
-from morpheus_lite.io.maps import PlaneMaps, export_maps
+from morpheus_lite.io.maps import export_maps
 from morpheus_lite.noise.background_mesh import BackgroundMesh, SkyStep
 from morpheus_lite.runtime.atomic import atomic_write
 from morpheus_lite.survey.state import fingerprint_product, read_json
@@ -156,7 +157,7 @@ class NamedPlane(ScratchFile):
         return NamedPlane, (self.path, self.shape)
 
 
-class PieceMaps(PlaneMaps):
+class PieceMaps(MapStore):
     """Class maps that lie in one file for each piece, read and written by windows of the whole.
 
     Parameters
