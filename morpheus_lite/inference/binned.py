@@ -33,8 +33,12 @@ class BinnedBands:
         The image.
     factor : int
         Pixels along each side of a bin. Bins at the far edges may be cut.
-    sigma : numpy.ndarray, optional
-        float32, shape ``(band,)``: scatter of the bins where pixels scatter by 1 and are independent; 1 if not given.
+
+    Attributes
+    ----------
+    sigma : numpy.ndarray
+        float32, shape ``(band,)``: scatter of the bins where pixels scatter by 1 and are independent; 1 unless
+        `measured`.
 
     Notes
     -----
@@ -42,16 +46,16 @@ class BinnedBands:
     1, however many of its pixels are valid.
     """
 
-    def __init__(self, whole: NetworkInput, factor: int, sigma: np.ndarray | None = None) -> None:
-        self.whole, self.factor = whole, factor
-        self.sigma = np.ones(len(whole.bands), np.float32) if sigma is None else sigma
-        self.bands, self.present = whole.bands, whole.present
+    def __init__(self, whole: NetworkInput, factor: int) -> None:
+        self.whole, self.factor, self.bands, self.present = whole, factor, whole.bands, whole.present
+        self.sigma = np.ones(len(whole.bands), np.float32)
 
     @classmethod
     def measured(cls, whole: NetworkInput, factor: int) -> "BinnedBands":
         """Bins whose noise is measured on a sample of them: neighbouring pixels are often correlated."""
         made = cls(whole, factor)
-        return cls(whole, factor, sky_scatter(map(made.snr, made.sample())))
+        made.sigma = sky_scatter(map(made.snr, made.sample()))
+        return made
 
     def sample(self) -> tuple[Window, ...]:
         """Windows in which the noise is measured: all of a small image, cells on an even grid of a large one."""

@@ -50,7 +50,8 @@ def test_a_bin_is_the_sum_over_the_noise(factor):
     image = replace(image, valid=valid, data=np.where(valid, image.data, 0))
     whole = bands_of(image)
     snr, usable = whole.snr(Window(0, 0, 100, 90))
-    binned = BinnedBands(whole, factor, np.array([1.0, 2.0], np.float32))
+    binned = BinnedBands(whole, factor)
+    binned.sigma = np.array([1.0, 2.0], np.float32)
     assert binned.shape == (-(-100 // factor), -(-90 // factor))
     found, known = binned.snr(Window(0, 0, *binned.shape))
     for y, x in ((0, 0), (3, 5), (binned.shape[0] - 1, binned.shape[1] - 1)):

@@ -25,3 +25,9 @@ def test_true_draws_a_bar(capsys):
         advance(500, 1000)
         advance(1000, 1000)
     assert "field:" in capsys.readouterr().err
+
+
+def test_a_name_is_not_taken_for_markup(capsys):
+    with shown_progress(True, "field[sci][/b]") as advance:
+        advance(1000, 1000)
+    assert "field[sci][/b]:" in capsys.readouterr().err

@@ -7,12 +7,7 @@ from morpheus_lite.visualization.plots.figures import (
     plot_fractions,
     plot_percentiles,
 )
-from morpheus_lite.visualization.plots.stamps import (
-    LARGEST_STAMP,
-    choose_sources,
-    plot_stamp,
-    plot_stamp_sheet,
-)
+from morpheus_lite.visualization.plots.stamps import LARGEST_STAMP, choose_sources, plot_stamp, plot_stamp_sheet
 from morpheus_lite.visualization.plots.summary import (
     plot_class_map,
     plot_classification,
