@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,6 @@ from morpheus_lite.pipeline.plan import (
     source_options,
 )
 from morpheus_lite.pipeline.products import (
-    DRAWING,
     PictureBlocks,
     PicturedImage,
     PicturedMaps,
@@ -62,6 +62,9 @@ from morpheus_lite.runtime.resources import (
 _FINDING = ("morpheus_lite.segmentation.detection", "morpheus_lite.segmentation.deblending", "scipy.sparse.csgraph")
 _MEASURING = ("morpheus_lite.catalog.measurement", "scipy.optimize")
 """Modules that find and measure sources: they take half a second to import, which a core has to spare before."""
+
+_RUNS = count()
+"""Number of images that this process has classified."""
 
 _BRIGHT, _FEWEST_BRIGHT, _LOST = 10.0, 20, 0.05  # S/N, and pixels, of which so many are in no source: 0 to .035 in HST
 
@@ -259,9 +262,11 @@ def classify_file(
             paths = product_paths(source.name if name is None else name, Path(directory), options)
             folder = stack.enter_context(atomic_directory(paths.values(), overwrite=options.overwrite))
             temporary = {product: folder / path.name for product, path in paths.items()}
-            # Where one model serves many images, this process imports what draws them, once, and forks then.
-            cores, draws, once = workers or usable_cores(), "picture" in paths, model is None
-            start = stack.enter_context(process_beside(prepare_drawing)) if draws and once and cores > 1 else None
+            cores, draws = workers or usable_cores(), "picture" in paths
+            # Where more images follow, this process itself gets ready to draw, once, and forks in the end.
+            is_alone, start = model is None and next(_RUNS) == 0, None
+            if draws and cores > 1 and is_alone:
+                start = stack.enter_context(process_beside(prepare_drawing))
         with clock("model"):
             model = model or load_model(
                 chosen_model(options.model, source),
@@ -276,7 +281,7 @@ def classify_file(
         clock.shares = _shares(options, by_windows=not plan.inferer.needs_noise)
         later = [*_FINDING] if options.needs_sources else []
         later += [*_MEASURING] if options.measures_sources else []
-        with importing(*later, *(DRAWING if draws and start is None else ())):
+        with importing(*later, then=prepare_drawing if draws and start is None else None):
             with clock("noise"):
                 blocks = PictureBlocks(image.shape) if "picture" in paths else None
                 seen = PicturedImage(image, blocks)

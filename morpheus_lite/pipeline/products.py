@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -311,12 +311,9 @@ class PicturedMaps(MapFile):
             self._blocks.add_labels(window or Window(0, 0, *self.shape), pixels)
 
 
-DRAWING = ("morpheus_lite.visualization.plots", "astropy.visualization.wcsaxes")
-"""Modules that draw the picture, and take as long to import as to draw it."""
-
-
+@cache
 def prepare_drawing() -> None:
-    """Do all that can be done before there is anything to draw."""
+    """Do all that can be done before there is anything to draw, once: it takes as long as drawing."""
     from morpheus_lite.visualization.plots.summary import warm_up
 
     warm_up()

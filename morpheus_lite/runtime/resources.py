@@ -176,10 +176,12 @@ def results_ahead(
 
 
 @contextmanager
-def importing(*modules: str) -> Iterator[None]:
-    """Import modules in a thread beside the work of the block; at its end they are there: processes may fork then."""
+def importing(*modules: str, then: Callable[[], object] | None = None) -> Iterator[None]:
+    """Import modules, and do one thing, in a thread beside the work of the block; at its end processes may fork."""
     with ThreadPoolExecutor(1, thread_name_prefix="morpheus-import") as pool:
         pool.map(import_module, modules)  # what fails does so again, and is heard, where it is used
+        if then is not None:
+            pool.submit(then)
         yield
 
 
