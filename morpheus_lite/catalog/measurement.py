@@ -376,8 +376,8 @@ class Measurement:
         if not self.settings.options.photometry:
             return np.ones(len(self.labels.names), dtype=np.int64)
         scale = pixel_scale_of(self.image.wcs)
-        sides = (self.labels.boxes[:, 2:] - self.labels.boxes[:, :2]).tolist()
-        return np.array([self.settings.options.margin(height, width, scale) for height, width in sides], dtype=np.int64)
+        heights, widths = (self.labels.boxes[:, 2:] - self.labels.boxes[:, :2]).T
+        return self.settings.options.margins(heights, widths, scale)
 
     def _read(self, window: Window) -> LabelledPiece:
         """The piece in a window."""

@@ -235,14 +235,15 @@ def measure_surroundings(
     from_space = options.psf_fwhm is None and is_from_space(image.bands)
     matched = matched_apertures(radii, known_psfs(image, options, mesh)) if options.matched else None
     boxes = sources.boxes
+    heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
+    margins = options.margins(heights, widths, scale).tolist()
     sigmas = sky_noise(image, shapes, settings)
     measure_stamp = StampMeasurer(detection.noise, bands, radii, options, psfs, from_space)
 
     def look(row: int) -> tuple[Measured, list[tuple[np.ndarray, ...]]]:
         top, left, bottom, right = boxes[row].tolist()
-        margin = options.margin(bottom - top, right - left, scale)
         box = Window(top - origin[0], left - origin[1], bottom - top, right - left)
-        own = int(sources.labels[row]), grown(box, margin, labels.shape), _ellipse(shapes, row)
+        own = int(sources.labels[row]), grown(box, margins[row], labels.shape), _ellipse(shapes, row)
         stamp = cut_stamp(labels, image, sigmas[row], detection, *own, origin=origin, neighbors=neighbors)
         if neighbors is not None:
             stamp = replace(stamp, ellipse=_ellipse_without_neighbors(stamp))

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from morpheus_lite.config.schema import CheckedOptions, documented, option
 from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.windows import EDGES
@@ -378,15 +380,15 @@ class MeasureOptions(CheckedOptions):
         unit = "pixel" if pixel_scale is None else self.aperture_unit
         return unit, _RADII[unit]
 
-    def margin(self, height: int, width: int, pixel_scale: float | None) -> int:
-        """Pixels around a bounding box of this size that count for a source's row.
+    def margins(self, heights: np.ndarray, widths: np.ndarray, pixel_scale: float | None) -> np.ndarray:
+        """Pixels around bounding boxes of these sizes that count for a source's row: int64, shape ``(source,)``.
 
         As wide as the box is long, at least wide enough for the apertures, and never above `LARGEST_MARGIN`: a piece
         of a mosaic that holds the box and this margin gives the row that the whole mosaic gives.
         """
         radii = self.aperture_radii_in_pixels(pixel_scale)
-        needed = max(_SMALLEST_MARGIN, height, width, *(math.ceil(radius) + 2 for radius in radii))
-        return min(needed, LARGEST_MARGIN)
+        least = max([_SMALLEST_MARGIN, *(math.ceil(radius) + 2 for radius in radii)])
+        return np.clip(np.maximum(heights, widths), least, LARGEST_MARGIN).astype(np.int64)
 
     def saturation_levels(self, image: "SkyImage") -> list[float | None]:
         """Data value of each band from which a pixel is saturated, None where nothing says."""

@@ -76,8 +76,8 @@ def box_statistics(
             return found
         found["floor"] = floor = _quantile(np.sort(rms[known]), _LOWER)
         values[~(known & (rms < ABSURD * floor))] = np.nan
-    column = np.sort(values, axis=None)  # NaN sorts last
-    column = column[: len(column) - int(np.isnan(column).sum())]
+    column = np.sort(values, axis=None)
+    column = column[: np.searchsorted(column, np.nan)]  # NaN sorts last
     _note_area(column, values, found)
     part = box[0], slice(box[1].start, box[1].stop), box[2]
     _note_marks(strip.data[part], strip.valid[part], column, found)
@@ -153,14 +153,15 @@ def _rise(values: np.ndarray, found: np.ndarray) -> float:
     middle, sigma = found["background"], found["sigma"]
     known = np.isfinite(values)
     # Clipped and not left out: a source in one half would else raise its mean.
-    light = np.minimum(np.maximum(values, middle - _CLIP * sigma), middle + _CLIP * sigma).astype(np.float64) - middle
+    light = np.clip(values, middle - _CLIP * sigma, middle + _CLIP * sigma).astype(np.float64) - middle
     light[~known] = 0
     rises = []
-    for plane, there in ((light, known), (light.T, known.T)):
-        half = len(plane) // 2
-        counts = np.count_nonzero(there[:half]), np.count_nonzero(there[half:])
-        if min(counts) > 0:
-            rises.append(plane[half:].sum() / counts[1] - plane[:half].sum() / counts[0])
+    for axis in (0, 1):
+        along, counts = light.sum(axis=axis), known.sum(axis=axis)
+        half = len(along) // 2
+        first, second = counts[:half].sum(), counts[half:].sum()
+        if min(first, second) > 0:
+            rises.append(along[half:].sum() / second - along[:half].sum() / first)
     return float(np.abs(rises).max(initial=0) / sigma)
 
 
