@@ -1,11 +1,13 @@
 """A second simulator, to select by: nothing in it is shared with the one that the networks are trained on but GalSim.
 
-    python weights/recipes/second_simulator.py FOLDER --count 24 [--skip N] [--only hst] [--psfs 'DIR/*.fits']
+    python weights/recipes/second_simulator.py FOLDER --count 24 [--skip N] [--only hst] [--votes] [--psfs 'DIR/*.fits']
 
 Other PSFs (Kolmogorov, an aberrated telescope, a core with an aureole, or images of real ones), other counts and
 sizes, Sersic indices free from 0.5 to 6.2 and Spergel profiles, knots and inclined disks as GalSim draws them, colours
 from the spectra of galaxies that it comes with. Files are ``second_SEED.npz``, fields as those of ``make_fields.py``.
-Spheroids have an index of at least 2.5, disks one below 2: between them none is drawn.
+Spheroids have an index of at least 2.5, disks one below 2: between them none is drawn. The label is the class drawn.
+With ``--votes``, for training, it is the votes that our own simulator gives to such a source: people call many small,
+smooth, round galaxies spheroids whatever their index.
 """
 
 import argparse
@@ -13,6 +15,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import galsim
 import numpy as np
@@ -39,6 +42,12 @@ SETS = (
 
 KNOTTY = 10.0
 """Half-light radius in pixels of the largest galaxies with knots: each knot costs as much as a galaxy."""
+
+PLAIN = {"bulge": 0.0, "angle": 0.0, "asymmetry": 0.0}
+"""What most sources have in the catalogue."""
+
+IRREGULARITY = 0.6
+"""Asymmetry of all irregulars, as our own simulator counts it: nobody doubts them."""
 
 SPECTRA = {
     "spheroid": ("CWW_E_ext.sed", "CWW_Sbc_ext.sed"),
@@ -116,8 +125,8 @@ def draw(profile: galsim.GSObject | None, psfs: list[Psf], n: int, x: float, y: 
     )
 
 
-def galaxy(rng: np.random.Generator, kind: str, radius: float) -> tuple[galsim.GSObject, float, float]:
-    """Profile of unit flux, half-light radius in pixels; its Sersic index and axis ratio."""
+def galaxy(rng: np.random.Generator, kind: str, radius: float) -> tuple[galsim.GSObject, dict[str, Any]]:
+    """Profile of unit flux, half-light radius in pixels; what the catalogue says of it."""
     seed = galsim.BaseDeviate(int(rng.integers(1, 2**31)))
     angle, ratio = rng.uniform(0, np.pi) * galsim.radians, float(rng.uniform(0.15, 1.0))
     if kind == "spheroid":
@@ -126,9 +135,11 @@ def galaxy(rng: np.random.Generator, kind: str, radius: float) -> tuple[galsim.G
             profile = galsim.Spergel(nu=float(rng.uniform(-0.75, -0.45)), half_light_radius=radius)
         else:
             profile = galsim.Sersic(n=index, half_light_radius=radius, trunc=rng.choice([0.0, 6.0, 10.0]) * radius)
-        if rng.uniform() < 0.3:
+        bulge = 0.75 if rng.uniform() < 0.3 else 1.0
+        if bulge < 1:
             profile = 0.75 * profile + 0.25 * galsim.Exponential(half_light_radius=1.5 * radius)
-        return profile.shear(q=ratio, beta=angle), index, ratio
+        form = {"sersic": index, "bulge": bulge, "axis_ratio": ratio, "structure": "smooth"}
+        return profile.shear(q=ratio, beta=angle), form
     index = float(rng.integers(2, 8) / 4)
     if kind == "disk":
         if rng.uniform() < 0.3:
@@ -144,17 +155,19 @@ def galaxy(rng: np.random.Generator, kind: str, radius: float) -> tuple[galsim.G
             int(rng.integers(8, 25)), profile=galsim.Exponential(half_light_radius=radius), rng=seed
         )
         parts.append(knots * galsim.Convolve(arms.shear(q=ratio, beta=angle), galsim.Gaussian(sigma=0.08 * radius)))
-        return galsim.Add(parts), index, ratio
+        structure = "flocculent" if knots else "smooth"
+        return galsim.Add(parts), {"sersic": index, "bulge": bulge, "axis_ratio": ratio, "structure": structure}
     ratio = max(ratio, 0.35)
     lumps = galsim.RandomKnots(int(rng.integers(3, 11)), half_light_radius=radius, rng=seed)
     lumps = galsim.Convolve(lumps.shear(q=ratio, beta=angle), galsim.Gaussian(sigma=rng.uniform(0.12, 0.3) * radius))
     body = galsim.Exponential(half_light_radius=radius * rng.uniform(0.5, 1.0)).shear(q=ratio, beta=angle)
     shift = rng.normal(0, 0.5 * radius, 2)
     share = rng.uniform(0.4, 0.8)
-    return galsim.Add([share * lumps, (1 - share) * body.shift(*shift)]), index, ratio
+    form = {"sersic": index, "axis_ratio": ratio, "asymmetry": IRREGULARITY, "structure": "clumpy"}
+    return galsim.Add([share * lumps, (1 - share) * body.shift(*shift)]), form
 
 
-def make_field(seed: int, *, side: int = 384, files: Sequence[str] = (), only: str = "") -> Field:
+def make_field(seed: int, *, side: int = 384, files: Sequence[str] = (), only: str = "", votes: bool = False) -> Field:
     """The field with this seed, in filters that are drawn, or in the four HST bands."""
     rng = np.random.default_rng([seed, 2])
     bands, scale = SETS[rng.integers(len(SETS))]
@@ -174,12 +187,12 @@ def make_field(seed: int, *, side: int = 384, files: Sequence[str] = (), only: s
     placed, order = [], np.argsort(-level)
     for number, snr in enumerate(level[order], start=1):
         kind = SOURCE_CLASSES[rng.choice(4, p=shares)]
-        radius, index, ratio = 0.0, 0.0, 1.0
-        profile = None
+        radius, profile = 0.0, None
+        form: dict[str, Any] = {"sersic": 0.0, "axis_ratio": 1.0, "structure": "star"}
         if kind != "point_source":
             radius = float(np.clip(middle * rng.lognormal(0, 0.55) * (snr / 100) ** 0.12, 0.35 * min(widths), 40))
             radius = min(radius, KNOTTY) if kind == "irregular" else radius
-            profile, index, ratio = galaxy(rng, kind, radius)
+            profile, form = galaxy(rng, kind, radius)
         extent = np.pi * (1.2 * min(widths) + radius) ** 2
         colours = relative_flux(rng, kind, wavelengths)
         total = snr * noise[0] * scale / 0.06 * np.sqrt(extent) * colours / colours[0]
@@ -189,9 +202,7 @@ def make_field(seed: int, *, side: int = 384, files: Sequence[str] = (), only: s
         stamp = (draw(profile, psfs, size, x - column, y - row) * total).astype(np.float32)
         there, here = overlap((row - size // 2, column - size // 2), (size, size), (side, side))
         magnitude = float(ZERO_POINT - 2.5 * np.log10(total[0] / colours[0]))
-        structure = "star" if profile is None else "smooth"
-        bulge = 1.0 if kind == "spheroid" else 0.0
-        drawn = Source(kind, magnitude, radius * scale, index, bulge, ratio, 0.0, 0.0, structure, (0.0,) * 5, 0)
+        drawn = Source(kind, magnitude, radius * scale, colours=(0.0,) * 5, seed=0, **(PLAIN | form))
         placed.append((drawn, x, y, total))
         if there is None:
             continue
@@ -202,8 +213,9 @@ def make_field(seed: int, *, side: int = 384, files: Sequence[str] = (), only: s
         owner[there][wins] = number
     sources = source_table([row[:3] for row in placed], wavelengths, min(widths) * scale)
     sources["flux"] = [row[3] for row in placed]
-    sources["soft"] = 0.04  # of the others: the class is the one drawn
-    sources["soft"][np.arange(len(placed)), sources["kind"]] = 0.88
+    if not votes:
+        sources["soft"] = 0.04  # of the others: the class is the one drawn
+        sources["soft"][np.arange(len(placed)), sources["kind"]] = 0.88
     return Field(flux, tuple(bands), scale, tuple(widths), owner, sources, seed)
 
 
@@ -214,6 +226,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--only", choices=("hst",), default="", help="all fields in the four HST bands")
+    parser.add_argument("--votes", action="store_true", help="labels for training: the votes of our own simulator")
     parser.add_argument("--psfs", default="", help="pattern of FITS images of real PSFs")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -221,7 +234,7 @@ def main() -> None:
     for seed in range(FIRST_SEED + options.skip, FIRST_SEED + options.skip + options.count):
         path = options.folder / f"second_{seed}.npz"
         if not path.exists():
-            field = make_field(seed, files=files, only=options.only)
+            field = make_field(seed, files=files, only=options.only, votes=options.votes)
             field.save(path)
             print(f"{path.name}: {len(field.sources)} sources, {'+'.join(field.bands)}", flush=True)
 
