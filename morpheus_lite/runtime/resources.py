@@ -202,7 +202,7 @@ def process_beside(prepare: Callable[[], object] | None = None) -> Iterator[Star
     ------
     callable
         A `Start`. The function and its arguments are pickled; what it raises is raised where its end is waited for.
-        Where no process can be forked, or it died, the work is done here, and waiting does it.
+        Where no process can be forked, or it died, or they cannot be pickled, waiting does the work, in this process.
     """
     if not _can_fork():
         yield partial
@@ -216,8 +216,11 @@ def process_beside(prepare: Callable[[], object] | None = None) -> Iterator[Star
 
     def start(function: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], None]:
         work = partial(function, *arguments, **options)
-        with suppress(OSError):  # of a process that died
+        try:
             here.send(work)
+        except Exception:  # of what cannot be pickled, or of a process that died
+            log.debug("the work cannot be sent to another process", exc_info=True)
+            return work
 
         def wait() -> None:
             try:

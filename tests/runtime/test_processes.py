@@ -90,6 +90,13 @@ def test_without_fork_the_work_beside_is_done_here(tmp_path, monkeypatch):
     assert (tmp_path / "who").read_text() == str(os.getpid())
 
 
+def test_what_cannot_be_sent_is_done_here():
+    done = []
+    with process_beside() as start:
+        start(lambda: done.append(os.getpid()))()
+    assert done == [os.getpid()]
+
+
 def test_a_process_beside_ends_with_its_block(tmp_path):
     path = tmp_path / "who"
     with process_beside(lambda: _note(path)) as start:
