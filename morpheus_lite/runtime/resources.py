@@ -217,7 +217,8 @@ def process_beside(prepare: Callable[[], object] | None = None) -> Iterator[Star
     def start(function: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], None]:
         work = partial(function, *arguments, **options)
         try:
-            here.send(work)
+            with warnings.catch_warnings(action="ignore"):  # of a WCS on its way, which is read already
+                here.send(work)
         except Exception:  # of what cannot be pickled, or of a process that died
             log.debug("the work cannot be sent to another process", exc_info=True)
             return work
@@ -251,7 +252,8 @@ def _serve(here: Connection, there: Connection, prepare: Callable[[], object] | 
         with suppress(Exception):  # it fails again, and is heard, where it is used
             prepare()
     with suppress(EOFError):
-        work = there.recv()
+        with warnings.catch_warnings(action="ignore"):
+            work = there.recv()
         try:
             work()
         except Exception as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 
 from morpheus_lite.runtime import resources as processes
 from morpheus_lite.runtime.resources import parallel_map, process_beside, results_ahead
@@ -95,6 +96,19 @@ def test_what_cannot_be_sent_is_done_here():
     with process_beside() as start:
         start(lambda: done.append(os.getpid()))()
     assert done == [os.getpid()]
+
+
+def _note_step(path, wcs):
+    path.write_text(f"{abs(wcs.pixel_scale_matrix[1, 1]):.3g}")
+
+
+def test_a_wcs_goes_to_the_process_beside_without_a_warning(tmp_path, recwarn):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cd = ["RA---TAN", "DEC--TAN"], [[-1e-5, 0], [0, 1e-5]]
+    with process_beside() as start:
+        start(_note_step, tmp_path / "step", wcs.slice((slice(None, None, 2),) * 2))()
+    assert (tmp_path / "step").read_text() == "2e-05"
+    assert not recwarn.list
 
 
 def test_a_process_beside_ends_with_its_block(tmp_path):
