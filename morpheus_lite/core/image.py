@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.wcs import WCS
+from astropy.wcs import WCS, DistortionLookupTable, Sip
 
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
@@ -140,6 +140,41 @@ def window_of(index: Any, shape: tuple[int, int]) -> Window:
 def wcs_of_window(wcs: WCS | None, window: Window) -> WCS | None:
     """The WCS of a window of an image."""
     return None if wcs is None else wcs.slice(window.slices)
+
+
+def wcs_of_blocks(wcs: WCS, step: int) -> WCS:
+    """The WCS of means over blocks of ``step`` x ``step`` pixels, the first of which begins at the first pixel.
+
+    Notes
+    -----
+    `astropy.wcs.WCS.slice` with a step leaves matrices ``CDi_j`` and distortions as they are.
+    """
+
+    def block(pixel: Any) -> np.ndarray:
+        return (np.asarray(pixel) - 0.5) / step + 0.5
+
+    blocks = wcs.deepcopy()
+    blocks.wcs.crpix = block(wcs.wcs.crpix)
+    if wcs.wcs.has_cd():
+        blocks.wcs.cd = wcs.wcs.cd * step
+    else:
+        blocks.wcs.cdelt = wcs.wcs.cdelt * step
+    if wcs.sip is not None:
+        names = ("a", "b", "ap", "bp")
+        terms = [None if (one := getattr(wcs.sip, name)) is None else _of_blocks(one, step) for name in names]
+        blocks.sip = Sip(*terms, block(wcs.sip.crpix))
+    for name in ("cpdis1", "cpdis2", "det2im1", "det2im2"):
+        if (table := getattr(wcs, name)) is not None:
+            cdelt = np.asarray(table.cdelt) / step
+            moved = DistortionLookupTable(table.data / step, table.crpix, tuple(block(table.crval)), tuple(cdelt))
+            setattr(blocks, name, moved)
+    return blocks
+
+
+def _of_blocks(terms: np.ndarray, step: int) -> np.ndarray:
+    """Terms ``(p, q)`` of a polynomial of pixels, as those of one of blocks that gives blocks."""
+    power = np.arange(len(terms))
+    return terms * float(step) ** (power[:, None] + power - 1)
 
 
 def in_pictures(name: str) -> Any:

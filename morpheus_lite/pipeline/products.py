@@ -19,7 +19,7 @@ from astropy.wcs import WCS
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import ImageView, SkyImage
+from morpheus_lite.core.image import ImageView, SkyImage, wcs_of_blocks
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import Window, block_sums, row_blocks
 from morpheus_lite.errors import OptionError
@@ -201,7 +201,7 @@ class PictureBlocks:
         self._read_missing(image, maps)
         head = self._image
         assert head is not None
-        wcs = None if image.wcs is None else image.wcs.slice((slice(None, None, self.step),) * 2)
+        wcs = None if image.wcs is None else wcs_of_blocks(image.wcs, self.step)
         light, n_valid = self._planes["image"]["light"], self._planes["image"]["valid"]
         data = np.divide(light, np.maximum(n_valid, 1), dtype=np.float32)
         seen = replace(head, data=data, valid=n_valid > 0, rms=None, wcs=wcs)

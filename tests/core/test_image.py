@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from astropy.wcs import WCS
+from astropy.wcs import WCS, DistortionLookupTable, Sip
 
 from morpheus_lite.core.flags import PixelFlag, SourceFlag, decode_flags
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.image import SkyImage, pixel_scale_of, wcs_of_blocks
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError
 
@@ -62,3 +62,34 @@ def test_flags_decode_to_names():
     assert decode_flags(PixelFlag.INVALID, PixelFlag) == ("invalid",)
     assert decode_flags(0) == ()
     assert all(bin(flag).count("1") == 1 for flag in (*SourceFlag, *PixelFlag))
+
+
+def _tangential(distortion):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [53.1, -27.8], [1200.5, 900.25]
+    matrix = np.array([[-1.5e-5, 2e-6], [2e-6, 1.5e-5]])
+    if distortion == "PC":
+        wcs.wcs.pc, wcs.wcs.cdelt = matrix / 1.5e-5, [1.5e-5, 1.5e-5]
+    else:
+        wcs.wcs.cd = matrix
+    if distortion == "SIP":
+        wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+        a, b = np.zeros((2, 3, 3))
+        a[2, 0], a[0, 2], a[1, 1], b[1, 1], b[2, 0] = 3e-6, 1e-6, -2e-6, 2e-6, 1e-6
+        wcs.sip = Sip(a, b, None, None, wcs.wcs.crpix)
+    if distortion == "tables":
+        rng = np.random.default_rng(0)
+        for name in ("cpdis1", "cpdis2", "det2im1", "det2im2"):
+            shifts = rng.normal(0, 5, (5, 6)).astype(np.float32)
+            setattr(wcs, name, DistortionLookupTable(shifts, (1.0, 1.0), (1.0, 1.0), (500.0, 500.0)))
+    wcs.wcs.set()
+    return wcs
+
+
+@pytest.mark.parametrize("distortion", ["PC", "CD", "SIP", "tables"])
+def test_the_wcs_of_blocks_is_that_of_their_middles(distortion):
+    wcs, step = _tangential(distortion), 4
+    blocks = np.random.default_rng(1).uniform(0, 500, (20, 2))
+    there = wcs.all_pix2world(step * blocks + (step - 1) / 2, 0)
+    np.testing.assert_allclose(wcs_of_blocks(wcs, step).all_pix2world(blocks, 0), there, rtol=0, atol=1e-11)
+    assert pixel_scale_of(wcs_of_blocks(wcs, step)) == pytest.approx(step * pixel_scale_of(wcs))
