@@ -122,7 +122,7 @@ class StampMeasurer:
             *(nonparametric._STEEPNESS, nonparametric._MOST_DOUBT, nonparametric._CENTRING, nonparametric._RINGS),
             *(LEAST_SNR[name] for name in ("concentration", "asymmetry", "gini", "m20")),
             *(total_flux._INNERMOST, total_flux._REACH, total_flux._RING_FLOOR, total_flux._SMALL_FWHM),
-            *(total_flux.PIXEL_FWHM, total_flux._DOUBT, total_flux._FLOOR),
+            *(total_flux.PIXEL_FWHM, total_flux.doubt_of_correction(self.psfs, self.from_space), total_flux._FLOOR),
             *(len(total_flux._PARTS), len(total_flux._BEYOND), len(self._assumed), len(self._assumed[0][1]), by_size),
             *(len(grid.radii), grid.n_sizes, *grid.log_prior.shape, grid.smallest, grid.tried, grid.step),
             *(len(self.radii), len(nonparametric._SHARES), self._given[0].shape[1], options.local_background),

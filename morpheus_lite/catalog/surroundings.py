@@ -115,9 +115,10 @@ _FAINTEST_STAR = 30.0
 """Signal-to-noise ratio in a band from which the size of a point source is that of its PSF."""
 _COLOUR_GRADIENT = 0.2
 """How far the brightness of what is not covered may be off."""
-# Error of total fluxes beyond noise and fit, as a share: a constant, and one over S/N. Both make the pulls of isolated
-# galaxies in simulated fields 0.8 to 1.3 wide (`python tests/benchmarks/total_fluxes.py`).
-_DOUBT = 0.025, 1.6
+# Errors of total fluxes beyond ellipse and fit: of galaxies, which are no Sersic profiles, a share of the flux;
+# and for faint sources that are not seen in the ellipse a share of the noise of each band. Both make the pulls of
+# isolated sources in simulated fields 0.85 to 1.2 wide (`python tests/benchmarks/total_fluxes.py`).
+_DOUBT, _UNSEEN = 0.025, 0.4
 _MAGNITUDE = 2.5 / np.log(10)
 
 
@@ -321,12 +322,11 @@ def _columns(found: list[Measured], image: SkyImage, options: MeasureOptions, is
     values |= {name: each(name, N_RADII) for name in ("growth_radii", "growth")}
     for name in ("centroid_err", "centroid_win", "centroid_win_err"):
         values[f"x_{name}"], values[f"y_{name}"] = each(name, 2).T
-    doubt_of_profile = is_galaxy * np.hypot(_DOUBT[0], _DOUBT[1] / np.where(values["snr"] > 0, values["snr"], np.inf))
     corrections, wings = each("corrections", n_bands, 2), each("wings_error", n_bands)
     shares, background = (each(name, n_bands + 1) for name in ("light_covered", "background"))
     if options.matched:
         matched = each("matched", 2, len(names), n_bands)
-    totals = _totals(light[:, :, 1], corrections, shares, wings, doubt_of_profile[:, None])
+    totals = _totals(light[:, :, 1], corrections, shares, wings, (_DOUBT * is_galaxy)[:, None])
     for index, band in enumerate(image.bands):
         zero_point = image.zero_points[index]
         measured = {kind: light[:, :, k, index] for k, kind in enumerate(kinds)} | {"total_{}": totals[:, :, index]}
@@ -353,13 +353,14 @@ def _totals(
     """
     (flux, error), (factor, doubt) = kron, np.moveaxis(corrections, 2, 0)
     # Point sources have the errors of their PSF; of all others the profile is known less well than the fit says.
-    doubt = np.where(doubt_of_profile > 0, np.hypot(doubt, doubt_of_profile * factor), doubt)
+    doubt = np.hypot(doubt, doubt_of_profile * factor)
     covered, seen = shares[:, :-1], shares[:, -1:]
     share = np.where(covered >= _LEAST_COVERED, covered, np.nan)
     factor, doubt = factor / share, doubt / share
     # Missing in this band: good to the colour gradient. Missing in all bands: as wrong as it is bright.
     guess = np.hypot(_COLOUR_GRADIENT * (1 - share), 1 - seen) * factor
-    variance = (factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2 + (factor * wings) ** 2
+    noise = math.hypot(1, _UNSEEN) * factor * error
+    variance = noise**2 + (doubt * flux) ** 2 + (guess * flux) ** 2 + (factor * wings) ** 2
     return np.stack([factor * flux, np.sqrt(variance)])
 
 

@@ -157,9 +157,10 @@ _INNERMOST = 1.5
 _REACH = 1.5
 # Of the light in a ring: no galaxy is a Sersic profile to better than 1 %. It keeps bright sources from certainty.
 _RING_FLOOR = 0.01
-# Of the correction: errors of what lies beyond the rings. The pulls of total fluxes are 0.7 to 1.3 wide
-# (docs/reference/catalogue.md).
-_DOUBT = 0.15
+# Of the correction: errors of what lies beyond the rings. The first is behind a PSF that is given, or that of a space
+# telescope, whose wings are tried; the second behind one that is measured on stars, or not known, whose wings may be
+# wider than any Moffat profile. The pulls of total fluxes are about 0.85 to 1.2 wide (docs/reference/catalogue.md).
+_DOUBT, _DOUBT_OF_WINGS = 0.15, 0.65
 # Error from pixels that the ellipse cuts, which no profile knows of.
 _FLOOR = 0.003
 # Prior: each step of 1 in the index above 1 is less likely by exp(-0.35). At low S/N the wings cannot be seen, and
@@ -282,7 +283,7 @@ def correct_to_total(
         _GRID,
     )
     factor = 1 / mean
-    error = np.sqrt(spread / mean**4 + _FLOOR**2 + (_DOUBT * (factor - 1)) ** 2)
+    error = np.sqrt(spread / mean**4 + _FLOOR**2 + (doubt_of_correction(psfs, from_space) * (factor - 1)) ** 2)
     together, *in_bands = map(ApertureCorrection, factor.tolist(), error.tolist())
     return {
         "total_correction": together.factor,
@@ -291,6 +292,12 @@ def correct_to_total(
         "growth_radii": radii[1:-1],
         "growth": shares[1:],
     }
+
+
+def doubt_of_correction(psfs: Sequence[MoffatPsf], from_space: bool) -> float:
+    """Error of the light beyond the Kron ellipse that the profiles do not tell, as a share of it."""
+    known = from_space or all(psf.origin == "given" for psf in psfs)
+    return _DOUBT if known else _DOUBT_OF_WINGS
 
 
 def make_profiles(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> None:

@@ -16,6 +16,7 @@ from morpheus_lite.catalog.total_flux import (
     SERSIC_INDICES,
     SIZES,
     correct_moffat,
+    doubt_of_correction,
     growth_extent,
     profiles_behind,
     psfs_of_totals,
@@ -80,6 +81,37 @@ def test_the_correction_links_kron_and_total_in_every_band():
     magnitude = 25 - 2.5 * np.log10(np.asarray(table["total_flux_F160W"]))
     np.testing.assert_allclose(table["total_mag_F160W"].value, magnitude)
     assert "total_mag_F606W" not in table.colnames
+
+
+def test_the_noise_of_one_band_is_no_error_of_another():
+    """A band as deep as nothing else has errors of a few per cent where the detection band sees next to nothing."""
+    light, labels = galaxies(1, 2, 150.0)
+    rng = np.random.default_rng(12)
+    profile = galaxies(1, 2, 150.0)[0] - galaxies(1, 2, 1e-9)[0]
+    labels[profile > 0.5] = 1 + np.nonzero(profile > 0.5)[1] // SIDE
+    image = sky(light)
+    both = replace(
+        image,
+        data=np.stack([light, profile + 0.01 * rng.normal(size=light.shape)], axis=2).astype(np.float32),
+        valid=np.repeat(image.valid, 2, axis=2),
+        rms=np.stack([np.ones(light.shape), np.full(light.shape, 0.01)], axis=2).astype(np.float32),
+        bands=("SHALLOW", "DEEP"),
+        zero_points=(None, None),
+        units=(None, None),
+    )
+    noise = {"SHALLOW": CorrelatedNoise(1.0), "DEEP": CorrelatedNoise(0.01)}
+    table = measure(labels, both, maps_of(light.shape), band="SHALLOW", options=LIGHT, noise=noise)
+    share = {band: np.asarray(table[f"total_fluxerr_{band}"]) / 150.0 for band in both.bands}
+    kron = np.asarray(table["kron_fluxerr_SHALLOW"] * table["total_correction"]) / 150.0
+    assert (kron > 0.05).all() and (share["SHALLOW"] > kron).all()
+    assert (share["DEEP"] < np.hypot(0.03, 1.1 * np.asarray(table["total_correction_err"]))).all()
+
+
+def test_the_wings_of_a_psf_are_known_where_it_is_given_or_from_space():
+    given, stars = (MoffatPsf(3.0, 2.5, 9, origin) for origin in ("given", "stars"))
+    assert doubt_of_correction([stars, given], from_space=True) == doubt_of_correction([given], from_space=False)
+    assert doubt_of_correction([stars, given], from_space=False) > 3 * doubt_of_correction([given], from_space=False)
+    assert doubt_of_correction([MoffatPsf()], from_space=False) == doubt_of_correction([stars], from_space=False)
 
 
 @pytest.mark.parametrize(("index", "radius"), [(1, 2), (2, 3)])
