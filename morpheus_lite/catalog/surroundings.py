@@ -115,10 +115,11 @@ _FAINTEST_STAR = 30.0
 """Signal-to-noise ratio in a band from which the size of a point source is that of its PSF."""
 _COLOUR_GRADIENT = 0.2
 """How far the brightness of what is not covered may be off."""
-# Errors of total fluxes beyond ellipse and fit: of galaxies, which are no Sersic profiles, a share of the flux;
-# and for faint sources that are not seen in the ellipse a share of the noise of each band. Both make the pulls of
-# isolated sources in simulated fields 0.85 to 1.2 wide (`python tests/benchmarks/total_fluxes.py`).
-_DOUBT, _UNSEEN = 0.025, 0.4
+# Errors of total fluxes beyond ellipse and fit, of galaxies: a share of the flux, because they are no Sersic profiles;
+# and a rise of the variance of the noise, times the share of the band in the noise of the detection image, which
+# ellipse and correction follow. Both make the pulls of isolated sources in simulated fields 0.85 to 1.2 wide
+# (`python tests/benchmarks/total_fluxes.py`).
+_DOUBT, _FOLLOWED = 0.025, 0.7
 _MAGNITUDE = 2.5 / np.log(10)
 
 
@@ -266,7 +267,9 @@ def measure_surroundings(
             found[row], windows = look(row)
             around.append(windows)
         spread[rows] = measure_spread(around, stars, bands)
-    values = _columns(found, image, options, ~shapes["is_point"])
+    # All bands that are added up are as noisy as each other.
+    followed = detection.chosen / max(np.count_nonzero(detection.chosen), 1)
+    values = _columns(found, image, options, ~shapes["is_point"], followed)
     return values | {"spread": spread[:, 0], "spread_err": spread[:, 1]}
 
 
@@ -306,8 +309,10 @@ _NUMBERS = (
 """Columns of one number per source."""
 
 
-def _columns(found: list[Measured], image: SkyImage, options: MeasureOptions, is_galaxy: np.ndarray) -> Rows:
-    """Values of all sources by column name."""
+def _columns(
+    found: list[Measured], image: SkyImage, options: MeasureOptions, is_galaxy: np.ndarray, followed: np.ndarray
+) -> Rows:
+    """Values of all sources by column name; ``followed`` is the share of each band in the detection image's noise."""
     names, n_bands = options.aperture_names(image.pixel_scale), image.n_bands
     kinds = ("segment_{}", "kron_{}", *(f"aper_{{}}_{name}" for name in names))
 
@@ -326,7 +331,8 @@ def _columns(found: list[Measured], image: SkyImage, options: MeasureOptions, is
     shares, background = (each(name, n_bands + 1) for name in ("light_covered", "background"))
     if options.matched:
         matched = each("matched", 2, len(names), n_bands)
-    totals = _totals(light[:, :, 1], corrections, shares, wings, (_DOUBT * is_galaxy)[:, None])
+    risen = error[:, 1] * np.sqrt(1 + _FOLLOWED * is_galaxy[:, None] * followed)
+    totals = _totals(np.stack([flux[:, 1], risen]), corrections, shares, wings, (_DOUBT * is_galaxy)[:, None])
     for index, band in enumerate(image.bands):
         zero_point = image.zero_points[index]
         measured = {kind: light[:, :, k, index] for k, kind in enumerate(kinds)} | {"total_{}": totals[:, :, index]}
@@ -359,8 +365,7 @@ def _totals(
     factor, doubt = factor / share, doubt / share
     # Missing in this band: good to the colour gradient. Missing in all bands: as wrong as it is bright.
     guess = np.hypot(_COLOUR_GRADIENT * (1 - share), 1 - seen) * factor
-    noise = math.hypot(1, _UNSEEN) * factor * error
-    variance = noise**2 + (doubt * flux) ** 2 + (guess * flux) ** 2 + (factor * wings) ** 2
+    variance = (factor * error) ** 2 + (doubt * flux) ** 2 + (guess * flux) ** 2 + (factor * wings) ** 2
     return np.stack([factor * flux, np.sqrt(variance)])
 
 

@@ -160,7 +160,7 @@ _RING_FLOOR = 0.01
 # Of the correction: errors of what lies beyond the rings. The first is behind a PSF that is given, or that of a space
 # telescope, whose wings are tried; the second behind one that is measured on stars, or not known, whose wings may be
 # wider than any Moffat profile. The pulls of total fluxes are about 0.85 to 1.2 wide (docs/reference/catalogue.md).
-_DOUBT, _DOUBT_OF_WINGS = 0.15, 0.65
+_DOUBT, _DOUBT_OF_WINGS = 0.15, 0.5
 # Error from pixels that the ellipse cuts, which no profile knows of.
 _FLOOR = 0.003
 # Prior: each step of 1 in the index above 1 is less likely by exp(-0.35). At low S/N the wings cannot be seen, and
