@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,11 @@ def main() -> None:
     peaks = []
     with tempfile.TemporaryDirectory(dir=options.directory) as folder:
         for side in map(int, options.sides.split(",")):
-            field = write_field(Path(folder) / f"field_{side}.fits", side)
+            field = Path(folder) / f"field_{side}.fits"
+            # In a process of its own: the peak of this one would be one of those that it starts.
+            writer = get_context("spawn").Process(target=write_field, args=(field, side))
+            writer.start()
+            writer.join()
             peak, together, seconds, record = measure(field, Path(folder) / "products", options)
             peaks.append(peak)
             stages = ", ".join(f"{name} {value:.0f} s" for name, value in record["seconds"].items())
