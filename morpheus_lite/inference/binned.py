@@ -13,11 +13,10 @@ from scipy import ndimage
 
 from morpheus_lite.core.classes import BACKGROUND, CLASSES
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.large_objects import LargeObjects
 from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.windows import Window, block_sums, even_windows, grown, inside, pieces, tiles
-from morpheus_lite.inference.network_input import NetworkInput, sky_scatter
+from morpheus_lite.inference.network_input import NetworkInput, flags_of, sky_scatter
 
 _STRIP = 1 << 21  # pixels that are read at once
 _SAMPLE = 1 << 22  # pixels that the noise of bins is measured in
@@ -99,14 +98,6 @@ class BinnedBands:
         y, x = window.y // self.factor, window.x // self.factor
         bottom, right = -(-(window.y + window.height) // self.factor), -(-(window.x + window.width) // self.factor)
         return Window(y, x, bottom - y, right - x)
-
-
-def flags_of(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels with data in any band, which one pass classifies, and flags, by validity of shape ``(y, x, band)``."""
-    classified = np.asarray(valid.any(axis=2))
-    flags = np.where(valid.all(axis=2), 0, int(PixelFlag.INVALID)).astype(np.uint8)
-    flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
-    return classified, flags
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.fft
 from scipy import ndimage
 
+from morpheus_lite.core.flags import PixelFlag
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import Gaps
 from morpheus_lite.core.psf import MoffatPsf, moffat_radius
@@ -101,6 +102,14 @@ def _mirror(plane: np.ndarray, known: np.ndarray) -> None:
     filled = np.isfinite(values)
     plane[y[filled], x[filled]] = values[filled]
     known[y[filled], x[filled]] = True
+
+
+def flags_of(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels with data in any band, which one pass classifies, and flags, by validity of shape ``(y, x, band)``."""
+    classified = np.asarray(valid.any(axis=2))
+    flags = np.where(valid.all(axis=2), 0, int(PixelFlag.INVALID)).astype(np.uint8)
+    flags[~classified] |= int(PixelFlag.NOT_CLASSIFIED)
+    return classified, flags
 
 
 def sky_scatter(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

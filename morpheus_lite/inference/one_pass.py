@@ -19,8 +19,16 @@ from morpheus_lite.core.protocols import MapStore
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window, grown, inside, tiles
 from morpheus_lite.errors import OptionError
-from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles, flags_of
-from morpheus_lite.inference.network_input import WIDEST_GAP, Bands, NetworkInput, WinglessBands, bridged, has_wings
+from morpheus_lite.inference.binned import BinnedBands, ExpandedMaps, MergedMaps, coarse_tiles
+from morpheus_lite.inference.network_input import (
+    WIDEST_GAP,
+    Bands,
+    NetworkInput,
+    WinglessBands,
+    bridged,
+    flags_of,
+    has_wings,
+)
 from morpheus_lite.io.image_reader import ImageSource
 from morpheus_lite.models.model_files import OnePassModel
 from morpheus_lite.noise.background_mesh import BackgroundMesh
