@@ -283,7 +283,7 @@ def classify_file(
         later += [*_MEASURING] if options.measures_sources else []
         with importing(*later, then=prepare_drawing if draws and start is None else None):
             with clock("noise"):
-                blocks = PictureBlocks(image.shape) if "picture" in paths else None
+                blocks = PictureBlocks(image.shape) if draws else None
                 seen = PicturedImage(image, blocks)
                 noise = plan.measure_noise(seen=seen)
                 record = plan.run_record(noise, plan.outside_domain(noise))

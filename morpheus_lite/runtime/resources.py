@@ -157,11 +157,8 @@ def thread_map(function: Callable[..., _Result], *items: Iterable[Any], threads:
         return list(pool.map(function, *items))
 
 
-def results_ahead(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int | None = None
-) -> Iterator[_Result]:
+def results_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int) -> Iterator[_Result]:
     """`map` in threads, of which no more results than threads wait to be taken: for large ones."""
-    threads = threads or usable_cores()
     with ThreadPoolExecutor(threads, thread_name_prefix="morpheus") as pool:
         waiting: deque[Future[_Result]] = deque()
         try:
