@@ -1,4 +1,4 @@
-"""The recipes of the shipped weights: configurations that can be read, cameras, and the second simulator."""
+"""The recipes of the shipped weights: configurations that can be read, cameras, and the other simulators."""
 
 import runpy
 from pathlib import Path
@@ -28,6 +28,11 @@ def recipe() -> dict:
 @pytest.fixture(scope="module")
 def second() -> dict:
     return runpy.run_path(str(RECIPES / "second_simulator.py"))
+
+
+@pytest.fixture(scope="module")
+def third() -> dict:
+    return runpy.run_path(str(RECIPES / "third_simulator.py"))
 
 
 @pytest.mark.parametrize("name", ["hst", "any"])
@@ -117,3 +122,27 @@ def test_a_point_of_the_second_simulator_has_its_flux_and_place(second):
     assert stamp.sum() == pytest.approx(1, abs=0.01)
     assert (stamp * x)[inner].sum() / stamp[inner].sum() == pytest.approx(0.3, abs=0.05)
     assert (stamp * y)[inner].sum() / stamp[inner].sum() == pytest.approx(-0.2, abs=0.05)
+
+
+def test_a_field_of_the_third_simulator_follows_from_its_seed_and_has_all_classes(third):
+    field, again = (third["make_field"](third["FIRST_SEED"] + 3, side=256) for _ in range(2))
+    assert np.array_equal(field.flux, again.flux)
+    assert np.array_equal(field.owner, again.owner)
+    assert np.array_equal(field.sources, again.sources)
+    assert set(field.sources["kind"]) == {0, 1, 2, 3}
+    assert np.array_equal(field.sources["soft"].argmax(axis=1), field.sources["kind"])
+    assert np.allclose(field.sources["soft"].max(axis=1), 0.88)
+    assert field.flux.min() >= 0
+    assert np.all(field.flux.sum(axis=(0, 1)) < 1.02 * field.sources["flux"].sum(axis=0))
+    assert np.unique(field.owner).size > 5
+
+
+def test_a_real_galaxy_of_the_third_simulator_is_classed_by_its_profile(third):
+    y, x = np.indices((41, 41)) - 20
+    kernel = np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
+    rng = np.random.default_rng(3)
+    for index, kind in ((1.0, "disk"), (4.0, "spheroid")):
+        image = third["sersic_picture"](np.array([9, index, 9, 0.7, 0.5, 0, 0]), (72, 72), kernel / kernel.sum())
+        real = third["class_real"](image + rng.normal(0, 1.0, image.shape), kernel / kernel.sum(), 1.0)
+        assert real.kind == kind
+        assert real.radius == pytest.approx(9 * 0.03, rel=0.15)

@@ -3,13 +3,15 @@
     python weights/recipes/third_simulator.py FOLDER --count 20
     python weights/recipes/third_simulator.py FOLDER --count 20 --psfs 'PSFS/*.fits' --galaxies COSMOS
 
-The fields are of GOODS-S deep as HST sees it, of 384 or 512 px. Counts are those of CANDELS (van der Wel et al. 2012) to
-H 25 and of the deep fields to H 27; sizes are the fits of van der Wel et al. by magnitude; galaxies have the spectra of
-Coleman, Wu & Weedman (1980), which come with GalSim, redshifted, reddened (Calzetti et al. 2000) and absorbed by the
-intergalactic gas (Madau 1995); stars have the colours of Covey et al. (2007). GalSim draws and convolves.
-With ``--psfs`` the PSFs are images with ``FILTER`` and ``PIXSCL`` in the header; bands without one get a drawn one. With
-``--galaxies``, a folder of a COSMOS sample of GalSim, half of the spheroids and disks that are small enough are real
-galaxies, classed by a Sersic fit made here, since not every catalogue has one. A field takes 2 to 6 core-s.
+The fields are of GOODS-S deep as HST sees it, of 384 or 512 px. Counts are those of CANDELS (van der Wel et al. 2012)
+to H 25, made to rise on to H 27; sizes are the fits of van der Wel et al. by magnitude. Galaxies have the spectra of
+Coleman, Wu & Weedman (1980), which come with GalSim, and a power law for the youngest, redshifted, reddened (Calzetti
+et al. 2000) and absorbed by the intergalactic gas (Madau 1995); stars have about the colours of Covey et al. (2007).
+
+With ``--psfs`` the PSFs are images with ``FILTER`` and ``PIXSCL`` in the header; F814W stands in for F850LP, and a band
+without one gets a drawn one. With ``--galaxies``, the folder of a COSMOS sample of GalSim, half of the spheroids and
+disks that are small enough are real galaxies. A Sersic fit made here gives their class, since not every catalogue has
+one; the fits take half a minute. A field takes 2 to 4 core-s.
 """
 
 import argparse
@@ -54,8 +56,11 @@ SIZES = {
 """Median half-light semi-major axis in arcsec at `MAGNITUDES`."""
 
 STARS = np.array(
-    [(-0.25, -0.8, -0.6), (-0.2, 0.0, -0.2), (-0.12, 0.25, -0.05), (-0.03, 0.7, 0.15), (0.12, 1.4, 0.37)]
-    + [(0.18, 2.05, 0.6), (0.15, 2.65, 0.67), (0.10, 3.5, 0.82), (0.10, 4.65, 1.05), (0.25, 5.9, 1.95)]
+    [
+        [-0.25, -0.20, -0.12, -0.03, 0.12, 0.18, 0.15, 0.10, 0.10, 0.25],
+        [-0.80, 0.00, 0.25, 0.70, 1.40, 2.05, 2.65, 3.50, 4.65, 5.90],
+        [-0.60, -0.20, -0.05, 0.15, 0.37, 0.60, 0.67, 0.82, 1.05, 1.95],
+    ]
 )
 """m - H (AB) in F125W, F606W, F850LP of a white dwarf, F5, G2, K0, K5, M0, M2, M4, M6 and L0."""
 
@@ -74,7 +79,10 @@ class Real:
 
 @functools.cache
 def spectrum(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Wavelength in micron and F_lambda of a type of Coleman, Wu & Weedman."""
+    """Wavelength in micron and F_lambda of a type of Coleman, Wu & Weedman, or a young power law."""
+    if name == "young":
+        wavelength = np.geomspace(0.01, 2.2, 200)
+        return wavelength, wavelength**-2.1
     table = np.loadtxt(Path(galsim.meta_data.share_dir, "SEDs", f"CWW_{name}_ext.sed"))
     return table[:, 0] / 1e4, table[:, 1]
 
@@ -91,6 +99,14 @@ def colour(name: str, redshift: float, dust: float = 0.0) -> np.ndarray:
     return mean / mean[0]
 
 
+def star_forming(rng: np.random.Generator, redshift: float, dust: float) -> tuple[np.ndarray, np.ndarray]:
+    """Light of a body and of its knots: bluer and less dusty the further away (and so the fainter) they are."""
+    young = float(np.clip(0.4 * redshift - 0.2 + rng.normal(0, 0.2), 0, 0.85))
+    dust = dust / (0.5 + 0.5 * redshift)
+    body = (1 - young) * colour(rng.choice(["Sbc", "Scd", "Scd", "Im"]), redshift, dust)
+    return body + young * colour("young", redshift, dust), colour("young", redshift, dust / 2)
+
+
 def blobs(x: np.ndarray, y: np.ndarray, sigma: np.ndarray, weight: np.ndarray) -> galsim.GSObject:
     """Round Gaussians at places in arcsec, as one picture of flux 1 with its origin kept."""
     half = max(np.abs(x).max(), np.abs(y).max()) + 3.5 * sigma.max()
@@ -103,12 +119,12 @@ def blobs(x: np.ndarray, y: np.ndarray, sigma: np.ndarray, weight: np.ndarray) -
 
 
 def draw_spheroid(rng: np.random.Generator, radius: float, redshift: float) -> tuple[Parts, str]:
-    """An old de Vaucouleurs or Sersic body, with a faint halo in one of three."""
+    """A mostly old de Vaucouleurs or Sersic body, with a faint halo in one of three."""
     index = 4.0 if rng.random() < 0.4 else float(np.clip(round(rng.normal(3.6, 0.8) * 4) / 4, 2.5, 6))
     ratio, angle = float(rng.triangular(0.45, 0.85, 1.0)), rng.uniform(0, np.pi) * galsim.radians
-    old = colour("E", redshift, rng.uniform(0, 0.3))
-    young = rng.choice([0.0, 0.08, 0.5], p=[0.6, 0.25, 0.15])
-    light = (1 - young) * old + young * colour("Sbc", redshift)
+    # Few of the distant (and faint) ones are without young stars.
+    young = rng.beta(0.5, 1) * np.clip(redshift, 0.1, 1)
+    light = (1 - young) * colour("E", redshift) + young * star_forming(rng, redshift, rng.uniform(0, 0.8))[0]
     body = galsim.Sersic(index, half_light_radius=radius * np.sqrt(ratio), trunc=0).shear(q=ratio, beta=angle)
     if rng.random() < 0.65:
         return [(body, light)], "smooth"
@@ -131,29 +147,30 @@ def arms(rng: np.random.Generator, radius: float, spiral: bool) -> tuple[np.ndar
 
 
 def draw_disk(rng: np.random.Generator, radius: float, redshift: float) -> tuple[Parts, str]:
-    """An exponential disk at any inclination with a small bulge, and arms or knots in younger light where it is large."""
+    """An exponential disk at any inclination with a small bulge, with younger arms or knots where it is large."""
     tilt = np.arccos(rng.uniform(0, 1)) * galsim.radians
     angle, dust = rng.uniform(0, np.pi) * galsim.radians, rng.uniform(0, 0.9)
     bulge = float(np.clip(rng.gamma(1.3, 0.08), 0, 0.35))
     thin = {"scale_h_over_r": rng.uniform(0.08, 0.2)}
     spiral, structured = rng.random() < 0.6, radius > 0.22 and rng.random() < 0.75
     knots = rng.uniform(0.12, 0.4) if structured else 0.0
-    light = colour(rng.choice(["Sbc", "Scd"]), redshift, dust)
+    light, blue = star_forming(rng, redshift, dust)
     disk = galsim.InclinedExponential(tilt, half_light_radius=radius, **thin).rotate(angle)
     core = galsim.Sersic(rng.choice([2.0, 3.0, 4.0]), half_light_radius=rng.uniform(0.12, 0.3) * radius)
     parts = [(disk, (1 - bulge - knots) * light), (core, bulge * colour("E", redshift, 0.2))]
     if structured:
         x, y, sigma, weight = arms(rng, radius, spiral)
         flat = max(np.cos(tilt.rad), 0.15)
-        parts.append((blobs(x, y * flat, sigma, weight).rotate(angle), knots * colour("Im", redshift, dust / 2)))
+        parts.append((blobs(x, y * flat, sigma, weight).rotate(angle), knots * blue))
     return parts, ("spiral" if spiral else "flocculent") if structured else "smooth"
 
 
 def clumps(rng: np.random.Generator, radius: float, structure: str) -> tuple[np.ndarray, ...]:
     """The bright pieces of an irregular: anywhere, along a line, along a tail, or on one side."""
-    number = int(rng.integers(4, 10))
-    x, y = rng.normal(0, 0.7, number), rng.normal(0, 0.5, number)
-    sigma, weight = rng.uniform(0.08, 0.22, number), rng.gamma(1.5, 1.0, number)
+    number = int(rng.integers(4, 12))
+    x, y = rng.normal(0, 0.6, number), rng.normal(0, 0.4, number)
+    sigma = rng.lognormal(np.log(0.17), 0.5, number)
+    weight = rng.pareto(1.6, number) + 0.3
     if structure == "chain":
         x, y = np.linspace(-1.6, 1.6, number) + rng.normal(0, 0.12, number), rng.normal(0, 0.08, number)
     elif structure == "lopsided":
@@ -169,11 +186,13 @@ def draw_irregular(rng: np.random.Generator, radius: float, redshift: float) -> 
     """A clumpy galaxy, a chain, a lopsided one, a tadpole, or a merger of two nuclei with a tail."""
     structure = str(rng.choice(["clumpy", "merger", "lopsided", "chain", "tadpole"], p=[0.3, 0.3, 0.2, 0.1, 0.1]))
     angle, dust = rng.uniform(0, 2 * np.pi) * galsim.radians, rng.uniform(0, 0.7)
-    older, younger = colour("Scd", redshift, dust), colour("Im", redshift, dust / 2)
+    older, younger = star_forming(rng, redshift, dust)
     flat = {"chain": 0.2, "merger": 0.75}.get(structure, rng.uniform(0.4, 0.9))
-    body = galsim.Sersic(0.75, half_light_radius=1.1 * radius * np.sqrt(flat)).shear(q=flat, beta=0 * galsim.radians)
+    body = galsim.Sersic(rng.choice([0.75, 1.0, 1.25]), half_light_radius=radius * np.sqrt(flat)).shear(
+        q=flat, beta=0 * galsim.radians
+    )
     pieces = [blobs(*clumps(rng, radius, structure))]
-    shares = {"clumpy": 0.45, "merger": 0.2, "lopsided": 0.4, "chain": 0.6, "tadpole": 0.4}
+    shares = {"clumpy": 0.35, "merger": 0.2, "lopsided": 0.35, "chain": 0.5, "tadpole": 0.35}
     share, nuclei = shares[structure] * rng.uniform(0.75, 1.3), 0.0
     parts: Parts = []
     if structure in ("merger", "tadpole", "lopsided"):
@@ -193,13 +212,13 @@ def draw_star(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 1 / 12:
         return (WAVELENGTHS / WAVELENGTHS[0]) ** rng.uniform(0.2, 0.9)
     place = rng.triangular(0.3, 6.2, 8.8) if rng.random() < 0.95 else 0.0
-    colours = [np.interp(place, np.arange(len(STARS)), column) for column in STARS.T]
+    colours = [np.interp(place, np.arange(len(row)), row) for row in STARS]
     return 10 ** (-0.4 * np.array([0, *(np.array(colours) + rng.normal(0, 0.04, 3))]))
 
 
 def draw_psfs(rng: np.random.Generator, pattern: str | None) -> list[galsim.GSObject]:
     """The PSF of each band, pixel included: a file's, or an obscured telescope with struts and small aberrations."""
-    files = {fits.getheader(path)["FILTER"]: path for path in sorted(glob.glob(pattern or ""))}
+    files = {fits.getheader(path)["FILTER"]: path for path in sorted(glob.glob(pattern or ""))}  # noqa: PTH207
     if pattern and not files:
         raise SystemExit(f"{pattern}: no PSFs there")
     roll = rng.uniform(0, 90) * galsim.degrees
@@ -210,8 +229,15 @@ def draw_psfs(rng: np.random.Generator, pattern: str | None) -> list[galsim.GSOb
         if path:
             picture = galsim.Image(fits.getdata(path).astype(float), scale=fits.getheader(path)["PIXSCL"])
         else:
-            optics = {"diam": 2.4, "obscuration": 0.33, "nstruts": 4, "strut_thick": 0.022, "strut_angle": roll, "oversampling": 1.0}
-            colours = [galsim.OpticalPSF(lam=1e3 * at, **optics, **wrong) for at in np.linspace(*edges, 3)]
+            optics = {
+                "diam": 2.4,
+                "obscuration": 0.33,
+                "nstruts": 4,
+                "strut_thick": 0.022,
+                "strut_angle": roll,
+                "oversampling": 1.0,
+            }
+            colours = [galsim.OpticalPSF(lam=1e3 * at, **optics, **wrong) for at in np.linspace(edges[0], edges[1], 3)]
             kernel = [galsim.Gaussian(sigma=blur * rng.uniform(0.9, 1.1)), galsim.Pixel(pixel).rotate(roll)]
             whole = galsim.Convolve(galsim.Add(colours) / 3, *kernel)
             picture = whole.drawImage(nx=255, ny=255, scale=0.04, method="no_pixel")
@@ -240,26 +266,27 @@ def read_galaxies(folder: Path) -> list[Real]:
 
 
 def sersic_picture(p: np.ndarray, shape: tuple[int, int], kernel: np.ndarray) -> np.ndarray:
-    """A Sersic profile (flux, index, radius, ratio, angle, x, y in pixels) seen with a PSF."""
-    total, index, radius, ratio, angle, x, y = p
+    """A Sersic profile (flux per pixel at the radius, index, radius, ratio, angle, x, y) in pixels seen with a PSF."""
+    level, index, radius, ratio, angle, x, y = p
     v, u = ((np.arange(3 * n) - (3 * n - 1) / 2) / 3 - at for n, at in zip(shape, (y, x), strict=True))
     along = np.cos(angle) * u + np.sin(angle) * v[:, None]
     across = (np.cos(angle) * v[:, None] - np.sin(angle) * u) / ratio
-    light = np.exp(-(2 * index - 1 / 3) * ((along**2 + across**2 + 0.02) / radius**2) ** (0.5 / index))
+    light = np.exp((2 * index - 1 / 3) * (1 - ((along**2 + across**2 + 0.02) / radius**2) ** (0.5 / index)))
     light = light.reshape(shape[0], 3, shape[1], 3).mean(axis=(1, 3))
-    return total * fftconvolve(light / light.sum(), kernel, mode="same")
+    return level * fftconvolve(light, kernel, mode="same")
 
 
 def class_real(image: np.ndarray, kernel: np.ndarray, noise: float) -> Real | None:
     """Fit a Sersic profile; where the light is faint the fit replaces the image, and so its noise."""
-    total, reach = float(image.sum()), min(image.shape) / 3
-    low, high = [0, 0.4, 0.7, 0.1, -4, -6, -6], [3 * total, 6, reach, 1, 4, 6, 6]
+    reach = min(image.shape) / 3
+    level = float(image.sum()) / (7 * (reach / 3) ** 2)
+    low, high = [0, 0.4, 0.7, 0.1, -4, -6, -6], [20 * level, 6, reach, 1, 4, 6, 6]
     places = np.argwhere(image > 4 * noise)
     spread = np.linalg.eigh(np.cov((places - np.array(image.shape) / 2).T))
-    start = [total, 1.6, reach / 3, 0.6, np.arctan2(spread[1][0, 1], spread[1][1, 1]), 0, 0]
+    start = [level, 1.6, reach / 3, 0.6, np.arctan2(spread[1][0, 1], spread[1][1, 1]), 0, 0]
     found = least_squares(
         lambda p: ((sersic_picture(p, image.shape, kernel) - image) / noise).ravel(), start, bounds=(low, high),
-        max_nfev=30, x_scale=[total, 1, reach / 3, 0.3, 0.5, 1, 1],
+        max_nfev=30, x_scale=[level, 1, reach / 3, 0.3, 0.5, 1, 1],
     ).x  # fmt: skip
     smooth = sersic_picture(found, image.shape, kernel)
     inner = smooth > np.maximum(2 * noise, 0.02 * smooth.max())
@@ -268,8 +295,11 @@ def class_real(image: np.ndarray, kernel: np.ndarray, noise: float) -> Real | No
     kind = "spheroid" if found[1] >= 2.5 and rough < 0.12 else "disk" if found[1] < 1.8 and rough < 0.2 else None
     if kind is None or found[2] > 0.99 * reach:
         return None
-    trust = smooth**2 / (smooth**2 + (2 * noise) ** 2)
-    picture = galsim.Image(smooth + trust * (image - smooth), scale=0.03)
+    # The fit goes on beyond the edge of the image, and the image counts for less towards it.
+    wide = sersic_picture(found, (3 * image.shape[0], 3 * image.shape[1]), kernel)
+    trust = smooth**2 / (smooth**2 + (3 * noise) ** 2) * np.outer(*(np.hanning(n) ** 0.3 for n in image.shape))
+    wide[tuple(slice(n, 2 * n) for n in image.shape)] += trust * (image - smooth)
+    picture = galsim.Image(wide, scale=0.03)
     shown = galsim.InterpolatedImage(picture, flux=1.0, x_interpolant="cubic").shift(-0.03 * found[5], -0.03 * found[6])
     return Real(kind, shown, 0.03 * found[2])
 
@@ -279,8 +309,10 @@ def draw_real(rng: np.random.Generator, real: Real, radius: float, redshift: flo
     picture = real.picture.dilate(radius / real.radius).rotate(rng.uniform(0, 360) * galsim.degrees)
     if rng.random() < 0.5:
         picture = picture.transform(-1, 0, 0, 1)
-    names = ["E", "E", "Sbc"] if real.kind == "spheroid" else ["Sbc", "Scd", "Im"]
-    return [(picture, colour(rng.choice(names), redshift, rng.uniform(0, 0.6)))], "smooth"
+    dust = rng.uniform(0, 0.6)
+    old = rng.uniform(0.5, 1) if real.kind == "spheroid" else 0.0
+    light = old * colour("E", redshift) + (1 - old) * star_forming(rng, redshift, dust)[0]
+    return [(picture, light)], "smooth"
 
 
 DRAW = {"spheroid": draw_spheroid, "disk": draw_disk, "irregular": draw_irregular}
@@ -292,7 +324,7 @@ def draw_source(rng: np.random.Generator, kind: str, magnitude: float, reals: Se
     if kind == "point_source":
         source = Source(kind, magnitude, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, "star", NO_COLOURS, seed)
         return source, [(galsim.DeltaFunction(), flux * draw_star(rng))]
-    spread = 0.55 if kind == "spheroid" else 0.42
+    spread = 0.45 if kind == "spheroid" else 0.42
     radius = float(np.exp(np.log(np.interp(magnitude, MAGNITUDES, SIZES[kind])) + rng.normal(0, spread)))
     radius = float(np.clip(radius, 0.05, 3.0))
     redshift = float(np.clip(np.interp(magnitude, [18, 20, 22, 24, 26], [0.25, 0.5, 0.8, 1.2, 1.7])
@@ -304,7 +336,9 @@ def draw_source(rng: np.random.Generator, kind: str, magnitude: float, reals: Se
     else:
         parts, structure = DRAW[kind](rng, radius, redshift)
     index = {"spheroid": 4.0, "disk": 1.0, "irregular": 0.75}[kind]
-    source = Source(kind, magnitude, radius, index, float(kind == "spheroid"), 1.0, 0.0, 0.0, structure, NO_COLOURS, seed)
+    source = Source(
+        kind, magnitude, radius, index, float(kind == "spheroid"), 1.0, 0.0, 0.0, structure, NO_COLOURS, seed
+    )
     norm = flux / sum(light[0] for _, light in parts)
     return source, [(part, norm * light) for part, light in parts]
 
@@ -320,7 +354,7 @@ def draw_kinds(rng: np.random.Generator, area: float) -> list[tuple[str, float]]
     for magnitude in magnitudes:
         tilted = mix * 10 ** (np.array([-0.06, 0.0, 0.06]) * (magnitude - 24))
         kinds.append((str(rng.choice(KINDS[:3], p=tilted / tilted.sum())), float(magnitude)))
-    n_stars = rng.poisson(area * rng.uniform(8, 40))
+    n_stars = rng.poisson(area * rng.uniform(6, 30))
     return kinds + [("point_source", float(m)) for m in rng.triangular(18.0, 24.0, 26.0, n_stars)]
 
 
