@@ -135,15 +135,15 @@ def draw_spheroid(rng: np.random.Generator, radius: float, redshift: float) -> t
 
 def arms(rng: np.random.Generator, radius: float, spiral: bool) -> tuple[np.ndarray, ...]:
     """Knots of star formation in a face-on disk: along two to four logarithmic arms, or anywhere."""
-    number = int(rng.integers(60, 130)) if spiral else int(rng.integers(12, 40))
+    number = int(rng.integers(80, 160)) if spiral else int(rng.integers(50, 120))
     distance = np.clip(rng.gamma(2.6, 0.42, number), 0.12, 3) * radius
     turn = rng.uniform(0, 2 * np.pi, number)
     if spiral:
         n_arms, pitch = rng.choice([2, 2, 3, 4]), np.tan(np.radians(rng.uniform(12, 30)))
         turn = rng.integers(0, n_arms, number) * 2 * np.pi / n_arms + np.log(distance / radius) / pitch
         turn = turn + rng.normal(0, 0.22, number)
-    sigma = radius * rng.uniform(0.05, 0.15, number)
-    return distance * np.cos(turn), distance * np.sin(turn), sigma, rng.gamma(1.2, 1.0, number)
+    sigma = radius * rng.uniform(0.06, 0.17, number)
+    return distance * np.cos(turn), distance * np.sin(turn), sigma, rng.gamma(1.5, 1.0, number)
 
 
 def draw_disk(rng: np.random.Generator, radius: float, redshift: float) -> tuple[Parts, str]:
