@@ -1,4 +1,4 @@
-"""The compiled parts: optional, so that the package also installs where there is no compiler."""
+"""The compiled parts: built when a wheel is, or when the package is installed from source, which takes a C compiler."""
 
 import sys
 
@@ -12,7 +12,6 @@ parts = [
         define_macros=[("Py_LIMITED_API", "0x030B0000")],
         extra_compile_args=[] if sys.platform == "win32" else ["-fno-math-errno"],  # roots are taken side by side
         py_limited_api=True,
-        optional=True,
     )
     for room, name in (("catalog", "_kernels"), ("core", "_loops"))
 ]

@@ -1,6 +1,6 @@
-/* The loops over the pixels of one source. morpheus_lite/catalog/kernels.py calls them; what each gives is written in
-   NumPy beside the call, and tests/catalog/test_kernels.py compares both. Arrays are C-contiguous; planes are (y, x),
-   or (y, x, band) where they have bands. */
+/* The loops over the pixels of one source. morpheus_lite/catalog/kernels.py loads them; what each gives is written in
+   NumPy in tests/catalog/reference_kernels.py and reference_stamps.py, and test_kernels.py and test_stamps.py compare
+   both. Arrays are C-contiguous; planes are (y, x), or (y, x, band) where they have bands. */
 #include <Python.h>
 #include <math.h>
 #include <stdlib.h>
@@ -759,8 +759,8 @@ EXPORT whole gini_and_m20(whole height, whole width, const double *light, const 
     return n;
 }
 
-/* What holds for all rows of a catalogue. catalog/stamps.py fills it, in this order, from the constants of the
-   modules whose functions are named below, and from the options. */
+/* What holds for all rows of a catalogue. catalog/stamps.py fills it, in this order, from constants and
+   options. Functions named in brackets below are those of tests/catalog/reference_stamps.py. */
 typedef struct {
     double kron_scale, kron_smallest, kron_reach, kron_largest, nothing, half_light, window_reach, narrowest;
     double step, half, n_exact, has_structure, extent, smoothing, smallest_reach, steepness, most_doubt, centring, n_rings;
@@ -770,13 +770,15 @@ typedef struct {
     double n_radii, n_shares, noise_width, has_background;
 } Settings;
 
-/* Planes of one stamp. `variance_step` and `weights_step` are as `pixel` is in `weighted_sums`. */
+/* Planes of one stamp. `variance_step` and `weights_step` are as `pixel` is in `weighted_sums`; `per_band` is room for
+   one number of each band and one more. */
 typedef struct {
     whole height, width, n_bands;
     const double *light, *variance, *weights, *detection, *noise;
     const flag *covered, *usable, *source, *neighbor;
     whole variance_step, weights_step;
     double y, x, a, b, theta;
+    double *per_band;
 } Stamp;
 
 /* Noise of sums (`CorrelatedNoise`): a row holds the number of squares measured, the slope beyond the largest, the
@@ -905,7 +907,7 @@ static double petrosian(const Settings *set, Curve curve, const double *noise, d
 static void sum_aperture(const Settings *set, const Stamp *stamp, const double *weights, const flag *there,
                          const double *background, const double *noise, double *flux, double *error, double *covered)
 {
-    double area, missing[64];
+    double area, *missing = stamp->per_band;
     weighted_sums(1, stamp->height * stamp->width, stamp->n_bands, weights, stamp->light, stamp->variance,
                   stamp->variance_step, there, flux, error, missing, &area);
     for (whole band = 0; band < stamp->n_bands; band++) {
@@ -925,7 +927,7 @@ static void sum_aperture(const Settings *set, const Stamp *stamp, const double *
 static void light_covered(const Stamp *stamp, const double *kron, const double *light, const double *covered, double *found)
 {
     whole n_bands = stamp->n_bands;
-    double total = 0, sums[65] = {0}, most = covered[0];
+    double total = 0, *sums = stamp->per_band, most = covered[0];
     int complete;
     for (whole band = 1; band < n_bands; band++)
         most = isnan(most) || covered[band] <= most ? most : covered[band];
@@ -936,6 +938,7 @@ static void light_covered(const Stamp *stamp, const double *kron, const double *
         complete = complete && found[band] == 1;
     if (complete)
         return;
+    memset(sums, 0, (n_bands + 1) * sizeof(double));
     for (whole k = 0; k < stamp->height * stamp->width; k++) {
         double here = kron[k] * light[k];
         int any = 0;
@@ -1044,8 +1047,9 @@ static double measure_segment(const Stamp *stamp, const double *light, const dou
 /* Share of each band in the light of the source in the detection image (`_mixture`). */
 static void mix_bands(const Stamp *stamp, double *share)
 {
-    double total = 0, weights[64] = {0}, all = 0;
+    double total = 0, *weights = stamp->per_band, all = 0;
     whole n_bands = stamp->n_bands;
+    memset(weights, 0, n_bands * sizeof(double));
     memset(share, 0, n_bands * sizeof(double));
     for (whole k = 0; k < stamp->height * stamp->width; k++)
         for (whole band = 0; band < n_bands && stamp->source[k]; band++) {
@@ -1281,7 +1285,7 @@ static void measure_structure(const Settings *set, const Given *given, const Sta
         found->m20 = found->m20_error = NAN;
 }
 
-/* Everything that catalog/surroundings.py tells of one stamp, by its functions of the names above. `wings` is NULL where
+/* Everything that catalog/stamps.py tells of one stamp. `wings` is NULL where
    no light of neighbours was subtracted, `ellipse` y, x, a, b and theta, `background` that of each band and of the
    detection image. `found` holds `Numbers`; then flux, error and share covered (aperture, band) of the segment, the Kron
    ellipse and the circles; shares of the light covered (band + 1,), errors of the wings (band,), corrections (band, 2),
@@ -1293,7 +1297,7 @@ EXPORT whole measure_stamp(const Settings *set, const Given *given, whole height
                            double wings_error, const double *ellipse, const double *background, double *found)
 {
     Stamp stamp = {height, width, n_bands, light, variance, weights, detection, noise_plane, covered, usable, source,
-                   neighbor, variance_step, weights_step, ellipse[0], ellipse[1], ellipse[2], ellipse[3], ellipse[4]};
+                   neighbor, variance_step, weights_step, ellipse[0], ellipse[1], ellipse[2], ellipse[3], ellipse[4], NULL};
     const double *noise = given->noise + n_bands * (whole)set->noise_width, sky = background[n_bands];
     whole n_pixels = height * width, n_apertures = 2 + (whole)set->n_radii, size = n_apertures * n_bands;
     whole n_profile = 2 * (whole)(set->n_parts + set->n_beyond), photons = 0;
@@ -1303,13 +1307,14 @@ EXPORT whole measure_stamp(const Settings *set, const Given *given, whole height
     double *profile = corrections + 2 * n_bands, *away, *kron, *bare, *noisy, *room;
     double scale, reach, largest, half = 0, area = 0, hidden = 0, pixel, y, x;
     Curve central = {0}, curve;
-    away = n_bands > 64 ? NULL : malloc(8 * n_pixels * sizeof(double));
+    away = malloc((8 * n_pixels + n_bands + 1) * sizeof(double));
     if (!away)
         return 0;
     kron = away + n_pixels;
     bare = kron + n_pixels;
     noisy = bare + n_pixels;
     room = noisy + n_pixels;
+    stamp.per_band = room + 4 * n_pixels;
     for (double *one = found; one < profile + n_profile; one++)
         *one = NAN;
     distances(height, width, stamp.y, stamp.x, cos(stamp.theta), sin(stamp.theta), stamp.a / stamp.b, stamp.a, away);

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from morpheus_lite.catalog.kernels import distances, ellipse_overlap, fill_stamp, open_stamp
+from morpheus_lite.catalog.kernels import distances, fill_stamp, open_stamp
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import fill_gaps
 from morpheus_lite.core.windows import Window
@@ -215,15 +215,6 @@ class Stamp:
     corner: tuple[int, int]
     wings: np.ndarray | None = None
     wings_error: float = 0.0
-
-    def ellipse_overlap(self, scale: float) -> np.ndarray:
-        """Share of each pixel inside ``scale`` times the ellipse: float64, shape ``(y, x)``."""
-        one = self.ellipse
-        return ellipse_overlap(self.source_mask.shape, (one.y, one.x), scale * one.a, scale * one.b, one.theta)
-
-    def circle_overlap(self, y: float, x: float, radius: float) -> np.ndarray:
-        """Share of each pixel inside a circle: float64, shape ``(y, x)``."""
-        return ellipse_overlap(self.source_mask.shape, (y, x), radius, radius)
 
     @cached_property
     def elliptical_radius(self) -> np.ndarray:

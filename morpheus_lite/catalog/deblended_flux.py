@@ -3,7 +3,6 @@
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.catalog.kernels import pixel_variance
 from morpheus_lite.catalog.photometry import band_noise, sum_light
 from morpheus_lite.catalog.segments import Rows
 from morpheus_lite.catalog.surroundings import RowSettings
@@ -70,6 +69,19 @@ def share_light(rows: Rows, labels: LabelStore, image: ImageReader, settings: Ro
             for index, band in enumerate(head.bands):
                 found[f"shared_{kind}_{band}"][members] = values[:, index]
     return found
+
+
+def pixel_variance(rms: np.ndarray | None, usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """Variance of each pixel ``(y, x, band)``; unknown ones as the mean of the known, else that of the sky."""
+    if rms is None:
+        return np.broadcast_to(sigmas**2, usable.shape)
+    variance = np.where(usable, rms, 0).astype(np.float64, order="C") ** 2
+    known = variance > 0
+    if not known.all():
+        for index, sigma in enumerate(sigmas):
+            plane, there = variance[:, :, index], known[:, :, index]
+            plane[~there] = plane[there].mean() if there.any() else sigma**2
+    return variance
 
 
 def share_pixels(light: np.ndarray, labels: np.ndarray, names: np.ndarray, peaks: np.ndarray) -> np.ndarray:

@@ -1,22 +1,18 @@
 """Fluxes of one source in every band, in its segment, its Kron ellipse and circles, with their errors."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 
-from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, curve_of_growth
 from morpheus_lite.catalog.cutouts import Stamp
-from morpheus_lite.catalog.kernels import weighted_sums, windowed
 from morpheus_lite.catalog.matched_apertures import MatchedApertures
-from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io.zero_points import count_scale, kind_of_unit, parse_unit
 from morpheus_lite.noise.correlated import CorrelatedNoise
-from morpheus_lite.noise.detection_image import summed
 
 Measured = dict[str, Any]
 """What is measured of one source, by name: numbers and arrays."""
@@ -136,117 +132,6 @@ def band_noise(
     return [BandNoise(noise[band], gain.value) for band, gain in zip(image.bands, gains, strict=True)]
 
 
-def measure_photometry(
-    stamp: Stamp,
-    detection: CorrelatedNoise,
-    bands: Sequence[BandNoise],
-    radii: Sequence[float],
-    options: MeasureOptions,
-    *,
-    central: CurveOfGrowth | None = None,
-) -> Measured:
-    """Measure the light of one stamp.
-
-    Parameters
-    ----------
-    stamp : Stamp
-        The source and its surroundings.
-    detection : CorrelatedNoise
-        Noise of the detection image, whose light gives the Kron ellipse and the half-light radius.
-    bands : sequence of BandNoise
-        Of each band.
-    radii : sequence of float
-        Radii of the circles in pixels.
-    options : MeasureOptions
-        Kron parameters, local background.
-    central : CurveOfGrowth, optional
-        Curve of growth of the detection image about the centre, where it is known already.
-
-    Returns
-    -------
-    dict
-        In the names of the catalogue where it has one:
-
-        - ``flux, fluxerr, covered``: float64, shape ``(aperture, band)``: segment, Kron ellipse, then the circles; in
-          data units, of what is covered, NaN where nothing is; and the share of the pixels that has data.
-        - ``light_covered``: float64, shape ``(band + 1,)``: share of the light in the Kron ellipse, as the detection
-          image has it, that lies on pixels with data in each band, and in any.
-        - ``kron_radius``, and ``kron_hidden``: share of the Kron ellipse on pixels of other sources.
-        - ``half_light_radius, half_light_radius_err``: in pixels, of the detection image.
-        - ``snr``: light of the segment over its noise, in the detection image.
-        - ``centroid_err``: float64, shape ``(2,)``: noise of the centre of the ellipse along x and y, in pixels.
-        - ``centroid_win, centroid_win_err``: the same of the windowed centroid, in pixels of the stamp.
-        - ``background``: float64, shape ``(band + 1,)``: sky that was subtracted per pixel, in each band and in the
-          detection image.
-        - ``wings_error``: float64, shape ``(band,)``: error of the light of neighbours that was subtracted in the Kron
-          ellipse.
-    """
-    moment = kron_radius(stamp, options.kron_min_radius)
-    scale = options.kron_scale * moment
-    kron = stamp.ellipse_overlap(scale)
-    background = local_background(stamp, scale) if options.local_background else np.zeros(stamp.light.shape[2] + 1)
-    light = stamp.detection - background[-1]
-    reach = scale * stamp.ellipse.a
-    if central is None or options.local_background or central.radii[-1] < reach:
-        central = curve_of_growth(light, stamp.ellipse.y, stamp.ellipse.x, reach)
-    # As far as half a step beyond the ellipse: a circle may hold half of the light only there.
-    half_light = central.radius_of((kron * light).sum() / 2, below=max(reach, 2.0) + central.radii[1] / 2)
-    half_light_error = central.radius_error(half_light, 0.5, float(kron.sum()), variance_of_sums(stamp, detection))
-    variance = stamp.detection_variance
-    if any(band.gain for band in bands):
-        variance = variance + summed(stamp.weights**2, _photons(stamp.light - background[:-1], bands))
-    centroid, centroid_error = windowed_centroid(stamp, light, variance, half_light, detection)
-    x, y = centroid if np.isfinite(centroid).all() else (stamp.ellipse.x, stamp.ellipse.y)
-    weights = np.stack([kron, *(stamp.circle_overlap(y, x, radius) for radius in radii)])
-    segment = stamp.source_mask[None].astype(np.float64)
-    sums = zip(
-        sum_light(stamp.light, stamp.variance, segment, 0.0, bands, stamp.usable),
-        sum_light(stamp.light, stamp.variance, weights, background[:-1], bands, stamp.covered),
-        strict=True,
-    )
-    flux, error, covered = (np.concatenate(pair) for pair in sums)
-    return _isophotal(stamp, light, detection) | {
-        "flux": flux,
-        "fluxerr": error,
-        "covered": covered,
-        "light_covered": _light_covered(stamp, kron * light, covered[1]),
-        "kron_radius": moment,
-        "kron_hidden": float((kron * stamp.neighbor_mask).sum() / kron.sum()),
-        "half_light_radius": half_light,
-        "half_light_radius_err": half_light_error,
-        "centroid_win": centroid,
-        "centroid_win_err": centroid_error,
-        "background": background,
-        "wings_error": _doubt_of_wings(stamp, kron),
-    }
-
-
-def _isophotal(stamp: Stamp, light: np.ndarray, noise: CorrelatedNoise) -> dict[str, Any]:
-    """Signal-to-noise ratio of the segment, and the noise of its light-weighted centre along x and y."""
-    y, x = np.nonzero(stamp.source_mask)
-    own, variance = light[y, x], stamp.detection_variance[y, x]
-    factor = float(noise.factor(len(y)))
-    scatter = factor * math.sqrt(variance.sum())
-    # Light below 0 takes no part in the centre.
-    total = np.maximum(own, 0).sum()
-    away = np.stack([x - stamp.ellipse.x, y - stamp.ellipse.y])
-    error = factor * np.sqrt((away**2 * variance).sum(axis=1)) / total if total > 0 else np.full(2, np.nan)
-    return {"snr": float(own.sum()) / scatter if scatter > 0 else np.nan, "centroid_err": error}
-
-
-def _doubt_of_wings(stamp: Stamp, kron: np.ndarray) -> np.ndarray:
-    """Error of the light of neighbours that was subtracted in the Kron ellipse: float64, shape ``(band,)``."""
-    if stamp.wings is None:
-        return np.zeros(stamp.light.shape[2])
-    return stamp.wings_error * np.einsum("yx,yxb->b", kron * ~stamp.neighbor_mask, stamp.wings)
-
-
-def variance_of_sums(stamp: Stamp, noise: CorrelatedNoise) -> Callable[[float], float]:
-    """Function from an area in pixels to the variance of a sum over it, in the detection image near a source."""
-    pixel = float(stamp.detection_variance[stamp.source_mask].mean())
-    return lambda area: pixel * area * float(noise.factor(area)) ** 2
-
-
 def kron_radius(stamp: Stamp, smallest: float) -> float:
     """First moment of the light in an ellipse of 6 times the source's own, in units of it (Kron 1980).
 
@@ -258,6 +143,33 @@ def kron_radius(stamp: Stamp, smallest: float) -> float:
     if total <= 0 or moment <= 0:
         return smallest
     return float(min(max(moment / total, smallest), max(_LARGEST_MOMENT, smallest)))
+
+
+def weighted_sums(
+    weights: np.ndarray, light: np.ndarray, variance: np.ndarray, there: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of light under weights, of its variance under their squares, and of weights.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        float64, shape ``(aperture, y, x)``.
+    light, variance : numpy.ndarray
+        float64, shape ``(y, x, band)``.
+    there : numpy.ndarray
+        bool, shape ``(y, x, band)``: where there is light.
+
+    Returns
+    -------
+    flux, variance, missing, area : numpy.ndarray
+        float64, shape ``(aperture, band)``; missing are the weights of pixels without light, area, of shape
+        ``(aperture, 1)``, all of them.
+    """
+    # Unlike a matrix product, einsum starts no threads, several in each worker process.
+    flux = np.einsum("ayx,yxb->ab", weights, light)
+    spread = np.einsum("ayx,yxb->ab", weights**2, np.where(there, variance, 0))
+    missing = np.einsum("ayx,yxb->ab", weights, (~there).astype(np.float64))
+    return flux, spread, missing, weights.sum(axis=(1, 2))[:, None]
 
 
 def sum_light(
@@ -327,19 +239,6 @@ def _photons(flux: np.ndarray, bands: Sequence[BandNoise]) -> np.ndarray:
     return np.maximum(flux, 0) * np.array([1 / band.gain if band.gain else 0.0 for band in bands])
 
 
-def _light_covered(stamp: Stamp, light: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Share of light in the pixels with data in each band, and in any: float64, shape ``(band + 1,)``.
-
-    Where the light is not positive, the share of the pixels.
-    """
-    covered = np.append(covered, covered.max())
-    if (covered == 1).all() or not light.sum() > 0:
-        return covered
-    there = np.concatenate([stamp.covered, stamp.usable.any(axis=2, keepdims=True)], axis=2)
-    shares = np.einsum("yx,yxb->b", light, there.astype(np.float64)) / light.sum()
-    return np.where((covered > 0) & (covered < 1), np.clip(shares, 0, 1), covered)
-
-
 def local_background(stamp: Stamp, scale: float) -> np.ndarray:
     """Median of the sky outside 1.25 Kron ellipses, clipped at 3 sigma; 0 where there is too little of it.
 
@@ -362,53 +261,3 @@ def local_background(stamp: Stamp, scale: float) -> np.ndarray:
     background = np.zeros(len(known))
     background[known] = np.nanmedian(values, axis=0)
     return background
-
-
-# Half of a Gaussian's light lies within 1.1774 sigma.
-_HALF_LIGHT = 1.1774
-# Sigma: the window has fallen to 3e-4 there.
-_WINDOW_REACH = 4.0
-_NARROWEST = 1.0
-
-
-def windowed_centroid(
-    stamp: Stamp, light: np.ndarray, variance: np.ndarray, half_light_radius: float, noise: CorrelatedNoise
-) -> tuple[np.ndarray, np.ndarray]:
-    """Centroid under a Gaussian window, and its error.
-
-    Parameters
-    ----------
-    stamp : Stamp
-        The source and its surroundings.
-    light, variance : numpy.ndarray
-        float64, shape ``(y, x)``: of the band to measure in, its sky subtracted, and of its noise.
-    half_light_radius : float
-        In pixels: the window has the half-light radius of the source.
-    noise : CorrelatedNoise
-        Of that band.
-
-    Returns
-    -------
-    place, error : numpy.ndarray
-        float64, shape ``(2,)``: x and y in pixels of the stamp, and their errors; NaN where the window does not settle
-        within a half-light radius of where it began.
-
-    Notes
-    -----
-    The window moves to where ``sum(w f (x - x0)) = 0``, as SExtractor's XWIN_IMAGE; the error is
-    ``2 sqrt(sum(w^2 var (x - x0)^2)) / sum(w f)`` times the factor of correlated noise for the window's area.
-    """
-    lost = np.full(2, np.nan), np.full(2, np.nan)
-    if not np.isfinite(half_light_radius):
-        return lost
-    sigma = max(half_light_radius / _HALF_LIGHT, _NARROWEST)
-    start = stamp.ellipse.x, stamp.ellipse.y
-    reach = int(np.ceil(_WINDOW_REACH * sigma)) + 2
-    left, top = (max(round(place) - reach, 0) for place in start)
-    here = slice(top, top + 2 * reach + 1), slice(left, left + 2 * reach + 1)
-    furthest = max(half_light_radius, _NARROWEST)
-    found = windowed(light[here], variance[here], (start[0] - left, start[1] - top), sigma, furthest)
-    if found is None:
-        return lost
-    place, spread, total, area = found
-    return place + np.array([left, top]), 2 * np.sqrt(spread) / total * float(noise.factor(area))

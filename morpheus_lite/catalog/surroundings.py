@@ -9,10 +9,9 @@ import numpy as np
 from morpheus_lite.catalog.curve_of_growth import curve_of_growth
 from morpheus_lite.catalog.cutouts import Ellipse, Neighbors, Stamp, cut_stamp
 from morpheus_lite.catalog.matched_apertures import matched_apertures
-from morpheus_lite.catalog.nonparametric import STRUCTURE
 from morpheus_lite.catalog.photometry import BandNoise, Measured, band_noise, matched_sums
 from morpheus_lite.catalog.segments import Rows, measure_shapes
-from morpheus_lite.catalog.stamps import StampMeasurer
+from morpheus_lite.catalog.stamps import STRUCTURE, StampMeasurer
 from morpheus_lite.catalog.total_flux import (
     FWHM_OF_STARS,
     N_RADII,

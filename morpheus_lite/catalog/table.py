@@ -10,9 +10,9 @@ import numpy as np
 from astropy.table import Column, QTable
 
 from morpheus_lite.catalog.matched_apertures import can_match
-from morpheus_lite.catalog.nonparametric import LEAST_SNR
 from morpheus_lite.catalog.photometry import find_gains
 from morpheus_lite.catalog.segments import Rows
+from morpheus_lite.catalog.stamps import LEAST_SNR
 from morpheus_lite.catalog.surroundings import RowSettings
 from morpheus_lite.catalog.total_flux import known_psfs, psfs_of_totals
 from morpheus_lite.config.classify import MeasureOptions

@@ -3,23 +3,17 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
-from morpheus_lite.catalog.curve_of_growth import CurveOfGrowth, growth_by_distance
-from morpheus_lite.catalog.cutouts import Stamp
-from morpheus_lite.catalog.kernels import ProfileGrid, fit_profiles
-from morpheus_lite.catalog.photometry import Measured
 from morpheus_lite.config.classify import MeasureOptions
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.psf import MoffatPsf, usual_psf
 from morpheus_lite.noise.background_mesh import BackgroundMesh
-from morpheus_lite.noise.correlated import CorrelatedNoise
-from morpheus_lite.noise.detection_image import summed
 from morpheus_lite.runtime.resources import thread_map
 
 SERSIC_INDICES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
@@ -124,6 +118,32 @@ def _decompose(radii: np.ndarray, within: np.ndarray, sigmas: np.ndarray) -> tup
     return sigmas[used], weights[used] / weights[used].sum()
 
 
+@dataclass(frozen=True, eq=False)
+class ProfileGrid:
+    """Sizes and indices of the profiles in tables, and which of them are tried.
+
+    Parameters
+    ----------
+    radii : numpy.ndarray
+        float64, shape ``(radius,)``: of the rows of the tables, in FWHM, evenly spaced in the logarithm.
+    smallest, step : float
+        Smallest size in the tables, in FWHM, and the logarithm of the ratio of neighbours.
+    n_sizes : int
+        Sizes in the tables. A table has shape ``(radius, 2 * size * index)``; the largest size is repeated.
+    tried : float
+        Smallest size that is tried, in half-light radii that are seen.
+    log_prior : numpy.ndarray
+        float64, shape ``(size, index)``: of the profiles that are tried.
+    """
+
+    radii: np.ndarray
+    smallest: float
+    step: float
+    n_sizes: int
+    tried: float
+    log_prior: np.ndarray
+
+
 # The numbers below were chosen with tests/benchmarks/photometry.py, on other seeds than those of the tables in the
 # docs.
 # A Gaussian, and a Moffat profile of exponent 3: PSFs lie between.
@@ -192,11 +212,6 @@ class ApertureCorrection(NamedTuple):
     error: float
 
 
-def _inside(distance: np.ndarray) -> float:
-    """Largest ellipse that is whole in the stamp."""
-    return float(min(distance[0].min(), distance[-1].min(), distance[:, 0].min(), distance[:, -1].min()))
-
-
 def is_from_space(bands: Sequence[str]) -> bool:
     """Tell whether all bands are filters of HST or JWST, by their names.
 
@@ -208,92 +223,6 @@ def is_from_space(bands: Sequence[str]) -> bool:
     return all(_SPACE_BANDS.fullmatch(band) for band in bands)
 
 
-def correct_to_total(
-    stamp: Stamp, light: Measured, scale: float, noise: CorrelatedNoise, psfs: Sequence[MoffatPsf], *, from_space: bool
-) -> Measured:
-    """Profile of a source, and the share of its light outside of its Kron ellipse.
-
-    Parameters
-    ----------
-    stamp : Stamp
-        The source and its surroundings.
-    light : dict
-        What `~morpheus_lite.catalog.photometry.measure_photometry` tells of it: half-light radius and sky.
-    scale : float
-        Semi-axes of the Kron ellipse in units of the source's own.
-    noise : CorrelatedNoise
-        Of the detection image.
-    psfs : sequence of MoffatPsf
-        PSF of each band. If the width of one is not known, widths up to that of the source are tried for all alike.
-    from_space : bool
-        Whether the PSFs are diffraction patterns, with the wings of such.
-
-    Returns
-    -------
-    dict
-        Empty where there is no half-light radius.
-
-        - ``total_correction, total_correction_err``: of the detection image.
-        - ``corrections``: list of `ApertureCorrection`, one per band.
-        - ``growth_radii, growth``: float64, shape ``(N_RADII,)``: circles of the area of the ellipses, in pixels, and
-          the share of all of the light within, in the detection image, of the mean of all profiles that fit.
-
-    Notes
-    -----
-    Light in ten elliptical rings, out to 1.5 Kron ellipses or as far as they are whole, is compared with Sersic
-    profiles (n 0.5 to 5.6, sizes 0.12 to 2.5 times the half-light radius that is seen) behind the PSF of the detection
-    image: that of the bands, each by its share in the light. PSFs are Gaussian and Moffat, Moffat of the index that is
-    known, or those of a space telescope. The factor of a band is one over the mean share inside of the Kron ellipse
-    behind its own PSF, each profile weighing by its likelihood; its error holds the spread of the shares, a share of
-    the correction, and a floor for the pixels that the ellipse cuts.
-    """
-    half_light_radius = light["half_light_radius"]
-    if not half_light_radius > 0:
-        return {}
-    # Radii are those of circles of the area of the ellipses.
-    size = math.sqrt(stamp.ellipse.a * stamp.ellipse.b)
-    distance, kron = stamp.elliptical_radius * size, scale * size
-    reach = max(min(max(_REACH * kron, 3 * half_light_radius), _inside(distance)), 2 * _INNERMOST)
-    inner = min(max(_INNERMOST, half_light_radius / 2), reach / 2)
-    # Rings widen outwards by a constant factor, as the light falls.
-    edges = np.append(0.0, inner * (reach / inner) ** _PARTS)
-
-    def in_rings(growth: CurveOfGrowth, values: np.ndarray) -> np.ndarray:
-        return np.diff(np.interp(edges, growth.radii, values))
-
-    growth = growth_by_distance(stamp.detection - light["background"][-1], distance, reach)
-    flux, area = in_rings(growth, growth.flux), in_rings(growth, growth.area)
-    pixel = stamp.detection_variance[distance <= reach].mean()
-    variance = area * pixel * noise.factor(area) ** 2 + (_RING_FLOOR * flux) ** 2
-    if stamp.wings is not None:
-        growth = growth_by_distance(summed(stamp.weights, stamp.wings), distance, reach)
-        variance += (stamp.wings_error * in_rings(growth, growth.flux)) ** 2
-    assumed = assumed_psfs(psfs, 2 * half_light_radius, from_space)
-    tables = [[profiles_behind(*shape) for shape, _ in of_bands] for _, of_bands in assumed]
-    widths = np.array([[width for _, width in of_bands] for _, of_bands in assumed])
-    radii = np.concatenate([edges, kron * _BEYOND, [kron]])
-    mean, spread, shares = fit_profiles(
-        tables,
-        effective_fwhm(np.maximum(widths, _SMALL_FWHM), np.array(stamp.ellipse.b / stamp.ellipse.a)),
-        np.array([prior for prior, _ in assumed]),
-        _mixture(stamp),
-        (flux, variance),
-        radii,
-        half_light_radius,
-        _GRID,
-    )
-    factor = 1 / mean
-    error = np.sqrt(spread / mean**4 + _FLOOR**2 + (doubt_of_correction(psfs, from_space) * (factor - 1)) ** 2)
-    together, *in_bands = map(ApertureCorrection, factor.tolist(), error.tolist())
-    return {
-        "total_correction": together.factor,
-        "total_correction_err": together.error,
-        "corrections": in_bands * (len(psfs) // len(in_bands)),
-        "growth_radii": radii[1:-1],
-        "growth": shares[1:],
-    }
-
-
 def doubt_of_correction(psfs: Sequence[MoffatPsf], from_space: bool) -> float:
     """Error of the light beyond the Kron ellipse that the profiles do not tell, as a share of it."""
     known = from_space or all(psf.origin == "given" for psf in psfs)
@@ -301,19 +230,11 @@ def doubt_of_correction(psfs: Sequence[MoffatPsf], from_space: bool) -> float:
 
 
 def make_profiles(image: SkyImage, options: MeasureOptions, mesh: BackgroundMesh | None) -> None:
-    """Make the curves of growth that `correct_to_total` will compare with, once for all that come later."""
+    """Make the curves of growth that sources will be compared with, once for all that come later."""
     from_space = options.psf_fwhm is None and is_from_space(image.bands)
     assumed = assumed_psfs(psfs_of_totals(image, options, mesh), 1.0, from_space)
     shapes = {shape for _, of_bands in assumed for shape, _ in of_bands}
     thread_map(lambda shape: profiles_behind(*shape), shapes)
-
-
-def _mixture(stamp: Stamp) -> np.ndarray:
-    """Share of each band in the light of the source in the detection image: float64, shape ``(band,)``."""
-    weights = stamp.weights[stamp.source_mask]
-    light = np.maximum((weights * stamp.light[stamp.source_mask]).sum(axis=0), 0)
-    light = light if light.any() else weights.sum(axis=0)
-    return light / light.sum() if light.any() else np.full(len(light), 1 / len(light))
 
 
 def growth_extent(radii: np.ndarray, growth: np.ndarray) -> np.ndarray:

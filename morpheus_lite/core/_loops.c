@@ -1,5 +1,5 @@
-/* Loops over the pixels of an image: the interpolated mesh and the input of networks. Each caller has the same in NumPy,
-   and tests/core/test_loops.py compares both. */
+/* Loops over the pixels of an image: the interpolated mesh and the input of networks. They are written in
+   NumPy in tests/core/reference_loops.py, and tests/core/test_loops.py compares both. */
 #include <Python.h>
 #include <float.h>
 #include <math.h>

@@ -3,7 +3,6 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from morpheus_lite.core import loops
 from morpheus_lite.core.classification import Classification
+from morpheus_lite.core.loops import call_loop
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import InputError, warn
 
@@ -74,36 +73,22 @@ class FilePixels:
     def read(self, window: Window) -> np.ndarray:
         """Pixels of a window: shape of the window, native byte order."""
         pixels = np.empty(window.shape, self._dtype)
-        for part, start in () if self._read_rows(pixels, window) else self._runs(pixels, window):
-            while len(part):
-                count = os.preadv(self._file, [part], start)
-                if not count:
-                    raise OSError(errno.EIO, "the file is shorter than it was laid out")
-                part, start = part[count:], start + count
-        return pixels.astype(self._dtype.newbyteorder("="), copy=False)
-
-    def write(self, window: Window, pixels: np.ndarray) -> None:
-        """Write the pixels of a window, converted to the dtype of the file."""
-        for part, start in self._runs(np.ascontiguousarray(pixels, dtype=self._dtype), window):
-            write_at(self._file, part, start)
-
-    def _read_rows(self, pixels: np.ndarray, window: Window) -> bool:
-        """Read the rows of a window in compiled code, if that is there and the file holds them."""
-        if loops.compiled_loops is None:
-            return False
         size, width = self._dtype.itemsize, self.shape[1]
         start = self._start + (window.y * width + window.x) * size
         n_rows, length = (1, pixels.size) if window.width == width else window.shape
         rows = map(int, (self._file, start, width * size, length * size, n_rows))
-        return bool(loops.call_loop(loops.compiled_loops, "read_rows", *rows, pixels))
+        if not call_loop("read_rows", *rows, pixels):
+            raise OSError(errno.EIO, "the file is shorter than it was laid out, or cannot be read")
+        return pixels.astype(self._dtype.newbyteorder("="), copy=False)
 
-    def _runs(self, pixels: np.ndarray, window: Window) -> Iterator[tuple[memoryview, int]]:
-        """Bytes of the rows of a window that lie behind each other in the file, and where they begin."""
-        width = self.shape[1]
+    def write(self, window: Window, pixels: np.ndarray) -> None:
+        """Write the pixels of a window, converted to the dtype of the file."""
+        pixels, width = np.ascontiguousarray(pixels, dtype=self._dtype), self.shape[1]
+        # Whole rows of the file lie behind each other.
         step = max(window.height, 1) if window.width == width else 1
         for row in range(0, window.height, step):
-            first = (window.y + row) * width + window.x
-            yield pixels[row : row + step].data.cast("B"), self._start + first * self._dtype.itemsize
+            start = self._start + ((window.y + row) * width + window.x) * self._dtype.itemsize
+            write_at(self._file, pixels[row : row + step].data.cast("B"), start)
 
 
 ScratchArray = ScratchMemory | FilePixels

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from morpheus_lite.config.classify import ENGINES
-from morpheus_lite.core import loops
+from morpheus_lite.core.loops import call_loop
 from morpheus_lite.errors import OptionError
 from morpheus_lite.models.network_config import OnePassConfig, OnePassNetwork
 
@@ -259,32 +259,13 @@ def stretched_cells(snr: np.ndarray, valid: np.ndarray, config: OnePassConfig, p
         float32, of the shape that `cells_shape` gives, where it goes: for every position its values
         ``asinh(S/N / stretch)`` and validities, stretch by stretch, pixel by pixel; ``(1, y / cell, x / cell,
         channel)``, or ``(band, ...)`` for a network that looks at each band alone.
-
-    Notes
-    -----
-    The inverse hyperbolic sine is written with a logarithm, for which NumPy has vector code on every processor.
     """
-    cell, n_stretches = config.cell, len(config.stretches)
     images, rows, columns, _ = place.shape
-    if loops.compiled_loops is not None:
-        n_channels = snr.shape[3] // images
-        # Steps from value to value along y, x and band, in whatever order they lie in memory.
-        planes: tuple[np.ndarray, ...] = np.asarray(snr, np.float32), np.asarray(valid, bool)
-        given = ((one, np.array(one.strides[1:]) // one.itemsize) for one in planes)
-        stretches = np.array(config.stretches, np.float32)
-        sizes = images, rows, columns, cell, n_channels, n_stretches
-        loops.call_loop(loops.compiled_loops, "stretch_cells", *sizes, stretches, *chain.from_iterable(given), place)
-        return
-    cells = place.reshape(images, rows, columns, n_stretches + 1, -1)
-    axes = (0, 2, 1, 3, 4) if config.bands else (4, 0, 2, 1, 3)
-    tile, seen = (plane[0].reshape(rows, cell, columns, cell, -1).transpose(axes) for plane in (snr, valid))
-    light = np.where(seen, tile, np.float32(0)).reshape(cells[:, :, :, 0].shape)
-    for i, stretch in enumerate(config.stretches):
-        scaled = light * np.float32(1 / stretch)
-        size = np.abs(scaled)
-        size += np.sqrt(size * size + np.float32(1))
-        np.copysign(np.log(size), scaled, out=cells[:, :, :, i])
-    cells[:, :, :, n_stretches] = seen.reshape(light.shape)
+    sizes = images, rows, columns, config.cell, snr.shape[3] // images, len(config.stretches)
+    # Steps from value to value along y, x and band, in whatever order they lie in memory.
+    planes: tuple[np.ndarray, ...] = np.asarray(snr, np.float32), np.asarray(valid, bool)
+    given = ((one, np.array(one.strides[1:]) // one.itemsize) for one in planes)
+    call_loop("stretch_cells", *sizes, np.array(config.stretches, np.float32), *chain.from_iterable(given), place)
 
 
 def run_by_openvino(

@@ -9,9 +9,9 @@ import numpy as np
 from astropy.stats import mad_std
 from scipy import ndimage
 
-from morpheus_lite.core import loops
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.core.labels import LabelledPixels
+from morpheus_lite.core.loops import call_loop
 from morpheus_lite.noise.correlated import CorrelatedNoise, noise_of_pieces, scatter_of
 from morpheus_lite.runtime.resources import thread_map
 
@@ -118,17 +118,12 @@ def make_detection_image(image: SkyImage, scatter: tuple[float | None, ...]) -> 
     """
     total, n_used = np.zeros(image.shape), np.zeros(image.shape, dtype=np.uint8)
     for index in range(image.n_bands):
-        if loops.compiled_loops is None:
-            light, usable = _band_in_units_of_noise(image, index, scatter[index])
-            total += light
-            n_used += usable
-        else:
-            sigma, rms = scatter[index] or 0.0, image.rms if scatter[index] is None else None
-            data, noise = (
-                None if one is None else np.ascontiguousarray(one[:, :, index], np.float32) for one in (image.data, rms)
-            )
-            valid = np.ascontiguousarray(image.valid[:, :, index])
-            loops.call_loop(loops.compiled_loops, "add_band", total.size, data, valid, noise, sigma, total, n_used)
+        sigma, rms = scatter[index] or 0.0, image.rms if scatter[index] is None else None
+        data, noise = (
+            None if one is None else np.ascontiguousarray(one[:, :, index], np.float32) for one in (image.data, rms)
+        )
+        valid = np.ascontiguousarray(image.valid[:, :, index])
+        call_loop("add_band", total.size, data, valid, noise, sigma, total, n_used)
     # The sum of n independent bands scatters by the root of n.
     roots = np.sqrt(np.maximum(np.arange(len(scatter) + 1), 1))
     if len(scatter) > 1:

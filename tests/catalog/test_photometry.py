@@ -5,6 +5,7 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+import reference_stamps
 from astropy.wcs import WCS
 from photutils.segmentation import SegmentationImage, SourceCatalog
 from scipy import ndimage
@@ -216,11 +217,13 @@ def test_apertures_and_radii_are_those_of_sep_and_photutils():
 
 
 def test_the_curve_of_growth_of_a_gaussian():
-    growth = curve_of_growth(gaussian((101, 101), 50.3, 49.8, 4, 100), 50.3, 49.8, 45)
+    image = gaussian((101, 101), 50.3, 49.8, 4, 100)
+    growth, plain = curve_of_growth(image, 50.3, 49.8, 45), reference_stamps.curve_of_growth(image, 50.3, 49.8, 45)
     truth = 100 * (1 - np.exp(-0.5 * growth.radii**2 / (16 + 1 / 6)))
     np.testing.assert_allclose(growth.flux, truth, atol=0.15)
     assert growth.radius_of(50) == pytest.approx(4 * 1.1774, rel=0.01)
     assert np.isnan(growth.radius_of(200))
+    np.testing.assert_allclose([growth.flux, growth.area], [plain.flux, plain.area], rtol=1e-10, atol=1e-10)
 
 
 def test_structure_is_that_of_statmorph():

@@ -40,13 +40,12 @@ NOT_TUNED = {
         _BYTES_READ _BYTES_SYMMETRIES _LONGEST _MOST_VOXELS _STRIP _STRIP_WIDTH _MOST_SIZES
     """,
     "rounding and convergence": """
-        SCALE _UNIT _NOTHING one_pass._FLOOR _SMALLEST_STEP _FLOODED _FAR _SETTLED
-        _EXACT kernels._STEPS kernels._MOST_STEPS
-        _MOST_MOVES _SMALLEST_REACH _MOST_DOUBT
+        SCALE _UNIT _NOTHING one_pass._FLOOR _FLOODED _FAR _SETTLED
+        _EXACT _SMALLEST_REACH _MOST_DOUBT
     """,
     "definitions": """
         _BORDER N_SYMMETRIES MIN_DISTANCE NANOJANSKY_ZERO_POINT _THINNEST _SIGMA_OF_FWHM _PIXEL
-        _MAGNITUDE _SIDES_OF_SUMS segments._N kernels._MIDDLE curve_of_growth._HALF
+        _MAGNITUDE _SIDES_OF_SUMS segments._N curve_of_growth._HALF
     """,
 }
 RAISES = 100
