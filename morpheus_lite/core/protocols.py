@@ -1,7 +1,7 @@
 """Images and class maps that are read by window: all that the work by blocks needs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from morpheus_lite.core.facts import FACTS
 from morpheus_lite.core.image import SkyImage, wcs_of_window
 from morpheus_lite.core.windows import Window
 from morpheus_lite.errors import OptionError
+
+OnRead = Callable[[Window, SkyImage], object]
+"""Called with a window of an image and its pixels, when these are read."""
 
 
 class ImageReader(Protocol):
@@ -104,7 +107,14 @@ class MapStore(ABC):
         WCS of the image.
     provenance : mapping or None
         What the primary header records.
+
+    Attributes
+    ----------
+    on_write : callable or None
+        Called with a window and its maps, after `write` has written them.
     """
+
+    on_write: Callable[[Window, Classification], object] | None = None
 
     def __init__(
         self, shape: tuple[int, int], kinds: Sequence[str], *, wcs: WCS | None = None, provenance: Mapping | None = None
@@ -127,6 +137,8 @@ class MapStore(ABC):
         for plane in self._planes.values():
             if plane.kind in arrays:
                 self.write_plane(plane.name, plane.of(arrays[plane.kind]), window)
+        if self.on_write is not None:
+            self.on_write(window, classification)
 
     def read(self, window: Window | None = None, kinds: Sequence[str] | None = None) -> Classification:
         """The maps of a window.

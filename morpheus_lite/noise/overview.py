@@ -15,7 +15,7 @@ from scipy import ndimage
 from morpheus_lite.core.image import ImageView, SkyImage
 from morpheus_lite.core.labels import LabelStore
 from morpheus_lite.core.large_objects import BLOCK_SIDE, LargeObjects
-from morpheus_lite.core.protocols import ImageReader
+from morpheus_lite.core.protocols import ImageReader, OnRead
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.windows import Window, block_sums
 from morpheus_lite.errors import InputError, warn
@@ -80,7 +80,7 @@ def measure_image(
     *,
     background: str | float = "mesh",
     given: Sequence[MoffatPsf | None] | None = None,
-    seen: ImageReader | None = None,
+    on_read: OnRead | None = None,
     workers: int | None = None,
 ) -> BackgroundMesh:
     """Measure background, noise, PSF and large objects of an image that is read by section.
@@ -93,8 +93,8 @@ def measure_image(
         What is to be subtracted: what the mesh shows, nothing, or one level in data units.
     given : sequence of MoffatPsf, optional
         PSFs that are not to be measured, None for those that are.
-    seen : ImageReader, optional
-        The same image, each pixel of which is to be read just once.
+    on_read : callable, optional
+        Called with windows and their pixels, each pixel once, from several threads.
     workers : int, optional
         Threads.
 
@@ -109,7 +109,7 @@ def measure_image(
         The numbers are so large or small that sums of them leave the range of 32-bit floats, or no light of the sky.
     """
     first = image.read(Window(0, 0, 1, 1))
-    overview = _Overview.of(seen or image, first.n_bands)
+    overview = _Overview.of(image, first.n_bands, on_read)
     noise = measure_sections(overview, background=background, workers=workers)
     _check_range(first.bands, overview, noise)
     blocks = _without_voids(overview.blocks, noise)
@@ -169,14 +169,17 @@ class _Overview(ImageView):
     """An image whose pixels are averaged over blocks as it is read, each once, in pieces of whole blocks."""
 
     means: np.ndarray
+    on_read: OnRead | None
 
     @classmethod
-    def of(cls, image: ImageReader, n_bands: int) -> "_Overview":
+    def of(cls, image: ImageReader, n_bands: int, on_read: OnRead | None) -> "_Overview":
         shape = (-(-length // BLOCK_SIDE) for length in image.shape)
-        return cls(image, np.full((*shape, n_bands), np.nan, np.float32))
+        return cls(image, np.full((*shape, n_bands), np.nan, np.float32), on_read)
 
     def read(self, window: Window, /) -> SkyImage:
         piece = self.image.read(window)
+        if self.on_read is not None:
+            self.on_read(window, piece)
         y, x = window.y // BLOCK_SIDE, window.x // BLOCK_SIDE
         means = _block_means(piece)
         self.means[y : y + means.shape[0], x : x + means.shape[1]] = means

@@ -36,14 +36,7 @@ from morpheus_lite.pipeline.plan import (
     read_psf_files,
     source_options,
 )
-from morpheus_lite.pipeline.products import (
-    PictureBlocks,
-    PicturedImage,
-    PicturedMaps,
-    prepare_drawing,
-    product_paths,
-    write_products,
-)
+from morpheus_lite.pipeline.products import PictureBlocks, prepare_drawing, product_paths, write_products
 from morpheus_lite.runtime.atomic import atomic_directory
 from morpheus_lite.runtime.resources import (
     Progress,
@@ -284,17 +277,16 @@ def classify_file(
         with importing(*later, then=prepare_drawing if draws and start is None else None):
             with clock("noise"):
                 blocks = PictureBlocks(image.shape) if draws else None
-                seen = PicturedImage(image, blocks)
-                noise = plan.measure_noise(seen=seen)
+                noise = plan.measure_noise(on_read=None if blocks is None else blocks.add_image)
                 record = plan.run_record(noise, plan.outside_domain(noise))
                 # The maps are made in the product itself, unless that holds less, or is compressed.
                 is_product = "maps" in temporary and not options.compress and options.planes is None
                 place = temporary["maps"] if is_product else folder / "maps"
                 kinds = kinds_of(plan.kinds, noise)
+                maps = stack.enter_context(MapFile(place, image.shape, kinds, wcs=image.wcs, provenance=record))
                 # Maps of large objects are written over others: they are drawn from the file.
-                drawn = None if "large_object" in kinds else blocks
-                maps = PicturedMaps(place, image.shape, kinds, wcs=image.wcs, provenance=record, blocks=drawn)
-                stack.enter_context(maps)
+                if blocks is not None and "large_object" not in kinds:
+                    maps.on_write = blocks.add_maps
             with clock("network") as advance:
                 plan.inferer.fill(image, maps, noise=noise, progress=advance)
                 release_memory()

@@ -21,7 +21,7 @@ from morpheus_lite.config.classify import (
 )
 from morpheus_lite.config.schema import chosen, plain_values
 from morpheus_lite.core.image import SkyImage, canonical_band
-from morpheus_lite.core.protocols import ImageReader, MapStore
+from morpheus_lite.core.protocols import ImageReader, MapStore, OnRead
 from morpheus_lite.core.psf import MoffatPsf, canonical_factor
 from morpheus_lite.core.source_calibration import CALIBRATION_KEY, SourceCalibration, calibration_of
 from morpheus_lite.core.windows import BLOCK, EDGES, Window
@@ -170,13 +170,13 @@ class Plan:
         """Planes of the maps."""
         return (*self.inferer.kinds, "segmentation")
 
-    def measure_noise(self, *, seen: ImageReader | None = None, workers: int | None = None) -> BackgroundMesh | None:
+    def measure_noise(self, *, on_read: OnRead | None = None, workers: int | None = None) -> BackgroundMesh | None:
         """Noise and PSF of the whole image, on the background of the options; None where the model needs none.
 
         Parameters
         ----------
-        seen : ImageReader, optional
-            The same image, of which each pixel is to be read just once.
+        on_read : callable, optional
+            Called with windows and their pixels, each pixel once.
         workers : int, optional
             Threads.
         """
@@ -187,7 +187,7 @@ class Plan:
             self.image,
             background="mesh" if background is None else background,
             given=self.options.measuring.given_psfs(self.image.bands, self.image.pixel_scale),
-            seen=seen,
+            on_read=on_read,
             workers=workers,
         )
 

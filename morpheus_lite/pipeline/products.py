@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -15,17 +15,16 @@ from typing import Any
 
 import numpy as np
 from astropy.table import QTable
-from astropy.wcs import WCS
 
 from morpheus_lite.config.classify import ClassifyOptions
 from morpheus_lite.core.classification import Classification
-from morpheus_lite.core.image import ImageView, SkyImage, wcs_of_blocks
+from morpheus_lite.core.image import SkyImage, wcs_of_blocks
 from morpheus_lite.core.protocols import ImageReader, MapStore
 from morpheus_lite.core.windows import Window, block_sums, row_blocks
 from morpheus_lite.errors import OptionError
 from morpheus_lite.io import write_catalog, write_regions
 from morpheus_lite.io.image_reader import ImageSource
-from morpheus_lite.io.maps import MapFile, export_maps
+from morpheus_lite.io.maps import export_maps
 from morpheus_lite.runtime.resources import Start
 from morpheus_lite.visualization.colours import hex_colours
 
@@ -147,7 +146,7 @@ def picture_step(shape: tuple[int, int]) -> int:
 
 
 class PictureBlocks:
-    """Means over blocks of an image and its class maps, and the labels in the middle of the blocks.
+    """Means over blocks of an image and its class maps, gathered as these are read and written, or read afterwards.
 
     Windows may be added from several threads, in any order. As blocks are a power of two pixels wide, tiles are whole
     blocks, and the sums do not depend on the order.
@@ -184,21 +183,20 @@ class PictureBlocks:
             planes = {name: np.where(classified[:, :, None], plane, np.float32(0)) for name, plane in planes.items()}
         self._add("maps", window, classified=classified, **planes)
 
-    def add_labels(self, window: Window, labels: np.ndarray) -> None:
-        """Add a window of the label map."""
-        with self._lock:
-            plane = self._plane("labels", "labels", labels)
-            rows, columns = (
-                middles(length, self.step) - first
-                for length, first in zip(self.shape, (window.y, window.x), strict=True)
-            )
-            inside = [(place >= 0) & (place < side) for place, side in zip((rows, columns), window.shape, strict=True)]
-            plane[np.ix_(*inside)] = labels[np.ix_(rows[inside[0]], columns[inside[1]])]
-            self._n_seen["labels"] += math.prod(window.shape)
-
     def drawn(self, image: ImageReader, maps: MapStore, table: QTable) -> Overview:
-        """Planes that the picture is drawn from; those that were not added are read."""
-        self._read_missing(image, maps)
+        """Planes that the picture is drawn from; the labels, and what was not added, are read."""
+        rows = list(row_blocks(self.shape, self.step * max(1, 256 // self.step)))
+        if self._is_missing("image"):
+            for window in rows:
+                self.add_image(window, image.read(window))
+        if self._is_missing("maps"):
+            wanted = ("mean", "vote", "coverage", "flags", *self.planes)
+            shown = tuple(kind for kind in maps.kinds if kind in wanted)
+            for window in rows:
+                self.add_maps(window, maps.read(window, shown))
+        columns = middles(self.shape[1], self.step)
+        read = (maps.read_plane("SEGMENTATION", window) for window in rows)
+        labels = np.concatenate([part[np.ix_(middles(len(part), self.step), columns)] for part in read])
         head = self._image
         assert head is not None
         wcs = None if image.wcs is None else wcs_of_blocks(image.wcs, self.step)
@@ -217,98 +215,27 @@ class PictureBlocks:
         mean = means.pop("probability", means.get("vote"))
         planes = {"mean": mean, "coverage": known.astype(np.int32), **means}
         classes = Classification.of_planes(planes, wcs=wcs, provenance=maps.provenance)
-        return Overview(seen, classes, self._planes["labels"]["labels"], reduced(table, self.step), self.step)
+        return Overview(seen, classes, labels, reduced(table, self.step), self.step)
 
     def _add(self, kind: str, window: Window, **planes: np.ndarray) -> None:
         first = window.y // self.step, window.x // self.step
         sums = {name: block_sums(plane, (window.y, window.x), self.step) for name, plane in planes.items()}
         with self._lock:
+            planes = self._planes.setdefault(kind, {})
             for name, part in sums.items():
-                whole = self._plane(kind, name, part)
-                whole[first[0] : first[0] + part.shape[0], first[1] : first[1] + part.shape[1]] += part
+                if name not in planes:
+                    blocks = [-(-length // self.step) for length in self.shape]
+                    planes[name] = np.zeros((*blocks, *part.shape[2:]), part.dtype)
+                planes[name][first[0] : first[0] + part.shape[0], first[1] : first[1] + part.shape[1]] += part
             self._n_seen[kind] += math.prod(window.shape)
 
-    def _plane(self, kind: str, name: str, like: np.ndarray) -> np.ndarray:
-        """The sums of one name, which are made when the first come."""
-        planes = self._planes.setdefault(kind, {})
-        if name not in planes:
-            blocks = [-(-length // self.step) for length in self.shape]
-            planes[name] = np.zeros((*blocks, *like.shape[2:]), like.dtype)
-        return planes[name]
-
-    def _read_missing(self, image: ImageReader, maps: MapStore) -> None:
-        missing = [kind for kind in ("image", "maps", "labels") if self._n_seen[kind] != math.prod(self.shape)]
-        for kind in missing:
-            self._planes.pop(kind, None)
-            self._n_seen[kind] = 0
-        for window in row_blocks(self.shape, self.step * max(1, 256 // self.step)) if missing else ():
-            if "image" in missing:
-                self.add_image(window, image.read(window))
-            if "maps" in missing:
-                wanted = ("mean", "vote", "coverage", "flags", *self.planes)
-                shown = tuple(kind for kind in maps.kinds if kind in wanted)
-                self.add_maps(window, maps.read(window, shown))
-            if "labels" in missing:
-                self.add_labels(window, maps.read_plane("SEGMENTATION", window))
-
-
-@dataclass(frozen=True, eq=False)
-class PicturedImage(ImageView):
-    """An image each of whose pixels is read once, seen by the blocks of a picture as it is read.
-
-    Parameters
-    ----------
-    image : ImageReader
-        The image.
-    blocks : PictureBlocks or None
-        What sees it; None where there is no picture.
-    """
-
-    blocks: PictureBlocks | None
-
-    def read(self, window: Window, /) -> SkyImage:
-        """The pixels of a window."""
-        seen = self.image.read(window)
-        if self.blocks is not None:
-            self.blocks.add_image(window, seen)
-        return seen
-
-
-class PicturedMaps(MapFile):
-    """Class maps in a file, seen by the blocks of a picture as they are written.
-
-    Parameters
-    ----------
-    path, shape, kinds, wcs, provenance
-        As in `~morpheus_lite.io.maps.MapFile`.
-    blocks : PictureBlocks or None
-        What sees them; None where there is no picture.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int],
-        kinds: Sequence[str],
-        *,
-        wcs: WCS | None,
-        provenance: Mapping[str, Any],
-        blocks: PictureBlocks | None,
-    ) -> None:
-        super().__init__(path, shape, kinds, wcs=wcs, provenance=provenance)
-        self._blocks = blocks
-
-    def write(self, window: Window, classification: Classification) -> None:
-        """Write the maps of a window."""
-        super().write(window, classification)
-        if self._blocks is not None:
-            self._blocks.add_maps(window, classification)
-
-    def write_plane(self, name: str, pixels: np.ndarray, window: Window | None = None) -> None:
-        """Write a window of one plane, by the name of its HDU."""
-        super().write_plane(name, pixels, window)
-        if self._blocks is not None and name == "SEGMENTATION":
-            self._blocks.add_labels(window or Window(0, 0, *self.shape), pixels)
+    def _is_missing(self, kind: str) -> bool:
+        """True if not all windows were added; then those that were are forgotten, to be read with the others."""
+        if self._n_seen[kind] == math.prod(self.shape):
+            return False
+        self._planes.pop(kind, None)
+        self._n_seen[kind] = 0
+        return True
 
 
 @cache

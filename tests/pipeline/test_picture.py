@@ -7,9 +7,9 @@ from astropy.table import QTable
 from morpheus_lite import Classification, SkyImage, open_image
 from morpheus_lite.core.image import ImageView
 from morpheus_lite.core.windows import Window, tiles
-from morpheus_lite.io.maps import MemoryMaps
-from morpheus_lite.noise.overview import measure_sections
-from morpheus_lite.pipeline.products import PictureBlocks, PicturedImage, PicturedMaps, picture_step
+from morpheus_lite.io.maps import MapFile, MemoryMaps
+from morpheus_lite.noise.overview import measure_image
+from morpheus_lite.pipeline.products import PictureBlocks, picture_step
 
 SHAPE = (70, 2700)  # wide, so that blocks are two pixels per side
 BANDS = ("F160W", "F606W")
@@ -53,8 +53,9 @@ def test_blocks_are_means_whatever_the_tiles(scene, side):
         blocks.add_image(window, image.cutout(window))
         part = {name: getattr(maps, name)[window.slices] for name in ("probability", "coverage", "valid")}
         blocks.add_maps(window, Classification(**part))
-        blocks.add_labels(window, labels[window.slices])
-    drawn = blocks.drawn(ReadOnce(image), MemoryMaps.of(maps), table)
+    stored = MemoryMaps(SHAPE, ("mean", "coverage", "segmentation"))  # of the maps it has nothing but labels
+    stored.write_plane("SEGMENTATION", labels)
+    drawn = blocks.drawn(ReadOnce(image), stored, table)
     assert drawn.step == 2
     assert drawn.image.shape == drawn.classification.shape == drawn.labels.shape == (35, 1350)
     light, valid = (plane.reshape(35, 2, 1350, 2, 2) for plane in (image.data, image.valid))
@@ -79,12 +80,14 @@ def test_what_was_not_seen_is_read(scene, tmp_path):
     read = PictureBlocks(SHAPE).drawn(image, stored, table)
     blocks = PictureBlocks(SHAPE)
     with open_image(image) as source:
-        measure_sections(PicturedImage(source, blocks))
+        measure_image(source, on_read=blocks.add_image)
     path = tmp_path / "maps"
-    with PicturedMaps(path, SHAPE, ("mean", "coverage"), wcs=None, provenance={}, blocks=blocks) as file:
+    with MapFile(path, SHAPE, ("mean", "coverage"), wcs=None, provenance={}) as file:
+        file.on_write = blocks.add_maps
         file.write(everywhere, maps)
-    blocks.add_labels(Window(0, 0, 30, 30), labels[:30, :30])  # not all of them: they are read
-    gathered = blocks.drawn(ReadOnce(image), stored, table)
-    np.testing.assert_array_equal(gathered.image.data, read.image.data)
-    np.testing.assert_array_equal(gathered.classification.probability, read.classification.probability)
-    np.testing.assert_array_equal(gathered.labels, read.labels)
+    of_a_part = PictureBlocks(SHAPE)  # all is read again
+    of_a_part.add_image(Window(0, 0, 32, 32), image[:32, :32])
+    for gathered in (blocks.drawn(ReadOnce(image), stored, table), of_a_part.drawn(image, stored, table)):
+        np.testing.assert_array_equal(gathered.image.data, read.image.data)
+        np.testing.assert_array_equal(gathered.classification.probability, read.classification.probability)
+        np.testing.assert_array_equal(gathered.labels, read.labels)
