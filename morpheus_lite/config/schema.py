@@ -123,7 +123,7 @@ class Declared:
     @property
     def is_table(self) -> bool:
         """True if values may be given by name, ``NAME=VALUE``."""
-        return any(_is_mapping(one) for one in (self.hint, *get_args(self.hint)))
+        return any(items and kind is not tuple for kind, items in _kinds(self.hint))
 
     @property
     def length(self) -> int:
@@ -139,7 +139,7 @@ class Declared:
     @property
     def is_list(self) -> bool:
         """True if a text may hold several values, ``A,B``, or one that has a name."""
-        return self.is_table or any(get_origin(one) is tuple for one in (self.hint, *get_args(self.hint)))
+        return any(items for _, items in _kinds(self.hint))
 
     @property
     def expected(self) -> str:
@@ -171,7 +171,7 @@ class Declared:
         texts = [text] if isinstance(text, str) else list(text)
         texts = [",".join(texts)] if self.length else texts
         if self.is_table and (isinstance(text, Mapping) or len(texts) > 1 or "=" in texts[0]):
-            values = next(get_args(one)[1] for one in (self.hint, *get_args(self.hint)) if _is_mapping(one))
+            values = next(items[1] for kind, items in _kinds(self.hint) if items and kind is not tuple)
             if values in (int, float):  # no number has a comma in it
                 texts = [part for one in texts for part in one.split(",")]
             pairs = text if isinstance(text, Mapping) else named_values(f"--{self.flag}", texts)
@@ -393,25 +393,23 @@ def _built(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
+def _kinds(hint: Any) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Types that a value may have: each with those of its items, of which only lists and tables have any."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return [(get_origin(one) or one, get_args(one)) for one in kinds]
+
+
 def _converted(value: Any, hint: Any, bounds: Mapping[str, Any]) -> Any:
     """The value as its field holds it; raise TypeError or ValueError where it is none."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        for one in arguments:
-            try:
-                return _converted(value, one, bounds)
-            except TypeError:
-                continue
-        raise TypeError
-    if origin is tuple:
-        return _converted_tuple(value, arguments, bounds)
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise TypeError
-        return {key: _converted(one, arguments[1], bounds) for key, one in value.items()}
-    return _converted_scalar(value, hint, bounds)
+    for kind, items in _kinds(hint):
+        with suppress(TypeError):
+            if kind is tuple:
+                return _converted_tuple(value, items, bounds)
+            if not items:
+                return value if kind is Any else _converted_scalar(value, kind, bounds)
+            if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+                return {key: _converted(one, items[1], bounds) for key, one in value.items()}
+    raise TypeError
 
 
 def _converted_tuple(value: Any, items: tuple[Any, ...], bounds: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -448,26 +446,19 @@ def _check_length(value: Sequence, bounds: Mapping[str, Any]) -> None:
         raise ValueError
 
 
-def _is_mapping(hint: Any) -> bool:
-    origin = get_origin(hint)
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
 def _from_text(text: Any, hint: Any) -> Any:
     """A text as a plain value of a type; as it is where it is none, which `_converted` then refuses."""
     if not isinstance(text, str):
         return text
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        values = (_from_text(text, one) for one in arguments if not (str in arguments and get_origin(one) is tuple))
-        return next((value for value in values if not isinstance(value, str)), text)
-    if origin is tuple:
-        return tuple(_from_text(part, arguments[0]) for part in re.split(r"[,\s]+", text) if part)
-    if hint is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if hint in (int, float):
-        with suppress(ValueError):
-            return hint(text)
+    kinds = _kinds(hint)
+    for kind, items in kinds:
+        if kind is tuple and (str, ()) not in kinds:
+            return tuple(_from_text(part, items[0]) for part in re.split(r"[,\s]+", text) if part)
+        if kind is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if kind in (int, float):
+            with suppress(ValueError):
+                return kind(text)
     return text
 
 
