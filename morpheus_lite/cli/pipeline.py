@@ -237,7 +237,7 @@ def batch_command(
     goes on with what is missing, or has changed. Exit code 4: some tiles failed; the others are done.
     """
     from morpheus_lite.survey import classify_survey, read_tiles
-    from morpheus_lite.survey.plan import make_plan, survey_options
+    from morpheus_lite.survey.plan import estimate, make_plan, survey_options
 
     options = with_report(options, report=report)
     read_options = {plane: False for plane, none in planes.items() if none} | chosen(reading)
@@ -246,7 +246,8 @@ def batch_command(
         tiles = [replace(tile, read_options={**read_options, **tile.read_options}) for tile in tiles]
     if dry_run:
         plan = make_plan(tiles, output.absolute(), survey_options(options), noise=run.noise, verify=run.verify)
-        show_plan(plan, as_json=as_json)
+        values = estimate(plan)
+        click.echo(json.dumps(values, indent=2) if as_json else "\n".join(plan_lines(values)))
         return 0
     quiet_dask(verbose)
     tell = None if quiet else _tell
@@ -270,31 +271,23 @@ def quiet_dask(verbose: int) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def show_plan(plan: Any, *, as_json: bool) -> None:
-    """Print what a run would do."""
-    from morpheus_lite.survey.plan import estimate
-
-    values = estimate(plan)
-    if as_json:
-        click.echo(json.dumps(values, indent=2))
-        return
-    click.echo(
+def plan_lines(values: dict[str, Any]) -> list[str]:
+    """Describe what a run would do, for a person."""
+    strangers = values["unrecognized_tiles"][:10]
+    text = [
         f"{counted(values['tiles'], 'tile')}: {values['done']} done, {values['missing']} to do, "
-        f"{values['stale']} to do again, {values['check']} to look at (files renamed or written again)"
-    )
-    for reason, number in list(values["reasons"].items())[:10]:
-        click.echo(f"  {number} x {reason}")
-    for name in values["unrecognized_tiles"][:10]:
-        click.echo(f"  {name} is done, but no tile of this survey; it is left alone")
-    for problem in values["problems"]:
-        click.echo(f"  {problem}")
-    if not values["n_pixels"]:
-        return
-    click.echo(
-        f"{values['n_pixels'] / 1e6:,.1f} million pixels: about {_duration(values['core_seconds'])} of one core, "
-        f"{format_memory(values['disk'])} of products, {format_memory(values['memory_per_worker'])} of memory per "
-        f"worker ({values['based_on']})"
-    )
+        f"{values['stale']} to do again, {values['check']} to look at (files renamed or written again)",
+        *(f"  {number} x {reason}" for reason, number in list(values["reasons"].items())[:10]),
+        *(f"  {name} is done, but no tile of this survey; it is left alone" for name in strangers),
+        *(f"  {problem}" for problem in values["problems"]),
+    ]
+    if values["n_pixels"]:
+        text.append(
+            f"{values['n_pixels'] / 1e6:,.1f} million pixels: about {_duration(values['core_seconds'])} of one core, "
+            f"{format_memory(values['disk'])} of products, {format_memory(values['memory_per_worker'])} of memory per "
+            f"worker ({values['based_on']})"
+        )
+    return text
 
 
 def _duration(seconds: float) -> str:
