@@ -75,7 +75,8 @@ def constants() -> Iterator[tuple[str, str, Any, Callable[[Any], None]]]:
         package = importlib.import_module(f"morpheus_lite.{room}")
         for found in pkgutil.iter_modules(package.__path__):
             module = importlib.import_module(f"{package.__name__}.{found.name}")
-            for statement in ast.parse(Path(str(module.__file__)).read_text()).body:
+            source = Path(str(module.__file__))
+            for statement in ast.parse(source.read_text()).body if source.suffix == ".py" else ():
                 if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
                     name = statement.targets[0].id
                     if is_tunable(value := getattr(module, name)):
