@@ -1,15 +1,18 @@
-"""Completeness by magnitude against sep at one purity, on our own fields and on those of the second simulator.
+"""Completeness by magnitude against sep at one purity, on our own fields and on those of two other simulators.
 
     python tests/benchmarks/sep_completeness.py --own 8211 8212 8213 8214 --second 400080 400081 400082 400083
+    python tests/benchmarks/sep_completeness.py --third 420040 420041 420042 420043
 
-Fields of 384 x 384 px: those of `simulate_field` at the depth of GOODS-S (model ``hst``), and of
-``weights/recipes/second_simulator.py`` at reference depth (model ``any``). sep runs with ``filter_type="conv"`` on the
+Fields of 384 x 384 px: those of `simulate_field` at the depth of GOODS-S (model ``hst``), of
+``weights/recipes/second_simulator.py`` at reference depth (model ``any``), and of ``third_simulator.py`` there (model
+``hst``). sep runs with ``filter_type="conv"`` on the
 S/N-weighted stack of all bands. Each tool has the lowest threshold at which so many of its detections are true (that
 is, not mostly sky, or with ``--wrong unmatched`` a true source each); if it never is as pure, the purest. Ours is
 shown at its own threshold too.
 """
 
 import argparse
+import importlib
 import itertools
 import sys
 from collections.abc import Sequence
@@ -32,12 +35,11 @@ def own_field(seed: int) -> Truth:
     return truth_of_simulation(field, seen, name=str(seed))
 
 
-def second_field(seed: int) -> Truth:
-    """A field of the second simulator."""
+def recipe_field(simulator: str, seed: int) -> Truth:
+    """A field of the second or the third simulator."""
     sys.path.append(str(Path(__file__).parents[2] / "weights" / "recipes"))
-    from second_simulator import make_field
-
-    field = make_field(seed)
+    make_field = importlib.import_module(f"{simulator}_simulator").make_field
+    field = make_field(seed, side=384)
     seen = observe(field, plain_conditions(field), np.random.default_rng([seed, 3]))
     return truth_of_simulation(field, seen, name=str(seed))
 
@@ -97,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--own", type=int, nargs="*", default=[])
     parser.add_argument("--second", type=int, nargs="*", default=[])
+    parser.add_argument("--third", type=int, nargs="*", default=[])
     parser.add_argument("--purity", type=float, default=0.99)
     parser.add_argument("--wrong", choices=("unmatched", "spurious"), default="spurious")
     chosen = parser.parse_args()
@@ -105,7 +108,10 @@ def main() -> None:
         compare([own_field(seed) for seed in chosen.own], "hst", chosen.purity, chosen.wrong)
     if chosen.second:
         print("second simulator, bin in F160W or the first band")
-        compare([second_field(seed) for seed in chosen.second], "any", chosen.purity, chosen.wrong)
+        compare([recipe_field("second", seed) for seed in chosen.second], "any", chosen.purity, chosen.wrong)
+    if chosen.third:
+        print("third simulator, bin in F160W")
+        compare([recipe_field("third", seed) for seed in chosen.third], "hst", chosen.purity, chosen.wrong)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
     python tests/benchmarks/total_fluxes.py --seeds 7101 7102 7103 7104 7105 7106
     python tests/benchmarks/total_fluxes.py --seeds 400010 400011 400012 --second
+    python tests/benchmarks/total_fluxes.py --seeds 420050 420051 420052 --third
 
 Fields of 512 x 512 px of GOODS-S depth (F160W, F125W, F606W, F850LP; model ``hst``), with ``--nircam`` those of NIRCam
-(F115W, F150W, F277W, F444W; ``any``), or with ``--second`` those of ``weights/recipes/second_simulator.py`` (model
-``any``), of which the first band alone is shown, whatever filter it is. Sources are matched one to one within 5 px;
+(F115W, F150W, F277W, F444W; ``any``), with ``--third`` those of ``weights/recipes/third_simulator.py`` (four bands;
+``hst``), or with ``--second`` those of ``second_simulator.py`` (model ``any``), of which the first band alone is shown,
+whatever filter it is. Sources are matched one to one within 5 px;
 those that the edge of the field cuts, whose light is not all there, have lines of their own. A field takes 3 to 10
 core-s.
 """
 
 import argparse
+import importlib
 import itertools
 import sys
 from dataclasses import replace
@@ -32,12 +35,10 @@ EDGES = (16, 23, 24, 25, 26, 27)
 MIXED = int(ml.SourceFlag.BLENDED | ml.SourceFlag.DEBLEND_CHILD)
 
 
-def second_field(seed: int) -> Field:
-    """A field of the second simulator."""
+def recipe_field(simulator: str, seed: int) -> Field:
+    """A field of the second or the third simulator."""
     sys.path.append(str(Path(__file__).parents[2] / "weights" / "recipes"))
-    from second_simulator import make_field
-
-    return make_field(seed)
+    return importlib.import_module(f"{simulator}_simulator").make_field(seed)
 
 
 def measured(field: Field, model: Any, n_bands: int, band: str | None, rng: np.random.Generator) -> list[np.ndarray]:
@@ -72,19 +73,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[7101, 7102])
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--nircam", action="store_true")
-    which.add_argument("--second", action="store_true")
+    which.add_argument("--second", action="store_const", dest="simulator", const="second")
+    which.add_argument("--third", action="store_const", dest="simulator", const="third")
     parser.add_argument("--band", help="detection band; all by default")
     chosen = parser.parse_args()
     bands, scale = (NIRCAM, 0.03) if chosen.nircam else (HST, 0.06)
-    bands = ("first band",) if chosen.second else bands
-    model = ml.load_model("any" if chosen.nircam or chosen.second else "hst")
+    second = chosen.simulator == "second"
+    bands = ("first band",) if second else bands
+    model = ml.load_model("any" if chosen.nircam or second else "hst")
     fields = []
     for seed in chosen.seeds:
-        if chosen.second:
-            field = second_field(seed)
+        if chosen.simulator:
+            field = recipe_field(chosen.simulator, seed)
         else:
             field = simulate_field(seed, shape=(512, 512), pixel_scale=scale, bands=bands)
-        rng = np.random.default_rng([seed, 3 if chosen.second else 2])
+        rng = np.random.default_rng([seed, 3 if chosen.simulator else 2])
         fields.append(measured(field, model, len(bands), chosen.band, rng))
     true, star, flags, columns = (np.concatenate(parts, axis=-1) for parts in zip(*fields, strict=True))
     magnitude = NANOJANSKY - 2.5 * np.log10(true[0])
