@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort, MorpheusError, OSError, MemoryError) as error:
+    except (KeyboardInterrupt, click.Abort, MorpheusError, OSError, MemoryError, ImportError) as error:
         code, text = verdict(error)
         click.echo(f"morpheus: {text}", err=True)
         return code

@@ -301,3 +301,12 @@ def test_a_command_leaves_logging_as_it_was():
     before = logging.root.handlers[:], [logger.level for logger in loggers], warnings.showwarning
     assert main(["models", "-vv"]) == 0
     assert (logging.root.handlers[:], [logger.level for logger in loggers], warnings.showwarning) == before
+
+
+def test_a_build_that_cannot_be_used_is_one_line(monkeypatch, capsys):
+    def refuse(name):
+        raise ImportError(f"{name}: install it again")
+
+    monkeypatch.setattr(sys.modules["morpheus_lite.cli.main"], "import_module", refuse)
+    assert main(["classify", "a.fits"]) == 1
+    assert capsys.readouterr().err.splitlines() == ["morpheus: morpheus_lite.cli.pipeline: install it again"]
