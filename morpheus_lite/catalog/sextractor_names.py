@@ -5,6 +5,7 @@ from astropy.table import Column, QTable
 
 from morpheus_lite.catalog.table import COLUMNS
 from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.image import reference_band_of
 from morpheus_lite.errors import InputError
 
 _FROM_ONE = ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "XPEAK_IMAGE", "YPEAK_IMAGE")
@@ -38,7 +39,7 @@ def sextractor_columns(table: QTable) -> QTable:
     missing = [name for name in ("label", "x_centroid", "flags") if name not in table.colnames]
     if missing:
         raise InputError(f"the table has no column {', '.join(missing)}: expected a catalogue of this package")
-    detection = str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
+    detection = reference_band_of(table.meta)
     renamed = QTable(meta=dict(table.meta))
     for name in table.colnames:
         new = sextractor_name(name, detection)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,11 @@ def match_bands(available: Sequence[str], bands: Sequence[str], name: str) -> tu
             f"and {', '.join(wanted)} are needed; add the band, or choose a model for the bands you have"
         )
     return wanted, [list(available).index(band) for band in wanted]
+
+
+def reference_band_of(meta: Mapping[str, Any]) -> str:
+    """The band that stands for a catalogue, by its metadata: the one named for a stack, or the detection band."""
+    return str(meta.get("reference_band", meta.get("detection_band", "")))
 
 
 def pixel_scale_of(wcs: WCS | None) -> float | None:

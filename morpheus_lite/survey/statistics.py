@@ -12,6 +12,7 @@ from astropy.table import QTable
 
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
 from morpheus_lite.core.flags import SourceFlag
+from morpheus_lite.core.image import reference_band_of
 from morpheus_lite.survey.merge.healpix import count_coarse, finest_cells
 from morpheus_lite.survey.state import digest
 
@@ -58,7 +59,7 @@ def table_statistics(table: QTable, zero_points: Mapping[str, float | None]) -> 
 
 
 def _magnitudes(table: QTable, kinds: np.ndarray) -> dict[str, list[int]]:
-    column = f"kron_mag_{table.meta.get('reference_band', table.meta.get('detection_band'))}"
+    column = f"kron_mag_{reference_band_of(table.meta)}"
     if column not in table.colnames:
         return {}
     magnitude = _values(table, column)

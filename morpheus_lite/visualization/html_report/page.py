@@ -20,7 +20,7 @@ from morpheus_lite import __version__
 from morpheus_lite.core.classes import CLASSES
 from morpheus_lite.core.classification import Classification
 from morpheus_lite.core.flags import SourceFlag
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.image import SkyImage, reference_band_of
 from morpheus_lite.core.labels import check_labels
 from morpheus_lite.errors import InputError, expect
 from morpheus_lite.io.corrections import correction_header
@@ -107,7 +107,7 @@ def write_report(
     payload["field"], tiles = field_tiles(field_rgb(image))
     blocks |= {f"field-{number}": tile for number, tile in enumerate(tiles)}
     columns, arrays, left_out = table_columns(table)
-    band = table.meta.get("reference_band", table.meta.get("detection_band"))
+    band = reference_band_of(table.meta) or None
     about = {"n_rows": len(table), "columns": columns, "left_out": left_out, "reference_band": band}
     layers = {
         "classmap": class_planes(classification),

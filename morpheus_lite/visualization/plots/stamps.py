@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morpheus_lite.core.classes import SOURCE_CLASSES, UNCERTAIN
-from morpheus_lite.core.image import SkyImage
+from morpheus_lite.core.image import SkyImage, reference_band_of
 from morpheus_lite.core.labels import check_labels, trace_outlines
 from morpheus_lite.errors import InputError, OptionError
 from morpheus_lite.visualization.colours import NO_CLASS, class_colours, field_rgb
@@ -158,7 +158,7 @@ def _plot_bar(ax: Axes, row: Any, palette: str) -> None:
 
 
 def _title(row: Any, table: QTable) -> str:
-    band = _reference_band(table)
+    band = reference_band_of(table.meta)
     for kind in ("total", "kron"):
         name = f"{kind}_mag_{band}"
         if name in table.colnames and np.isfinite(_number(row[name])):
@@ -166,13 +166,9 @@ def _title(row: Any, table: QTable) -> str:
     return str(row["label"])
 
 
-def _reference_band(table: QTable) -> str:
-    return str(table.meta.get("reference_band", table.meta.get("detection_band", "")))
-
-
 def _flux_column(table: QTable) -> str:
     found = [name for name in table.colnames if name.startswith("segment_flux_")]
-    if (wanted := f"segment_flux_{_reference_band(table)}") in found:
+    if (wanted := f"segment_flux_{reference_band_of(table.meta)}") in found:
         return wanted
     if not found:
         raise InputError("the table has no segment_flux column: expected a catalogue of this package")
