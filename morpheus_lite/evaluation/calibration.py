@@ -131,8 +131,8 @@ def fit_temperature(
     free = {"none": np.eye(0, truth.shape[1]), "sky": np.eye(truth.shape[1])[-1:], "classes": np.eye(truth.shape[1])}
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _log_loss(logarithm, truth, weight, parameters[0], parameters[1:] @ free[bias])
-        return value, np.append(slope[0], free[bias] @ slope[1:])
+        value, slope = softmax_loss(parameters[0] * logarithm + parameters[1:] @ free[bias], truth, weight)
+        return value, np.append((slope * logarithm).sum(), free[bias] @ slope.sum(axis=0))
 
     start = np.append(1.0, np.zeros(len(free[bias])))
     bounds = [SHARPNESS, *[(-30.0, 30.0)] * len(free[bias])]
@@ -162,15 +162,11 @@ def _checked(probability: np.ndarray, truth: np.ndarray, weight: np.ndarray | No
     return _log(probability[known]), truth[known].astype(np.float64), share
 
 
-def _log_loss(
-    logarithm: np.ndarray, truth: np.ndarray, weight: np.ndarray, sharpness: float, bias: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Weighted logarithmic loss, and its slope by the inverse temperature and by each bias."""
-    score = sharpness * logarithm + bias
+def softmax_loss(score: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
+    """Weighted logarithmic loss of probabilities ``softmax(score)``, summed, and its slope by each score."""
     total, sure = logsumexp(score, axis=1, keepdims=True), truth.sum(axis=1, keepdims=True)
     loss = weight @ (sure * total - (truth * score).sum(axis=1, keepdims=True))[:, 0]
-    excess = weight[:, None] * (np.exp(score - total) * sure - truth)
-    return float(loss), np.append((excess * logarithm).sum(), excess.sum(axis=0))
+    return float(loss), weight[:, None] * (np.exp(score - total) * sure - truth)
 
 
 def _log(probability: np.ndarray) -> np.ndarray:

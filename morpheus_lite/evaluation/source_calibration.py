@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import softmax
 
 from morpheus_lite.catalog.measurement import prepare_measurement
 from morpheus_lite.config.classify import MeasureOptions
@@ -26,7 +26,7 @@ from morpheus_lite.core.source_calibration import (
 )
 from morpheus_lite.core.windows import BLOCK
 from morpheus_lite.errors import InputError
-from morpheus_lite.evaluation.calibration import read_pairs
+from morpheus_lite.evaluation.calibration import read_pairs, softmax_loss
 from morpheus_lite.evaluation.field import Result, Truth
 from morpheus_lite.evaluation.metrics import match_positions
 from morpheus_lite.evaluation.reliability import Weight, classwise_reliability, proper_scores, top_label_reliability
@@ -208,17 +208,16 @@ def _most_likely(sample: SourceSample, penalty: float) -> SourceCalibration:
     ends = _ends(snr), _ends(size)
     terms = linear_terms(scaled(snr, ends[0]), scaled(size, ends[1]))
     shape = shape_terms(snr, extent, lopsidedness)
-    sharpness, bias = _fit_tables(sample, terms, shape, penalty)
-    known = np.isfinite(spread)
-    counts = np.bincount(sample.true_class[known], minlength=_N_CLASSES)
-    if counts.sum() >= _FEWEST and counts.min() >= _FEWEST / 10:
-        more = np.hstack([terms, spread_terms(spread, spread_err)])
-        with_spread: tuple[_Table, _Table] = _fit_tables(sample.take(known), more[known], shape[known], penalty)
-    else:
-        with_spread = (), ()
     shares = np.maximum(sample.weight @ sample.hard, 0.5)  # of a part of a sample, which may lack a class
     prior = tuple((shares / shares.sum()).round(5).tolist())
-    return SourceCalibration(prior, *ends, sharpness, bias, *with_spread)
+    fitted = SourceCalibration(prior, *ends, *_fit_tables(sample, terms, shape, penalty))
+    known = np.isfinite(spread)
+    counts = np.bincount(sample.true_class[known], minlength=_N_CLASSES)
+    if counts.sum() < _FEWEST or counts.min() < _FEWEST / 10:
+        return fitted
+    more = np.hstack([terms, spread_terms(spread, spread_err)])
+    sharpness, bias = _fit_tables(sample.take(known), more[known], shape[known], penalty)
+    return replace(fitted, spread_sharpness=sharpness, spread_bias=bias)
 
 
 def _fit_tables(sample: SourceSample, terms: np.ndarray, shape: np.ndarray, penalty: float) -> tuple[_Table, _Table]:
@@ -233,19 +232,17 @@ def _fit_tables(sample: SourceSample, terms: np.ndarray, shape: np.ndarray, pena
     logarithm, hard = np.log(np.maximum(sample.share, SHARE_FLOOR)), sample.hard
     columns = [np.hstack([terms * logarithm[:, [k]], both]) for k in range(_N_CLASSES)]
 
-    def log_chances(values: np.ndarray) -> np.ndarray:
-        tables = values.reshape(identity.shape)
-        return log_softmax(np.stack([one @ row for one, row in zip(columns, tables, strict=True)], axis=1), axis=1)
+    def scores(values: np.ndarray) -> np.ndarray:
+        return np.stack([one @ row for one, row in zip(columns, values.reshape(identity.shape), strict=True)], axis=1)
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        found, off = log_chances(values), values - identity.ravel()
-        excess = sample.weight[:, None] * (np.exp(found) - hard)
+        off = values - identity.ravel()
+        value, excess = softmax_loss(scores(values), hard, sample.weight)
         slope = np.concatenate([one.T @ own for one, own in zip(columns, excess.T, strict=True)])
-        value = penalty * (stiffness * off**2).sum() - sample.weight @ (hard * found).sum(axis=1)
-        return float(value), slope + 2 * penalty * stiffness * off
+        return value + penalty * (stiffness * off**2).sum(), slope + 2 * penalty * stiffness * off
 
     def curvature(values: np.ndarray) -> np.ndarray:
-        p = np.exp(log_chances(values))
+        p = softmax(scores(values), axis=1)
         weights = sample.weight[:, None, None] * (p[:, :, None] * np.eye(_N_CLASSES) - p[:, :, None] * p[:, None])
         rows = [[one.T @ (weights[:, [j], k] * two) for k, two in enumerate(columns)] for j, one in enumerate(columns)]
         return np.block(rows) + np.diag(2 * penalty * stiffness)
