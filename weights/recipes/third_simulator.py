@@ -381,7 +381,7 @@ def make_field(seed: int, *, side: int | None = None, psfs: str | None = None, r
         stamp = draw_stamp(parts, drawn, side_of(source), (x % 1, y % 1))
         corner = int(y) - len(stamp) // 2, int(x) - len(stamp) // 2
         placed.append((source, x, y))
-        lights.append(sum(light for _, light in parts))
+        lights.append(stamp.sum(axis=(0, 1)))  # not what lies beyond the stamp, nor lost between samples
         there, here = overlap(corner, stamp.shape[:2], owner.shape)
         flux[there] += stamp[here]
         weight = stamp[here] @ (1 / noise).astype(np.float32)
