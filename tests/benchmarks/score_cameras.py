@@ -1,15 +1,17 @@
 """Scores of a model by camera, bands, scale, PSF and S/N: fields of both simulators, grids of stars and galaxies.
 
-    python tests/benchmarks/score_cameras.py MODEL [MODEL ...] [--fields 'fields/test/*.npz' ...] [--grids]
+    python tests/benchmarks/score_cameras.py MODEL [MODEL ...] [--fields 'fields/test/*.npz' ...] [--grids] [--large]
 
-MODEL is a name, or a directory of weights. Fields are those of `weights/recipes/make_fields.py` (seen at the depth of
-GOODS-S deep times 0.3 to 3, with the photon noise of the sources) and of `second_simulator.py` (with the noise of
-co-added exposures, on a slope). The class of a source is the largest mean of the class probabilities over its true
-pixels, weighted by its light; its signal-to-noise ratio is that of its best band. Grids are white noise with stars, or
-with smooth galaxies and a PSF that is given, alone.
+MODEL is a name, or a directory of weights. Fields are those of `weights/recipes/make_fields.py` and
+`third_simulator.py` (seen at the depth of GOODS-S deep times 0.3 to 3, with the photon noise of the sources) and of
+`second_simulator.py` (with the noise of co-added exposures, on a slope). The class of a source is the largest mean of
+the class probabilities over its true pixels, weighted by its light; its signal-to-noise ratio is that of its best band.
+Grids are white noise with stars, or with smooth galaxies and a PSF that is given, alone. Large galaxies lie alone too;
+their class is that of the catalogue.
 """
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -33,6 +35,8 @@ FWHM_EDGES = (1.5, 2.0, 3.0)
 BETAS = (1.7, 2.1, 2.5, 3.5, 5.0)
 WIDTHS = (1.2, 1.6, 2.2, 3.0, 4.0, 5.0, 7.0)
 RADII = (3.0, 5.0, 8.0, 14.0, 25.0)
+LARGE_RADII = (25, 50, 100, 200)
+LARGE_SNR = (100, 300, 1000)
 SIDE = 288
 
 
@@ -154,6 +158,28 @@ def score_grids(model) -> dict:
     return scores
 
 
+def score_large(model) -> Iterator[str]:
+    """Morphology in the catalogue and number of pieces of smooth galaxies, each alone in white noise, by S/N."""
+    for index, kind in ((4.0, "spheroid"), (1.0, "disk")):
+        for radius, (fwhm, beta) in itertools.product(LARGE_RADII, ((2.0, 3.5), (3.0, 2.2))):
+            said = []
+            for snr in LARGE_SNR:
+                rng = np.random.default_rng([82, int(index), radius, int(fwhm), snr])
+                body = galsim.Sersic(n=index, half_light_radius=radius, trunc=6 * radius).shear(g1=rng.uniform(0, 0.3))
+                picture = galsim.ImageD(7 * radius, 7 * radius, scale=1.0)
+                total = snr * np.sqrt(np.pi) * (radius + fwhm)
+                seen = galsim.Convolve(body, galsim.Moffat(beta=beta, fwhm=fwhm)).withFlux(total)
+                seen.drawImage(picture, offset=rng.uniform(0, 1, 2), method="auto")
+                data = (picture.array + rng.standard_normal(picture.array.shape))[..., None].astype(np.float32)
+                image = SkyImage(data, ("F606W",), np.ones(data.shape, bool))
+                maps = ml.classify(image, model, psf=f"{fwhm}px,{beta}")
+                labels = ml.deblend(ml.segment(maps), image)
+                table = ml.measure(labels, image, maps, options=ml.MeasureOptions(structure=False))
+                largest = table["morphology"][np.argmax(table["area"])] if len(table) else "not found"
+                said.append(f"{largest} ({len(table)})")
+            yield f"{kind} r_e {radius} px, FWHM {fwhm:g} px: " + ", ".join(said)
+
+
 def score_noise(model) -> float:
     """False sources per million pixels of noise, white or smoothed, in one band and in three."""
     options = DetectionOptions(**model.settings.get("detection", {}))
@@ -195,6 +221,7 @@ def main() -> None:
     parser.add_argument("--fields", nargs="*", default=[], help="patterns of field files")
     parser.add_argument("--only", default="", help="the one band of the fields that the model sees")
     parser.add_argument("--grids", action="store_true", help="stars and galaxies alone, and noise")
+    parser.add_argument("--large", action="store_true", help="smooth galaxies of half-light radii up to 200 px")
     parser.add_argument("--out", type=Path, help="JSON file")
     chosen = parser.parse_args()
     paths, records = find_fields(chosen.fields) if chosen.fields else (), {}
@@ -206,6 +233,8 @@ def main() -> None:
         records[name] = record
         print(f"{name}: right at S/N > 100, 30-100, 15-30 (sources) and recall of {', '.join(SOURCE_CLASSES)}")
         print("\n".join(lines(record)), flush=True)
+        for line in score_large(model) if chosen.large else ():
+            print(line, flush=True)
     if chosen.out:
         chosen.out.write_text(json.dumps(records, indent=1) + "\n")
 
