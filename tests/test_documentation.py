@@ -36,6 +36,7 @@ OF_OTHERS = {
     "--overlap",
     "--cost",
     "--second",
+    "--third",
     "--seeds",
 }
 """Options of other programs, and of the benchmarks."""
