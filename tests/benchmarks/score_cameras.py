@@ -1,4 +1,4 @@
-"""Scores of a model by camera, bands, scale, PSF and S/N: fields of both simulators, grids of stars and galaxies.
+"""Scores of a model by camera, bands, scale, PSF and S/N: fields of three simulators, grids of stars and galaxies.
 
     python tests/benchmarks/score_cameras.py MODEL [MODEL ...] [--fields 'fields/test/*.npz' ...] [--grids] [--large]
 
