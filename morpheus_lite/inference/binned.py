@@ -188,6 +188,7 @@ class MergedMaps:
             fine = self.maps.read(pixels, ("mean",)).probability
             with np.errstate(invalid="ignore"):
                 takes = (numbers > 0) & (1 - coarse[..., BACKGROUND] >= _SOURCE) & np.isfinite(fine[..., 0])
+            # A compact source in front of a large object, or behind it, keeps its own class.
             takes &= ~self._stands_out(pixels, numbers, fine)
             merged = np.where(takes[:, :, None], coarse, fine)
             for k, name in enumerate(CLASSES):

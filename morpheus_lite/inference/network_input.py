@@ -94,6 +94,7 @@ def _mirror(plane: np.ndarray, known: np.ndarray) -> None:
     y, x = np.nonzero(ndimage.binary_dilation(known, iterations=2) & ~known)
     padded = np.pad(np.where(known, plane, np.float32(np.nan)), _REACH, constant_values=np.nan)
     values = np.full(len(y), np.nan, np.float32)
+    # From the nearest offsets to the farthest: what a nearer one gave stays.
     for offsets in _MIRRORED:
         there = np.stack([padded[y + _REACH + dy, x + _REACH + dx] for dy, dx in offsets])
         n_there = np.isfinite(there).sum(axis=0)

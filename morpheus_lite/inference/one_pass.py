@@ -104,6 +104,7 @@ def workers_in(
         Not even one.
     """
     side = _padded(tile or tile_side(model, n_bands), model)
+    # One tile is read at a time; those at work hold memory each.
     reading = (_BYTES_READ + 8 * has_rms) * n_bands * side**2
     network = (_bytes_at_work(model, n_bands) + uncertainty * (5 * n_bands + _BYTES_SYMMETRIES)) * side**2
     fitting = int((memory - reading) / network)
