@@ -186,10 +186,10 @@ class PictureBlocks:
     def drawn(self, image: ImageReader, maps: MapStore, table: QTable) -> Overview:
         """Planes that the picture is drawn from; the labels, and what was not added, are read."""
         rows = list(row_blocks(self.shape, self.step * max(1, 256 // self.step)))
-        if self._is_missing("image"):
+        if self._forgets_part("image"):
             for window in rows:
                 self.add_image(window, image.read(window))
-        if self._is_missing("maps"):
+        if self._forgets_part("maps"):
             wanted = ("mean", "vote", "coverage", "flags", *self.planes)
             shown = tuple(kind for kind in maps.kinds if kind in wanted)
             for window in rows:
@@ -229,8 +229,8 @@ class PictureBlocks:
                 planes[name][first[0] : first[0] + part.shape[0], first[1] : first[1] + part.shape[1]] += part
             self._n_seen[kind] += math.prod(window.shape)
 
-    def _is_missing(self, kind: str) -> bool:
-        """True if not all windows were added; then those that were are forgotten, to be read with the others."""
+    def _forgets_part(self, kind: str) -> bool:
+        """Forget the windows that were added if some were not, so that all are read; say whether."""
         if self._n_seen[kind] == math.prod(self.shape):
             return False
         self._planes.pop(kind, None)
