@@ -1,10 +1,16 @@
-"""Fields of any size for the benchmarks, written by section: noise with round sources, four bands, WCS."""
+"""Fields for the benchmarks: of any size, written by section, with round sources; or of the recipes' simulators."""
 
+import importlib
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
+
+if TYPE_CHECKING:
+    from morpheus_lite.simulation import Field
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 CELL = 128
@@ -55,3 +61,9 @@ def _wcs(side: int) -> fits.Header:
     wcs.wcs.crval, wcs.wcs.crpix = [53.1, -27.8], [side / 2, side / 2]
     wcs.wcs.cdelt = [-0.06 / 3600, 0.06 / 3600]
     return wcs.to_header()
+
+
+def recipe_field(simulator: str, seed: int, **drawn: Any) -> "Field":
+    """A field of the second or the third simulator of ``weights/recipes``."""
+    sys.path.append(str(Path(__file__).parents[2] / "weights" / "recipes"))
+    return importlib.import_module(f"{simulator}_simulator").make_field(seed, **drawn)

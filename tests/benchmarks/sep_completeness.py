@@ -12,15 +12,13 @@ shown at its own threshold too.
 """
 
 import argparse
-import importlib
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from detectors import Detector, morpheus, sep_on_stack
+from fields import recipe_field
 
 from morpheus_lite.evaluation import Truth, evaluate, truth_of_simulation
 from morpheus_lite.simulation import observe, plain_conditions, simulate_field
@@ -35,11 +33,9 @@ def own_field(seed: int) -> Truth:
     return truth_of_simulation(field, seen, name=str(seed))
 
 
-def recipe_field(simulator: str, seed: int) -> Truth:
+def unseen_field(simulator: str, seed: int) -> Truth:
     """A field of the second or the third simulator."""
-    sys.path.append(str(Path(__file__).parents[2] / "weights" / "recipes"))
-    make_field = importlib.import_module(f"{simulator}_simulator").make_field
-    field = make_field(seed, side=384)
+    field = recipe_field(simulator, seed, side=384)
     seen = observe(field, plain_conditions(field), np.random.default_rng([seed, 3]))
     return truth_of_simulation(field, seen, name=str(seed))
 
@@ -108,10 +104,10 @@ def main() -> None:
         compare([own_field(seed) for seed in chosen.own], "hst", chosen.purity, chosen.wrong)
     if chosen.second:
         print("second simulator, bin in F160W or the first band")
-        compare([recipe_field("second", seed) for seed in chosen.second], "any", chosen.purity, chosen.wrong)
+        compare([unseen_field("second", seed) for seed in chosen.second], "any", chosen.purity, chosen.wrong)
     if chosen.third:
         print("third simulator, bin in F160W")
-        compare([recipe_field("third", seed) for seed in chosen.third], "hst", chosen.purity, chosen.wrong)
+        compare([unseen_field("third", seed) for seed in chosen.third], "hst", chosen.purity, chosen.wrong)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,17 @@
 Fields of 512 x 512 px of GOODS-S depth (F160W, F125W, F606W, F850LP; model ``hst``), with ``--nircam`` those of NIRCam
 (F115W, F150W, F277W, F444W; ``any``), with ``--third`` those of ``weights/recipes/third_simulator.py`` (four bands;
 ``hst``), or with ``--second`` those of ``second_simulator.py`` (model ``any``), of which the first band alone is shown,
-whatever filter it is. Sources are matched one to one within 5 px;
-those that the edge of the field cuts, whose light is not all there, have lines of their own. A field takes 3 to 10
-core-s.
+whatever filter it is. Sources are matched one to one within 5 px; those that the edge of the field cuts, whose light is
+not all there, have lines of their own. A field takes 3 to 10 core-s.
 """
 
 import argparse
-import importlib
 import itertools
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fields import recipe_field
 
 import morpheus_lite as ml
 from morpheus_lite.evaluation.metrics import match_positions
@@ -33,12 +30,6 @@ NIRCAM = ("F115W", "F150W", "F277W", "F444W")
 NANOJANSKY = 31.4
 EDGES = (16, 23, 24, 25, 26, 27)
 MIXED = int(ml.SourceFlag.BLENDED | ml.SourceFlag.DEBLEND_CHILD)
-
-
-def recipe_field(simulator: str, seed: int) -> Field:
-    """A field of the second or the third simulator."""
-    sys.path.append(str(Path(__file__).parents[2] / "weights" / "recipes"))
-    return importlib.import_module(f"{simulator}_simulator").make_field(seed)
 
 
 def measured(field: Field, model: Any, n_bands: int, band: str | None, rng: np.random.Generator) -> list[np.ndarray]:
