@@ -44,8 +44,9 @@ lint: $(VENV)/.dev  ## style, format, import contract, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# One page at a time: kernels beside each other can take each other's ports, and a page that fails is not named.
 docs: $(VENV)/.dev  ## build the documentation into docs/_build/html and run its examples
-	$(BIN)/sphinx-build -j auto -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b doctest -d docs/_build/doctrees docs docs/_build/doctest
 	$(BIN)/python docs/check_links.py docs/_build/html
 
