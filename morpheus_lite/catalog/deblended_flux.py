@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from morpheus_lite.catalog.kernels import open_stamp
 from morpheus_lite.catalog.photometry import band_noise, sum_light
 from morpheus_lite.catalog.segments import Rows
 from morpheus_lite.catalog.surroundings import RowSettings
@@ -59,29 +60,16 @@ def share_light(rows: Rows, labels: LabelStore, image: ImageReader, settings: Ro
         near, piece, names = labels.read(window), image.read(window), rows["label"][members]
         own = np.where(np.isin(near, names), near, 0)
         peaks = np.stack([rows["y_peak"][members], rows["x_peak"][members]], axis=1) - (top, left)
-        # However the image lies in memory: sums round by their order.
+        # However the image lies in memory: sums round by their order. What is not valid becomes 0.
         valid, data = np.ascontiguousarray(piece.valid), piece.data.astype(np.float64, order="C")
-        data[~valid] = 0
+        _, _, variance, _ = open_stamp(near, 0, valid, data, piece.rms, sigmas)
         light = summed(settings.detection.weights(data, valid, own > 0), data)
         shares = share_pixels(light, own, names, peaks)
-        sums = sum_light(data, pixel_variance(piece.rms, valid, sigmas), shares, 0.0, bands, valid)
+        sums = sum_light(data, variance, shares, 0.0, bands, valid)
         for kind, values in zip(SHARED_COLUMNS, sums, strict=True):
             for index, band in enumerate(head.bands):
                 found[f"shared_{kind}_{band}"][members] = values[:, index]
     return found
-
-
-def pixel_variance(rms: np.ndarray | None, usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """Variance of each pixel ``(y, x, band)``; unknown ones as the mean of the known, else that of the sky."""
-    if rms is None:
-        return np.broadcast_to(sigmas**2, usable.shape)
-    variance = np.where(usable, rms, 0).astype(np.float64, order="C") ** 2
-    known = variance > 0
-    if not known.all():
-        for index, sigma in enumerate(sigmas):
-            plane, there = variance[:, :, index], known[:, :, index]
-            plane[~there] = plane[there].mean() if there.any() else sigma**2
-    return variance
 
 
 def share_pixels(light: np.ndarray, labels: np.ndarray, names: np.ndarray, peaks: np.ndarray) -> np.ndarray:

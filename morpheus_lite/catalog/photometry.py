@@ -9,6 +9,7 @@ import numpy as np
 from astropy import units as u
 
 from morpheus_lite.catalog.cutouts import Stamp
+from morpheus_lite.catalog.kernels import call_kernel, with_step
 from morpheus_lite.catalog.matched_apertures import MatchedApertures
 from morpheus_lite.core.image import SkyImage
 from morpheus_lite.io.zero_points import count_scale, kind_of_unit, parse_unit
@@ -145,33 +146,6 @@ def kron_radius(stamp: Stamp, smallest: float) -> float:
     return float(min(max(moment / total, smallest), max(_LARGEST_MOMENT, smallest)))
 
 
-def weighted_sums(
-    weights: np.ndarray, light: np.ndarray, variance: np.ndarray, there: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Sums of light under weights, of its variance under their squares, and of weights.
-
-    Parameters
-    ----------
-    weights : numpy.ndarray
-        float64, shape ``(aperture, y, x)``.
-    light, variance : numpy.ndarray
-        float64, shape ``(y, x, band)``.
-    there : numpy.ndarray
-        bool, shape ``(y, x, band)``: where there is light.
-
-    Returns
-    -------
-    flux, variance, missing, area : numpy.ndarray
-        float64, shape ``(aperture, band)``; missing are the weights of pixels without light, area, of shape
-        ``(aperture, 1)``, all of them.
-    """
-    # Unlike a matrix product, einsum starts no threads, several in each worker process.
-    flux = np.einsum("ayx,yxb->ab", weights, light)
-    spread = np.einsum("ayx,yxb->ab", weights**2, np.where(there, variance, 0))
-    missing = np.einsum("ayx,yxb->ab", weights, (~there).astype(np.float64))
-    return flux, spread, missing, weights.sum(axis=(1, 2))[:, None]
-
-
 def sum_light(
     light: np.ndarray,
     variance: np.ndarray,
@@ -195,12 +169,16 @@ def sum_light(
     there : numpy.ndarray
         bool, shape ``(y, x, band)``: where there is light.
     """
-    flux, variance, missing, whole = weighted_sums(weights, light, variance, there)
+    flux, spread, missing = np.empty((3, len(weights), light.shape[2]))
+    whole = np.empty((len(weights), 1))
+    sizes = len(weights), light.shape[0] * light.shape[1], light.shape[2]
+    planes = weights, light, *with_step(variance), there
+    call_kernel("weighted_sums", *sizes, *planes, flux, spread, missing, whole)
     # Whole less what is missing, and not the sum of what is there: a whole aperture keeps its area to the bit.
     areas = whole - missing
     areas[areas < _NOTHING * whole] = 0
     flux -= areas * background
-    error = np.sqrt(variance * _noise_factors(areas, bands) ** 2 + _photons(flux, bands))
+    error = np.sqrt(spread * _noise_factors(areas, bands) ** 2 + _photons(flux, bands))
     # Not measured is not 0.
     flux, error = (np.where(areas > 0, values, np.nan) for values in (flux, error))
     return flux, error, np.divide(areas, whole, out=np.full(areas.shape, np.nan), where=whole > 0)

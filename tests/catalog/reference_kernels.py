@@ -8,7 +8,6 @@ from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 from scipy import ndimage
 from scipy.special import erf
 
-from morpheus_lite.catalog.deblended_flux import pixel_variance
 from morpheus_lite.catalog.total_flux import ProfileGrid
 from morpheus_lite.noise.detection_image import summed
 
@@ -42,6 +41,16 @@ def exact_growth(light: np.ndarray, y: float, x: float, step: float, n_radii: in
     """Light and pixels within small circles, ``step`` apart from ``step`` on."""
     shares = [ellipse_overlap(light.shape, (y, x), radius, radius) for radius in step * np.arange(1, n_radii + 1)]
     return np.array([(share * light).sum() for share in shares]), np.array([share.sum() for share in shares])
+
+
+def weighted_sums(
+    weights: np.ndarray, light: np.ndarray, variance: np.ndarray, there: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of light under weights, of its variance under their squares, of weights without light, and of all."""
+    flux = np.einsum("ayx,yxb->ab", weights, light)
+    spread = np.einsum("ayx,yxb->ab", weights**2, np.where(there, variance, 0))
+    missing = np.einsum("ayx,yxb->ab", weights, (~there).astype(np.float64))
+    return flux, spread, missing, weights.sum(axis=(1, 2))[:, None]
 
 
 def fit_profiles(
@@ -189,6 +198,19 @@ def mirror(
     filled[y, x] = np.where(taken & there, light[opposite_y, opposite_x], 0)
     covered[y, x] = np.where(taken, there, usable[y, x])
     return filled, covered
+
+
+def pixel_variance(rms: np.ndarray | None, usable: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """Variance of each pixel ``(y, x, band)``; unknown ones as the mean of the known, else that of the sky."""
+    if rms is None:
+        return np.broadcast_to(sigmas**2, usable.shape)
+    variance = np.where(usable, rms, 0).astype(np.float64, order="C") ** 2
+    known = variance > 0
+    if not known.all():
+        for index, sigma in enumerate(sigmas):
+            plane, there = variance[:, :, index], known[:, :, index]
+            plane[~there] = plane[there].mean() if there.any() else sigma**2
+    return variance
 
 
 def open_stamp(
