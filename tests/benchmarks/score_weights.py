@@ -6,11 +6,13 @@
 
 Fields of `weights/recipes/make_fields.py` at the depth of GOODS-S deep. A source is found where a pixel called
 source (probability above 0.5) lies within 2 px of its centre; its class is the largest mean of the class probabilities
-over its true pixels, weighted by its light. False sources in noise are those of the default segmentation.
+over its true pixels, weighted by its light. Irregulars to H = 24.5 are counted by structure too. False sources in noise
+are those of the default segmentation.
 """
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -30,6 +32,7 @@ from morpheus_lite.simulation.observation import Observation
 from morpheus_lite.training.dataset import find_fields
 
 EDGES = (15.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0)
+IRREGULAR, SHOWN_TO = SOURCE_CLASSES.index("irregular"), 24.5  # in H: fainter, structures are hard to see
 CORRELATIONS = (0.0, 0.5, 0.8, 1.25)
 NOISE_SIDE, N_NOISE = 1024, 4
 
@@ -41,6 +44,8 @@ class Tally:
     found: np.ndarray = field(default_factory=lambda: np.zeros((len(EDGES) - 1, 2), int))
     confusion: np.ndarray = field(default_factory=lambda: np.zeros((len(EDGES) - 1, BACKGROUND, BACKGROUND), int))
     overlap: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
+    irregulars: Counter = field(default_factory=Counter)
+    """Of the bright ones, by structure and by whether they are called irregular."""
     probability: list[np.ndarray] = field(default_factory=list)
     truth: list[np.ndarray] = field(default_factory=list)
 
@@ -70,6 +75,9 @@ def tally_field(tally: Tally, drawn: Field, observation: Observation, probabilit
         tally.found[i] += [np.sum(near & wanted & uncovered), np.sum(wanted & uncovered)]
         wanted &= visible
         np.add.at(tally.confusion[i], (sources["kind"][wanted], np.argmax(mean, axis=0)[wanted]), 1)
+    bright = inside & visible & (sources["kind"] == IRREGULAR) & (sources["h_mag"] < SHOWN_TO)
+    called = np.argmax(mean, axis=0)[bright] == IRREGULAR
+    tally.irregulars.update(zip(sources["structure"][bright].tolist(), called.tolist(), strict=True))
     tally.overlap += [np.sum(said & (labels > 0)), np.sum(said | (labels > 0))]
     rng = np.random.default_rng(0)
     chosen = rng.choice(labels.size, min(40_000, labels.size), replace=False)
@@ -104,6 +112,10 @@ def show(tally: Tally) -> dict:
         record["bins"].append(
             {"from": low, "to": high, "found": found.tolist(), "confusion": tally.confusion[i].tolist()}
         )
+    structures = sorted({structure for structure, _ in tally.irregulars})
+    counts = [(one, tally.irregulars[one, True], tally.irregulars[one, False]) for one in structures]
+    shown = ", ".join(f"{one} {right} of {right + wrong}" for one, right, wrong in counts)
+    print(f"irregulars to H = {SHOWN_TO} that are called so: {shown}")
     return record
 
 
