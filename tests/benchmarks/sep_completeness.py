@@ -33,7 +33,7 @@ def own_field(seed: int) -> Truth:
     return truth_of_simulation(field, seen, name=str(seed))
 
 
-def unseen_field(simulator: str, seed: int) -> Truth:
+def recipe_truth(simulator: str, seed: int) -> Truth:
     """A field of the second or the third simulator."""
     field = recipe_field(simulator, seed, side=384)
     seen = observe(field, plain_conditions(field), np.random.default_rng([seed, 3]))
@@ -104,10 +104,10 @@ def main() -> None:
         compare([own_field(seed) for seed in chosen.own], "hst", chosen.purity, chosen.wrong)
     if chosen.second:
         print("second simulator, bin in F160W or the first band")
-        compare([unseen_field("second", seed) for seed in chosen.second], "any", chosen.purity, chosen.wrong)
+        compare([recipe_truth("second", seed) for seed in chosen.second], "any", chosen.purity, chosen.wrong)
     if chosen.third:
         print("third simulator, bin in F160W")
-        compare([unseen_field("third", seed) for seed in chosen.third], "hst", chosen.purity, chosen.wrong)
+        compare([recipe_truth("third", seed) for seed in chosen.third], "hst", chosen.purity, chosen.wrong)
 
 
 if __name__ == "__main__":
