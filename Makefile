@@ -44,7 +44,7 @@ lint: $(VENV)/.dev  ## style, format, import contract, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# One page at a time: kernels beside each other can take each other's ports, and a page that fails is not named.
+# Pages are built one at a time: several kernels at once can take each other's ports, and the error names no page.
 docs: $(VENV)/.dev  ## build the documentation into docs/_build/html and run its examples
 	$(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b doctest -d docs/_build/doctrees docs docs/_build/doctest

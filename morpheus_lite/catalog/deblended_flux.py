@@ -60,8 +60,9 @@ def share_light(rows: Rows, labels: LabelStore, image: ImageReader, settings: Ro
         near, piece, names = labels.read(window), image.read(window), rows["label"][members]
         own = np.where(np.isin(near, names), near, 0)
         peaks = np.stack([rows["y_peak"][members], rows["x_peak"][members]], axis=1) - (top, left)
-        # However the image lies in memory: sums round by their order. What is not valid becomes 0.
+        # However the image lies in memory: sums round by their order.
         valid, data = np.ascontiguousarray(piece.valid), piece.data.astype(np.float64, order="C")
+        # It also sets what is not valid to 0.
         _, _, variance, _ = open_stamp(near, 0, valid, data, piece.rms, sigmas)
         light = summed(settings.detection.weights(data, valid, own > 0), data)
         shares = share_pixels(light, own, names, peaks)

@@ -1,4 +1,4 @@
-"""Doubts about an image: numbers out of range, pixels not linear in the light, a sky that is not as the mesh has it."""
+"""Doubts about an image: numbers out of range, pixels not linear in the light, a sky that the mesh does not follow."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from morpheus_lite.noise.psf import psf_windows
 from morpheus_lite.runtime.resources import thread_map
 
 _SMALLEST_NOISE, _LARGEST_LIGHT = 1e-36, 1e30  # data units
-_LARGEST_LEVEL = 2.0**24  # noises of the sky: the steps of 32-bit floats are as large there
+_LARGEST_LEVEL = 2.0**24  # of the sky, in units of its noise: there the steps of 32-bit floats are as large
 _PULLS = 0.2, 5.0  # scatter of the sky over its RMS plane; drizzled pixels scatter by less than 1
 _LARGEST_SNR = 1e12  # of blocks; the brightest stars of deep images reach 1e9
 _ON_SOURCE, _ON_SKY, _FEWEST_CHANGES = 4.0, 1.0, 100  # S/N, and pixels
@@ -42,7 +42,7 @@ sky is uneven. Noise has 0.07 and 0.17 at most, however its pixels are correlate
 
 
 def check_range(bands: Sequence[str], means: np.ndarray, has_rms: Sequence[bool], noise: BackgroundMesh) -> None:
-    """Refuse numbers so large or small that sums leave 32-bit floats; warn of planes of noise that are no such.
+    """Refuse numbers whose sums leave the range of 32-bit floats, and warn of planes that cannot be the noise.
 
     Parameters
     ----------
@@ -54,6 +54,11 @@ def check_range(bands: Sequence[str], means: np.ndarray, has_rms: Sequence[bool]
         Which bands have a plane of noise.
     noise : BackgroundMesh
         What is measured of the image.
+
+    Raises
+    ------
+    InputError
+        A band has such numbers, or light that only bad pixels have.
     """
     for b, band in enumerate(bands):
         with np.errstate(invalid="ignore"):
@@ -92,7 +97,7 @@ def check_range(bands: Sequence[str], means: np.ndarray, has_rms: Sequence[bool]
 
 def find_doubts(bands: Sequence[str], blocks: SkyImage, noise: BackgroundMesh) -> tuple[str, ...]:
     """Ways in which the image is unlike light on a sky."""
-    x, y = block_middles(blocks)
+    x, y = _block_middles(blocks)
     background = noise.background_at(x, y).reshape(blocks.data.shape)
 
     def far(b: int) -> tuple[int, int]:
@@ -149,7 +154,7 @@ def find_uneven(blocks: SkyImage, noise: BackgroundMesh) -> np.ndarray:
     if noise.floor is not None:
         noise = replace(noise, sigma=noise.sigma * np.where(noise.floor > 0, noise.floor, 1))
     background, sigma = (
-        of(*block_middles(blocks)).reshape(blocks.data.shape) for of in (noise.background_at, noise.sigma_at)
+        of(*_block_middles(blocks)).reshape(blocks.data.shape) for of in (noise.background_at, noise.sigma_at)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         away = (blocks.data - background) / sigma
@@ -206,7 +211,7 @@ def _uneven_parts(away: np.ndarray) -> np.ndarray:
         return (alike > _ALIKE) & (np.sqrt(np.maximum(alike, 0)) * (middle - low) > _RELIEF)
 
 
-def block_middles(blocks: SkyImage) -> tuple[np.ndarray, np.ndarray]:
+def _block_middles(blocks: SkyImage) -> tuple[np.ndarray, np.ndarray]:
     """Places x and y in pixels of the middles of all blocks, in raster order."""
     y, x = np.indices(blocks.shape).reshape(2, -1) * BLOCK_SIDE + (BLOCK_SIDE - 1) / 2
     return x, y
